@@ -1,0 +1,41 @@
+/** ASCII and byte-array helpers that allocate nothing on the hot path. */
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("latin1");
+
+/** The text as UTF-8 bytes; owned by the caller. For constants and the control plane. */
+export function encode(text: string): Uint8Array {
+  return encoder.encode(text);
+}
+
+/** `bytes[start, end)` as text, one character a byte. For logs, errors and the control plane. */
+export function latin1(bytes: Uint8Array, start = 0, end = bytes.length): string {
+  return decoder.decode(bytes.subarray(start, end));
+}
+
+/** Small copies are loops: below this many bytes they beat making a subarray for `set`. */
+const LOOP_MAX = 48;
+
+/**
+ * Copies `from[start, end)` to `to` at `at`.
+ * @returns the offset in `to` just past the copy
+ */
+export function copy(to: Uint8Array, at: number, from: Uint8Array, start: number, end: number): number {
+  if (end - start > LOOP_MAX) {
+    to.set(start === 0 && end === from.length ? from : from.subarray(start, end), at);
+    return at + end - start;
+  }
+  for (let i = start; i < end; i++) to[at++] = from[i]!;
+  return at;
+}
+
+/** True if `bytes[start, end)` equals `word`, letters compared without case; `word` must be upper case. */
+export function equalsFolded(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
+  if (end - start !== word.length) return false;
+  for (let i = 0; i < word.length; i++) {
+    let b = bytes[start + i]!;
+    if (b >= 97 && b <= 122) b -= 32;
+    if (b !== word[i]) return false;
+  }
+  return true;
+}

@@ -1,0 +1,85 @@
+/** What a configuration file means once it has been parsed, checked and given its defaults. */
+import type { Address } from "../net/net.ts";
+
+export type HashName =
+  | "one_at_a_time"
+  | "md5"
+  | "crc16"
+  | "crc32"
+  | "crc32a"
+  | "fnv1_64"
+  | "fnv1a_64"
+  | "fnv1_32"
+  | "fnv1a_32"
+  | "hsieh"
+  | "murmur"
+  | "jenkins";
+
+export type DistributionName = "ketama" | "modula" | "random";
+
+export interface ServerConfig {
+  /** Hashed by ketama and shown in statistics: the configured name, or host:port (host alone for 11211), or path + ":". */
+  readonly name: string;
+  readonly address: Address;
+  /** "host:port" or the unix path, for people. */
+  readonly addressText: string;
+  /** Integer ≥ 1. */
+  readonly weight: number;
+}
+
+/** One pool; times in ms, sizes in bytes. Field comments: configuration key if it differs, meaning of 0 or -1. */
+export interface PoolConfig {
+  readonly name: string;
+  readonly listen: Address;
+  readonly listenText: string;
+  readonly hash: HashName;
+  /** Two bytes, or null. */
+  readonly hashTag: Uint8Array | null;
+  readonly distribution: DistributionName;
+  /** -1 = none (twemproxy's 0 means none too and is normalised to -1). */
+  readonly timeoutMs: number;
+  readonly backlog: number;
+  /** 0 = up to the file limit. */
+  readonly clientConnectionsMax: number;
+  readonly redis: boolean;
+  /** redis_auth as bytes, or null. */
+  readonly redisAuth: Uint8Array | null;
+  readonly redisDb: number;
+  readonly tcpKeepalive: boolean;
+  readonly preconnect: boolean;
+  readonly autoEjectHosts: boolean;
+  /** Connections to each server, per worker and per (protocol version, database). */
+  readonly serverConnections: number;
+  readonly serverRetryTimeoutMs: number;
+  /** ≥ 1 (0 is normalised to 1). */
+  readonly serverFailureLimit: number;
+  readonly reusePort: boolean;
+  readonly connectTimeoutMs: number;
+  /** 0 = never. */
+  readonly idleTimeoutMs: number;
+  readonly requestSizeMax: number;
+  readonly argumentsMax: number;
+  readonly inFlightMax: number;
+  readonly clientOutputMax: number;
+  readonly probeTimeoutMs: number;
+  readonly dangerousCommands: boolean;
+  /** How many databases clients may SELECT: 1 = only the pool's own (redis_db). Key: databases. */
+  readonly databases: number;
+  /** In twemproxy's order: by name length, then by name bytes. Never empty. */
+  readonly servers: readonly ServerConfig[];
+}
+
+export interface ProcessConfig {
+  /** Worker threads; 1 = everything on the main thread. `auto` is resolved by the caller: 0 here means auto. */
+  readonly workers: number;
+  readonly shutdownTimeoutMs: number;
+  readonly log: { readonly level: number | null; readonly format: "text" | "json"; readonly output: string };
+  /** Bytes; 0 = no ceiling. Key: max_memory. */
+  readonly memoryMax: number;
+}
+
+export interface Config {
+  readonly process: ProcessConfig;
+  /** In twemproxy's order: by name length, then by name bytes. */
+  readonly pools: readonly PoolConfig[];
+}

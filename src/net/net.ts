@@ -1,0 +1,109 @@
+/**
+ * The seam between the proxy and whatever moves its bytes: Deno, Bun, or the simulator's in-memory network.
+ *
+ *   runtime ──► Handler.open / data / eof / drain / close ──► proxy
+ *   proxy   ──► Socket.send / flush / pause / resume / end / destroy ──► runtime
+ *
+ * One `Handler` object serves all sockets of a role; what belongs to one socket hangs off `socket.owner`.
+ * The contract, which tests/runtime/ runs against every adapter:
+ *
+ *  1. `open` is called at most once and before anything else; `close` exactly once and last.
+ *  2. No handler is called from inside send, flush, pause, resume, end, destroy, listen or connect.
+ *  3. The bytes given to `data` are borrowed until it returns, unless there are KEEP_MIN or more of them:
+ *     then they belong to the receiver, who may keep and share them; nobody writes to them again.
+ *     `data` never gets zero bytes.
+ *  4. Bytes arrive in the order sent, whole, across short writes and back pressure.
+ *  5. `end` loses nothing that was sent before it, then closes; no `data` comes after it. `destroy` may lose.
+ *  6. A failed connect is `close(socket, error)` without `open`.
+ *  7. Bytes sent before `open` leave after it, in order.
+ *  8. After `pause`, at most one more `data` comes before `resume`.
+ *  9. After `eof` (the peer sent FIN) the socket can still be written to. Whoever gets `eof` must `end` or `destroy`.
+ * 10. `send` never writes to the kernel; `flush` does. After a flush that could not take everything, the rest
+ *     leaves by itself, and `drain` is called when `queuedBytes` has come to 0. `drain` may come spuriously.
+ * 11. send, flush, pause, resume, end and destroy on a closed socket do nothing.
+ */
+
+/** From this size on, the array given to `data` is the receiver's to keep. */
+export const KEEP_MIN = 16 * 1024;
+
+/** Where to listen or connect. `path` is a unix socket. */
+export type Address =
+  | { readonly host: string; readonly port: number }
+  | { readonly path: string; readonly mode?: number };
+
+/** Why a socket closed; `null` in its place means an orderly end. */
+export interface NetError {
+  /** errno name where there is one: ECONNREFUSED, ECONNRESET, ETIMEDOUT, EPIPE, ENOENT, EHOSTDOWN (name does not resolve), … */
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface Handler {
+  open(socket: Socket): void;
+  data(socket: Socket, bytes: Uint8Array): void;
+  eof(socket: Socket): void;
+  drain(socket: Socket): void;
+  close(socket: Socket, error: NetError | null): void;
+}
+
+export interface Socket {
+  /** Belongs to the handler; the adapter never touches it. */
+  owner: unknown;
+  /** Bytes sent and not yet taken by the kernel. */
+  readonly queuedBytes: number;
+  /** Bytes the kernel has taken since the socket was made. `flushedBytes + queuedBytes` = bytes sent. */
+  readonly flushedBytes: number;
+  /** Appends a copy of `bytes[start, end)`; borrowed. */
+  send(bytes: Uint8Array, start: number, end: number): void;
+  /** Appends `bytes[start, end)`; the array must never be written to again. No copy if it is large. */
+  sendShared(bytes: Uint8Array, start: number, end: number): void;
+  flush(): void;
+  pause(): void;
+  resume(): void;
+  end(): void;
+  destroy(): void;
+  /** "ip:port" of the peer, or "unix". For logs and CLIENT INFO; may allocate. */
+  peer(): string;
+}
+
+export interface ListenOptions {
+  readonly backlog: number;
+  /** SO_REUSEPORT: several workers or processes on one port. */
+  readonly reusePort: boolean;
+  /** SO_KEEPALIVE on accepted sockets. */
+  readonly keepAlive: boolean;
+}
+
+export interface Listener {
+  /** The port in use (useful after asking for port 0), or 0 for a unix socket. */
+  readonly port: number;
+  /** Accepts no more; accepted sockets live on. Idempotent. A unix socket's file is removed. */
+  close(): void;
+}
+
+export interface Net {
+  /** "deno", "bun" or "sim". */
+  readonly name: string;
+  /**
+   * Starts accepting. A TCP address is bound with SO_REUSEADDR; an existing file at a unix path is removed
+   * first if nobody listens on it. `owner` of an accepted socket is undefined until the handler sets it in `open`.
+   * Rejects with NetError-shaped Error (code EADDRINUSE, EACCES, …).
+   */
+  listen(address: Address, handler: Handler, options: ListenOptions): Promise<Listener>;
+  /** Starts connecting; TCP_NODELAY is set. Outcome: `open`, or `close` with an error. `destroy` cancels. */
+  connect(address: Address, handler: Handler, owner: unknown): Socket;
+}
+
+export type TimerId = unknown;
+
+/** Time and turns. Monotonic milliseconds for deadlines, wall time only for humans. */
+export interface Clock {
+  /** Monotonic, in ms, with a fraction; cheap. */
+  nowMs(): number;
+  /** Milliseconds since the epoch. */
+  wallMs(): number;
+  setTimer(afterMs: number, run: () => void): TimerId;
+  clearTimer(id: TimerId): void;
+  /** Runs once after all sockets that are ready in this turn have been handled, before the next poll. */
+  afterTurn(run: () => void): void;
+}
