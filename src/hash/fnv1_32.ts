@@ -1,0 +1,17 @@
+/**
+ * fnv1_32: Fowler, Noll and Vo's hash 1, 32 bits.
+ *
+ *   width 32 bits
+ *   initial value 0x811c9dc5 · prime 0x01000193 · bytes sign-extended (see hash.ts)
+ *   per byte: h *= prime; h ^= byte
+ *   check "123456789": 0x24148816
+ *
+ * Source: twemproxy 0.5.0, nc_fnv.c.
+ */
+export function fnv1_32(bytes: Uint8Array, start: number, end: number): number {
+  let h = 0x811c9dc5;
+  for (let i = start; i < end; i++) {
+    h = Math.imul(h, 0x01000193) ^ ((bytes[i]! << 24) >> 24);
+  }
+  return h >>> 0;
+}
