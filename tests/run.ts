@@ -1,0 +1,241 @@
+/**
+ * `deno task test`: installs what is missing, compiles dist/ringmaster, runs every suite, and ends with one line:
+ *
+ *   N passed, N failed
+ *
+ * A suite is a folder of tests/; `deno task test unit real` runs only those. Tests count, steps do not; each of the
+ * source checks (format, lint, types) counts as one test, and so does a suite that crashes, hangs or leaves processes
+ * behind. The exit code is 0 only if something ran and nothing failed. With RINGMASTER_NO_SKIPS=1 a skipped test fails.
+ */
+import { poll } from "./lib/poll.ts";
+import { BUN, compiled, DENO, exists, filesUnder, PYTHON, ROOT, which } from "./lib/repo.ts";
+
+const SUITES = ["unit", "property", "repo", "sim", "runtime", "conformance", "real", "clients"];
+/** No suite may take longer; it is killed and counts as failed. */
+const SUITE_TIMEOUT_MS = 10 * 60_000;
+
+/** What the tests spawn, and the Debian package it comes from. */
+const NEEDED: { package: string; present: () => boolean }[] = [
+  { package: "redis-server", present: () => which("redis-server") !== null },
+  { package: "redis-sentinel", present: () => which("redis-sentinel") !== null },
+  { package: "redis-tools", present: () => which("redis-benchmark") !== null },
+  { package: "memcached", present: () => which("memcached") !== null },
+  { package: "nutcracker", present: () => which("nutcracker") !== null },
+  { package: "strace", present: () => which("strace") !== null },
+  { package: "libmemcached-tools", present: () => which("memcaslap") !== null },
+  { package: "openssl", present: () => which("openssl") !== null },
+  { package: "python3-redis", present: () => python("redis") },
+  { package: "python3-pymemcache", present: () => python("pymemcache") },
+  { package: "python3-memcache", present: () => python("memcache") },
+];
+
+interface Tally {
+  passed: number;
+  failed: number;
+  ignored: number;
+}
+
+const NO_SKIPS = Deno.env.get("RINGMASTER_NO_SKIPS") === "1";
+/** Process group of the suite that runs now. */
+let group = 0;
+
+const total: Tally = { passed: 0, failed: 0, ignored: 0 };
+const table: string[] = [];
+await main();
+
+async function main(): Promise<void> {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => {
+      killGroup();
+      Deno.exit(130);
+    });
+  }
+  const unknown = Deno.args.filter((name) => !SUITES.includes(name) && name !== "checks");
+  if (unknown.length > 0) {
+    console.error(`unknown suite ${unknown.join(", ")}; there are: checks, ${SUITES.join(", ")}`);
+    finish();
+  }
+  const wanted = (name: string) => Deno.args.length === 0 || Deno.args.includes(name);
+
+  install();
+  if (!exists(BUN)) execute(DENO, ["install"]);
+  try {
+    console.log(`compiled ${await compiled()}`);
+  } catch (error) {
+    console.error((error as Error).message);
+    note("compile", { passed: 0, failed: 1, ignored: 0 }, 0);
+    finish();
+  }
+
+  if (wanted("checks")) checks();
+  for (const name of SUITES) {
+    const files = filesUnder(`tests/${name}`, (path) => path.endsWith("_test.ts"));
+    if (wanted(name) && files.length > 0) await suite(name, files);
+  }
+  finish();
+}
+
+/** Installs missing packages if that is possible without asking anybody; otherwise says what to type, and ends. */
+function install(): void {
+  const missing = NEEDED.filter((need) => !need.present()).map((need) => need.package);
+  if (missing.length === 0) return;
+  const line = `apt-get install -y --no-install-recommends ${missing.join(" ")}`;
+  if (Deno.uid() !== 0 || which("apt-get") === null) {
+    console.error(`The tests need programs that are not installed. Type:\n\n  sudo ${line}\n`);
+    note("install", { passed: 0, failed: 1, ignored: 0 }, 0);
+    finish();
+  }
+  // Debian starts a server when it is installed; policy-rc.d is how to tell it not to.
+  const policy = "/usr/sbin/policy-rc.d";
+  const ours = !exists(policy);
+  try {
+    if (ours) Deno.writeTextFileSync(policy, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
+    const env = { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
+    if (execute("apt-get", line.split(" ").slice(1), env) !== 0) {
+      // The list of packages is old or empty, as in a fresh container.
+      execute("apt-get", ["update"], env);
+      execute("apt-get", line.split(" ").slice(1), env);
+    }
+  } finally {
+    if (ours) Deno.removeSync(policy);
+  }
+  const still = NEEDED.filter((need) => !need.present()).map((need) => need.package);
+  if (still.length > 0) {
+    console.error(`Could not install ${still.join(", ")}. Type:\n\n  ${line}\n`);
+    note("install", { passed: 0, failed: 1, ignored: 0 }, 0);
+    finish();
+  }
+}
+
+function checks(): void {
+  const startMs = performance.now();
+  const tally: Tally = { passed: 0, failed: 0, ignored: 0 };
+  for (const args of [["fmt", "--check"], ["lint"], ["check", "main.ts", "src", "tests"]]) {
+    const failed = execute(DENO, args, { NO_COLOR: "1" }) !== 0;
+    console.log(`deno ${args.join(" ")} ... ${failed ? "FAILED" : "ok"}`);
+    tally[failed ? "failed" : "passed"]++;
+  }
+  note("checks", tally, performance.now() - startMs);
+}
+
+/** Runs one folder and adds what it says to the total. */
+async function suite(name: string, files: string[]): Promise<void> {
+  const startMs = performance.now();
+  // A session of its own: whatever a suite leaves running is in its group, and is found and killed.
+  const child = new Deno.Command("setsid", {
+    args: [DENO, "test", "-A", "--no-check", ...files],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  group = child.pid;
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    killGroup();
+  }, SUITE_TIMEOUT_MS);
+  let tail = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of child.stdout) {
+    Deno.stdout.writeSync(chunk);
+    tail = (tail + decoder.decode(chunk, { stream: true })).slice(-4096);
+  }
+  const { code } = await child.status;
+  clearTimeout(timer);
+
+  const tally = summary(tail) ?? { passed: 0, failed: 1, ignored: 0 };
+  const say = (text: string) => {
+    console.log(`tests/${name}: ${text}`);
+    tally.failed++;
+  };
+  if (late) say(`did not end in ${SUITE_TIMEOUT_MS / 60_000} minutes`);
+  else if (code !== 0 && tally.failed === 0) say(`deno test ended with ${code}`);
+  const left = await leftovers();
+  if (left.length > 0) say(`left processes running: ${left.join("; ")}`);
+  killGroup();
+  group = 0;
+  if (NO_SKIPS && tally.ignored > 0) {
+    console.log(`tests/${name}: ${tally.ignored} skipped, and RINGMASTER_NO_SKIPS=1`);
+    tally.failed += tally.ignored;
+  }
+  note(name, tally, performance.now() - startMs);
+}
+
+/** The numbers in deno test's last line: `ok | 18 passed (3 steps) | 0 failed | 2 ignored (1s)`. */
+function summary(text: string): Tally | null {
+  const lines = text.split("\n").filter((line) => /^(ok|FAILED) \| /.test(line));
+  if (lines.length === 0) return null;
+  const number = (word: string) => Number(new RegExp(`(\\d+) ${word}`).exec(lines.at(-1)!)?.[1] ?? 0);
+  return { passed: number("passed"), failed: number("failed"), ignored: number("ignored") };
+}
+
+/** Command lines of what still runs in the suite's process group, after a moment's grace. */
+async function leftovers(): Promise<string[]> {
+  const find = () => {
+    const found: string[] = [];
+    for (const entry of Deno.readDirSync("/proc")) {
+      if (!/^\d+$/.test(entry.name)) continue;
+      try {
+        // pid (name) state ppid pgrp …; the name may hold spaces and brackets
+        const fields = Deno.readTextFileSync(`/proc/${entry.name}/stat`).replace(/^.*\) /s, "").split(" ");
+        if (Number(fields[2]) !== group || fields[0] === "Z") continue;
+        found.push(Deno.readTextFileSync(`/proc/${entry.name}/cmdline`).replaceAll("\0", " ").trim());
+      } catch {
+        // ended meanwhile
+      }
+    }
+    return found;
+  };
+  try {
+    await poll(() => find().length === 0, "the suite's processes to end", 3000);
+    return [];
+  } catch {
+    return find();
+  }
+}
+
+function killGroup(): void {
+  if (group === 0) return;
+  new Deno.Command("kill", { args: ["-KILL", "--", `-${group}`], stdout: "null", stderr: "null" })
+    .outputSync();
+}
+
+function note(name: string, tally: Tally, tookMs: number): void {
+  total.passed += tally.passed;
+  total.failed += tally.failed;
+  total.ignored += tally.ignored;
+  const skipped = tally.ignored > 0 ? `, ${tally.ignored} SKIPPED` : "";
+  table.push(
+    `${name.padEnd(12)} ${tally.passed} passed, ${tally.failed} failed${skipped} (${
+      (tookMs / 1000).toFixed(1)
+    } s)`,
+  );
+}
+
+function finish(): never {
+  console.log(`\n${table.join("\n")}\n`);
+  if (total.ignored > 0) console.log(`${total.ignored} SKIPPED: look for "ignored" above`);
+  console.log(`${total.passed} passed, ${total.failed} failed`);
+  Deno.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
+}
+
+/** Runs a program with our output; its exit code. */
+function execute(program: string, args: string[], env: Record<string, string> = {}): number {
+  return new Deno.Command(program, {
+    args,
+    cwd: ROOT,
+    env,
+    stdin: "null",
+    stdout: "inherit",
+    stderr: "inherit",
+  })
+    .outputSync().code;
+}
+
+function python(module: string): boolean {
+  if (!exists(PYTHON)) return false;
+  return new Deno.Command(PYTHON, { args: ["-c", `import ${module}`], stdout: "null", stderr: "null" })
+    .outputSync().success;
+}
