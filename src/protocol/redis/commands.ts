@@ -1,0 +1,196 @@
+/**
+ * Finds a command by the bytes of its name, and keeps the table that this is done in.
+ *
+ *   "gEt" ──fold, mix──▶ buckets: Int16Array ──▶ COMMANDS[i] ──compare──▶ Command
+ *
+ * The look-up allocates nothing and ignores letter case, as Redis does. Learned commands (learn.ts) join the
+ * same table and are found the same way.
+ */
+import type { Args } from "./args.ts";
+import { CATEGORY, Command, FLAG, JOIN, type KeySpec } from "./command.ts";
+import { ROWS } from "./command_rows.ts";
+
+export { CATEGORY, checkArity, Command, FINDER, FLAG, JOIN, needsAuth, ROUTE } from "./command.ts";
+
+/** Every command and subcommand, by id. */
+export const COMMANDS: Command[] = [];
+/** The commands without the subcommands, in table order. */
+export const TOP_COMMANDS: Command[] = [];
+
+/** Learned commands are limited: a server that invents names must not fill the memory. */
+export const LEARNED_MAX = 4096;
+/** Longest name, of a command or subcommand, that can be in the table; in bytes. */
+export const NAME_MAX = 64;
+
+/** Power of two, and at least twice the most commands there can be, so that probing ends. */
+const BUCKETS = 16384;
+const EMPTY = -1;
+const buckets = new Int16Array(BUCKETS).fill(EMPTY);
+let learnedCount = 0;
+
+/**
+ * Length, and four letters without their case bit: tells nearly all of Redis's names apart
+ * (redis_commands_test.ts counts the probes).
+ */
+function mix(bytes: Uint8Array, start: number, length: number): number {
+  const a = bytes[start]! | 32;
+  const b = bytes[start + (length >> 1)]! | 32;
+  const c = bytes[start + length - 1]! | 32;
+  const d = bytes[start + (length >> 2)]! | 32;
+  const e = bytes[start + length - 1 - (length >> 2)]! | 32;
+  const mixed = Math.imul((a << 24) ^ (b << 16) ^ (c << 8) ^ d ^ (e << 12) ^ (length << 20), 0x9e3779b1);
+  return (mixed >>> 16) & (BUCKETS - 1);
+}
+
+/** True if `bytes[start, end)` is `word` (upper case), letters compared without case. */
+function sameWord(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
+  if (end - start !== word.length) return false;
+  for (let i = 0; i < word.length; i++) {
+    let b = bytes[start + i]!;
+    if (b >= 97 && b <= 122) b -= 32;
+    if (b !== word[i]) return false;
+  }
+  return true;
+}
+
+/** The command, not subcommand, that `bytes[start, end)` names in any case; undefined if the table has none. */
+export function findCommand(bytes: Uint8Array, start: number, end: number): Command | undefined {
+  const length = end - start;
+  if (length <= 0 || length > NAME_MAX) return undefined;
+  let at = mix(bytes, start, length);
+  for (;;) {
+    const id = buckets[at]!;
+    if (id === EMPTY) return undefined;
+    const command = COMMANDS[id]!;
+    if (sameWord(bytes, start, end, command.word)) return command;
+    at = (at + 1) & (BUCKETS - 1);
+  }
+}
+
+/** The subcommand of `container` that `bytes[start, end)` names; undefined if it has none such. */
+export function findSubcommand(
+  container: Command,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Command | undefined {
+  const subcommands = container.subcommands;
+  if (subcommands === null) return undefined;
+  for (let i = 0; i < subcommands.length; i++) {
+    if (sameWord(bytes, start, end, subcommands[i]!.word)) return subcommands[i];
+  }
+  return undefined;
+}
+
+/**
+ * The command of a scanned request: the subcommand where its first argument is a container with a second word.
+ * @returns undefined if the command or the subcommand is unknown: `unknownError` (errors.ts) says which
+ */
+export function resolve(bytes: Uint8Array, args: Args): Command | undefined {
+  return resolveAt(bytes, args, 0);
+}
+
+/** As `resolve`, for a command whose name is argument `first` (COMMAND GETKEYS get k: 2). */
+export function resolveAt(bytes: Uint8Array, args: Args, first: number): Command | undefined {
+  const command = findCommand(bytes, args.starts[first]!, args.ends[first]!);
+  if (command === undefined || command.subcommands === null || args.count <= first + 1) return command;
+  const subcommand = findSubcommand(command, bytes, args.starts[first + 1]!, args.ends[first + 1]!);
+  if (subcommand !== undefined) return subcommand;
+  return (command.flags & FLAG.OPEN) === 0 ? undefined : command;
+}
+
+/** What `findCommand` would find for a text, or for "client|id" the subcommand; for the control plane. */
+export function findByName(name: string): Command | undefined {
+  const bytes = new TextEncoder().encode(name);
+  const bar = bytes.indexOf(124);
+  if (bar === -1) return findCommand(bytes, 0, bytes.length);
+  const container = findCommand(bytes, 0, bar);
+  return container === undefined ? undefined : findSubcommand(container, bytes, bar + 1, bytes.length);
+}
+
+/** How many buckets the look-up of the command visits; ≥ 1. For tests. */
+export function probesOf(command: Command): number {
+  const start = mix(command.word, 0, command.word.length);
+  let probes = 1;
+  while (buckets[(start + probes - 1) & (BUCKETS - 1)] !== command.id) probes++;
+  return probes;
+}
+
+/**
+ * Adds commands that are not in the table, a container before its subcommands; a known name is left as it is.
+ * @returns false if there is no room for them (LEARNED_MAX), or a name is empty or longer than NAME_MAX
+ */
+export function learnCommand(learned: readonly LearnedRow[]): boolean {
+  if (learnedCount + learned.length > LEARNED_MAX) return false;
+  for (const row of learned) {
+    for (const word of row.name.split("|")) if (word.length === 0 || word.length > NAME_MAX) return false;
+  }
+  for (const row of learned) {
+    if (findByName(row.name) !== undefined) continue;
+    learnedCount++;
+    add(
+      row.name,
+      row.arity,
+      row.flags | FLAG.LEARNED,
+      row.categories,
+      row.route,
+      row.keys,
+      row.join,
+      row.hint,
+    );
+  }
+  return true;
+}
+
+/** A row made from what a server said of a command. */
+export interface LearnedRow {
+  readonly name: string;
+  readonly arity: number;
+  readonly flags: number;
+  readonly categories: number;
+  readonly route: number;
+  readonly keys: KeySpec;
+  readonly join: number;
+  readonly hint: string;
+}
+
+function add(
+  name: string,
+  arity: number,
+  flags: number,
+  categories: number,
+  route: number,
+  keys: KeySpec,
+  join: number,
+  hint: string,
+): void {
+  const bar = name.indexOf("|");
+  const container = bar === -1 ? null : findByName(name.slice(0, bar))!;
+  const all = impliedCategories(flags) | categories;
+  const command = new Command(COMMANDS.length, name, arity, flags, all, route, keys, join, hint, container);
+  COMMANDS.push(command);
+  if (container !== null) {
+    (container.subcommands ??= []).push(command);
+    return;
+  }
+  TOP_COMMANDS.push(command);
+  let at = mix(command.word, 0, command.word.length);
+  while (buckets[at] !== EMPTY) at = (at + 1) & (BUCKETS - 1);
+  buckets[at] = command.id;
+}
+
+/** Categories that follow from the flags, as Redis derives them. */
+function impliedCategories(flags: number): number {
+  let categories = (flags & FLAG.FAST) !== 0 ? CATEGORY.FAST : CATEGORY.SLOW;
+  if (flags & FLAG.WRITE) categories |= CATEGORY.WRITE;
+  // Scripts that cannot write are no readers: EVAL_RO may call anything that does not write.
+  if (flags & FLAG.READ && !(flags & FLAG.NO_MANDATORY_KEYS)) categories |= CATEGORY.READ;
+  if (flags & FLAG.ADMIN) categories |= CATEGORY.ADMIN | CATEGORY.DANGEROUS;
+  if (flags & FLAG.PUBSUB) categories |= CATEGORY.PUBSUB;
+  if (flags & FLAG.BLOCKING) categories |= CATEGORY.BLOCKING;
+  return categories;
+}
+
+for (const [name, arity, flags, categories, route, keys, join, hint] of ROWS) {
+  add(name, arity, flags, categories, route, keys, join ?? JOIN.NONE, hint ?? "");
+}
