@@ -1,0 +1,130 @@
+/**
+ * Ketama ring: which server owns a key, and which keys move when a server leaves.
+ *
+ *   hash ──► first point with value ≥ hash, wrapping at the end ──► point's server
+ *
+ * Points are sorted by value; a server of average weight has 160 (or 156: the count is rounded down after single
+ * precision arithmetic, and 25 equal servers, for one, fall just short). Labels "name-0", "name-1", … are hashed
+ * with MD5, four points each; the pool's own hash is for keys only. Points of equal value keep the order of
+ * servers, so the first server has them (glibc's qsort is a stable merge sort; elsewhere twemproxy leaves it open).
+ *
+ * Shares follow weights, and an extreme weight can leave a small one with no point at all. When a server leaves, the
+ * others' counts may change as well, since a server's points depend on its share of the live weight: only if they do not
+ * (equal weights, save for the roundings above) do the leaver's keys alone move.
+ *
+ * Source: twemproxy 0.5.0 on x86-64, nc_ketama.c. Checked against tests/vectors/placement.json.
+ */
+import { encode } from "../bytes/ascii.ts";
+import { md5Into } from "../hash/md5.ts";
+import type { Ring, RingServer } from "./ring.ts";
+
+/** Points of a server of average weight. */
+const POINTS_PER_SERVER = 160;
+/** Points that one MD5 digest makes. */
+const POINTS_PER_LABEL = 4;
+/** Longest label in bytes; twemproxy formats it into 273 with the NUL, and what does not fit is not hashed. */
+const LABEL_LENGTH_MAX = 272;
+/** Server indexes share a double's 53 bits with 32 of value while sorting. */
+const SERVERS_MAX = 2 ** 21;
+
+/** Ring of the live ones among `servers`; null if there is none. See BuildRing. */
+export function buildKetama(servers: readonly RingServer[], live: Uint8Array): Ketama | null {
+  if (servers.length > SERVERS_MAX) {
+    throw new RangeError(`Cannot build a ketama ring: ${servers.length} servers, at most ${SERVERS_MAX}`);
+  }
+  let liveCount = 0;
+  // twemproxy adds weights up in 32 bits and would overrun its own array if they wrapped; here they do not wrap.
+  let liveWeight = 0;
+  for (let s = 0; s < servers.length; s++) {
+    if (live[s] === 0) continue;
+    liveCount++;
+    liveWeight += servers[s]!.weight;
+  }
+  if (liveCount === 0) return null;
+
+  const counts = new Int32Array(servers.length);
+  let count = 0;
+  for (let s = 0; s < servers.length; s++) {
+    if (live[s] === 0) continue;
+    counts[s] = ketamaPoints(servers[s]!.weight, liveWeight, liveCount);
+    count += counts[s]!;
+  }
+
+  // One number a point, value × 2^21 + server, so that the engine's numeric sort does all the comparing. Points of one
+  // server with one value are interchangeable, so (value, server) sorts as the stable order does.
+  const keys = new Float64Array(count);
+  const digest = new Int32Array(4);
+  let k = 0;
+  for (let s = 0; s < servers.length; s++) {
+    const prefix = servers[s]!.name + "-";
+    for (let i = 0; i < counts[s]! / POINTS_PER_LABEL; i++) {
+      const label = encode(prefix + i);
+      md5Into(label, 0, Math.min(label.length, LABEL_LENGTH_MAX), digest);
+      for (let w = 0; w < POINTS_PER_LABEL; w++) keys[k++] = (digest[w]! >>> 0) * SERVERS_MAX + s;
+    }
+  }
+  keys.sort();
+
+  const values = new Uint32Array(count);
+  const owners = new Int32Array(count);
+  for (let i = 0; i < count; i++) {
+    values[i] = Math.floor(keys[i]! / SERVERS_MAX);
+    owners[i] = keys[i]! % SERVERS_MAX;
+  }
+  return new Ketama(values, owners, counts);
+}
+
+/**
+ * How many points a server gets: a multiple of 4, possibly 0.
+ *
+ * Every step is rounded to single precision, in twemproxy's order: computed in doubles, many pools would come out
+ * with other counts. Its 1e-10, meant to help the rounding down, is lost for anything but tiny counts.
+ *
+ * @param liveWeight sum of the weights of the live servers
+ * @param liveCount how many are live
+ */
+export function ketamaPoints(weight: number, liveWeight: number, liveCount: number): number {
+  const f = Math.fround;
+  const share = f(f(weight) / f(liveWeight));
+  const labels = f(f(f(share * POINTS_PER_SERVER) / POINTS_PER_LABEL) * f(liveCount));
+  return Math.floor(f(labels + 1e-10)) * POINTS_PER_LABEL;
+}
+
+export class Ketama implements Ring {
+  /**
+   * For each 2^-n part of the hash space, the first point in it or after it. There are at least as many parts
+   * as points, so a lookup compares about one or two values where halving an interval would take ten, and mispredict half.
+   */
+  private readonly firsts: Int32Array;
+  private readonly shift: number;
+
+  /**
+   * @param values points' values, ascending
+   * @param owners server index of each point
+   * @param counts points of each server
+   */
+  constructor(
+    readonly values: Uint32Array,
+    readonly owners: Int32Array,
+    private readonly counts: Int32Array,
+  ) {
+    const bits = Math.max(1, 32 - Math.clz32(values.length - 1));
+    this.shift = 32 - bits;
+    this.firsts = new Int32Array(2 ** bits);
+    for (let part = 0, i = 0; part < this.firsts.length; part++) {
+      while (i < values.length && values[i]! < part * 2 ** this.shift) i++;
+      this.firsts[part] = i;
+    }
+  }
+
+  lookup(hash: number): number {
+    const values = this.values;
+    let i = this.firsts[hash >>> this.shift]!;
+    while (i < values.length && values[i]! < hash) i++;
+    return this.owners[i === values.length ? 0 : i]!;
+  }
+
+  pointsOf(index: number): number {
+    return this.counts[index]!;
+  }
+}
