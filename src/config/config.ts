@@ -76,6 +76,10 @@ export interface ProcessConfig {
   readonly log: { readonly level: number | null; readonly format: "text" | "json"; readonly output: string };
   /** Bytes; 0 = no ceiling. Key: max_memory. */
   readonly memoryMax: number;
+  /** Where the HTTP side listens; null = nowhere. */
+  readonly admin: Address | null;
+  /** The admin key as it was written, "off" for null. */
+  readonly adminText: string;
 }
 
 export interface Config {

@@ -1,0 +1,252 @@
+/**
+ * YAML as the configuration needs it: mappings, lists and texts with their places, and nothing else.
+ *
+ *   text ──► lexer ──► parser (depth watched) ──► composer ──► aliases bound ──► Entry, Value
+ *
+ * The schema is `failsafe`: no scalar has a type, `yes` is three letters. Flow style, anchors, aliases, `<<`
+ * and one leading `---` are welcome; twemproxy refuses them.
+ */
+import {
+  type Alias,
+  Composer,
+  type CST,
+  type Document,
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Node,
+  Parser,
+  type YAMLMap,
+} from "yaml";
+
+/** The composer recurses; a configuration has a depth of four. */
+export const DEPTH_MAX = 64;
+
+export interface Place {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** What stands at a place: a text, a list, a mapping, or nothing (no value, or one that cannot be understood). */
+export type Value =
+  | { readonly kind: "text"; readonly place: Place; readonly text: string }
+  | { readonly kind: "list"; readonly place: Place; readonly items: readonly Value[]; readonly flow: boolean }
+  | { readonly kind: "mapping"; readonly place: Place; readonly node: YAMLMap; readonly flow: boolean }
+  | { readonly kind: "nothing"; readonly place: Place };
+
+export interface Entry {
+  readonly key: string;
+  readonly place: Place;
+  readonly value: Value;
+}
+
+/** A mistake in the YAML itself. `broken`: the tree is not to be trusted from here on. */
+export interface Fault extends Place {
+  readonly key: string;
+  readonly found: string;
+  readonly expected: string;
+  readonly broken: boolean;
+}
+
+/** One file's YAML. Reading it never throws; `faults` grows as it is read. */
+export class ConfigDocument {
+  readonly faults: Fault[] = [];
+  /** What stands at the top; nothing for an empty file. */
+  readonly root: Value;
+  readonly #lines = new LineCounter();
+  readonly #targets = new Map<Alias, Node>();
+  /** Entries of each mapping, made once: aliases of aliases would else multiply. */
+  readonly #entries = new Map<YAMLMap, Entry[]>();
+
+  constructor(text: string) {
+    const document = this.#compose(text);
+    if (document !== null) this.#bind(document.contents, new Map());
+    this.root = document === null
+      ? { kind: "nothing", place: { line: 1, column: 1 } }
+      : this.#value(document.contents, 0);
+  }
+
+  /** The entries of a mapping in their order, merged ones (`<<`) last; a key that stands twice is there twice. */
+  entries(value: Value): readonly Entry[] {
+    return value.kind === "mapping" ? this.#collect(value.node) : [];
+  }
+
+  #compose(text: string): Document.Parsed | null {
+    const options = {
+      version: "1.2",
+      schema: "failsafe",
+      resolveKnownTags: false,
+      uniqueKeys: false,
+      merge: false,
+      strict: true,
+    } as const;
+    try {
+      const parser = new Parser(this.#lines.addNewLine);
+      this.#lines.addNewLine(0);
+      const tokens: CST.Token[] = [];
+      for (const lexeme of new Lexer().lex(text)) {
+        for (const token of parser.next(lexeme)) tokens.push(token);
+        if (parser.stack.length > DEPTH_MAX) {
+          this.#fault(
+            parser.offset,
+            "a nesting deeper than any configuration",
+            `at most ${DEPTH_MAX} levels`,
+            true,
+          );
+          return null;
+        }
+      }
+      for (const token of parser.end()) tokens.push(token);
+      const documents = [...new Composer(options).compose(tokens, true, text.length)];
+      const [first, second] = documents;
+      if (first === undefined || !("contents" in first)) return null;
+      for (const error of first.errors) {
+        this.#fault(error.pos[0], yamlWords(error.message), "valid YAML", true);
+      }
+      for (const warning of first.warnings) {
+        this.#fault(warning.pos[0], yamlWords(warning.message), "a plain value without a tag", false);
+      }
+      if (second !== undefined) {
+        this.#fault(
+          second.range[0],
+          `a second document (of ${documents.length})`,
+          "one document in the file",
+          false,
+        );
+      }
+      return first as Document.Parsed;
+    } catch (error) {
+      // No input is known to get here. A defect of the YAML library must not look like one of the proxy.
+      this.#fault(
+        0,
+        error instanceof Error ? yamlWords(error.message) : "what cannot be read",
+        "valid YAML",
+        true,
+      );
+      return null;
+    }
+  }
+
+  /** Notes for each alias which node it stands for: the last one with that anchor before it. */
+  #bind(node: unknown, anchors: Map<string, Node>): void {
+    if (isAlias(node)) {
+      const target = anchors.get(node.source);
+      if (target !== undefined) this.#targets.set(node, target);
+      else {this.#fault(
+          node.range?.[0] ?? 0,
+          `an alias *${node.source}`,
+          `an anchor &${node.source} before it`,
+          false,
+        );}
+      return;
+    }
+    if (!isScalar(node) && !isMap(node) && !isSeq(node)) return;
+    if (node.anchor !== undefined) anchors.set(node.anchor, node);
+    if (isScalar(node)) return;
+    for (const item of node.items) {
+      if (!isPair(item)) {
+        this.#bind(item, anchors);
+        continue;
+      }
+      this.#bind(item.key, anchors);
+      this.#bind(item.value, anchors);
+    }
+  }
+
+  #collect(map: YAMLMap): readonly Entry[] {
+    const known = this.#entries.get(map);
+    if (known !== undefined) return known;
+    const entries: Entry[] = [];
+    // Noted before it is complete, so that a mapping which merges itself ends.
+    this.#entries.set(map, entries);
+    const merges: YAMLMap[] = [];
+    for (const pair of map.items) {
+      const node = this.#target(pair.key);
+      const at = this.#offset(pair.key, this.#offset(map, 0));
+      if (!isScalar(node)) {
+        this.#fault(at, "a key that is a list or a mapping", "a name", false);
+        continue;
+      }
+      const key = String(node.value ?? "");
+      if (key === "") {
+        this.#fault(at, "a key without a name", "a name before the colon", false);
+        continue;
+      }
+      const place = this.#place(at);
+      if (key === "<<") merges.push(...this.#merged(pair.value, place));
+      else entries.push({ key, place, value: this.#value(pair.value, at) });
+    }
+    const names = new Set(entries.map((entry) => entry.key));
+    for (const merge of merges) {
+      if (merge === map) continue;
+      for (const entry of this.#collect(merge)) {
+        if (names.has(entry.key)) continue;
+        names.add(entry.key);
+        entries.push(entry);
+      }
+    }
+    return entries;
+  }
+
+  /** The mappings that a `<<` names, nearest first. */
+  #merged(value: unknown, place: Place): YAMLMap[] {
+    const node = this.#target(value);
+    const nodes = isSeq(node) ? node.items.map((item) => this.#target(item)) : [node];
+    if (nodes.every((each) => isMap(each))) return nodes;
+    this.faults.push({
+      ...place,
+      key: "<<",
+      found: "no mapping",
+      expected: "an alias of a mapping",
+      broken: false,
+    });
+    return [];
+  }
+
+  #value(raw: unknown, fallback: number): Value {
+    const place = this.#place(this.#offset(raw, fallback));
+    const node = this.#target(raw);
+    if (isScalar(node)) {
+      const text = String(node.value ?? "");
+      return text === "" ? { kind: "nothing", place } : { kind: "text", place, text };
+    }
+    if (isSeq(node)) {
+      const start = this.#offset(raw, fallback);
+      const items = node.items.map((item) =>
+        this.#value(isPair(item) ? null : item, this.#offset(item, start))
+      );
+      return { kind: "list", place, items, flow: node.flow === true };
+    }
+    if (isMap(node)) return { kind: "mapping", place, node, flow: node.flow === true };
+    return { kind: "nothing", place };
+  }
+
+  /** The node itself, or what it is an alias of. */
+  #target(node: unknown): unknown {
+    return isAlias(node) ? this.#targets.get(node) : node;
+  }
+
+  #offset(node: unknown, fallback: number): number {
+    return (isScalar(node) || isMap(node) || isSeq(node) || isAlias(node)) && node.range
+      ? node.range[0]
+      : fallback;
+  }
+
+  #place(offset: number): Place {
+    const { line, col } = this.#lines.linePos(offset);
+    return line === 0 ? { line: 1, column: 1 } : { line, column: col };
+  }
+
+  #fault(offset: number, found: string, expected: string, broken: boolean): void {
+    this.faults.push({ ...this.#place(offset), key: "", found, expected, broken });
+  }
+}
+
+/** The library's message as the words after "found". */
+function yamlWords(message: string): string {
+  return `a mistake in the YAML (${message.split("\n")[0]!.slice(0, 200)})`;
+}

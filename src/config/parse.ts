@@ -1,0 +1,476 @@
+/**
+ * From the text of a configuration file to what it means, or to everything that is wrong with it.
+ *
+ *   ConfigDocument ──► entries of each mapping ──► values by the table ──► rules between keys and pools ──► Config
+ *
+ * A nutcracker.yml means here what it means to twemproxy 0.5.0: names of servers, their order, defaults. What
+ * twemproxy takes and cannot work with is an error: a server without a host, two pools on one address.
+ * Truth: tests/vectors/config/nutcracker.json (verdicts of nutcracker 0.5.0) and tests/vectors/placement.json.
+ */
+import { readFileSync, statSync } from "node:fs";
+import { encode } from "../bytes/ascii.ts";
+import type { Config, PoolConfig, ProcessConfig, ServerConfig } from "./config.ts";
+import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
+import { ConfigDocument, type Entry, type Place, type Value } from "./document.ts";
+import {
+  expectation,
+  type Key,
+  LOG_KEYS,
+  POOL_KEYS,
+  PROCESS_KEYS,
+  PROCESS_NAME,
+  type Scope,
+  SERVER_KEYS,
+  UNAVAILABLE_KEYS,
+} from "./schema.ts";
+import { makeServer, type Read, readServer, readValue, type WrittenAddress } from "./values.ts";
+
+export { ConfigError } from "./config_error.ts";
+export type { Problem } from "./config_error.ts";
+
+/** A larger file is refused unread, in bytes (of a text: UTF-16 units). */
+export const FILE_SIZE_MAX = 16 * 1024 * 1024;
+
+/**
+ * Reads and parses a file.
+ * @throws ConfigError, also if the file cannot be read
+ */
+export function loadConfig(file: string): Config {
+  let bytes: Uint8Array;
+  try {
+    if (statSync(file).size > FILE_SIZE_MAX) throw tooLarge(file);
+    bytes = readFileSync(file);
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    const code = (error as { code?: string }).code ?? "";
+    const found = REASONS[code] ?? (error instanceof Error ? error.message : "an error");
+    throw new ConfigError([problem(file, 0, 0, "", found, "a configuration file that can be read")]);
+  }
+  const text = new TextDecoder("utf-8").decode(bytes);
+  // Only for a file that has them is it worth finding out whether the replacement characters are its own.
+  if (text.includes("\uFFFD")) checkUtf8(bytes, text, file);
+  return parseConfig(text, file);
+}
+
+/**
+ * @param fileName for messages
+ * @throws ConfigError with every problem of the text, in order; nothing else, whatever the text
+ */
+export function parseConfig(text: string, fileName: string): Config {
+  if (text.length > FILE_SIZE_MAX) throw tooLarge(fileName);
+  return new Reader(text, fileName).read();
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: "no such file",
+  EACCES: "a file without permission to read it",
+  EISDIR: "a directory",
+};
+
+function tooLarge(file: string): ConfigError {
+  const limit = `at most ${FILE_SIZE_MAX / 1024 / 1024} MiB`;
+  return new ConfigError([problem(file, 0, 0, "", "a file too large for a configuration", limit)]);
+}
+
+function checkUtf8(bytes: Uint8Array, text: string, file: string): void {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    const before = text.slice(0, text.indexOf("\uFFFD")).split("\n");
+    const column = before[before.length - 1]!.length + 1;
+    throw new ConfigError([
+      problem(file, before.length, column, "", "bytes that are not UTF-8", "UTF-8 text"),
+    ]);
+  }
+}
+
+/** What a mapping says, by key name. */
+type Values = Map<string, { readonly value: unknown; readonly place: Place }>;
+
+interface ReadPool {
+  readonly config: PoolConfig;
+  readonly place: Place;
+  readonly listenPlace: Place;
+}
+
+/** One pass over one text; every problem found is noted and reading goes on. */
+class Reader {
+  readonly #file: string;
+  readonly #document: ConfigDocument;
+  readonly #problems: Problem[] = [];
+  /** Problems that say something is missing: not to be believed of a tree that broke off. */
+  readonly #absences = new Set<Problem>();
+
+  constructor(text: string, file: string) {
+    this.#file = file;
+    this.#document = new ConfigDocument(text);
+  }
+
+  read(): Config {
+    const root = this.#document.root;
+    const pools: ReadPool[] = [];
+    let process: ProcessConfig | null = null;
+    if (root.kind === "nothing") {
+      this.#absent(root.place, "", "an empty file", "at least one pool: a name and, below it, its keys");
+    } else if (root.kind !== "mapping") {
+      this.#problem(root.place, "", described(root), "pools: each a name and, below it, its keys");
+    } else {
+      const firsts = new Map<string, Place>();
+      for (const entry of this.#document.entries(root)) {
+        if (this.#isSecond(firsts, entry, "one pool of this name")) continue;
+        const entries = this.#document.entries(entry.value);
+        if (entry.key === PROCESS_NAME && !entries.some((each) => each.key === "listen")) {
+          process = this.#process(entry, entries);
+        } else {
+          const pool = this.#pool(entry, entries);
+          if (pool !== null) pools.push(pool);
+        }
+      }
+      if (
+        ![...firsts.keys()].some((name) => name !== PROCESS_NAME) && pools.length === 0 && process !== null
+      ) {
+        this.#absent(root.place, "", "no pool", "at least one pool: a name and, below it, its keys");
+      }
+    }
+    this.#checkListens(pools);
+    this.#report();
+    return {
+      process: process ?? this.#defaultProcess(),
+      pools: pools.map((pool) => pool.config).sort((a, b) => compareNames(a.name, b.name)),
+    };
+  }
+
+  #pool(pool: Entry, entries: readonly Entry[]): ReadPool | null {
+    if (pool.value.kind !== "mapping") {
+      this.#problem(
+        pool.value.place,
+        pool.key,
+        described(pool.value),
+        "a pool: a mapping with listen and servers",
+      );
+      return null;
+    }
+    const values = this.#values(entries, "pool", POOL_KEYS, pool.place);
+    const place = (name: string) => values.get(name)?.place ?? pool.place;
+    const fields = fieldsOf(POOL_KEYS, values);
+    if (fields.redis === false && fields.redisAuth !== null) {
+      this.#problem(
+        place("redis_auth"),
+        "redis_auth",
+        "a password in a memcached pool",
+        "redis: true, or no redis_auth",
+      );
+    }
+    if (fields.redis === false && Number(fields.databases) > 1) {
+      this.#problem(
+        place("databases"),
+        "databases",
+        quoted(String(fields.databases)),
+        "redis: true, or 1: memcached has no databases",
+      );
+    }
+    const listen = fields.listen as WrittenAddress | null;
+    const servers = fields.servers as ServerConfig[] | null;
+    if (listen === null || servers === null) return null;
+    // The table names every field of PoolConfig; a test holds the two together.
+    const config = {
+      name: pool.key,
+      ...fields,
+      listen: listen.address,
+      listenText: listen.text,
+      timeoutMs: fields.timeoutMs ?? -1,
+      servers,
+    } as unknown as PoolConfig;
+    return { config, place: pool.place, listenPlace: place("listen") };
+  }
+
+  #process(process: Entry, entries: readonly Entry[]): ProcessConfig {
+    if (process.value.kind !== "mapping") {
+      const expected = `a mapping of ${
+        PROCESS_KEYS.map((key) => key.name).join(", ")
+      }, or a pool with listen and servers`;
+      this.#problem(process.value.place, PROCESS_NAME, described(process.value), expected);
+      return this.#defaultProcess();
+    }
+    return processOf(fieldsOf(PROCESS_KEYS, this.#values(entries, "process", PROCESS_KEYS, process.place)));
+  }
+
+  #defaultProcess(): ProcessConfig {
+    return processOf(fieldsOf(PROCESS_KEYS, new Map()));
+  }
+
+  /** The values of a mapping's keys. Values that are wrong are noted and absent from the result. */
+  #values(entries: readonly Entry[], scope: Scope, keys: readonly Key[], place: Place): Values {
+    const values: Values = new Map();
+    const firsts = new Map<string, Place>();
+    for (const entry of entries) {
+      if (this.#isSecond(firsts, entry, "the key once")) continue;
+      const key = keys.find((each) => each.name === entry.key);
+      if (key === undefined) {
+        this.#unknown(entry, scope, keys);
+        continue;
+      }
+      const value = this.#value(key, entry.value);
+      if (value !== undefined) values.set(key.name, { value, place: entry.value.place });
+    }
+    for (const key of keys) {
+      if (key.absent !== "required" || firsts.has(key.name)) continue;
+      this.#absent(place, key.name, "nothing", expectation(key));
+    }
+    return values;
+  }
+
+  /** The value of a key; undefined if it is wrong, which has then been noted. */
+  #value(key: Key, value: Value): unknown {
+    if (key.type === "servers") return this.#servers(key, value);
+    if (key.type === "log" && value.kind === "mapping") {
+      return logOf(
+        fieldsOf(LOG_KEYS, this.#values(this.#document.entries(value), "log", LOG_KEYS, value.place)),
+      );
+    }
+    const text = textOf(key, value);
+    if (text === null) {
+      this.#problem(value.place, key.name, described(value), expectation(key));
+      return undefined;
+    }
+    const read = readValue(key, text);
+    if ("value" in read) return read.value;
+    this.#problem(value.place, key.name, key.secret ? "a value" : quoted(text), read.expected);
+    return undefined;
+  }
+
+  #servers(key: Key, value: Value): ServerConfig[] | undefined {
+    if (value.kind !== "list" || value.items.length === 0) {
+      this.#problem(
+        value.place,
+        key.name,
+        value.kind === "list" ? "an empty list" : described(value),
+        expectation(key),
+      );
+      return undefined;
+    }
+    const servers: ServerConfig[] = [];
+    const firsts = new Map<string, Place>();
+    let wrong = false;
+    for (const item of value.items) {
+      const server = this.#server(key, item);
+      if (server === null) {
+        wrong = true;
+        continue;
+      }
+      const first = firsts.get(server.name);
+      if (first !== undefined) {
+        const found = `a second server named ${quoted(server.name)} (first at line ${first.line})`;
+        this.#problem(
+          item.place,
+          key.name,
+          found,
+          "a name of its own for each: give one a NAME after its weight",
+        );
+        wrong = true;
+        continue;
+      }
+      firsts.set(server.name, item.place);
+      servers.push(server);
+    }
+    return wrong ? undefined : servers.sort((a, b) => compareNames(a.name, b.name));
+  }
+
+  #server(key: Key, item: Value): ServerConfig | null {
+    let read: Read<ServerConfig>;
+    let found: string;
+    if (item.kind === "text") {
+      read = readServer(item.text);
+      found = quoted(item.text);
+    } else if (item.kind === "mapping") {
+      const values = this.#values(this.#document.entries(item), "server", SERVER_KEYS, item.place);
+      const fields = fieldsOf(SERVER_KEYS, values);
+      const address = fields.address as WrittenAddress | null;
+      if (address === null || values.size < this.#document.entries(item).length) return null;
+      read = makeServer(address.text, fields.name as string | null, fields.weight as number);
+      found = quoted(address.text);
+    } else {
+      this.#problem(item.place, key.name, described(item), "HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]");
+      return null;
+    }
+    if ("value" in read) return read.value;
+    this.#problem(item.place, key.name, found, read.expected);
+    return null;
+  }
+
+  #unknown(entry: Entry, scope: Scope, keys: readonly Key[]): void {
+    if (UNAVAILABLE_KEYS.some((each) => each.scope === scope && each.name === entry.key)) {
+      const found = "a key that is known but not available in this version";
+      this.#problem(entry.place, entry.key, found, "the file without it");
+      return;
+    }
+    const near = this.#problems.length < GUESSES_MAX ? nearest(entry.key, keys) : null;
+    const where = scope === "pool"
+      ? "of a pool"
+      : scope === "server"
+      ? "of a server"
+      : scope === "log"
+      ? "of log"
+      : "of the process";
+    const expected = near === null ? `one of ${keys.map((key) => key.name).join(", ")}` : `perhaps ${near}`;
+    this.#problem(entry.place, quoted(entry.key).slice(1, -1), `a key that is none ${where}`, expected);
+  }
+
+  /** Notes a key that stood already in this mapping. */
+  #isSecond(firsts: Map<string, Place>, entry: Entry, expected: string): boolean {
+    const first = firsts.get(entry.key);
+    if (first === undefined) {
+      firsts.set(entry.key, entry.place);
+      return false;
+    }
+    const found = `a second time (first at line ${first.line}, column ${first.column})`;
+    this.#problem(entry.place, quoted(entry.key).slice(1, -1), found, expected);
+    return true;
+  }
+
+  /** Two pools cannot listen on one address; twemproxy compares texts and fails, or not, when binding. */
+  #checkListens(pools: readonly ReadPool[]): void {
+    const firsts = new Map<string, ReadPool>();
+    for (const pool of pools) {
+      const address = pool.config.listen;
+      const id = "path" in address ? address.path : `${address.host.toLowerCase()} ${address.port}`;
+      const first = firsts.get(id);
+      if (first === undefined) {
+        firsts.set(id, pool);
+        continue;
+      }
+      const found =
+        `${quoted(pool.config.listenText)}, where pool ${quoted(first.config.name)} listens already ` +
+        `(line ${first.listenPlace.line})`;
+      this.#problem(pool.listenPlace, "listen", found, "an address of its own for each pool");
+    }
+  }
+
+  #problem(place: Place, key: string, found: string, expected: string): Problem {
+    const added = problem(this.#file, place.line, place.column, key, found, expected);
+    this.#problems.push(added);
+    if (found === "nothing") this.#absences.add(added);
+    return added;
+  }
+
+  #absent(place: Place, key: string, found: string, expected: string): void {
+    this.#absences.add(this.#problem(place, key, found, expected));
+  }
+
+  /**
+   * Throws if there is a problem. Where the YAML is broken only what stands before the break is believed, and
+   * nothing is called missing.
+   */
+  #report(): void {
+    const faults = this.#document.faults;
+    const broken = faults.filter((fault) => fault.broken).sort(comparePlaces)[0];
+    const believed = this.#problems.filter((each) =>
+      broken === undefined || (!this.#absences.has(each) && comparePlaces(each, broken) < 0)
+    );
+    const all = [
+      ...believed,
+      ...faults.map((fault) =>
+        problem(this.#file, fault.line, fault.column, fault.key, fault.found, fault.expected)
+      ),
+    ];
+    // An alias shows its mapping's mistakes once for each use.
+    const seen = new Set<string>();
+    const problems = all.sort(comparePlaces).filter((each) => !seen.has(each.text) && seen.add(each.text));
+    if (problems.length > 0) throw new ConfigError(problems);
+  }
+}
+
+/** Values by field name: what the file says, else the default, else null. */
+function fieldsOf(keys: readonly Key[], values: Values): Record<string, unknown> {
+  const fields: Record<string, unknown> = {};
+  for (const key of keys) {
+    const given = values.get(key.name);
+    if (given !== undefined) fields[key.field] = given.value;
+    else fields[key.field] = key.default === null ? null : defaultOf(key);
+  }
+  return fields;
+}
+
+function defaultOf(key: Key): unknown {
+  if (key.type === "log") return logOf(fieldsOf(LOG_KEYS, new Map()));
+  const read = readValue(key, key.default!);
+  if ("value" in read) return read.value;
+  throw new Error(`The default of ${key.name} is not valid: ${key.default}`);
+}
+
+function logOf(fields: Record<string, unknown>): ProcessConfig["log"] {
+  return fields as unknown as ProcessConfig["log"];
+}
+
+function processOf(fields: Record<string, unknown>): ProcessConfig {
+  const admin = fields.admin as { address: ProcessConfig["admin"]; text: string };
+  return { ...fields, admin: admin.address, adminText: admin.text } as unknown as ProcessConfig;
+}
+
+/** The text of a scalar; `{}` and `[]` where a hash tag is expected are the two brackets; null for anything else. */
+function textOf(key: Key, value: Value): string | null {
+  if (value.kind === "text") return value.text;
+  if (key.type !== "hash_tag") return null;
+  if (value.kind === "mapping" && value.flow && value.node.items.length === 0) return "{}";
+  return value.kind === "list" && value.flow && value.items.length === 0 ? "[]" : null;
+}
+
+function described(value: Value): string {
+  switch (value.kind) {
+    case "text":
+      return quoted(value.text);
+    case "list":
+      return "a list";
+    case "mapping":
+      return "a mapping";
+    case "nothing":
+      return "nothing";
+  }
+}
+
+/** twemproxy's order of pools and of servers: the shorter name first, equal lengths by their bytes. */
+export function compareNames(a: string, b: string): number {
+  const left = encode(a);
+  const right = encode(b);
+  if (left.length !== right.length) return left.length - right.length;
+  for (let i = 0; i < left.length; i++) {
+    if (left[i] !== right[i]) return left[i]! - right[i]!;
+  }
+  return 0;
+}
+
+function comparePlaces(a: Place, b: Place): number {
+  return a.line - b.line || a.column - b.column;
+}
+
+/** Problems after which keys that were probably meant are no longer looked for: it takes time. */
+const GUESSES_MAX = 100;
+
+/** The key that was probably meant; null if none is near. */
+function nearest(name: string, keys: readonly Key[]): string | null {
+  if (name.length > 40) return null;
+  const plain = name.toLowerCase().replace(/[-_ ]/g, "");
+  let best: string | null = null;
+  let bestDistance = 3;
+  for (const key of keys) {
+    const distance = editDistance(plain, key.name.replace(/_/g, ""));
+    if (distance < bestDistance) {
+      best = key.name;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+/** How many letters must be added, dropped or changed to make one word of the other. */
+export function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

@@ -1,0 +1,474 @@
+/**
+ * Every configuration key, once: its type, unit, default, range and sentence.
+ *
+ *   KEYS ──► parse.ts (values, errors)   ──► describe.ts (README table, conf/ringmaster.yml)
+ *        └─► cli/schema.ts (JSON Schema)
+ *
+ * To add a key: add its field to config.ts, a row here, and `deno task docs`. Absence from this table means
+ * "unknown key". Twemproxy's keys, defaults and ranges are those of twemproxy 0.5.0 (`reuseport`: its HEAD).
+ */
+import type { DistributionName, HashName } from "./config.ts";
+
+/** twemproxy's largest number: it counts in 32-bit signed integers. */
+export const INTEGER_MAX = 2147483647;
+
+export const KIB = 1024;
+export const MIB = 1024 * KIB;
+export const GIB = 1024 * MIB;
+
+/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, or in a server written as a mapping. */
+export type Scope = "pool" | "process" | "log" | "server";
+
+/**
+ * How the text of a value is read. integer, ms and size are decimal digits (size with an optional unit);
+ * the last row are the ones with a grammar of their own, in values.ts.
+ */
+export type KeyType =
+  | "integer"
+  | "ms"
+  | "size"
+  | "bool"
+  | "enum"
+  | "text"
+  | "hash_tag"
+  | "listen"
+  | "servers"
+  | "workers"
+  | "log"
+  | "log_level"
+  | "admin"
+  | "address"
+  | "server_name";
+
+export interface Key {
+  readonly name: string;
+  readonly scope: Scope;
+  readonly type: KeyType;
+  /** The field of PoolConfig, ProcessConfig, its log, or ServerConfig. */
+  readonly field: string;
+  /** As one writes it in the file; null: there is none, and absence means what `absent` says. */
+  readonly default: string | null;
+  /** What it means to leave out a key that has no default; "required" if one cannot. */
+  readonly absent: string | null;
+  /** Smallest and largest value of integer, ms and size (in bytes). */
+  readonly min: number;
+  readonly max: number;
+  /** The words an enum may be; empty otherwise. */
+  readonly values: readonly string[];
+  /** What the numbers count, for people: "ms", "bytes", "connections", …; "" where there is nothing to count. */
+  readonly unit: string;
+  /** True if twemproxy has the key. */
+  readonly twemproxy: boolean;
+  /** What the key does, one sentence. */
+  readonly sentence: string;
+  /** Why the default is what it is, or what to consider before changing it. */
+  readonly reason: string;
+  /** A value to show where there is no default. */
+  readonly example: string;
+  /** From the value in the file to the value of the field, where the two differ. */
+  readonly normalise: ((value: number | string) => unknown) | null;
+  /** True if error messages must not show the value. */
+  readonly secret: boolean;
+}
+
+export const HASH_NAMES: readonly HashName[] = [
+  "one_at_a_time",
+  "md5",
+  "crc16",
+  "crc32",
+  "crc32a",
+  "fnv1_64",
+  "fnv1a_64",
+  "fnv1_32",
+  "fnv1a_32",
+  "hsieh",
+  "murmur",
+  "jenkins",
+];
+
+export const DISTRIBUTION_NAMES: readonly DistributionName[] = ["ketama", "modula", "random"];
+
+/** Log levels by number, 0 first; twemproxy's names. */
+export const LOG_LEVELS: readonly string[] = [
+  "emerg",
+  "alert",
+  "crit",
+  "err",
+  "warn",
+  "notice",
+  "info",
+  "debug",
+  "verb",
+  "vverb",
+  "vvverb",
+  "pverb",
+];
+
+/** The reserved top-level name: what stands under it is about the process, unless it has a `listen`, as a pool has. */
+export const PROCESS_NAME = "ringmaster";
+
+/** The most worker threads. */
+export const WORKERS_MAX = 256;
+
+function key(
+  scope: Scope,
+  name: string,
+  type: KeyType,
+  field: string,
+  rest: Partial<Key> & { readonly sentence: string; readonly reason: string },
+): Key {
+  return {
+    scope,
+    name,
+    type,
+    field,
+    default: null,
+    absent: null,
+    min: 0,
+    max: INTEGER_MAX,
+    values: type === "bool" ? ["true", "false"] : [],
+    unit: type === "ms" ? "ms" : type === "size" ? "bytes" : "",
+    twemproxy: false,
+    example: "",
+    normalise: null,
+    secret: false,
+    ...rest,
+  };
+}
+
+const twemproxy = true;
+
+export const POOL_KEYS: readonly Key[] = [
+  key("pool", "listen", "listen", "listen", {
+    twemproxy,
+    absent: "required",
+    example: "127.0.0.1:22121",
+    sentence:
+      "Where clients connect: HOST:PORT (the last colon counts), or /PATH of a unix socket and, after a space, its octal permissions.",
+    reason: "Every pool has its own; 0.0.0.0 or 0 is every IPv4 address of this machine.",
+  }),
+  key("pool", "servers", "servers", "servers", {
+    twemproxy,
+    absent: "required",
+    example: "[ 127.0.0.1:6379:1 ]",
+    sentence:
+      "The servers behind the pool, each HOST:PORT:WEIGHT or /PATH:WEIGHT, with a NAME after a space if it has one.",
+    reason: "The name is what places keys: keep it when a server moves to another address and its keys stay.",
+  }),
+  key("pool", "redis", "bool", "redis", {
+    twemproxy,
+    default: "false",
+    sentence: "Whether clients and servers speak the Redis protocol; false is memcached's.",
+    reason: "As in twemproxy, whose first protocol was memcached's.",
+  }),
+  key("pool", "hash", "enum", "hash", {
+    twemproxy,
+    default: "fnv1a_64",
+    values: HASH_NAMES,
+    sentence: "The function that hashes keys.",
+    reason:
+      "As in twemproxy. Changing it moves nearly all keys. crc32 has 15 bits only: with ketama it loads one server.",
+  }),
+  key("pool", "hash_tag", "hash_tag", "hashTag", {
+    twemproxy,
+    absent: "the whole key is hashed",
+    example: '"{}"',
+    sentence:
+      "Two bytes; of a key that has both, only what lies between them is hashed, so {user1}:name and {user1}:mail meet on one server.",
+    reason: "As in twemproxy. Needed by commands whose keys must be on one server.",
+  }),
+  key("pool", "distribution", "enum", "distribution", {
+    twemproxy,
+    default: "ketama",
+    values: DISTRIBUTION_NAMES,
+    sentence:
+      "How a hash becomes a server: ketama (consistent hashing), modula (remainder), random (any, each time).",
+    reason: "As in twemproxy. With ketama a server that comes or goes moves only its own share of the keys.",
+  }),
+  key("pool", "timeout", "ms", "timeoutMs", {
+    twemproxy,
+    absent: "none",
+    example: "400",
+    normalise: (ms) => ms === 0 ? -1 : ms,
+    sentence:
+      "How long a request may wait for its server's reply before the client gets an error; 0 is none.",
+    reason: "As in twemproxy, which then waits for ever; set it to some times the slowest reply you expect.",
+  }),
+  key("pool", "connect_timeout", "ms", "connectTimeoutMs", {
+    default: "1000",
+    min: 1,
+    sentence: "How long connecting to a server may take before it counts as a failure.",
+    reason:
+      "Enough for one lost SYN to be sent again; without it a silent host takes the kernel two minutes.",
+  }),
+  key("pool", "idle_timeout", "ms", "idleTimeoutMs", {
+    default: "0",
+    sentence: "A client that has sent nothing for this long, and is owed nothing, is closed; 0 is never.",
+    reason: "As in twemproxy: connection pools of clients rest for hours.",
+  }),
+  key("pool", "backlog", "integer", "backlog", {
+    twemproxy,
+    default: "512",
+    unit: "connections",
+    sentence: "How many connections may wait in the kernel to be accepted.",
+    reason: "As in twemproxy. The kernel's own limit (net.core.somaxconn) holds too.",
+  }),
+  key("pool", "client_connections", "integer", "clientConnectionsMax", {
+    twemproxy,
+    default: "0",
+    unit: "connections",
+    sentence: "The most clients at one time; 0 is as many as the limit of open files leaves.",
+    reason: "No limit: what twemproxy does whatever the file says.",
+  }),
+  key("pool", "tcpkeepalive", "bool", "tcpKeepalive", {
+    twemproxy,
+    default: "false",
+    sentence: "Whether the kernel probes clients' connections that rest (SO_KEEPALIVE).",
+    reason: "As in twemproxy. True finds clients that vanished behind a firewall.",
+  }),
+  key("pool", "reuseport", "bool", "reusePort", {
+    twemproxy,
+    default: "false",
+    sentence: "Whether other processes may listen on the same address too (SO_REUSEPORT).",
+    reason: "As in twemproxy: a second start by mistake fails. Worker threads share the address without it.",
+  }),
+  key("pool", "redis_auth", "text", "redisAuth", {
+    twemproxy,
+    absent: "no password",
+    example: "a password",
+    secret: true,
+    sentence: "The password that clients must give, and that is given to the servers; Redis pools only.",
+    reason: "As in twemproxy. Quote a password that begins with a sign that means something in YAML.",
+  }),
+  key("pool", "redis_db", "integer", "redisDb", {
+    twemproxy,
+    default: "0",
+    sentence: "The database of the servers in which the pool lives; memcached pools ignore it.",
+    reason: "As in twemproxy. To clients it is database 0.",
+  }),
+  key("pool", "databases", "integer", "databases", {
+    default: "1",
+    min: 1,
+    max: 16384,
+    unit: "databases",
+    sentence: "How many databases clients may SELECT; 1 is only the pool's own. Redis pools only.",
+    reason: "twemproxy has no SELECT; each database in use has connections of its own to each server.",
+  }),
+  key("pool", "preconnect", "bool", "preconnect", {
+    twemproxy,
+    default: "false",
+    sentence: "Whether servers are connected at start, and not by the first request.",
+    reason: "As in twemproxy. True moves the cost of connecting from the first requests to the start.",
+  }),
+  key("pool", "server_connections", "integer", "serverConnections", {
+    twemproxy,
+    default: "1",
+    min: 1,
+    unit: "connections",
+    sentence:
+      "Connections to each server, per worker thread; one client's requests to a server always use the same one.",
+    reason:
+      "As in twemproxy. One is fastest, as more requests share a packet; more help only if replies are large.",
+  }),
+  key("pool", "auto_eject_hosts", "bool", "autoEjectHosts", {
+    twemproxy,
+    default: "false",
+    sentence:
+      "Whether a server that keeps failing is taken off the ring for a while, and its keys given to the others.",
+    reason:
+      "As in twemproxy. Right for caches; wrong for stores, where another server does not have the key.",
+  }),
+  key("pool", "server_failure_limit", "integer", "serverFailureLimit", {
+    twemproxy,
+    default: "2",
+    unit: "failures",
+    normalise: (limit) => limit === 0 ? 1 : limit,
+    sentence: "Failures in a row that eject a server, with auto_eject_hosts; 0 counts as 1.",
+    reason: "As in twemproxy. One failure alone may be chance.",
+  }),
+  key("pool", "server_retry_timeout", "ms", "serverRetryTimeoutMs", {
+    twemproxy,
+    default: "30000",
+    sentence: "How long an ejected server rests before it is tried again.",
+    reason: "As in twemproxy. Shorter means sooner back, and more probes of a dead server.",
+  }),
+  key("pool", "probe_timeout", "ms", "probeTimeoutMs", {
+    default: "1000",
+    min: 1,
+    sentence: "How long an ejected server may take to answer the probe that lets it return to the ring.",
+    reason: "A server that needs a second for PING or version is not ready for traffic.",
+  }),
+  key("pool", "max_request_size", "size", "requestSizeMax", {
+    default: "512mb",
+    min: 64,
+    max: 4 * GIB,
+    sentence: "The largest request, all of it; a larger one gets an error.",
+    reason: "Redis' own limit of one value.",
+  }),
+  key("pool", "max_arguments", "integer", "argumentsMax", {
+    default: "1048576",
+    min: 1,
+    unit: "arguments",
+    sentence: "The most arguments (Redis) or keys (memcached) of one request.",
+    reason: "Redis' own limit through version 6; nobody needs a longer MGET.",
+  }),
+  key("pool", "max_in_flight", "integer", "inFlightMax", {
+    default: "10000",
+    min: 1,
+    unit: "requests",
+    sentence:
+      "Unanswered requests of one client beyond which it is read no further until replies have gone out.",
+    reason: "Deeper pipelines gain nothing and cost memory; the client only waits, nothing is refused.",
+  }),
+  key("pool", "client_output_limit", "size", "clientOutputMax", {
+    default: "256mb",
+    min: KIB,
+    max: 64 * GIB,
+    sentence: "Replies a client has not read beyond which it is closed.",
+    reason: "Redis closes its replicas at 256mb; a client that never reads must not take the memory of all.",
+  }),
+  key("pool", "dangerous_commands", "enum", "dangerousCommands", {
+    default: "deny",
+    values: ["deny", "allow"],
+    normalise: (word) => word === "allow",
+    sentence:
+      "What happens to FLUSHALL, FLUSHDB, SHUTDOWN, DEBUG, CONFIG SET and others that reach beyond a key.",
+    reason: "twemproxy knows none of them; deny answers with an error that says so.",
+  }),
+];
+
+export const PROCESS_KEYS: readonly Key[] = [
+  key("process", "workers", "workers", "workers", {
+    default: "1",
+    min: 1,
+    max: WORKERS_MAX,
+    unit: "threads",
+    sentence: "Threads that carry traffic, 1 to 256, or auto: one for each core.",
+    reason: "One core carries what twemproxy does; each thread has its own connections to every server.",
+  }),
+  key("process", "admin", "admin", "admin", {
+    default: "127.0.0.1:22280",
+    sentence: "Where the HTTP side (dashboard, /metrics, /healthz) listens: HOST:PORT or /PATH, or off.",
+    reason: "This machine only: it has no password.",
+  }),
+  key("process", "shutdown_timeout", "ms", "shutdownTimeoutMs", {
+    default: "10000",
+    sentence: "How long requests in flight may take to finish after SIGTERM or SIGINT.",
+    reason: "Below the 30 s after which Kubernetes and others kill.",
+  }),
+  key("process", "max_memory", "size", "memoryMax", {
+    default: "0",
+    max: 1024 * GIB,
+    sentence:
+      "Memory held for requests and replies beyond which clients wait, are refused or closed; 0 is no ceiling.",
+    reason: "The limits of each client hold already. Set it where the machine is shared.",
+  }),
+  key("process", "log", "log", "log", {
+    default: "{ level, format, output }",
+    sentence: "What is logged, how and where to: a mapping of the three keys below.",
+    reason: "The flags -v, --log-format and -o win over it.",
+  }),
+];
+
+export const LOG_KEYS: readonly Key[] = [
+  key("log", "level", "log_level", "level", {
+    absent: "what -v says, or notice",
+    example: "notice",
+    max: LOG_LEVELS.length - 1,
+    sentence:
+      "How much is logged: emerg, alert, crit, err, warn, notice, info, debug, verb, vverb, vvverb, pverb, or 0 to 11.",
+    reason: "notice (5) is twemproxy's: start, stop, and what an operator should know.",
+  }),
+  key("log", "format", "enum", "format", {
+    default: "text",
+    values: ["text", "json"],
+    sentence: "One line of text or one JSON object for each event.",
+    reason: "People read it first; json is for collectors.",
+  }),
+  key("log", "output", "text", "output", {
+    default: "stderr",
+    sentence: "A file, opened again on SIGHUP, or stderr.",
+    reason: "What systemd and containers collect.",
+  }),
+];
+
+/** A server that is written as a mapping. */
+export const SERVER_KEYS: readonly Key[] = [
+  key("server", "address", "address", "address", {
+    absent: "required",
+    example: "127.0.0.1:6379",
+    sentence: "HOST:PORT or /PATH of the server.",
+    reason: "It is resolved when connecting, never at load.",
+  }),
+  key("server", "name", "server_name", "name", {
+    absent:
+      "made of the address as in twemproxy: HOST:PORT, HOST alone for port 11211, /PATH: for unix sockets",
+    example: "shard1",
+    sentence: "The name that places keys and that statistics show; no spaces.",
+    reason: "With a name a server can change its address and keep its keys.",
+  }),
+  key("server", "weight", "integer", "weight", {
+    default: "1",
+    min: 1,
+    sentence: "Its share of the keys, in proportion to the other servers' weights.",
+    reason: "Equal shares.",
+  }),
+];
+
+/** Keys that are promised and not yet built: an error of their own, so that nobody believes they work. */
+export const UNAVAILABLE_KEYS: readonly { readonly scope: Scope; readonly name: string }[] = [
+  { scope: "pool", name: "tls" },
+  { scope: "pool", name: "server_tls" },
+  { scope: "pool", name: "server_auth" },
+  { scope: "pool", name: "users" },
+  { scope: "pool", name: "read_from" },
+  { scope: "pool", name: "failover" },
+  { scope: "pool", name: "sentinels" },
+  { scope: "pool", name: "cluster" },
+  { scope: "server", name: "replicas" },
+  { scope: "server", name: "master" },
+];
+
+export const KEYS: readonly Key[] = [...PROCESS_KEYS, ...LOG_KEYS, ...POOL_KEYS, ...SERVER_KEYS];
+
+/** What a value of the key must be: completes "expected …". */
+export function expectation(key: Key): string {
+  switch (key.type) {
+    case "ms":
+      return `a number of milliseconds (${range(key)}${
+        key.absent === null ? "" : `, or absent for ${key.absent}`
+      })`;
+    case "integer":
+      return `a whole number (${range(key)})`;
+    case "size":
+      return `a size in bytes, or with b, kb, mb, gb or tb (${range(key)} bytes)`;
+    case "bool":
+      return "true or false";
+    case "enum":
+      return key.values.length === 2 ? key.values.join(" or ") : `one of ${key.values.join(", ")}`;
+    case "text":
+      return "some text";
+    case "hash_tag":
+      return 'exactly two bytes, such as "{}"';
+    case "listen":
+      return "HOST:PORT with a port of 1 to 65535, or /PATH and perhaps its octal permissions (at most 0777)";
+    case "servers":
+      return "a list of HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]";
+    case "workers":
+      return `a whole number (${range(key)}) or auto`;
+    case "log":
+      return `a mapping of ${LOG_KEYS.map((k) => k.name).join(", ")}`;
+    case "log_level":
+      return `0 to ${key.max} or one of ${LOG_LEVELS.join(", ")}`;
+    case "admin":
+      return "HOST:PORT with a port of 1 to 65535, /PATH, or off";
+    case "address":
+      return "HOST:PORT with a port of 1 to 65535, or /PATH";
+    case "server_name":
+      return "a name without spaces";
+  }
+}
+
+function range(key: Key): string {
+  return `${key.min} to ${key.max}`;
+}
