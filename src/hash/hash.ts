@@ -5,8 +5,8 @@
  *
  * Signs: twemproxy is C with plain `char`, which x86 sign-extends: byte 0x80..0xff counts as -128..-1 in
  * one_at_a_time, fnv* and hsieh. Linux on ARM has an unsigned `char`, so a twemproxy built there places keys
- * with such bytes differently. We always give the x86 values, on every machine. hash.json notes the ARM values
- * (`unsigned_char_variant`); nothing here computes them.
+ * with such bytes differently. We always give the x86 values, on every machine. hash.json notes the ARM
+ * values (`unsigned_char_variant`); nothing here computes them.
  *
  * Checked against tests/vectors/hash.json.
  */

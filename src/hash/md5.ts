@@ -4,8 +4,8 @@
  *   width 32 bits (of 128) · digest bytes 0..3 read as a little-endian word · blocks of 64 bytes
  *   check "123456789": 0x94e7f925 (digest 25f9e794323b453885f5181f1b624d0b)
  *
- * An own implementation because node:crypto makes a hash object, a digest array and a copy for every key; this
- * one works in two module-wide scratch arrays (no call can interrupt another). Not for secrets.
+ * An own implementation because node:crypto makes a hash object, a digest array and a copy for every key;
+ * this one works in two module-wide scratch arrays (no call can interrupt another). Not for secrets.
  * Source: RFC 1321; twemproxy 0.5.0, nc_md5.c.
  */
 import { wordAt } from "./word.ts";
@@ -34,8 +34,8 @@ export function md5(bytes: Uint8Array, start: number, end: number): number {
 /**
  * The whole digest of `bytes[start, end)`.
  * @param bytes borrowed
- * @param out owned by the caller; its first four elements become the digest as little-endian words (digest bytes
- *   0..3, 4..7, 8..11, 12..15), signed: `>>> 0` makes a ketama point of one
+ * @param out owned by the caller; its first four elements become the digest as little-endian words (digest
+ *   bytes 0..3, 4..7, 8..11, 12..15), signed: `>>> 0` makes a ketama point of one
  */
 export function md5Into(bytes: Uint8Array, start: number, end: number, out: Int32Array): void {
   out[0] = 0x67452301;

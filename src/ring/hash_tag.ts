@@ -5,8 +5,8 @@
  *                     ▲    ▲
  *       after the first open   the first close after it, with at least one byte between
  *
- * Only the first opening byte counts: "{}{a}" is hashed whole, "{{a}}" as "{a". The two delimiters may be the same byte:
- * with "$$", "$a$b" is hashed as "a".
+ * Only the first opening byte counts: "{}{a}" is hashed whole, "{{a}}" as "{a". The two delimiters may be the
+ * same byte: with "$$", "$a$b" is hashed as "a".
  * Source: twemproxy 0.5.0, nc_server.c (server_pool_idx). Checked against tests/vectors/placement.json.
  *
  * Two functions that return one offset each, because a pair would be an object per key:

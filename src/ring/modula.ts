@@ -4,8 +4,9 @@
  *   servers  A(weight 1)  B(3)      C(2)
  *   list     A            B B B     C C        index = list[hash mod 6]
  *
- * The order of servers decides, and it is twemproxy's (server_order.ts), not the configuration's; libmemcached's modula
- * differs wherever these two differ. When a server leaves, the list shortens and most keys move.
+ * The order of servers decides, and it is twemproxy's (server_order.ts), not the configuration's;
+ * libmemcached's modula differs wherever these two differ. When a server leaves, the list shortens and most
+ * keys move.
  *
  * The list is not made: only its borders are kept, so that a weight of a billion costs nothing.
  * Source: twemproxy 0.5.0, nc_modula.c. Checked against tests/vectors/placement.json.
@@ -32,7 +33,7 @@ export class Modula implements Ring {
   /**
    * @param owners indexes of the live servers, ascending
    * @param borders where each one's entries end in the list: running sums of weights. Doubles, because
-   *   sums may pass 2^32 (twemproxy's wrap there, and it would want as many entries in memory)
+   *   sums may pass 2^32 (no vector covers such a pool)
    */
   constructor(private readonly owners: Int32Array, private readonly borders: Float64Array) {
     this.weight = borders[borders.length - 1]!;

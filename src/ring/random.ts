@@ -1,8 +1,9 @@
 /**
  * Random ring: every lookup draws one of the live servers. Neither hash nor weight matters.
  *
- * For pools where any server will do, such as proxies behind the proxy. A request of many keys draws for each key,
- * as in twemproxy. Source: twemproxy 0.5.0, nc_random.c, with libc's random() replaced by the generator given.
+ * For pools where any server will do, such as proxies behind the proxy. A request of many keys draws for each
+ * key, as in twemproxy. Source: twemproxy 0.5.0, nc_random.c, with libc's random() replaced by the generator
+ * given.
  */
 import type { Ring, RingServer } from "./ring.ts";
 

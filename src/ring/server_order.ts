@@ -4,7 +4,8 @@
  *   configured  127.0.0.10:9999  127.0.0.2:10000  127.0.0.1      →  127.0.0.1  127.0.0.10:9999  127.0.0.2:10000
  *
  * Not cosmetic: modula's list, the owner of equal ketama points and every server index follow it.
- * Source: twemproxy 0.5.0, nc_server.c (server_name_cmp) and nc_string.c. Checked against tests/vectors/placement.json.
+ * Source: twemproxy 0.5.0, nc_server.c (server_name_cmp) and nc_string.c. Checked against
+ * tests/vectors/placement.json.
  */
 import { encode } from "../bytes/ascii.ts";
 

@@ -1,6 +1,7 @@
 /**
- * What holds for every hash and ring, whatever the keys, servers and weights: against references written the slow
- * and obvious way (BigInt, node:crypto, a sorted list searched from its start), and as laws of their own.
+ * What holds for every hash and ring, whatever the keys, servers and weights: against references written the
+ * slow and obvious way (BigInt, node:crypto, a sorted list searched from its start), and as laws of their
+ * own.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -188,9 +189,10 @@ function departures(weight: fc.Arbitrary<number>) {
 }
 
 /*
- * "Removing a server moves only its own keys" is not true of ketama as twemproxy builds it: a server's points follow from
- * its share of what is live. Precisely: a survivor's key moves only because the survivor lost points or its new owner gained
- * some. With equal weights and no rounding on either side of the departure nobody does, and then the phrase holds.
+ * "Removing a server moves only its own keys" is not true of ketama as twemproxy builds it: a server's points
+ * follow from its share of what is live. Precisely: a survivor's key moves only because the survivor lost
+ * points or its new owner gained some. With equal weights and no rounding on either side of the departure
+ * nobody does, and then the phrase holds.
  */
 Deno.test("ketama: when a server leaves, a survivor's key moves only if points were lost or gained", () => {
   fc.assert(fc.property(departures(weights), ({ servers, gone, many }) => {
