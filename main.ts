@@ -1,1 +1,73 @@
-console.log("ringmaster");
+/**
+ * Ringmaster: composes arguments, configuration, runtime and proxy.
+ *
+ * Exit codes: 0 success and clean stop, 1 configuration or start-up failure, 2 wrong command line.
+ */
+import { Buffer } from "node:buffer";
+import { readFileSync, writeSync } from "node:fs";
+import process from "node:process";
+import { findConfFile, testConf } from "./src/cli/conf_file.ts";
+import { demo } from "./src/cli/demo.ts";
+import { type Flags, parseFlags, UsageError } from "./src/cli/flags.ts";
+import { helpText, statsText, usageText, versionText } from "./src/cli/help.ts";
+import { EXIT_OK, EXIT_USAGE, type Io } from "./src/cli/io.ts";
+import { route } from "./src/cli/route.ts";
+import { run } from "./src/cli/run.ts";
+import { schema } from "./src/cli/schema.ts";
+import { currentRuntime } from "./src/runtime/runtime.ts";
+import { VERSION } from "./src/stats/version.ts";
+
+const io: Io = {
+  out: (data) => writeAll(1, typeof data === "string" ? Buffer.from(data) : data),
+  err: (text) => writeAll(2, Buffer.from(text)),
+  stdin: () => readFileSync(0),
+};
+
+/** A pipe may take less than it is given, or nothing for the moment. */
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) {
+    try {
+      at += writeSync(fd, bytes, at, bytes.length - at);
+    } catch (error) {
+      const code = (error as { code?: string }).code;
+      if (code === "EPIPE") return;
+      if (code !== "EAGAIN") throw error;
+    }
+  }
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  let flags: Flags;
+  try {
+    flags = parseFlags(argv);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    io.err(usageText(error.message));
+    return EXIT_USAGE;
+  }
+  switch (flags.command) {
+    case "help":
+      io.out(helpText(flags.topic));
+      return EXIT_OK;
+    case "version": {
+      const { name, version } = currentRuntime();
+      io.out(versionText(VERSION, `${name} ${version}`));
+      return EXIT_OK;
+    }
+    case "describe":
+      io.out(statsText());
+      return EXIT_OK;
+    case "test":
+      return testConf(findConfFile(flags.confFile), io);
+    case "route":
+      return route(flags.options, io);
+    case "schema":
+      return schema(io);
+    case "demo":
+      return await demo(flags.options, currentRuntime(), io);
+    case "run":
+      return await run(flags.options, argv, currentRuntime(), io);
+  }
+}
+
+process.exit(await main(process.argv.slice(2)));

@@ -1,0 +1,199 @@
+/**
+ * Finds the end of one Redis request and where its arguments lie.
+ *
+ *   *2\r\n$3\r\nGET\r\n$4\r\nuser\r\n
+ *   ▲start      ▲───▲ argument 0      ▲──▲ argument 1    ▲ returned offset
+ *
+ * Only framing that every Redis accepts is let through: a length with a sign or a leading zero, or a bulk that
+ * does not end in CRLF, would make the server drop the connection that other clients share. Redis itself is
+ * laxer about CRLF and twemproxy about zeros.
+ * Source: RESP2 as in the Redis 7 protocol page; error texts as in networking.c of Redis 7.0, measured.
+ */
+import type { Args } from "./args.ts";
+
+export const NEED_MORE = -1;
+/** The bytes are an inline command, not an array: see inline.ts. */
+export const INLINE = -2;
+/** Any code at or below this one is a protocol error; its text is `requestError(code)`. */
+export const BAD_COUNT = -10;
+export const BAD_LENGTH = -11;
+export const BAD_TYPE = -12;
+export const BAD_END = -13;
+export const TOO_MANY_ARGUMENTS = -14;
+export const TOO_LARGE = -15;
+export const BAD_QUOTES = -16;
+export const INLINE_TOO_LONG = -17;
+
+/** What one request may measure; see max_request_size and max_arguments. */
+export interface RequestLimits {
+  readonly requestSizeMax: number;
+  readonly argumentsMax: number;
+}
+
+/**
+ * Where a scan that ran out of bytes goes on, relative to the request's start. Saved with the unparsed bytes, so a
+ * request that arrives in many pieces is walked once.
+ */
+export class RequestResume {
+  /** Arguments announced; 0 = the header has not been read. */
+  count = 0;
+  /** Arguments already walked over. */
+  index = 0;
+  /** Offset of the next argument's `$`. */
+  at = 0;
+  /** The request is at least this long; 0 = unknown. */
+  needed = 0;
+
+  reset(): void {
+    this.count = this.index = this.at = this.needed = 0;
+  }
+}
+
+const CR = 13;
+const LF = 10;
+/** Redis reads numbers of at most this many digits here. */
+const DIGITS_MAX = 10;
+
+/**
+ * Scans the request at `start`.
+ *
+ * @param bytes borrowed; not written, not kept
+ * @param args filled when the request is whole; `count` 0 for `*0` and `*-1`, which Redis skips silently
+ * @param resume fresh (`reset`) for a new request, else as left by the last NEED_MORE on the same request
+ * @returns offset just past the request; NEED_MORE; INLINE; or an error code ≤ BAD_COUNT
+ */
+export function scanRequest(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  args: Args,
+  limits: RequestLimits,
+  resume: RequestResume,
+): number {
+  if (resume.count > 0) {
+    const at = walk(bytes, start, start + resume.at, end, resume.count, resume.index, args, limits, resume);
+    if (at < 0) return at;
+    // The first arguments were walked in an earlier call: note their places now that all bytes are here.
+    resume.reset();
+    return scanRequest(bytes, start, end, args, limits, resume);
+  }
+  if (start >= end) return NEED_MORE;
+  if (bytes[start] !== 42 /* * */) return INLINE;
+  let at = start + 1;
+  let count = 0;
+  let digits = 0;
+  for (;; at++) {
+    if (at >= end) return NEED_MORE;
+    const digit = bytes[at]! - 48;
+    if (digit >= 0 && digit <= 9) {
+      if (++digits > DIGITS_MAX || (digits > 1 && count === 0)) return BAD_COUNT;
+      count = count * 10 + digit;
+    } else if (bytes[at] === CR && digits > 0) break;
+    else return scanNullArray(bytes, start, end, args);
+  }
+  if (at + 1 >= end) return NEED_MORE;
+  if (bytes[at + 1] !== LF) return BAD_COUNT;
+  at += 2;
+  if (count > limits.argumentsMax) return TOO_MANY_ARGUMENTS;
+  if (count === 0) {
+    args.count = 0;
+    return at;
+  }
+  args.count = count;
+  return walk(bytes, start, at, end, count, 0, args, limits, resume);
+}
+
+/** Walks arguments `index`… from their `$` at `at`. Returns like scanRequest; on NEED_MORE fills `resume`. */
+function walk(
+  bytes: Uint8Array,
+  start: number,
+  at: number,
+  end: number,
+  count: number,
+  index: number,
+  args: Args,
+  limits: RequestLimits,
+  resume: RequestResume,
+): number {
+  for (; index < count; index++) {
+    const header = at;
+    if (at >= end) return pauseAt(resume, start, count, index, header, 0);
+    if (bytes[at] !== 36 /* $ */) return BAD_TYPE;
+    at++;
+    let length = 0;
+    let digits = 0;
+    for (;; at++) {
+      if (at >= end) return pauseAt(resume, start, count, index, header, 0);
+      const digit = bytes[at]! - 48;
+      if (digit >= 0 && digit <= 9) {
+        if (++digits > DIGITS_MAX || (digits > 1 && length === 0)) return BAD_LENGTH;
+        length = length * 10 + digit;
+      } else if (bytes[at] === CR && digits > 0) break;
+      else return BAD_LENGTH;
+    }
+    if (at + 1 >= end) return pauseAt(resume, start, count, index, header, 0);
+    if (bytes[at + 1] !== LF) return BAD_LENGTH;
+    at += 2;
+    const dataEnd = at + length;
+    if (dataEnd + 2 - start > limits.requestSizeMax) return TOO_LARGE;
+    if (dataEnd + 2 > end) return pauseAt(resume, start, count, index, header, dataEnd + 2 - start);
+    if (bytes[dataEnd] !== CR || bytes[dataEnd + 1] !== LF) return BAD_END;
+    if (index >= args.starts.length) args.reserve(index + 1);
+    args.starts[index] = at;
+    args.ends[index] = dataEnd;
+    at = dataEnd + 2;
+  }
+  return at;
+}
+
+function pauseAt(
+  resume: RequestResume,
+  start: number,
+  count: number,
+  index: number,
+  at: number,
+  needed: number,
+): number {
+  resume.count = count;
+  resume.index = index;
+  resume.at = at - start;
+  resume.needed = needed;
+  return NEED_MORE;
+}
+
+/** `*-N\r\n`: Redis skips it. Anything else after `*` is an error. */
+function scanNullArray(bytes: Uint8Array, start: number, end: number, args: Args): number {
+  if (bytes[start + 1] !== 45 /* - */) return BAD_COUNT;
+  let at = start + 2;
+  while (at < end && bytes[at]! >= 48 && bytes[at]! <= 57) at++;
+  if (at - start > DIGITS_MAX + 2) return BAD_COUNT;
+  if (at < end && (bytes[at] !== CR || at === start + 2)) return BAD_COUNT;
+  if (at + 1 >= end) return NEED_MORE;
+  if (bytes[at + 1] !== LF) return BAD_COUNT;
+  args.count = 0;
+  return at + 2;
+}
+
+/** The error reply's text for a code of scanRequest or scanInline; `at` is not known, so no excerpt of hostile bytes. */
+export function requestError(code: number, limits: RequestLimits): string {
+  switch (code) {
+    case BAD_COUNT:
+      return "Protocol error: invalid multibulk length";
+    case BAD_LENGTH:
+      return "Protocol error: invalid bulk length";
+    case BAD_TYPE:
+      return "Protocol error: expected '$' before an argument";
+    case BAD_END:
+      return "Protocol error: expected CRLF after an argument";
+    case TOO_MANY_ARGUMENTS:
+      return `Protocol error: too many arguments (max_arguments is ${limits.argumentsMax})`;
+    case TOO_LARGE:
+      return `Protocol error: request too large (max_request_size is ${limits.requestSizeMax} bytes)`;
+    case BAD_QUOTES:
+      return "Protocol error: unbalanced quotes in request";
+    case INLINE_TOO_LONG:
+      return "Protocol error: too big inline request";
+    default:
+      throw new Error(`not an error code of the request scanner: ${code}`);
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * One client connection: takes requests out of the bytes it sends, keeps the order of its replies, and stops reading
+ * when there is no place for more.
+ *
+ *   bytes ──► inbox ──► front.step ──► request ──► server …
+ *   outbox ◄── head (answered in order) ◄── held replies of later requests
+ *
+ * `blocked` tells why no further request is taken; the socket is paused meanwhile, and what is left of the
+ * received bytes waits in the inbox. Nothing here is called from inside a socket call, and work that could be
+ * long is cut into turns (STEPS_MAX), so one pipeline does not stall the others.
+ */
+import { Arena } from "../bytes/arena.ts";
+import { Inbox } from "../bytes/inbox.ts";
+import { SHARE_MIN } from "../bytes/outbox.ts";
+import { INFO, NOTICE } from "../net/log.ts";
+import type { NetError, Socket } from "../net/net.ts";
+import {
+  CLIENT_CONNECTIONS,
+  CLIENT_EOF,
+  CLIENT_ERR,
+  FORWARD_ERROR,
+  LIMIT_IN_FLIGHT,
+  LIMIT_OUTPUT,
+} from "../stats/metrics.ts";
+import type { Pool } from "./pool.ts";
+import { Request } from "./request.ts";
+import type { ServerConnection } from "./server_connection.ts";
+import type { Endpoint, Postponed } from "./turn.ts";
+
+/** Reasons, as bits, why a client's next request has to wait. */
+export const BUDGET = 1;
+export const IN_FLIGHT = 2;
+export const OUTPUT = 4;
+export const SERVER = 8;
+export const LEARNING = 16;
+
+/** Requests taken from one client in one turn. */
+const STEPS_MAX = 256;
+/** A client with this many unread reply bytes is not read from until they have left. */
+const OUTPUT_HIGH = 1024 * 1024;
+
+const NONE = new Uint8Array(0);
+const arena = new Arena();
+
+export class Client implements Endpoint, Postponed {
+  dirty = false;
+  blocked = 0;
+  /** Nothing more is taken from this client; the socket ends when all replies owed have been sent. */
+  closing = false;
+  closed = false;
+  eof = false;
+  head: Request | null = null;
+  tail: Request | null = null;
+  inFlight = 0;
+  /** Bytes of replies that wait for earlier ones. */
+  heldBytes = 0;
+  /** Congested connections that this client waits for. */
+  waits = 0;
+  lastActiveMs = 0;
+  readonly inbox = new Inbox();
+  /** The front's: where a half-received request's scan goes on. 0 = unknown, else bytes needed in the inbox. */
+  needed = 0;
+  private postponed = false;
+  private lent = false;
+  private broken = false;
+
+  /**
+   * @param serial counts up; chooses among several connections to a server
+   * @param session the front's own state for this client
+   */
+  constructor(
+    readonly socket: Socket,
+    readonly pool: Pool,
+    readonly serial: number,
+    public session: unknown,
+  ) {}
+
+  // ---- received bytes
+
+  receive(view: Uint8Array): void {
+    this.lastActiveMs = this.pool.turn.now();
+    if (this.closing) return;
+    if (this.blocked === 0 && this.inbox.size === 0) {
+      const at = this.takeRequests(view, 0, view.length);
+      this.lent = false;
+      if (at < view.length && !this.closing) {
+        this.inbox.append(view, at, view.length);
+        if (this.needed > 0) this.inbox.reserve(this.needed);
+      }
+      return;
+    }
+    this.inbox.append(view, 0, view.length);
+    if (this.blocked === 0 && this.inbox.size >= this.needed) this.takeFromInbox();
+  }
+
+  private takeFromInbox(): void {
+    const inbox = this.inbox;
+    const at = this.takeRequests(inbox.bytes, inbox.start, inbox.end);
+    if (this.closing) return inbox.clear();
+    inbox.consumeTo(at);
+    if (this.lent) inbox.detach();
+    this.lent = false;
+    if (this.needed > 0) inbox.reserve(this.needed);
+  }
+
+  /** Takes whole requests from `bytes[at, end)` until something blocks; returns the offset of the first one not taken. */
+  private takeRequests(bytes: Uint8Array, at: number, end: number): number {
+    const front = this.pool.front;
+    let steps = STEPS_MAX;
+    this.needed = 0;
+    while (at < end) {
+      if (steps-- === 0) {
+        this.block(BUDGET);
+        this.postpone();
+        break;
+      }
+      const next = front.step(this, bytes, at, end);
+      if (next < 0) break;
+      if (next - at >= SHARE_MIN) this.lent = true;
+      at = next;
+      if (this.blocked !== 0 || this.closing) break;
+    }
+    return at;
+  }
+
+  block(reason: number): void {
+    if (this.blocked === 0) this.socket.pause();
+    this.blocked |= reason;
+  }
+
+  unblock(reason: number): void {
+    if ((this.blocked & reason) === 0) return;
+    this.blocked &= ~reason;
+    if (this.blocked === 0) this.postpone();
+  }
+
+  private postpone(): void {
+    if (this.postponed) return;
+    this.postponed = true;
+    this.pool.turn.later(this);
+  }
+
+  resume(): void {
+    this.postponed = false;
+    if (this.closed) return;
+    this.blocked &= ~BUDGET;
+    if (this.blocked !== 0) return;
+    if (this.inbox.size > 0 && !this.closing && this.inbox.size >= this.needed) this.takeFromInbox();
+    if (this.blocked === 0) this.socket.resume();
+    this.endIfDone();
+  }
+
+  /** Waits until `connection` has got rid of its backlog. */
+  waitFor(connection: ServerConnection): void {
+    this.waits++;
+    connection.waiters.push(this);
+    this.block(SERVER);
+  }
+
+  waitOver(): void {
+    if (--this.waits === 0) this.unblock(SERVER);
+  }
+
+  // ---- requests and replies
+
+  /** Puts a request into the queue. */
+  enqueue(request: Request): void {
+    if (this.tail === null) this.head = request;
+    else this.tail.next = request;
+    this.tail = request;
+    if (++this.inFlight >= this.pool.config.inFlightMax && (this.blocked & IN_FLIGHT) === 0) {
+      this.pool.counters[LIMIT_IN_FLIGHT]!++;
+      this.block(IN_FLIGHT);
+    }
+  }
+
+  /** Answers the next request from here, in its turn. `bytes` are shared: never written to again. */
+  answer(bytes: Uint8Array): void {
+    if (this.head === null) return this.send(bytes, 0, bytes.length);
+    const request = new Request(this);
+    this.enqueue(request);
+    this.deliver(request, bytes, 0, bytes.length);
+  }
+
+  /** Delivers a request's reply: now if it is the oldest, else when its turn comes. Bytes as for Split.take. */
+  deliver(request: Request, bytes: Uint8Array, start: number, end: number): void {
+    if (request !== this.head) return this.hold(request, bytes, start, end);
+    this.send(bytes, start, end);
+    let head = request.next;
+    this.inFlight--;
+    while (head !== null && head.done) {
+      this.send(head.reply, head.replyStart, head.replyEnd);
+      this.heldBytes -= head.replyEnd - head.replyStart;
+      head = head.next;
+      this.inFlight--;
+    }
+    this.head = head;
+    if (head === null) this.tail = null;
+    if ((this.blocked & IN_FLIGHT) !== 0 && this.inFlight <= this.pool.config.inFlightMax >> 1) {
+      this.unblock(IN_FLIGHT);
+    }
+    if (head === null && (this.closing || this.eof)) this.endIfDone();
+  }
+
+  private hold(request: Request, bytes: Uint8Array, start: number, end: number): void {
+    request.done = true;
+    if (end - start >= SHARE_MIN) {
+      request.reply = bytes;
+      request.replyStart = start;
+      request.replyEnd = end;
+    } else {
+      arena.keep(bytes, start, end);
+      request.reply = arena.bytes;
+      request.replyStart = arena.start;
+      request.replyEnd = arena.end;
+    }
+    this.heldBytes += end - start;
+    if (this.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
+  }
+
+  private send(bytes: Uint8Array, start: number, end: number): void {
+    if (end - start >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
+    else this.socket.send(bytes, start, end);
+    if (!this.dirty) this.pool.turn.touchClient(this);
+  }
+
+  flush(): void {
+    const socket = this.socket;
+    socket.flush();
+    const queued = socket.queuedBytes;
+    if (queued < OUTPUT_HIGH) return;
+    if (queued + this.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
+    else this.block(OUTPUT);
+  }
+
+  drained(): void {
+    this.unblock(OUTPUT);
+  }
+
+  private refuseToHoldMore(): void {
+    if (this.closed) return;
+    this.pool.counters[LIMIT_OUTPUT]!++;
+    this.pool.log.write(
+      NOTICE,
+      `c ${this.serial} '${this.socket.peer()}' in pool '${this.pool.config.name}' does not read its replies: ` +
+        `${this.socket.queuedBytes + this.heldBytes} bytes are more than client_output_limit, closing`,
+    );
+    this.socket.destroy();
+    this.abandon();
+  }
+
+  countForwardError(): void {
+    this.pool.counters[FORWARD_ERROR]!++;
+  }
+
+  // ---- the end
+
+  /** Takes no more requests; the connection ends when the replies owed have left. */
+  closeAfterReplies(): void {
+    this.closing = true;
+    this.needed = 0;
+    this.endIfDone();
+  }
+
+  /** The client does not speak the protocol: counts as an error, unlike QUIT. */
+  protocolError(): void {
+    this.broken = true;
+    this.closeAfterReplies();
+  }
+
+  peerEnded(): void {
+    this.eof = true;
+    this.endIfDone();
+  }
+
+  private endIfDone(): void {
+    if (this.head !== null || this.closed) return;
+    // A blocked client may have whole requests left in its inbox: those are still served after its FIN.
+    const waiting = this.blocked !== 0 || this.postponed;
+    if (!this.closing && (!this.eof || (waiting && this.inbox.size > 0))) return;
+    if (this.inbox.size > 0) {
+      this.pool.log.write(INFO, `eof c ${this.serial} discarding incomplete req len ${this.inbox.size}`);
+    }
+    this.closing = true;
+    this.inbox.clear();
+    this.socket.end();
+  }
+
+  /** The socket is gone: nothing more can be delivered. */
+  wasClosed(error: NetError | null): void {
+    const orderly = !this.broken && (error === null || this.eof || this.closing);
+    this.pool.counters[orderly ? CLIENT_EOF : CLIENT_ERR]!++;
+    this.abandon();
+    this.pool.forget(this);
+  }
+
+  /** Leaves requests in flight without an owner: their replies will be swallowed. */
+  private abandon(): void {
+    if (this.closed) return;
+    this.closed = this.closing = true;
+    this.pool.counters[CLIENT_CONNECTIONS]!--;
+    for (let r = this.head; r !== null; r = r.next) {
+      r.client = null;
+      r.reply = NONE;
+    }
+    this.head = this.tail = null;
+    this.inFlight = this.heldBytes = 0;
+    this.inbox.clear();
+    this.pool.front.abandoned(this);
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * Takes failing servers off the ring and brings them back, for pools with auto_eject_hosts.
+ *
+ *   live ──(server_failure_limit failures in a row)──► ejected ──(server_retry_timeout)──► probed ──► live
+ *                                                         ▲                                  │
+ *                                                         └────── no good answer ◄───────────┘
+ *
+ * Unlike twemproxy, which puts a server back and lets clients find out, a server has to answer a probe first; and one
+ * that is ejected again soon waits longer each time, so that a flapping server does not keep moving keys.
+ */
+import { NOTICE } from "../net/log.ts";
+import { SERVER_EJECTED_AT, SERVER_EJECTS } from "../stats/metrics.ts";
+import type { Pool } from "./pool.ts";
+import type { Server } from "./server.ts";
+
+/** A server that stayed well this many retry timeouts has its waits forgiven. */
+const FORGIVEN_AFTER = 4;
+const WAIT_FACTOR_MAX = 16;
+
+export class Ejection {
+  /** 1 = on the ring, by server index. */
+  readonly live: Uint8Array;
+  private readonly waitFactor: Float64Array;
+  private readonly returnedAtMs: Float64Array;
+
+  constructor(private readonly pool: Pool, servers: number) {
+    this.live = new Uint8Array(servers).fill(1);
+    this.waitFactor = new Float64Array(servers).fill(1);
+    this.returnedAtMs = new Float64Array(servers).fill(-Infinity);
+  }
+
+  /** Notes one failure of a server; ejects it at the limit. */
+  failed(server: Server): void {
+    if (!this.pool.config.autoEjectHosts || server.ejected) return;
+    if (++server.failures < this.pool.config.serverFailureLimit) return;
+    server.failures = 0;
+    this.eject(server);
+  }
+
+  private eject(server: Server): void {
+    const pool = this.pool;
+    const i = server.index;
+    const retryMs = pool.config.serverRetryTimeoutMs;
+    const nowMs = pool.turn.now();
+    if (nowMs - this.returnedAtMs[i]! < retryMs * FORGIVEN_AFTER) {
+      this.waitFactor[i] = Math.min(this.waitFactor[i]! * 2, WAIT_FACTOR_MAX);
+    } else this.waitFactor[i] = 1;
+    this.setLive(server, false);
+    pool.counters[SERVER_EJECTS]!++;
+    server.counters[SERVER_EJECTED_AT] = Math.round(pool.clock.wallMs() * 1000);
+    const waitMs = retryMs * this.waitFactor[i]!;
+    pool.log.write(
+      NOTICE,
+      `update pool '${pool.config.name}' to delete server '${server.config.name}' for next ${
+        Math.ceil(waitMs / 1000)
+      } secs`,
+    );
+    this.probeIn(server, waitMs);
+  }
+
+  private probeIn(server: Server, waitMs: number): void {
+    this.pool.setTimer(waitMs, () => this.probe(server));
+  }
+
+  private probe(server: Server): void {
+    const pool = this.pool;
+    if (!server.ejected || pool.stopped) return;
+    const connection = server.connect(0);
+    let settled = false;
+    const settle = (well: boolean) => {
+      if (settled) return;
+      settled = true;
+      pool.clearTimer(timer);
+      connection.retire();
+      if (well) this.restore(server);
+      // A tenth of the wait is drawn so that the probes of many proxies spread out.
+      else this.probeIn(server, pool.config.serverRetryTimeoutMs * (0.95 + 0.1 * pool.random()));
+    };
+    const timer = pool.setTimer(pool.config.probeTimeoutMs, () => settle(false));
+    connection.ask(pool.front.probe, (bytes, start, end, failed) => {
+      const well = !failed && !pool.front.isOutage(bytes, start, end);
+      // Not from inside the connection's own reply loop.
+      pool.turn.later({ resume: () => settle(well) });
+    });
+  }
+
+  private restore(server: Server): void {
+    this.returnedAtMs[server.index] = this.pool.turn.now();
+    server.failures = 0;
+    this.setLive(server, true);
+    this.pool.log.write(
+      NOTICE,
+      `update pool '${this.pool.config.name}' to add server '${server.config.name}': it answers again`,
+    );
+  }
+
+  private setLive(server: Server, live: boolean): void {
+    server.ejected = !live;
+    this.live[server.index] = live ? 1 : 0;
+    this.pool.placement.setLive(this.live);
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * What a protocol must provide to the proxy: how requests are taken from clients, how replies of servers are framed,
+ * and how the proxy itself speaks. One front a pool; redis_front.ts and memcached_front.ts implement it.
+ */
+import type { ReplyResume } from "../protocol/redis/reply.ts";
+import type { Client } from "./client.ts";
+import type { Server } from "./server.ts";
+
+/** One request of the handshake with a server; its reply is swallowed. */
+export interface Greeting {
+  readonly bytes: Uint8Array;
+  /**
+   * Looks at the reply. Returns null to go on, a failure code (see failures.ts) to give the connection up.
+   * Requests of clients are not sent before the last greeting has been answered.
+   */
+  check(bytes: Uint8Array, start: number, end: number): string | null;
+}
+
+export interface Front {
+  /** A new client's session, kept in client.session. */
+  newSession(serial: number, address: () => string): unknown;
+  /**
+   * Takes the request at `start` of `bytes` (borrowed; shared if the request has SHARE_MIN bytes or more).
+   * @returns offset past it, or a negative number if it is not all here, if the client is blocked and the request
+   *   must be taken again later, or if the client is closing
+   */
+  step(client: Client, bytes: Uint8Array, start: number, end: number): number;
+  /** The client is gone: lets go of what the session holds elsewhere. */
+  abandoned(client: Client): void;
+  /** Which of a server's connections this client uses: counts classes of (protocol version, database). */
+  connectionClass(client: Client): number;
+  /** The handshake of a new connection of that class; may be empty. */
+  greetings(connectionClass: number): readonly Greeting[];
+  /** Like scanReply in protocol/redis/reply.ts: offset past one reply, NEED_MORE (-1) or BAD_REPLY (-2). */
+  scanReply(bytes: Uint8Array, start: number, end: number, resume: ReplyResume): number;
+  /** True if the reply answers no request (RESP3 push). */
+  isPush(bytes: Uint8Array, start: number): boolean;
+  /**
+   * True if this reply means that the server cannot serve now (loading, master down): counts as a failure of the
+   * server, although the client gets it as it is. Called for every reply, so it must be cheap.
+   */
+  isOutage(bytes: Uint8Array, start: number, end: number): boolean;
+  /** An error reply with this text; owned. */
+  errorReply(text: string): Uint8Array;
+  /** The request that asks a server whether it is well; any reply that is no outage will do. */
+  readonly probe: Uint8Array;
+  /** A server's connection got a push; borrowed bytes. */
+  pushed(server: Server, bytes: Uint8Array, start: number, end: number): void;
+}

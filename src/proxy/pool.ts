@@ -1,0 +1,267 @@
+/**
+ * One pool: a listening address, the servers behind it, and the clients in front of it.
+ *
+ *   listener ──► clients ──► front (Redis or memcached) ──► placement ──► servers
+ *
+ * The pool owns all of them and the timers that serve them. It receives network, clock, randomness and log, so
+ * the simulator can run it as it is.
+ */
+import type { PoolConfig } from "../config/config.ts";
+import { HASHES } from "../hash/hash.ts";
+import { type Log, NOTICE } from "../net/log.ts";
+import type { Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
+import { Placement } from "../ring/placement.ts";
+import type { PoolStats } from "../stats/document.ts";
+import { CLIENT_CONNECTIONS, LIMIT_CONNECTIONS, LIMIT_IDLE, POOL_METRICS } from "../stats/metrics.ts";
+import { Client } from "./client.ts";
+import { Ejection } from "./ejection.ts";
+import type { Front } from "./front.ts";
+import { Server } from "./server.ts";
+import type { ServerConnection } from "./server_connection.ts";
+import type { Turn } from "./turn.ts";
+
+/** What a pool needs from the process around it. */
+export interface Surroundings {
+  readonly net: Net;
+  readonly clock: Clock;
+  readonly turn: Turn;
+  readonly random: () => number;
+  readonly log: Log;
+  /** Notes connections opened (+1) and closed (-1) by the process; false = one more client would be too many. */
+  readonly connections: ConnectionCount;
+}
+
+/** Counts every connection of the process, of whatever kind. */
+export interface ConnectionCount {
+  total: number;
+  current: number;
+  clients: number;
+  /** What the file limit leaves for clients of all pools together. */
+  clientsMax: number;
+}
+
+const SWEEP_MIN_MS = 5;
+const SWEEP_MAX_MS = 50;
+const IDLE_SWEEP_MS = 1000;
+
+export class Pool {
+  readonly servers: readonly Server[];
+  readonly placement: Placement;
+  readonly ejection: Ejection;
+  readonly clients: Set<Client> = new Set();
+  /** One value a row of POOL_METRICS. */
+  readonly counters: Float64Array = new Float64Array(POOL_METRICS.length);
+  readonly front: Front;
+  readonly timeoutMs: number;
+  sweeping = false;
+  stopped = false;
+  private listener: Listener | null = null;
+  private nextSerial = 1;
+  private readonly timers = new Set<TimerId>();
+
+  constructor(
+    readonly config: PoolConfig,
+    private readonly around: Surroundings,
+    makeFront: (pool: Pool) => Front,
+  ) {
+    this.timeoutMs = config.timeoutMs;
+    this.placement = new Placement({
+      hash: HASHES[config.hash],
+      distribution: config.distribution,
+      hashTag: config.hashTag,
+      servers: config.servers,
+      random: around.random,
+    });
+    this.servers = config.servers.map((server, i) => new Server(this, server, i));
+    this.ejection = new Ejection(this, config.servers.length);
+    this.front = makeFront(this);
+    if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
+    if (config.idleTimeoutMs > 0) this.sweepIdleClients();
+  }
+
+  get net(): Net {
+    return this.around.net;
+  }
+  get clock(): Clock {
+    return this.around.clock;
+  }
+  get turn(): Turn {
+    return this.around.turn;
+  }
+  get log(): Log {
+    return this.around.log;
+  }
+  get random(): () => number {
+    return this.around.random;
+  }
+
+  async listen(): Promise<void> {
+    const { config } = this;
+    this.listener = await this.net.listen(config.listen, this.clientHandler, {
+      backlog: config.backlog,
+      reusePort: config.reusePort,
+      keepAlive: config.tcpKeepalive,
+    });
+    this.countConnection(1);
+    this.log.write(
+      NOTICE,
+      `listening on '${config.listenText}' in ${
+        config.redis ? "redis" : "memcache"
+      } pool '${config.name}' with ${config.servers.length} servers`,
+    );
+  }
+
+  /** Clients ever accepted. */
+  get clientsTotal(): number {
+    return this.nextSerial - 1;
+  }
+
+  /** The port in use, or 0. */
+  get port(): number {
+    return this.listener?.port ?? 0;
+  }
+
+  countConnection(change: 1 | -1): void {
+    const count = this.around.connections;
+    count.current += change;
+    if (change > 0) count.total++;
+  }
+
+  // ---- clients
+
+  private readonly clientHandler: Handler = {
+    open: (socket) => this.accept(socket),
+    data: (socket, bytes) => {
+      const client = socket.owner as Client | undefined;
+      if (client !== undefined) client.receive(bytes);
+    },
+    eof: (socket) => {
+      const client = socket.owner as Client | undefined;
+      if (client === undefined) socket.end();
+      else client.peerEnded();
+    },
+    drain: (socket) => (socket.owner as Client | undefined)?.drained(),
+    close: (socket, error) => (socket.owner as Client | undefined)?.wasClosed(error),
+  };
+
+  private accept(socket: Socket): void {
+    const count = this.around.connections;
+    const max = this.config.clientConnectionsMax;
+    if (this.stopped || count.clients >= count.clientsMax || (max > 0 && this.clients.size >= max)) {
+      return this.refuse(socket);
+    }
+    const serial = this.nextSerial++;
+    const client = new Client(socket, this, serial, this.front.newSession(serial, () => socket.peer()));
+    client.lastActiveMs = this.turn.now();
+    socket.owner = client;
+    this.clients.add(client);
+    this.countConnection(1);
+    count.clients++;
+    this.counters[CLIENT_CONNECTIONS]!++;
+  }
+
+  private refuse(socket: Socket): void {
+    this.counters[LIMIT_CONNECTIONS]!++;
+    const error = this.front.errorReply("max number of clients reached");
+    socket.send(error, 0, error.length);
+    socket.flush();
+    socket.end();
+  }
+
+  /** A client's socket is closed. */
+  forget(client: Client): void {
+    if (!this.clients.delete(client)) return;
+    this.countConnection(-1);
+    this.around.connections.clients--;
+  }
+
+  private sweepIdleClients(): void {
+    this.setTimer(IDLE_SWEEP_MS, () => {
+      const oldest = this.clock.nowMs() - this.config.idleTimeoutMs;
+      for (const client of this.clients) {
+        if (client.lastActiveMs > oldest || client.head !== null || client.closing) continue;
+        this.counters[LIMIT_IDLE]!++;
+        client.closeAfterReplies();
+      }
+      this.sweepIdleClients();
+    });
+  }
+
+  // ---- servers
+
+  readonly serverHandler: Handler = {
+    open: (socket) => (socket.owner as ServerConnection).opened(),
+    data: (socket, bytes) => (socket.owner as ServerConnection).receive(bytes),
+    eof: (socket) => (socket.owner as ServerConnection).fail("EOF"),
+    drain: (socket) => (socket.owner as ServerConnection).drained(),
+    close: (socket, error) => (socket.owner as ServerConnection).wasClosed(error),
+  };
+
+  /** Starts looking for overdue requests; stops by itself when none can be. */
+  startSweep(): void {
+    this.sweeping = true;
+    const every = Math.min(SWEEP_MAX_MS, Math.max(SWEEP_MIN_MS, this.timeoutMs / 16));
+    this.setTimer(every, () => this.sweep());
+  }
+
+  private sweep(): void {
+    this.sweeping = false;
+    const now = this.clock.nowMs();
+    let more = false;
+    for (const server of this.servers) {
+      for (const connection of server.connections) if (connection.sweep(now)) more = true;
+    }
+    if (more && !this.sweeping) this.startSweep();
+  }
+
+  // ---- timers and the end
+
+  /** A timer that dies with the pool. */
+  setTimer(afterMs: number, run: () => void): TimerId {
+    const id = this.clock.setTimer(afterMs, () => {
+      this.timers.delete(id);
+      run();
+    });
+    this.timers.add(id);
+    return id;
+  }
+
+  clearTimer(id: TimerId): void {
+    this.timers.delete(id);
+    this.clock.clearTimer(id);
+  }
+
+  /** Accepts no more clients. */
+  closeListener(): void {
+    if (this.listener === null) return;
+    this.listener.close();
+    this.listener = null;
+    this.countConnection(-1);
+  }
+
+  /** Takes no more requests; each client's connection ends when its replies have left. */
+  drain(): void {
+    this.closeListener();
+    this.stopped = true;
+    for (const client of this.clients) client.closeAfterReplies();
+  }
+
+  /** Closes everything at once. */
+  stop(): void {
+    this.drain();
+    for (const client of this.clients) client.socket.destroy();
+    for (const server of this.servers) {
+      for (const connection of [...server.connections]) connection.retire();
+    }
+    for (const id of this.timers) this.clock.clearTimer(id);
+    this.timers.clear();
+  }
+
+  stats(): PoolStats {
+    return {
+      name: this.config.name,
+      values: this.counters,
+      servers: this.servers.map((server) => ({ name: server.config.name, values: server.stats() })),
+    };
+  }
+}

@@ -1,0 +1,346 @@
+/**
+ * Redis between clients and servers: takes requests off a client's bytes and sends each where its route says.
+ *
+ *   bytes ──scanRequest──► args ──findCommand──► Command ──route──► one server | fragments | every server | answer here
+ *
+ * The way of a GET is `step` → `dispatch` → `forwardKey`: no object but its Request is made.
+ */
+import { encode } from "../bytes/ascii.ts";
+import type { PoolConfig } from "../config/config.ts";
+import { answer, type Host } from "../protocol/redis/answers.ts";
+import { Args } from "../protocol/redis/args.ts";
+import { checkArity, type Command, FINDER, needsAuth, ROUTE } from "../protocol/redis/command.ts";
+import { findCommand, resolve } from "../protocol/redis/commands.ts";
+import {
+  arityError,
+  CROSSSLOT,
+  errorReply,
+  isRefused,
+  NOAUTH,
+  refusal,
+  unknownError,
+} from "../protocol/redis/errors.ts";
+import { inlineToArray, scanInline } from "../protocol/redis/inline.ts";
+import { joinEvery, joinOk, joinSum, joinValues } from "../protocol/redis/join.ts";
+import { blocks, findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
+import { isPush, type ReplyResume, scanReply } from "../protocol/redis/reply.ts";
+import {
+  BAD_QUOTES,
+  INLINE,
+  NEED_MORE,
+  requestError,
+  type RequestLimits,
+  scanRequest,
+  TOO_LARGE,
+  TOO_MANY_ARGUMENTS,
+} from "../protocol/redis/request.ts";
+import { NO_SERVER } from "../ring/placement.ts";
+import { LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
+import type { Client } from "./client.ts";
+import { NO_LIVE_SERVER_TEXT } from "./failures.ts";
+import type { Front, Greeting } from "./front.ts";
+import type { Pool } from "./pool.ts";
+import { CommandLearner } from "./redis_learn.ts";
+import { RedisSession } from "./redis_session.ts";
+import { MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./redis_split.ts";
+import { Request } from "./request.ts";
+import type { Server } from "./server.ts";
+import type { Joiner } from "./split.ts";
+
+const args = new Args();
+const keyList = new KeyList();
+
+/** Requests without a key all go to the server that owns this key, as with twemproxy. */
+const PLACEHOLDER = encode("placeholder");
+
+const JOIN_VALUES: Joiner = (split) => joinValues(split.replies, split.owners);
+const JOIN_OK: Joiner = (split) => joinOk(split.replies);
+const JOIN_SUM: Joiner = (split) => joinSum(split.replies);
+const JOIN_EVERY: Joiner = (split) => joinEvery(split.replies, split.detail);
+
+export class RedisFront implements Front {
+  readonly probe: Uint8Array = encode("*1\r\n$4\r\nPING\r\n");
+  private readonly limits: RequestLimits;
+  private readonly config: PoolConfig;
+  private readonly learner: CommandLearner;
+  private readonly noLiveServer: Uint8Array;
+
+  constructor(private readonly pool: Pool, private readonly host: Host) {
+    this.config = pool.config;
+    this.limits = pool.config;
+    this.learner = new CommandLearner(pool);
+    this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
+  }
+
+  newSession(serial: number, address: () => string): RedisSession {
+    const open = this.config.redisAuth === null;
+    return new RedisSession(serial, open, this.pool.clock.wallMs(), address, () => this.config.listenText);
+  }
+
+  // ---- requests
+
+  step(client: Client, bytes: Uint8Array, start: number, end: number): number {
+    const session = client.session as RedisSession;
+    const resume = session.resume;
+    const next = scanRequest(bytes, start, end, args, this.limits, resume);
+    if (next >= 0) {
+      if (args.count > 0 && !this.dispatch(client, session, bytes, start, next)) return NEED_MORE;
+      return next;
+    }
+    if (next === NEED_MORE) {
+      client.needed = resume.needed;
+      return NEED_MORE;
+    }
+    if (next === INLINE) return this.stepInline(client, session, bytes, start, end);
+    return this.refuseBytes(client, next);
+  }
+
+  private stepInline(
+    client: Client,
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
+    const next = scanInline(bytes, start, end, start + session.inlineAt);
+    if (next === NEED_MORE) {
+      session.inlineAt = end - start;
+      return NEED_MORE;
+    }
+    session.inlineAt = 0;
+    if (next < 0) return this.refuseBytes(client, next);
+    const array = inlineToArray(bytes, start, next);
+    if (array === BAD_QUOTES) return this.refuseBytes(client, BAD_QUOTES);
+    if (array.length === 0) return next;
+    const scanned = scanRequest(array, 0, array.length, args, this.limits, session.resume);
+    if (scanned < 0) return this.refuseBytes(client, scanned);
+    return this.dispatch(client, session, array, 0, array.length) ? next : NEED_MORE;
+  }
+
+  /** The client's bytes are no request: says so after all replies owed, and ends the connection. */
+  private refuseBytes(client: Client, code: number): number {
+    const limit = code === TOO_LARGE || code === TOO_MANY_ARGUMENTS;
+    this.pool.counters[limit ? LIMIT_REQUEST : PROTOCOL_ERROR]!++;
+    client.answer(this.errorReply(requestError(code, this.limits)));
+    client.protocolError();
+    return NEED_MORE;
+  }
+
+  /** Sends one whole request on its way. False if the client has been blocked and has to offer it again. */
+  private dispatch(
+    client: Client,
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
+    if (
+      command !== undefined && command.route === ROUTE.KEYED && session.authenticated &&
+      command.firstKey === command.lastKey && command.finder === FINDER.RANGE &&
+      checkArity(command, args.count)
+    ) {
+      this.pool.counters[REQUESTS_TOTAL]!++;
+      const key = command.firstKey;
+      const server = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+      this.forward(client, server, bytes, start, end);
+      return true;
+    }
+    return this.dispatchOther(client, session, command, bytes, start, end);
+  }
+
+  private dispatchOther(
+    client: Client,
+    session: RedisSession,
+    named: Command | undefined,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    const command = named?.subcommands === null ? named : resolve(bytes, args);
+    if (command === undefined) {
+      if (!session.authenticated) client.answer(NOAUTH);
+      else if (named === undefined && this.learner.ask(client, bytes, args.starts[0]!, args.ends[0]!)) {
+        return false;
+      } else client.answer(unknownError(bytes, args));
+    } else if (!session.authenticated && needsAuth(command)) client.answer(NOAUTH);
+    else if (!checkArity(command, args.count)) client.answer(arityError(command));
+    else if (isRefused(command, this.config.dangerousCommands)) client.answer(refusal(command));
+    else this.route(client, session, command, bytes, start, end);
+    this.pool.counters[REQUESTS_TOTAL]!++;
+    return true;
+  }
+
+  private route(
+    client: Client,
+    session: RedisSession,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    switch (command.route) {
+      case ROUTE.KEYED:
+      case ROUTE.SCRIPT_KEYED:
+        return this.forwardWhole(client, command, bytes, start, end);
+      case ROUTE.SPLIT_VALUES:
+        return this.split(client, command, bytes, start, end, 1, JOIN_VALUES);
+      case ROUTE.SPLIT_PAIRS:
+        if (args.count % 2 === 0) return client.answer(arityError(command));
+        return this.split(client, command, bytes, start, end, 2, JOIN_OK);
+      case ROUTE.SPLIT_SUM:
+        return this.split(client, command, bytes, start, end, 1, JOIN_SUM);
+      case ROUTE.EVERY_SERVER:
+        return sendEverywhere(client, bytes, start, end, JOIN_EVERY, command.join);
+      case ROUTE.FIXED:
+        return this.forward(client, this.fixedServer(), bytes, start, end);
+      case ROUTE.LOCAL:
+        client.answer(answer(command, bytes, args, session, this.host));
+        if (command.name === "QUIT") client.closeAfterReplies();
+        return;
+      case ROUTE.BLOCKING:
+        if (command.finder !== FINDER.NONE && !blocks(command, bytes, args)) {
+          return this.forwardWhole(client, command, bytes, start, end);
+        }
+        return client.answer(notYet(command));
+      default:
+        return client.answer(notYet(command));
+    }
+  }
+
+  /** Sends a request whole to the one server that owns all its keys. */
+  private forwardWhole(
+    client: Client,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    const count = findKeys(command, bytes, args, keyList);
+    if (count < 0) return client.answer(keysError(command, count));
+    if (count === 0) return this.forward(client, this.fixedServer(), bytes, start, end);
+    const placement = this.pool.placement;
+    let server = NO_SERVER;
+    // With distribution "random" keys have no server of their own: the first draw decides.
+    const placed = this.config.distribution === "random" ? 1 : count;
+    for (let i = 0; i < placed; i++) {
+      const key = keyList.at[i]!;
+      const owner = placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+      if (i > 0 && owner !== server) return client.answer(CROSSSLOT);
+      server = owner;
+    }
+    this.forward(client, server, bytes, start, end);
+  }
+
+  private fixedServer(): number {
+    return this.pool.placement.serverOf(PLACEHOLDER, 0, PLACEHOLDER.length);
+  }
+
+  private split(
+    client: Client,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    step: number,
+    join: Joiner,
+  ): void {
+    const server = placeKeys(this.pool, bytes, args, step);
+    if (server === MANY) {
+      return sendFragments(client, command, bytes, args, step, join, command.route === ROUTE.SPLIT_VALUES);
+    }
+    this.forward(client, server === NONE_LIVE ? NO_SERVER : server, bytes, start, end);
+  }
+
+  private forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
+    if (index < 0) {
+      client.countForwardError();
+      return client.answer(this.noLiveServer);
+    }
+    const server = this.pool.servers[index]!;
+    const connection = server.connection(this.connectionClass(client), client.serial);
+    if (connection === null) {
+      client.countForwardError();
+      return client.answer(server.refusal());
+    }
+    const request = new Request(client);
+    client.enqueue(request);
+    connection.forward(request, bytes, start, end);
+    if (connection.congested) client.waitFor(connection);
+  }
+
+  abandoned(_client: Client): void {}
+
+  // ---- servers
+
+  connectionClass(client: Client): number {
+    const session = client.session as RedisSession;
+    return session.db * 2 + (session.resp === 3 ? 1 : 0);
+  }
+
+  greetings(connectionClass: number): readonly Greeting[] {
+    const greetings: Greeting[] = [];
+    const { redisAuth, redisDb } = this.config;
+    // AUTH before SELECT: the other way round, twemproxy's data ends in database 0 (its issue 491).
+    if (redisAuth !== null) greetings.push({ bytes: bulkRequest("AUTH", redisAuth), check: () => null });
+    if (connectionClass % 2 === 1) {
+      greetings.push({
+        bytes: bulkRequest("HELLO", encode("3")),
+        check: (b, s) => b[s] === 45 ? "EPROTO" : null,
+      });
+    }
+    const db = redisDb + (connectionClass >> 1);
+    if (db > 0) {
+      greetings.push({ bytes: bulkRequest("SELECT", encode(String(db))), check: checkSelect });
+    }
+    return greetings;
+  }
+
+  scanReply(bytes: Uint8Array, start: number, end: number, resume: ReplyResume): number {
+    return scanReply(bytes, start, end, resume);
+  }
+
+  isPush(bytes: Uint8Array, start: number): boolean {
+    return isPush(bytes, start);
+  }
+
+  isOutage(bytes: Uint8Array, start: number, end: number): boolean {
+    return bytes[start] === 45 &&
+      (startsWith(bytes, start, end, LOADING) || startsWith(bytes, start, end, MASTERDOWN));
+  }
+
+  errorReply(text: string): Uint8Array {
+    return encode(`-ERR ${text}\r\n`);
+  }
+
+  pushed(_server: Server, _bytes: Uint8Array, _start: number, _end: number): void {}
+}
+
+function notYet(command: Command): Uint8Array {
+  return errorReply(`ERR '${command.name.replace("|", " ")}' is not available through this proxy`);
+}
+
+const LOADING = encode("-LOADING ");
+const MASTERDOWN = encode("-MASTERDOWN ");
+const NOAUTH_START = encode("-NOAUTH");
+
+function startsWith(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
+  if (end - start < word.length) return false;
+  for (let i = 0; i < word.length; i++) if (bytes[start + i] !== word[i]) return false;
+  return true;
+}
+
+/** A server that wants a password answers every request so itself; any other refusal would put data into the wrong database. */
+function checkSelect(bytes: Uint8Array, start: number, end: number): string | null {
+  return bytes[start] !== 45 || startsWith(bytes, start, end, NOAUTH_START) ? null : "ESELECT";
+}
+
+function bulkRequest(name: string, argument: Uint8Array): Uint8Array {
+  const head = encode(`*2\r\n$${name.length}\r\n${name}\r\n$${argument.length}\r\n`);
+  const request = new Uint8Array(head.length + argument.length + 2);
+  request.set(head);
+  request.set(argument, head.length);
+  request[request.length - 2] = 13;
+  request[request.length - 1] = 10;
+  return request;
+}

@@ -1,0 +1,42 @@
+/**
+ * One request on its way: in its client's queue until it is answered, in a server connection's until the
+ * server has answered it.
+ *
+ *   client.head ─next─► request ─next─► request        replies leave in this order
+ *   connection.head ─nextInFlight─► request ─► …        replies arrive in this order
+ *
+ * A client that is gone, or a request that timed out, leaves its record in the connection's queue with `client`
+ * null: the reply that still comes is swallowed in its turn.
+ */
+import type { Client } from "./client.ts";
+import type { Split } from "./split.ts";
+
+const NONE = new Uint8Array(0);
+
+/** Called with the reply of a request that the proxy itself made, or with the error reply that stands for it. */
+export type Internal = (bytes: Uint8Array, start: number, end: number, failed: boolean) => void;
+
+export class Request {
+  next: Request | null = null;
+  nextInFlight: Request | null = null;
+  /** Set on a fragment: where its reply goes. */
+  split: Split | null = null;
+  /** A fragment's place in its split. */
+  fragment = 0;
+  internal: Internal | null = null;
+  /** Turn time at which the client gets an error instead; Infinity = never. */
+  deadlineMs = Infinity;
+  /** Bytes sent to the server for it. */
+  size = 0;
+  /** The connection's byte count just past it: tells whether it has left. */
+  sentAt = 0;
+  /** The reply, or an error in its place, has come and waits for its turn. */
+  done = false;
+  /** Nobody but the proxy looks at a reply that is swallowed (AUTH, SELECT). */
+  swallowed = false;
+  reply: Uint8Array = NONE;
+  replyStart = 0;
+  replyEnd = 0;
+
+  constructor(public client: Client | null) {}
+}

@@ -1,0 +1,103 @@
+/**
+ * One server of a pool: its connections, what is counted for it, and how it is doing.
+ *
+ * Health has two sides. After failed connects it is left alone for a short, growing time (`blockedUntilMs`), in which
+ * requests fail at once instead of queueing for a connection that will not come. And with auto_eject_hosts
+ * its failures are counted towards ejection (see ejection.ts).
+ */
+import type { ServerConfig } from "../config/config.ts";
+import { SERVER_METRICS } from "../stats/metrics.ts";
+import { type Failure, failureOf } from "./failures.ts";
+import type { Pool } from "./pool.ts";
+import { ServerConnection } from "./server_connection.ts";
+
+/** Wait after the first failed connect; doubles with each further one. */
+const BACKOFF_FIRST_MS = 5;
+const BACKOFF_MAX_MS = 250;
+
+export class Server {
+  /** One value a row of SERVER_METRICS; gauges of queues are computed when asked for. */
+  readonly counters: Float64Array = new Float64Array(SERVER_METRICS.length);
+  /** Failures without a good reply between them; see ejection.ts. */
+  failures = 0;
+  ejected = false;
+  private connectFailures = 0;
+  private blockedUntilMs = 0;
+  private lastFailure: Failure = failureOf("ECONNREFUSED");
+  /** By connection class × server_connections + the client's turn among them. */
+  private readonly slots: (ServerConnection | undefined)[] = [];
+  /** All connections, the leased and probing ones included. */
+  readonly connections: Set<ServerConnection> = new Set();
+  private readonly errorReplies = new Map<string, Uint8Array>();
+
+  constructor(readonly pool: Pool, readonly config: ServerConfig, readonly index: number) {}
+
+  /**
+   * The shared connection that a client of this class and serial always uses; made if need be.
+   * @returns null while the server is left alone after failed connects: answer with `refusal`
+   */
+  connection(connectionClass: number, serial: number): ServerConnection | null {
+    const each = this.pool.config.serverConnections;
+    const slot = connectionClass * each + (each === 1 ? 0 : serial % each);
+    const present = this.slots[slot];
+    if (present !== undefined) return present;
+    if (this.connectFailures > 0 && this.pool.turn.now() < this.blockedUntilMs) return null;
+    return this.slots[slot] = this.connect(connectionClass);
+  }
+
+  /** A connection of its own, for a probe or a lease. */
+  connect(connectionClass: number): ServerConnection {
+    const connection = new ServerConnection(this, this.config.address, connectionClass);
+    this.connections.add(connection);
+    this.pool.countConnection(1);
+    return connection;
+  }
+
+  /** The error reply for a request that was not even tried. */
+  refusal(): Uint8Array {
+    return this.errorReply(this.lastFailure);
+  }
+
+  errorReply(failure: Failure): Uint8Array {
+    let reply = this.errorReplies.get(failure.text);
+    if (reply === undefined) {
+      reply = this.pool.front.errorReply(`${failure.text} (server ${this.config.name})`);
+      if (this.errorReplies.size < 64) this.errorReplies.set(failure.text, reply);
+    }
+    return reply;
+  }
+
+  connected(): void {
+    this.connectFailures = 0;
+  }
+
+  connectFailed(): void {
+    const wait = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(this.connectFailures, 20));
+    this.connectFailures++;
+    // Half of the wait is drawn, so that many proxies do not come back in step.
+    this.blockedUntilMs = this.pool.turn.now() + wait / 2 + this.pool.random() * wait / 2;
+  }
+
+  lost(connection: ServerConnection): void {
+    this.connections.delete(connection);
+    this.pool.countConnection(-1);
+    const slot = this.slots.indexOf(connection);
+    if (slot >= 0) this.slots[slot] = undefined;
+  }
+
+  failed(failure: Failure): void {
+    this.lastFailure = failure;
+    this.pool.ejection.failed(this);
+  }
+
+  succeeded(): void {
+    this.failures = 0;
+  }
+
+  /** One value a row of SERVER_METRICS, queues included; owned. */
+  stats(): Float64Array {
+    const row = Float64Array.from(this.counters);
+    for (const connection of this.connections) connection.addGauges(row);
+    return row;
+  }
+}

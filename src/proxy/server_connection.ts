@@ -1,0 +1,375 @@
+/**
+ * One connection to a server, shared by many clients: requests go out back to back, replies are matched first in,
+ * first out.
+ *
+ *   forward ──► outbox ──► server ──► receive ──► head of the queue ──► its client
+ *   (before the greetings have been answered: forward ──► backlog)
+ *
+ * A reply that nobody asked for, or bytes that are no reply, could hand one client's data to another: the connection is
+ * closed and everything in flight on it fails. No request is ever sent twice.
+ */
+import { Inbox } from "../bytes/inbox.ts";
+import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
+import { DEBUG, INFO, WARN } from "../net/log.ts";
+import type { Address, NetError, Socket, TimerId } from "../net/net.ts";
+import { ReplyResume } from "../protocol/redis/reply.ts";
+import {
+  IN_QUEUE,
+  IN_QUEUE_BYTES,
+  OUT_QUEUE,
+  OUT_QUEUE_BYTES,
+  REQUEST_BYTES,
+  REQUESTS,
+  RESPONSE_BYTES,
+  RESPONSES,
+  SERVER_CONNECTIONS,
+  SERVER_TIMEDOUT,
+} from "../stats/metrics.ts";
+import type { Client } from "./client.ts";
+import { latin1 } from "../bytes/ascii.ts";
+import { type Failure, failureOf } from "./failures.ts";
+import type { Greeting } from "./front.ts";
+import { type Internal, Request } from "./request.ts";
+import type { Server } from "./server.ts";
+import type { Endpoint } from "./turn.ts";
+
+/** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
+const CONGESTED = 1024 * 1024;
+
+export class ServerConnection implements Endpoint {
+  dirty = false;
+  readonly socket: Socket;
+  head: Request | null = null;
+  private tail: Request | null = null;
+  /** The oldest request that has not timed out. */
+  private oldest: Request | null = null;
+  /** Clients that wait until the backlog has left. */
+  readonly waiters: Client[] = [];
+  congested = false;
+  private open = false;
+  private closed = false;
+  /** All greetings answered: requests go straight to the socket. */
+  private ready: boolean;
+  private backlog: Outbox | null = null;
+  private readonly inbox = new Inbox();
+  private readonly resume = new ReplyResume();
+  private connectTimer: TimerId | null = null;
+  /** Bytes ever put into the socket or the backlog. */
+  private written = 0;
+  /** When the first of the requests that are overdue now timed out; -1 = none, or something has come since. */
+  private silentSinceMs = -1;
+  private lastTimeoutFailureMs = -Infinity;
+
+  /** @param connectionClass which (protocol version, database) it is for */
+  constructor(readonly server: Server, address: Address, readonly connectionClass: number) {
+    const pool = server.pool;
+    this.socket = pool.net.connect(address, pool.serverHandler, this);
+    const greetings = pool.front.greetings(connectionClass);
+    this.ready = greetings.length === 0;
+    if (!this.ready) this.backlog = new Outbox();
+    for (let i = 0; i < greetings.length; i++) this.greet(greetings[i]!, i === greetings.length - 1);
+    this.connectTimer = pool.clock.setTimer(pool.config.connectTimeoutMs, () => {
+      this.connectTimer = null;
+      if (!this.open) this.fail("ETIMEDOUT");
+    });
+  }
+
+  // ---- sending
+
+  /** Queues a request whose bytes are about to be written with `write`. */
+  enqueue(request: Request): void {
+    const pool = this.server.pool;
+    if (this.tail === null) this.head = request;
+    else this.tail.nextInFlight = request;
+    this.tail = request;
+    if (pool.timeoutMs > 0) {
+      request.deadlineMs = pool.turn.now() + pool.timeoutMs;
+      if (this.oldest === null) this.oldest = request;
+      if (!pool.sweeping) pool.startSweep();
+    }
+    this.server.counters[REQUESTS]!++;
+  }
+
+  /** Appends bytes of the request queued last; borrowed, or shared if there are SHARE_MIN or more. */
+  write(bytes: Uint8Array, start: number, end: number): void {
+    const size = end - start;
+    if (this.ready) {
+      if (size >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
+      else this.socket.send(bytes, start, end);
+    } else this.backlog!.appendShared(bytes, start, end);
+    const request = this.tail!;
+    request.size += size;
+    this.written += size;
+    request.sentAt = this.written;
+    this.server.counters[REQUEST_BYTES]! += size;
+    if (!this.dirty) this.server.pool.turn.touchServer(this);
+  }
+
+  forward(request: Request, bytes: Uint8Array, start: number, end: number): void {
+    this.enqueue(request);
+    this.write(bytes, start, end);
+  }
+
+  /** Sends a request of the proxy's own; the reply or failure goes to `done`. */
+  ask(bytes: Uint8Array, done: Internal): void {
+    const request = new Request(null);
+    request.internal = done;
+    this.forward(request, bytes, 0, bytes.length);
+    this.server.counters[REQUESTS]!--;
+    this.server.counters[REQUEST_BYTES]! -= bytes.length;
+  }
+
+  /** Greetings go before the backlog, and are not counted as requests. */
+  private greet(greeting: Greeting, last: boolean): void {
+    const request = new Request(null);
+    request.swallowed = true;
+    request.internal = (bytes, start, end, failed) => {
+      if (failed) return;
+      const code = greeting.check(bytes, start, end);
+      if (code !== null) return this.fail(code, latin1(bytes, start, end).trimEnd());
+      if (last) this.becomeReady();
+    };
+    this.enqueue(request);
+    this.server.counters[REQUESTS]!--;
+    this.socket.send(greeting.bytes, 0, greeting.bytes.length);
+    request.size = greeting.bytes.length;
+    request.sentAt = this.written += greeting.bytes.length;
+    if (!this.dirty) this.server.pool.turn.touchServer(this);
+  }
+
+  private becomeReady(): void {
+    const backlog = this.backlog!;
+    while (backlog.size > 0) {
+      const { chunk, start, end } = backlog;
+      // A chunk of the backlog returns to the pool of chunks, so it cannot be shared with the socket.
+      this.socket.send(chunk, start, end);
+      backlog.consume(end - start);
+    }
+    this.ready = true;
+    this.backlog = null;
+    if (!this.dirty) this.server.pool.turn.touchServer(this);
+  }
+
+  flush(): void {
+    if (this.closed) return;
+    this.socket.flush();
+    const waiting = this.socket.queuedBytes + (this.backlog === null ? 0 : this.backlog.size);
+    this.congested = waiting > CONGESTED;
+  }
+
+  drained(): void {
+    if (this.backlog !== null && this.backlog.size > 0) return;
+    this.congested = false;
+    this.releaseWaiters();
+  }
+
+  private releaseWaiters(): void {
+    for (const client of this.waiters.splice(0)) client.waitOver();
+  }
+
+  // ---- receiving
+
+  opened(): void {
+    this.open = true;
+    this.server.counters[SERVER_CONNECTIONS]!++;
+    this.stopConnectTimer();
+    this.server.connected();
+    if (this.server.pool.log.level >= INFO) {
+      this.server.pool.log.write(INFO, `connected to server '${this.server.config.name}'`);
+    }
+  }
+
+  receive(view: Uint8Array): void {
+    this.silentSinceMs = -1;
+    const inbox = this.inbox;
+    if (inbox.size === 0) {
+      const at = this.takeReplies(view, 0, view.length);
+      if (at < view.length && !this.closed) {
+        inbox.append(view, at, view.length);
+        if (this.resume.needed > 0) inbox.reserve(this.resume.needed);
+      }
+      return;
+    }
+    inbox.append(view, 0, view.length);
+    if (inbox.size < this.resume.needed) return;
+    const from = inbox.start;
+    const bytes = inbox.bytes;
+    const at = this.takeReplies(bytes, from, inbox.end);
+    if (this.closed) return;
+    const lent = at - from >= SHARE_MIN;
+    inbox.consumeTo(at);
+    if (lent) inbox.detach();
+    if (this.resume.needed > 0) inbox.reserve(this.resume.needed);
+  }
+
+  /** Delivers whole replies from `bytes[at, end)`; returns the offset of the first one that is not all here. */
+  private takeReplies(bytes: Uint8Array, at: number, end: number): number {
+    const front = this.server.pool.front;
+    while (at < end) {
+      const next = front.scanReply(bytes, at, end, this.resume);
+      if (next < 0) {
+        if (next !== NEED_MORE) this.fail("EPROTO");
+        break;
+      }
+      if (front.isPush(bytes, at)) front.pushed(this.server, bytes, at, next);
+      else if (!this.takeReply(bytes, at, next)) break;
+      at = next;
+    }
+    return at;
+  }
+
+  /** Hands one reply to whoever waits for it. False if the connection was given up. */
+  private takeReply(bytes: Uint8Array, start: number, end: number): boolean {
+    const request = this.head;
+    if (request === null) {
+      this.fail("ESTRAY");
+      return false;
+    }
+    const next = request.nextInFlight;
+    this.head = next;
+    if (next === null) this.tail = null;
+    if (this.oldest === request) this.oldest = next;
+    const server = this.server;
+    if (!request.swallowed) {
+      if (server.pool.front.isOutage(bytes, start, end)) server.failed(failureOf("EPROTO"));
+      else if (server.failures !== 0) server.succeeded();
+    }
+    const client = request.client;
+    if (client !== null) {
+      server.counters[RESPONSES]!++;
+      server.counters[RESPONSE_BYTES]! += end - start;
+      client.deliver(request, bytes, start, end);
+    } else if (request.split !== null) {
+      server.counters[RESPONSES]!++;
+      server.counters[RESPONSE_BYTES]! += end - start;
+      request.split.take(request.fragment, bytes, start, end, false);
+    } else if (request.internal !== null) {
+      request.internal(bytes, start, end, false);
+    }
+    return !this.closed;
+  }
+
+  // ---- deadlines
+
+  /** Fails what is overdue; the late replies will be swallowed. True if requests remain that can time out. */
+  sweep(nowMs: number): boolean {
+    let overdue = false;
+    while (this.oldest !== null && this.oldest.deadlineMs <= nowMs) {
+      const request: Request = this.oldest;
+      this.oldest = request.nextInFlight;
+      overdue = true;
+      this.answerFailed(request, failureOf("ETIMEDOUT"));
+      if (request.swallowed) return this.giveUpSilent();
+    }
+    if (overdue) this.timedOut(nowMs);
+    if (this.closed) return false;
+    // Nothing at all has come for another timeout since the first request was overdue: the server hangs.
+    if (this.silentSinceMs >= 0 && nowMs - this.silentSinceMs >= this.server.pool.timeoutMs) {
+      return this.giveUpSilent();
+    }
+    return this.head !== null;
+  }
+
+  private giveUpSilent(): boolean {
+    this.fail("ETIMEDOUT");
+    return false;
+  }
+
+  /** Requests that time out together, and those of the same timeout after them, are one failure of the server. */
+  private timedOut(nowMs: number): void {
+    if (this.silentSinceMs < 0) this.silentSinceMs = nowMs;
+    if (nowMs - this.lastTimeoutFailureMs < this.server.pool.timeoutMs) return;
+    this.lastTimeoutFailureMs = nowMs;
+    this.server.counters[SERVER_TIMEDOUT]!++;
+    this.server.failed(failureOf("ETIMEDOUT"));
+  }
+
+  // ---- the end
+
+  /** Gives the connection up. @param detail the server's own words, if it said any */
+  fail(code: string, detail = ""): void {
+    if (this.closed) return;
+    this.socket.destroy();
+    this.end(failureOf(code), detail);
+  }
+
+  /** Ends a connection that is no longer needed: no failure, and nothing is counted or said. */
+  retire(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.stopConnectTimer();
+    this.socket.destroy();
+    if (this.open) this.server.counters[SERVER_CONNECTIONS]!--;
+    this.server.lost(this);
+    this.failAll(failureOf("ESHUTDOWN"));
+  }
+
+  wasClosed(error: NetError | null): void {
+    if (!this.closed) this.end(error === null ? failureOf("EOF") : failureOf(error.code, error.message), "");
+  }
+
+  private end(failure: Failure, detail: string): void {
+    this.closed = true;
+    this.stopConnectTimer();
+    const server = this.server;
+    if (this.open) server.counters[SERVER_CONNECTIONS]!--;
+    const alreadyCounted = failure.code === "ETIMEDOUT" && this.silentSinceMs >= 0;
+    if (!alreadyCounted) server.counters[failure.counter]!++;
+    server.lost(this);
+    const idle = this.head === null;
+    // An idle disconnect is no failure: servers close idle connections and restart.
+    if (!(this.open && idle) && !alreadyCounted) server.failed(failure);
+    if (!this.open) server.connectFailed();
+    this.logEnd(failure, detail, idle);
+    this.failAll(failure);
+  }
+
+  private failAll(failure: Failure): void {
+    const unanswered = this.head;
+    this.head = this.tail = this.oldest = null;
+    for (let r = unanswered; r !== null; r = r.nextInFlight) this.answerFailed(r, failure);
+    this.inbox.clear();
+    this.backlog?.clear();
+    this.releaseWaiters();
+  }
+
+  private logEnd(failure: Failure, detail: string, idle: boolean): void {
+    const level = idle && this.open ? DEBUG : WARN;
+    const log = this.server.pool.log;
+    if (log.level < level) return;
+    const said = detail === "" ? "" : `: ${detail}`;
+    log.write(
+      level,
+      `close s '${this.server.config.name}' in pool '${this.server.pool.config.name}': ${failure.text}${said}`,
+    );
+  }
+
+  private answerFailed(request: Request, failure: Failure): void {
+    const { client, split, internal } = request;
+    request.client = request.split = request.internal = null;
+    if (client === null && split === null && internal === null) return;
+    const reply = this.server.errorReply(failure);
+    if (client !== null) {
+      client.countForwardError();
+      client.deliver(request, reply, 0, reply.length);
+    } else if (split !== null) split.take(request.fragment, reply, 0, reply.length, true);
+    else internal!(reply, 0, reply.length, true);
+  }
+
+  private stopConnectTimer(): void {
+    if (this.connectTimer !== null) this.server.pool.clock.clearTimer(this.connectTimer);
+    this.connectTimer = null;
+  }
+
+  /** Adds this connection's queues to a row of SERVER_METRICS. */
+  addGauges(row: Float64Array): void {
+    const left = this.ready ? this.socket.flushedBytes : 0;
+    for (let r = this.head; r !== null; r = r.nextInFlight) {
+      const sent = r.sentAt <= left;
+      row[sent ? OUT_QUEUE : IN_QUEUE]!++;
+      row[sent ? OUT_QUEUE_BYTES : IN_QUEUE_BYTES]! += r.size;
+    }
+  }
+}
+
+const NEED_MORE = -1;

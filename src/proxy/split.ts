@@ -1,0 +1,74 @@
+/**
+ * A request that was split over several servers: collects the fragments' replies and joins them into one.
+ *
+ * Replies may come in any order; the join waits for all. How they are joined is the protocol's business (`Joiner`).
+ */
+import { SHARE_MIN } from "../bytes/outbox.ts";
+import { Arena } from "../bytes/arena.ts";
+import type { Request } from "./request.ts";
+
+/** What a fragment came back with: `bytes[start, end)`, owned. */
+export interface FragmentReply {
+  bytes: Uint8Array;
+  start: number;
+  end: number;
+  /** The bytes were made here because the server failed. */
+  failed: boolean;
+}
+
+/** Makes one reply of all; returns owned bytes. */
+export type Joiner = (split: Split) => Uint8Array;
+
+const arena = new Arena();
+
+export class Split {
+  readonly replies: FragmentReply[] = [];
+  private missing = 0;
+
+  /**
+   * @param parent the request in the client's queue
+   * @param join called once, when all fragments have answered
+   * @param owners which fragment holds element i of the joined reply, for joins that need it; owned
+   * @param detail a number for the joiner (a join kind, a protocol version)
+   */
+  constructor(
+    readonly parent: Request,
+    readonly join: Joiner,
+    readonly owners: Uint16Array,
+    readonly detail: number,
+  ) {}
+
+  /** Makes room for one more fragment; returns its place. */
+  add(): number {
+    this.missing++;
+    this.replies.push({ bytes: EMPTY, start: 0, end: 0, failed: false });
+    return this.replies.length - 1;
+  }
+
+  /** Takes a fragment's reply; borrowed unless it has SHARE_MIN bytes or more, then shared. */
+  take(fragment: number, bytes: Uint8Array, start: number, end: number, failed: boolean): void {
+    const reply = this.replies[fragment]!;
+    if (end - start >= SHARE_MIN) {
+      reply.bytes = bytes;
+      reply.start = start;
+      reply.end = end;
+    } else {
+      arena.keep(bytes, start, end);
+      reply.bytes = arena.bytes;
+      reply.start = arena.start;
+      reply.end = arena.end;
+    }
+    reply.failed = failed;
+    if (--this.missing === 0) this.finish();
+  }
+
+  private finish(): void {
+    const client = this.parent.client;
+    if (client === null) return;
+    const joined = this.join(this);
+    if (this.replies.some((r) => r.failed)) client.countForwardError();
+    client.deliver(this.parent, joined, 0, joined.length);
+  }
+}
+
+const EMPTY = new Uint8Array(0);

@@ -1,0 +1,87 @@
+/**
+ * One pass of the event loop, and what is done once at its end.
+ *
+ *   ready sockets ──► handlers append to outboxes ──► end of turn: postponed work, then one flush a socket
+ *
+ * This is what shares a server's system calls among all clients that were ready together. Servers are flushed
+ * before clients, so that they work while we write replies.
+ */
+import type { Clock } from "../net/net.ts";
+
+/** A socket's owner that has bytes to flush. */
+export interface Endpoint {
+  /** True while it is listed for the end of this turn. */
+  dirty: boolean;
+  /** Flushes the socket and looks at what the kernel left over. */
+  flush(): void;
+}
+
+/** Work put off to the next turn so that one socket cannot hold up the others. */
+export interface Postponed {
+  resume(): void;
+}
+
+export class Turn {
+  private readonly servers: Endpoint[] = [];
+  private readonly clients: Endpoint[] = [];
+  private postponed: Postponed[] = [];
+  private scheduled = false;
+  private nowMs = -1;
+  private readonly atEnd = () => this.end();
+
+  constructor(private readonly clock: Clock) {}
+
+  /** Monotonic ms, read once a turn. */
+  now(): number {
+    if (this.nowMs < 0) {
+      this.nowMs = this.clock.nowMs();
+      this.schedule();
+    }
+    return this.nowMs;
+  }
+
+  touchServer(endpoint: Endpoint): void {
+    endpoint.dirty = true;
+    this.servers.push(endpoint);
+    this.schedule();
+  }
+
+  touchClient(endpoint: Endpoint): void {
+    endpoint.dirty = true;
+    this.clients.push(endpoint);
+    this.schedule();
+  }
+
+  later(work: Postponed): void {
+    this.postponed.push(work);
+    this.schedule();
+  }
+
+  private schedule(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    this.clock.afterTurn(this.atEnd);
+  }
+
+  private end(): void {
+    this.scheduled = false;
+    if (this.postponed.length > 0) {
+      const due = this.postponed;
+      this.postponed = [];
+      for (const work of due) work.resume();
+    }
+    flushAll(this.servers);
+    flushAll(this.clients);
+    this.nowMs = -1;
+    if (this.postponed.length > 0) this.schedule();
+  }
+}
+
+function flushAll(endpoints: Endpoint[]): void {
+  for (let i = 0; i < endpoints.length; i++) {
+    const endpoint = endpoints[i]!;
+    endpoint.dirty = false;
+    endpoint.flush();
+  }
+  endpoints.length = 0;
+}

@@ -1,0 +1,29 @@
+/**
+ * -d: the program starts itself again in a session of its own and leaves.
+ *
+ * A running loop cannot be forked, so the second process is a new one, told by an environment variable that it is
+ * the daemon. The working directory is kept, as nutcracker keeps it.
+ */
+import { spawn } from "node:child_process";
+import process from "node:process";
+
+const MARK = "RINGMASTER_DAEMON";
+
+/** True in the process that should leave; false in the daemon itself. */
+export function startDaemon(args: readonly string[]): boolean {
+  if (process.env[MARK] !== undefined) return false;
+  const child = spawn(process.execPath, [...programArguments(), ...args], {
+    detached: true,
+    stdio: "ignore",
+    env: { ...process.env, [MARK]: "1" },
+  });
+  child.unref();
+  return true;
+}
+
+/** What comes between the executable and our arguments: nothing in the compiled one, the script else. */
+function programArguments(): string[] {
+  const script = process.argv[1] ?? "";
+  if (script.startsWith("/$bunfs/")) return [];
+  return "Deno" in globalThis ? ["run", "-A", script] : [script];
+}
