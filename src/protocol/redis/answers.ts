@@ -1,6 +1,30 @@
-/** Replies Ringmaster gives itself. */
+/**
+ * The replies Ringmaster gives itself: connection set-up, what clients ask before they trust a server, and what no
+ * single server could answer for the pool.
+ *
+ *   command ──▶ HANDLERS[command.id] ──▶ whole reply, in the client's protocol
+ *
+ * Texts and shapes are those of Redis 7 (compared with a real server in tests/real/redis_answers_test.ts), except
+ * where twemproxy's differ and configurations rely on them: AUTH with one argument.
+ */
+import { encode, latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
 import type { Command } from "./command.ts";
+import { findByName } from "./commands.ts";
+import {
+  CLUSTER_DISABLED,
+  errorReply,
+  isRefused,
+  NOT_AN_INTEGER,
+  refusal,
+  shown,
+  SYNTAX_ERROR,
+  unknownError,
+} from "./errors.ts";
+import { globMatches } from "./glob.ts";
+import { infoText } from "./info.ts";
+import { commandCount, commandDocs, commandGetkeys, commandInfo, commandList } from "./introspection.ts";
+import { ReplyWriter } from "./reply_writer.ts";
 
 /** What the answers need to know of, and change in, one client's connection. */
 export interface Session {
@@ -20,7 +44,7 @@ export interface Session {
   noTouch: boolean;
   /** When it connected, ms on the clock of `Host.wallMs`. */
   readonly sinceMs: number;
-  /** "127.0.0.1:54321" or the unix path, the peer's. */
+  /** "127.0.0.1:54321", or "/path:0" for a unix socket: the peer's. */
   address(): string;
   /** The same of our end. */
   localAddress(): string;
@@ -41,28 +65,392 @@ export interface Host {
   readonly ringmasterVersion: string;
   /** The port clients connect to; 0 for a unix socket. */
   readonly port: number;
+  readonly processId: number;
+  /** "Linux 6.1.0 x86_64" or the like. */
+  readonly os: string;
   /** 0 = no limit. */
   readonly clientsMax: number;
   /** Bytes. */
   readonly bulkSizeMax: number;
+  /** 0 = never. */
+  readonly idleTimeoutSeconds: number;
   /** ms since 1970. */
   wallMs(): number;
   uptimeSeconds(): number;
+  /** Bytes. */
+  memoryBytes(): number;
   connectedClients(): number;
+  connectionsTotal(): number;
+  requestsTotal(): number;
   serverCount(): number;
   liveServerCount(): number;
 }
 
+const OK = encode("+OK\r\n");
+const PONG = encode("+PONG\r\n");
+const RESET = encode("+RESET\r\n");
+const MINUS_ONE = encode(":-1\r\n");
+const EMPTY = new Uint8Array(0);
+/** What a client may have us remember of it, for each of name, library and version; in bytes. */
+export const CLIENT_ATTRIBUTE_MAX = 4096;
+
+type Handler = (bytes: Uint8Array, args: Args, session: Session, host: Host, command: Command) => Uint8Array;
+const HANDLERS: (Handler | undefined)[] = [];
+
+/** Is there an answer for the command? For the test that every ROUTE.LOCAL row has one. */
+export function canAnswer(command: Command): boolean {
+  return HANDLERS[command.id] !== undefined;
+}
+
 /**
- * The whole reply to a ROUTE.LOCAL request whose arity is right. The array is a constant or the caller's, never
- * changed later. QUIT's reply is +OK; closing is the caller's.
+ * The whole reply to a ROUTE.LOCAL request whose arity is right and, where the pool has a password, whose client
+ * has given it (`needsAuth`). May change the session. The array is a constant or the caller's, and is never changed
+ * later. QUIT's reply is +OK; closing is the caller's.
  */
 export function answer(
-  _command: Command,
-  _bytes: Uint8Array,
-  _args: Args,
-  _session: Session,
-  _host: Host,
+  command: Command,
+  bytes: Uint8Array,
+  args: Args,
+  session: Session,
+  host: Host,
 ): Uint8Array {
-  throw new Error("not yet");
+  const handler = HANDLERS[command.id];
+  // A learned container with a word too few, or a command that is not local: an error keeps the order of replies.
+  if (handler === undefined) {
+    return isRefused(command, true) ? refusal(command) : unknownError(bytes, args);
+  }
+  return handler(bytes, args, session, host, command);
+}
+
+function on(names: string, handler: Handler): void {
+  for (const name of names.split(" ")) {
+    const command = findByName(name);
+    if (command === undefined) throw new Error(`answers.ts: no row in command_rows.ts for ${name}`);
+    HANDLERS[command.id] = handler;
+  }
+}
+
+// The connection itself.
+
+on("PING", (bytes, args, session) => {
+  if (args.count === 1) return PONG;
+  if (args.count > 2) return errorReply("ERR wrong number of arguments for 'ping' command");
+  return new ReplyWriter(session.resp).bulkBytes(bytes, args.starts[1]!, args.ends[1]!).take();
+});
+
+on("ECHO", (bytes, args, session) => {
+  return new ReplyWriter(session.resp).bulkBytes(bytes, args.starts[1]!, args.ends[1]!).take();
+});
+
+on("QUIT", () => OK);
+
+on("RESET", (_bytes, _args, session, host) => {
+  session.name = EMPTY;
+  session.resp = 2;
+  session.db = 0;
+  session.authenticated = host.password === null;
+  session.noEvict = false;
+  session.noTouch = false;
+  return RESET;
+});
+
+on("SELECT", (bytes, args, session, host) => {
+  const db = parseInteger(bytes, args.starts[1]!, args.ends[1]!);
+  if (db === null) return NOT_AN_INTEGER;
+  if (db < -2147483648 || db > 2147483647) {
+    return errorReply("ERR value is out of range, value must between -2147483648 and 2147483647");
+  }
+  if (db < 0 || db >= host.databases) return errorReply("ERR DB index is out of range");
+  session.db = db;
+  return OK;
+});
+
+const WRONGPASS = "WRONGPASS invalid username-password pair or user is disabled.";
+
+on("AUTH", (bytes, args, session, host) => {
+  if (args.count > 3) return SYNTAX_ERROR;
+  if (args.count === 3) {
+    if (!userIsRight(bytes, args, 1, host)) return errorReply(WRONGPASS);
+    session.authenticated = true;
+    return OK;
+  }
+  if (host.password === null) {
+    return errorReply("ERR Client sent AUTH, but no password is set");
+  }
+  // As twemproxy: a wrong password also takes back an earlier right one.
+  session.authenticated = sameBytes(bytes, args.starts[1]!, args.ends[1]!, host.password);
+  return session.authenticated ? OK : errorReply("ERR invalid password");
+});
+
+/** Arguments `at` and `at + 1`: a user we have ("default" alone), and its password. */
+function userIsRight(bytes: Uint8Array, args: Args, at: number, host: Host): boolean {
+  if (latin1(bytes, args.starts[at]!, Math.min(args.ends[at]!, args.starts[at]! + 8)) !== "default") {
+    return false;
+  }
+  return host.password === null || sameBytes(bytes, args.starts[at + 1]!, args.ends[at + 1]!, host.password);
+}
+
+/** Equal? Takes as long for a nearly right password as for a wrong one. */
+function sameBytes(bytes: Uint8Array, start: number, end: number, expected: Uint8Array): boolean {
+  let difference = (end - start) ^ expected.length;
+  for (let i = start; i < end; i++) difference |= bytes[i]! ^ (expected[(i - start) % expected.length] ?? 1);
+  return difference === 0;
+}
+
+on("HELLO", (bytes, args, session, host) => {
+  let version = 0;
+  if (args.count > 1) {
+    const asked = parseInteger(bytes, args.starts[1]!, args.ends[1]!);
+    if (asked === null) return errorReply("ERR Protocol version is not an integer or out of range");
+    if (asked !== 2 && (asked !== 3 || !host.resp3)) {
+      return errorReply("NOPROTO unsupported protocol version");
+    }
+    version = asked;
+  }
+  let userAt = 0;
+  let nameAt = 0;
+  for (let i = 2; i < args.count; i++) {
+    const option = word(bytes, args, i);
+    const more = args.count - 1 - i;
+    if (option === "AUTH" && more >= 2) {
+      userAt = i + 1;
+      i += 2;
+    } else if (option === "SETNAME" && more >= 1) {
+      nameAt = ++i;
+      const wrong = nameError(bytes, args, i, "Client names");
+      if (wrong !== null) return wrong;
+    } else {
+      return errorReply(`ERR Syntax error in HELLO option '${shown(bytes, args.starts[i]!, args.ends[i]!)}'`);
+    }
+  }
+  if (userAt > 0) {
+    if (!userIsRight(bytes, args, userAt, host)) return errorReply(WRONGPASS);
+    session.authenticated = true;
+  }
+  if (!session.authenticated) {
+    return errorReply(
+      "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> " +
+        "<pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+    );
+  }
+  if (nameAt > 0) session.name = bytes.slice(args.starts[nameAt]!, args.ends[nameAt]!);
+  if (version === 2 || version === 3) session.resp = version;
+  return new ReplyWriter(session.resp).map(7)
+    .bulk("server").bulk("redis")
+    .bulk("version").bulk(host.version)
+    .bulk("proto").integer(session.resp)
+    .bulk("id").integer(session.id)
+    .bulk("mode").bulk("standalone")
+    .bulk("role").bulk("master")
+    .bulk("modules").array(0)
+    .take();
+});
+
+on("READONLY READWRITE", () => OK);
+on("ASKING", () => CLUSTER_DISABLED);
+
+// CLIENT.
+
+on("CLIENT|ID", (_bytes, _args, session) => new ReplyWriter(session.resp).integer(session.id).take());
+
+on("CLIENT|SETNAME", (bytes, args, session) => {
+  const wrong = nameError(bytes, args, 2, "Client names");
+  if (wrong !== null) return wrong;
+  session.name = bytes.slice(args.starts[2]!, args.ends[2]!);
+  return OK;
+});
+
+on("CLIENT|GETNAME", (_bytes, _args, session) => {
+  const reply = new ReplyWriter(session.resp);
+  if (session.name.length === 0) return reply.null().take();
+  return reply.bulkBytes(session.name, 0, session.name.length).take();
+});
+
+on("CLIENT|SETINFO", (bytes, args, session) => {
+  const attribute = word(bytes, args, 2);
+  if (attribute !== "LIB-NAME" && attribute !== "LIB-VER") {
+    return errorReply(`ERR Unrecognized option '${shown(bytes, args.starts[2]!, args.ends[2]!)}'`);
+  }
+  const wrong = nameError(bytes, args, 3, attribute.toLowerCase());
+  if (wrong !== null) return wrong;
+  const value = bytes.slice(args.starts[3]!, args.ends[3]!);
+  if (attribute === "LIB-NAME") session.libName = value;
+  else session.libVersion = value;
+  return OK;
+});
+
+/** The error for an attribute that may not be kept; null if it may. */
+function nameError(bytes: Uint8Array, args: Args, at: number, what: string): Uint8Array | null {
+  if (args.ends[at]! - args.starts[at]! > CLIENT_ATTRIBUTE_MAX) {
+    return errorReply(`ERR ${what} cannot be longer than ${CLIENT_ATTRIBUTE_MAX} bytes`);
+  }
+  for (let i = args.starts[at]!; i < args.ends[at]!; i++) {
+    if (bytes[i]! < 33 || bytes[i]! > 126) {
+      return errorReply(`ERR ${what} cannot contain spaces, newlines or special characters.`);
+    }
+  }
+  return null;
+}
+
+on("CLIENT|INFO", (_bytes, _args, session, host, command) => {
+  return new ReplyWriter(session.resp).text(clientLine(session, host, command)).take();
+});
+
+/** Only the asking client: the others are none of its business, and live on other threads. */
+on("CLIENT|LIST", (bytes, args, session, host, command) => {
+  let own = true;
+  for (let i = 2; i < args.count; i++) {
+    const option = word(bytes, args, i);
+    if (option === "TYPE" && args.count === 4) {
+      const type = word(bytes, args, ++i);
+      if (!["NORMAL", "MASTER", "REPLICA", "SLAVE", "PUBSUB"].includes(type)) {
+        return errorReply(`ERR Unknown client type '${shown(bytes, args.starts[i]!, args.ends[i]!)}'`);
+      }
+      own = type === "NORMAL";
+    } else if (option === "ID" && i === 2 && args.count > 3) {
+      own = false;
+      while (++i < args.count) {
+        const id = parseInteger(bytes, args.starts[i]!, args.ends[i]!);
+        if (id === null || id <= 0) return errorReply("ERR Invalid client ID");
+        if (id === session.id) own = true;
+      }
+    } else return SYNTAX_ERROR;
+  }
+  return new ReplyWriter(session.resp).text(own ? clientLine(session, host, command) : "").take();
+});
+
+function clientLine(session: Session, host: Host, command: Command): string {
+  const age = Math.max(0, Math.floor((host.wallMs() - session.sinceMs) / 1000));
+  const flags = `${session.noEvict ? "e" : ""}${session.noTouch ? "T" : ""}` || "N";
+  return `id=${session.id} addr=${session.address()} laddr=${session.localAddress()} fd=-1 ` +
+    `name=${
+      latin1(session.name)
+    } age=${age} idle=0 flags=${flags} db=${session.db} sub=0 psub=0 ssub=0 multi=-1 ` +
+    `events=r cmd=${command.lower} user=default redir=-1 resp=${session.resp} ` +
+    `lib-name=${latin1(session.libName)} lib-ver=${latin1(session.libVersion)}\n`;
+}
+
+on("CLIENT|NO-EVICT", (bytes, args, session) => {
+  const value = onOrOff(bytes, args, 2);
+  if (value === null) return SYNTAX_ERROR;
+  session.noEvict = value;
+  return OK;
+});
+
+on("CLIENT|NO-TOUCH", (bytes, args, session) => {
+  const value = onOrOff(bytes, args, 2);
+  if (value === null) return SYNTAX_ERROR;
+  session.noTouch = value;
+  return OK;
+});
+
+on("CLIENT|CAPA", () => OK);
+on("CLIENT|IMPORT-SOURCE", () => errorReply("ERR Server is not in import mode"));
+on("CLIENT|GETREDIR", () => MINUS_ONE);
+
+on("CLIENT|TRACKINGINFO", (_bytes, _args, session) => {
+  return new ReplyWriter(session.resp).map(3)
+    .bulk("flags").set(1).bulk("off")
+    .bulk("redirect").integer(-1)
+    .bulk("prefixes").array(0)
+    .take();
+});
+
+// What clients ask about the server.
+
+on("TIME", (_bytes, _args, session, host) => {
+  const ms = Math.floor(host.wallMs());
+  const seconds = Math.floor(ms / 1000);
+  return new ReplyWriter(session.resp).array(2).bulk(`${seconds}`).bulk(`${(ms - seconds * 1000) * 1000}`)
+    .take();
+});
+
+on("ROLE", (_bytes, _args, session) => {
+  return new ReplyWriter(session.resp).array(3).bulk("master").integer(0).array(0).take();
+});
+
+on("INFO", (bytes, args, session, host) => {
+  const wanted = new Set<string>();
+  for (let i = 1; i < args.count; i++) wanted.add(word(bytes, args, i).toLowerCase());
+  return new ReplyWriter(session.resp).text(infoText(wanted, host)).take();
+});
+
+on("ACL|WHOAMI", (_bytes, _args, session) => new ReplyWriter(session.resp).bulk("default").take());
+
+/** CONFIG GET: what clients and redis-benchmark look at, true of the pool. */
+function settings(host: Host): readonly (readonly [name: string, value: string])[] {
+  return [
+    ["appendonly", "no"],
+    ["cluster-enabled", "no"],
+    ["databases", `${host.databases}`],
+    ["maxclients", `${host.clientsMax}`],
+    ["maxmemory", "0"],
+    ["maxmemory-policy", "noeviction"],
+    ["notify-keyspace-events", ""],
+    ["port", `${host.port}`],
+    ["proto-max-bulk-len", `${host.bulkSizeMax}`],
+    ["replica-read-only", "yes"],
+    ["save", ""],
+    ["slave-read-only", "yes"],
+    ["timeout", `${host.idleTimeoutSeconds}`],
+  ];
+}
+
+on("CONFIG|GET", (bytes, args, session, host) => {
+  const patterns: string[] = [];
+  for (let i = 2; i < args.count; i++) patterns.push(shown(bytes, args.starts[i]!, args.ends[i]!));
+  const matching = settings(host).filter(([name]) => patterns.some((pattern) => globMatches(pattern, name)));
+  const reply = new ReplyWriter(session.resp).map(matching.length);
+  for (const [name, value] of matching) reply.bulk(name).bulk(value);
+  return reply.take();
+});
+
+on("COMMAND", (_bytes, args, session) => {
+  return commandInfo(EMPTY, args, -1, session.resp);
+});
+on("COMMAND|COUNT", (_bytes, _args, session) => commandCount(session.resp));
+on("COMMAND|DOCS", (bytes, args, session) => commandDocs(bytes, args, session.resp));
+on("COMMAND|INFO", (bytes, args, session) => {
+  return commandInfo(bytes, args, args.count === 2 ? -1 : 2, session.resp);
+});
+on("COMMAND|LIST", (bytes, args, session) => commandList(bytes, args, session.resp));
+on("COMMAND|GETKEYS", (bytes, args, session) => commandGetkeys(bytes, args, false, session.resp));
+on("COMMAND|GETKEYSANDFLAGS", (bytes, args, session) => commandGetkeys(bytes, args, true, session.resp));
+
+for (const subcommand of findByName("CLUSTER")!.subcommands!) {
+  HANDLERS[subcommand.id] = () => CLUSTER_DISABLED;
+}
+
+/** x HELP: the subcommands there are. */
+function help(_bytes: Uint8Array, _args: Args, session: Session, _host: Host, command: Command): Uint8Array {
+  const container = command.container!;
+  const reply = new ReplyWriter(session.resp).array(container.subcommands!.length + 1);
+  reply.status(`${container.name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:`);
+  for (const subcommand of container.subcommands!) {
+    reply.status(subcommand.name.slice(container.name.length + 1));
+  }
+  return reply.take();
+}
+on(
+  "ACL|HELP CLIENT|HELP COMMAND|HELP COMMANDLOG|HELP CONFIG|HELP FUNCTION|HELP LATENCY|HELP MEMORY|HELP " +
+    "MODULE|HELP OBJECT|HELP PUBSUB|HELP SCRIPT|HELP SLOWLOG|HELP XGROUP|HELP XINFO|HELP",
+  help,
+);
+
+/** Argument `at` in upper case; for options, so cut where no option is that long. */
+function word(bytes: Uint8Array, args: Args, at: number): string {
+  const start = args.starts[at]!;
+  return latin1(bytes, start, Math.min(args.ends[at]!, start + 64)).toUpperCase();
+}
+
+function onOrOff(bytes: Uint8Array, args: Args, at: number): boolean | null {
+  const value = word(bytes, args, at);
+  return value === "ON" ? true : value === "OFF" ? false : null;
+}
+
+/** An integer as Redis reads one: no plus, no leading zero, 64 bits (here: 15 digits, enough for all we ask). */
+function parseInteger(bytes: Uint8Array, start: number, end: number): number | null {
+  if (end - start > 16) return null;
+  const text = latin1(bytes, start, end);
+  return /^(0|-?[1-9][0-9]{0,14})$/.test(text) ? Number(text) : null;
 }

@@ -182,8 +182,8 @@ export function blocks(command: Command, bytes: Uint8Array, args: Args): boolean
   return false;
 }
 
-/** Commands that call a wrong number of keys by the same name as EVAL does. */
-const NUMKEYS_WORDED = new Set(["LMPOP", "BLMPOP", "ZMPOP", "BZMPOP", "SINTERCARD", "ZINTERCARD"]);
+/** Commands whose error names the argument instead of saying what is wrong with it. */
+const NAMES_NUMKEYS = new Set(["LMPOP", "BLMPOP", "ZMPOP", "BZMPOP", "SINTERCARD"]);
 
 /**
  * The error reply for a failed `findKeys`, in Redis's words; the caller's to keep.
@@ -198,7 +198,7 @@ function keysErrorText(command: Command, code: number): string {
   switch (code) {
     case KEYS.NOT_INTEGER:
       if (command.name === "MSETEX") return "invalid numkeys value";
-      return NUMKEYS_WORDED.has(command.name) && command.name !== "ZINTERCARD"
+      return NAMES_NUMKEYS.has(command.name)
         ? "numkeys should be greater than 0"
         : script && command.name.startsWith("FCALL")
         ? "Bad number of keys provided"
@@ -206,7 +206,7 @@ function keysErrorText(command: Command, code: number): string {
     case KEYS.TOO_FEW:
       if (command.name === "MSETEX") return "invalid numkeys value";
       if (script) return "Number of keys can't be negative";
-      return NUMKEYS_WORDED.has(command.name) && command.name !== "ZINTERCARD"
+      return NAMES_NUMKEYS.has(command.name)
         ? "numkeys should be greater than 0"
         : `at least 1 input key is needed for '${command.lower}' command`;
     case KEYS.TOO_MANY:
@@ -214,10 +214,8 @@ function keysErrorText(command: Command, code: number): string {
       return script || command.name === "SINTERCARD"
         ? "Number of keys can't be greater than number of args"
         : "syntax error";
-    case KEYS.UNBALANCED: {
-      const sign = command.name === "XREAD" ? "$" : ">";
-      return `Unbalanced '${command.lower}' list of streams: for each stream key an ID or '${sign}' must be specified.`;
-    }
+    case KEYS.UNBALANCED:
+      return "Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.";
     case KEYS.ARITY:
       return `wrong number of arguments for '${command.lower}' command`;
     default:

@@ -1,0 +1,77 @@
+/**
+ * Error replies Ringmaster makes itself: Redis 7's exact texts where Redis has one (compared with a real server in
+ * tests/real/redis_answers_test.ts), and refusals that say why and what to do instead.
+ */
+import { encode, latin1 } from "../../bytes/ascii.ts";
+import type { Args } from "./args.ts";
+import { type Command, FLAG, ROUTE } from "./command.ts";
+import { findCommand } from "./commands.ts";
+
+/** As Redis: how much of what the client sent is shown back to it, in bytes. */
+const SHOWN_MAX = 128;
+
+export const CROSSSLOT = encode("-CROSSSLOT Keys in request don't hash to the same server\r\n");
+export const NOAUTH = encode("-NOAUTH Authentication required\r\n");
+export const SYNTAX_ERROR = encode("-ERR syntax error\r\n");
+export const NOT_AN_INTEGER = encode("-ERR value is not an integer or out of range\r\n");
+export const CLUSTER_DISABLED = encode("-ERR This instance has cluster support disabled\r\n");
+
+/** An error reply of one line; the caller's. `text` begins with the error's code ("ERR …"). */
+export function errorReply(text: string): Uint8Array {
+  return latin1Bytes(`-${oneLine(text)}\r\n`);
+}
+
+/** "-ERR wrong number of arguments for 'client|setname' command". */
+export function arityError(command: Command): Uint8Array {
+  return errorReply(`ERR wrong number of arguments for '${command.lower}' command`);
+}
+
+/** For a request that `resolve` does not know: an unknown subcommand of a known container, or an unknown command. */
+export function unknownError(bytes: Uint8Array, args: Args): Uint8Array {
+  const start = args.starts[0]!;
+  const end = args.ends[0]!;
+  const container = findCommand(bytes, start, end);
+  if (container !== undefined && args.count > 1) {
+    const word = shown(bytes, args.starts[1]!, args.ends[1]!);
+    return errorReply(`ERR unknown subcommand '${word}'. Try ${container.name} HELP.`);
+  }
+  let rest = "";
+  for (let i = 1; i < args.count && rest.length < SHOWN_MAX; i++) {
+    rest += `'${shown(bytes, args.starts[i]!, args.ends[i]!, SHOWN_MAX - rest.length)}' `;
+  }
+  return errorReply(`ERR unknown command '${shown(bytes, start, end)}', with args beginning with: ${rest}`);
+}
+
+/** Must the command be refused, in a pool where dangerous commands are (not) allowed? */
+export function isRefused(command: Command, dangerousAllowed: boolean): boolean {
+  return command.route === ROUTE.REFUSED || ((command.flags & FLAG.DANGEROUS) !== 0 && !dangerousAllowed);
+}
+
+/** Why the command is refused and what to do instead. */
+export function refusal(command: Command): Uint8Array {
+  const name = command.name.replace("|", " ");
+  if (command.route === ROUTE.REFUSED) return errorReply(`ERR '${name}' ${command.hint}`);
+  return errorReply(
+    `ERR '${name}' is refused because it can harm more than this client's keys; ` +
+      "run it on the servers themselves, or set dangerous_commands: allow for this pool",
+  );
+}
+
+/** `bytes[start, end)` as Redis prints an argument in an error: up to a NUL, and not all of a long one. */
+export function shown(bytes: Uint8Array, start: number, end: number, sizeMax = SHOWN_MAX): string {
+  let stop = start;
+  const last = Math.min(end, start + sizeMax);
+  while (stop < last && bytes[stop] !== 0) stop++;
+  return latin1(bytes, start, stop);
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll("\r", " ").replaceAll("\n", " ");
+}
+
+/** The client's own bytes go back as they came, so one character is one byte here. */
+function latin1Bytes(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}

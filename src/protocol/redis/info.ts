@@ -1,0 +1,77 @@
+/**
+ * INFO of a pool. Clients look for redis_version, redis_mode, role and loading before they send anything else, so
+ * the pool looks like one standalone primary; what only a server can know is left out, not invented.
+ */
+import type { Host } from "./answers.ts";
+
+/** The sections of the reply, in Redis's order; each gives its lines without their CRLF. */
+const SECTIONS: readonly (readonly [name: string, lines: (host: Host) => readonly string[]])[] = [
+  ["Server", (host) => [
+    `redis_version:${host.version}`,
+    "redis_git_sha1:00000000",
+    "redis_git_dirty:0",
+    "redis_mode:standalone",
+    `os:${host.os}`,
+    "arch_bits:64",
+    `process_id:${host.processId}`,
+    `tcp_port:${host.port}`,
+    `server_time_usec:${Math.floor(host.wallMs()) * 1000}`,
+    `uptime_in_seconds:${Math.floor(host.uptimeSeconds())}`,
+    `uptime_in_days:${Math.floor(host.uptimeSeconds() / 86400)}`,
+  ]],
+  ["Ringmaster", (host) => [
+    `ringmaster_version:${host.ringmasterVersion}`,
+    `ringmaster_pool:${host.poolName}`,
+    `ringmaster_servers:${host.serverCount()}`,
+    `ringmaster_live_servers:${host.liveServerCount()}`,
+  ]],
+  ["Clients", (host) => [
+    `connected_clients:${host.connectedClients()}`,
+    "cluster_connections:0",
+    `maxclients:${host.clientsMax}`,
+  ]],
+  ["Memory", (host) => [
+    `used_memory:${host.memoryBytes()}`,
+    `used_memory_rss:${host.memoryBytes()}`,
+    "maxmemory:0",
+    "maxmemory_policy:noeviction",
+  ]],
+  ["Persistence", () => [
+    "loading:0",
+    "async_loading:0",
+    "rdb_bgsave_in_progress:0",
+    "aof_enabled:0",
+    "aof_rewrite_in_progress:0",
+  ]],
+  ["Stats", (host) => [
+    `total_connections_received:${host.connectionsTotal()}`,
+    `total_commands_processed:${host.requestsTotal()}`,
+  ]],
+  ["Replication", () => [
+    "role:master",
+    "connected_slaves:0",
+    "master_failover_state:no-failover",
+    `master_replid:${"0".repeat(40)}`,
+    `master_replid2:${"0".repeat(40)}`,
+    "master_repl_offset:0",
+    "second_repl_offset:-1",
+  ]],
+  ["CPU", () => []],
+  ["Modules", () => []],
+  ["Cluster", () => ["cluster_enabled:0"]],
+  ["Keyspace", () => []],
+];
+
+/**
+ * The text of INFO, lines ended by CRLF.
+ * @param wanted section names in lower case; none, "all", "default" and "everything" mean every section
+ */
+export function infoText(wanted: ReadonlySet<string>, host: Host): string {
+  const every = wanted.size === 0 || wanted.has("all") || wanted.has("default") || wanted.has("everything");
+  const parts: string[] = [];
+  for (const [name, lines] of SECTIONS) {
+    if (!every && !wanted.has(name.toLowerCase())) continue;
+    parts.push([`# ${name}`, ...lines(host)].map((line) => `${line}\r\n`).join(""));
+  }
+  return parts.join("\r\n");
+}
