@@ -1,0 +1,563 @@
+/**
+ * Finds where a memcached request ends, what it asks, and which of its bytes must not reach a server.
+ *
+ *   set key 5 0 3 noreply\r\n abc\r\n         mg key v q O17\r\n
+ *       ─── cut ▲────────▲    ─── data              cut ▲─▲
+ *       words[1]
+ *
+ * What keeps order is one rule: one request forwarded, one reply back. So `noreply` and `q` are cut out and
+ * their effect is made here (`noreply`: the reply is swallowed; `q`: `quietDrops` says which are). A line is
+ * forwarded only if it is certain how many bytes memcached will take after it and that it will answer once;
+ * every other line is answered here in memcached's words, and what follows it is read as memcached would.
+ *
+ * Truth: memcached 1.6.18, tried over a socket (tests/real/memcached_protocol_test.ts). What that showed:
+ *  - Words are separated by spaces only; a tab or a carriage return is part of a key. A line ends at LF; one CR
+ *    before it is dropped (not if it is alone on the line). A NUL hides the rest of the line.
+ *  - A storage line that fails (words, key over 250 bytes, a number) takes no data block: the data is read as
+ *    the next commands. From a good line on, length + 2 bytes are taken whatever they are, even when the value
+ *    is too large or its last two bytes are not CRLF. In `ms`, bad flags still take the data, too many do not.
+ *  - `noreply` counts only as the last word of a line with a right number of words; then even errors are silent.
+ *    Errors of meta commands are never silent.
+ *  - `get` with a key over 250 bytes makes memcached forget the replies of earlier pipelined requests: such a
+ *    line must never be forwarded.
+ *  - A line of more than 2048 bytes may end the connection, except `get` and `gets`; this is why a long gat is
+ *    split into several lines, and why other long lines are a fault here whether or not memcached got them whole.
+ *  - After `ma` with `q` and `N` has created an item, 1.6.18 shows HD or VA, though `q` hides it otherwise; with `q`
+ *    cut out nobody can tell, so the proxy hides it always, as the documentation says.
+ */
+import {
+  ANSWER_BAD_EXPTIME,
+  ANSWER_BAD_FORMAT,
+  ANSWER_BINARY,
+  ANSWER_DELETE_USAGE,
+  ANSWER_DUPLICATE_FLAG,
+  ANSWER_END,
+  ANSWER_ERROR,
+  ANSWER_FLAGS_TOO_LONG,
+  ANSWER_INVALID_FLAG,
+  ANSWER_INVALID_OR_DUPLICATE_FLAG,
+  ANSWER_LINE_TOO_LONG,
+  ANSWER_MG_FLAGS_TOO_LONG,
+  ANSWER_MN,
+  ANSWER_NONE,
+  ANSWER_OK,
+  ANSWER_STATS_REFUSED,
+  ANSWER_TOO_LARGE,
+  ANSWER_TOO_MANY_KEYS,
+} from "./answers.ts";
+import {
+  ANSWER,
+  findCommand,
+  FORM,
+  FORM_CAS,
+  FORM_DELETE,
+  FORM_FLUSH_ALL,
+  FORM_GAT,
+  FORM_GET,
+  FORM_META,
+  FORM_META_DEBUG,
+  FORM_META_SET,
+  FORM_NUMBER,
+  FORM_STATS,
+  FORM_STORE,
+  FORM_VERBOSITY,
+  KEY_WORD,
+  KIND,
+  LOCAL,
+  REFUSED,
+  ROW_MN,
+  ROW_QUIT,
+  rowOf,
+  SPLIT_GET,
+  UNKNOWN,
+  WORDS_MAX,
+  WORDS_MIN,
+} from "./commands.ts";
+import { encode } from "../../bytes/ascii.ts";
+import { isSigned, isUnsigned, lowBits } from "./integers.ts";
+import { NEED_MORE, Scan } from "./scan.ts";
+
+export { NEED_MORE };
+/** Give `ANSWERS[out.answer]` in its turn, unless `out.noreply`; then drop `out.needed` bytes from `start` on as they come. */
+export const SKIP = -2;
+/** Protocol fault: answer `ANSWERS[out.answer]` after all earlier replies, then close. */
+export const FAULT = -3;
+
+/** Bytes of a key. */
+export const KEY_MAX = 250;
+/** Bytes of a line before its LF that every memcached takes; only `get` and `gets` may be longer. */
+export const LINE_MAX = 2048;
+/** Words of a meta command's line, the name included. */
+const META_WORDS_MAX = 19;
+/** Bytes of a value, as memcached counts: 2^31 - 1 less CRLF. */
+const LENGTH_MAX = 0x7fffffff - 2;
+/** The last word that memcached's tokenizer looks at, where it looks for "HTTP/". */
+const TOKENS_MAX = 23;
+
+// Subcommands of stats.
+export const STATS_GENERAL = 0;
+export const STATS_ITEMS = 1;
+export const STATS_SLABS = 2;
+export const STATS_SIZES = 3;
+export const STATS_SETTINGS = 4;
+export const STATS_RESET = 5;
+/** Ours: the proxy's own figures. */
+export const STATS_PROXY = 6;
+const STATS_KNOWN = 7;
+/** Without END, endless, or of one connection only: cannot be joined. */
+const STATS_NAMES: readonly Uint8Array[] = [
+  "",
+  "items",
+  "slabs",
+  "sizes",
+  "settings",
+  "reset",
+  "proxy",
+  "conns",
+  "detail",
+  "cachedump",
+  "extstore",
+  "sizes_enable",
+  "sizes_disable",
+].map(encode);
+
+const NOREPLY = encode("noreply");
+const HTTP = encode("HTTP/");
+const MG = rowOf("mg");
+const MS = rowOf("ms");
+
+/** Limits of one pool. */
+export interface RequestLimits {
+  /** Keys of one get; more are answered ANSWER_TOO_MANY_KEYS. */
+  readonly keysMax: number;
+  /** Bytes of a get, gets, gat or gats line; a longer one is a FAULT. */
+  readonly getLineMax: number;
+  /** Bytes of a value; larger ones are answered ANSWER_TOO_LARGE and skipped. */
+  readonly valueSizeMax: number;
+}
+
+/** The scan state of a client connection. */
+export class RequestScan extends Scan {
+  /** 1 once a request has been read: memcached looks for the binary protocol at a connection's first byte only. */
+  started = 0;
+}
+
+/**
+ * The last scanned request; offsets into the array that was scanned. One per thread, written by scanRequest
+ * and read before the next scan, as `Args` is for Redis.
+ */
+export class MemcachedRequest {
+  /** Row of COMMANDS, or UNKNOWN. */
+  row = UNKNOWN;
+  /** KEYED, SPLIT_GET, LOCAL, EVERY_SERVER or REFUSED. LOCAL and REFUSED wherever `answer` is set. */
+  kind = LOCAL;
+  /** Line to answer with instead of asking a server; ANSWER_NONE if there is none. Not given if `noreply`. */
+  answer = ANSWER_NONE;
+  /** Words of the line, name included, and where they are. */
+  wordCount = 0;
+  wordStarts: Int32Array = new Int32Array(64);
+  wordEnds: Int32Array = new Int32Array(64);
+  /** Keys are the words [keyFirst, keyFirst + keyCount); at most KEY_MAX bytes each if there is no `answer`. */
+  keyFirst = 0;
+  keyCount = 0;
+  /** Bytes not to forward: `noreply` or `q` with the spaces before. Both 0 if there are none. */
+  cutStart = 0;
+  cutEnd = 0;
+  /** Just past the line's LF. */
+  lineEnd = 0;
+  /** The value without its CRLF; both `lineEnd` if the command has none. */
+  dataStart = 0;
+  dataEnd = 0;
+  /** 1: the client gets no reply, not even an error. */
+  noreply = 0;
+  /** 1: the client gets no reply of the types for which `quietDrops(row, type)`. */
+  quiet = 0;
+  /** 1: the key is base64 text, to be hashed as `decodeKey` says (as it stands if that says 0). */
+  base64 = 0;
+  /** 1: the request carries an opaque; 1: it asks for its key back. Servers answer both by themselves. */
+  opaque = 0;
+  returnsKey = 0;
+  /** 1: the last two bytes of the data block are not CRLF. Servers answer "CLIENT_ERROR bad data chunk", once. */
+  badData = 0;
+  /** STATS_… if the row is stats. */
+  stats = STATS_GENERAL;
+  /** 1: a get that must go through splitGet: several keys, or a line too long to forward as it is. */
+  split = 0;
+  /** Bytes of the whole request, once its line is known; 0 before. */
+  needed = 0;
+
+  /** Makes room for `count` words, keeping what is there. */
+  reserve(count: number): void {
+    if (count <= this.wordStarts.length) return;
+    const size = Math.max(count, this.wordStarts.length * 2);
+    const starts = new Int32Array(size);
+    const ends = new Int32Array(size);
+    starts.set(this.wordStarts);
+    ends.set(this.wordEnds);
+    this.wordStarts = starts;
+    this.wordEnds = ends;
+  }
+}
+
+/**
+ * Finds the end of the request that starts at `start`.
+ *
+ * @param bytes borrowed; not written, not kept
+ * @param scan of this client; how far earlier calls came with the same request
+ * @param out what the request is. Valid when an offset or SKIP is returned, and also with NEED_MORE if
+ *   `out.needed > 0`: then only the data block is not all here (`badData` is not known yet)
+ * @returns offset just past the request; NEED_MORE (-1) if it is not all here, with `scan.needed` telling how
+ *   many bytes from `start` on it takes (0 if unknown); SKIP (-2) for a value over the limit; FAULT (-3)
+ */
+export function scanRequest(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  limits: RequestLimits,
+  scan: RequestScan,
+  out: MemcachedRequest,
+): number {
+  out.needed = 0;
+  if (end <= start) return NEED_MORE;
+  if (scan.started === 0 && bytes[start] === 0x80) return fault(scan, out, ANSWER_BINARY);
+
+  let lf = start + scan.seen;
+  while (lf < end && bytes[lf] !== 10) lf++;
+  const length = lf - start;
+  if (length > LINE_MAX && (length > limits.getLineMax || !isGetLine(bytes, start))) {
+    return fault(scan, out, ANSWER_LINE_TOO_LONG);
+  }
+  if (lf === end) {
+    scan.seen = length;
+    scan.needed = 0;
+    return NEED_MORE;
+  }
+
+  out.lineEnd = lf + 1;
+  readWords(bytes, start, length > 1 && bytes[lf - 1] === 13 ? lf - 1 : lf, limits.keysMax + 2, out);
+  const dataLength = readLine(bytes, length, limits, out);
+  const dataEnd = out.lineEnd + Math.max(dataLength, 0);
+  out.dataStart = out.lineEnd;
+  out.dataEnd = dataEnd;
+  const requestEnd = dataLength < 0 ? out.lineEnd : dataEnd + 2;
+  const needed = requestEnd - start;
+  out.needed = needed;
+  if (dataLength > limits.valueSizeMax) {
+    if (out.answer === ANSWER_NONE) answer(out, ANSWER_TOO_LARGE);
+    scan.reset();
+    scan.started = 1;
+    return SKIP;
+  }
+  if (requestEnd > end) {
+    scan.seen = length;
+    scan.needed = needed;
+    return NEED_MORE;
+  }
+  if (dataLength >= 0 && (bytes[dataEnd] !== 13 || bytes[dataEnd + 1] !== 10)) out.badData = 1;
+  scan.reset();
+  scan.started = 1;
+  return requestEnd;
+}
+
+function fault(scan: RequestScan, out: MemcachedRequest, code: number): number {
+  out.row = UNKNOWN;
+  answer(out, code);
+  scan.reset();
+  return FAULT;
+}
+
+function answer(out: MemcachedRequest, code: number): void {
+  out.answer = code;
+  if (out.kind !== REFUSED) out.kind = LOCAL;
+}
+
+/** The line starting at `start` has more than LINE_MAX bytes: true if it is one that may. Looks at the first LINE_MAX only. */
+function isGetLine(bytes: Uint8Array, start: number): boolean {
+  const stop = start + LINE_MAX;
+  let at = start;
+  while (at < stop && bytes[at] === 32) at++;
+  const name = at;
+  while (at < stop && bytes[at] !== 32) at++;
+  if (at === stop) return false;
+  const row = findCommand(bytes, name, at);
+  return row !== UNKNOWN && KIND[row] === SPLIT_GET;
+}
+
+/** Notes the words of `bytes[start, stop)`, at most `countMax` and one more. */
+function readWords(
+  bytes: Uint8Array,
+  start: number,
+  stop: number,
+  countMax: number,
+  out: MemcachedRequest,
+): void {
+  let starts = out.wordStarts;
+  let ends = out.wordEnds;
+  let count = 0;
+  let at = start;
+  while (at < stop) {
+    let byte = bytes[at]!;
+    if (byte === 32) {
+      at++;
+      continue;
+    }
+    if (byte === 0) break;
+    const wordStart = at;
+    do byte = bytes[++at]!; while (at < stop && byte !== 32 && byte !== 0);
+    if (count === starts.length) {
+      out.reserve(count + 1);
+      starts = out.wordStarts;
+      ends = out.wordEnds;
+    }
+    starts[count] = wordStart;
+    ends[count++] = at;
+    if (count > countMax && count > TOKENS_MAX) break;
+  }
+  out.wordCount = count;
+}
+
+/** Fills `out` from its words. Returns the value's length, -1 if no data block follows. */
+function readLine(bytes: Uint8Array, length: number, limits: RequestLimits, out: MemcachedRequest): number {
+  out.row = UNKNOWN;
+  out.kind = LOCAL;
+  out.answer = ANSWER_NONE;
+  out.keyFirst = out.keyCount = 0;
+  out.cutStart = out.cutEnd = 0;
+  out.noreply =
+    out.quiet =
+    out.base64 =
+    out.opaque =
+    out.returnsKey =
+    out.badData =
+      0;
+  out.stats = STATS_GENERAL;
+  out.split = 0;
+
+  const starts = out.wordStarts;
+  const ends = out.wordEnds;
+  const count = out.wordCount;
+  if (count === 0 || ends[0]! - starts[0]! < 2) return refuse(out, ANSWER_ERROR);
+  const row = findCommand(bytes, starts[0]!, ends[0]!);
+  if (row === UNKNOWN) {
+    if (isHttp(bytes, out)) out.row = ROW_QUIT;
+    else answer(out, ANSWER_ERROR);
+    return -1;
+  }
+  out.row = row;
+  out.kind = KIND[row]!;
+  if (count < WORDS_MIN[row]! || count > WORDS_MAX[row]!) return refuse(out, ANSWER_ERROR);
+
+  const keyWord = KEY_WORD[row]!;
+  switch (FORM[row]) {
+    case FORM_STORE:
+    case FORM_CAS:
+      return readStore(bytes, FORM[row] === FORM_CAS, out);
+    case FORM_GAT:
+      if (!isSigned(bytes, starts[1]!, ends[1]!)) return refuse(out, ANSWER_BAD_EXPTIME);
+      // memcached answers so to a gat without keys.
+      if (count === 2) return refuse(out, ANSWER_END);
+      return readKeys(length, limits.keysMax, keyWord, out);
+    case FORM_GET:
+      return readKeys(length, limits.keysMax, keyWord, out);
+    case FORM_META:
+    case FORM_META_SET:
+    case FORM_META_DEBUG:
+      return readMeta(bytes, out);
+    case FORM_NUMBER:
+      readNoreply(bytes, out);
+      // `touch k noreply`: the word is taken twice, as a number that fails and for silence.
+      if (out.noreply === 1 && count === 3) return refuse(out, ANSWER_BAD_FORMAT);
+      return readKey(keyWord, out);
+    case FORM_DELETE:
+      return readDelete(bytes, out);
+    case FORM_VERBOSITY:
+      readNoreply(bytes, out);
+      // How talkative the servers are is not for a client to say; the proxy nods.
+      return refuse(out, isUnsigned(bytes, starts[1]!, ends[1]!) ? ANSWER_OK : ANSWER_BAD_FORMAT);
+    case FORM_FLUSH_ALL:
+      readNoreply(bytes, out);
+      if (count !== 1 + out.noreply && !isSigned(bytes, starts[1]!, ends[1]!)) {
+        answer(out, ANSWER_BAD_EXPTIME);
+      }
+      return -1;
+    case FORM_STATS:
+      return readStats(bytes, out);
+    default:
+      if (row === ROW_MN) answer(out, ANSWER_MN);
+      else if (ANSWER[row] !== ANSWER_NONE) answer(out, ANSWER[row]!);
+      return -1;
+  }
+}
+
+/** Answers here; no data block follows. */
+function refuse(out: MemcachedRequest, code: number): number {
+  answer(out, code);
+  return -1;
+}
+
+/** Browsers and probes: memcached hangs up, if the name starts with none of the letters it looks at first. */
+function isHttp(bytes: Uint8Array, out: MemcachedRequest): boolean {
+  const nameStart = out.wordStarts[0]!;
+  switch (bytes[nameStart]) {
+    case 97: // a
+    case 99: // c
+    case 100: // d
+    case 103: // g
+    case 105: // i
+    case 115: // s
+    case 116: // t
+      return false;
+    case 109: // m
+      if (out.wordEnds[0]! - nameStart === 2) return false;
+  }
+  const last = Math.min(out.wordCount, TOKENS_MAX) - 1;
+  const start = out.wordStarts[last]!;
+  return out.wordEnds[last]! - start >= HTTP.length && equals(bytes, start, start + HTTP.length, HTTP);
+}
+
+function equals(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
+  if (end - start !== word.length) return false;
+  for (let i = 0; i < word.length; i++) if (bytes[start + i] !== word[i]) return false;
+  return true;
+}
+
+/** Takes `noreply` if it is the last word; it may be any word but the name. */
+function readNoreply(bytes: Uint8Array, out: MemcachedRequest): void {
+  const last = out.wordCount - 1;
+  if (last === 0 || !equals(bytes, out.wordStarts[last]!, out.wordEnds[last]!, NOREPLY)) return;
+  out.noreply = 1;
+  cut(out, last);
+}
+
+function cut(out: MemcachedRequest, word: number): void {
+  out.cutStart = out.wordEnds[word - 1]!;
+  out.cutEnd = out.wordEnds[word]!;
+}
+
+function readKey(word: number, out: MemcachedRequest): number {
+  if (out.wordEnds[word]! - out.wordStarts[word]! > KEY_MAX) return refuse(out, ANSWER_BAD_FORMAT);
+  out.keyFirst = word;
+  out.keyCount = 1;
+  return -1;
+}
+
+function readKeys(lineLength: number, keysMax: number, first: number, out: MemcachedRequest): number {
+  const count = out.wordCount;
+  for (let i = first; i < count; i++) {
+    if (out.wordEnds[i]! - out.wordStarts[i]! > KEY_MAX) return refuse(out, ANSWER_BAD_FORMAT);
+  }
+  if (count - first > keysMax) return refuse(out, ANSWER_TOO_MANY_KEYS);
+  out.keyFirst = first;
+  out.keyCount = count - first;
+  out.split = count - first > 1 || lineLength > LINE_MAX ? 1 : 0;
+  return -1;
+}
+
+function readStore(bytes: Uint8Array, hasCas: boolean, out: MemcachedRequest): number {
+  const starts = out.wordStarts;
+  const ends = out.wordEnds;
+  readNoreply(bytes, out);
+  readKey(1, out);
+  if (out.answer !== ANSWER_NONE) return -1;
+  if (hasCas && !isUnsigned(bytes, starts[5]!, ends[5]!)) return refuse(out, ANSWER_BAD_FORMAT);
+  if (
+    !isUnsigned(bytes, starts[2]!, ends[2]!) || !isSigned(bytes, starts[3]!, ends[3]!) ||
+    !isSigned(bytes, starts[4]!, ends[4]!)
+  ) return refuse(out, ANSWER_BAD_FORMAT);
+  const length = lowBits();
+  if (length < 0 || length > LENGTH_MAX) return refuse(out, ANSWER_BAD_FORMAT);
+  return length;
+}
+
+function readDelete(bytes: Uint8Array, out: MemcachedRequest): number {
+  const count = out.wordCount;
+  if (count > 2) {
+    readNoreply(bytes, out);
+    const start = out.wordStarts[2]!;
+    const zero = out.wordEnds[2]! - start === 1 && bytes[start] === 48;
+    const good = count === 3 ? zero || out.noreply === 1 : zero && out.noreply === 1;
+    if (!good) return refuse(out, ANSWER_DELETE_USAGE);
+  }
+  return readKey(1, out);
+}
+
+function readMeta(bytes: Uint8Array, out: MemcachedRequest): number {
+  const row = out.row;
+  const form = FORM[row];
+  const count = out.wordCount;
+  const starts = out.wordStarts;
+  const ends = out.wordEnds;
+  // Only `me` gets here without a key.
+  if (count < 2 || ends[1]! - starts[1]! > KEY_MAX) return refuse(out, ANSWER_BAD_FORMAT);
+  out.keyFirst = out.keyCount = 1;
+  if (form === FORM_META_DEBUG) {
+    if (count > 2 && ends[2]! - starts[2]! === 1 && bytes[starts[2]!] === 98) out.base64 = 1;
+    return -1;
+  }
+  let length = -1;
+  let first = 2;
+  if (form === FORM_META_SET && count === 2) return refuse(out, ANSWER_BAD_FORMAT);
+  if (count > META_WORDS_MAX) {
+    return refuse(out, row === MG ? ANSWER_MG_FLAGS_TOO_LONG : ANSWER_FLAGS_TOO_LONG);
+  }
+  if (form === FORM_META_SET) {
+    if (!isSigned(bytes, starts[2]!, ends[2]!)) return refuse(out, ANSWER_BAD_FORMAT);
+    length = lowBits();
+    if (length < 0 || length > LENGTH_MAX) return refuse(out, ANSWER_BAD_FORMAT);
+    first = 3;
+  }
+  let quietWords = 0;
+  for (let i = first; i < count; i++) {
+    switch (bytes[starts[i]!]) {
+      case 113: // q
+        quietWords++;
+        cut(out, i);
+        break;
+      case 98: // b
+        out.base64 = 1;
+        break;
+      case 79: // O
+        out.opaque = 1;
+        break;
+      case 107: // k
+        out.returnsKey = 1;
+        break;
+    }
+  }
+  if (quietWords === 1) out.quiet = 1;
+  // One cut would hide the error that two q are; any other bad flag is for the server to name.
+  if (quietWords > 1) {
+    out.cutStart = out.cutEnd = 0;
+    answer(out, row === MG || row === MS ? flagFault(bytes, first, out) : ANSWER_INVALID_OR_DUPLICATE_FLAG);
+  }
+  return length;
+}
+
+const FLAGS = encode("bNTROPLkstcfvhuqlFCMJDI");
+const IS_FLAG = new Uint8Array(256);
+for (const flag of FLAGS) IS_FLAG[flag] = 1;
+
+/** What is wrong first with flags of which one is given twice. */
+function flagFault(bytes: Uint8Array, first: number, out: MemcachedRequest): number {
+  for (let i = first; i < out.wordCount; i++) {
+    const flag = bytes[out.wordStarts[i]!]!;
+    // memcached keeps 127 places for "seen" and calls what lies beyond a duplicate.
+    if (flag >= 127) return ANSWER_DUPLICATE_FLAG;
+    for (let k = first; k < i; k++) if (bytes[out.wordStarts[k]!] === flag) return ANSWER_DUPLICATE_FLAG;
+    if (IS_FLAG[flag] === 0) return ANSWER_INVALID_FLAG;
+  }
+  return ANSWER_DUPLICATE_FLAG;
+}
+
+function readStats(bytes: Uint8Array, out: MemcachedRequest): number {
+  if (out.wordCount === 1) return -1;
+  let sub = 1;
+  while (
+    sub < STATS_NAMES.length && !equals(bytes, out.wordStarts[1]!, out.wordEnds[1]!, STATS_NAMES[sub]!)
+  ) sub++;
+  if (sub === STATS_NAMES.length) return refuse(out, ANSWER_ERROR);
+  if (sub >= STATS_KNOWN) return refuse(out, ANSWER_STATS_REFUSED);
+  out.stats = sub;
+  if (sub === STATS_PROXY) out.kind = LOCAL;
+  return -1;
+}

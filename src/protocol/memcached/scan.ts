@@ -1,0 +1,31 @@
+/**
+ * How far a scanner has come in bytes that are not all here yet. One per connection and direction, beside its
+ * inbox; all numbers are relative to the start of the request (reply) being scanned, so the inbox may move.
+ *
+ *   start ───────── at ──────── seen ──────── end ─ ─ ─ ─ ─ needed
+ *   whole elements     no LF here     new bytes   not here   enough to go on
+ *
+ * The scanner sets everything to 0 when it returns anything but NEED_MORE. Whoever drops the bytes of an
+ * unfinished request or reply must call `reset`.
+ */
+
+/** More bytes are needed; never an error. */
+export const NEED_MORE = -1;
+
+export class Scan {
+  /** Bytes of finished elements: VALUE blocks or STAT lines of a reply. Requests have none. */
+  at = 0;
+  /** Bytes known to hold no line feed from `at` on. */
+  seen = 0;
+  /**
+   * Bytes, from the start, without which another scan cannot get further; 0 if that is not known. Waiting for
+   * them is what makes a 100 MB value that arrives in pieces linear work.
+   */
+  needed = 0;
+
+  reset(): void {
+    this.at = 0;
+    this.seen = 0;
+    this.needed = 0;
+  }
+}
