@@ -8,7 +8,7 @@
  * Truth: tests/vectors/config/nutcracker.json (verdicts of nutcracker 0.5.0) and tests/vectors/placement.json.
  */
 import { readFileSync, statSync } from "node:fs";
-import { encode } from "../bytes/ascii.ts";
+import { sortServers } from "../ring/server_order.ts";
 import type { Config, PoolConfig, ProcessConfig, ServerConfig } from "./config.ts";
 import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
 import { ConfigDocument, type Entry, type Place, type Value } from "./document.ts";
@@ -136,7 +136,7 @@ class Reader {
     this.#report();
     return {
       process: process ?? this.#defaultProcess(),
-      pools: pools.map((pool) => pool.config).sort((a, b) => compareNames(a.name, b.name)),
+      pools: sortServers(pools.map((pool) => pool.config)),
     };
   }
 
@@ -273,7 +273,7 @@ class Reader {
       firsts.set(server.name, item.place);
       servers.push(server);
     }
-    return wrong ? undefined : servers.sort((a, b) => compareNames(a.name, b.name));
+    return wrong ? undefined : sortServers(servers);
   }
 
   #server(key: Key, item: Value): ServerConfig | null {
@@ -364,9 +364,11 @@ class Reader {
   #report(): void {
     const faults = this.#document.faults;
     const broken = faults.filter((fault) => fault.broken).sort(comparePlaces)[0];
-    const believed = this.#problems.filter((each) =>
-      broken === undefined || (!this.#absences.has(each) && comparePlaces(each, broken) < 0)
-    );
+    const believed = this.#problems.filter((each) => {
+      if (broken !== undefined) return !this.#absences.has(each) && comparePlaces(each, broken) < 0;
+      // An alias of nothing has been told of already.
+      return each.found !== "nothing" || !faults.some((fault) => comparePlaces(each, fault) === 0);
+    });
     const all = [
       ...believed,
       ...faults.map((fault) =>
@@ -426,17 +428,6 @@ function described(value: Value): string {
     case "nothing":
       return "nothing";
   }
-}
-
-/** twemproxy's order of pools and of servers: the shorter name first, equal lengths by their bytes. */
-export function compareNames(a: string, b: string): number {
-  const left = encode(a);
-  const right = encode(b);
-  if (left.length !== right.length) return left.length - right.length;
-  for (let i = 0; i < left.length; i++) {
-    if (left[i] !== right[i]) return left[i]! - right[i]!;
-  }
-  return 0;
 }
 
 function comparePlaces(a: Place, b: Place): number {

@@ -7,6 +7,8 @@
  * To add a key: add its field to config.ts, a row here, and `deno task docs`. Absence from this table means
  * "unknown key". Twemproxy's keys, defaults and ranges are those of twemproxy 0.5.0 (`reuseport`: its HEAD).
  */
+import { HASHES } from "../hash/hash.ts";
+import { DISTRIBUTIONS } from "../ring/ring.ts";
 import type { DistributionName, HashName } from "./config.ts";
 
 /** twemproxy's largest number: it counts in 32-bit signed integers. */
@@ -71,22 +73,8 @@ export interface Key {
   readonly secret: boolean;
 }
 
-export const HASH_NAMES: readonly HashName[] = [
-  "one_at_a_time",
-  "md5",
-  "crc16",
-  "crc32",
-  "crc32a",
-  "fnv1_64",
-  "fnv1a_64",
-  "fnv1_32",
-  "fnv1a_32",
-  "hsieh",
-  "murmur",
-  "jenkins",
-];
-
-export const DISTRIBUTION_NAMES: readonly DistributionName[] = ["ketama", "modula", "random"];
+export const HASH_NAMES = Object.keys(HASHES) as readonly HashName[];
+export const DISTRIBUTION_NAMES = Object.keys(DISTRIBUTIONS) as readonly DistributionName[];
 
 /** Log levels by number, 0 first; twemproxy's names. */
 export const LOG_LEVELS: readonly string[] = [

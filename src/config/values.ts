@@ -108,7 +108,7 @@ export function readAddress(text: string, expected: string): Read<WrittenAddress
 }
 
 const LISTEN_EXPECTED = "HOST:PORT with a port of 1 to 65535, or /PATH and perhaps its octal permissions";
-const UNIX_PATH_EXPECTED = `a path of at most ${UNIX_PATH_MAX} bytes, the most a unix socket can have`;
+const UNIX_PATH_EXPECTED = `a path of 2 to ${UNIX_PATH_MAX} bytes, what a unix socket can have`;
 
 /**
  * A pool's `listen`. The permissions of a unix socket are read as C's strtol reads them, since twemproxy does:

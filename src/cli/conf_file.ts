@@ -1,0 +1,25 @@
+/** Finding and testing the configuration file. */
+import { existsSync } from "node:fs";
+import { ConfigError, loadConfig } from "../config/parse.ts";
+import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
+
+/** Looked for in this order where -c names none. */
+export const CONF_FILES: readonly string[] = ["conf/ringmaster.yml", "conf/nutcracker.yml"];
+
+/** The file that -c names, or the first default that exists, or the first default: loading it then says what is wrong. */
+export function findConfFile(given: string | null): string {
+  return given ?? CONF_FILES.find((file) => existsSync(file)) ?? CONF_FILES[0]!;
+}
+
+/** -t: every problem, each with its place, and the verdict in nutcracker's words. All to standard error, as there. */
+export function testConf(file: string, io: Io): number {
+  try {
+    loadConfig(file);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    io.err(`${error.message}\nringmaster: configuration file '${file}' syntax is invalid\n`);
+    return EXIT_FAILURE;
+  }
+  io.err(`ringmaster: configuration file '${file}' syntax is ok\n`);
+  return EXIT_OK;
+}

@@ -1,0 +1,415 @@
+/**
+ * The command line: one table of commands and flags, from which it is read and help is printed.
+ *
+ *   ringmaster [flags]              nutcracker's flags, with their meaning
+ *   ringmaster COMMAND [flags] …    the rest; the command comes first
+ *
+ * As with nutcracker: flags bundle (-dv6), long ones can be cut short (--conf=F), a flag given twice counts the last
+ * time, -v is brought into 0 to 11, -o "" is standard error. Not as with nutcracker: what is wrong exits with 2, and a
+ * word that belongs nowhere is an error, not ignored.
+ */
+import { parseArgs } from "node:util";
+import { readAddress } from "../config/values.ts";
+import { quoted } from "../config/config_error.ts";
+import { INTEGER_MAX, WORKERS_MAX } from "../config/schema.ts";
+import type { Address } from "../net/net.ts";
+
+/** The command line is wrong: exit code 2, after the message and a hint at --help. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+export const VERBOSE_DEFAULT = 5;
+export const VERBOSE_MAX = 11;
+export const STATS_PORT_DEFAULT = 22222;
+export const STATS_ADDRESS_DEFAULT = "0.0.0.0";
+
+export interface RunOptions {
+  /** -c; null: find it (findConfFile). */
+  readonly confFile: string | null;
+  readonly daemonize: boolean;
+  /** 0 to 11; null: not given, so that `log: level` counts, and then VERBOSE_DEFAULT. */
+  readonly verbose: number | null;
+  /** A file, "stderr" (which -o "" means too), or null: not given, so that `log: output` counts. */
+  readonly output: string | null;
+  readonly statsPort: number;
+  readonly statsAddress: string;
+  /** null: none. */
+  readonly pidFile: string | null;
+  /** 0 = auto; null: not given, so that `workers` counts. */
+  readonly workers: number | null;
+  readonly logFormat: "text" | "json" | null;
+  /** null: not given, so that `admin` counts; address null: off. */
+  readonly admin: { readonly address: Address | null; readonly text: string } | null;
+}
+
+export interface RouteOptions {
+  readonly confFile: string | null;
+  /** null: all pools. */
+  readonly pool: string | null;
+  readonly hex: boolean;
+  readonly json: boolean;
+  /** Names of servers that are off the ring. */
+  readonly ejected: readonly string[];
+  /** In their order; "-" is standard input. Never empty. */
+  readonly keys: readonly string[];
+}
+
+export type CommandName = "route" | "demo" | "schema";
+
+export type Flags =
+  | { readonly command: "run"; readonly options: RunOptions }
+  | { readonly command: "help"; readonly topic: CommandName | null }
+  | { readonly command: "version" }
+  | { readonly command: "describe" }
+  | { readonly command: "test"; readonly confFile: string | null }
+  | { readonly command: "route"; readonly options: RouteOptions }
+  | { readonly command: "demo"; readonly options: { readonly json: boolean } }
+  | { readonly command: "schema" };
+
+export interface Flag {
+  readonly long: string;
+  /** One letter, or "" for none. */
+  readonly short: string;
+  /** What the value is called, as in --verbose=N; "" for a flag without value. */
+  readonly value: string;
+  /** What a missing or wrong value should have been; completes "requires …". */
+  readonly requires: string;
+  readonly sentence: string;
+}
+
+export interface Command {
+  /** "" is the proxy itself. */
+  readonly name: CommandName | "";
+  /** What follows the name in the usage line. */
+  readonly usage: string;
+  readonly sentence: string;
+  readonly flags: readonly Flag[];
+  /** More to say, a paragraph an element; lines as they stand. */
+  readonly notes: readonly string[];
+}
+
+function flag(short: string, long: string, sentence: string, value = "", requires = ""): Flag {
+  return { short, long, sentence, value, requires };
+}
+
+const HELP = flag("h", "help", "this help");
+const CONF_FILE = flag(
+  "c",
+  "conf-file",
+  "configuration file (default: conf/ringmaster.yml, then conf/nutcracker.yml)",
+  "S",
+  "a file name",
+);
+const JSON_LINES = flag("", "json", "a JSON object a line, in place of text");
+
+export const COMMANDS: readonly Command[] = [
+  {
+    name: "",
+    usage: "[flags]",
+    sentence: "A sharding proxy for Redis and memcached.",
+    flags: [
+      HELP,
+      flag("V", "version", "show version and exit"),
+      flag("t", "test-conf", "test the configuration, print every error with its place, and exit"),
+      flag("d", "daemonize", "run as a daemon"),
+      flag("D", "describe-stats", "print what the statistics mean and exit"),
+      flag(
+        "v",
+        "verbose",
+        `log level (default: ${VERBOSE_DEFAULT}, min: 0, max: ${VERBOSE_MAX})`,
+        "N",
+        "a number",
+      ),
+      flag("o", "output", "log file (default: stderr)", "S", "a file name"),
+      CONF_FILE,
+      flag("s", "stats-port", `statistics port (default: ${STATS_PORT_DEFAULT})`, "N", "a number"),
+      flag("a", "stats-addr", `statistics address (default: ${STATS_ADDRESS_DEFAULT})`, "S", "a string"),
+      flag(
+        "i",
+        "stats-interval",
+        "no effect, statistics are always fresh (nutcracker's ms)",
+        "N",
+        "a number",
+      ),
+      flag("p", "pid-file", "pid file (default: none)", "S", "a file name"),
+      flag(
+        "m",
+        "mbuf-size",
+        "no effect, buffers fit themselves (nutcracker's 512 to 16777216)",
+        "N",
+        "a number",
+      ),
+      flag(
+        "",
+        "workers",
+        "threads that carry traffic, or auto: one a core (default: workers of the file)",
+        "N",
+        "a number",
+      ),
+      flag("", "log-format", "text or json (default: log: format of the file)", "S", "text or json"),
+      flag(
+        "",
+        "admin",
+        "HOST:PORT of dashboard and /metrics, or off (default: admin of the file)",
+        "S",
+        "an address",
+      ),
+    ],
+    notes: [
+      "Signals: HUP reopens the log and reloads the configuration; TERM and INT finish what is in flight and stop;\n" +
+      "TTIN and TTOU raise and lower the log level.",
+      "Exit codes: 0 success and clean stop, 1 configuration or start-up failure, 2 wrong command line.",
+    ],
+  },
+  {
+    name: "route",
+    usage: "[flags] KEY…",
+    sentence: "Which server owns a key: a line a key of key, pool, server name and address, between tabs.",
+    flags: [
+      HELP,
+      CONF_FILE,
+      flag("", "pool", "only this pool (default: a line for every pool)", "S", "a name"),
+      flag("", "hex", "keys are given, and printed, in hex"),
+      flag("", "ejected", "answer for a ring without these servers", "S[,S]", "names"),
+      JSON_LINES,
+    ],
+    notes: [
+      "KEY - reads keys from standard input, one a line, any bytes; an empty line is the empty key.\n" +
+      "Keys that begin with a dash come after --. A pool of several servers with distribution random\n" +
+      "shows * as server and address: each request goes to any of them. If no server is left, - is shown.",
+      'With --json: {"key","key_hex","pool","server","address"}; key is null if it is not UTF-8, server and\n' +
+      "address if there is no single one.",
+    ],
+  },
+  {
+    name: "demo",
+    usage: "[flags]",
+    sentence: "Three servers, a Redis pool and a memcached pool, the dashboard, and what to type next.",
+    flags: [HELP, flag("", "json", "print the addresses as JSON")],
+    notes: [],
+  },
+  {
+    name: "schema",
+    usage: "",
+    sentence: "The JSON Schema of the configuration, for editors.",
+    flags: [HELP],
+    notes: [],
+  },
+];
+
+/** The row of a command; "" is the proxy itself. */
+export function commandOf(name: CommandName | ""): Command {
+  return COMMANDS.find((command) => command.name === name)!;
+}
+
+/**
+ * What the arguments (without program names) ask for. -h wins over everything, then -V, -D, -t, as in nutcracker.
+ * @throws UsageError
+ */
+export function parseFlags(argv: readonly string[]): Flags {
+  const command = COMMANDS.find((each) => each.name !== "" && each.name === argv[0]);
+  if (command === undefined) return parseRun(argv);
+  const name = command.name as CommandName;
+  const given = read(command, argv.slice(1));
+  if (given.has("help")) return { command: "help", topic: name };
+  if (name === "route") return { command: "route", options: routeOptions(given) };
+  refuseWords(given, command);
+  if (name === "demo") return { command: "demo", options: { json: given.has("json") } };
+  return { command: "schema" };
+}
+
+function parseRun(argv: readonly string[]): Flags {
+  const command = commandOf("");
+  const given = read(command, argv);
+  if (given.has("help")) return { command: "help", topic: null };
+  if (given.has("version")) return { command: "version" };
+  if (given.has("describe-stats")) return { command: "describe" };
+  refuseWords(given, command);
+  const options = runOptions(given);
+  return given.has("test-conf")
+    ? { command: "test", confFile: options.confFile }
+    : { command: "run", options };
+}
+
+function runOptions(given: Given): RunOptions {
+  const verbose = given.number("verbose", 0, Infinity);
+  const statsPort = given.number("stats-port", 0, Infinity);
+  if (statsPort !== null && (statsPort < 1 || statsPort > 65535)) {
+    throw new UsageError(`option ${given.spelled("stats-port")} value ${statsPort} is not a valid port`);
+  }
+  given.number("stats-interval", 0, INTEGER_MAX);
+  const mbufSize = given.number("mbuf-size", 0, Infinity);
+  if (mbufSize === 0) throw new UsageError(`option ${given.spelled("mbuf-size")} requires a non-zero number`);
+  if (mbufSize !== null && (mbufSize < 512 || mbufSize > 16777216)) {
+    throw new UsageError("mbuf chunk size must be between 512 and 16777216 bytes");
+  }
+  const output = given.text("output");
+  const logFormat = given.text("log-format");
+  if (logFormat !== null && logFormat !== "text" && logFormat !== "json") {
+    throw given.wrong("log-format", logFormat);
+  }
+  return {
+    confFile: given.text("conf-file"),
+    daemonize: given.has("daemonize"),
+    verbose: verbose === null ? null : Math.min(verbose, VERBOSE_MAX),
+    output: output === "" ? "stderr" : output,
+    statsPort: statsPort ?? STATS_PORT_DEFAULT,
+    statsAddress: given.text("stats-addr") ?? STATS_ADDRESS_DEFAULT,
+    pidFile: given.text("pid-file"),
+    workers: given.text("workers") === "auto" ? 0 : given.number("workers", 1, WORKERS_MAX),
+    logFormat,
+    admin: adminOf(given),
+  };
+}
+
+function adminOf(given: Given): RunOptions["admin"] {
+  const text = given.text("admin");
+  if (text === null) return null;
+  if (text === "off") return { address: null, text };
+  const read = readAddress(text, "");
+  if ("value" in read) return read.value;
+  throw given.wrong("admin", text);
+}
+
+function routeOptions(given: Given): RouteOptions {
+  if (given.words.length === 0) throw new UsageError("route: no KEY given; - reads keys from standard input");
+  return {
+    confFile: given.text("conf-file"),
+    pool: given.text("pool"),
+    hex: given.has("hex"),
+    json: given.has("json"),
+    ejected: (given.text("ejected") ?? "").split(",").filter((name) => name !== ""),
+    keys: given.words,
+  };
+}
+
+function refuseWords(given: Given, command: Command): void {
+  const word = given.words[0];
+  if (word === undefined) return;
+  const meant = COMMANDS.some((each) => each.name !== "" && each.name === word);
+  const hint = command.name !== ""
+    ? `${command.name} takes no words`
+    : meant
+    ? `the command comes first: ringmaster ${word} …`
+    : `expected a flag or one of ${
+      COMMANDS.filter((each) => each.name !== "").map((each) => each.name).join(", ")
+    }`;
+  throw new UsageError(`unknown word ${quoted(word)}; ${hint}`);
+}
+
+/** The flags that were given, by long name; the last of each counts. */
+class Given {
+  readonly words: string[] = [];
+  readonly #values = new Map<string, { readonly spelled: string; readonly text: string }>();
+  readonly #flags: readonly Flag[];
+
+  constructor(flags: readonly Flag[]) {
+    this.#flags = flags;
+  }
+
+  set(name: string, spelled: string, text: string): void {
+    this.#values.set(name, { spelled, text });
+  }
+
+  has(name: string): boolean {
+    return this.#values.has(name);
+  }
+
+  text(name: string): string | null {
+    return this.#values.get(name)?.text ?? null;
+  }
+
+  /** How the user wrote the flag: -s or --stats-port. */
+  spelled(name: string): string {
+    return this.#values.get(name)?.spelled ?? `--${name}`;
+  }
+
+  /** null if the flag was not given. */
+  number(name: string, min: number, max: number): number | null {
+    const text = this.text(name);
+    if (text === null) return null;
+    const number = /^[0-9]{1,15}$/.test(text) ? Number(text) : -1;
+    if (number < min || number > max) throw this.wrong(name, text);
+    return number;
+  }
+
+  wrong(name: string, text: string): UsageError {
+    const requires = this.#flags.find((each) => each.long === name)!.requires;
+    return new UsageError(`option ${this.spelled(name)} requires ${requires}, found ${quoted(text)}`);
+  }
+}
+
+function read(command: Command, argv: readonly string[]): Given {
+  const flags = command.flags;
+  const options: Record<string, { type: "string" | "boolean"; short?: string }> = {};
+  for (const each of flags) {
+    const type = each.value === "" ? "boolean" : "string";
+    options[each.long] = each.short === "" ? { type } : { type, short: each.short };
+  }
+  // Not strict: its messages are the runtime's, and it takes -1 for a flag where getopt sees a value.
+  const args = lengthened(flags, argv);
+  const { tokens } = parseArgs({ args, options, strict: false, allowPositionals: true, tokens: true });
+  const given = new Given(flags);
+  for (const token of tokens) {
+    if (token.kind === "positional") given.words.push(token.value);
+    if (token.kind !== "option") continue;
+    const found = flags.find((each) => each.long === token.name);
+    if (found === undefined) throw new UsageError(unknownFlag(token.rawName, flags));
+    if (found.value === "" && token.value !== undefined) {
+      throw new UsageError(`option ${token.rawName} takes no value, found ${quoted(token.value)}`);
+    }
+    if (found.value !== "" && token.value === undefined) {
+      throw new UsageError(`option ${token.rawName} requires ${found.requires}`);
+    }
+    given.set(found.long, token.rawName, token.value ?? "");
+  }
+  return given;
+}
+
+/** Long flags that were cut short, whole again, as getopt_long does it. */
+function lengthened(flags: readonly Flag[], argv: readonly string[]): string[] {
+  const args: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const arg = argv[i]!;
+    if (arg === "--") return [...args, ...argv.slice(i)];
+    const match = /^--([^=]+)(=.*)?$/s.exec(arg);
+    if (match === null) {
+      args.push(arg);
+      // The next argument is this flag's value, whatever it looks like.
+      const short = /^-[^-]/.test(arg) ? shortAwaitingValue(flags, arg) : false;
+      if (short && i + 1 < argv.length) args.push(argv[++i]!);
+      continue;
+    }
+    const name = match[1]!;
+    const near = flags.filter((each) => each.long.startsWith(name));
+    const found = flags.find((each) => each.long === name) ?? (near.length === 1 ? near[0] : undefined);
+    if (found === undefined && near.length > 1) {
+      throw new UsageError(
+        `option --${name} is ambiguous: ${near.map((each) => `--${each.long}`).join(", ")}`,
+      );
+    }
+    args.push(`--${found?.long ?? name}${match[2] ?? ""}`);
+    if (found !== undefined && found.value !== "" && match[2] === undefined && i + 1 < argv.length) {
+      args.push(argv[++i]!);
+    }
+  }
+  return args;
+}
+
+/** True if a bundle such as -dv ends in a flag that still wants its value. */
+function shortAwaitingValue(flags: readonly Flag[], arg: string): boolean {
+  for (let i = 1; i < arg.length; i++) {
+    const found = flags.find((each) => each.short === arg[i]);
+    if (found === undefined) return false;
+    if (found.value !== "") return i === arg.length - 1;
+  }
+  return false;
+}
+
+function unknownFlag(rawName: string, flags: readonly Flag[]): string {
+  if (!rawName.startsWith("--")) return `invalid option -- '${rawName.slice(1)}'`;
+  const name = rawName.slice(2);
+  const near = flags.find((each) => each.long.startsWith(name.slice(0, 4)));
+  return `invalid option ${rawName}${near === undefined ? "" : `; perhaps --${near.long}`}`;
+}

@@ -1,0 +1,211 @@
+/**
+ * `ringmaster route`: which server owns a key, without running a proxy.
+ *
+ *   keys (arguments, or lines of standard input) ──► each pool's placement ──► key ⇥ pool ⇥ server ⇥ address
+ *
+ * Keys are bytes throughout; what follows the key on a line is made once for each server. The ring is the proxy's own
+ * (ring/placement.ts). Checked against tests/vectors/placement.json.
+ */
+import { copy, encode } from "../bytes/ascii.ts";
+import type { PoolConfig } from "../config/config.ts";
+import { quoted } from "../config/config_error.ts";
+import { ConfigError, loadConfig } from "../config/parse.ts";
+import { HASHES } from "../hash/hash.ts";
+import { Placement } from "../ring/placement.ts";
+import { findConfFile } from "./conf_file.ts";
+import { type RouteOptions, UsageError } from "./flags.ts";
+import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, type Io } from "./io.ts";
+
+const NEWLINE = 10;
+/** Output is handed over in pieces of about this many bytes. */
+const PIECE_SIZE = 64 * 1024;
+
+/** Prints the lines. @returns the exit code; what is wrong with arguments or file has been printed to io.err */
+export function route(options: RouteOptions, io: Io): number {
+  try {
+    const config = loadConfig(findConfFile(options.confFile));
+    const targets = targetsOf(config.pools, options);
+    const writer = new Writer(io);
+    for (const key of options.keys) {
+      if (key === "-") routeLines(io.stdin(), targets, options, writer);
+      else {
+        const given = encode(key);
+        routeKey(given, 0, given.length, targets, options, writer, () => "KEY");
+      }
+    }
+    writer.flush();
+    return EXIT_OK;
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      io.err(error.message + "\n");
+      return EXIT_FAILURE;
+    }
+    if (error instanceof UsageError) {
+      io.err(`ringmaster route: ${error.message}\n`);
+      return EXIT_USAGE;
+    }
+    throw error;
+  }
+}
+
+/** A pool and the ends of its lines, by server index; the last is for no server. */
+interface Target {
+  readonly placement: Placement;
+  /** One line end for whatever key, if no ring is asked: distribution random. */
+  readonly anyone: boolean;
+  readonly ends: readonly Uint8Array[];
+}
+
+function targetsOf(pools: readonly PoolConfig[], options: RouteOptions): Target[] {
+  const chosen = options.pool === null ? pools : pools.filter((pool) => pool.name === options.pool);
+  if (chosen.length === 0) {
+    const names = pools.map((pool) => pool.name).join(", ");
+    throw new UsageError(`option --pool: found ${quoted(options.pool ?? "")}, expected one of ${names}`);
+  }
+  for (const name of options.ejected) {
+    if (chosen.some((pool) => pool.servers.some((server) => server.name === name))) continue;
+    const names = chosen.flatMap((pool) => pool.servers.map((server) => server.name)).join(", ");
+    throw new UsageError(`option --ejected: found ${quoted(name)}, expected names of servers: ${names}`);
+  }
+  return chosen.map((pool) => targetOf(pool, options));
+}
+
+function targetOf(pool: PoolConfig, options: RouteOptions): Target {
+  const placement = new Placement({
+    hash: HASHES[pool.hash],
+    distribution: pool.distribution,
+    hashTag: pool.hashTag,
+    servers: pool.servers,
+    random: () => 0,
+  });
+  const live = Uint8Array.from(pool.servers, (server) => options.ejected.includes(server.name) ? 0 : 1);
+  placement.setLive(live);
+  const anyone = pool.distribution === "random" && pool.servers.length > 1 && live.includes(1);
+  const end = options.json ? jsonEnd : textEnd;
+  return {
+    placement,
+    anyone,
+    ends: [
+      ...pool.servers.map((server) => end(pool.name, server.name, server.addressText, "")),
+      end(pool.name, null, null, anyone ? "*" : "-"),
+    ],
+  };
+}
+
+function textEnd(pool: string, server: string | null, address: string | null, nobody: string): Uint8Array {
+  return encode(`\t${pool}\t${server ?? nobody}\t${address ?? nobody}\n`);
+}
+
+function jsonEnd(pool: string, server: string | null, address: string | null): Uint8Array {
+  return encode(`,${JSON.stringify({ pool, server, address }).slice(1)}\n`);
+}
+
+function routeLines(
+  bytes: Uint8Array,
+  targets: readonly Target[],
+  options: RouteOptions,
+  writer: Writer,
+): void {
+  let line = 0;
+  const place = () => `line ${line} of standard input`;
+  for (let start = 0; start < bytes.length;) {
+    let end = bytes.indexOf(NEWLINE, start);
+    if (end === -1) end = bytes.length;
+    line++;
+    routeKey(bytes, start, end, targets, options, writer, place);
+    start = end + 1;
+  }
+}
+
+/** Writes a line for each target of the key that `bytes[start, end)` are, or spell in hex. */
+function routeKey(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  targets: readonly Target[],
+  options: RouteOptions,
+  writer: Writer,
+  place: () => string,
+): void {
+  let key = bytes;
+  let keyStart = start;
+  let keyEnd = end;
+  if (options.hex) {
+    key = unhex(bytes, start, end, place);
+    keyStart = 0;
+    keyEnd = key.length;
+  }
+  const head = options.json ? jsonHead(key.subarray(keyStart, keyEnd)) : null;
+  for (const target of targets) {
+    const server = target.anyone ? -1 : target.placement.serverOf(key, keyStart, keyEnd);
+    if (head === null) writer.write(bytes, start, end);
+    else writer.write(head, 0, head.length);
+    const tail = target.ends[server === -1 ? target.ends.length - 1 : server]!;
+    writer.write(tail, 0, tail.length);
+  }
+}
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function jsonHead(key: Uint8Array): Uint8Array {
+  let hex = "";
+  for (const byte of key) hex += HEX[byte];
+  let text: string | null = null;
+  try {
+    text = strictDecoder.decode(key);
+  } catch {
+    // Not UTF-8: key_hex alone says what it is.
+  }
+  return encode(`{"key":${JSON.stringify(text)},"key_hex":"${hex}"`);
+}
+
+function unhex(bytes: Uint8Array, start: number, end: number, place: () => string): Uint8Array {
+  const key = new Uint8Array((end - start) >> 1);
+  let wrong = (end - start) % 2 === 1;
+  for (let i = 0; i < key.length && !wrong; i++) {
+    const high = hexDigit(bytes[start + 2 * i]!);
+    const low = hexDigit(bytes[start + 2 * i + 1]!);
+    wrong = high < 0 || low < 0;
+    key[i] = high * 16 + low;
+  }
+  if (!wrong) return key;
+  const found = quoted(new TextDecoder("latin1").decode(bytes.subarray(start, end)));
+  throw new UsageError(`${place()}: found ${found}, expected pairs of hex digits`);
+}
+
+function hexDigit(byte: number): number {
+  if (byte >= 48 && byte <= 57) return byte - 48;
+  const letter = byte | 32;
+  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
+}
+
+/** Gathers output in pieces, so that a million lines are not a million writes. */
+class Writer {
+  readonly #io: Io;
+  #piece = new Uint8Array(PIECE_SIZE);
+  #length = 0;
+
+  constructor(io: Io) {
+    this.#io = io;
+  }
+
+  /** Bytes are borrowed. */
+  write(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#length + end - start > this.#piece.length) {
+      this.flush();
+      if (end - start > PIECE_SIZE) {
+        this.#io.out(bytes.slice(start, end));
+        return;
+      }
+    }
+    this.#length = copy(this.#piece, this.#length, bytes, start, end);
+  }
+
+  flush(): void {
+    if (this.#length === 0) return;
+    this.#io.out(this.#piece.subarray(0, this.#length));
+    this.#piece = new Uint8Array(PIECE_SIZE);
+    this.#length = 0;
+  }
+}

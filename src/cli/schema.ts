@@ -1,0 +1,114 @@
+/**
+ * `ringmaster schema`: the configuration as JSON Schema (draft 2020-12), for editors that complete and check YAML.
+ *
+ * Made of the table of keys. What needs more than one key (names that clash, redis_auth in a memcached pool) only
+ * `ringmaster -t` can tell.
+ */
+import {
+  expectation,
+  type Key,
+  LOG_KEYS,
+  LOG_LEVELS,
+  POOL_KEYS,
+  PROCESS_KEYS,
+  PROCESS_NAME,
+  SERVER_KEYS,
+} from "../config/schema.ts";
+import { EXIT_OK, type Io } from "./io.ts";
+
+type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+/** Prints the schema. */
+export function schema(io: Io): number {
+  io.out(JSON.stringify(jsonSchema(), null, 2) + "\n");
+  return EXIT_OK;
+}
+
+export function jsonSchema(): { readonly [key: string]: Json } {
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title: "Configuration of Ringmaster",
+    description: "Pools by name; the name `ringmaster` is reserved for the process.",
+    type: "object",
+    properties: {
+      // An old nutcracker.yml may have a pool of this name.
+      [PROCESS_NAME]: {
+        if: { required: ["listen"] },
+        then: { $ref: "#/$defs/pool" },
+        else: mapping(PROCESS_KEYS),
+      },
+    },
+    additionalProperties: { $ref: "#/$defs/pool" },
+    $defs: { pool: mapping(POOL_KEYS) },
+  };
+}
+
+function mapping(keys: readonly Key[]): Json {
+  const properties: Record<string, Json> = {};
+  for (const key of keys) properties[key.name] = property(key);
+  const required = keys.filter((key) => key.absent === "required").map((key) => key.name);
+  return { type: "object", properties, required, additionalProperties: false };
+}
+
+function property(key: Key): Json {
+  const description = `${key.sentence} Expected: ${expectation(key)}. ${key.reason}`;
+  const standard: Record<string, Json> = key.default === null || key.type === "log"
+    ? {}
+    : { default: typed(key) };
+  return { description, ...standard, ...(valueSchema(key) as Record<string, Json>) };
+}
+
+/** The default as YAML's own types have it, which is what editors compare with. */
+function typed(key: Key): Json {
+  const text = key.default!;
+  if (key.type === "bool") return text === "true";
+  return /^[0-9]+$/.test(text) ? Number(text) : text;
+}
+
+/** Numbers and booleans may be quoted: the configuration compares texts. */
+function valueSchema(key: Key): Json {
+  const digits = { type: "string", pattern: "^[0-9]+$" };
+  const number = { type: "integer", minimum: key.min, maximum: key.max };
+  switch (key.type) {
+    case "integer":
+    case "ms":
+      return { anyOf: [number, digits] };
+    case "workers":
+      return { anyOf: [number, { enum: ["auto"] }, digits] };
+    case "size":
+      return { anyOf: [number, { type: "string", pattern: "^[0-9]+([bB]|[kmgtKMGT][bB])?$" }] };
+    case "bool":
+      return { enum: [true, false, "true", "false"] };
+    case "enum":
+      return { enum: key.values };
+    case "log_level":
+      return { anyOf: [number, { enum: LOG_LEVELS }, digits] };
+    case "log":
+      return mapping(LOG_KEYS);
+    case "servers":
+      return {
+        type: "array",
+        minItems: 1,
+        items: {
+          anyOf: [{ type: "string", pattern: "^(.*:[0-9]+|/[^:]+):[0-9]+( [^ ]+)?$" }, mapping(SERVER_KEYS)],
+        },
+      };
+    case "hash_tag":
+      return {
+        anyOf: [{ type: "string", minLength: 1, maxLength: 2 }, { type: "object", maxProperties: 0 }, {
+          type: "array",
+          maxItems: 0,
+        }],
+      };
+    case "listen":
+    case "address":
+      return { type: "string", pattern: "^(/.+|.+:[0-9]+)$" };
+    case "admin":
+      // Editors that read YAML 1.1 see `off` as false.
+      return { anyOf: [{ type: "string", pattern: "^(/.+|.+:[0-9]+|off)$" }, { const: false }] };
+    case "text":
+      return { type: ["string", "number", "boolean"] };
+    case "server_name":
+      return { type: ["string", "number"] };
+  }
+}

@@ -1,0 +1,713 @@
+/** Configuration: values and errors of every key, twemproxy's grammars and verdicts, and that no text does worse than a ConfigError. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import type { Config, PoolConfig } from "../../src/config/config.ts";
+import { configMarkdown, exampleConfig, keyNames } from "../../src/config/describe.ts";
+import { ConfigError, editDistance, loadConfig, parseConfig, type Problem } from "../../src/config/parse.ts";
+import {
+  KEYS,
+  LOG_KEYS,
+  POOL_KEYS,
+  PROCESS_KEYS,
+  SERVER_KEYS,
+  UNAVAILABLE_KEYS,
+} from "../../src/config/schema.ts";
+import { ROOT } from "../lib/repo.ts";
+import PLACEMENT from "../vectors/placement.json" with { type: "json" };
+import NUTCRACKER from "../vectors/config/nutcracker.json" with { type: "json" };
+
+function problemsOf(text: string): readonly Problem[] {
+  try {
+    parseConfig(text, "x.yml");
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    assert.ok(error.problems.length > 0);
+    assert.equal(error.message, error.problems.map((each) => each.text).join("\n"));
+    return error.problems;
+  }
+  return [];
+}
+
+function textsOf(text: string): string[] {
+  return problemsOf(text).map((each) => each.text);
+}
+
+/** A pool with one more line (or several, indented as they should be). */
+function poolWith(lines: string, servers = "[ h:1:1 ]", listen = "127.0.0.1:1"): string {
+  return `p:\n  listen: ${listen}\n  servers: ${servers}\n  ${lines}\n`;
+}
+
+function poolOf(text: string): PoolConfig {
+  return parseConfig(text, "x.yml").pools[0]!;
+}
+
+const MINIMAL = "p:\n  listen: 127.0.0.1:1\n  servers:\n    - h:1:1\n";
+
+/** What a pool has that says nothing but listen and servers. */
+const DEFAULTS: PoolConfig = {
+  name: "p",
+  listen: { host: "127.0.0.1", port: 1 },
+  listenText: "127.0.0.1:1",
+  hash: "fnv1a_64",
+  hashTag: null,
+  distribution: "ketama",
+  timeoutMs: -1,
+  backlog: 512,
+  clientConnectionsMax: 0,
+  redis: false,
+  redisAuth: null,
+  redisDb: 0,
+  tcpKeepalive: false,
+  preconnect: false,
+  autoEjectHosts: false,
+  serverConnections: 1,
+  serverRetryTimeoutMs: 30000,
+  serverFailureLimit: 2,
+  reusePort: false,
+  connectTimeoutMs: 1000,
+  idleTimeoutMs: 0,
+  requestSizeMax: 512 * 1024 * 1024,
+  argumentsMax: 1048576,
+  inFlightMax: 10000,
+  clientOutputMax: 256 * 1024 * 1024,
+  probeTimeoutMs: 1000,
+  dangerousCommands: false,
+  databases: 1,
+  servers: [{ name: "h:1", address: { host: "h", port: 1 }, addressText: "h:1", weight: 1 }],
+};
+
+const PROCESS_DEFAULTS: Config["process"] = {
+  workers: 1,
+  shutdownTimeoutMs: 10000,
+  log: { level: null, format: "text", output: "stderr" },
+  memoryMax: 0,
+  admin: { host: "127.0.0.1", port: 22280 },
+  adminText: "127.0.0.1:22280",
+};
+
+Deno.test("parseConfig() gives every field its default", () => {
+  assert.deepEqual(parseConfig(MINIMAL, "x.yml"), { process: PROCESS_DEFAULTS, pools: [DEFAULTS] });
+});
+
+/** key, text in the file, field, value. Every key of a pool is here; a test below counts. */
+const GOOD: readonly (readonly [string, string, keyof PoolConfig, unknown])[] = [
+  ["hash", "md5", "hash", "md5"],
+  ["hash", '"one_at_a_time"', "hash", "one_at_a_time"],
+  ["hash_tag", '"{}"', "hashTag", Uint8Array.of(123, 125)],
+  ["hash_tag", "{}", "hashTag", Uint8Array.of(123, 125)],
+  ["hash_tag", "[]", "hashTag", Uint8Array.of(91, 93)],
+  ["hash_tag", "$$", "hashTag", Uint8Array.of(36, 36)],
+  ["hash_tag", "'é'", "hashTag", Uint8Array.of(0xc3, 0xa9)],
+  ["distribution", "modula", "distribution", "modula"],
+  ["distribution", "random", "distribution", "random"],
+  ["timeout", "400", "timeoutMs", 400],
+  ["timeout", "0", "timeoutMs", -1],
+  ["timeout", "0007", "timeoutMs", 7],
+  ["timeout", '"5"', "timeoutMs", 5],
+  ["timeout", "2147483647", "timeoutMs", 2147483647],
+  ["backlog", "0", "backlog", 0],
+  ["client_connections", "10000", "clientConnectionsMax", 10000],
+  ["redis", "true", "redis", true],
+  ["redis", '"true"', "redis", true],
+  ["redis", "false", "redis", false],
+  ["redis_auth", "s3cret word\n  redis: true", "redisAuth", new TextEncoder().encode("s3cret word")],
+  ["redis_auth", "100%\n  redis: true", "redisAuth", new TextEncoder().encode("100%")],
+  ["redis_db", "5", "redisDb", 5],
+  ["tcpkeepalive", "true", "tcpKeepalive", true],
+  ["preconnect", "true", "preconnect", true],
+  ["auto_eject_hosts", "true", "autoEjectHosts", true],
+  ["server_connections", "4", "serverConnections", 4],
+  ["server_retry_timeout", "0", "serverRetryTimeoutMs", 0],
+  ["server_failure_limit", "0", "serverFailureLimit", 1],
+  ["server_failure_limit", "3", "serverFailureLimit", 3],
+  ["reuseport", "true", "reusePort", true],
+  ["connect_timeout", "1", "connectTimeoutMs", 1],
+  ["idle_timeout", "60000", "idleTimeoutMs", 60000],
+  ["max_request_size", "64", "requestSizeMax", 64],
+  ["max_request_size", "64kb", "requestSizeMax", 65536],
+  ["max_request_size", "1gb", "requestSizeMax", 1 << 30],
+  ["max_request_size", "2MB", "requestSizeMax", 2 << 20],
+  ["max_arguments", "1", "argumentsMax", 1],
+  ["max_in_flight", "7", "inFlightMax", 7],
+  ["client_output_limit", "1024b", "clientOutputMax", 1024],
+  ["probe_timeout", "250", "probeTimeoutMs", 250],
+  ["dangerous_commands", "allow", "dangerousCommands", true],
+  ["dangerous_commands", "deny", "dangerousCommands", false],
+  ["databases", "16\n  redis: true", "databases", 16],
+];
+
+for (const [key, text, field, value] of GOOD) {
+  Deno.test(`parseConfig() reads ${key}: ${text.split("\n")[0]}`, () => {
+    const pool = poolOf(poolWith(`${key}: ${text}`));
+    const expected = { ...DEFAULTS, redis: text.includes("redis: true"), [field]: value };
+    assert.deepEqual(pool, expected);
+  });
+}
+
+/** key, text in the file, what is expected there. */
+const BAD: readonly (readonly [string, string, RegExp])[] = [
+  ["listen", "127.0.0.1", /found "127.0.0.1", expected HOST:PORT/],
+  ["servers", "h:1:1", /found "h:1:1", expected a list/],
+  ["servers", "[]", /found an empty list, expected a list/],
+  ["servers", "", /found nothing, expected a list/],
+  ["hash", "FNV1a_64", /found "FNV1a_64", expected one of one_at_a_time, md5, /],
+  ["hash_tag", "abc", /found "abc", expected exactly two bytes/],
+  ["hash_tag", "{a: b}", /found a mapping, expected exactly two bytes/],
+  ["hash_tag", "", /found nothing/],
+  ["distribution", "ring", /expected one of ketama, modula, random/],
+  [
+    "timeout",
+    "abc",
+    /found "abc", expected a number of milliseconds \(0 to 2147483647, or absent for none\)/,
+  ],
+  ["timeout", "-1", /found "-1"/],
+  ["timeout", "1.0", /found "1.0"/],
+  ["timeout", "0x5", /found "0x5"/],
+  ["timeout", "2147483648", /0 to 2147483647/],
+  ["timeout", "4294967297", /0 to 2147483647/],
+  ["timeout", "[ 1 ]", /found a list/],
+  ["backlog", "'5 '", /found "5 ", expected a whole number \(0 to 2147483647\)/],
+  ["client_connections", "many", /expected a whole number/],
+  ["redis", "yes", /found "yes", expected true or false/],
+  ["redis", "True", /found "True"/],
+  ["redis", "", /found nothing, expected true or false/],
+  ["redis_auth", '""\n  redis: true', /found nothing, expected some text/],
+  ["redis_auth", "x", /found a password in a memcached pool, expected redis: true, or no redis_auth/],
+  ["redis_db", "-1", /found "-1"/],
+  ["tcpkeepalive", "1", /true or false/],
+  ["preconnect", "on", /true or false/],
+  ["auto_eject_hosts", "~", /found "~", expected true or false/],
+  ["server_connections", "0", /found "0", expected a whole number \(1 to 2147483647\)/],
+  ["server_retry_timeout", "30s", /found "30s", expected a number of milliseconds/],
+  ["server_failure_limit", "two", /expected a whole number/],
+  ["reuseport", "TRUE", /true or false/],
+  ["connect_timeout", "0", /\(1 to 2147483647\)/],
+  ["idle_timeout", "x", /milliseconds/],
+  ["max_request_size", "63", /\(64 to 4294967296 bytes\)/],
+  ["max_request_size", "1 kb", /found "1 kb"/],
+  ["max_request_size", "5gb", /a size in bytes/],
+  ["max_arguments", "0", /\(1 to /],
+  ["max_in_flight", "0", /\(1 to /],
+  ["client_output_limit", "1023", /\(1024 to /],
+  ["probe_timeout", "0", /\(1 to /],
+  ["dangerous_commands", "maybe", /expected deny or allow/],
+  ["databases", "0", /\(1 to 16384\)/],
+  ["databases", "16", /redis: true, or 1/],
+];
+
+for (const [key, text, expected] of BAD) {
+  Deno.test(`parseConfig() refuses ${key}: ${text.split("\n")[0]}`, () => {
+    const lines = { listen: "127.0.0.1:1", servers: "[ h:1:1 ]", [key]: text };
+    const yaml = "p:\n" + Object.entries(lines).map(([name, value]) => `  ${name}: ${value}\n`).join("");
+    const problems = problemsOf(yaml);
+    assert.equal(problems.length, 1, JSON.stringify(problems));
+    const problem = problems[0]!;
+    assert.equal(problem.key, key);
+    assert.equal(problem.line, 2 + Object.keys(lines).indexOf(key));
+    assert.equal(
+      problem.text,
+      `x.yml:${problem.line}:${problem.column}: ${key}: found ${problem.found}, expected ${problem.expected}`,
+    );
+    assert.match(problem.text, expected);
+  });
+}
+
+Deno.test("every key of a pool has valid and invalid cases here", () => {
+  for (const key of POOL_KEYS) {
+    if (!["listen", "servers"].includes(key.name)) {
+      assert.ok(GOOD.some((row) => row[0] === key.name), key.name);
+    }
+    assert.ok(BAD.some((row) => row[0] === key.name), key.name);
+  }
+});
+
+/** The text of `ringmaster:`, and what differs from the defaults. */
+const PROCESS: readonly (readonly [string, Partial<Config["process"]> | RegExp])[] = [
+  ["{ workers: auto }", { workers: 0 }],
+  ["{ workers: 256 }", { workers: 256 }],
+  ["{ workers: 0 }", /workers: found "0", expected a whole number \(1 to 256\) or auto/],
+  ["{ workers: 257 }", /workers/],
+  ["{ shutdown_timeout: 0 }", { shutdownTimeoutMs: 0 }],
+  ["{ shutdown_timeout: 10s }", /shutdown_timeout: found "10s"/],
+  ["{ max_memory: 4gb }", { memoryMax: 4 * 2 ** 30 }],
+  ["{ max_memory: half }", /max_memory: found "half", expected a size/],
+  ["{ admin: off }", { admin: null, adminText: "off" }],
+  ['{ admin: "0:8080" }', { admin: { host: "0.0.0.0", port: 8080 }, adminText: "0:8080" }],
+  ["{ admin: /run/rm.sock }", { admin: { path: "/run/rm.sock" }, adminText: "/run/rm.sock" }],
+  ["{ admin: 8080 }", /admin: found "8080", expected HOST:PORT .* or off/],
+  ["{ log: { level: debug } }", { log: { level: 7, format: "text", output: "stderr" } }],
+  ["{ log: { level: 11, format: json, output: /var/log/rm.log } }", {
+    log: { level: 11, format: "json", output: "/var/log/rm.log" },
+  }],
+  ["{ log: { level: 12 } }", /level: found "12", expected 0 to 11 or one of emerg, /],
+  ["{ log: { format: xml } }", /format: found "xml", expected text or json/],
+  ["{ log: loud }", /log: found "loud", expected a mapping of level, format, output/],
+  ["{ log: { colour: red } }", /colour: found a key that is none of log/],
+  ["{ listn: 1 }", /listn: found a key that is none of the process/],
+  ["3", /ringmaster: found "3", expected a mapping of workers, /],
+];
+
+for (const [text, expected] of PROCESS) {
+  Deno.test(`parseConfig() with ringmaster: ${text}`, () => {
+    const yaml = `ringmaster: ${text}\n${MINIMAL}`;
+    if (expected instanceof RegExp) {
+      const texts = textsOf(yaml);
+      assert.equal(texts.length, 1, texts.join("\n"));
+      assert.match(texts[0]!, expected);
+    } else assert.deepEqual(parseConfig(yaml, "x.yml").process, { ...PROCESS_DEFAULTS, ...expected });
+  });
+}
+
+Deno.test("parseConfig() takes a ringmaster that listens for a pool, as an old nutcracker.yml may have", () => {
+  const config = parseConfig(MINIMAL.replace("p:", "ringmaster:"), "x.yml");
+  assert.deepEqual(config, { process: PROCESS_DEFAULTS, pools: [{ ...DEFAULTS, name: "ringmaster" }] });
+});
+
+/** A server as it is written in a flow list, and name, address, weight; or why not. */
+const SERVERS: readonly (readonly [string, readonly [string, unknown, number] | RegExp])[] = [
+  ["h:6379:1", ["h:6379", { host: "h", port: 6379 }, 1]],
+  ["h:6379:1 shard1", ["shard1", { host: "h", port: 6379 }, 1]],
+  ["h:11211:7", ["h", { host: "h", port: 11211 }, 7]],
+  ["h:011211:1", ["h", { host: "h", port: 11211 }, 1]],
+  ["h:06379:01", ["h:06379", { host: "h", port: 6379 }, 1]],
+  ["h:1:1 na:me", ["na:me", { host: "h", port: 1 }, 1]],
+  ["::1:6379:1", ["::1:6379", { host: "::1", port: 6379 }, 1]],
+  ["::1:11211:1", ["::1", { host: "::1", port: 11211 }, 1]],
+  ["[::1]:6379:1", ["[::1]:6379", { host: "::1", port: 6379 }, 1]],
+  ["/run/a.sock:1", ["/run/a.sock:", { path: "/run/a.sock" }, 1]],
+  ["/run/a.sock:3 n", ["n", { path: "/run/a.sock" }, 3]],
+  ["/a b:1 n", ["n", { path: "/a b" }, 1]],
+  ["h:1:1 my name", /expected a weight/],
+  ["h:1:1  name", /expected a weight/],
+  ["h:1:1 ", /expected a name after the space/],
+  [":1:1", /expected a host before the port/],
+  ["h:0:1", /expected a port of 1 to 65535/],
+  ["h:65536:1", /expected a port/],
+  ["h:1:0", /expected a weight of 1 to 2147483647/],
+  ["h:1:+1", /expected a weight/],
+  ["h:1", /expected HOST:PORT:WEIGHT \[NAME\]/],
+  ["h", /expected HOST:PORT:WEIGHT \[NAME\]/],
+  ["h:1:99999999999", /expected a weight/],
+  ["/a:b:1", /expected a path without colons/],
+  ["/a", /expected HOST:PORT:WEIGHT/],
+  [`/${"x".repeat(107)}:1`, /expected a path of 2 to 107 bytes/],
+];
+
+for (const [text, expected] of SERVERS) {
+  Deno.test(`parseConfig() with server ${JSON.stringify(text.slice(0, 30))}`, () => {
+    const yaml = poolWith("", `[ ${JSON.stringify(text)} ]`);
+    if (expected instanceof RegExp) {
+      const texts = textsOf(yaml);
+      assert.equal(texts.length, 1);
+      assert.match(texts[0]!, /^x\.yml:3:14: servers: found "/);
+      assert.match(texts[0]!, expected);
+      return;
+    }
+    const [name, address, weight] = expected;
+    const addressText = text.replace(/:[0-9]+( [^ ]*)?$/, "");
+    assert.deepEqual(poolOf(yaml).servers, [{ name, address, addressText, weight }]);
+  });
+}
+
+Deno.test("parseConfig() reads servers that are mappings", () => {
+  const yaml = `p:
+  listen: 127.0.0.1:1
+  servers:
+    - { name: shard2, address: 127.0.0.1:6380, weight: 3 }
+    - address: 10.0.0.1:11211
+    - { address: "[::1]:1", name: s }
+    - address: /run/r.sock
+      weight: "2"
+`;
+  assert.deepEqual(poolOf(yaml).servers, [
+    { name: "s", address: { host: "::1", port: 1 }, addressText: "[::1]:1", weight: 1 },
+    { name: "shard2", address: { host: "127.0.0.1", port: 6380 }, addressText: "127.0.0.1:6380", weight: 3 },
+    {
+      name: "10.0.0.1",
+      address: { host: "10.0.0.1", port: 11211 },
+      addressText: "10.0.0.1:11211",
+      weight: 1,
+    },
+    { name: "/run/r.sock:", address: { path: "/run/r.sock" }, addressText: "/run/r.sock", weight: 2 },
+  ]);
+  const bad = poolWith(
+    "",
+    "[ {name: a b, address: x}, {name: c}, {address: h:1, replicas: []}, {address: h:2, wight: 2} ]",
+  );
+  assert.deepEqual(problemsOf(bad).map((each) => [each.column, each.key]), [
+    [21, "name"],
+    [35, "address"],
+    [39, "address"],
+    [65, "replicas"],
+    [95, "wight"],
+  ]);
+});
+
+/** listen as written, and the address; or why not. */
+const LISTENS: readonly (readonly [string, unknown])[] = [
+  ["127.0.0.1:22121", { host: "127.0.0.1", port: 22121 }],
+  ["localhost:0022", { host: "localhost", port: 22 }],
+  ["0:22121", { host: "0.0.0.0", port: 22121 }],
+  ["::1:22121", { host: "::1", port: 22121 }],
+  ["[::]:22121", { host: "::", port: 22121 }],
+  ["/tmp/x", { path: "/tmp/x" }],
+  ["/tmp/x 0666", { path: "/tmp/x", mode: 0o666 }],
+  ["/tmp/x 777", { path: "/tmp/x", mode: 0o777 }],
+  ["/tmp/x +7", { path: "/tmp/x", mode: 7 }],
+  ["/tmp/x 07x", { path: "/tmp/x", mode: 7 }],
+  ["/tmp/x abc", { path: "/tmp/x" }],
+  ["/tmp/x 999", { path: "/tmp/x" }],
+  ["/tmp/x ", { path: "/tmp/x" }],
+  ["/tmp/x  7", { path: "/tmp/x ", mode: 7 }],
+  ["/tmp/a:b", { path: "/tmp/a:b" }],
+  ["/tmp/x 1000", /octal permissions of at most 0777/],
+  ["/tmp/x -1", /octal permissions/],
+  [`/${"x".repeat(107)}`, /a path of 2 to 107 bytes/],
+  ["127.0.0.1:0", /a port of 1 to 65535/],
+  ["127.0.0.1:65536", /a port/],
+  ["127.0.0.1:", /a port/],
+  [":22121", /HOST:PORT/],
+  ["127.0.0.1:2 0777", /HOST:PORT/],
+];
+
+for (const [text, expected] of LISTENS) {
+  Deno.test(`parseConfig() with listen ${JSON.stringify(text.slice(0, 30))}`, () => {
+    const yaml = poolWith("", undefined, JSON.stringify(text));
+    if (expected instanceof RegExp) {
+      const problems = problemsOf(yaml);
+      assert.deepEqual(problems.map((each) => [each.line, each.column, each.key]), [[2, 11, "listen"]]);
+      assert.match(problems[0]!.text, expected);
+    } else {
+      const pool = poolOf(yaml);
+      assert.deepEqual(pool.listen, expected);
+      assert.equal(pool.listenText, text);
+    }
+  });
+}
+
+for (
+  const row of NUTCRACKER as readonly { id: string; yaml: string; nutcracker: string; differs?: string }[]
+) {
+  Deno.test(`parseConfig() agrees with nutcracker: ${JSON.stringify(row.id)}${row.differs ? ", or knows why not" : ""}`, () => {
+    const verdict = problemsOf(row.yaml).length === 0 ? "ok" : "invalid";
+    if (row.differs === undefined) assert.equal(verdict, row.nutcracker, textsOf(row.yaml).join("\n"));
+    else assert.notEqual(verdict, row.nutcracker, row.differs);
+  });
+}
+
+for (const row of PLACEMENT.configs) {
+  Deno.test(`parseConfig() gives ${row.id} its servers, by nutcracker's names and in its order`, () => {
+    const pool = poolOf(row.yaml);
+    assert.deepEqual(
+      pool.servers.map((server) => [server.name, server.weight, `${server.addressText}:${server.weight}`]),
+      row.servers.map((server) => [server.hashed_name, server.weight, server.address]),
+    );
+  });
+}
+
+Deno.test("parseConfig() sorts pools by length of the name, then bytes", () => {
+  const names = ["zebra", "ab", "b", "longername", "aa", "é"];
+  const yaml = names.map((name, i) =>
+    MINIMAL.replace("p:", `${name}:`).replace("127.0.0.1:1", `127.0.0.1:${i + 1}`)
+  ).join("");
+  assert.deepEqual(parseConfig(yaml, "x.yml").pools.map((pool) => pool.name), [
+    "b",
+    "aa",
+    "ab",
+    "é",
+    "zebra",
+    "longername",
+  ]);
+});
+
+/** Texts that load and mean the same as MINIMAL. */
+const STYLES: readonly (readonly [string, string])[] = [
+  ["flow style", "{p: {listen: 127.0.0.1:1, servers: [h:1:1]}}"],
+  ["a document start and end", `---\n${MINIMAL}...\n`],
+  ["a directive", `%YAML 1.1\n---\n${MINIMAL}`],
+  ["anchors", "p:\n  listen: &l 127.0.0.1:1\n  servers: &s\n    - h:1:1\n"],
+  ["quoted keys", "\"p\":\n  'listen': '127.0.0.1:1'\n  \"servers\":\n  - 'h:1:1'\n"],
+  ["servers first", "p:\n  servers:\n  - h:1:1\n  listen: 127.0.0.1:1\n"],
+  ["folded text", "p:\n  listen: >-\n    127.0.0.1:1\n  servers:\n    - h:1:1\n"],
+  ["a byte order mark", `\uFEFF${MINIMAL}`],
+  ["CRLF", MINIMAL.replaceAll("\n", "\r\n")],
+  ["comments", `# x\n${MINIMAL.replaceAll("\n", " # y\n")}`],
+];
+
+for (const [name, text] of STYLES) {
+  Deno.test(`parseConfig() reads ${name}`, () => {
+    assert.deepEqual(parseConfig(text, "x.yml").pools, [DEFAULTS]);
+  });
+}
+
+Deno.test("parseConfig() follows aliases and merges", () => {
+  const yaml = `a: &a
+  listen: 127.0.0.1:1
+  timeout: &t 5
+  servers: [ h:1:1 ]
+b:
+  <<: *a
+  listen: 127.0.0.1:2
+  server_retry_timeout: *t
+`;
+  const [a, b] = parseConfig(yaml, "x.yml").pools;
+  assert.deepEqual(a, { ...DEFAULTS, name: "a", timeoutMs: 5 });
+  assert.deepEqual(b, {
+    ...a,
+    name: "b",
+    listen: { host: "127.0.0.1", port: 2 },
+    listenText: "127.0.0.1:2",
+    serverRetryTimeoutMs: 5,
+  });
+});
+
+/** Texts that are wrong as a whole, and every problem they have. */
+const WRONG: readonly (readonly [string, string, readonly RegExp[]])[] = [
+  ["an empty file", "", [/^x\.yml:1:1: found an empty file, expected at least one pool/]],
+  ["only comments", "# x\n", [/found an empty file/]],
+  ["only the process", "ringmaster: { workers: 2 }\n", [
+    /^x\.yml:1:1: found no pool, expected at least one pool/,
+  ]],
+  ["a list", "- a\n", [/^x\.yml:1:1: found a list, expected pools/]],
+  ["a word", "hello", [/found "hello", expected pools/]],
+  ["a pool of nothing", "p:\n", [/^x\.yml:1:\d: p: found nothing, expected a pool/]],
+  ["a pool that is a number", "p: 1\n", [/^x\.yml:1:4: p: found "1", expected a pool/]],
+  ["an empty pool", "p: {}\n", [
+    /^x\.yml:1:1: listen: found nothing, expected HOST:PORT/,
+    /servers: found nothing/,
+  ]],
+  ["two documents", `${MINIMAL}---\n${MINIMAL}`, [
+    /^x\.yml:5:1: found a second document \(of 2\), expected one document/,
+  ]],
+  ["a key twice", poolWith("timeout: 1\n  timeout: 2"), [
+    /^x\.yml:5:3: timeout: found a second time \(first at line 4, column 3\), expected the key once$/,
+  ]],
+  ["a pool twice", MINIMAL + MINIMAL.replace("127.0.0.1:1", "127.0.0.1:2"), [
+    /^x\.yml:5:1: p: found a second time \(first at line 1, column 1\), expected one pool of this name/,
+  ]],
+  ["an address twice", MINIMAL + MINIMAL.replace("p:", "q:"), [
+    /^x\.yml:6:11: listen: found "127.0.0.1:1", where pool "p" listens already \(line 2\)/,
+  ]],
+  ["a socket twice", "a: {listen: /x 0600, servers: [h:1:1]}\nb: {listen: /x, servers: [h:1:1]}\n", [
+    /^x\.yml:2:13: listen: found "\/x", where pool "a" listens already \(line 1\)/,
+  ]],
+  ["a server's name twice", poolWith("", "[ h:1:1, h:1:2 ]"), [
+    /^x\.yml:3:21: servers: found a second server named "h:1" \(first at line 3\)/,
+  ]],
+  ["a name that is another's address", poolWith("", "[ h:1:1, g:2:1 h:1 ]"), [/a second server named "h:1"/]],
+  ["an unknown key", poolWith("timout: 5"), [
+    /^x\.yml:4:3: timout: found a key that is none of a pool, expected perhaps timeout$/,
+  ]],
+  ["a key spelled as elsewhere", poolWith("reuse_port: true"), [
+    /reuse_port: .* expected perhaps reuseport$/,
+  ]],
+  ["a key like no other", poolWith("zzzzzzzzzz: 5"), [/zzzzzzzzzz: .* expected one of listen, servers, /]],
+  ["an unknown alias", poolWith("timeout: *t"), [
+    /found an alias \*t, expected an anchor &t/,
+    /timeout: found nothing/,
+  ]],
+  ["a tag", poolWith("timeout: !!int 5"), [
+    /found a mistake in the YAML \(Unresolved tag.*expected a plain value/,
+  ]],
+  ["a tab", "p:\n\tlisten: 127.0.0.1:1\n", [
+    /^x\.yml:2:1: found a mistake in the YAML \(Tabs are not allowed as indentation\)/,
+  ]],
+  ["an open bracket", poolWith("", "[ h:1:1"), [/found a mistake in the YAML/]],
+  ["a key that is a list", `? [a]\n: 1\n${MINIMAL}`, [
+    /found a key that is a list or a mapping, expected a name/,
+  ]],
+  ["deep nesting", "[".repeat(100_000), [/expected at most 64 levels/]],
+  ["deep nesting in blocks", "- ".repeat(100_000), [/expected at most 64 levels/]],
+  ["a mistake before and after broken YAML", "p:\n  timeout: x\n  listen: '\n  backlog: y\n", [
+    /^x\.yml:2:12: timeout: found "x"/,
+    /^x\.yml:3:11: listen: found " backlog: y"/,
+    /^x\.yml:5:1: found a mistake in the YAML \(Missing closing/,
+  ]],
+  ["many mistakes", "a:\n  timeout: x\n  redis: y\nb: 1\nc:\n  listen: 0\n  servers: [ h:1, g:1:0 ]\n", [
+    /^x\.yml:1:1: listen/,
+    /^x\.yml:1:1: servers/,
+    /^x\.yml:2:12: timeout/,
+    /^x\.yml:3:10: redis/,
+    /^x\.yml:4:4: b/,
+    /^x\.yml:6:11: listen/,
+    /^x\.yml:7:14: servers/,
+    /^x\.yml:7:19: servers/,
+  ]],
+];
+
+for (const [name, text, expected] of WRONG) {
+  Deno.test(`parseConfig() tells all that is wrong with ${name}`, () => {
+    const texts = textsOf(text);
+    assert.equal(texts.length, expected.length, texts.join("\n"));
+    expected.forEach((pattern, i) => assert.match(texts[i]!, pattern));
+  });
+}
+
+for (const key of UNAVAILABLE_KEYS) {
+  Deno.test(`parseConfig() says that ${key.name} is known but not available`, () => {
+    const text = key.scope === "pool"
+      ? poolWith(`${key.name}: {}`)
+      : poolWith("", `[ { address: h:1, ${key.name}: x } ]`);
+    const problems = problemsOf(text);
+    assert.deepEqual(problems.map((each) => each.key), [key.name]);
+    assert.match(problems[0]!.text, /is known but not available in this version/);
+  });
+}
+
+Deno.test("parseConfig() never shows a password", () => {
+  const texts = textsOf(poolWith("redis_auth: hunter2")).concat(textsOf(poolWith("redis_auth: [ hunter2 ]")));
+  assert.equal(texts.length, 2);
+  for (const text of texts) assert.ok(!text.includes("hunter2"), text);
+});
+
+Deno.test("parseConfig() ends on aliases that multiply and on mappings that merge themselves", () => {
+  let yaml = "a0: &a0 { x: 1 }\n";
+  for (let i = 1; i < 40; i++) yaml += `a${i}: &a${i} { <<: [ ${`*a${i - 1}, `.repeat(9)} ] }\n`;
+  assert.ok(problemsOf(yaml).length > 0);
+  assert.ok(problemsOf("a: &a\n  <<: *a\n").length > 0);
+  assert.ok(problemsOf("a: &a\n  <<: &b { <<: *a }\n").length > 0);
+});
+
+/** Pieces that configurations are made of, and what breaks them. */
+const PIECES = [
+  "p:",
+  "listen:",
+  "servers:",
+  "ringmaster:",
+  "log:",
+  "hash_tag:",
+  " ",
+  "  ",
+  "\n",
+  "\n  ",
+  "\n    - ",
+  "- ",
+  "? ",
+  ": ",
+]
+  .concat([
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "&a ",
+    "*a",
+    "<<: ",
+    "!!int ",
+    "!x ",
+    "'",
+    '"',
+    "|\n",
+    ">-\n",
+    "#",
+    "%",
+    "---\n",
+    "...\n",
+    "\t",
+  ])
+  .concat([
+    "h:1:1",
+    "127.0.0.1:1",
+    "/x 0777",
+    "true",
+    "0",
+    "~",
+    "__proto__:",
+    "constructor: ",
+    "\0",
+    "\uFEFF",
+    "\uD800",
+    "é",
+    "\r\n",
+  ]);
+
+Deno.test("parseConfig() throws nothing but ConfigError, whatever the text", () => {
+  const check = (text: string) => void problemsOf(text);
+  fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 200 }), check), { numRuns: 300 });
+  fc.assert(
+    fc.property(
+      fc.array(fc.constantFrom(...PIECES), { maxLength: 40 }).map((pieces) => pieces.join("")),
+      check,
+    ),
+    { numRuns: 3000 },
+  );
+  const damaged = fc.tuple(fc.nat(exampleConfig().length), fc.nat(20), fc.constantFrom(...PIECES));
+  fc.assert(
+    fc.property(damaged, ([at, cut, piece]) => {
+      const text = exampleConfig();
+      check(text.slice(0, at) + piece + text.slice(at + cut));
+    }),
+    { numRuns: 100 },
+  );
+});
+
+Deno.test("loadConfig() says which file it cannot read, and why", () => {
+  const folder = mkdtempSync(join(tmpdir(), "ringmaster-"));
+  try {
+    const problemOf = (file: string) => {
+      try {
+        loadConfig(file);
+      } catch (error) {
+        assert.ok(error instanceof ConfigError, String(error));
+        return error.message;
+      }
+      return "";
+    };
+    assert.equal(
+      problemOf(`${folder}/none.yml`),
+      `${folder}/none.yml: found no such file, expected a configuration file that can be read`,
+    );
+    assert.match(problemOf(folder), /found a directory, expected a configuration file/);
+    const file = `${folder}/a.yml`;
+    writeFileSync(file, Uint8Array.of(112, 58, 10, 32, 0xff));
+    assert.equal(problemOf(file), `${file}:2:2: found bytes that are not UTF-8, expected UTF-8 text`);
+    writeFileSync(file, new Uint8Array(16 * 1024 * 1024 + 1));
+    assert.match(problemOf(file), /found a file too large for a configuration, expected at most 16 MiB/);
+    writeFileSync(file, MINIMAL);
+    assert.deepEqual(loadConfig(file).pools, [DEFAULTS]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+for (const file of ["nutcracker.yml", "redis.yml", "memcached.yml"]) {
+  Deno.test(`conf/${file} loads`, () => {
+    assert.ok(loadConfig(`${ROOT}/conf/${file}`).pools.length > 0);
+  });
+}
+
+Deno.test("conf/ringmaster.yml is what the table says: deno task docs writes it", () => {
+  assert.equal(readFileSync(`${ROOT}/conf/ringmaster.yml`, "utf8"), exampleConfig());
+});
+
+Deno.test("conf/ringmaster.yml has every key, with its default", () => {
+  const text = exampleConfig();
+  for (const key of [...PROCESS_KEYS, ...LOG_KEYS, ...POOL_KEYS, ...SERVER_KEYS]) {
+    assert.match(text, new RegExp(`^ +(# +)?(- )?${key.name}:`, "m"), key.name);
+  }
+  const config = parseConfig(text, "x.yml");
+  assert.deepEqual(config.process, PROCESS_DEFAULTS);
+  const pool = config.pools[0]!;
+  const { name, listen, listenText, servers } = pool;
+  assert.deepEqual(pool, { ...DEFAULTS, name, listen, listenText, servers, redis: true });
+});
+
+Deno.test("configMarkdown() names every key of the table, and the table names no key twice", () => {
+  const text = configMarkdown();
+  for (const name of keyNames()) assert.ok(text.includes(`| \`${name}\``), name);
+  const ids = KEYS.map((key) => `${key.scope} ${key.name}`);
+  assert.equal(new Set(ids).size, ids.length);
+  for (const key of KEYS) assert.match(key.sentence, /\.$/, key.name);
+});
+
+Deno.test("editDistance() counts letters added, dropped or changed", () => {
+  assert.deepEqual([editDistance("", "ab"), editDistance("timout", "timeout"), editDistance("abc", "xbz")], [
+    2,
+    1,
+    2,
+  ]);
+});
