@@ -6,7 +6,7 @@
  */
 import { type Argument, concat, latin1, request, show, textOf } from "./bytes.ts";
 import { PATIENCE_MS, within } from "./poll.ts";
-import { parseReply, type Value } from "./resp.ts";
+import { parseReply, replyEnd, type Value } from "./resp.ts";
 
 export type Target = { path: string } | { port: number; host?: string };
 
@@ -62,18 +62,12 @@ export class RawClient implements AsyncDisposable {
 
   /** The next Redis reply. */
   async readReply(): Promise<Reply> {
-    // An unfinished reply is parsed again only once it has grown by half, so large replies stay nearly linear.
-    let needed = 1;
     for (;;) {
-      const size = this.#end - this.#start;
-      if (size >= needed || this.#eof) {
-        const parsed = parseReply(this.#bytes, this.#start, this.#end);
-        if (parsed !== null) {
-          const raw = this.#take(parsed.end - this.#start);
-          return { value: parsed.value, text: textOf(raw), raw };
-        }
-        needed = size < 65536 ? size + 1 : 0;
-        if (needed === 0) needed = Math.max(size + 1, this.#bulkSize() ?? size + (size >> 1));
+      const end = this.#end > this.#start ? replyEnd(this.#bytes, this.#start, this.#end) : -1;
+      if (end >= 0) {
+        const { value } = parseReply(this.#bytes, this.#start, end)!;
+        const raw = this.#take(end - this.#start);
+        return { value, text: textOf(raw), raw };
       }
       await this.#readMore("a reply");
     }
@@ -141,13 +135,6 @@ export class RawClient implements AsyncDisposable {
     this.#start += size;
     if (this.#start === this.#end) this.#start = this.#end = 0;
     return part;
-  }
-
-  /** Size of a bulk reply at the front with its line and CRLFs, if it is one and its first line is here. */
-  #bulkSize(): number | null {
-    const head = textOf(this.#bytes, this.#start, Math.min(this.#end, this.#start + 32));
-    const match = /^\$(\d+)\r\n/.exec(head);
-    return match === null ? null : match[0].length + Number(match[1]) + 2;
   }
 
   async #readMore(what: string): Promise<void> {

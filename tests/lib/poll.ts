@@ -38,6 +38,23 @@ export async function poll<T>(
   throw new Error(`gave up waiting for ${text} after ${patienceMs} ms; last seen: ${seen}`);
 }
 
+/**
+ * As `poll`, for something a spawned process is to do: fails at once, with its output, if the process ends first.
+ */
+export async function pollProcess(
+  process: { readonly status: unknown; readonly stderr: string },
+  condition: () => boolean | Promise<boolean>,
+  what: string | (() => string),
+  patienceMs = PATIENCE_MS,
+): Promise<void> {
+  await poll(async () => process.status !== null || await condition(), what, patienceMs);
+  if (process.status !== null) {
+    throw new Error(
+      `the process ended before ${typeof what === "string" ? what : what()}:\n${process.stderr}`,
+    );
+  }
+}
+
 /** `promise`, or an error that names `what` after `patienceMs`. The promise itself goes on; close what it uses. */
 export async function within<T>(promise: Promise<T>, what: string, patienceMs = PATIENCE_MS): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -45,6 +45,28 @@ export interface Parsed {
   end: number;
 }
 
+/**
+ * The offset past the reply that starts at `start`, or -1 if it is not all there. Builds nothing, and hops over bulk
+ * strings, so it can be asked again after each read of a large reply.
+ */
+export function replyEnd(bytes: Uint8Array, start: number, end: number): number {
+  let at = start;
+  for (let left = 1; left > 0; left--) {
+    const eol = lineEnd(bytes, at, end);
+    if (eol < 0) return -1;
+    const type = String.fromCharCode(bytes[at]);
+    const size = "$!=*~>%|".includes(type) ? count(bytes, at, textOf(bytes, at + 1, eol)) : 0;
+    at = eol + 2;
+    if ("$!=".includes(type) && size >= 0) at += size + 2;
+    if (at > end) return -1;
+    if ("*~>".includes(type) && size > 0) left += size;
+    if (type === "%") left += 2 * size;
+    // Attributes are followed by the value they belong to.
+    if (type === "|") left += 2 * size + 1;
+  }
+  return at;
+}
+
 /** Reads the reply that starts at `start`; null if it is not all there. Throws if it cannot be a reply. */
 export function parseReply(bytes: Uint8Array, start: number, end: number): Parsed | null {
   const eol = lineEnd(bytes, start, end);

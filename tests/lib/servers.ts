@@ -78,10 +78,7 @@ abstract class Spawned implements AsyncDisposable {
   /** Resolves when `probe` answers; rejects with its output if the process ends first. */
   protected async ready(name: string, probe: () => Promise<boolean>): Promise<void> {
     try {
-      await poll(async () => {
-        if (this.process.status !== null) return true;
-        return await probe();
-      }, `${name} to answer`);
+      await poll(async () => this.process.status !== null || await probe(), `${name} to answer`);
     } catch (error) {
       await this.stop("SIGKILL");
       throw new Error(`${(error as Error).message}\n${this.stderr}`);

@@ -5,7 +5,7 @@ import { feed, feedScan } from "../lib/feed.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { exists, which } from "../lib/repo.ts";
-import { parseReply, Push, ReplyError } from "../lib/resp.ts";
+import { parseReply, Push, replyEnd, ReplyError } from "../lib/resp.ts";
 import { listenTargets, poolYml } from "../lib/servers.ts";
 
 const REPLIES: { name: string; text: string; value: unknown }[] = [
@@ -24,7 +24,11 @@ const REPLIES: { name: string; text: string; value: unknown }[] = [
 for (const { name, text, value } of REPLIES) {
   Deno.test(`parseReply() reads a ${name}, and nothing before it is whole`, () => {
     const bytes = latin1(text);
-    for (let end = 0; end < bytes.length; end++) strictEqual(parseReply(bytes, 0, end), null);
+    for (let end = 0; end < bytes.length; end++) {
+      strictEqual(parseReply(bytes, 0, end), null);
+      strictEqual(replyEnd(bytes, 0, end), -1);
+    }
+    strictEqual(replyEnd(bytes, 0, bytes.length), bytes.length);
     deepStrictEqual(parseReply(bytes, 0, bytes.length), { value, end: bytes.length });
   });
 }
@@ -92,6 +96,11 @@ Deno.test({
       await client.send(request("GET", "a"));
       strictEqual((await client.readReply()).text, "$3\r\n1\r\n\r\n");
       ok(await client.command("LPUSH", "a", "x") instanceof ReplyError);
+      const large = ["x".repeat(300_000), "y".repeat(70_000)];
+      deepStrictEqual(
+        await client.pipeline(["SET", "x", large[0]], ["SET", "y", large[1]], ["MGET", "x", "y", "x"]),
+        ["OK", "OK", [large[0], large[1], large[0]]],
+      );
 
       const cache = await f.client(proxy.targets[1]);
       await cache.send("set a 0 0 3\r\nabc\r\nget a b\r\n");

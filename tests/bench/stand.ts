@@ -1,0 +1,137 @@
+/**
+ * The stand: the servers behind, and in front of them each subject with the same configuration, all on free loopback ports.
+ *
+ *   load ──► ringmaster ─┐
+ *   load ──► nutcracker ─┼─► the same 2 or 8 redis-servers, or 2 memcacheds
+ *   load ──► deno, bun  ─┘
+ *   load ──► haproxy ────► one redis-server or memcached of its own ◄──── direct
+ */
+import { RawClient, type Target } from "../lib/client.ts";
+import { type Fixture } from "../lib/fixture.ts";
+import { pollProcess } from "../lib/poll.ts";
+import { freePort } from "../lib/ports.ts";
+import { Process } from "../lib/process.ts";
+import { need } from "../lib/repo.ts";
+import { poolYml, type Server, type Subject as ProxySubject } from "../lib/servers.ts";
+import { type Topology } from "./cases.ts";
+
+/** What can be measured; "ringmaster" is the compiled executable. */
+export const SUBJECTS = ["ringmaster", "nutcracker", "deno", "bun", "direct", "haproxy"] as const;
+export type SubjectName = typeof SUBJECTS[number];
+
+export interface Subject {
+  name: SubjectName;
+  /** Whose CPU time and memory are measured. For direct: the server's. */
+  pid: number;
+  port: number;
+  /** The servers that hold its keys. */
+  servers: readonly Server[];
+}
+
+const COUNTS: Record<Topology, number> = { redis2: 2, redis8: 8, memcached2: 2 };
+
+export class Stand {
+  readonly #servers = new Map<string, Promise<Server[]>>();
+  readonly #subjects = new Map<string, Promise<Subject>>();
+
+  constructor(private readonly fixture: Fixture) {}
+
+  /** @param fresh a process that no other case has used, for memory that tells of this case alone */
+  subject(name: SubjectName, topology: Topology, fresh = ""): Promise<Subject> {
+    const key = `${name} ${topology} ${fresh}`;
+    let subject = this.#subjects.get(key);
+    if (subject === undefined) this.#subjects.set(key, subject = this.#start(name, topology));
+    return subject;
+  }
+
+  async #start(name: SubjectName, topology: Topology): Promise<Subject> {
+    if (name === "direct" || name === "haproxy") {
+      const servers = await this.#serversOf(topology === "memcached2" ? "memcached" : "redis", 1, "alone");
+      if (name === "direct") return { name, pid: servers[0].pid, port: servers[0].port, servers };
+      return await this.#haproxy(servers);
+    }
+    const servers = await this.#serversOf(
+      topology === "memcached2" ? "memcached" : "redis",
+      COUNTS[topology],
+      topology,
+    );
+    const yml = poolYml({
+      bench: { servers, preconnect: true, backlog: 1024, auto_eject_hosts: false, timeout: 20000 },
+    });
+    const runtime: ProxySubject = name === "ringmaster" ? "compiled" : name;
+    const proxy = await this.fixture.proxy(runtime, yml);
+    return { name, pid: proxy.pid, port: proxy.port, servers };
+  }
+
+  #serversOf(kind: "redis" | "memcached", count: number, key: string): Promise<Server[]> {
+    const full = `${kind} ${key}`;
+    let servers = this.#servers.get(full);
+    if (servers === undefined) {
+      const start = () =>
+        kind === "redis"
+          ? this.fixture.redis({ port: 0 })
+          : this.fixture.memcached({ port: 0, args: ["-m", "512", "-I", "2m", "-c", "4096", "-t", "1"] });
+      this.#servers.set(full, servers = Promise.all(Array.from({ length: count }, start)));
+    }
+    return servers;
+  }
+
+  async #haproxy(servers: Server[]): Promise<Subject> {
+    const port = freePort();
+    const file = `${this.fixture.dir}/haproxy${port}.cfg`;
+    await Deno.writeTextFile(
+      file,
+      `global
+  nbthread 1
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+listen bench
+  bind 127.0.0.1:${port}
+  server alone 127.0.0.1:${servers[0].port}
+`,
+    );
+    const process = this.fixture.add(
+      new Process(need("haproxy"), ["-db", "-f", file], { output: `${file}.log` }),
+    );
+    await pollProcess(process, async () => {
+      (await RawClient.connect({ port })).close();
+      return true;
+    }, "haproxy to listen");
+    return { name: "haproxy", pid: process.pid, port, servers };
+  }
+}
+
+/** What the servers have counted so far; memcached's get_hits and get_misses stand for the keyspace ones. */
+export interface ServerCounts {
+  hits: number;
+  misses: number;
+  /** Calls of each command, by its lower-case name. */
+  calls: Record<string, number>;
+}
+
+export async function countsOf(servers: readonly Server[]): Promise<ServerCounts> {
+  const sum: ServerCounts = { hits: 0, misses: 0, calls: {} };
+  for (const server of servers) {
+    await using client = await RawClient.connect(server.target as Target);
+    if (server.kind === "memcached") {
+      await client.send("stats\r\n");
+      const text = await client.readUntil("END\r\n");
+      const stat = (name: string) => Number(new RegExp(`STAT ${name} (\\d+)`).exec(text)?.[1] ?? 0);
+      sum.hits += stat("get_hits");
+      sum.misses += stat("get_misses");
+      sum.calls["get"] = (sum.calls["get"] ?? 0) + stat("cmd_get");
+      sum.calls["set"] = (sum.calls["set"] ?? 0) + stat("cmd_set");
+      continue;
+    }
+    const text = String(await client.command("INFO", "all"));
+    sum.hits += Number(/keyspace_hits:(\d+)/.exec(text)?.[1] ?? 0);
+    sum.misses += Number(/keyspace_misses:(\d+)/.exec(text)?.[1] ?? 0);
+    for (const [, name, calls] of text.matchAll(/cmdstat_(\w+):calls=(\d+)/g)) {
+      sum.calls[name] = (sum.calls[name] ?? 0) + Number(calls);
+    }
+  }
+  return sum;
+}
