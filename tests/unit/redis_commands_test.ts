@@ -190,7 +190,7 @@ Deno.test("findKeys() finds the keys of every kind of command", () => {
     "sort k store a store k1",
     "sort k by store get store",
     "sort_ro k by w*",
-    "georadius k 0 0 1 m store a storedist k1",
+    "georadius k 0 0 1 m store k2 storedist k1",
     "georadiusbymember k m 1 m storedist k1",
     "migrate h 1 k 0 10",
     "ping",

@@ -4,7 +4,7 @@
  *
  *   command ──▶ HANDLERS[command.id] ──▶ whole reply, in the client's protocol
  *
- * Texts and shapes are those of Redis 7 (compared with a real server in tests/real/redis_answers_test.ts), except
+ * Texts and shapes are those of Redis 7 (compared with a real server in tests/real/redis_commands_test.ts), except
  * where twemproxy's differ and configurations rely on them: AUTH with one argument.
  */
 import { encode, latin1 } from "../../bytes/ascii.ts";
@@ -311,7 +311,7 @@ on("CLIENT|LIST", (bytes, args, session, host, command) => {
       own = false;
       while (++i < args.count) {
         const id = parseInteger(bytes, args.starts[i]!, args.ends[i]!);
-        if (id === null || id <= 0) return errorReply("ERR Invalid client ID");
+        if (id === null) return errorReply("ERR Invalid client ID");
         if (id === session.id) own = true;
       }
     } else return SYNTAX_ERROR;

@@ -1,6 +1,6 @@
 /**
  * Error replies Ringmaster makes itself: Redis 7's exact texts where Redis has one (compared with a real server in
- * tests/real/redis_answers_test.ts), and refusals that say why and what to do instead.
+ * tests/real/redis_commands_test.ts), and refusals that say why and what to do instead.
  */
 import { encode, latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
@@ -23,7 +23,11 @@ export function errorReply(text: string): Uint8Array {
 
 /** "-ERR wrong number of arguments for 'client|setname' command". */
 export function arityError(command: Command): Uint8Array {
-  return errorReply(`ERR wrong number of arguments for '${command.lower}' command`);
+  const text = `wrong number of arguments for '${command.lower}' command`;
+  // EXEC that is no good ends the transaction all the same, and says so.
+  return errorReply(
+    command.name === "EXEC" ? `EXECABORT Transaction discarded because of: ${text}` : `ERR ${text}`,
+  );
 }
 
 /** For a request that `resolve` does not know: an unknown subcommand of a known container, or an unknown command. */

@@ -162,7 +162,7 @@ export function commandList(bytes: Uint8Array, args: Args, resp: 2 | 3): Uint8Ar
     }
   }
   const commands = COMMANDS.filter(filter);
-  const reply = new ReplyWriter(resp).set(commands.length);
+  const reply = new ReplyWriter(resp).array(commands.length);
   for (const command of commands) reply.bulk(command.lower);
   return reply.take();
 }

@@ -139,13 +139,14 @@ function findSort(bytes: Uint8Array, args: Args, into: KeyList): number {
   return count;
 }
 
+/** With STORE and STOREDIST both are keys, as in Redis's key specifications, though only the last is written. */
 function findGeoradius(bytes: Uint8Array, args: Args, into: KeyList): number {
+  into.reserve(args.count);
   let count = 1;
   into.at[0] = 1;
   for (let i = 5; i + 1 < args.count; i++) {
     if (isWord(bytes, args, i, STORE) || isWord(bytes, args, i, STOREDIST)) {
-      into.at[1] = ++i;
-      count = 2;
+      into.at[count++] = ++i;
     }
   }
   return count;
