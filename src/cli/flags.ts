@@ -165,7 +165,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "route",
     usage: "[flags] KEY…",
-    sentence: "Which server owns a key: a line a key of key, pool, server name and address, between tabs.",
+    sentence: "Which server owns a key: key, pool, server name and address, between tabs.",
     flags: [
       HELP,
       CONF_FILE,
@@ -185,7 +185,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "demo",
     usage: "[flags]",
-    sentence: "Three servers, a Redis pool and a memcached pool, the dashboard, and what to type next.",
+    sentence: "Three servers, two pools and the dashboard, to try; says what to type next.",
     flags: [HELP, flag("", "json", "print the addresses as JSON")],
     notes: [],
   },

@@ -1,0 +1,384 @@
+/** The command line: flags and their quirks, help and schema from their tables, -t, and routing against nutcracker's placement. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CONF_FILES, findConfFile, testConf } from "../../src/cli/conf_file.ts";
+import { COMMANDS, type Flags, parseFlags, type RunOptions, UsageError } from "../../src/cli/flags.ts";
+import { helpText, statsText, usageText, versionText } from "../../src/cli/help.ts";
+import type { Io } from "../../src/cli/io.ts";
+import { route } from "../../src/cli/route.ts";
+import { jsonSchema, schema } from "../../src/cli/schema.ts";
+import { KEYS, POOL_KEYS } from "../../src/config/schema.ts";
+import { POOL_METRICS, SERVER_METRICS } from "../../src/stats/metrics.ts";
+import PLACEMENT from "../vectors/placement.json" with { type: "json" };
+
+const DEFAULTS: RunOptions = {
+  confFile: null,
+  daemonize: false,
+  verbose: null,
+  output: null,
+  statsPort: 22222,
+  statsAddress: "0.0.0.0",
+  pidFile: null,
+  workers: null,
+  logFormat: null,
+  admin: null,
+};
+
+/** Arguments and what they change of the defaults. */
+const RUNS: readonly (readonly [string, Partial<RunOptions>])[] = [
+  ["", {}],
+  ["-c a.yml", { confFile: "a.yml" }],
+  ["-ca.yml", { confFile: "a.yml" }],
+  ["--conf-file a.yml", { confFile: "a.yml" }],
+  ["--conf-file=a.yml", { confFile: "a.yml" }],
+  ["--conf=a.yml", { confFile: "a.yml" }],
+  ["--c a.yml", { confFile: "a.yml" }],
+  ["-c a -c b", { confFile: "b" }],
+  ["-c -t", { confFile: "-t" }],
+  ["-d", { daemonize: true }],
+  ["--daemonize", { daemonize: true }],
+  ["-v 7", { verbose: 7 }],
+  ["-v7", { verbose: 7 }],
+  ["-dv7", { daemonize: true, verbose: 7 }],
+  ["-dv 7", { daemonize: true, verbose: 7 }],
+  ["-v 99", { verbose: 11 }],
+  ["--verbose=0", { verbose: 0 }],
+  ["-o log", { output: "log" }],
+  ["--output=", { output: "stderr" }],
+  ["-s 1 -a 127.0.0.1", { statsPort: 1, statsAddress: "127.0.0.1" }],
+  ["--stats-p=65535 --stats-a ::1", { statsPort: 65535, statsAddress: "::1" }],
+  ["-i 200", {}],
+  ["-i 0", {}],
+  ["-p /run/rm.pid", { pidFile: "/run/rm.pid" }],
+  ["-m 512", {}],
+  ["--mbuf-size=16777216", {}],
+  ["--workers 4", { workers: 4 }],
+  ["--workers=auto", { workers: 0 }],
+  ["--log-format json", { logFormat: "json" }],
+  ["--admin 127.0.0.1:80", { admin: { address: { host: "127.0.0.1", port: 80 }, text: "127.0.0.1:80" } }],
+  ["--admin=off", { admin: { address: null, text: "off" } }],
+];
+
+for (const [text, changes] of RUNS) {
+  Deno.test(`parseFlags() reads ${JSON.stringify(text)}`, () => {
+    const argv = text === "" ? [] : text.split(" ");
+    assert.deepEqual(parseFlags(argv), { command: "run", options: { ...DEFAULTS, ...changes } });
+  });
+}
+
+Deno.test('parseFlags() takes -o "" for standard error, as nutcracker does', () => {
+  assert.deepEqual(parseFlags(["-o", ""]), { command: "run", options: { ...DEFAULTS, output: "stderr" } });
+});
+
+const ROUTE = { confFile: null, pool: null, hex: false, json: false, ejected: [] };
+
+const OTHERS: readonly (readonly [string, Flags])[] = [
+  ["-h", { command: "help", topic: null }],
+  ["--help -V -t", { command: "help", topic: null }],
+  ["-V", { command: "version" }],
+  ["-tV", { command: "version" }],
+  ["-D", { command: "describe" }],
+  ["-t", { command: "test", confFile: null }],
+  ["-t -c x", { command: "test", confFile: "x" }],
+  ["route --help", { command: "help", topic: "route" }],
+  ["route a", { command: "route", options: { ...ROUTE, keys: ["a"] } }],
+  ["route -c f --pool p --hex --json --ejected a,b -- - -x", {
+    command: "route",
+    options: { confFile: "f", pool: "p", hex: true, json: true, ejected: ["a", "b"], keys: ["-", "-x"] },
+  }],
+  ["route -", { command: "route", options: { ...ROUTE, keys: ["-"] } }],
+  ["demo", { command: "demo", options: { json: false } }],
+  ["demo --json", { command: "demo", options: { json: true } }],
+  ["schema", { command: "schema" }],
+  ["schema -h", { command: "help", topic: "schema" }],
+];
+
+for (const [text, expected] of OTHERS) {
+  Deno.test(`parseFlags() reads ${JSON.stringify(text)}`, () => {
+    assert.deepEqual(parseFlags(text.split(" ")), expected);
+  });
+}
+
+Deno.test("parseFlags() takes an empty key", () => {
+  assert.deepEqual(parseFlags(["route", ""]), { command: "route", options: { ...ROUTE, keys: [""] } });
+});
+
+const ERRORS: readonly (readonly [string, RegExp])[] = [
+  ["-x", /^invalid option -- 'x'$/],
+  ["-?", /^invalid option -- '\?'$/],
+  ["--foo", /^invalid option --foo$/],
+  ["--statistics", /^invalid option --statistics; perhaps --stats-port$/],
+  ["--stats 1", /^option --stats is ambiguous: --stats-port, --stats-addr, --stats-interval$/],
+  ["-s", /^option -s requires a number$/],
+  ["-s abc", /^option -s requires a number, found "abc"$/],
+  ["-s 0", /^option -s value 0 is not a valid port$/],
+  ["-s 65536", /^option -s value 65536 is not a valid port$/],
+  ["-v -1", /^option -v requires a number, found "-1"$/],
+  ["-v abc", /^option -v requires a number, found "abc"$/],
+  ["--verbose", /^option --verbose requires a number$/],
+  ["-i x", /^option -i requires a number/],
+  ["-m 0", /^option -m requires a non-zero number$/],
+  ["-m 511", /^mbuf chunk size must be between 512 and 16777216 bytes$/],
+  ["-m 16777217", /^mbuf chunk size must be between/],
+  ["-c", /^option -c requires a file name$/],
+  ["-o", /^option -o requires a file name$/],
+  ["-p", /^option -p requires a file name$/],
+  ["-a", /^option -a requires a string$/],
+  ["--daemonize=yes", /^option --daemonize takes no value, found "yes"$/],
+  ["--workers 0", /^option --workers requires a number, found "0"$/],
+  ["--workers 257", /^option --workers requires a number/],
+  ["--log-format xml", /^option --log-format requires text or json, found "xml"$/],
+  ["--admin 80", /^option --admin requires an address, found "80"$/],
+  ["foo", /^unknown word "foo"; expected a flag or one of route, demo, schema$/],
+  ["-d route a", /^unknown word "route"; the command comes first: ringmaster route …$/],
+  ["route", /^route: no KEY given/],
+  ["route --hx a", /^invalid option --hx/],
+  ["schema x", /^unknown word "x"; schema takes no words$/],
+];
+
+for (const [text, expected] of ERRORS) {
+  Deno.test(`parseFlags() refuses ${JSON.stringify(text)}`, () => {
+    assert.throws(() => parseFlags(text.split(" ")), (error: unknown) => {
+      assert.ok(error instanceof UsageError, String(error));
+      assert.match(error.message, expected);
+      assert.match(usageText(error.message), /^ringmaster: .*\nringmaster --help .*\n$/);
+      return true;
+    });
+  });
+}
+
+Deno.test("helpText() names every command and every flag, and fits a terminal", () => {
+  for (const command of COMMANDS) {
+    const text = helpText(command.name === "" ? null : command.name);
+    for (const flag of command.flags) assert.ok(text.includes(`--${flag.long}`), flag.long);
+    for (const line of text.split("\n")) assert.ok(line.length <= 110, line);
+    if (command.name !== "") assert.ok(helpText(null).includes(`  ${command.name} `));
+  }
+});
+
+Deno.test("helpText() has all flags of nutcracker", () => {
+  const text = helpText(null);
+  for (const short of "hVtdDvocsaipm") assert.match(text, new RegExp(`^  -${short}, --`, "m"));
+});
+
+Deno.test("statsText() names every statistic; versionText() says what runs", () => {
+  for (const metric of [...POOL_METRICS, ...SERVER_METRICS]) {
+    assert.ok(statsText().includes(metric.name.padEnd(20) + `"${metric.description}"`), metric.name);
+  }
+  assert.equal(versionText("1.2.3", "deno 2.9.6"), "This is ringmaster-1.2.3\ndeno 2.9.6\n");
+});
+
+/** An Io that keeps what it is given. */
+class Recorder implements Io {
+  errors = "";
+  #pieces: Uint8Array[] = [];
+  #input: Uint8Array;
+
+  constructor(input: string | Uint8Array = "") {
+    this.#input = typeof input === "string" ? new TextEncoder().encode(input) : input;
+  }
+
+  out(data: string | Uint8Array): void {
+    this.#pieces.push(typeof data === "string" ? new TextEncoder().encode(data) : data);
+  }
+
+  err(text: string): void {
+    this.errors += text;
+  }
+
+  stdin(): Uint8Array {
+    return this.#input;
+  }
+
+  /** All output, one character a byte. */
+  get latin1(): string {
+    return this.#pieces.map((piece) => new TextDecoder("latin1").decode(piece)).join("");
+  }
+
+  get text(): string {
+    const bytes = Uint8Array.from(this.#pieces.flatMap((piece) => [...piece]));
+    return new TextDecoder().decode(bytes);
+  }
+}
+
+/** Runs with a configuration file of the text. */
+function withFile<T>(text: string, use: (file: string) => T): T {
+  const folder = mkdtempSync(join(tmpdir(), "ringmaster-"));
+  try {
+    const file = join(folder, "x.yml");
+    writeFileSync(file, text);
+    return use(file);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const TWO_POOLS = `
+beta:
+  listen: 127.0.0.1:1
+  servers: [ h:1:1 one, h:2:1 two ]
+alpha:
+  listen: 127.0.0.1:2
+  distribution: random
+  servers: [ h:1:1, /run/x.sock:1 ]
+solo:
+  listen: 127.0.0.1:3
+  distribution: random
+  servers: [ h:11211:1 ]
+`;
+
+interface Outcome {
+  readonly code: number;
+  readonly io: Recorder;
+}
+
+function run(yaml: string, args: string[], input: string | Uint8Array = ""): Outcome {
+  return withFile(yaml, (file) => {
+    const io = new Recorder(input);
+    const flags = parseFlags(["route", "-c", file, ...args]);
+    assert.equal(flags.command, "route");
+    return { code: flags.command === "route" ? route(flags.options, io) : -1, io };
+  });
+}
+
+for (const config of PLACEMENT.configs) {
+  Deno.test(`route() places keys as nutcracker: ${config.id}`, () => {
+    const ejected = (config as { ejected?: number[] }).ejected ?? [];
+    const names = ejected.map((index) => config.servers[index]!.hashed_name);
+    const args = names.length === 0 ? [] : ["--ejected", names.join(",")];
+    const { code, io } = run(config.yaml, ["--hex", ...args, "-"], PLACEMENT.keys_hex.join("\n") + "\n");
+    assert.equal(code, 0, io.errors);
+    const expected = PLACEMENT.keys_hex.map((key, i) => {
+      const server = config.servers[config.placement[i]!]!;
+      return `${key}\tp\t${server.hashed_name}\t${server.address.replace(/:[0-9]+$/, "")}\n`;
+    });
+    assert.equal(io.text, expected.join(""));
+  });
+}
+
+Deno.test("route() prints keys of arguments and of standard input, whatever their bytes", () => {
+  const { code, io } = run(
+    TWO_POOLS,
+    ["--pool", "solo", "a\tb", "-", ""],
+    Uint8Array.of(255, 0, 13, 10, 10, 98),
+  );
+  assert.equal(code, 0);
+  const end = "\tsolo\th\th:11211\n";
+  assert.equal(io.latin1, `a\tb${end}\xff\0\r${end}${end}b${end}${end}`);
+});
+
+Deno.test("route() answers for every pool, in their order, and shows * where any server may be meant", () => {
+  const { code, io } = run(TWO_POOLS, ["foo"]);
+  assert.equal(code, 0);
+  const lines = io.text.split("\n");
+  assert.match(lines[0]!, /^foo\tbeta\t(one\th:1|two\th:2)$/);
+  assert.deepEqual(lines.slice(1), ["foo\tsolo\th\th:11211", "foo\talpha\t*\t*", ""]);
+});
+
+Deno.test("route() with --ejected uses the servers that are left, or says that there are none", () => {
+  assert.equal(run(TWO_POOLS, ["--pool", "beta", "--ejected", "one", "k"]).io.text, "k\tbeta\ttwo\th:2\n");
+  assert.equal(run(TWO_POOLS, ["--pool", "beta", "--ejected", "one,two", "k"]).io.text, "k\tbeta\t-\t-\n");
+  assert.equal(run(TWO_POOLS, ["--pool", "alpha", "--ejected", "h:1", "k"]).io.text, "k\talpha\t*\t*\n");
+});
+
+Deno.test("route() with --json prints an object a line", () => {
+  const { io } = run(TWO_POOLS, ["--json", "--hex", "6BC3A9", "ff", ""]);
+  const rows = io.text.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assert.equal(rows.length, 9);
+  assert.equal(rows[0].pool, "beta");
+  assert.equal(rows[0].key, "ké");
+  assert.equal(rows[0].key_hex, "6bc3a9");
+  assert.deepEqual(rows[1], { key: "ké", key_hex: "6bc3a9", pool: "solo", server: "h", address: "h:11211" });
+  assert.deepEqual(rows[5], { key: null, key_hex: "ff", pool: "alpha", server: null, address: null });
+  assert.deepEqual(rows[7], { key: "", key_hex: "", pool: "solo", server: "h", address: "h:11211" });
+});
+
+const ROUTE_ERRORS: readonly (readonly [string, string[], string, number, RegExp])[] = [
+  [
+    "an unknown pool",
+    ["--pool", "gamma", "k"],
+    "",
+    2,
+    /--pool: found "gamma", expected one of beta, solo, alpha\n$/,
+  ],
+  [
+    "an unknown server",
+    ["--ejected", "three", "k"],
+    "",
+    2,
+    /--ejected: found "three", expected names of servers: one, two, /,
+  ],
+  ["a key that is no hex", ["--hex", "6g"], "", 2, /KEY: found "6g", expected pairs of hex digits/],
+  ["half a byte", ["--hex", "6"], "", 2, /KEY: found "6", expected pairs/],
+  ["a line that is no hex", ["--hex", "-"], "61\n\nzz\n", 2, /line 3 of standard input: found "zz"/],
+];
+
+for (const [name, args, input, code, expected] of ROUTE_ERRORS) {
+  Deno.test(`route() refuses ${name}`, () => {
+    const outcome = run(TWO_POOLS, args, input);
+    assert.equal(outcome.code, code);
+    assert.match(outcome.io.errors, expected);
+  });
+}
+
+Deno.test("route() tells what is wrong with the file", () => {
+  const { code, io } = run("p: 1\n", ["k"]);
+  assert.equal(code, 1);
+  assert.match(io.errors, /x\.yml:1:4: p: found "1", expected a pool/);
+});
+
+Deno.test("route() hands over many lines in few pieces", () => {
+  let pieces = 0;
+  const io = new Recorder("key\n".repeat(20_000));
+  const counting: Io = { out: () => pieces++, err: (text) => io.err(text), stdin: () => io.stdin() };
+  withFile(
+    TWO_POOLS,
+    (confFile) => assert.equal(route({ ...ROUTE, confFile, keys: ["-"] }, counting), 0, io.errors),
+  );
+  assert.ok(pieces > 1 && pieces < 100, `${pieces} pieces`);
+});
+
+Deno.test("testConf() prints every problem and the verdict", () => {
+  withFile("p:\n  listen: 127.0.0.1:1\n  timeout: x\n  servers: [ h ]\n", (file) => {
+    const io = new Recorder();
+    assert.equal(testConf(file, io), 1);
+    const lines = io.errors.trimEnd().split("\n");
+    assert.equal(lines.length, 3);
+    assert.ok(lines[0]!.startsWith(`${file}:3:12: timeout: found "x", expected a number of milliseconds`));
+    assert.ok(lines[1]!.startsWith(`${file}:4:14: servers: found "h", expected HOST:PORT:WEIGHT`));
+    assert.equal(lines[2], `ringmaster: configuration file '${file}' syntax is invalid`);
+  });
+  withFile(TWO_POOLS, (file) => {
+    const io = new Recorder();
+    assert.equal(testConf(file, io), 0);
+    assert.equal(io.errors, `ringmaster: configuration file '${file}' syntax is ok\n`);
+  });
+});
+
+Deno.test("findConfFile() takes what it is given, else a default", () => {
+  assert.equal(findConfFile("x.yml"), "x.yml");
+  assert.ok(CONF_FILES.includes(findConfFile(null)));
+});
+
+Deno.test("jsonSchema() has every key with its default, in words and as a value", () => {
+  const io = new Recorder();
+  assert.equal(schema(io), 0);
+  const text = io.text;
+  const parsed = JSON.parse(text);
+  assert.deepEqual(jsonSchema(), parsed);
+  assert.equal(parsed.$schema, "https://json-schema.org/draft/2020-12/schema");
+  const pool = parsed.$defs.pool;
+  assert.deepEqual(Object.keys(pool.properties), POOL_KEYS.map((key) => key.name));
+  assert.deepEqual(pool.required, ["listen", "servers"]);
+  assert.equal(pool.additionalProperties, false);
+  assert.equal(pool.properties.backlog.default, 512);
+  assert.equal(pool.properties.redis.default, false);
+  assert.equal(pool.properties.hash.default, "fnv1a_64");
+  for (const key of KEYS) assert.ok(text.includes(`"${key.name}": {`), key.name);
+  const server = new RegExp(pool.properties.servers.items.anyOf[0].pattern);
+  for (const config of PLACEMENT.configs) {
+    for (const each of config.servers) assert.match(each.address, server);
+  }
+});
