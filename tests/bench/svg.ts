@@ -45,7 +45,7 @@ const PANELS: readonly Panel[] = [
     title: "CPU per request",
     better: "shorter is better",
     metric: "cpuUs",
-    unit: (value) => `${value.toPrecision(3)} µs`,
+    unit: (value) => `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} µs`,
   },
 ];
 
@@ -69,7 +69,13 @@ export function svg(run: Run): string {
     legendX += 34 + subject.length * 7;
   }
   parts.push(
-    text(legendX + 6, 50, `line at 1 = ${run.baseline}; whisker = lowest to highest of ${run.pairs} pairs`),
+    text(
+      legendX + 6,
+      50,
+      `line at 1 = ${run.baseline}; whisker = lowest to highest of ${run.pairs} pair${
+        run.pairs === 1 ? "" : "s"
+      }`,
+    ),
   );
 
   PANELS.forEach((panel, i) => {
@@ -77,14 +83,16 @@ export function svg(run: Run): string {
     const scale = scaleOf(rows, others, run, panel.metric);
     parts.push(text(left, 78, panel.title, { weight: 600 }));
     parts.push(text(left + PANEL_WIDTH, 78, panel.better, { anchor: "end" }));
-    for (let tick = 0; tick <= scale; tick += scale > 6 ? 2 : scale > 2 ? 1 : 0.5) {
+    for (let tick = 0; tick <= scale; tick += scale > 2 ? 1 : 0.5) {
       const x = left + (tick / scale) * PANEL_WIDTH;
       const strong = tick === 1;
       parts.push(
         `<line x1="${n(x)}" x2="${n(x)}" y1="${TOP - 6}" y2="${height - 40}" stroke="${INK}" ` +
           `stroke-opacity="${strong ? 0.9 : 0.22}" stroke-width="${strong ? 1.4 : 1}"/>`,
       );
-      parts.push(text(x, height - 24, `${tick}×`, { anchor: "middle" }));
+      if (scale <= 10 || tick === 1 || tick % 5 === 0) {
+        parts.push(text(x, height - 24, `${tick}×`, { anchor: "middle" }));
+      }
     }
     rows.forEach((result, r) => {
       others.forEach((subject, s) => {

@@ -5,8 +5,8 @@
  * because the server side is shared by all clients that were ready in the same turn. nutcracker 0.5.0 needs 4.7.
  */
 import { pollProcess } from "../lib/poll.ts";
-import { Process, run } from "../lib/process.ts";
-import { need } from "../lib/repo.ts";
+import { Process } from "../lib/process.ts";
+import { need, which } from "../lib/repo.ts";
 import { redisBenchmark, type RedisLoad } from "./redis_benchmark.ts";
 
 export interface Syscalls {
@@ -68,11 +68,13 @@ export function showSyscalls({ perRequest, calls }: Syscalls): string {
   }`;
 }
 
-/** Whether strace is there and may attach to a process of ours. */
-export async function canTrace(): Promise<boolean> {
+/** Whether strace is there and may attach to a process that it did not start. */
+export function canTrace(): boolean {
+  if (which("strace") === null) return false;
+  if (Deno.uid() === 0) return true;
   try {
-    return (await run(need("strace"), ["-c", "-o", "/dev/null", "true"])).code === 0;
+    return Deno.readTextFileSync("/proc/sys/kernel/yama/ptrace_scope").trim() === "0";
   } catch {
-    return false;
+    return true;
   }
 }

@@ -63,15 +63,19 @@ async function compile(): Promise<string> {
   const newest = Math.max(...sources.map((path) => Deno.statSync(`${ROOT}/${path}`).mtime?.getTime() ?? 0));
   const built = exists(COMPILED) ? Deno.statSync(COMPILED).mtime?.getTime() ?? 0 : -1;
   if (built > newest) return COMPILED;
-  // The command is the task's own; only the name differs, so that a running executable is replaced in one step.
+  // The command is the task's own, written elsewhere first, so that a running executable is replaced in one step. The
+  // file's own name is part of what is compiled and stays.
   const task: string = JSON.parse(Deno.readTextFileSync(`${ROOT}/deno.json`)).tasks.compile.command;
-  const fresh = `${COMPILED}.${Deno.pid}`;
-  const args = task.split(" ").slice(1).map((arg) => arg.replace("dist/ringmaster", fresh));
+  const folder = `${ROOT}/dist/${Deno.pid}`;
+  const args = task.split(" ").slice(1).map((arg) => arg.replace("dist/ringmaster", `${folder}/ringmaster`));
+  Deno.mkdirSync(folder, { recursive: true });
   const { code, stdout, stderr } = await new Deno.Command(BUN, { args, cwd: ROOT, stdin: "null" }).output();
   if (code !== 0) {
+    Deno.removeSync(folder, { recursive: true });
     const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
     throw new Error(`"deno task compile" failed with ${code}:\n${text}`);
   }
-  Deno.renameSync(fresh, COMPILED);
+  Deno.renameSync(`${folder}/ringmaster`, COMPILED);
+  Deno.removeSync(folder, { recursive: true });
   return COMPILED;
 }

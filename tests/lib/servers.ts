@@ -49,6 +49,11 @@ abstract class Spawned implements AsyncDisposable {
     return this.process.stderr;
   }
 
+  /** What it has logged, and anything else it printed. */
+  get log(): string {
+    return this.stderr;
+  }
+
   /** Null while it runs. */
   get status(): Deno.CommandStatus | null {
     return this.process.status;
@@ -81,10 +86,12 @@ abstract class Spawned implements AsyncDisposable {
       await poll(async () => this.process.status !== null || await probe(), `${name} to answer`);
     } catch (error) {
       await this.stop("SIGKILL");
-      throw new Error(`${(error as Error).message}\n${this.stderr}`);
+      throw new Error(`${(error as Error).message}\n${this.log.slice(-2000)}`);
     }
     if (this.process.status !== null) {
-      throw new Error(`${name} ended with ${this.process.status.code} instead of starting:\n${this.stderr}`);
+      throw new Error(
+        `${name} ended with ${this.process.status.code} instead of starting:\n${this.log.slice(-2000)}`,
+      );
     }
   }
 }
@@ -237,8 +244,7 @@ export class Proxy extends Spawned {
     return "path" in this.target ? this.target.path : "";
   }
 
-  /** What it has logged, and anything else it printed. */
-  get log(): string {
+  override get log(): string {
     let log = "";
     try {
       log = Deno.readTextFileSync(this.logFile);
@@ -249,15 +255,12 @@ export class Proxy extends Spawned {
   }
 
   async waitReady(): Promise<void> {
+    if (this.targets.length === 0) throw new Error(`no listen: address found in ${this.file}`);
     for (const target of this.targets) {
-      try {
-        await this.ready(`${this.subject} at ${JSON.stringify(target)}`, async () => {
-          (await connectOnce(target)).close();
-          return true;
-        });
-      } catch (error) {
-        throw new Error(`${(error as Error).message}\n${this.log}`);
-      }
+      await this.ready(`${this.subject} at ${JSON.stringify(target)}`, async () => {
+        (await connectOnce(target)).close();
+        return true;
+      });
     }
   }
 
