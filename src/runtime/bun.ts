@@ -13,6 +13,7 @@
  *  - a connect cannot be cancelled: `open` may come long after `destroy`, and is then answered with a reset.
  *  - arrays given to `data` are private and of exact size: they go to the handler as they are.
  *  - an exception in a handler is swallowed into `error`: it is thrown again outside.
+ *  - the peer's address is gone in `close`, unless somebody asked for it before.
  *  - no option for the backlog: it is always 512.
  */
 import { Outbox } from "../bytes/outbox.ts";
@@ -98,6 +99,9 @@ class BunSocket implements Socket, Lingering {
   heard = false;
   private state = CONNECTING;
   private raw: Raw | null = null;
+  /** Noted in `open`: Bun does not know them any more in `close`. Undefined for unix sockets. */
+  private remoteHost: string | undefined = undefined;
+  private remotePort = 0;
   private readonly out = new Outbox();
   /** A write was short: Bun will call `drain`. */
   private blocked = false;
@@ -158,11 +162,10 @@ class BunSocket implements Socket, Lingering {
   }
 
   peer(): string {
-    if (this.raw === null) {
-      return this.address === null || "path" in this.address ? "unix" : addressText(this.address);
+    if (this.raw === null && this.address !== null && "host" in this.address) {
+      return addressText(this.address);
     }
-    const host = this.raw.remoteAddress as string | undefined;
-    return host ? hostPort(host, this.raw.remotePort) : "unix";
+    return this.remoteHost ? hostPort(this.remoteHost, this.remotePort) : "unix";
   }
 
   dial(): void {
@@ -191,6 +194,8 @@ class BunSocket implements Socket, Lingering {
     raw.data = this;
     this.raw = raw;
     if (this.state === CLOSED) return void raw.terminate();
+    this.remoteHost = raw.remoteAddress;
+    this.remotePort = raw.remotePort;
     if (this.state === ENDING) return this.sendLast();
     this.state = OPEN;
     if (this.paused) raw.pause();

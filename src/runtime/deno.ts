@@ -10,6 +10,7 @@
  *  - closing rejects a pending read and a pending write with Interrupted and frees the descriptor at once.
  *  - the connection is half open by nature; `closeWrite` is FIN. There is no reset: destroy is a plain close.
  *  - TCP_NODELAY is off unless asked for.
+ *  - a closed listener still completes connects until the end of the turn, and resets them.
  *  - `accept` rejects when descriptors are used up (EMFILE); it is tried again later.
  *  - while reading is paused, neither the peer's FIN nor its reset is noticed, unless a write fails.
  */
@@ -181,11 +182,11 @@ class DenoSocket implements Socket, Lingering {
   }
 
   peer(): string {
-    if (this.raw === null) {
-      return this.address === null || "path" in this.address ? "unix" : addressText(this.address);
+    if (this.raw === null && this.address !== null && "host" in this.address) {
+      return addressText(this.address);
     }
-    const remote = this.raw.remoteAddr;
-    return remote.transport === "tcp" ? hostPort(remote.hostname, remote.port) : "unix";
+    const remote = this.raw?.remoteAddr;
+    return remote?.transport === "tcp" ? hostPort(remote.hostname, remote.port) : "unix";
   }
 
   dial(): void {

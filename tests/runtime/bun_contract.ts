@@ -1,0 +1,36 @@
+/**
+ * The seam's contract on Bun's sockets: a program for Bun, started by bun_test.ts. One line a case:
+ * "ok<tab>name" or "FAILED<tab>name<tab>error as JSON". Arguments: part of a name to run only those cases.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import process from "node:process";
+import { BunNet } from "../../src/runtime/bun.ts";
+import { SystemClock } from "../../src/runtime/clock.ts";
+import { contract } from "./contract.ts";
+import { kernelContract } from "./kernel_contract.ts";
+
+const dir = mkdtempSync(`${tmpdir()}/ringmaster-seam-`);
+const cases: [string, () => Promise<void>][] = [];
+const only = process.argv[2] ?? "";
+const register = (name: string, run: () => Promise<void>) =>
+  void (name.includes(only) && cases.push([name, run]));
+contract(new BunNet(), new SystemClock(), register, dir);
+kernelContract(new BunNet(), new SystemClock(), register, dir);
+
+let failed = 0;
+for (const [name, run] of cases) {
+  try {
+    await run();
+    console.log(`ok\t${name}`);
+  } catch (error) {
+    failed++;
+    console.log(
+      `FAILED\t${name}\t${
+        JSON.stringify(error instanceof Error ? error.stack ?? error.message : String(error))
+      }`,
+    );
+  }
+}
+rmSync(dir, { recursive: true });
+process.exit(failed > 0 ? 1 : 0);
