@@ -26,6 +26,12 @@ import {
 /** The composer recurses; a configuration has a depth of four. */
 export const DEPTH_MAX = 64;
 
+/**
+ * Pieces the lexer may cut a text into (a server takes about five). The library needs a kilobyte for some of them:
+ * a file of commas alone would take all memory.
+ */
+export const LEXEMES_MAX = 1_000_000;
+
 export interface Place {
   readonly line: number;
   readonly column: number;
@@ -88,6 +94,7 @@ export class ConfigDocument {
       const parser = new Parser(this.#lines.addNewLine);
       this.#lines.addNewLine(0);
       const tokens: CST.Token[] = [];
+      let lexemes = 0;
       for (const lexeme of new Lexer().lex(text)) {
         for (const token of parser.next(lexeme)) tokens.push(token);
         if (parser.stack.length > DEPTH_MAX) {
@@ -95,6 +102,15 @@ export class ConfigDocument {
             parser.offset,
             "a nesting deeper than any configuration",
             `at most ${DEPTH_MAX} levels`,
+            true,
+          );
+          return null;
+        }
+        if (++lexemes > LEXEMES_MAX) {
+          this.#fault(
+            parser.offset,
+            "more YAML than any configuration",
+            `at most ${LEXEMES_MAX} pieces`,
             true,
           );
           return null;

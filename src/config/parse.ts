@@ -378,6 +378,10 @@ class Reader {
     // An alias shows its mapping's mistakes once for each use.
     const seen = new Set<string>();
     const problems = all.sort(comparePlaces).filter((each) => !seen.has(each.text) && seen.add(each.text));
+    if (problems.length > PROBLEMS_MAX) {
+      const rest = `${problems.length - PROBLEMS_MAX} problems more`;
+      problems.splice(PROBLEMS_MAX, problems.length, problem(this.#file, 0, 0, "", rest, "none"));
+    }
     if (problems.length > 0) throw new ConfigError(problems);
   }
 }
@@ -433,6 +437,9 @@ function described(value: Value): string {
 function comparePlaces(a: Place, b: Place): number {
   return a.line - b.line || a.column - b.column;
 }
+
+/** Nobody reads further; of the rest only their number is told. */
+const PROBLEMS_MAX = 1000;
 
 /** Problems after which keys that were probably meant are no longer looked for: it takes time. */
 const GUESSES_MAX = 100;

@@ -644,6 +644,15 @@ Deno.test("parseConfig() throws nothing but ConfigError, whatever the text", () 
   );
 });
 
+Deno.test("parseConfig() bounds what it reads and what it tells", () => {
+  const commas = textsOf("p: [" + ",".repeat(1_100_000));
+  assert.equal(commas.length, 1);
+  assert.match(commas[0]!, /found more YAML than any configuration, expected at most 1000000 pieces/);
+  const unknown = textsOf("p:\n" + Array.from({ length: 1500 }, (_, i) => `  key${i}: 1\n`).join(""));
+  assert.equal(unknown.length, 1001);
+  assert.equal(unknown[1000], "x.yml: found 502 problems more, expected none");
+});
+
 Deno.test("loadConfig() says which file it cannot read, and why", () => {
   const folder = mkdtempSync(join(tmpdir(), "ringmaster-"));
   try {
