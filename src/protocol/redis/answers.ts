@@ -319,6 +319,7 @@ on("CLIENT|LIST", (bytes, args, session, host, command) => {
   return new ReplyWriter(session.resp).text(own ? clientLine(session, host, command) : "").take();
 });
 
+/** All of Redis 7's fields, since client libraries index them; what is not kept per client is 0. */
 function clientLine(session: Session, host: Host, command: Command): string {
   const age = Math.max(0, Math.floor((host.wallMs() - session.sinceMs) / 1000));
   const flags = `${session.noEvict ? "e" : ""}${session.noTouch ? "T" : ""}` || "N";
@@ -326,6 +327,7 @@ function clientLine(session: Session, host: Host, command: Command): string {
     `name=${
       latin1(session.name)
     } age=${age} idle=0 flags=${flags} db=${session.db} sub=0 psub=0 ssub=0 multi=-1 ` +
+    "qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 " +
     `events=r cmd=${command.lower} user=default redir=-1 resp=${session.resp} ` +
     `lib-name=${latin1(session.libName)} lib-ver=${latin1(session.libVersion)}\n`;
 }
