@@ -1,13 +1,14 @@
 /**
  * Bytes waiting to be written to one socket.
  *
- *   chunk 0          chunk 1 (shared)        chunk 2
+ *   head             middle (shared)         tail
  *   ░░░░██████████   ██████████████████████  ███████░░░░░░
  *       ▲ start              …                      ▲ end: append goes here
  *
  * Small appends are copied into pooled chunks that double up to CHUNK_MAX; arrays of SHARE_MIN bytes or more
- * that are handed over (`appendShared`) become chunks of their own. An empty outbox holds no memory, so ten
- * thousand idle sockets cost nothing here. Chunks come from and return to one pool per thread.
+ * that are handed over (`appendShared`) become chunks of their own. Most of the time there is only a tail, or, while
+ * a promise writes it, only a head. An empty outbox holds no memory, so ten thousand idle sockets cost nothing here.
+ * Chunks come from and return to one pool per thread. Checked by tests/property/outbox_test.ts.
  */
 import { copy } from "./ascii.ts";
 
@@ -39,15 +40,24 @@ function giveChunk(chunk: Uint8Array): void {
   (pool[sizeClass(chunk.length)] ??= []).push(chunk);
 }
 
+interface Segment {
+  readonly chunk: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  readonly shared: boolean;
+}
+
 const NONE = new Uint8Array(0);
 
 export class Outbox {
-  /** Full chunks before `tail`, oldest first, from `first` on. */
-  private chunks: Uint8Array[] = [];
-  private starts: number[] = [];
-  private ends: number[] = [];
-  private shared: boolean[] = [];
-  private first = 0;
+  /** The oldest chunk, if it is full, shared or lent; else NONE, and then there is no middle either. */
+  private head: Uint8Array = NONE;
+  private headStart = 0;
+  private headEnd = 0;
+  private headShared = false;
+  /** Chunks between head and tail, oldest first, from `next` on. */
+  private middle: (Segment | null)[] | null = null;
+  private next = 0;
   private tail: Uint8Array = NONE;
   private tailStart = 0;
   private tailEnd = 0;
@@ -66,30 +76,30 @@ export class Outbox {
   appendShared(bytes: Uint8Array, start: number, end: number): void {
     if (end - start < SHARE_MIN) return this.append(bytes, start, end);
     this.retireTail();
-    this.pushChunk(bytes, start, end, true);
+    this.retire(bytes, start, end, true);
     this.size += end - start;
   }
 
   /** The oldest unwritten bytes: `chunk[start, end)`. Only when `size > 0`. */
   get chunk(): Uint8Array {
-    return this.first < this.chunks.length ? this.chunks[this.first]! : this.tail;
+    return this.head !== NONE ? this.head : this.tail;
   }
   get start(): number {
-    return this.first < this.chunks.length ? this.starts[this.first]! : this.tailStart;
+    return this.head !== NONE ? this.headStart : this.tailStart;
   }
   get end(): number {
-    return this.first < this.chunks.length ? this.ends[this.first]! : this.tailEnd;
+    return this.head !== NONE ? this.headEnd : this.tailEnd;
   }
 
   /** Forgets the first `count` bytes, count ≤ end - start. Gives their chunk back to the pool when it is used up. */
   consume(count: number): void {
     this.size -= count;
-    if (this.first < this.chunks.length) {
-      if ((this.starts[this.first]! += count) === this.ends[this.first]!) this.dropFirst();
+    if (this.head !== NONE) {
+      if ((this.headStart += count) === this.headEnd) this.dropHead();
       return;
     }
     this.tailStart += count;
-    if (this.tailStart === this.tailEnd) {
+    if (this.tailStart === this.tailEnd && this.tail !== NONE) {
       giveChunk(this.tail);
       this.tail = NONE;
       this.tailStart = this.tailEnd = 0;
@@ -101,11 +111,13 @@ export class Outbox {
    * appends go elsewhere until it is consumed.
    */
   seal(): void {
-    if (this.first >= this.chunks.length && this.size > 0) this.retireTail();
+    if (this.head === NONE) this.retireTail();
   }
 
-  clear(): void {
-    while (this.first < this.chunks.length) this.dropFirst();
+  /** Forgets everything. `lent`: the oldest chunk is still being written, so nobody else may have it. */
+  clear(lent = false): void {
+    if (lent) this.headShared = true;
+    while (this.head !== NONE) this.dropHead();
     if (this.tail !== NONE) giveChunk(this.tail);
     this.tail = NONE;
     this.tailStart = this.tailEnd = this.size = 0;
@@ -128,30 +140,42 @@ export class Outbox {
   }
 
   private retireTail(): void {
-    if (this.tailEnd > this.tailStart) this.pushChunk(this.tail, this.tailStart, this.tailEnd, false);
+    if (this.tailEnd > this.tailStart) this.retire(this.tail, this.tailStart, this.tailEnd, false);
     else if (this.tail !== NONE) giveChunk(this.tail);
     this.tail = NONE;
     this.tailStart = this.tailEnd = 0;
   }
 
-  private pushChunk(chunk: Uint8Array, start: number, end: number, shared: boolean): void {
-    this.chunks.push(chunk);
-    this.starts.push(start);
-    this.ends.push(end);
-    this.shared.push(shared);
+  private retire(chunk: Uint8Array, start: number, end: number, shared: boolean): void {
+    if (this.head !== NONE) {
+      (this.middle ??= []).push({ chunk, start, end, shared });
+      return;
+    }
+    this.head = chunk;
+    this.headStart = start;
+    this.headEnd = end;
+    this.headShared = shared;
   }
 
-  private dropFirst(): void {
-    if (!this.shared[this.first]) giveChunk(this.chunks[this.first]!);
-    this.chunks[this.first] = NONE;
-    if (++this.first === this.chunks.length) {
-      this.chunks.length = this.starts.length = this.ends.length = this.shared.length = this.first = 0;
-    } else if (this.first > 256 && this.first * 2 > this.chunks.length) {
-      this.chunks.splice(0, this.first);
-      this.starts.splice(0, this.first);
-      this.ends.splice(0, this.first);
-      this.shared.splice(0, this.first);
-      this.first = 0;
+  private dropHead(): void {
+    if (!this.headShared) giveChunk(this.head);
+    const { middle } = this;
+    if (middle === null) {
+      this.head = NONE;
+      return;
+    }
+    const segment = middle[this.next]!;
+    middle[this.next++] = null;
+    this.head = segment.chunk;
+    this.headStart = segment.start;
+    this.headEnd = segment.end;
+    this.headShared = segment.shared;
+    if (this.next === middle.length) {
+      this.middle = null;
+      this.next = 0;
+    } else if (this.next > 256 && this.next * 2 > middle.length) {
+      middle.splice(0, this.next);
+      this.next = 0;
     }
   }
 }

@@ -343,7 +343,7 @@ class DenoSocket implements Socket, Lingering {
   private shut(error: NetError | null): void {
     if (this.state === CLOSED) return;
     this.state = CLOSED;
-    this.out.clear();
+    this.out.clear(this.writing);
     unwatch(this);
     this.aborter?.abort();
     this.raw?.close();
