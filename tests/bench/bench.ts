@@ -10,7 +10,7 @@
 import { parseArgs } from "node:util";
 import { Fixture } from "../lib/fixture.ts";
 import { run } from "../lib/process.ts";
-import { compiled, ROOT, which } from "../lib/repo.ts";
+import { compiled, DENO, ROOT, which } from "../lib/repo.ts";
 import { type Case, CASES } from "./cases.ts";
 import { buildLoad, compiler, COMPILER_HINT } from "./load.ts";
 import { drive, fill, measure, type Plan } from "./measure.ts";
@@ -91,7 +91,9 @@ export async function main(args: string[]): Promise<number> {
   }
   if (options.svg !== undefined) await Deno.writeTextFile(options.svg, svg(found));
   if (options.notebook) {
-    await Deno.writeTextFile(`${ROOT}/tests/bench/NOTEBOOK.md`, `\n${text}`, { append: true });
+    const notebook = `${ROOT}/tests/bench/NOTEBOOK.md`;
+    await Deno.writeTextFile(notebook, `\n${text}`, { append: true });
+    await run(DENO, ["fmt", "--quiet", notebook], { cwd: ROOT });
   }
   const failed = found.results.filter((result) => result.error !== undefined);
   for (const result of failed) console.error(`FAILED ${result.case.name}: ${result.error}`);
