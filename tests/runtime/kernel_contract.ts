@@ -77,6 +77,30 @@ export function kernelContract(net: Net, clock: Clock, register: Register, _unix
     noiseIsNoBreach();
   });
 
+  test("end() gives up a peer that keeps silent, and what the kernel has taken still arrives", async () => {
+    const host = await Host.listen(net, { host: LOOPBACK, port: 0 });
+    const [silent, one] = await foreigner(host);
+    const [slow, two] = await foreigner(host);
+    one.end();
+    two.send(MIB);
+    two.flush();
+    await wait(() => two.socket.queuedBytes === 0, "1 MiB in the kernel");
+    two.end();
+    // Nobody reads or says anything: only the limit on lingering can close.
+    await wait(() => one.closes + two.closes === 2, "two closes");
+    assert.deepEqual([one.error, two.error], [null, null]);
+    let got = 0;
+    slow.on("data", (bytes) => void (got += bytes.length));
+    silent.on("data", () => {});
+    await wait(() => slow.readableEnded && silent.readableEnded, "the ends");
+    assert.equal(got, MIB);
+    slow.destroy();
+    silent.destroy();
+    await gone(slow);
+    await gone(silent);
+    host.close();
+  });
+
   test("a reset is one close, with ECONNRESET", async () => {
     const host = await Host.listen(net, { host: LOOPBACK, port: 0 });
     const [client, server] = await foreigner(host);
