@@ -42,6 +42,9 @@ export interface System {
 /** Files kept back from clients: log, listeners, statistics, what the runtime itself opens. */
 const FILES_RESERVED = 32;
 
+/** How long clients that are owed nothing may take to close after our FIN when the process stops. */
+const PARTING_MS = 200;
+
 export class Proxy {
   readonly pools: readonly Pool[];
   readonly turn: Turn;
@@ -146,26 +149,39 @@ export class Proxy {
 
   /**
    * Stops gracefully: refuses new clients, answers what has been accepted, ends every connection.
-   * Resolves when all clients are gone or after `timeoutMs`.
-   * @returns how many clients were cut off
+   * Resolves when all clients are gone; a little after the last reply has left, since a client that rests does not notice
+   * our FIN; or after `timeoutMs`.
+   * @returns how many clients were cut off with replies owed to them
    */
   drain(timeoutMs: number): Promise<number> {
     const { clock, log } = this.options;
     log.write(NOTICE, `stopping: ${this.connections.clients} clients to finish`);
     for (const pool of this.pools) pool.drain();
     const deadline = clock.nowMs() + timeoutMs;
+    let busyAtMs = clock.nowMs();
     return new Promise((resolve) => {
       const look = () => {
-        if (this.connections.clients > 0 && clock.nowMs() < deadline) {
+        const now = clock.nowMs();
+        const busy = this.clientsBusy();
+        if (busy > 0) busyAtMs = now;
+        if (this.connections.clients > 0 && now < deadline && now - busyAtMs < PARTING_MS) {
           clock.setTimer(5, look);
           return;
         }
-        const left = this.connections.clients;
         this.stop();
-        resolve(left);
+        resolve(busy);
       };
       look();
     });
+  }
+
+  /** Clients that are owed something. */
+  private clientsBusy(): number {
+    let busy = 0;
+    for (const pool of this.pools) {
+      for (const client of pool.clients) if (client.head !== null || client.socket.queuedBytes > 0) busy++;
+    }
+    return busy;
   }
 
   /** Closes everything at once. */
