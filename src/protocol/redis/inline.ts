@@ -2,8 +2,10 @@
  * Inline commands: `SET key "a value"\r\n`, what people type into telnet.
  *
  * They are turned into the array form before anything else looks at them, so servers only ever see arrays.
- * Quoting is that of sdssplitargs in Redis 7: "…" with \n \r \t \b \a \xHH, '…' with \' only; a closing quote must be
- * followed by a space or the end. Not a hot path.
+ * Quoting is that of sdssplitargs in Redis 7: "…" with \n \r \t \b \a \xHH, '…' with \' only; a quote may open inside a
+ * word, and a closing one must be followed by a space or the end. Vertical tab and form feed separate words but do not
+ * end one, and a NUL ends the line, as in C. (Redis 7 itself waits on for a line end without a NUL before it.) Checked
+ * against a redis-server in tests/real/redis_inline_test.ts. Not a hot path.
  */
 import { encode } from "../../bytes/ascii.ts";
 import { BAD_QUOTES, INLINE_TOO_LONG, NEED_MORE } from "./request.ts";
@@ -29,6 +31,8 @@ export function scanInline(bytes: Uint8Array, start: number, end: number, from: 
 export function inlineToArray(bytes: Uint8Array, start: number, end: number): Uint8Array | typeof BAD_QUOTES {
   end--;
   if (end > start && bytes[end - 1] === 13) end--;
+  const nul = bytes.indexOf(0, start);
+  if (nul >= 0 && nul < end) end = nul;
   const words: number[][] = [];
   let at = start;
   for (;;) {
@@ -44,7 +48,7 @@ export function inlineToArray(bytes: Uint8Array, start: number, end: number): Ui
 
 /** Offset past the word at `at`, whose bytes are appended to `word`; -1 for unbalanced quotes. */
 function readWord(bytes: Uint8Array, at: number, end: number, word: number[]): number {
-  while (at < end && !isSpace(bytes[at]!)) {
+  while (at < end && !endsWord(bytes[at]!)) {
     const b = bytes[at]!;
     if (b === 34 || b === 39) {
       at = b === 34 ? readDouble(bytes, at + 1, end, word) : readSingle(bytes, at + 1, end, word);
@@ -95,7 +99,11 @@ function hexByte(bytes: Uint8Array, at: number, end: number): number {
 }
 
 function isSpace(b: number): boolean {
-  return b === 32 || (b >= 9 && b <= 13) || b === 0;
+  return b === 32 || (b >= 9 && b <= 13);
+}
+
+function endsWord(b: number): boolean {
+  return b === 32 || b === 9 || b === 10 || b === 13;
 }
 
 function toArray(words: number[][]): Uint8Array {

@@ -2,12 +2,15 @@
  * Makes one reply of the replies that a split request got from several servers.
  *
  * All functions take whole replies `bytes[start, end)` and return owned bytes. If any of them is an error, that error is
- * the answer: the first one in the order of the fragments, as the server said it.
+ * the answer: the first one in the order of the fragments, as the server said it. Replies that do not fit together (a
+ * count that is not that of the keys, another type) make an error reply: nothing here throws.
+ *
+ * RESP3 attributes before a reply are left out; inside an array they stay with their element.
  */
 import { copy, encode } from "../../bytes/ascii.ts";
 import { decimalLength, writeDecimal } from "../../bytes/decimal.ts";
 import { JOIN } from "./command.ts";
-import { countOf, firstElement, integerOf, isError, ReplyResume, scanReply } from "./reply.ts";
+import { countOf, firstElement, integerOf, isError, ReplyResume, scanReply, typeOf } from "./reply.ts";
 
 /** One fragment's reply: `bytes[start, end)`. */
 export interface Part {
@@ -17,6 +20,8 @@ export interface Part {
 }
 
 const OK = encode("+OK\r\n");
+const ARRAY = 42;
+const PUSH = 62;
 const MISMATCH = encode("-ERR Invalid argument: the servers' replies do not fit together\r\n");
 
 const resume = new ReplyResume();
@@ -38,18 +43,15 @@ export function joinValues(parts: readonly Part[], owners: Uint16Array): Uint8Ar
   const error = firstError(parts);
   if (error !== null) return error;
   const cursors = new Float64Array(parts.length);
-  const lefts = new Int32Array(parts.length);
+  const lefts = new Float64Array(parts.length);
+  for (let i = 0; i < owners.length; i++) lefts[owners[i]!]!++;
   let size = 3 + decimalLength(owners.length);
   for (let i = 0; i < parts.length; i++) {
     const { bytes, start, end } = parts[i]!;
-    const count = countOf(bytes, start, end);
-    if (!(count >= 0)) return MISMATCH;
-    lefts[i] = count;
+    if (typeOf(bytes, start, end) !== ARRAY || countOf(bytes, start, end) !== lefts[i]) return MISMATCH;
     cursors[i] = firstElement(bytes, start);
     size += end - cursors[i]!;
   }
-  for (let i = 0; i < owners.length; i++) lefts[owners[i]!]!--;
-  for (let i = 0; i < parts.length; i++) if (lefts[i] !== 0) return MISMATCH;
   const joined = new Uint8Array(size);
   let at = arrayHeader(joined, owners.length);
   for (let i = 0; i < owners.length;) {
@@ -59,25 +61,15 @@ export function joinValues(parts: readonly Part[], owners: Uint16Array): Uint8Ar
     let to = from;
     // Neighbours from one server are one copy.
     do {
-      to = elementEnd(bytes, to, end);
+      resume.reset();
+      to = scanReply(bytes, to, end, resume);
+      if (to < 0) return MISMATCH;
       i++;
     } while (i < owners.length && owners[i] === owner);
     at = copy(joined, at, bytes, from, to);
     cursors[owner] = to;
   }
-  return joined;
-}
-
-function elementEnd(bytes: Uint8Array, at: number, end: number): number {
-  // `$len\r\n…\r\n` with a short length is nearly every element there is.
-  if (bytes[at] === 36 && bytes[at + 1] !== 45) {
-    let length = 0;
-    let i = at + 1;
-    for (; bytes[i] !== 13; i++) length = length * 10 + bytes[i]! - 48;
-    return i + 2 + length + 2;
-  }
-  resume.reset();
-  return scanReply(bytes, at, end, resume);
+  return at === size ? joined : MISMATCH;
 }
 
 function arrayHeader(to: Uint8Array, count: number): number {
@@ -90,7 +82,14 @@ function arrayHeader(to: Uint8Array, count: number): number {
 
 /** MSET: +OK if every server said so. */
 export function joinOk(parts: readonly Part[]): Uint8Array {
-  return firstError(parts) ?? OK;
+  const error = firstError(parts);
+  if (error !== null) return error;
+  for (let i = 0; i < parts.length; i++) {
+    const { bytes, start, end } = parts[i]!;
+    if (end - start !== OK.length) return MISMATCH;
+    for (let j = 0; j < OK.length; j++) if (bytes[start + j] !== OK[j]) return MISMATCH;
+  }
+  return OK;
 }
 
 /** Joins the replies of a request that went to every server; `kind` is one of JOIN. */
@@ -125,34 +124,56 @@ function joinIntegers(parts: readonly Part[], add: (a: number, b: number) => num
   for (const { bytes, start, end } of parts) {
     const value = integerOf(bytes, start, end);
     total = Number.isNaN(total) ? value : add(total, value);
-    if (Number.isNaN(total)) return MISMATCH;
+    if (!Number.isSafeInteger(total)) return MISMATCH;
   }
   return encode(`:${total}\r\n`);
 }
 
-/** Arrays (sets in RESP3), one after the other; the first one's type is kept. */
+/** Arrays (in RESP3 sets or maps too, if all are), one after the other. */
 function joinArrays(parts: readonly Part[]): Uint8Array {
+  const type = typeOf(parts[0]!.bytes, parts[0]!.start, parts[0]!.end);
   let count = 0;
   let size = 0;
   for (const { bytes, start, end } of parts) {
     const n = countOf(bytes, start, end);
-    if (!(n >= 0)) return MISMATCH;
+    if (!(n >= 0) || type === PUSH || typeOf(bytes, start, end) !== type) return MISMATCH;
     count += n;
     size += end - firstElement(bytes, start);
   }
   const joined = new Uint8Array(3 + decimalLength(count) + size);
   let at = arrayHeader(joined, count);
-  joined[0] = parts[0]!.bytes[parts[0]!.start]!;
+  joined[0] = type;
   for (const { bytes, start, end } of parts) at = copy(joined, at, bytes, firstElement(bytes, start), end);
   return joined;
 }
 
 /** SCRIPT EXISTS: 1 where every server says 1. */
 function joinFlags(parts: readonly Part[]): Uint8Array {
-  const joined = parts[0]!.bytes.slice(parts[0]!.start, parts[0]!.end);
-  for (const { bytes, start, end } of parts) {
-    if (end - start !== joined.length) return MISMATCH;
-    for (let i = 0; i < joined.length; i++) if (bytes[start + i] === 48 && joined[i] === 49) joined[i] = 48;
+  const count = flagsOf(parts[0]!);
+  if (count < 0) return MISMATCH;
+  const joined = new Uint8Array(3 + decimalLength(count) + FLAG_SIZE * count);
+  const head = arrayHeader(joined, count);
+  for (let p = 0; p < parts.length; p++) {
+    const { bytes, start, end } = parts[p]!;
+    if (flagsOf(parts[p]!) !== count) return MISMATCH;
+    const from = firstElement(bytes, start);
+    if (p === 0) copy(joined, head, bytes, from, end);
+    for (let i = 1; i < FLAG_SIZE * count; i += FLAG_SIZE) if (bytes[from + i] === 48) joined[head + i] = 48;
   }
   return joined;
+}
+
+/** `:0\r\n` or `:1\r\n` */
+const FLAG_SIZE = 4;
+
+/** How many flags the array `part` has; -1 if it is something else. */
+function flagsOf({ bytes, start, end }: Part): number {
+  const count = countOf(bytes, start, end);
+  if (typeOf(bytes, start, end) !== ARRAY || !(count >= 0)) return -1;
+  const from = firstElement(bytes, start);
+  if (from + FLAG_SIZE * count !== end) return -1;
+  for (let at = from; at < end; at += FLAG_SIZE) {
+    if (bytes[at] !== 58 || (bytes[at + 1] !== 48 && bytes[at + 1] !== 49)) return -1;
+  }
+  return count;
 }

@@ -5,14 +5,16 @@
  *
  * The whole state is two numbers, an offset and how many elements are still open: an array of n closes one and
  * opens n. So depth costs nothing, and a reply in a thousand pieces is walked once.
- * Source: RESP2/RESP3 as in the Redis 7 protocol page. Streamed forms (`$?`, `*?`) are walked too, although no
- * released server sends them.
+ * Source: RESP2/RESP3 as in the Redis 7 protocol page. Streamed forms (`$?`, `*?`, `~?`, `%?`) are walked too,
+ * although no released server sends them. Stricter than twemproxy and hiredis, since whatever no server sends is a
+ * sign that the place of replies is lost: only `$` and `*` have a null form (-1), and a line ends in CRLF. Laxer
+ * where framing is certain: zeros may lead a length, and `:` may lack digits, as with twemproxy.
  */
 export const NEED_MORE = -1;
 export const BAD_REPLY = -2;
 
-/** A line (`+…`, `-…`, a length) longer than this is garbage: Redis cuts errors far below. */
-const LINE_MAX = 1024 * 1024;
+/** A line (`+…`, `-…`) may be as long as a bulk in Redis: scripts make such replies. Longer is garbage. */
+const LINE_MAX = 512 * 1024 * 1024;
 /** More open elements than this no server has memory for. */
 const OPEN_MAX = 2 ** 40;
 const BULK_MAX = 2 ** 40;
@@ -25,18 +27,35 @@ export class ReplyResume {
   open = 0;
   /** The reply is at least this long; 0 = unknown. */
   needed = 0;
-  /** For each streamed aggregate around the offset: elements open outside it. */
+  /** The element at `at` is a line that does not end before this offset; 0 = unknown. */
+  line = 0;
+  /** For each streamed form around the offset, two numbers: elements open outside it, and what it may hold. */
   readonly streams: number[] = [];
 
   reset(): void {
-    this.at = this.open = this.needed = 0;
+    this.at =
+      this.open =
+      this.needed =
+      this.line =
+        0;
     this.streams.length = 0;
   }
 }
 
 const CR = 13;
 const LF = 10;
+
+/** What a streamed form may hold: pieces; elements; pairs of elements, and whether the first of a pair is there. */
+const PIECES = 0;
+const ELEMENTS = 1;
+const PAIRS = 2;
+const HALF_PAIR = 3;
+
+/** What readLength has read; STREAMED for `?`. */
 let lineValue = 0;
+const STREAMED = -3;
+/** How far skipLine has looked. */
+let lineSeen = 0;
 
 /**
  * Scans the reply at `start`.
@@ -46,30 +65,120 @@ let lineValue = 0;
  * @returns offset just past the reply, NEED_MORE, or BAD_REPLY if it can never become one
  */
 export function scanReply(bytes: Uint8Array, start: number, end: number, resume: ReplyResume): number {
+  if (resume.at === 0 && resume.line === 0) {
+    const whole = wholeScalar(bytes, start, end);
+    if (whole > 0) {
+      resume.open = resume.needed = 0;
+      return whole;
+    }
+  }
+  return walk(bytes, start, end, resume);
+}
+
+/** Offset past the bulk, status, error or integer at `at` if it is all here and well-formed; else 0: walk says what it is. */
+function wholeScalar(bytes: Uint8Array, at: number, end: number): number {
+  if (at + 4 > end) return 0;
+  switch (bytes[at]) {
+    case 36: // $
+      if (bytes[at + 1] === 45 /* - */) {
+        return at + 5 <= end && bytes[at + 2] === 49 && bytes[at + 3] === CR && bytes[at + 4] === LF
+          ? at + 5
+          : 0;
+      }
+      return wholeBulk(bytes, at, end);
+    case 43: // +
+    case 45: { // -
+      const last = end - 1;
+      do at++; while (at < last && bytes[at]! !== CR && bytes[at]! !== LF);
+      return at < last && bytes[at] === CR && bytes[at + 1] === LF ? at + 2 : 0;
+    }
+    case 58: { // :
+      const last = end - 1;
+      let digits = -1;
+      do {
+        at++;
+        digits++;
+      } while (at < last && bytes[at]! >= 48 && bytes[at]! <= 57);
+      return at < last && digits < 20 && bytes[at] === CR && bytes[at + 1] === LF ? at + 2 : 0;
+    }
+    default:
+      return 0;
+  }
+}
+
+/** Offset past `$len\r\n…\r\n` at `at` if it is all here and well-formed; else 0, and walk says what is wrong. */
+function wholeBulk(bytes: Uint8Array, at: number, end: number): number {
+  let length = 0;
+  const first = ++at;
+  for (;; at++) {
+    if (at >= end) return 0;
+    const digit = bytes[at]! - 48;
+    if (digit < 0 || digit > 9) break;
+    length = length * 10 + digit;
+  }
+  const digits = at - first;
+  const dataEnd = at + 2 + length;
+  if (digits === 0 || digits > 9 || dataEnd + 2 > end) return 0;
+  if (bytes[at] !== CR || bytes[at + 1] !== LF || bytes[dataEnd] !== CR || bytes[dataEnd + 1] !== LF) {
+    return 0;
+  }
+  return dataEnd + 2;
+}
+
+function walk(bytes: Uint8Array, start: number, end: number, resume: ReplyResume): number {
   let at = start + resume.at;
+  const streams = resume.streams;
   let open = resume.at === 0 ? 1 : resume.open;
-  while (open > 0 || resume.streams.length > 0) {
+  const line = start + resume.line;
+  while (open > 0 || streams.length > 0) {
     const element = at;
     if (at >= end) return pauseAt(resume, start, element, open, 0);
     const type = bytes[at]!;
-    // Inside a streamed aggregate elements come until its end mark, however many: `open` rests at 0 between them.
-    if (open === 0 && type !== 46 && type !== 59) open = 1;
+    // Inside a streamed form parts come until its end mark, however many: `open` rests at 0 between them.
+    if (open === 0) {
+      const kind = streams[streams.length - 1]!;
+      if (kind === PIECES) {
+        if (type !== 59 /* ; */) return BAD_REPLY;
+        at = readPiece(bytes, at + 1, end);
+        if (at < 0) return failOrPause(at, resume, start, element, open);
+        if (lineValue === 0) open = closeStream(streams);
+        continue;
+      }
+      if (type === 46 /* . */) {
+        if (kind === HALF_PAIR) return BAD_REPLY;
+        at = lineEnd(bytes, at + 1, end);
+        if (at < 0) return failOrPause(at, resume, start, element, open);
+        open = closeStream(streams);
+        continue;
+      }
+      if (kind !== ELEMENTS) streams[streams.length - 1] = kind === PAIRS ? HALF_PAIR : PAIRS;
+      open = 1;
+    }
     switch (type) {
       case 36: // $ bulk
       case 61: // = verbatim
       case 33: { // ! bulk error
-        at = readLength(bytes, at + 1, end);
-        if (at < 0) return at === BAD_REPLY ? BAD_REPLY : pauseAt(resume, start, element, open, 0);
-        if (lineValue === STREAMED) {
-          if (!openStream(resume, open - 1)) return BAD_REPLY;
-          open = 0;
+        const whole = type === 61 ? 0 : wholeBulk(bytes, at, end);
+        if (whole > 0) {
+          at = whole;
+          open--;
           break;
         }
+        at = readLength(bytes, at + 1, end);
+        if (at < 0) return failOrPause(at, resume, start, element, open);
         if (lineValue >= 0) {
+          // Verbatim text starts with its format: `txt:`.
+          if (type === 61 && lineValue < 4) return BAD_REPLY;
           const dataEnd = at + lineValue;
           if (dataEnd + 2 > end) return pauseAt(resume, start, element, open, dataEnd + 2 - start);
           if (bytes[dataEnd] !== CR || bytes[dataEnd + 1] !== LF) return BAD_REPLY;
+          if (type === 61 && bytes[at + 3] !== 58) return BAD_REPLY;
           at = dataEnd + 2;
+        } else if (type !== 36) return BAD_REPLY;
+        else if (lineValue === STREAMED) {
+          if (!openStream(streams, open - 1, PIECES)) return BAD_REPLY;
+          open = 0;
+          break;
         }
         open--;
         break;
@@ -80,52 +189,63 @@ export function scanReply(bytes: Uint8Array, start: number, end: number, resume:
       case 37: // % map
       case 124: { // | attribute: comes before the element it describes
         at = readLength(bytes, at + 1, end);
-        if (at < 0) return at === BAD_REPLY ? BAD_REPLY : pauseAt(resume, start, element, open, 0);
-        if (lineValue === STREAMED) {
-          if (!openStream(resume, open - 1)) return BAD_REPLY;
+        if (at < 0) return failOrPause(at, resume, start, element, open);
+        if (lineValue >= 0) {
+          if (type !== 124) open--;
+          open += type === 37 || type === 124 ? lineValue * 2 : lineValue;
+          if (open > OPEN_MAX) return BAD_REPLY;
+        } else if (lineValue === STREAMED) {
+          if (type === 62 || type === 124) return BAD_REPLY;
+          if (!openStream(streams, open - 1, type === 37 ? PAIRS : ELEMENTS)) return BAD_REPLY;
           open = 0;
-          break;
-        }
-        if (type !== 124) open--;
-        if (lineValue > 0) open += type === 37 || type === 124 ? lineValue * 2 : lineValue;
-        if (open > OPEN_MAX) return BAD_REPLY;
+        } else if (type !== 42) return BAD_REPLY;
+        else open--;
         break;
       }
       case 58: // : integer
         at = readInteger(bytes, at + 1, end);
-        if (at < 0) return at === BAD_REPLY ? BAD_REPLY : pauseAt(resume, start, element, open, 0);
+        if (at < 0) return failOrPause(at, resume, start, element, open);
+        open--;
+        break;
+      case 95: // _ null
+        at = lineEnd(bytes, at + 1, end);
+        if (at < 0) return failOrPause(at, resume, start, element, open);
         open--;
         break;
       case 43: // + simple string
       case 45: // - error
-      case 95: // _ null
       case 44: // , double
       case 35: // # boolean
       case 40: // ( big number
-        at = skipLine(bytes, at + 1, end);
-        if (at < 0) return at === BAD_REPLY ? BAD_REPLY : pauseAt(resume, start, element, open, 0);
+        at = skipLine(bytes, at + 1, end, line);
+        if (at === NEED_MORE) {
+          resume.line = lineSeen - start;
+          return pauseAt(resume, start, element, open, 0);
+        }
+        if (at < 0 || !isScalar(type, bytes, element + 1, at - 2)) return BAD_REPLY;
         open--;
-        break;
-      case 46: // . end of a streamed aggregate
-      case 59: // ; piece of a streamed string
-        if (resume.streams.length === 0 || open > 0) return BAD_REPLY;
-        at = type === 46 ? skipLine(bytes, at + 1, end) : readPiece(bytes, at + 1, end);
-        if (at < 0) return at === BAD_REPLY ? BAD_REPLY : pauseAt(resume, start, element, open, 0);
-        if (type === 46 || lineValue === 0) open = resume.streams.pop()!;
         break;
       default:
         return BAD_REPLY;
     }
   }
-  resume.at = resume.open = resume.needed = 0;
+  resume.at =
+    resume.open =
+    resume.needed =
+    resume.line =
+      0;
   return at;
 }
 
-const STREAMED = -3;
+function openStream(streams: number[], openOutside: number, kind: number): boolean {
+  streams.push(openOutside, kind);
+  return streams.length <= 2 * STREAM_DEPTH_MAX;
+}
 
-function openStream(resume: ReplyResume, openOutside: number): boolean {
-  resume.streams.push(openOutside);
-  return resume.streams.length <= STREAM_DEPTH_MAX;
+/** Returns how many elements are open outside the innermost streamed form, which ends here. */
+function closeStream(streams: number[]): number {
+  streams.pop();
+  return streams.pop()!;
 }
 
 function pauseAt(resume: ReplyResume, start: number, at: number, open: number, needed: number): number {
@@ -135,20 +255,25 @@ function pauseAt(resume: ReplyResume, start: number, at: number, open: number, n
   return NEED_MORE;
 }
 
-/** Reads a length (`-1` allowed, `?` = STREAMED) up to its CRLF into lineValue. Returns the offset past it, NEED_MORE or BAD_REPLY. */
+function failOrPause(code: number, resume: ReplyResume, start: number, at: number, open: number): number {
+  return code === NEED_MORE ? pauseAt(resume, start, at, open, 0) : BAD_REPLY;
+}
+
+/** Reads a length (`-1` and `?` = STREAMED too) up to its CRLF into lineValue. Returns the offset past it, NEED_MORE or BAD_REPLY. */
 function readLength(bytes: Uint8Array, at: number, end: number): number {
   const first = at;
   if (at >= end) return NEED_MORE;
   if (bytes[at] === 63 /* ? */ || bytes[at] === 45 /* - */) return readOddLength(bytes, at, end);
   let value = 0;
   for (;; at++) {
-    if (at >= end) return at - first > 15 ? BAD_REPLY : NEED_MORE;
+    if (at - first > 15) return BAD_REPLY;
+    if (at >= end) return NEED_MORE;
     const digit = bytes[at]! - 48;
     if (digit >= 0 && digit <= 9) value = value * 10 + digit;
     else if (bytes[at] === CR && at > first) break;
     else return BAD_REPLY;
   }
-  if (at - first > 15 || value > BULK_MAX) return BAD_REPLY;
+  if (value > BULK_MAX) return BAD_REPLY;
   lineValue = value;
   return lineEnd(bytes, at, end);
 }
@@ -164,14 +289,13 @@ function readOddLength(bytes: Uint8Array, at: number, end: number): number {
   return lineEnd(bytes, at + 2, end);
 }
 
+/** `len\r\n…\r\n` after the `;`, lineValue = len; `0\r\n` is the last piece. */
 function readPiece(bytes: Uint8Array, at: number, end: number): number {
   at = readLength(bytes, at, end);
   if (at < 0) return at;
   if (lineValue < 0) return BAD_REPLY;
   if (lineValue === 0) return at;
-  if (at + lineValue + 2 > end) return NEED_MORE;
-  if (bytes[at + lineValue] !== CR || bytes[at + lineValue + 1] !== LF) return BAD_REPLY;
-  return at + lineValue + 2;
+  return lineEnd(bytes, at + lineValue, end);
 }
 
 function lineEnd(bytes: Uint8Array, at: number, end: number): number {
@@ -190,51 +314,102 @@ function readInteger(bytes: Uint8Array, at: number, end: number): number {
   return lineEnd(bytes, at, end);
 }
 
-function skipLine(bytes: Uint8Array, at: number, end: number): number {
-  const first = at;
+/** Goes to the end of the line whose text starts at `first`; nothing before `from` needs looking at again. */
+function skipLine(bytes: Uint8Array, first: number, end: number, from: number): number {
+  let at = from > first ? from : first;
   while (at < end && bytes[at] !== CR) {
     if (bytes[at] === LF) return BAD_REPLY;
     at++;
   }
-  if (at >= end) return at - first > LINE_MAX ? BAD_REPLY : NEED_MORE;
-  return lineEnd(bytes, at, end);
+  lineSeen = at;
+  return at - first > LINE_MAX ? BAD_REPLY : lineEnd(bytes, at, end);
+}
+
+/** Is `bytes[start, end)` what a line of this type may hold? */
+function isScalar(type: number, bytes: Uint8Array, start: number, end: number): boolean {
+  if (type === 43 || type === 45) return true;
+  if (type === 35) return end - start === 1 && (bytes[start] === 116 /* t */ || bytes[start] === 102 /* f */);
+  if (start === end) return false;
+  for (let i = start; i < end; i++) {
+    const b = bytes[i]!;
+    if (b >= 48 && b <= 57) continue;
+    if (type === 40 ? i > start || (b !== 45 && b !== 43) : !isDoubleSign(b)) return false;
+  }
+  return true;
+}
+
+/** What a double has besides digits: signs, point, exponent, and the letters of `inf` and `nan`. */
+function isDoubleSign(b: number): boolean {
+  if (b === 45 || b === 43 || b === 46) return true;
+  b |= 32;
+  return b === 101 || b === 105 || b === 110 || b === 102 || b === 97;
+}
+
+// ---- what a whole reply is
+
+const skipping = new ReplyResume();
+
+/** Offset of the type byte of the whole reply at `start`: attributes come before it. */
+function bodyOf(bytes: Uint8Array, start: number, end: number): number {
+  while (bytes[start] === 124 /* | */) {
+    let at = readLength(bytes, start + 1, end);
+    for (let left = lineValue * 2; at >= 0 && left > 0; left--) {
+      skipping.reset();
+      at = scanReply(bytes, at, end, skipping);
+    }
+    if (at < 0) return start;
+    start = at;
+  }
+  return start;
 }
 
 /** True for `-…` and `!…`. */
 export function isError(bytes: Uint8Array, start: number): boolean {
-  return bytes[start] === 45 || bytes[start] === 33;
+  const type = bytes[start] === 124 ? bytes[bodyOf(bytes, start, bytes.length)] : bytes[start];
+  return type === 45 || type === 33;
 }
 
 /** True for a RESP3 push (`>…`), which answers no request. */
 export function isPush(bytes: Uint8Array, start: number): boolean {
-  return bytes[start] === 62;
+  const type = bytes[start] === 124 ? bytes[bodyOf(bytes, start, bytes.length)] : bytes[start];
+  return type === 62;
 }
 
 /**
  * The integer reply `:n` at `start`.
- * @returns NaN if it is not one
+ * @returns NaN if it is not one, or one that a double does not hold exactly
  */
 export function integerOf(bytes: Uint8Array, start: number, end: number): number {
-  if (bytes[start] !== 58) return NaN;
-  let at = start + 1;
-  const negative = bytes[at] === 45;
-  if (negative) at++;
+  let at = bodyOf(bytes, start, end);
+  if (bytes[at] !== 58) return NaN;
+  const negative = bytes[++at] === 45;
+  if (negative || bytes[at] === 43) at++;
   let value = 0;
-  for (; at < end - 2; at++) value = value * 10 + bytes[at]! - 48;
+  for (; at < end - 2; at++) {
+    const digit = bytes[at]! - 48;
+    if (digit < 0 || digit > 9) return NaN;
+    value = value * 10 + digit;
+  }
+  if (value > Number.MAX_SAFE_INTEGER) return NaN;
   return negative ? -value : value;
 }
 
-/** The count of the array (or set, map, push) reply at `start`: -1 for a null one, NaN if it is something else. */
+/** The count of the array (or set, map, push) reply at `start`: -1 for a null one, NaN if it is something else or streamed. */
 export function countOf(bytes: Uint8Array, start: number, end: number): number {
-  const type = bytes[start];
+  const body = bodyOf(bytes, start, end);
+  const type = bytes[body];
   if (type !== 42 && type !== 126 && type !== 62 && type !== 37) return NaN;
-  const at = readLength(bytes, start + 1, end);
-  return at < 0 ? NaN : lineValue;
+  return readLength(bytes, body + 1, end) < 0 || lineValue === STREAMED ? NaN : lineValue;
+}
+
+/** The type byte of the whole reply at `start`, attributes left out. */
+export function typeOf(bytes: Uint8Array, start: number, end: number): number {
+  return bytes[bodyOf(bytes, start, end)]!;
 }
 
 /** Offset of the first element of the array reply at `start`. */
 export function firstElement(bytes: Uint8Array, start: number): number {
-  let at = start;
-  while (bytes[at] !== LF) at++;
+  let at = bodyOf(bytes, start, bytes.length);
+  while (at < bytes.length && bytes[at] !== LF) at++;
   return at + 1;
 }

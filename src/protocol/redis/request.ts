@@ -45,7 +45,11 @@ export class RequestResume {
   needed = 0;
 
   reset(): void {
-    this.count = this.index = this.at = this.needed = 0;
+    this.count =
+      this.index =
+      this.at =
+      this.needed =
+        0;
   }
 }
 
@@ -95,10 +99,6 @@ export function scanRequest(
   if (bytes[at + 1] !== LF) return BAD_COUNT;
   at += 2;
   if (count > limits.argumentsMax) return TOO_MANY_ARGUMENTS;
-  if (count === 0) {
-    args.count = 0;
-    return at;
-  }
   args.count = count;
   return walk(bytes, start, at, end, count, 0, args, limits, resume);
 }
@@ -115,32 +115,58 @@ function walk(
   limits: RequestLimits,
   resume: RequestResume,
 ): number {
+  const sizeMax = limits.requestSizeMax;
+  let starts = args.starts;
+  let ends = args.ends;
   for (; index < count; index++) {
     const header = at;
-    if (at >= end) return pauseAt(resume, start, count, index, header, 0);
-    if (bytes[at] !== 36 /* $ */) return BAD_TYPE;
-    at++;
-    let length = 0;
-    let digits = 0;
-    for (;; at++) {
-      if (at >= end) return pauseAt(resume, start, count, index, header, 0);
-      const digit = bytes[at]! - 48;
-      if (digit >= 0 && digit <= 9) {
-        if (++digits > DIGITS_MAX || (digits > 1 && length === 0)) return BAD_LENGTH;
-        length = length * 10 + digit;
-      } else if (bytes[at] === CR && digits > 0) break;
-      else return BAD_LENGTH;
+    let length = -1;
+    // `$d\r\n` and `$dd\r\n` are nearly every header there is: no loop, and one check of `end` for all of it.
+    if (at + 4 < end && bytes[at] === 36 /* $ */) {
+      const first = bytes[at + 1]! - 48;
+      const second = bytes[at + 2]! - 48;
+      if (second === CR - 48) {
+        if (bytes[at + 3] === LF && first >= 0 && first <= 9) {
+          length = first;
+          at += 4;
+        }
+      } else if (
+        bytes[at + 3] === CR && bytes[at + 4] === LF && first > 0 && first <= 9 && second >= 0 && second <= 9
+      ) {
+        length = first * 10 + second;
+        at += 5;
+      }
     }
-    if (at + 1 >= end) return pauseAt(resume, start, count, index, header, 0);
-    if (bytes[at + 1] !== LF) return BAD_LENGTH;
-    at += 2;
+    if (length < 0) {
+      if (at >= end) return pauseAt(resume, start, count, index, header, 0);
+      if (bytes[at] !== 36) return BAD_TYPE;
+      at++;
+      length = 0;
+      let digits = 0;
+      for (;; at++) {
+        if (at >= end) return pauseAt(resume, start, count, index, header, 0);
+        const digit = bytes[at]! - 48;
+        if (digit >= 0 && digit <= 9) {
+          if (++digits > DIGITS_MAX || (digits > 1 && length === 0)) return BAD_LENGTH;
+          length = length * 10 + digit;
+        } else if (bytes[at] === CR && digits > 0) break;
+        else return BAD_LENGTH;
+      }
+      if (at + 1 >= end) return pauseAt(resume, start, count, index, header, 0);
+      if (bytes[at + 1] !== LF) return BAD_LENGTH;
+      at += 2;
+    }
     const dataEnd = at + length;
-    if (dataEnd + 2 - start > limits.requestSizeMax) return TOO_LARGE;
+    if (dataEnd + 2 - start > sizeMax) return TOO_LARGE;
     if (dataEnd + 2 > end) return pauseAt(resume, start, count, index, header, dataEnd + 2 - start);
     if (bytes[dataEnd] !== CR || bytes[dataEnd + 1] !== LF) return BAD_END;
-    if (index >= args.starts.length) args.reserve(index + 1);
-    args.starts[index] = at;
-    args.ends[index] = dataEnd;
+    if (index >= starts.length) {
+      args.reserve(index + 1);
+      starts = args.starts;
+      ends = args.ends;
+    }
+    starts[index] = at;
+    ends[index] = dataEnd;
     at = dataEnd + 2;
   }
   return at;
