@@ -211,9 +211,15 @@ async function direct(server: Server, input: Uint8Array): Promise<string> {
   }
 }
 
-/** Ages and process numbers differ between two servers. */
+/**
+ * Ages, times and process numbers differ between two servers, and whether incr writes in place or makes a new item
+ * (fetch, size) hangs on whether an earlier reply still holds the old one.
+ */
 function steady(text: string): string {
-  return text.replace(/ (la=|l|t)\d+/g, " $1#").replace(/^STAT (\S*) .*$/gm, "STAT $1 #");
+  return text.replace(/ (exp=-|la=|l|t)\d+/g, " $1#").replace(/ fetch=\w+ cls=\d+ size=\d+/g, " #").replace(
+    /^STAT (\S*) .*$/gm,
+    "STAT $1 #",
+  );
 }
 
 async function setUp(f: Fixture) {
@@ -316,6 +322,8 @@ const INPUTS: string[] = [
   ) => [`get${" hit miss".repeat(n)}\r\n`, `get${" hit".repeat(n)} \r\n`]),
   `gets ${Array.from({ length: 3000 }, (_, i) => `key${i}`).join(" ")} hit\r\n`,
   `get${" ".repeat(3000)}hit\r\n`,
+  // More than 2048 bytes: memcached takes it if it comes at once, and from us in several lines.
+  `gat 0${" hit miss".repeat(400)} num\r\n`,
   ...NUMBERS.map((n) => `gat ${n} hit\r\n`),
   // Storage.
   ...STORES.concat("cas").flatMap((name) => {
@@ -520,7 +528,6 @@ Deno.test("scanRequest(), scanReply() and local answers agree with memcached", a
     } catch (error) {
       actual = String(error);
     }
-    // Line too long: memcached just closes; the Stand would say why first.
     if (actual !== expected) {
       wrong.push(
         `${show(bytes, 120)}\n  memcached ${show(latin1(expected), 300)}\n  we        ${
@@ -614,19 +621,18 @@ function randomInput(random: Random): string {
     let text = "";
     for (let i = random.below(5); i > 0; i--) {
       const letter = random.next() < 0.95 ? random.pick([...letters]) : random.pick(["z", "\xff", "E", "i"]);
-      const token = letter === "O"
-        ? "7"
-        : /[TCNRDJF]/.test(letter)
-        ? random.pick(["0", "1", "x", "999"])
+      const token = letter === "O" ? "7" : /[TCNRDJF]/.test(letter)
+        // Not T1: it would be a race with the second hand.
+        ? random.pick(["0", letter === "T" ? "1000" : "1", "x", "999"])
         : letter === "M"
-        ? random.pick(["S", "E", "A", "R", "I", "D", "X"])
+        ? random.pick(["S", "E", "A", "R", "I", "X"])
         : "";
       text += ` ${letter}${token}`;
     }
     return text;
   };
   const data = () => {
-    const value = random.pick(["", "1", "5", "abc", "a\r\nb", "\0\xff\n", "x".repeat(random.below(300))]);
+    const value = random.pick(["", "1", "5", "abc", "a\r\nb", "\xff\0\n", "x".repeat(random.below(300))]);
     const length = random.next() < 0.95 ? value.length : Math.max(0, value.length + random.between(-2, 1));
     return [String(length), value + "\r\n"];
   };
@@ -647,7 +653,8 @@ function randomInput(random: Random): string {
       return `cas ${key()} 0 0 ${length} ${number()}${noreply()}\r\n${value}`;
     }
     case 5:
-      return `${random.pick(["incr", "decr"])} ${key()} ${number()}${noreply()}${end()}`;
+      // Not decr: whether 10 - 5 is stored as "5" or "5 " depends on whether an earlier reply still holds the item.
+      return `incr ${key()} ${number()}${noreply()}${end()}`;
     case 6:
       return `delete ${key()}${random.pick(["", " 0", " noreply", " 0 noreply", " 7"])}${end()}`;
     case 7:
