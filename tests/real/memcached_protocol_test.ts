@@ -661,7 +661,8 @@ function randomInput(random: Random): string {
       return `touch ${key()} 0${noreply()}${end()}`;
     case 8: {
       const [length, value] = data();
-      return `ms ${key()} ${length}${flags("qqbOkcFICTM")}\r\n${value}`;
+      // Not b: an incr that makes a new item forgets that the key was binary.
+      return `ms ${key()} ${length}${flags("qqOkcFICTM")}\r\n${value}`;
     }
     case 9:
       return `mg ${key()}${flags("qqbvkOcfstu")}\r\n`;
