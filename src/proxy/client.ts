@@ -33,6 +33,10 @@ export const IN_FLIGHT = 2;
 export const OUTPUT = 4;
 export const SERVER = 8;
 export const LEARNING = 16;
+/** Its next request may only go out when everything before it has been answered. */
+export const BARRIER = 32;
+/** A request of its own, on a leased connection, has to be answered first. */
+export const LEASED = 64;
 
 /** Requests taken from one client in one turn. */
 const STEPS_MAX = 256;
@@ -45,6 +49,8 @@ const arena = new Arena();
 export class Client implements Endpoint, Postponed {
   dirty = false;
   blocked = 0;
+  /** Replies to requests taken while this is set are dropped (CLIENT REPLY OFF, SKIP). */
+  muted = false;
   /** Nothing more is taken from this client; the socket ends when all replies owed have been sent. */
   closing = false;
   closed = false;
@@ -165,6 +171,7 @@ export class Client implements Endpoint, Postponed {
 
   /** Puts a request into the queue. */
   enqueue(request: Request): void {
+    request.muted = this.muted;
     if (this.tail === null) this.head = request;
     else this.tail.next = request;
     this.tail = request;
@@ -176,7 +183,7 @@ export class Client implements Endpoint, Postponed {
 
   /** Answers the next request from here, in its turn. `bytes` are shared: never written to again. */
   answer(bytes: Uint8Array): void {
-    if (this.head === null) return this.send(bytes, 0, bytes.length);
+    if (this.head === null && !this.muted) return this.send(bytes, 0, bytes.length);
     const request = new Request(this);
     this.enqueue(request);
     this.deliver(request, bytes, 0, bytes.length);
@@ -185,11 +192,11 @@ export class Client implements Endpoint, Postponed {
   /** Delivers a request's reply: now if it is the oldest, else when its turn comes. Bytes as for Split.take. */
   deliver(request: Request, bytes: Uint8Array, start: number, end: number): void {
     if (request !== this.head) return this.hold(request, bytes, start, end);
-    this.send(bytes, start, end);
+    if (!request.muted) this.send(bytes, start, end);
     let head = request.next;
     this.inFlight--;
     while (head !== null && head.done) {
-      this.send(head.reply, head.replyStart, head.replyEnd);
+      if (!head.muted) this.send(head.reply, head.replyStart, head.replyEnd);
       this.heldBytes -= head.replyEnd - head.replyStart;
       head = head.next;
       this.inFlight--;
@@ -199,7 +206,25 @@ export class Client implements Endpoint, Postponed {
     if ((this.blocked & IN_FLIGHT) !== 0 && this.inFlight <= this.pool.config.inFlightMax >> 1) {
       this.unblock(IN_FLIGHT);
     }
-    if (head === null && (this.closing || this.eof)) this.endIfDone();
+    if (head === null) {
+      if ((this.blocked & BARRIER) !== 0) this.unblock(BARRIER);
+      if (this.closing || this.eof) this.endIfDone();
+    }
+  }
+
+  /**
+   * True if nothing is owed to the client, so that what comes next cannot overtake anything. Otherwise it waits, and has
+   * to offer its request again.
+   */
+  atRest(): boolean {
+    if (this.head === null) return true;
+    this.block(BARRIER);
+    return false;
+  }
+
+  /** Sends bytes that answer no request (a push, a message of a subscription). Borrowed, or shared from SHARE_MIN on. */
+  push(bytes: Uint8Array, start: number, end: number): void {
+    if (!this.closed) this.send(bytes, start, end);
   }
 
   private hold(request: Request, bytes: Uint8Array, start: number, end: number): void {

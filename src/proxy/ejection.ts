@@ -98,5 +98,6 @@ export class Ejection {
     server.ejected = !live;
     this.live[server.index] = live ? 1 : 0;
     this.pool.placement.setLive(this.live);
+    this.pool.front.ringChanged();
   }
 }

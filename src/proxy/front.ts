@@ -4,7 +4,6 @@
  */
 import type { ReplyResume } from "../protocol/redis/reply.ts";
 import type { Client } from "./client.ts";
-import type { Server } from "./server.ts";
 
 /** One request of the handshake with a server; its reply is swallowed. */
 export interface Greeting {
@@ -27,6 +26,10 @@ export interface Front {
   step(client: Client, bytes: Uint8Array, start: number, end: number): number;
   /** The client is gone: lets go of what the session holds elsewhere. */
   abandoned(client: Client): void;
+  /** Servers have left or joined the ring. */
+  ringChanged(): void;
+  /** The pool is stopping. */
+  stop(): void;
   /** Which of a server's connections this client uses: counts classes of (protocol version, database). */
   connectionClass(client: Client): number;
   /** The handshake of a new connection of that class; may be empty. */
@@ -44,6 +47,4 @@ export interface Front {
   errorReply(text: string): Uint8Array;
   /** The request that asks a server whether it is well; any reply that is no outage will do. */
   readonly probe: Uint8Array;
-  /** A server's connection got a push; borrowed bytes. */
-  pushed(server: Server, bytes: Uint8Array, start: number, end: number): void;
 }

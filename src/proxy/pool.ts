@@ -253,6 +253,7 @@ export class Pool {
     for (const server of this.servers) {
       for (const connection of [...server.connections]) connection.retire();
     }
+    this.front.stop();
     for (const id of this.timers) this.clock.clearTimer(id);
     this.timers.clear();
   }

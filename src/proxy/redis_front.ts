@@ -5,7 +5,7 @@
  *
  * The way of a GET is `step` → `dispatch` → `forwardKey`: no object but its Request is made.
  */
-import { encode } from "../bytes/ascii.ts";
+import { encode, latin1 } from "../bytes/ascii.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { answer, type Host } from "../protocol/redis/answers.ts";
 import { Args } from "../protocol/redis/args.ts";
@@ -41,10 +41,11 @@ import { NO_LIVE_SERVER_TEXT } from "./failures.ts";
 import type { Front, Greeting } from "./front.ts";
 import type { Pool } from "./pool.ts";
 import { CommandLearner } from "./redis_learn.ts";
-import { RedisSession } from "./redis_session.ts";
+import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts";
+import { connectionClassOf, connectionFor } from "./redis_connection.ts";
+import { RedisModes, type Sender } from "./redis_modes.ts";
 import { MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./redis_split.ts";
 import { Request } from "./request.ts";
-import type { Server } from "./server.ts";
 import type { Joiner } from "./split.ts";
 
 const args = new Args();
@@ -58,17 +59,21 @@ const JOIN_OK: Joiner = (split) => joinOk(split.replies);
 const JOIN_SUM: Joiner = (split) => joinSum(split.replies);
 const JOIN_EVERY: Joiner = (split) => joinEvery(split.replies, split.detail);
 
-export class RedisFront implements Front {
+export class RedisFront implements Front, Sender {
+  /** The arguments of the request at hand. */
+  readonly args: Args = args;
   readonly probe: Uint8Array = encode("*1\r\n$4\r\nPING\r\n");
   private readonly limits: RequestLimits;
   private readonly config: PoolConfig;
   private readonly learner: CommandLearner;
+  private readonly modes: RedisModes;
   private readonly noLiveServer: Uint8Array;
 
   constructor(private readonly pool: Pool, private readonly host: Host) {
     this.config = pool.config;
     this.limits = pool.config;
     this.learner = new CommandLearner(pool);
+    this.modes = new RedisModes(pool, this);
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
   }
 
@@ -136,7 +141,7 @@ export class RedisFront implements Front {
   ): boolean {
     const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
     if (
-      command !== undefined && command.route === ROUTE.KEYED && session.authenticated &&
+      command !== undefined && command.route === ROUTE.KEYED && session.authenticated && session.plain &&
       command.firstKey === command.lastKey && command.finder === FINDER.RANGE &&
       checkArity(command, args.count)
     ) {
@@ -157,20 +162,64 @@ export class RedisFront implements Front {
     start: number,
     end: number,
   ): boolean {
-    const command = named?.subcommands === null ? named : resolve(bytes, args);
-    if (command === undefined) {
-      if (!session.authenticated) client.answer(NOAUTH);
-      else if (named === undefined && this.learner.ask(client, bytes, args.starts[0]!, args.ends[0]!)) {
-        return false;
-      } else client.answer(unknownError(bytes, args));
-    } else if (!session.authenticated && needsAuth(command)) client.answer(NOAUTH);
-    else if (!checkArity(command, args.count)) client.answer(arityError(command));
-    else if (isRefused(command, this.config.dangerousCommands)) client.answer(refusal(command));
-    else this.route(client, session, command, bytes, start, end);
-    this.pool.counters[REQUESTS_TOTAL]!++;
-    return true;
+    const skipped = session.replies === REPLIES_SKIP_NEXT;
+    if (skipped) client.muted = true;
+    const taken = this.take(client, session, named, bytes, start, end);
+    if (skipped) {
+      client.muted = false;
+      if (taken && session.replies === REPLIES_SKIP_NEXT) session.replies = REPLIES_ON;
+    }
+    session.refresh();
+    if (taken) this.pool.counters[REQUESTS_TOTAL]!++;
+    return taken;
   }
 
+  /** Checks a request and routes it. False if the client has been blocked and has to offer it again. */
+  private take(
+    client: Client,
+    session: RedisSession,
+    named: Command | undefined,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    const command = named?.subcommands === null ? named : resolve(bytes, args);
+    if (!session.authenticated && (command === undefined || needsAuth(command))) {
+      client.answer(NOAUTH);
+      return true;
+    }
+    if (command === undefined && named === undefined) {
+      if (this.learner.ask(client, bytes, args.starts[0]!, args.ends[0]!)) return false;
+    }
+    const error = command === undefined
+      ? unknownError(bytes, args)
+      : !checkArity(command, args.count)
+      ? arityError(command)
+      : isRefused(command, this.config.dangerousCommands)
+      ? refusal(command)
+      : null;
+    const queueing = session.transaction?.queueing ?? false;
+    if (error !== null) {
+      if (queueing) session.transaction!.refuse(error);
+      else client.answer(error);
+      return true;
+    }
+    if (session.subscriptions !== null && session.resp === 2 && !SUBSCRIBER_COMMANDS.has(command!.name)) {
+      client.answer(errorReply(
+        `ERR Can't execute '${
+          command!.lower
+        }': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`,
+      ));
+      return true;
+    }
+    if (queueing && !TRANSACTION_COMMANDS.has(command!.name)) {
+      this.modes.queue(session.transaction!, command!, bytes, start, end);
+      return true;
+    }
+    return this.route(client, session, command!, bytes, start, end);
+  }
+
+  /** False if the client has been blocked and has to offer the request again. */
   private route(
     client: Client,
     session: RedisSession,
@@ -178,34 +227,64 @@ export class RedisFront implements Front {
     bytes: Uint8Array,
     start: number,
     end: number,
-  ): void {
+  ): boolean {
+    const { modes } = this;
     switch (command.route) {
       case ROUTE.KEYED:
       case ROUTE.SCRIPT_KEYED:
-        return this.forwardWhole(client, command, bytes, start, end);
+        this.forwardWhole(client, command, bytes, start, end);
+        return true;
       case ROUTE.SPLIT_VALUES:
-        return this.split(client, command, bytes, start, end, 1, JOIN_VALUES);
+        this.split(client, command, bytes, start, end, 1, JOIN_VALUES);
+        return true;
       case ROUTE.SPLIT_PAIRS:
-        if (args.count % 2 === 0) return client.answer(arityError(command));
-        return this.split(client, command, bytes, start, end, 2, JOIN_OK);
+        if (args.count % 2 === 0) client.answer(arityError(command));
+        else this.split(client, command, bytes, start, end, 2, JOIN_OK);
+        return true;
       case ROUTE.SPLIT_SUM:
-        return this.split(client, command, bytes, start, end, 1, JOIN_SUM);
+        this.split(client, command, bytes, start, end, 1, JOIN_SUM);
+        return true;
       case ROUTE.EVERY_SERVER:
-        return sendEverywhere(client, bytes, start, end, JOIN_EVERY, command.join);
+        sendEverywhere(client, bytes, start, end, JOIN_EVERY, command.join);
+        return true;
       case ROUTE.FIXED:
-        return this.forward(client, this.fixedServer(), bytes, start, end);
+        this.forward(client, this.fixedServer(), bytes, start, end);
+        return true;
       case ROUTE.LOCAL:
-        client.answer(answer(command, bytes, args, session, this.host));
-        if (command.name === "QUIT") client.closeAfterReplies();
-        return;
+        return this.answerHere(client, session, command, bytes);
       case ROUTE.BLOCKING:
         if (command.finder !== FINDER.NONE && !blocks(command, bytes, args)) {
-          return this.forwardWhole(client, command, bytes, start, end);
+          this.forwardWhole(client, command, bytes, start, end);
+          return true;
         }
-        return client.answer(notYet(command));
+        return modes.blocking(client, session, command, bytes, start, end);
+      case ROUTE.TRANSACTION:
+        return modes.transaction(client, session, command, bytes, start, end);
+      case ROUTE.PUBSUB:
+        return modes.publish(client, session, command, bytes, start, end);
+      case ROUTE.CLIENT_MODE:
+        return modes.clientMode(client, session, command, bytes, start, end);
+      case ROUTE.SCAN:
+        modes.scan(client, session, bytes, start, end);
+        return true;
+      case ROUTE.RANDOM_SERVER:
+        modes.randomKey(client, bytes, start, end);
+        return true;
       default:
-        return client.answer(notYet(command));
+        throw new Error(`no route for command ${command.name}`);
     }
+  }
+
+  private answerHere(client: Client, session: RedisSession, command: Command, bytes: Uint8Array): boolean {
+    // What changes how replies are read must not overtake replies that are still owed.
+    const changes = command.name === "HELLO" || command.name === "RESET";
+    if (changes && !client.atRest()) return false;
+    if (command.name === "RESET") this.modes.abandon(client, session);
+    if (command.name === "PING" && session.subscriptions !== null && session.resp === 2) {
+      client.answer(subscriberPong(bytes));
+    } else client.answer(answer(command, bytes, args, session, this.host));
+    if (command.name === "QUIT") client.closeAfterReplies();
+    return true;
   }
 
   /** Sends a request whole to the one server that owns all its keys. */
@@ -232,7 +311,7 @@ export class RedisFront implements Front {
     this.forward(client, server, bytes, start, end);
   }
 
-  private fixedServer(): number {
+  fixedServer(): number {
     return this.pool.placement.serverOf(PLACEHOLDER, 0, PLACEHOLDER.length);
   }
 
@@ -252,13 +331,13 @@ export class RedisFront implements Front {
     this.forward(client, server === NONE_LIVE ? NO_SERVER : server, bytes, start, end);
   }
 
-  private forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
+  forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
     if (index < 0) {
       client.countForwardError();
       return client.answer(this.noLiveServer);
     }
     const server = this.pool.servers[index]!;
-    const connection = server.connection(this.connectionClass(client), client.serial);
+    const connection = connectionFor(client, client.session as RedisSession, server);
     if (connection === null) {
       client.countForwardError();
       return client.answer(server.refusal());
@@ -269,13 +348,22 @@ export class RedisFront implements Front {
     if (connection.congested) client.waitFor(connection);
   }
 
-  abandoned(_client: Client): void {}
+  abandoned(client: Client): void {
+    this.modes.abandon(client, client.session as RedisSession);
+  }
+
+  ringChanged(): void {
+    this.modes.pubsub.ringChanged();
+  }
+
+  stop(): void {
+    this.modes.pubsub.stop();
+  }
 
   // ---- servers
 
   connectionClass(client: Client): number {
-    const session = client.session as RedisSession;
-    return session.db * 2 + (session.resp === 3 ? 1 : 0);
+    return connectionClassOf(client.session as RedisSession);
   }
 
   greetings(connectionClass: number): readonly Greeting[] {
@@ -312,12 +400,38 @@ export class RedisFront implements Front {
   errorReply(text: string): Uint8Array {
     return encode(`-ERR ${text}\r\n`);
   }
-
-  pushed(_server: Server, _bytes: Uint8Array, _start: number, _end: number): void {}
 }
 
-function notYet(command: Command): Uint8Array {
-  return errorReply(`ERR '${command.name.replace("|", " ")}' is not available through this proxy`);
+/** What a RESP2 client may send while it is subscribed. */
+const SUBSCRIBER_COMMANDS: ReadonlySet<string> = new Set([
+  "SUBSCRIBE",
+  "UNSUBSCRIBE",
+  "PSUBSCRIBE",
+  "PUNSUBSCRIBE",
+  "SSUBSCRIBE",
+  "SUNSUBSCRIBE",
+  "PING",
+  "QUIT",
+  "RESET",
+]);
+
+/** What is not queued between MULTI and EXEC. */
+const TRANSACTION_COMMANDS: ReadonlySet<string> = new Set([
+  "MULTI",
+  "EXEC",
+  "DISCARD",
+  "WATCH",
+  "QUIT",
+  "RESET",
+]);
+
+/** PING of a RESP2 subscriber: an array, so that it looks like the messages around it. */
+function subscriberPong(bytes: Uint8Array): Uint8Array {
+  const message = args.count > 1 ? latin1(bytes, args.starts[1]!, args.ends[1]!) : "";
+  return Uint8Array.from(
+    `*2\r\n$4\r\npong\r\n$${message.length}\r\n${message}\r\n`,
+    (c) => c.charCodeAt(0),
+  );
 }
 
 const LOADING = encode("-LOADING ");

@@ -1,6 +1,16 @@
 /** What a Redis client has said about itself, and where the scan of its half-received request stands. */
 import type { Session } from "../protocol/redis/answers.ts";
+import type { BlockingCall } from "./redis_blocking.ts";
+import type { Subscriptions } from "./redis_pubsub.ts";
+import type { Tracking } from "./redis_tracking.ts";
+import type { Transaction } from "./redis_transaction.ts";
 import { RequestResume } from "../protocol/redis/request.ts";
+
+export const REPLIES_ON = 0;
+export const REPLIES_OFF = 1;
+/** The next request's reply is dropped. */
+export const REPLIES_SKIP_NEXT = 2;
+export const REPLIES_SKIPPING = 3;
 
 const NONE = new Uint8Array(0);
 
@@ -12,9 +22,22 @@ export class RedisSession implements Session {
   db = 0;
   noEvict = false;
   noTouch = false;
+  /** MULTI or WATCH in progress. */
+  transaction: Transaction | null = null;
+  /** A command that waits on its server. */
+  blocking: BlockingCall | null = null;
+  /** What the client is subscribed to. */
+  subscriptions: Subscriptions | null = null;
+  /** Dedicated connections, of a client that has a mode of its own on its servers (CLIENT TRACKING). */
+  tracking: Tracking | null = null;
+  /** CLIENT REPLY: ON, or OFF; SKIP_NEXT and SKIPPING for SKIP. */
+  replies = REPLIES_ON;
   readonly resume = new RequestResume();
   /** Offset, from the start of a half-received inline command, up to which there is no line end. */
   inlineAt = 0;
+
+  /** True if requests with one key can take the short way: no mode is on. Kept by `refresh`. */
+  plain = true;
 
   constructor(
     readonly id: number,
@@ -23,4 +46,10 @@ export class RedisSession implements Session {
     readonly address: () => string,
     readonly localAddress: () => string,
   ) {}
+
+  /** To be called after any mode may have changed. */
+  refresh(): void {
+    this.plain = this.transaction === null && this.subscriptions === null && this.tracking === null &&
+      this.replies === REPLIES_ON;
+  }
 }

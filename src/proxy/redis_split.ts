@@ -14,6 +14,8 @@ import type { Command } from "../protocol/redis/command.ts";
 import { FRAGMENTS } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
 import type { Pool } from "./pool.ts";
+import { connectionFor } from "./redis_connection.ts";
+import type { RedisSession } from "./redis_session.ts";
 import { Request } from "./request.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import { type Joiner, Split } from "./split.ts";
@@ -96,7 +98,7 @@ function openFragments(
   counts: Int32Array,
 ): void {
   const pool = client.pool;
-  const connectionClass = pool.front.connectionClass(client);
+  const session = client.session as RedisSession;
   for (let server = 0; server < pool.servers.length; server++) {
     const count = counts[server]!;
     counts[server] = -1;
@@ -104,7 +106,7 @@ function openFragments(
     pool.counters[FRAGMENTS]!++;
     const place = split.add();
     counts[server] = place;
-    const connection = pool.servers[server]!.connection(connectionClass, client.serial);
+    const connection = connectionFor(client, session, pool.servers[server]!);
     connections[server] = connection;
     if (connection === null) continue;
     const fragment = new Request(null);
@@ -144,11 +146,11 @@ export function sendEverywhere(
   const parent = new Request(client);
   const split = new Split(parent, join, NO_OWNERS, detail);
   client.enqueue(parent);
-  const connectionClass = pool.front.connectionClass(client);
+  const session = client.session as RedisSession;
   for (let i = 0; i < pool.servers.length; i++) split.add();
   for (let i = 0; i < pool.servers.length; i++) {
     const server = pool.servers[i]!;
-    const connection = server.connection(connectionClass, client.serial);
+    const connection = connectionFor(client, session, server);
     if (connection === null) {
       const refusal = server.refusal();
       split.take(i, refusal, 0, refusal.length, true);

@@ -34,6 +34,8 @@ export class Request {
   done = false;
   /** Nobody but the proxy looks at a reply that is swallowed (AUTH, SELECT). */
   swallowed = false;
+  /** Its reply is dropped instead of sent (CLIENT REPLY OFF). */
+  muted = false;
   reply: Uint8Array = NONE;
   replyStart = 0;
   replyEnd = 0;

@@ -9,11 +9,13 @@ import type { ServerConfig } from "../config/config.ts";
 import { SERVER_METRICS } from "../stats/metrics.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import type { Pool } from "./pool.ts";
-import { ServerConnection } from "./server_connection.ts";
+import { type Holder, ServerConnection } from "./server_connection.ts";
 
 /** Wait after the first failed connect; doubles with each further one. */
 const BACKOFF_FIRST_MS = 5;
 const BACKOFF_MAX_MS = 250;
+/** Unused leased connections kept open. */
+const SPARE_MAX = 8;
 
 export class Server {
   /** One value a row of SERVER_METRICS; gauges of queues are computed when asked for. */
@@ -28,6 +30,8 @@ export class Server {
   private readonly slots: (ServerConnection | undefined)[] = [];
   /** All connections, the leased and probing ones included. */
   readonly connections: Set<ServerConnection> = new Set();
+  /** Clean leased connections that wait for the next who needs one, newest last. */
+  private readonly spare: ServerConnection[] = [];
   private readonly errorReplies = new Map<string, Uint8Array>();
 
   constructor(readonly pool: Pool, readonly config: ServerConfig, readonly index: number) {}
@@ -51,6 +55,30 @@ export class Server {
     this.connections.add(connection);
     this.pool.countConnection(1);
     return connection;
+  }
+
+  /**
+   * A connection for one holder alone (a transaction with WATCH, a blocking command); give it back with `giveBack`.
+   * @returns null while the server is left alone after failed connects
+   */
+  lease(connectionClass: number, holder: Holder): ServerConnection | null {
+    let i = this.spare.length - 1;
+    while (i >= 0 && this.spare[i]!.connectionClass !== connectionClass) i--;
+    const spare = i >= 0 ? this.spare.splice(i, 1)[0]! : null;
+    if (spare === null && this.connectFailures > 0 && this.pool.turn.now() < this.blockedUntilMs) return null;
+    const connection = spare ?? this.connect(connectionClass);
+    connection.holder = holder;
+    return connection;
+  }
+
+  /**
+   * Takes a leased connection back. Only one that has answered everything may be clean; anything else is closed, so
+   * that nobody ever meets another's WATCH, MULTI or late reply.
+   */
+  giveBack(connection: ServerConnection, clean: boolean): void {
+    connection.holder = null;
+    if (clean && connection.idle && this.spare.length < SPARE_MAX) this.spare.push(connection);
+    else connection.retire();
   }
 
   /** The error reply for a request that was not even tried. */
@@ -81,6 +109,8 @@ export class Server {
   lost(connection: ServerConnection): void {
     this.connections.delete(connection);
     this.pool.countConnection(-1);
+    const spare = this.spare.indexOf(connection);
+    if (spare >= 0) this.spare.splice(spare, 1);
     const slot = this.slots.indexOf(connection);
     if (slot >= 0) this.slots[slot] = undefined;
   }

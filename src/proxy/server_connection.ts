@@ -36,6 +36,16 @@ import type { Endpoint } from "./turn.ts";
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
 const CONGESTED = 1024 * 1024;
 
+/** Who has a connection to itself. */
+export interface Holder {
+  /** A reply has been delivered; the connection may have more to answer. */
+  answered(connection: ServerConnection): void;
+  /** The connection is gone; what was in flight on it has got its errors. */
+  lost(connection: ServerConnection): void;
+  /** The server pushed something that answers no request; borrowed. */
+  pushed(bytes: Uint8Array, start: number, end: number): void;
+}
+
 export class ServerConnection implements Endpoint {
   dirty = false;
   readonly socket: Socket;
@@ -43,6 +53,8 @@ export class ServerConnection implements Endpoint {
   private tail: Request | null = null;
   /** The oldest request that has not timed out. */
   private oldest: Request | null = null;
+  /** Set while one client has the connection to itself: told of each answer, and of the end. */
+  holder: Holder | null = null;
   /** Clients that wait until the backlog has left. */
   readonly waiters: Client[] = [];
   congested = false;
@@ -76,13 +88,21 @@ export class ServerConnection implements Endpoint {
 
   // ---- sending
 
-  /** Queues a request whose bytes are about to be written with `write`. */
-  enqueue(request: Request): void {
+  /** Nothing is in flight, and it can be used again. */
+  get idle(): boolean {
+    return this.head === null && !this.closed;
+  }
+
+  /**
+   * Queues a request whose bytes are about to be written with `write`.
+   * @param patient it may wait on the server for as long as it likes (BLPOP): no deadline
+   */
+  enqueue(request: Request, patient = false): void {
     const pool = this.server.pool;
     if (this.tail === null) this.head = request;
     else this.tail.nextInFlight = request;
     this.tail = request;
-    if (pool.timeoutMs > 0) {
+    if (pool.timeoutMs > 0 && !patient) {
       request.deadlineMs = pool.turn.now() + pool.timeoutMs;
       if (this.oldest === null) this.oldest = request;
       if (!pool.sweeping) pool.startSweep();
@@ -211,7 +231,7 @@ export class ServerConnection implements Endpoint {
         if (next !== NEED_MORE) this.fail("EPROTO");
         break;
       }
-      if (front.isPush(bytes, at)) front.pushed(this.server, bytes, at, next);
+      if (front.isPush(bytes, at)) this.holder?.pushed(bytes, at, next);
       else if (!this.takeReply(bytes, at, next)) break;
       at = next;
     }
@@ -246,6 +266,7 @@ export class ServerConnection implements Endpoint {
     } else if (request.internal !== null) {
       request.internal(bytes, start, end, false);
     }
+    if (this.holder !== null && !request.swallowed && !this.closed) this.holder.answered(this);
     return !this.closed;
   }
 
@@ -331,6 +352,9 @@ export class ServerConnection implements Endpoint {
     this.inbox.clear();
     this.backlog?.clear();
     this.releaseWaiters();
+    const holder = this.holder;
+    this.holder = null;
+    holder?.lost(this);
   }
 
   private logEnd(failure: Failure, detail: string, idle: boolean): void {

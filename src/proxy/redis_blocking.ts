@@ -1,0 +1,99 @@
+/**
+ * A command that may wait on its server (BLPOP, XREAD BLOCK, WAIT): it gets a connection of its own, so that it
+ * holds up nobody else, and no deadline but its own.
+ *
+ *   barrier (everything before it answered) ──► lease ──► request ──► reply ──► lease given back
+ *                                                           └─► client gone: connection closed, which ends the wait
+ *
+ * The client's next requests stay in its inbox meanwhile, as Redis itself leaves them unread. WAIT asks all servers.
+ */
+import { encode } from "../bytes/ascii.ts";
+import { type Client, LEASED } from "./client.ts";
+import { Request } from "./request.ts";
+import type { Server } from "./server.ts";
+import type { Holder, ServerConnection } from "./server_connection.ts";
+import { type Joiner, Split } from "./split.ts";
+
+const PING = encode("*1\r\n$4\r\nPING\r\n");
+const NO_OWNERS = new Uint16Array(0);
+
+export class BlockingCall implements Holder {
+  private readonly connections = new Set<ServerConnection>();
+
+  /** @param over called once, when the call is over or the client is gone */
+  constructor(private readonly client: Client, private over: () => void) {}
+
+  /** Sends the request to one server; borrowed bytes. False if there is no connection to be had: nothing was sent. */
+  start(server: Server, bytes: Uint8Array, start: number, end: number): boolean {
+    const connection = this.lease(server);
+    if (connection === null) return false;
+    const request = new Request(this.client);
+    this.client.enqueue(request);
+    connection.enqueue(request, true);
+    connection.write(bytes, start, end);
+    this.client.block(LEASED);
+    return true;
+  }
+
+  /**
+   * WAIT and WAITAOF: how far replicas are with what has been written so far, on every server. The PING before makes the new
+   * connection's "last write" the server's present one, which is not before any of the client's.
+   */
+  startEverywhere(bytes: Uint8Array, start: number, end: number, join: Joiner): void {
+    const { client } = this;
+    const { servers } = client.pool;
+    const parent = new Request(client);
+    const split = new Split(parent, join, NO_OWNERS, 0);
+    client.enqueue(parent);
+    client.block(LEASED);
+    for (let i = 0; i < servers.length; i++) split.add();
+    for (const server of servers) {
+      const connection = this.lease(server);
+      if (connection === null) {
+        const refusal = server.refusal();
+        split.take(server.index, refusal, 0, refusal.length, true);
+        continue;
+      }
+      const ping = new Request(null);
+      ping.swallowed = true;
+      connection.enqueue(ping, true);
+      connection.write(PING, 0, PING.length);
+      const fragment = new Request(null);
+      fragment.split = split;
+      fragment.fragment = server.index;
+      connection.enqueue(fragment, true);
+      connection.write(bytes, start, end);
+    }
+    if (this.connections.size === 0) this.finish();
+  }
+
+  private lease(server: Server): ServerConnection | null {
+    const connection = server.lease(this.client.pool.front.connectionClass(this.client), this);
+    if (connection !== null) this.connections.add(connection);
+    return connection;
+  }
+
+  answered(connection: ServerConnection): void {
+    this.connections.delete(connection);
+    connection.server.giveBack(connection, true);
+    if (this.connections.size === 0) this.finish();
+  }
+
+  lost(connection: ServerConnection): void {
+    this.connections.delete(connection);
+    if (this.connections.size === 0) this.finish();
+  }
+
+  pushed(): void {}
+
+  /** The client is gone: the server must not keep an element for nobody. */
+  abandon(): void {
+    for (const connection of this.connections) connection.server.giveBack(connection, false);
+    this.connections.clear();
+  }
+
+  private finish(): void {
+    this.over();
+    this.client.unblock(LEASED);
+  }
+}

@@ -1,0 +1,423 @@
+/**
+ * The commands that give a connection a state, or take one for themselves: MULTI and WATCH, blocking commands, SUBSCRIBE,
+ * SCAN, CLIENT REPLY and TRACKING.
+ *
+ * What they need lives in files of its own (redis_transaction.ts, redis_blocking.ts, redis_pubsub.ts, redis_tracking.ts);
+ * here is who gets what. Every method returns false if the client has been blocked and has to offer its request
+ * again, for instance because replies are still owed that the command must not overtake.
+ */
+import { encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
+import type { Args } from "../protocol/redis/args.ts";
+import { type Command, FINDER, JOIN, ROUTE } from "../protocol/redis/command.ts";
+import { CROSSSLOT, errorReply } from "../protocol/redis/errors.ts";
+import { joinEvery } from "../protocol/redis/join.ts";
+import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
+import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
+import { integerOf, isError } from "../protocol/redis/reply.ts";
+import { readCursor, scanReplyFrom, scanRequestFor } from "../protocol/redis/scan_cursor.ts";
+import { type Client, LEASED } from "./client.ts";
+import type { Pool } from "./pool.ts";
+import { BlockingCall } from "./redis_blocking.ts";
+import { connectionFor } from "./redis_connection.ts";
+import { CHANNEL, PATTERN, PubSub, SHARD } from "./redis_pubsub.ts";
+import { type RedisSession, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts";
+import { sendEverywhere } from "./redis_split.ts";
+import { Tracking } from "./redis_tracking.ts";
+import { Transaction } from "./redis_transaction.ts";
+import { Request } from "./request.ts";
+import { type Joiner, Split } from "./split.ts";
+
+const OK = encode("+OK\r\n");
+const BAD_CURSOR = encode("-ERR invalid cursor\r\n");
+const SYNTAX = encode("-ERR syntax error\r\n");
+const NO_OWNERS = new Uint16Array(0);
+
+/** What the front lends: the arguments of the request at hand, and the plain ways of sending it. */
+export interface Sender {
+  readonly args: Args;
+  /** To the server with this index (-1 = none live). */
+  forward(client: Client, server: number, bytes: Uint8Array, start: number, end: number): void;
+  fixedServer(): number;
+}
+
+/** `ownerOf` found keys on different servers, or no keys, or has answered with an error. */
+const ACROSS = -2;
+const KEYLESS = -3;
+const ANSWERED = -4;
+
+export class RedisModes {
+  readonly pubsub: PubSub;
+  private readonly keyList = new KeyList();
+
+  constructor(private readonly pool: Pool, private readonly sender: Sender) {
+    this.pubsub = new PubSub(pool);
+  }
+
+  /**
+   * The server of all keys of a request.
+   * @returns its index (-1 = none live), ACROSS, KEYLESS, or the error reply that the request deserves
+   */
+  private ownerOf(command: Command, bytes: Uint8Array): number | Uint8Array {
+    const { args } = this.sender;
+    const count = findKeys(command, bytes, args, this.keyList);
+    if (count < 0) return keysError(command, count);
+    if (count === 0) return KEYLESS;
+    let server = ACROSS;
+    const placed = this.pool.config.distribution === "random" ? 1 : count;
+    for (let i = 0; i < placed; i++) {
+      const key = this.keyList.at[i]!;
+      const owner = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+      if (i > 0 && owner !== server) return ACROSS;
+      server = owner;
+    }
+    return server;
+  }
+
+  /** As `ownerOf`, for a command that goes to one server; answers what is wrong and returns ANSWERED then. */
+  private onlyOwner(client: Client, command: Command, bytes: Uint8Array): number {
+    const owner = this.ownerOf(command, bytes);
+    if (typeof owner !== "number") client.answer(owner);
+    else if (owner === ACROSS) client.answer(CROSSSLOT);
+    else if (owner === -1) this.sender.forward(client, -1, bytes, 0, 0);
+    else return owner;
+    return ANSWERED;
+  }
+
+  // ---- transactions
+
+  transaction(
+    client: Client,
+    session: RedisSession,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    const transaction = session.transaction ??= new Transaction(client);
+    const done = this.transact(transaction, client, command, bytes, start, end);
+    if (transaction.over) session.transaction = null;
+    return done;
+  }
+
+  private transact(
+    transaction: Transaction,
+    client: Client,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    switch (command.name) {
+      case "MULTI":
+        transaction.multi();
+        return true;
+      case "EXEC":
+        return transaction.exec(this.sender.fixedServer());
+      case "DISCARD":
+        return transaction.discard();
+      case "UNWATCH":
+        return transaction.unwatch();
+      default: {
+        const server = this.onlyOwner(client, command, bytes);
+        return server < 0 || transaction.startWatch(server, bytes, start, end);
+      }
+    }
+  }
+
+  /** Keeps a command between MULTI and EXEC. */
+  queue(transaction: Transaction, command: Command, bytes: Uint8Array, start: number, end: number): void {
+    const { args } = this.sender;
+    const sizeMax = this.pool.config.requestSizeMax;
+    if (!canQueue(command)) {
+      const name = command.name.replace("|", " ");
+      return transaction.refuse(
+        errorReply(`ERR '${name}' cannot be part of a transaction through this proxy`),
+      );
+    }
+    if (command.name === "PUBLISH") {
+      const server = this.pool.placement.serverOf(bytes, args.starts[1]!, args.ends[1]!);
+      return transaction.add(server, bytes, start, end, sizeMax);
+    }
+    const owner = command.finder === FINDER.NONE ? KEYLESS : this.ownerOf(command, bytes);
+    if (typeof owner !== "number") return transaction.refuse(owner);
+    if (owner === ACROSS) return transaction.refuse(CROSSSLOT);
+    transaction.add(owner === KEYLESS ? -1 : owner, bytes, start, end, sizeMax);
+  }
+
+  // ---- blocking
+
+  blocking(
+    client: Client,
+    session: RedisSession,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    if (!client.atRest()) return false;
+    const call = new BlockingCall(client, () => session.blocking = null);
+    if (command.finder === FINDER.NONE) {
+      session.blocking = call;
+      call.startEverywhere(bytes, start, end, command.name === "WAIT" ? JOIN_MIN : JOIN_PAIR_MIN);
+      return true;
+    }
+    const owner = this.onlyOwner(client, command, bytes);
+    if (owner < 0) return true;
+    const server = this.pool.servers[owner]!;
+    if (call.start(server, bytes, start, end)) session.blocking = call;
+    else {
+      client.countForwardError();
+      client.answer(server.refusal());
+    }
+    return true;
+  }
+
+  // ---- pub/sub
+
+  publish(
+    client: Client,
+    session: RedisSession,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    switch (command.name) {
+      case "PUBLISH":
+      case "SPUBLISH":
+        this.sendMessage(client, session, command.name === "SPUBLISH", bytes, start, end);
+        return true;
+      case "PUBSUB|CHANNELS":
+      case "PUBSUB|SHARDCHANNELS":
+        sendEverywhere(client, bytes, start, end, JOIN_ALL, JOIN.CONCAT);
+        return true;
+      case "PUBSUB|NUMPAT":
+        sendEverywhere(client, bytes, start, end, JOIN_LARGEST, 0);
+        return true;
+      case "PUBSUB|NUMSUB":
+      case "PUBSUB|SHARDNUMSUB": {
+        const kind = command.name === "PUBSUB|NUMSUB" ? CHANNEL : SHARD;
+        const more = (name: string) => this.pubsub.clientsBehind(kind, name);
+        sendEverywhere(client, bytes, start, end, (split) => joinCounts(split.replies, more), 0);
+        return true;
+      }
+    }
+    if (!client.atRest()) return false;
+    const names = this.words(bytes, 1);
+    const kind = command.name.startsWith("P")
+      ? PATTERN
+      : command.name.startsWith("S") && command.name[1] !== "U"
+      ? SHARD
+      : command.name.startsWith("SUN")
+      ? SHARD
+      : CHANNEL;
+    if (command.name.includes("UNSUB")) this.pubsub.unsubscribe(client, kind, names);
+    else this.pubsub.subscribe(client, kind, names);
+    return true;
+  }
+
+  private sendMessage(
+    client: Client,
+    session: RedisSession,
+    sharded: boolean,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    const { args } = this.sender;
+    const owner = this.pool.placement.serverOf(bytes, args.starts[1]!, args.ends[1]!);
+    const channel = latin1(bytes, args.starts[1]!, args.ends[1]!);
+    const more = this.pubsub.idle ? 0 : this.pubsub.receiversBehind(channel, sharded);
+    if (owner < 0 || more === 0) return this.sender.forward(client, owner, bytes, start, end);
+    this.sendJoined(client, session, owner, bytes, start, end, (split) => {
+      const { bytes: reply, start: from, end: to } = split.replies[0]!;
+      const count = integerOf(reply, from, to);
+      return Number.isNaN(count) ? reply.slice(from, to) : encode(`:${count + more}\r\n`);
+    });
+  }
+
+  private words(bytes: Uint8Array, from: number): string[] {
+    const { args } = this.sender;
+    const words: string[] = [];
+    for (let i = from; i < args.count; i++) words.push(latin1(bytes, args.starts[i]!, args.ends[i]!));
+    return words;
+  }
+
+  /** Sends a request to one server and makes its reply over. */
+  private sendJoined(
+    client: Client,
+    session: RedisSession,
+    index: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    join: Joiner,
+  ): void {
+    const server = this.pool.servers[index]!;
+    const connection = connectionFor(client, session, server);
+    if (connection === null) {
+      client.countForwardError();
+      return client.answer(server.refusal());
+    }
+    const parent = new Request(client);
+    client.enqueue(parent);
+    const split = new Split(parent, join, NO_OWNERS, 0);
+    const fragment = new Request(null);
+    fragment.split = split;
+    fragment.fragment = split.add();
+    connection.forward(fragment, bytes, start, end);
+    if (connection.congested) client.waitFor(connection);
+  }
+
+  // ---- the whole pool
+
+  scan(client: Client, session: RedisSession, bytes: Uint8Array, start: number, end: number): void {
+    const servers = this.pool.servers.length;
+    const place = readCursor(bytes, this.sender.args, servers);
+    if (place === null) return client.answer(BAD_CURSOR);
+    const request = scanRequestFor(bytes, start, end, this.sender.args, place.cursor);
+    this.sendJoined(client, session, place.server, request, 0, request.length, (split) => {
+      const reply = split.replies[0]!;
+      return scanReplyFrom(reply.bytes, reply.start, reply.end, place.server, servers);
+    });
+  }
+
+  randomKey(client: Client, bytes: Uint8Array, start: number, end: number): void {
+    const draw = this.pool.random();
+    sendEverywhere(client, bytes, start, end, (split) => pickValue(split.replies, draw), 0);
+  }
+
+  // ---- CLIENT REPLY, TRACKING, CACHING
+
+  clientMode(
+    client: Client,
+    session: RedisSession,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    if (command.name === "CLIENT|REPLY") return this.setReplies(client, session, bytes);
+    if (command.name === "CLIENT|CACHING") {
+      if (session.tracking === null) {
+        client.answer(errorReply(
+          "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
+        ));
+      } else {
+        session.tracking.caching = bytes.slice(start, end);
+        client.answer(OK);
+      }
+      return true;
+    }
+    return this.setTracking(client, session, bytes, start, end);
+  }
+
+  private setReplies(client: Client, session: RedisSession, bytes: Uint8Array): boolean {
+    if (this.isWord(bytes, 2, "ON")) {
+      session.replies = REPLIES_ON;
+      client.muted = false;
+      client.answer(OK);
+    } else if (this.isWord(bytes, 2, "OFF")) {
+      session.replies = REPLIES_OFF;
+      client.muted = true;
+    } else if (this.isWord(bytes, 2, "SKIP")) {
+      if (session.replies !== REPLIES_OFF) session.replies = REPLIES_SKIP_NEXT;
+    } else client.answer(SYNTAX);
+    return true;
+  }
+
+  private setTracking(
+    client: Client,
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    if (!client.atRest()) return false;
+    if (this.isWord(bytes, 2, "OFF")) {
+      session.tracking?.stop();
+      session.tracking = null;
+      client.answer(OK);
+      return true;
+    }
+    if (!this.isWord(bytes, 2, "ON")) {
+      client.answer(SYNTAX);
+      return true;
+    }
+    const { args } = this.sender;
+    for (let i = 3; i < args.count; i++) {
+      if (!this.isWord(bytes, i, "REDIRECT")) continue;
+      client.answer(
+        errorReply("ERR CLIENT TRACKING with REDIRECT is not possible through a proxy; use RESP3 (HELLO 3)"),
+      );
+      return true;
+    }
+    if (session.resp !== 3) {
+      client.answer(errorReply("ERR CLIENT TRACKING needs RESP3 through this proxy: send HELLO 3 first"));
+      return true;
+    }
+    session.tracking?.stop();
+    client.block(LEASED);
+    session.tracking = new Tracking(client, bytes.slice(start, end), (reply, from, to) => {
+      if (isError(reply, from)) {
+        session.tracking?.stop();
+        session.tracking = null;
+      }
+      session.refresh();
+      client.answer(reply.slice(from, to));
+      client.unblock(LEASED);
+    });
+    return true;
+  }
+
+  private isWord(bytes: Uint8Array, i: number, word: string): boolean {
+    const { args } = this.sender;
+    return equalsFolded(bytes, args.starts[i]!, args.ends[i]!, encode(word));
+  }
+
+  // ---- the end
+
+  /** Lets go of everything the client holds: it is gone, or said RESET. */
+  abandon(client: Client, session: RedisSession): void {
+    session.transaction?.abandon();
+    session.transaction = null;
+    session.blocking?.abandon();
+    session.blocking = null;
+    session.tracking?.stop();
+    session.tracking = null;
+    this.pubsub.abandon(client);
+    session.replies = REPLIES_ON;
+    client.muted = false;
+    session.refresh();
+  }
+}
+
+/** Commands without keys that make sense inside a transaction, beside those with keys. */
+const QUEUED_LOCALS: ReadonlySet<string> = new Set([
+  "PING",
+  "ECHO",
+  "TIME",
+  "UNWATCH",
+  "PUBLISH",
+  "SPUBLISH",
+]);
+
+function canQueue(command: Command): boolean {
+  switch (command.route) {
+    case ROUTE.KEYED:
+    case ROUTE.SCRIPT_KEYED:
+    case ROUTE.SPLIT_VALUES:
+    case ROUTE.SPLIT_PAIRS:
+    case ROUTE.SPLIT_SUM:
+    case ROUTE.FIXED:
+    case ROUTE.BLOCKING:
+      return true;
+    default:
+      return QUEUED_LOCALS.has(command.name);
+  }
+}
+
+const JOIN_ALL: Joiner = (split) => joinEvery(split.replies, split.detail);
+const JOIN_MIN: Joiner = (split) => joinEvery(split.replies, JOIN.MIN);
+const JOIN_LARGEST: Joiner = (split) => joinLargest(split.replies);
+const JOIN_PAIR_MIN: Joiner = (split) => joinPairMin(split.replies);

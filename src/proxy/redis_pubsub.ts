@@ -1,0 +1,424 @@
+/**
+ * Pub/sub over many servers, for all clients of a pool.
+ *
+ *   client ─SUBSCRIBE news─► topic "news" ──► one upstream connection to the server that owns "news"
+ *   client ◄────── message ◄── clients of the topic ◄──┘   (shared by everybody who subscribes here)
+ *
+ * A channel belongs to the server its name hashes to, and PUBLISH goes there; a pattern is watched on all servers. A
+ * client is told "subscribed" when the server has said so, thus what is published after that reaches it. When
+ * a server goes away its topics are subscribed again as soon as it is back; messages in between are lost, as they are
+ * with Redis. Messages come in RESP2 form and differ in RESP3 by their first byte only (`*` and `>`).
+ */
+import { encode, latin1 } from "../bytes/ascii.ts";
+import { Inbox } from "../bytes/inbox.ts";
+import { WARN } from "../net/log.ts";
+import type { Handler, Socket, TimerId } from "../net/net.ts";
+import { globMatches } from "../protocol/redis/glob.ts";
+import { BAD_REPLY, isError, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
+import { type Client, LEASED } from "./client.ts";
+import { failureOf } from "./failures.ts";
+import type { Pool } from "./pool.ts";
+import type { RedisSession } from "./redis_session.ts";
+import type { Server } from "./server.ts";
+
+/** What can be subscribed to; also the place in the tables below. */
+export const CHANNEL = 0;
+export const PATTERN = 1;
+export const SHARD = 2;
+
+const SUBSCRIBE_WORDS: readonly string[] = ["subscribe", "psubscribe", "ssubscribe"];
+const UNSUBSCRIBE_WORDS: readonly string[] = ["unsubscribe", "punsubscribe", "sunsubscribe"];
+const MESSAGE_WORDS: readonly string[] = ["message", "pmessage", "smessage"];
+
+/** First wait before a lost upstream connection is tried again; doubles up to the second. */
+const RETRY_FIRST_MS = 20;
+const RETRY_MAX_MS = 1000;
+
+/** What one client is subscribed to: names as latin1 text, by kind. */
+export class Subscriptions {
+  readonly names: readonly Set<string>[] = [new Set(), new Set(), new Set()];
+
+  /** What Redis counts in its acknowledgements: channels and patterns together, shard channels apart. */
+  count(kind: number): number {
+    return kind === SHARD ? this.names[SHARD]!.size : this.names[CHANNEL]!.size + this.names[PATTERN]!.size;
+  }
+
+  get total(): number {
+    return this.names[CHANNEL]!.size + this.names[PATTERN]!.size + this.names[SHARD]!.size;
+  }
+}
+
+/** Something that at least one client is subscribed to. */
+class Topic {
+  readonly clients = new Set<Client>();
+  /** Servers that have not acknowledged yet. */
+  readonly unconfirmed = new Set<number>();
+
+  constructor(readonly kind: number, readonly name: string, public servers: readonly number[]) {}
+}
+
+/** A client's SUBSCRIBE that waits for servers. */
+interface Wait {
+  readonly client: Client;
+  readonly topics: readonly Topic[];
+  readonly done: (failed: Uint8Array | null) => void;
+}
+
+export class PubSub {
+  private readonly topics: readonly Map<string, Topic>[] = [new Map(), new Map(), new Map()];
+  private readonly upstreams: (Upstream | null)[];
+  private readonly waits = new Set<Wait>();
+
+  constructor(readonly pool: Pool) {
+    this.upstreams = pool.servers.map(() => null);
+  }
+
+  /** Nothing of a pool's pub/sub is in use. */
+  get idle(): boolean {
+    return this.topics.every((map) => map.size === 0);
+  }
+
+  /**
+   * Subscribes a client that is owed nothing; it is blocked until all servers have acknowledged, then answered: one
+   * acknowledgement a name, or one error if a server cannot be had.
+   * @param names as latin1 text, in the order given; never empty
+   */
+  subscribe(client: Client, kind: number, names: readonly string[]): void {
+    const session = client.session as RedisSession;
+    const mine = session.subscriptions ??= new Subscriptions();
+    const topics = names.map((name) => this.topicFor(kind, name));
+    const added = topics.filter((topic) => !topic.clients.has(client));
+    for (const topic of topics) topic.clients.add(client);
+    const done = (failed: Uint8Array | null) => {
+      if (client.closed) return;
+      if (failed !== null) {
+        for (const topic of added) this.leave(client, topic);
+        client.countForwardError();
+        client.answer(failed);
+      } else {
+        for (const topic of topics) {
+          mine.names[kind]!.add(topic.name);
+          client.answer(acknowledgement(session.resp, SUBSCRIBE_WORDS[kind]!, topic.name, mine.count(kind)));
+        }
+      }
+      client.unblock(LEASED);
+    };
+    const wait = { client, topics, done };
+    if (topics.every((topic) => topic.unconfirmed.size === 0)) return done(null);
+    client.block(LEASED);
+    this.waits.add(wait);
+  }
+
+  /** Takes a client out of some topics, or of all of a kind if `names` is empty; answers at once. */
+  unsubscribe(client: Client, kind: number, names: readonly string[]): void {
+    const session = client.session as RedisSession;
+    const mine = session.subscriptions ?? new Subscriptions();
+    const word = UNSUBSCRIBE_WORDS[kind]!;
+    const leaving = names.length > 0 ? names : [...mine.names[kind]!];
+    if (leaving.length === 0) client.answer(acknowledgement(session.resp, word, null, mine.count(kind)));
+    for (const name of leaving) {
+      mine.names[kind]!.delete(name);
+      const topic = this.topics[kind]!.get(name);
+      if (topic !== undefined) this.leave(client, topic);
+      client.answer(acknowledgement(session.resp, word, name, mine.count(kind)));
+    }
+    if (mine.total === 0) session.subscriptions = null;
+  }
+
+  /** The client is gone, or resets its connection. */
+  abandon(client: Client): void {
+    const session = client.session as RedisSession;
+    for (const wait of this.waits) {
+      if (wait.client !== client) continue;
+      this.waits.delete(wait);
+      for (const topic of wait.topics) this.leave(client, topic);
+    }
+    const mine = session.subscriptions;
+    session.subscriptions = null;
+    mine?.names.forEach((names, kind) => {
+      for (const name of names) {
+        const topic = this.topics[kind]!.get(name);
+        if (topic !== undefined) this.leave(client, topic);
+      }
+    });
+  }
+
+  /** How many receivers a server's answer to PUBLISH leaves out: it counts our one connection, not who is behind it. */
+  receiversBehind(channel: string, sharded: boolean): number {
+    if (sharded) return surplus(this.topics[SHARD]!.get(channel));
+    let receivers = surplus(this.topics[CHANNEL]!.get(channel));
+    for (const topic of this.topics[PATTERN]!.values()) {
+      if (globMatches(topic.name, channel)) receivers += surplus(topic);
+    }
+    return receivers;
+  }
+
+  /** Clients of this pool beyond the one connection that a server counts. */
+  clientsBehind(kind: number, name: string): number {
+    return surplus(this.topics[kind]!.get(name));
+  }
+
+  /** Keys have moved: so have channels. */
+  ringChanged(): void {
+    for (const kind of [CHANNEL, SHARD]) {
+      for (const topic of this.topics[kind]!.values()) {
+        const before = topic.servers;
+        const now = this.serversOf(kind, topic.name);
+        if (before[0] === now[0]) continue;
+        topic.servers = now;
+        topic.unconfirmed.clear();
+        for (const server of now) this.ask(topic, server);
+        for (const server of before) this.upstreams[server]?.unsubscribe(kind, topic.name);
+      }
+    }
+    this.settle();
+  }
+
+  stop(): void {
+    for (const upstream of this.upstreams) upstream?.stop();
+  }
+
+  private topicFor(kind: number, name: string): Topic {
+    const present = this.topics[kind]!.get(name);
+    if (present !== undefined) return present;
+    const topic = new Topic(kind, name, this.serversOf(kind, name));
+    this.topics[kind]!.set(name, topic);
+    for (const server of topic.servers) this.ask(topic, server);
+    return topic;
+  }
+
+  private serversOf(kind: number, name: string): readonly number[] {
+    if (kind === PATTERN) return this.pool.servers.map((server) => server.index);
+    const bytes = bytesOf(name);
+    return [Math.max(0, this.pool.placement.serverOf(bytes, 0, bytes.length))];
+  }
+
+  private ask(topic: Topic, server: number): void {
+    topic.unconfirmed.add(server);
+    const upstream = this.upstreams[server] ??= new Upstream(this, this.pool.servers[server]!);
+    upstream.subscribe(topic.kind, topic.name);
+  }
+
+  private leave(client: Client, topic: Topic): void {
+    topic.clients.delete(client);
+    if (topic.clients.size > 0) return;
+    this.topics[topic.kind]!.delete(topic.name);
+    for (const server of topic.servers) this.upstreams[server]?.unsubscribe(topic.kind, topic.name);
+    if (this.idle) {
+      // No one listens any more: no connections are kept for them.
+      for (let i = 0; i < this.upstreams.length; i++) {
+        this.upstreams[i]?.stop();
+        this.upstreams[i] = null;
+      }
+    }
+  }
+
+  // ---- from the servers
+
+  confirmed(server: number, kind: number, name: string): void {
+    this.topics[kind]!.get(name)?.unconfirmed.delete(server);
+    this.settle();
+  }
+
+  /** Tells the waiting clients whose topics are all confirmed. */
+  private settle(): void {
+    for (const wait of this.waits) {
+      if (wait.topics.some((topic) => topic.unconfirmed.size > 0)) continue;
+      this.waits.delete(wait);
+      wait.done(null);
+    }
+  }
+
+  /** A server cannot be had now: who waits for it gets an error; who is subscribed stays so. */
+  failed(server: number, error: Uint8Array): void {
+    for (const wait of this.waits) {
+      if (!wait.topics.some((topic) => topic.unconfirmed.has(server))) continue;
+      this.waits.delete(wait);
+      wait.done(error);
+    }
+  }
+
+  /** What `server` should be subscribed to, for a new connection: all of it is unconfirmed again. */
+  wanted(server: number): Topic[] {
+    const wanted: Topic[] = [];
+    for (const map of this.topics) {
+      for (const topic of map.values()) {
+        if (!topic.servers.includes(server)) continue;
+        topic.unconfirmed.add(server);
+        wanted.push(topic);
+      }
+    }
+    return wanted;
+  }
+
+  /** Passes a message on. @param message RESP2 form, borrowed */
+  message(kind: number, name: string, message: Uint8Array, start: number, end: number): void {
+    const topic = this.topics[kind]!.get(name);
+    if (topic === undefined) return;
+    const resp2 = message.slice(start, end);
+    let resp3: Uint8Array | null = null;
+    for (const client of topic.clients) {
+      const session = client.session as RedisSession;
+      // Not before the client has been told that it is subscribed.
+      if (session.subscriptions === null || !session.subscriptions.names[kind]!.has(name)) continue;
+      if (session.resp === 3) {
+        if (resp3 === null) {
+          resp3 = resp2.slice();
+          resp3[0] = 62;
+        }
+        client.push(resp3, 0, resp3.length);
+      } else client.push(resp2, 0, resp2.length);
+    }
+  }
+}
+
+function surplus(topic: Topic | undefined): number {
+  return topic === undefined ? 0 : topic.clients.size - 1;
+}
+
+/** One connection to one server that carries nothing but subscriptions. */
+class Upstream {
+  private socket: Socket | null = null;
+  private retryTimer: TimerId | null = null;
+  private connectTimer: TimerId | null = null;
+  private retryMs = RETRY_FIRST_MS;
+  private stopped = false;
+  private inbox = new Inbox();
+  private resume = new ReplyResume();
+  private open = false;
+
+  constructor(private readonly hub: PubSub, private readonly server: Server) {
+    this.connect();
+  }
+
+  private connect(): void {
+    const { pool } = this.hub;
+    this.retryTimer = null;
+    this.inbox = new Inbox();
+    this.resume = new ReplyResume();
+    const socket = pool.net.connect(this.server.config.address, HANDLER, this);
+    this.socket = socket;
+    const auth = pool.config.redisAuth;
+    if (auth !== null) this.write("AUTH", [latin1(auth)]);
+    for (const topic of this.hub.wanted(this.server.index)) this.subscribe(topic.kind, topic.name);
+    this.connectTimer = pool.setTimer(pool.config.connectTimeoutMs, () => {
+      if (this.open) return;
+      socket.destroy();
+    });
+  }
+
+  subscribe(kind: number, name: string): void {
+    this.write(SUBSCRIBE_WORDS[kind]!, [name]);
+  }
+
+  unsubscribe(kind: number, name: string): void {
+    this.write(UNSUBSCRIBE_WORDS[kind]!, [name]);
+  }
+
+  private write(word: string, names: readonly string[]): void {
+    const { socket } = this;
+    if (socket === null) return;
+    const bytes = bytesOf(
+      `*${names.length + 1}\r\n$${word.length}\r\n${word}\r\n` +
+        names.map((name) => `$${name.length}\r\n${name}\r\n`).join(""),
+    );
+    socket.send(bytes, 0, bytes.length);
+    // Few and far between: a flush at once, in the next turn as every flush.
+    this.hub.pool.turn.later({ resume: () => socket.flush() });
+  }
+
+  opened(): void {
+    this.open = true;
+    this.retryMs = RETRY_FIRST_MS;
+    this.socket!.flush();
+  }
+
+  receive(view: Uint8Array): void {
+    const { inbox } = this;
+    inbox.append(view, 0, view.length);
+    if (inbox.size < this.resume.needed) return;
+    while (inbox.size > 0) {
+      const end = scanReply(inbox.bytes, inbox.start, inbox.end, this.resume);
+      if (end === BAD_REPLY) return this.socket!.destroy();
+      if (end < 0) break;
+      this.take(inbox.bytes, inbox.start, end);
+      inbox.consumeTo(end);
+    }
+  }
+
+  private take(bytes: Uint8Array, start: number, end: number): void {
+    if (isError(bytes, start)) return this.refused(latin1(bytes, start + 1, end).trimEnd());
+    const [word, name] = firstBulks(bytes, start, end);
+    if (word === undefined || name === undefined) return;
+    const subscribed = SUBSCRIBE_WORDS.indexOf(word);
+    if (subscribed >= 0) return this.hub.confirmed(this.server.index, subscribed, name);
+    const kind = MESSAGE_WORDS.indexOf(word);
+    if (kind >= 0) this.hub.message(kind, name, bytes, start, end);
+  }
+
+  /** The server refuses AUTH or SUBSCRIBE: who waits is told in its words. */
+  private refused(text: string): void {
+    this.hub.pool.log.write(WARN, `server '${this.server.config.name}' refuses a subscription: ${text}`);
+    this.hub.failed(this.server.index, encode(`-${text}\r\n`));
+  }
+
+  closed(code: string): void {
+    const { pool } = this.hub;
+    this.open = false;
+    this.socket = null;
+    this.clearTimer();
+    if (this.stopped) return;
+    this.hub.failed(this.server.index, this.server.errorReply(failureOf(code)));
+    this.retryTimer = pool.setTimer(this.retryMs, () => this.connect());
+    this.retryMs = Math.min(this.retryMs * 2, RETRY_MAX_MS);
+  }
+
+  private clearTimer(): void {
+    if (this.connectTimer !== null) this.hub.pool.clearTimer(this.connectTimer);
+    this.connectTimer = null;
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.clearTimer();
+    if (this.retryTimer !== null) this.hub.pool.clearTimer(this.retryTimer);
+    this.socket?.destroy();
+  }
+}
+
+const HANDLER: Handler = {
+  open: (socket) => (socket.owner as Upstream).opened(),
+  data: (socket, bytes) => (socket.owner as Upstream).receive(bytes),
+  eof: (socket) => socket.destroy(),
+  drain: () => {},
+  close: (socket, error) => (socket.owner as Upstream).closed(error?.code ?? "EOF"),
+};
+
+/** The first two bulk strings of an array, as latin1; missing ones are undefined. */
+function firstBulks(bytes: Uint8Array, start: number, end: number): [string?, string?] {
+  const found: string[] = [];
+  let at = start;
+  while (at < end && bytes[at] !== 10) at++;
+  at++;
+  while (found.length < 2 && at < end && bytes[at] === 36) {
+    let length = 0;
+    at++;
+    for (; bytes[at] !== 13; at++) length = length * 10 + bytes[at]! - 48;
+    at += 2;
+    found.push(latin1(bytes, at, at + length));
+    at += length + 2;
+  }
+  return found as [string?, string?];
+}
+
+function bytesOf(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+/** `subscribe`, name, count as Redis sends it; name null = there was nothing to unsubscribe from. */
+function acknowledgement(resp: 2 | 3, word: string, name: string | null, count: number): Uint8Array {
+  const shown = name === null ? (resp === 3 ? "_\r\n" : "$-1\r\n") : `$${name.length}\r\n${name}\r\n`;
+  return bytesOf(`${resp === 3 ? ">" : "*"}3\r\n$${word.length}\r\n${word}\r\n${shown}:${count}\r\n`);
+}

@@ -1,0 +1,270 @@
+/**
+ * MULTI … EXEC, and WATCH.
+ *
+ *   MULTI ──► commands are checked and kept here, each answered +QUEUED ──► EXEC: MULTI, all of them, EXEC in one write
+ *
+ * Nothing reaches a server before EXEC, so a client that goes away in between leaves nothing behind, and without WATCH
+ * the shared connection will do: the transaction is contiguous on it. WATCH is a promise about a connection, so
+ * it takes a leased one, which ends with EXEC, DISCARD or UNWATCH, or is closed with the client.
+ * All keys have to be on one server. What Redis would refuse while queueing (unknown command, arity) is refused here in its
+ * words; what only the server can know (READONLY, OOM) shows in EXEC's own reply, EXECABORT.
+ */
+import { encode } from "../bytes/ascii.ts";
+import { type Client, LEASED } from "./client.ts";
+import { Request } from "./request.ts";
+import type { Server } from "./server.ts";
+import type { Holder, ServerConnection } from "./server_connection.ts";
+
+export const OK = encode("+OK\r\n");
+const QUEUED = encode("+QUEUED\r\n");
+const EMPTY = encode("*0\r\n");
+const NESTED = encode("-ERR MULTI calls can not be nested\r\n");
+const EXEC_ALONE = encode("-ERR EXEC without MULTI\r\n");
+const DISCARD_ALONE = encode("-ERR DISCARD without MULTI\r\n");
+const WATCH_INSIDE = encode("-ERR WATCH inside MULTI is not allowed\r\n");
+const ABORTED = encode("-EXECABORT Transaction discarded because of previous errors.\r\n");
+const CROSSSLOT = encode("-CROSSSLOT Keys in request don't hash to the same server\r\n");
+const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
+const MULTI_BYTES = encode("*1\r\n$5\r\nMULTI\r\n");
+const EXEC_BYTES = encode("*1\r\n$4\r\nEXEC\r\n");
+const UNWATCH_BYTES = encode("*1\r\n$7\r\nUNWATCH\r\n");
+
+export class Transaction implements Holder {
+  /** Between MULTI and EXEC or DISCARD. */
+  queueing = false;
+  private queue: Uint8Array[] = [];
+  private queuedBytes = 0;
+  /** A command was refused while queueing: EXEC will be too. */
+  private broken = false;
+  /** The server of all keys so far; -1 = none yet. */
+  private server = -1;
+  /** The connection that watches, and its server. */
+  private watch: ServerConnection | null = null;
+  private watchServer: Server | null = null;
+  /** A watching connection was lost: EXEC has to fail, as the watch cannot be vouched for. */
+  private watchLost = false;
+  private watching = -1;
+  /** Replies still to come on the leased connection before it can be given back. */
+  private expected = 0;
+  private releaseWhenAnswered = false;
+
+  constructor(private readonly client: Client) {}
+
+  /** True if nothing is left of it: the session can forget it. */
+  get over(): boolean {
+    return !this.queueing && this.watch === null && !this.watchLost;
+  }
+
+  multi(): void {
+    if (this.queueing) return this.refuse(NESTED);
+    this.queueing = true;
+    this.broken = false;
+    this.queue = [];
+    this.queuedBytes = 0;
+    this.server = this.watching;
+    this.client.answer(OK);
+  }
+
+  /** Refuses a command inside MULTI: EXEC will abort. */
+  refuse(error: Uint8Array): void {
+    this.broken = true;
+    this.client.answer(error);
+  }
+
+  /**
+   * Keeps a command for EXEC.
+   * @param server where its keys are; -1 for a command without keys
+   */
+  add(server: number, bytes: Uint8Array, start: number, end: number, bytesMax: number): void {
+    if (server >= 0) {
+      if (this.server >= 0 && server !== this.server) return this.refuse(CROSSSLOT);
+      this.server = server;
+    }
+    this.queuedBytes += end - start;
+    if (this.queuedBytes > bytesMax) {
+      this.queue = [];
+      return this.refuse(TOO_LARGE);
+    }
+    if (!this.broken) this.queue.push(bytes.slice(start, end));
+    this.client.answer(QUEUED);
+  }
+
+  /** @param server all watched keys are on it. False if the client has to offer the request again. */
+  startWatch(server: number, bytes: Uint8Array, start: number, end: number): boolean {
+    const { client } = this;
+    if (this.queueing) {
+      // Redis answers with an error here and leaves the transaction as it is.
+      client.answer(WATCH_INSIDE);
+      return true;
+    }
+    if (!client.atRest()) return false;
+    if (this.watching >= 0 && this.watching !== server) {
+      client.answer(CROSSSLOT);
+      return true;
+    }
+    const target = client.pool.servers[server]!;
+    if (this.watch === null) {
+      this.watch = target.lease(client.pool.front.connectionClass(client), this);
+      this.watchServer = target;
+      this.watching = server;
+    }
+    if (this.watch === null) {
+      this.watching = -1;
+      client.countForwardError();
+      client.answer(target.refusal());
+      return true;
+    }
+    this.send(this.watch, bytes, start, end);
+    // What the client reads next must come after the watch has begun.
+    client.block(LEASED);
+    return true;
+  }
+
+  /** False if the client has to offer the request again. */
+  unwatch(): boolean {
+    if (this.queueing) throw new Error("UNWATCH inside MULTI is queued like any other command");
+    if (this.watch === null) {
+      this.watchLost = false;
+      this.client.answer(OK);
+      return true;
+    }
+    if (!this.client.atRest()) return false;
+    this.endWatch(new Request(this.client));
+    return true;
+  }
+
+  discard(): boolean {
+    if (!this.queueing) {
+      this.client.answer(DISCARD_ALONE);
+      return true;
+    }
+    if (!this.client.atRest()) return false;
+    this.clear();
+    if (this.watch !== null) this.endWatch(null);
+    this.watchLost = false;
+    this.client.answer(OK);
+    return true;
+  }
+
+  /**
+   * @param fixed the server for transactions without any key
+   * @returns false if the client has to offer the request again
+   */
+  exec(fixed: number): boolean {
+    const { client } = this;
+    if (!this.queueing) {
+      client.answer(EXEC_ALONE);
+      return true;
+    }
+    if (this.watch !== null && !client.atRest()) return false;
+    const { queue } = this;
+    const index = this.server >= 0 ? this.server : fixed;
+    const failed = this.broken || this.watchLost;
+    this.clear();
+    if (failed) {
+      if (this.watch !== null) this.endWatch(null);
+      this.watchLost = false;
+      client.answer(ABORTED);
+    } else if (this.watch !== null) {
+      this.sendAll(this.watch, queue);
+      this.releaseWhenAnswered = true;
+      client.block(LEASED);
+    } else if (queue.length === 0) client.answer(EMPTY);
+    else this.execShared(index, queue);
+    return true;
+  }
+
+  private execShared(index: number, queue: readonly Uint8Array[]): void {
+    const { client } = this;
+    const { pool } = client;
+    const server = index < 0 ? null : pool.servers[index]!;
+    const connection = server?.connection(pool.front.connectionClass(client), client.serial) ?? null;
+    if (connection === null) {
+      client.countForwardError();
+      client.answer(
+        server?.refusal() ?? pool.front.errorReply("Connection refused: no live server in the pool"),
+      );
+      return;
+    }
+    this.sendAll(connection, queue);
+    if (connection.congested) client.waitFor(connection);
+  }
+
+  /** MULTI, the queue and EXEC, back to back; only EXEC's reply is for the client. */
+  private sendAll(connection: ServerConnection, queue: readonly Uint8Array[]): void {
+    this.sendSwallowed(connection, MULTI_BYTES);
+    for (const command of queue) this.sendSwallowed(connection, command);
+    this.send(connection, EXEC_BYTES, 0, EXEC_BYTES.length);
+  }
+
+  private send(connection: ServerConnection, bytes: Uint8Array, start: number, end: number): void {
+    const request = new Request(this.client);
+    this.client.enqueue(request);
+    connection.forward(request, bytes, start, end);
+    if (connection === this.watch) this.expected++;
+  }
+
+  private sendSwallowed(connection: ServerConnection, bytes: Uint8Array): void {
+    connection.forward(new Request(null), bytes, 0, bytes.length);
+    if (connection === this.watch) this.expected++;
+  }
+
+  /** UNWATCH on the leased connection, then gives it back. @param request the client's own, or null */
+  private endWatch(request: Request | null): void {
+    const connection = this.watch!;
+    this.expected++;
+    this.releaseWhenAnswered = true;
+    if (request !== null) {
+      this.client.enqueue(request);
+      this.client.block(LEASED);
+    }
+    connection.forward(request ?? new Request(null), UNWATCH_BYTES, 0, UNWATCH_BYTES.length);
+    if (request === null) this.client.block(LEASED);
+  }
+
+  private clear(): void {
+    this.queueing = this.broken = false;
+    this.queue = [];
+    this.queuedBytes = 0;
+    this.server = -1;
+  }
+
+  // ---- the leased connection
+
+  answered(connection: ServerConnection): void {
+    if (--this.expected > 0) return;
+    if (this.releaseWhenAnswered) {
+      this.releaseWhenAnswered = false;
+      this.forgetWatch();
+      connection.server.giveBack(connection, true);
+    }
+    this.client.unblock(LEASED);
+  }
+
+  lost(): void {
+    const ending = this.releaseWhenAnswered;
+    this.releaseWhenAnswered = false;
+    this.forgetWatch();
+    this.watchLost = !ending;
+    this.client.unblock(LEASED);
+  }
+
+  pushed(): void {}
+
+  private forgetWatch(): void {
+    this.watch = null;
+    this.watchServer = null;
+    this.watching = -1;
+    this.expected = 0;
+  }
+
+  /** The client is gone, or resets its connection. */
+  abandon(): void {
+    const connection = this.watch;
+    const server = this.watchServer;
+    this.clear();
+    this.forgetWatch();
+    this.watchLost = false;
+    if (connection !== null) server!.giveBack(connection, false);
+  }
+}
