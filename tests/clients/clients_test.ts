@@ -1,0 +1,25 @@
+/** Every client library gives the same results through Ringmaster as against one redis-server: a step a scenario. */
+import { LIBRARIES, title } from "./libraries.ts";
+import { SCENARIOS } from "./scenarios.ts";
+import { compare } from "./stand.ts";
+
+for (const library of LIBRARIES) {
+  Deno.test({
+    name: `${title(library)} does through Ringmaster what it does directly`,
+    // Libraries keep timers and sockets of their own past the end of a connection.
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn(t) {
+      await compare(library, SCENARIOS, "compiled", async ({ scenario, failure }) => {
+        await t.step({
+          name: scenario,
+          sanitizeOps: false,
+          sanitizeResources: false,
+          fn() {
+            if (failure !== null) throw failure;
+          },
+        });
+      });
+    },
+  });
+}

@@ -1,0 +1,117 @@
+/**
+ * One library, every scenario, twice:
+ *
+ *   library ──► redis-server               the truth
+ *   library ──► Ringmaster ──► 3 redis-servers   must be the same
+ */
+import { deepStrictEqual } from "node:assert/strict";
+import { RawClient } from "../lib/client.ts";
+import { within } from "../lib/poll.ts";
+import {
+  poolYml,
+  type Proxy,
+  type Runtime,
+  type Server,
+  startRedis,
+  startRingmaster,
+} from "../lib/servers.ts";
+import type { Connection, Library } from "./driver.ts";
+import type { Plain } from "./plain.ts";
+import type { Scenario, Stage } from "./scenarios.ts";
+
+/** How long one scenario may take on one side, in ms. */
+const SCENARIO_MS = 60_000;
+
+class Side implements Stage, AsyncDisposable {
+  readonly #connections: Connection[] = [];
+
+  private constructor(
+    private readonly library: Library,
+    private readonly servers: readonly Server[],
+    private readonly yml: string | null,
+    private readonly runtime: Runtime,
+    private proxy: Proxy | null,
+  ) {}
+
+  static async direct(library: Library): Promise<Side> {
+    return new Side(library, [await startRedis({ port: 0 })], null, "compiled", null);
+  }
+
+  static async proxied(library: Library, runtime: Runtime): Promise<Side> {
+    const servers = await Promise.all([startRedis(), startRedis(), startRedis()]);
+    const yml = poolYml({ alpha: { servers, hash_tag: '"{}"' } });
+    return new Side(library, servers, yml, runtime, await startRingmaster(yml, { runtime }));
+  }
+
+  get port(): number {
+    return this.proxy?.port ?? this.servers[0].port;
+  }
+
+  /** The scenario's result, from empty servers, with all its connections closed again. */
+  async play(scenario: Scenario): Promise<Plain> {
+    for (const server of this.servers) {
+      await using client = await RawClient.connect(server.target);
+      await client.pipeline(["FLUSHALL"], ["SCRIPT", "FLUSH"], ["FUNCTION", "FLUSH"]);
+    }
+    try {
+      return await within(scenario.run(this), scenario.name, SCENARIO_MS);
+    } finally {
+      await Promise.all(
+        this.#connections.splice(0).map((connection) => connection.disconnect().catch(() => {})),
+      );
+    }
+  }
+
+  async connect(): Promise<Connection> {
+    const connection = await within(this.library.connect(this.port), `${this.library.name} to connect`);
+    this.#connections.push(connection);
+    return connection;
+  }
+
+  async restartServers(): Promise<void> {
+    for (const server of this.servers) await server.crash();
+    for (const server of this.servers) await server.start();
+  }
+
+  async restartPeer(): Promise<void> {
+    if (this.proxy === null) return await this.restartServers();
+    await this.proxy.stop("SIGKILL");
+    this.proxy = await startRingmaster(this.yml!, { runtime: this.runtime });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.proxy?.stop();
+    for (const server of this.servers) await server[Symbol.asyncDispose]();
+  }
+}
+
+export interface Outcome {
+  readonly scenario: string;
+  /** Null if the results are equal. */
+  readonly failure: Error | null;
+}
+
+/** Plays `scenarios` one after the other and tells each outcome to `report` at once. */
+export async function compare(
+  library: Library,
+  scenarios: readonly Scenario[],
+  runtime: Runtime,
+  report: (outcome: Outcome) => void | Promise<void>,
+): Promise<void> {
+  try {
+    await using direct = await Side.direct(library);
+    await using proxied = await Side.proxied(library, runtime);
+    for (const scenario of scenarios) {
+      let failure: Error | null = null;
+      try {
+        const expected = await direct.play(scenario);
+        deepStrictEqual(await proxied.play(scenario), expected, `${scenario.name}: not the same as directly`);
+      } catch (error) {
+        failure = error as Error;
+      }
+      await report({ scenario: scenario.name, failure });
+    }
+  } finally {
+    await library.dispose?.();
+  }
+}
