@@ -4,9 +4,9 @@
  *   bytes  ░░░░░░████████████████░░░░░░░░
  *          0     start           end     length
  *
- * A socket that is between messages holds no memory here. Growth doubles, so a message that arrives in n
- * pieces costs O(its size) in copies; a known size (`reserve`) saves even those, up to RESERVE_MAX, since a
- * size that the peer merely announces must not cost memory before its bytes come.
+ * A socket that is between messages holds no memory here. Growth is by half the size at least, so a message that
+ * arrives in any number of pieces costs O(its size) in copies; a known size (`reserve`) saves most of those, but only
+ * RESERVE_MAX ahead, since a size that the peer merely announces must not cost memory before its bytes come.
  */
 import { copy } from "./ascii.ts";
 
@@ -19,6 +19,8 @@ export class Inbox {
   bytes: Uint8Array = NONE;
   start = 0;
   end = 0;
+  /** Size of the message under way, if it was announced; else 0. */
+  private expected = 0;
 
   get size(): number {
     return this.end - this.start;
@@ -26,33 +28,40 @@ export class Inbox {
 
   /** Copies `from[start, end)` to the end; borrowed. */
   append(from: Uint8Array, start: number, end: number): void {
-    const size = this.size;
-    const wanted = size + end - start;
-    if (this.end + end - start > this.bytes.length) this.grow(Math.max(wanted, size * 2, SIZE_MIN));
+    if (this.end + end - start > this.bytes.length) this.makeRoom(this.size + end - start);
     this.end = copy(this.bytes, this.end, from, start, end);
   }
 
-  /** Makes room for a message of `total` bytes, the present ones included, as far as RESERVE_MAX allows. */
+  /** Says that the message will have `total` bytes, the present ones included: when room is made next, it is for those. */
   reserve(total: number): void {
-    const wanted = Math.min(total, this.size + RESERVE_MAX);
-    if (wanted > this.bytes.length - this.start) this.grow(wanted);
+    this.expected = total;
   }
 
   /** Forgets everything before `start`; an empty inbox lets its memory go. */
   consumeTo(start: number): void {
     this.start = start;
+    this.expected = 0;
     if (start === this.end) this.clear();
   }
 
   clear(): void {
     this.bytes = NONE;
-    this.start = this.end = 0;
+    this.start = this.end = this.expected = 0;
   }
 
   /** Leaves the present array to whoever shares it; what is unparsed moves to a new one. */
   detach(): void {
     if (this.start === this.end) this.clear();
     else this.grow(Math.max(this.size, SIZE_MIN));
+  }
+
+  /** @param wanted bytes that must fit, the present ones included */
+  private makeRoom(wanted: number): void {
+    const size = this.size;
+    if (wanted > this.expected) return this.grow(Math.max(wanted, size * 2, SIZE_MIN));
+    // Only as far as expected; but an expectation that creeps up must not mean a copy of everything each time.
+    const ahead = Math.min(this.expected, Math.max(size * 2, size + RESERVE_MAX));
+    this.grow(Math.max(wanted, ahead, size + (size >> 1)));
   }
 
   private grow(length: number): void {
