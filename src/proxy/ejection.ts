@@ -20,12 +20,13 @@ const WAIT_FACTOR_MAX = 16;
 export class Ejection {
   /** 1 = on the ring, by server index. */
   readonly live: Uint8Array;
-  private readonly waitFactor: Float64Array;
+  /** 1 = a probe of this worker is under way or due. */
+  private readonly probing: Uint8Array;
   private readonly returnedAtMs: Float64Array;
 
   constructor(private readonly pool: Pool, servers: number) {
     this.live = new Uint8Array(servers).fill(1);
-    this.waitFactor = new Float64Array(servers).fill(1);
+    this.probing = new Uint8Array(servers);
     this.returnedAtMs = new Float64Array(servers).fill(-Infinity);
   }
 
@@ -42,13 +43,15 @@ export class Ejection {
     const i = server.index;
     const retryMs = pool.config.serverRetryTimeoutMs;
     const nowMs = pool.turn.now();
-    if (nowMs - this.returnedAtMs[i]! < retryMs * FORGIVEN_AFTER) {
-      this.waitFactor[i] = Math.min(this.waitFactor[i]! * 2, WAIT_FACTOR_MAX);
-    } else this.waitFactor[i] = 1;
     this.setLive(server, false);
+    // Another worker was quicker: it counts, logs and probes.
+    if (!pool.board.eject(i, pool.worker)) return;
+    const factors = pool.board.waitFactors;
+    const again = nowMs - this.returnedAtMs[i]! < retryMs * FORGIVEN_AFTER;
+    factors[i] = again ? Math.min(factors[i]! * 2, WAIT_FACTOR_MAX) : 1;
     pool.counters[SERVER_EJECTS]!++;
     server.counters[SERVER_EJECTED_AT] = Math.round(pool.clock.wallMs() * 1000);
-    const waitMs = retryMs * this.waitFactor[i]!;
+    const waitMs = retryMs * factors[i]!;
     pool.log.write(
       NOTICE,
       `update pool '${pool.config.name}' to delete server '${server.config.name}' for next ${
@@ -56,9 +59,28 @@ export class Ejection {
       } secs`,
     );
     this.probeIn(server, waitMs);
+    pool.serversChanged();
+  }
+
+  /** Another worker has ejected or restored servers of this pool, or died and left its probes to us. */
+  lookAtBoard(): void {
+    const { pool } = this;
+    for (const server of pool.servers) {
+      const i = server.index;
+      const prober = pool.board.prober(i);
+      if (prober < 0) {
+        if (server.ejected) this.setLive(server, true);
+        continue;
+      }
+      if (!server.ejected) this.setLive(server, false);
+      if (prober === pool.worker && this.probing[i] === 0) {
+        this.probeIn(server, pool.config.serverRetryTimeoutMs);
+      }
+    }
   }
 
   private probeIn(server: Server, waitMs: number): void {
+    this.probing[server.index] = 1;
     this.pool.setTimer(waitMs, () => this.probe(server));
   }
 
@@ -85,17 +107,20 @@ export class Ejection {
   }
 
   private restore(server: Server): void {
-    this.returnedAtMs[server.index] = this.pool.turn.now();
-    server.failures = 0;
+    this.probing[server.index] = 0;
+    this.pool.board.restore(server.index);
     this.setLive(server, true);
     this.pool.log.write(
       NOTICE,
       `update pool '${this.pool.config.name}' to add server '${server.config.name}': it answers again`,
     );
+    this.pool.serversChanged();
   }
 
   private setLive(server: Server, live: boolean): void {
     server.ejected = !live;
+    server.failures = 0;
+    if (live) this.returnedAtMs[server.index] = this.pool.turn.now();
     this.live[server.index] = live ? 1 : 0;
     this.pool.placement.setLive(this.live);
     this.pool.front.ringChanged();

@@ -11,8 +11,8 @@ import { HASHES } from "../hash/hash.ts";
 import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
 import { Placement } from "../ring/placement.ts";
-import type { PoolStats } from "../stats/document.ts";
-import { CLIENT_CONNECTIONS, LIMIT_CONNECTIONS, LIMIT_IDLE, POOL_METRICS } from "../stats/metrics.ts";
+import type { Board, PoolBoard } from "../stats/board.ts";
+import { CLIENT_CONNECTIONS, LIMIT_CONNECTIONS, LIMIT_IDLE } from "../stats/metrics.ts";
 import { Client } from "./client.ts";
 import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
@@ -27,44 +27,53 @@ export interface Surroundings {
   readonly turn: Turn;
   readonly random: () => number;
   readonly log: Log;
-  /** Notes connections opened (+1) and closed (-1) by the process; false = one more client would be too many. */
-  readonly connections: ConnectionCount;
+  readonly seat: Seat;
+  /** What the file limit leaves for clients of all pools and workers together. */
+  readonly clientsMax: number;
 }
 
-/** Counts every connection of the process, of whatever kind. */
-export interface ConnectionCount {
-  total: number;
-  current: number;
-  clients: number;
-  /** What the file limit leaves for clients of all pools together. */
-  clientsMax: number;
+/** A worker's place among those of the process. */
+export interface Seat {
+  /** From 0; worker 0 is the one that serves unix sockets. */
+  readonly worker: number;
+  readonly board: Board;
+  /** Some of a pool's servers have been ejected or restored: the other workers should look at the board. */
+  serversChanged(pool: number): void;
 }
 
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
 const IDLE_SWEEP_MS = 1000;
+/** Clients' serials of one worker; more than it will ever accept. */
+const SERIALS = 2 ** 40;
 
 export class Pool {
   readonly servers: readonly Server[];
   readonly placement: Placement;
   readonly ejection: Ejection;
   readonly clients: Set<Client> = new Set();
-  /** One value a row of POOL_METRICS. */
-  readonly counters: Float64Array = new Float64Array(POOL_METRICS.length);
+  readonly worker: number;
+  readonly board: PoolBoard;
+  /** One value a row of POOL_METRICS, on the board. */
+  readonly counters: Float64Array;
   readonly front: Front;
   readonly timeoutMs: number;
   sweeping = false;
   stopped = false;
   private listener: Listener | null = null;
-  private nextSerial = 1;
   private readonly timers = new Set<TimerId>();
 
   constructor(
     readonly config: PoolConfig,
+    /** Its place in the configuration and on the board. */
+    readonly index: number,
     private readonly around: Surroundings,
     makeFront: (pool: Pool) => Front,
   ) {
     this.timeoutMs = config.timeoutMs;
+    this.worker = around.seat.worker;
+    this.board = around.seat.board.pools[index]!;
+    this.counters = this.board.row(this.worker);
     this.placement = new Placement({
       hash: HASHES[config.hash],
       distribution: config.distribution,
@@ -75,6 +84,8 @@ export class Pool {
     this.servers = config.servers.map((server, i) => new Server(this, server, i));
     this.ejection = new Ejection(this, config.servers.length);
     this.front = makeFront(this);
+    // Whoever replaces a worker begins with the servers that are ejected already.
+    this.ejection.lookAtBoard();
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
     if (config.idleTimeoutMs > 0) this.sweepIdleClients();
   }
@@ -97,9 +108,11 @@ export class Pool {
 
   async listen(): Promise<void> {
     const { config } = this;
+    // Two threads cannot share a unix socket.
+    if ("path" in config.listen && this.worker !== 0) return;
     this.listener = await this.net.listen(config.listen, this.clientHandler, {
       backlog: config.backlog,
-      reusePort: config.reusePort,
+      reusePort: config.reusePort || this.board.workers > 1,
       keepAlive: config.tcpKeepalive,
     });
     this.countConnection(1);
@@ -111,20 +124,15 @@ export class Pool {
     );
   }
 
-  /** Clients ever accepted. */
-  get clientsTotal(): number {
-    return this.nextSerial - 1;
-  }
-
   /** The port in use, or 0. */
   get port(): number {
     return this.listener?.port ?? 0;
   }
 
   countConnection(change: 1 | -1): void {
-    const count = this.around.connections;
-    count.current += change;
-    if (change > 0) count.total++;
+    const { board, worker } = this.around.seat;
+    board.connectionsCurrent[worker]! += change;
+    if (change > 0) board.connectionsTotal[worker]!++;
   }
 
   // ---- clients
@@ -145,18 +153,17 @@ export class Pool {
   };
 
   private accept(socket: Socket): void {
-    const count = this.around.connections;
-    const max = this.config.clientConnectionsMax;
-    if (this.stopped || count.clients >= count.clientsMax || (max > 0 && this.clients.size >= max)) {
+    const { seat, clientsMax } = this.around;
+    const poolMax = this.config.clientConnectionsMax || Infinity;
+    if (this.stopped || !seat.board.admit(this.index, this.worker, poolMax, clientsMax)) {
       return this.refuse(socket);
     }
-    const serial = this.nextSerial++;
+    const serial = this.worker * SERIALS + this.board.countAccepted(this.worker);
     const client = new Client(socket, this, serial, this.front.newSession(serial, () => socket.peer()));
     client.lastActiveMs = this.turn.now();
     socket.owner = client;
     this.clients.add(client);
     this.countConnection(1);
-    count.clients++;
     this.counters[CLIENT_CONNECTIONS]!++;
   }
 
@@ -172,7 +179,7 @@ export class Pool {
   forget(client: Client): void {
     if (!this.clients.delete(client)) return;
     this.countConnection(-1);
-    this.around.connections.clients--;
+    this.around.seat.board.release(this.index, this.worker);
   }
 
   private sweepIdleClients(): void {
@@ -258,11 +265,8 @@ export class Pool {
     this.timers.clear();
   }
 
-  stats(): PoolStats {
-    return {
-      name: this.config.name,
-      values: this.counters,
-      servers: this.servers.map((server) => ({ name: server.config.name, values: server.stats() })),
-    };
+  /** Tells the other workers that a server was ejected or restored. */
+  serversChanged(): void {
+    this.around.seat.serversChanged(this.index);
   }
 }

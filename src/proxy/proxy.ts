@@ -4,17 +4,19 @@
  *   Config ──► Proxy ──► Pool, Pool, …
  *                └─────► statistics listener: one document a connection, as twemproxy does
  */
-import { encode } from "../bytes/ascii.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { type Log, NOTICE } from "../net/log.ts";
-import type { Address, Clock, Handler, Listener, Net, Socket } from "../net/net.ts";
+import type { Address, Clock, Net } from "../net/net.ts";
 import type { Host } from "../protocol/redis/answers.ts";
-import { type ProcessStats, statsDocument } from "../stats/document.ts";
+import { Board } from "../stats/board.ts";
+import type { ProcessStats } from "../stats/document.ts";
 import { CLIENT_CONNECTIONS, REQUESTS_TOTAL } from "../stats/metrics.ts";
+import { sumStats } from "../stats/sum.ts";
 import { REDIS_VERSION, VERSION } from "../stats/version.ts";
 import type { Front } from "./front.ts";
-import { type ConnectionCount, Pool } from "./pool.ts";
+import { Pool, type Seat } from "./pool.ts";
 import { RedisFront } from "./redis_front.ts";
+import { StatsPort } from "./stats_port.ts";
 import { Turn } from "./turn.ts";
 
 export interface ProxyOptions {
@@ -25,6 +27,8 @@ export interface ProxyOptions {
   readonly random: () => number;
   readonly log: Log;
   readonly system: System;
+  /** This worker's place among several; absent: it is the only one. */
+  readonly seat?: Seat;
 }
 
 /** What the proxy tells of the machine and the process it runs in. */
@@ -41,6 +45,8 @@ export interface System {
 
 /** Files kept back from clients: log, listeners, statistics, what the runtime itself opens. */
 const FILES_RESERVED = 32;
+/** And for each worker thread's own loop. */
+const FILES_WORKER = 16;
 
 /** How long clients that are owed nothing may take to close after our FIN when the process stops. */
 const PARTING_MS = 200;
@@ -48,23 +54,22 @@ const PARTING_MS = 200;
 export class Proxy {
   readonly pools: readonly Pool[];
   readonly turn: Turn;
-  private readonly connections: ConnectionCount;
+  private readonly seat: Seat;
   private readonly startedAtMs: number;
-  private statsListener: Listener | null = null;
-  private readonly statsSockets = new Set<Socket>();
+  private statsServer: StatsPort | null = null;
 
   constructor(private readonly options: ProxyOptions) {
     const { config, clock } = options;
     this.turn = new Turn(clock);
     this.startedAtMs = clock.wallMs();
-    this.connections = {
-      total: 0,
-      current: 0,
-      clients: 0,
-      clientsMax: clientsMax(config, options.system.filesMax),
+    this.seat = options.seat ?? { worker: 0, board: makeBoard(config, 1), serversChanged: () => {} };
+    const around = {
+      ...options,
+      turn: this.turn,
+      seat: this.seat,
+      clientsMax: clientsMax(config, options.system.filesMax, this.seat.board.workers),
     };
-    const around = { ...options, turn: this.turn, connections: this.connections };
-    this.pools = config.pools.map((pool) => new Pool(pool, around, (p) => this.makeFront(p)));
+    this.pools = config.pools.map((pool, i) => new Pool(pool, i, around, (p) => this.makeFront(p)));
   }
 
   private makeFront(pool: Pool): Front {
@@ -91,10 +96,10 @@ export class Proxy {
       bulkSizeMax: config.requestSizeMax,
       wallMs: () => clock.wallMs(),
       uptimeSeconds: () => this.uptimeSeconds(),
-      connectedClients: () => pool.counters[CLIENT_CONNECTIONS]!,
+      connectedClients: () => pool.board.total(CLIENT_CONNECTIONS),
       memoryBytes: () => system.memoryBytes(),
-      connectionsTotal: () => pool.clientsTotal,
-      requestsTotal: () => pool.counters[REQUESTS_TOTAL]!,
+      connectionsTotal: () => pool.board.acceptedTotal,
+      requestsTotal: () => pool.board.total(REQUESTS_TOTAL),
       serverCount: () => pool.servers.length,
       liveServerCount: () => pool.servers.filter((s) => !s.ejected).length,
     };
@@ -107,45 +112,36 @@ export class Proxy {
   /** Starts listening, statistics first, then the pools in order. Rejects with the first address that cannot be had. */
   async listen(statsAddress: Address | null): Promise<void> {
     if (statsAddress !== null) {
-      this.statsListener = await this.options.net.listen(statsAddress, this.statsHandler, {
-        backlog: 128,
-        reusePort: true,
-        keepAlive: false,
-      });
+      this.statsServer = await StatsPort.listen(this.options.net, statsAddress, async () => this.stats());
     }
     for (const pool of this.pools) await pool.listen();
   }
 
   get statsPort(): number {
-    return this.statsListener?.port ?? 0;
+    return this.statsServer?.port ?? 0;
   }
 
+  /** Of the whole process; gauges of queues are fresh for this worker only. */
   stats(): ProcessStats {
-    return {
+    this.measureQueues();
+    const head = {
       source: this.options.system.hostName,
       version: VERSION,
       uptimeSeconds: this.uptimeSeconds(),
       timestampSeconds: Math.floor(this.options.clock.wallMs() / 1000),
-      totalConnections: this.connections.total,
-      currConnections: this.connections.current,
-      pools: this.pools.map((pool) => pool.stats()),
     };
+    return sumStats(head, this.options.config.pools, this.seat.board);
   }
 
-  /** Writes the document and closes; never waits for what the reader sends. */
-  private readonly statsHandler: Handler = {
-    open: (socket) => {
-      this.statsSockets.add(socket);
-      const document = encode(statsDocument(this.stats()) + "\n");
-      socket.send(document, 0, document.length);
-      socket.flush();
-      socket.end();
-    },
-    data: () => {},
-    eof: () => {},
-    drain: () => {},
-    close: (socket) => this.statsSockets.delete(socket),
-  };
+  /** Brings this worker's gauges of queues on the board up to date. */
+  measureQueues(): void {
+    for (const pool of this.pools) for (const server of pool.servers) server.measureQueues();
+  }
+
+  /** Another worker has ejected or restored servers of a pool. */
+  serversChanged(pool: number): void {
+    this.pools[pool]!.ejection.lookAtBoard();
+  }
 
   /**
    * Stops gracefully: refuses new clients, answers what has been accepted, ends every connection.
@@ -155,7 +151,7 @@ export class Proxy {
    */
   drain(timeoutMs: number): Promise<number> {
     const { clock, log } = this.options;
-    log.write(NOTICE, `stopping: ${this.connections.clients} clients to finish`);
+    log.write(NOTICE, `stopping: ${this.clients()} clients to finish`);
     for (const pool of this.pools) pool.drain();
     const deadline = clock.nowMs() + timeoutMs;
     let busyAtMs = clock.nowMs();
@@ -164,7 +160,7 @@ export class Proxy {
         const now = clock.nowMs();
         const busy = this.clientsBusy();
         if (busy > 0) busyAtMs = now;
-        if (this.connections.clients > 0 && now < deadline && now - busyAtMs < PARTING_MS) {
+        if (this.clients() > 0 && now < deadline && now - busyAtMs < PARTING_MS) {
           clock.setTimer(5, look);
           return;
         }
@@ -173,6 +169,10 @@ export class Proxy {
       };
       look();
     });
+  }
+
+  private clients(): number {
+    return this.pools.reduce((sum, pool) => sum + pool.clients.size, 0);
   }
 
   /** Clients that are owed something. */
@@ -186,16 +186,20 @@ export class Proxy {
 
   /** Closes everything at once. */
   stop(): void {
-    this.statsListener?.close();
-    for (const socket of this.statsSockets) socket.destroy();
+    this.statsServer?.close();
     for (const pool of this.pools) pool.stop();
   }
 }
 
 /** What the file limit leaves for clients, as twemproxy counts it. */
-function clientsMax(config: Config, filesMax: number): number {
+function clientsMax(config: Config, filesMax: number, workers: number): number {
   if (filesMax === 0) return Infinity;
-  let reserved = FILES_RESERVED;
-  for (const pool of config.pools) reserved += pool.serverConnections * pool.servers.length + 1;
+  let reserved = FILES_RESERVED + (workers > 1 ? workers * FILES_WORKER : 0);
+  for (const pool of config.pools) reserved += (pool.serverConnections * pool.servers.length + 1) * workers;
   return Math.max(1, filesMax - reserved);
+}
+
+/** A board for what this configuration has. */
+export function makeBoard(config: Config, workers: number): Board {
+  return Board.make(workers, config.pools.map((pool) => pool.servers.length));
 }

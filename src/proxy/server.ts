@@ -6,7 +6,7 @@
  * its failures are counted towards ejection (see ejection.ts).
  */
 import type { ServerConfig } from "../config/config.ts";
-import { SERVER_METRICS } from "../stats/metrics.ts";
+import { IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES } from "../stats/metrics.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import type { Pool } from "./pool.ts";
 import { type Holder, ServerConnection } from "./server_connection.ts";
@@ -17,9 +17,11 @@ const BACKOFF_MAX_MS = 250;
 /** Unused leased connections kept open. */
 const SPARE_MAX = 8;
 
+const QUEUES = [IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES];
+
 export class Server {
-  /** One value a row of SERVER_METRICS; gauges of queues are computed when asked for. */
-  readonly counters: Float64Array = new Float64Array(SERVER_METRICS.length);
+  /** One value a row of SERVER_METRICS, on the pool's board; gauges of queues are computed when asked for. */
+  readonly counters: Float64Array;
   /** Failures without a good reply between them; see ejection.ts. */
   failures = 0;
   ejected = false;
@@ -34,7 +36,9 @@ export class Server {
   private readonly spare: ServerConnection[] = [];
   private readonly errorReplies = new Map<string, Uint8Array>();
 
-  constructor(readonly pool: Pool, readonly config: ServerConfig, readonly index: number) {}
+  constructor(readonly pool: Pool, readonly config: ServerConfig, readonly index: number) {
+    this.counters = pool.board.serverRow(pool.worker, index);
+  }
 
   /**
    * The shared connection that a client of this class and serial always uses; made if need be.
@@ -124,10 +128,9 @@ export class Server {
     this.failures = 0;
   }
 
-  /** One value a row of SERVER_METRICS, queues included; owned. */
-  stats(): Float64Array {
-    const row = Float64Array.from(this.counters);
-    for (const connection of this.connections) connection.addGauges(row);
-    return row;
+  /** Brings the gauges of queues up to date. */
+  measureQueues(): void {
+    for (const gauge of QUEUES) this.counters[gauge] = 0;
+    for (const connection of this.connections) connection.addGauges(this.counters);
   }
 }
