@@ -55,6 +55,10 @@ export class Client implements Endpoint, Postponed {
   closing = false;
   closed = false;
   eof = false;
+  /** The proxy is stopping: the connection ends at the next moment of rest (see drain.ts). */
+  leaving = false;
+  /** Since it is leaving, it has sent requests before earlier ones were answered. */
+  pipelines = false;
   head: Request | null = null;
   tail: Request | null = null;
   inFlight = 0;
@@ -69,6 +73,8 @@ export class Client implements Endpoint, Postponed {
   private postponed = false;
   private lent = false;
   private broken = false;
+  /** Nothing more is read. */
+  private deaf = false;
 
   /**
    * @param serial counts up; chooses among several connections to a server
@@ -126,6 +132,7 @@ export class Client implements Endpoint, Postponed {
       at = next;
       if (this.blocked !== 0 || this.closing) break;
     }
+    if (this.leaving && (STEPS_MAX - steps > 1 || this.inFlight > 1)) this.pipelines = true;
     return at;
   }
 
@@ -152,7 +159,7 @@ export class Client implements Endpoint, Postponed {
     this.blocked &= ~BUDGET;
     if (this.blocked !== 0) return;
     if (this.inbox.size > 0 && !this.closing && this.inbox.size >= this.needed) this.takeFromInbox();
-    if (this.blocked === 0) this.socket.resume();
+    if (this.blocked === 0 && !this.deaf) this.socket.resume();
     this.endIfDone();
   }
 
@@ -252,6 +259,7 @@ export class Client implements Endpoint, Postponed {
   flush(): void {
     const socket = this.socket;
     socket.flush();
+    if (this.leaving) this.flushedLeaving();
     const queued = socket.queuedBytes;
     if (queued < OUTPUT_HIGH) return;
     if (queued + this.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
@@ -285,6 +293,32 @@ export class Client implements Endpoint, Postponed {
     this.closing = true;
     this.needed = 0;
     this.endIfDone();
+  }
+
+  /** The proxy is stopping. */
+  startLeaving(): void {
+    this.leaving = true;
+    this.pipelines = this.inFlight > 1;
+    this.pool.front.interrupt?.(this);
+  }
+
+  /** Nothing is owed, half received, kept for later, or about to be taken. */
+  get resting(): boolean {
+    return this.head === null && this.inbox.size === 0 && this.blocked === 0 && !this.postponed &&
+      !this.pool.front.midway?.(this);
+  }
+
+  private flushedLeaving(): void {
+    this.lastActiveMs = this.pool.turn.now();
+    if (!this.closing && !this.pipelines && this.resting) this.closeAfterReplies();
+  }
+
+  /** Reads nothing more, and ends when what has been received is answered. */
+  lastCall(): void {
+    if (this.closed) return;
+    this.deaf = true;
+    this.socket.pause();
+    this.peerEnded();
   }
 
   /** The client does not speak the protocol: counts as an error, unlike QUIT. */

@@ -24,6 +24,10 @@ export interface Front {
    *   must be taken again later, or if the client is closing
    */
   step(client: Client, bytes: Uint8Array, start: number, end: number): number;
+  /** True if the client is inside something that should not be cut (a transaction) when the proxy stops. */
+  midway?(client: Client): boolean;
+  /** The proxy is stopping: ends the wait of a client that waits on its server. */
+  interrupt?(client: Client): void;
   /** The client is gone: lets go of what the session holds elsewhere. */
   abandoned(client: Client): void;
   /** Servers have left or joined the ring. */
@@ -35,7 +39,12 @@ export interface Front {
   /** The handshake of a new connection of that class; may be empty. */
   greetings(connectionClass: number): readonly Greeting[];
   /** Like scanReply in protocol/redis/reply.ts: offset past one reply, NEED_MORE (-1) or BAD_REPLY (-2). */
-  scanReply(bytes: Uint8Array, start: number, end: number, resume: ReplyResume): number;
+  scanReply(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    resume: ReplyResume,
+  ): number;
   /** True if the reply answers no request (RESP3 push). */
   isPush(bytes: Uint8Array, start: number): boolean;
   /**

@@ -60,6 +60,8 @@ export class Pool {
   readonly timeoutMs: number;
   sweeping = false;
   stopped = false;
+  /** The proxy is stopping: see drain.ts. */
+  private draining = false;
   private listener: Listener | null = null;
   private readonly timers = new Set<TimerId>();
 
@@ -165,6 +167,7 @@ export class Pool {
     this.clients.add(client);
     this.countConnection(1);
     this.counters[CLIENT_CONNECTIONS]!++;
+    if (this.draining) client.startLeaving();
   }
 
   private refuse(socket: Socket): void {
@@ -246,16 +249,24 @@ export class Pool {
     this.countConnection(-1);
   }
 
-  /** Takes no more requests; each client's connection ends when its replies have left. */
+  get listening(): boolean {
+    return this.listener !== null;
+  }
+
+  /**
+   * Accepts no more clients, and each one present ends at its next moment of rest (see drain.ts). The listener is closed at
+   * the end of a turn, when all that waited in the kernel to be accepted has just been: closing resets those.
+   */
   drain(): void {
-    this.closeListener();
-    this.stopped = true;
-    for (const client of this.clients) client.closeAfterReplies();
+    this.draining = true;
+    this.clock.afterTurn(() => this.closeListener());
+    for (const client of this.clients) client.startLeaving();
   }
 
   /** Closes everything at once. */
   stop(): void {
-    this.drain();
+    this.closeListener();
+    this.stopped = true;
     for (const client of this.clients) client.socket.destroy();
     for (const server of this.servers) {
       for (const connection of [...server.connections]) connection.retire();

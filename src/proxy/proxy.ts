@@ -5,7 +5,7 @@
  *                └─────► statistics listener: one document a connection, as twemproxy does
  */
 import type { Config, PoolConfig } from "../config/config.ts";
-import { type Log, NOTICE } from "../net/log.ts";
+import type { Log } from "../net/log.ts";
 import type { Address, Clock, Net } from "../net/net.ts";
 import type { Host } from "../protocol/redis/answers.ts";
 import { Board } from "../stats/board.ts";
@@ -13,6 +13,7 @@ import type { ProcessStats } from "../stats/document.ts";
 import { CLIENT_CONNECTIONS, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import { sumStats } from "../stats/sum.ts";
 import { REDIS_VERSION, VERSION } from "../stats/version.ts";
+import { Drain } from "./drain.ts";
 import type { Front } from "./front.ts";
 import { Pool, type Seat } from "./pool.ts";
 import { RedisFront } from "./redis_front.ts";
@@ -48,9 +49,6 @@ const FILES_RESERVED = 32;
 /** And for each worker thread's own loop. */
 const FILES_WORKER = 16;
 
-/** How long clients that are owed nothing may take to close after our FIN when the process stops. */
-const PARTING_MS = 200;
-
 export class Proxy {
   readonly pools: readonly Pool[];
   readonly turn: Turn;
@@ -62,18 +60,25 @@ export class Proxy {
     const { config, clock } = options;
     this.turn = new Turn(clock);
     this.startedAtMs = clock.wallMs();
-    this.seat = options.seat ?? { worker: 0, board: makeBoard(config, 1), serversChanged: () => {} };
+    this.seat = options.seat ??
+      { worker: 0, board: makeBoard(config, 1), serversChanged: () => {} };
     const around = {
       ...options,
       turn: this.turn,
       seat: this.seat,
-      clientsMax: clientsMax(config, options.system.filesMax, this.seat.board.workers),
+      clientsMax: clientsMax(
+        config,
+        options.system.filesMax,
+        this.seat.board.workers,
+      ),
     };
     this.pools = config.pools.map((pool, i) => new Pool(pool, i, around, (p) => this.makeFront(p)));
   }
 
   private makeFront(pool: Pool): Front {
-    if (!pool.config.redis) throw new Error("memcached pools are not available in this version");
+    if (!pool.config.redis) {
+      throw new Error("memcached pools are not available in this version");
+    }
     return new RedisFront(pool, this.redisHost(pool, pool.config));
   }
 
@@ -112,7 +117,11 @@ export class Proxy {
   /** Starts listening, statistics first, then the pools in order. Rejects with the first address that cannot be had. */
   async listen(statsAddress: Address | null): Promise<void> {
     if (statsAddress !== null) {
-      this.statsServer = await StatsPort.listen(this.options.net, statsAddress, async () => this.stats());
+      this.statsServer = await StatsPort.listen(
+        this.options.net,
+        statsAddress,
+        async () => this.stats(),
+      );
     }
     for (const pool of this.pools) await pool.listen();
   }
@@ -135,7 +144,9 @@ export class Proxy {
 
   /** Brings this worker's gauges of queues on the board up to date. */
   measureQueues(): void {
-    for (const pool of this.pools) for (const server of pool.servers) server.measureQueues();
+    for (const pool of this.pools) {
+      for (const server of pool.servers) server.measureQueues();
+    }
   }
 
   /** Another worker has ejected or restored servers of a pool. */
@@ -144,44 +155,16 @@ export class Proxy {
   }
 
   /**
-   * Stops gracefully: refuses new clients, answers what has been accepted, ends every connection.
-   * Resolves when all clients are gone; a little after the last reply has left, since a client that rests does not notice
-   * our FIN; or after `timeoutMs`.
+   * Stops gracefully: refuses new clients, answers what has been accepted, ends every connection (see drain.ts).
+   * Resolves when that is done, or after `timeoutMs`.
    * @returns how many clients were cut off with replies owed to them
    */
   drain(timeoutMs: number): Promise<number> {
     const { clock, log } = this.options;
-    log.write(NOTICE, `stopping: ${this.clients()} clients to finish`);
-    for (const pool of this.pools) pool.drain();
-    const deadline = clock.nowMs() + timeoutMs;
-    let busyAtMs = clock.nowMs();
-    return new Promise((resolve) => {
-      const look = () => {
-        const now = clock.nowMs();
-        const busy = this.clientsBusy();
-        if (busy > 0) busyAtMs = now;
-        if (this.clients() > 0 && now < deadline && now - busyAtMs < PARTING_MS) {
-          clock.setTimer(5, look);
-          return;
-        }
-        this.stop();
-        resolve(busy);
-      };
-      look();
+    return new Drain(this.pools, clock, log, timeoutMs).run().then((owed) => {
+      this.stop();
+      return owed;
     });
-  }
-
-  private clients(): number {
-    return this.pools.reduce((sum, pool) => sum + pool.clients.size, 0);
-  }
-
-  /** Clients that are owed something. */
-  private clientsBusy(): number {
-    let busy = 0;
-    for (const pool of this.pools) {
-      for (const client of pool.clients) if (client.head !== null || client.socket.queuedBytes > 0) busy++;
-    }
-    return busy;
   }
 
   /** Closes everything at once. */
@@ -195,7 +178,9 @@ export class Proxy {
 function clientsMax(config: Config, filesMax: number, workers: number): number {
   if (filesMax === 0) return Infinity;
   let reserved = FILES_RESERVED + (workers > 1 ? workers * FILES_WORKER : 0);
-  for (const pool of config.pools) reserved += (pool.serverConnections * pool.servers.length + 1) * workers;
+  for (const pool of config.pools) {
+    reserved += (pool.serverConnections * pool.servers.length + 1) * workers;
+  }
   return Math.max(1, filesMax - reserved);
 }
 
