@@ -23,7 +23,7 @@ import {
 import { inlineToArray, scanInline } from "../protocol/redis/inline.ts";
 import { joinEvery, joinOk, joinSum, joinValues } from "../protocol/redis/join.ts";
 import { blocks, findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
-import { isPush, type ReplyResume, scanReply } from "../protocol/redis/reply.ts";
+import { isPush, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import {
   BAD_QUOTES,
   INLINE,
@@ -38,7 +38,7 @@ import { NO_SERVER } from "../ring/placement.ts";
 import { LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
 import { NO_LIVE_SERVER_TEXT } from "./failures.ts";
-import type { Front, Greeting } from "./front.ts";
+import type { Front, Greeting, ReplyScan } from "./front.ts";
 import type { Pool } from "./pool.ts";
 import { CommandLearner } from "./redis_learn.ts";
 import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts";
@@ -73,7 +73,7 @@ export class RedisFront implements Front, Sender {
     this.config = pool.config;
     this.limits = pool.config;
     this.learner = new CommandLearner(pool);
-    this.modes = new RedisModes(pool, this);
+    this.modes = new RedisModes(pool, this, host);
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
   }
 
@@ -251,7 +251,7 @@ export class RedisFront implements Front, Sender {
         this.forward(client, this.fixedServer(), bytes, start, end);
         return true;
       case ROUTE.LOCAL:
-        return this.answerHere(client, session, command, bytes);
+        return this.answerHere(client, session, command, bytes, start, end);
       case ROUTE.BLOCKING:
         if (command.finder !== FINDER.NONE && !blocks(command, bytes, args)) {
           this.forwardWhole(client, command, bytes, start, end);
@@ -275,13 +275,24 @@ export class RedisFront implements Front, Sender {
     }
   }
 
-  private answerHere(client: Client, session: RedisSession, command: Command, bytes: Uint8Array): boolean {
+  private answerHere(
+    client: Client,
+    session: RedisSession,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    if (command.name === "INFO" && this.modes.info(client, session, bytes, start, end)) return true;
     // What changes how replies are read must not overtake replies that are still owed.
     const changes = command.name === "HELLO" || command.name === "RESET";
     if (changes && !client.atRest()) return false;
     if (command.name === "RESET") this.modes.abandon(client, session);
     if (command.name === "PING" && session.subscriptions !== null && session.resp === 2) {
       client.answer(subscriberPong(bytes));
+    } else if (command.name === "CONFIG|GET" && this.config.dangerousCommands) {
+      const own = answer(command, bytes, args, session, this.host);
+      this.modes.configGet(client, session, own, bytes, start, end);
     } else client.answer(answer(command, bytes, args, session, this.host));
     if (command.name === "QUIT") client.closeAfterReplies();
     return true;
@@ -384,8 +395,16 @@ export class RedisFront implements Front, Sender {
     return greetings;
   }
 
-  scanReply(bytes: Uint8Array, start: number, end: number, resume: ReplyResume): number {
-    return scanReply(bytes, start, end, resume);
+  newReplyScan(): ReplyResume {
+    return new ReplyResume();
+  }
+
+  scanReply(bytes: Uint8Array, start: number, end: number, scan: ReplyScan): number {
+    return scanReply(bytes, start, end, scan as ReplyResume);
+  }
+
+  fits(): boolean {
+    return true;
   }
 
   isPush(bytes: Uint8Array, start: number): boolean {

@@ -13,10 +13,13 @@ import { CROSSSLOT, errorReply } from "../protocol/redis/errors.ts";
 import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
 import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
-import { integerOf, isError } from "../protocol/redis/reply.ts";
+import { bulksOf, integerOf, isError } from "../protocol/redis/reply.ts";
 import { readCursor, scanReplyFrom, scanRequestFor } from "../protocol/redis/scan_cursor.ts";
 import { type Client, LEASED } from "./client.ts";
 import type { Pool } from "./pool.ts";
+import { ReplyWriter } from "../protocol/redis/reply_writer.ts";
+import type { Host } from "../protocol/redis/answers.ts";
+import { joinInfoTexts } from "../protocol/redis/info_join.ts";
 import { BlockingCall } from "./redis_blocking.ts";
 import { connectionFor } from "./redis_connection.ts";
 import { CHANNEL, PATTERN, PubSub, SHARD } from "./redis_pubsub.ts";
@@ -49,7 +52,7 @@ export class RedisModes {
   readonly pubsub: PubSub;
   private readonly keyList = new KeyList();
 
-  constructor(private readonly pool: Pool, private readonly sender: Sender) {
+  constructor(private readonly pool: Pool, private readonly sender: Sender, private readonly host: Host) {
     this.pubsub = new PubSub(pool);
   }
 
@@ -287,6 +290,43 @@ export class RedisModes {
     sendEverywhere(client, bytes, start, end, (split) => pickValue(split.replies, draw), 0);
   }
 
+  /** INFO: what the servers say, made one. Of the pool's own section alone we can speak ourselves: false then. */
+  info(client: Client, session: RedisSession, bytes: Uint8Array, start: number, end: number): boolean {
+    const { args } = this.sender;
+    const wanted = new Set(this.words(bytes, 1).map((name) => name.toLowerCase()));
+    if (args.count === 2 && wanted.has("ringmaster")) return false;
+    sendEverywhere(client, bytes, start, end, (split) => {
+      const texts = split.replies.flatMap((r) => bulksOf(r.bytes, r.start, r.end));
+      return new ReplyWriter(session.resp).text(joinInfoTexts(texts, wanted, this.host)).take();
+    }, 0);
+    return true;
+  }
+
+  /**
+   * CONFIG GET where the pool may CONFIG SET too: the fixed server's settings, with the pool's own laid over them.
+   * @param own the reply with the pool's own settings; owned
+   */
+  configGet(
+    client: Client,
+    session: RedisSession,
+    own: Uint8Array,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    const server = this.sender.fixedServer();
+    if (server < 0) return client.answer(own);
+    this.sendJoined(client, session, server, bytes, start, end, (split) => {
+      const reply = split.replies[0]!;
+      if (isError(reply.bytes, reply.start)) return reply.bytes.slice(reply.start, reply.end);
+      const settings = new Map(pairs(bulksOf(reply.bytes, reply.start, reply.end)));
+      for (const [name, value] of pairs(bulksOf(own, 0, own.length))) settings.set(name, value);
+      const writer = new ReplyWriter(session.resp).map(settings.size);
+      for (const [name, value] of settings) writer.bulkLatin1(name).bulkLatin1(value);
+      return writer.take();
+    });
+  }
+
   // ---- CLIENT REPLY, TRACKING, CACHING
 
   clientMode(
@@ -421,3 +461,9 @@ const JOIN_ALL: Joiner = (split) => joinEvery(split.replies, split.detail);
 const JOIN_MIN: Joiner = (split) => joinEvery(split.replies, JOIN.MIN);
 const JOIN_LARGEST: Joiner = (split) => joinLargest(split.replies);
 const JOIN_PAIR_MIN: Joiner = (split) => joinPairMin(split.replies);
+
+function pairs(texts: readonly string[]): [string, string][] {
+  const found: [string, string][] = [];
+  for (let i = 0; i + 1 < texts.length; i += 2) found.push([texts[i]!, texts[i + 1]!]);
+  return found;
+}

@@ -10,6 +10,7 @@
  * sign that the place of replies is lost: only `$` and `*` have a null form (-1), and a line ends in CRLF. Laxer
  * where framing is certain: zeros may lead a length, and `:` may lack digits, as with twemproxy.
  */
+import { latin1 } from "../../bytes/ascii.ts";
 export const NEED_MORE = -1;
 export const BAD_REPLY = -2;
 
@@ -405,6 +406,25 @@ export function countOf(bytes: Uint8Array, start: number, end: number): number {
 /** The type byte of the whole reply at `start`, attributes left out. */
 export function typeOf(bytes: Uint8Array, start: number, end: number): number {
   return bytes[bodyOf(bytes, start, end)]!;
+}
+
+/**
+ * The bulk and verbatim strings of a whole reply, in their order and whatever they are nested in, as latin1 text; for
+ * the control plane.
+ */
+export function bulksOf(bytes: Uint8Array, start: number, end: number): string[] {
+  const found: string[] = [];
+  for (let at = start; at < end;) {
+    const type = bytes[at];
+    const next = bytes.indexOf(LF, at) + 1;
+    if (next === 0) break;
+    const length = type === 36 || type === 61 ? Number(latin1(bytes, at + 1, next - 2)) : -1;
+    at = next;
+    if (!(length >= 0)) continue;
+    found.push(latin1(bytes, type === 61 ? at + 4 : at, at + length));
+    at += length + 2;
+  }
+  return found;
 }
 
 /** Offset of the first element of the array reply at `start`. */

@@ -48,6 +48,13 @@ export class ReplyWriter {
     return this.bulkBytes(bytes, 0, bytes.length);
   }
 
+  /** A text of one byte per character. */
+  bulkLatin1(text: string): this {
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    return this.bulkBytes(bytes, 0, bytes.length);
+  }
+
   /** Copies `bytes[start, end)`. */
   bulkBytes(bytes: Uint8Array, start: number, end: number): this {
     this.head(36, end - start);
