@@ -2,8 +2,8 @@
  * What a protocol must provide to the proxy: how requests are taken from clients, how replies of servers are framed,
  * and how the proxy itself speaks. One front a pool; redis_front.ts and memcached_front.ts implement it.
  */
-import type { ReplyResume } from "../protocol/redis/reply.ts";
 import type { Client } from "./client.ts";
+import type { Request } from "./request.ts";
 
 /** One request of the handshake with a server; its reply is swallowed. */
 export interface Greeting {
@@ -13,6 +13,12 @@ export interface Greeting {
    * Requests of clients are not sent before the last greeting has been answered.
    */
   check(bytes: Uint8Array, start: number, end: number): string | null;
+}
+
+/** How far the scan of a half-received reply has come; one per server connection. */
+export interface ReplyScan {
+  /** Bytes from the reply's start without which it cannot go on; 0 = unknown. */
+  readonly needed: number;
 }
 
 export interface Front {
@@ -38,13 +44,18 @@ export interface Front {
   connectionClass(client: Client): number;
   /** The handshake of a new connection of that class; may be empty. */
   greetings(connectionClass: number): readonly Greeting[];
-  /** Like scanReply in protocol/redis/reply.ts: offset past one reply, NEED_MORE (-1) or BAD_REPLY (-2). */
-  scanReply(
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    resume: ReplyResume,
-  ): number;
+  /** The scan state of a new server connection. */
+  newReplyScan(): ReplyScan;
+  /**
+   * Offset past one reply, NEED_MORE (-1) or BAD_REPLY (-2).
+   * @param scan of this connection, made by `newReplyScan`
+   */
+  scanReply(bytes: Uint8Array, start: number, end: number, scan: ReplyScan): number;
+  /**
+   * For requests whose `check` is not 0: false if this reply cannot answer such a request, which means that the
+   * connection is out of step and has to be closed. May mute the request.
+   */
+  fits(request: Request, bytes: Uint8Array, start: number, end: number): boolean;
   /** True if the reply answers no request (RESP3 push). */
   isPush(bytes: Uint8Array, start: number): boolean;
   /**

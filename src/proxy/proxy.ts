@@ -15,6 +15,7 @@ import { sumStats } from "../stats/sum.ts";
 import { REDIS_VERSION, VERSION } from "../stats/version.ts";
 import { Drain } from "./drain.ts";
 import type { Front } from "./front.ts";
+import { MemcachedFront } from "./memcached_front.ts";
 import { Pool, type Seat } from "./pool.ts";
 import { RedisFront } from "./redis_front.ts";
 import { StatsPort } from "./stats_port.ts";
@@ -60,24 +61,20 @@ export class Proxy {
     const { config, clock } = options;
     this.turn = new Turn(clock);
     this.startedAtMs = clock.wallMs();
-    this.seat = options.seat ??
-      { worker: 0, board: makeBoard(config, 1), serversChanged: () => {} };
+    this.seat = options.seat ?? { worker: 0, board: makeBoard(config, 1), serversChanged: () => {} };
     const around = {
       ...options,
       turn: this.turn,
       seat: this.seat,
-      clientsMax: clientsMax(
-        config,
-        options.system.filesMax,
-        this.seat.board.workers,
-      ),
+      clientsMax: clientsMax(config, options.system.filesMax, this.seat.board.workers),
     };
     this.pools = config.pools.map((pool, i) => new Pool(pool, i, around, (p) => this.makeFront(p)));
   }
 
   private makeFront(pool: Pool): Front {
     if (!pool.config.redis) {
-      throw new Error("memcached pools are not available in this version");
+      const { processId } = this.options.system;
+      return new MemcachedFront(pool, { processId, stats: () => this.stats() });
     }
     return new RedisFront(pool, this.redisHost(pool, pool.config));
   }
@@ -117,11 +114,7 @@ export class Proxy {
   /** Starts listening, statistics first, then the pools in order. Rejects with the first address that cannot be had. */
   async listen(statsAddress: Address | null): Promise<void> {
     if (statsAddress !== null) {
-      this.statsServer = await StatsPort.listen(
-        this.options.net,
-        statsAddress,
-        async () => this.stats(),
-      );
+      this.statsServer = await StatsPort.listen(this.options.net, statsAddress, async () => this.stats());
     }
     for (const pool of this.pools) await pool.listen();
   }
@@ -144,9 +137,7 @@ export class Proxy {
 
   /** Brings this worker's gauges of queues on the board up to date. */
   measureQueues(): void {
-    for (const pool of this.pools) {
-      for (const server of pool.servers) server.measureQueues();
-    }
+    for (const pool of this.pools) for (const server of pool.servers) server.measureQueues();
   }
 
   /** Another worker has ejected or restored servers of a pool. */
@@ -178,9 +169,7 @@ export class Proxy {
 function clientsMax(config: Config, filesMax: number, workers: number): number {
   if (filesMax === 0) return Infinity;
   let reserved = FILES_RESERVED + (workers > 1 ? workers * FILES_WORKER : 0);
-  for (const pool of config.pools) {
-    reserved += (pool.serverConnections * pool.servers.length + 1) * workers;
-  }
+  for (const pool of config.pools) reserved += (pool.serverConnections * pool.servers.length + 1) * workers;
   return Math.max(1, filesMax - reserved);
 }
 

@@ -36,6 +36,8 @@ export class Request {
   swallowed = false;
   /** Its reply is dropped instead of sent (CLIENT REPLY OFF). */
   muted = false;
+  /** What the front needs to know to check the reply (see Front.fits); 0 = any reply will do. */
+  check = 0;
   reply: Uint8Array = NONE;
   replyStart = 0;
   replyEnd = 0;

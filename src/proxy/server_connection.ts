@@ -12,7 +12,6 @@ import { Inbox } from "../bytes/inbox.ts";
 import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { DEBUG, INFO, WARN } from "../net/log.ts";
 import type { Address, NetError, Socket, TimerId } from "../net/net.ts";
-import { ReplyResume } from "../protocol/redis/reply.ts";
 import {
   IN_QUEUE,
   IN_QUEUE_BYTES,
@@ -28,7 +27,7 @@ import {
 import type { Client } from "./client.ts";
 import { latin1 } from "../bytes/ascii.ts";
 import { type Failure, failureOf } from "./failures.ts";
-import type { Greeting } from "./front.ts";
+import type { Greeting, ReplyScan } from "./front.ts";
 import { type Internal, Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Endpoint } from "./turn.ts";
@@ -64,7 +63,7 @@ export class ServerConnection implements Endpoint {
   private ready: boolean;
   private backlog: Outbox | null = null;
   private readonly inbox = new Inbox();
-  private readonly resume = new ReplyResume();
+  private readonly resume: ReplyScan;
   private connectTimer: TimerId | null = null;
   /** Bytes ever put into the socket or the backlog. */
   private written = 0;
@@ -75,6 +74,7 @@ export class ServerConnection implements Endpoint {
   /** @param connectionClass which (protocol version, database) it is for */
   constructor(readonly server: Server, address: Address, readonly connectionClass: number) {
     const pool = server.pool;
+    this.resume = pool.front.newReplyScan();
     this.socket = pool.net.connect(address, pool.serverHandler, this);
     const greetings = pool.front.greetings(connectionClass);
     this.ready = greetings.length === 0;
@@ -243,6 +243,10 @@ export class ServerConnection implements Endpoint {
     const request = this.head;
     if (request === null) {
       this.fail("ESTRAY");
+      return false;
+    }
+    if (request.check !== 0 && !this.server.pool.front.fits(request, bytes, start, end)) {
+      this.fail("EPROTO");
       return false;
     }
     const next = request.nextInFlight;

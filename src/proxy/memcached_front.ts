@@ -1,0 +1,245 @@
+/**
+ * memcached between clients and servers: takes text and meta requests off a client's bytes and sends each where its
+ * kind says.
+ *
+ *   bytes ──scanRequest──► MemcachedRequest ──kind──► one server | fragments | every server | answer here
+ *
+ * One request forwarded is one reply back: `noreply` and `q` do not reach the servers, and what they ask for is done
+ * here (a muted request keeps its place in the client's queue and sends nothing). That is what lets all clients share
+ * one connection without losing count.
+ */
+import { encode } from "../bytes/ascii.ts";
+import {
+  ANSWER_FLUSH_ALL,
+  ANSWER_LINE_TOO_LONG,
+  ANSWER_NONE,
+  ANSWER_TOO_LARGE,
+  ANSWER_TOO_MANY_KEYS,
+  ANSWERS,
+} from "../protocol/memcached/answers.ts";
+import {
+  EVERY_SERVER,
+  KEYED,
+  quietDrops,
+  replyFits,
+  ROW_FLUSH_ALL,
+  ROW_QUIT,
+  ROW_VERSION,
+  rowOf,
+  SPLIT_GET,
+} from "../protocol/memcached/commands.ts";
+import { replyType, scanReply } from "../protocol/memcached/reply.ts";
+import {
+  KEY_MAX,
+  MemcachedRequest,
+  NEED_MORE,
+  type RequestLimits,
+  scanRequest,
+  SKIP,
+} from "../protocol/memcached/request.ts";
+import { Scan } from "../protocol/memcached/scan.ts";
+import { NO_SERVER } from "../ring/placement.ts";
+import { LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
+import type { Client } from "./client.ts";
+import { NO_LIVE_SERVER_TEXT } from "./failures.ts";
+import type { Front, Greeting, ReplyScan } from "./front.ts";
+import { MemcachedSession } from "./memcached_session.ts";
+import {
+  checkOf,
+  JOIN_SAME,
+  JOIN_STATS,
+  MANY,
+  placeKey,
+  placeKeys,
+  sendEverywhere,
+  sendFragments,
+  writeCut,
+} from "./memcached_split.ts";
+import { type MemcachedHost, proxyStats } from "./memcached_stats.ts";
+import type { Pool } from "./pool.ts";
+import { Request } from "./request.ts";
+
+/** The memcached whose protocol we speak: clients switch features on it. Our own version is in `stats proxy`. */
+const VERSION_LINE = encode("VERSION 1.6.18\r\n");
+const ROW_SET = rowOf("set");
+const ROW_MS = rowOf("ms");
+const NO_GREETINGS: readonly Greeting[] = [];
+const CHECK_QUIET = 0x100;
+
+const request = new MemcachedRequest();
+
+export class MemcachedFront implements Front {
+  readonly probe: Uint8Array = encode("version\r\n");
+  private readonly limits: RequestLimits;
+  private readonly noLiveServer: Uint8Array;
+
+  constructor(private readonly pool: Pool, private readonly host: MemcachedHost) {
+    const { argumentsMax, requestSizeMax } = pool.config;
+    this.limits = {
+      keysMax: argumentsMax,
+      // As long as a line with so many keys can be.
+      getLineMax: Math.min(requestSizeMax, (argumentsMax + 2) * (KEY_MAX + 1)),
+      valueSizeMax: requestSizeMax,
+    };
+    this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
+  }
+
+  newSession(): MemcachedSession {
+    return new MemcachedSession();
+  }
+
+  // ---- requests
+
+  step(client: Client, bytes: Uint8Array, start: number, end: number): number {
+    const session = client.session as MemcachedSession;
+    if (session.skipBytes > 0) return skip(session, session.skipBytes, start, end);
+    const next = scanRequest(bytes, start, end, this.limits, session.scan, request);
+    if (next >= 0) {
+      this.pool.counters[REQUESTS_TOTAL]!++;
+      this.dispatch(client, bytes, start, next);
+      return next;
+    }
+    if (next === NEED_MORE) {
+      client.needed = session.scan.needed;
+      return NEED_MORE;
+    }
+    if (next === SKIP) {
+      this.pool.counters[REQUESTS_TOTAL]!++;
+      this.refuseValue(client, bytes);
+      return skip(session, request.needed, start, end);
+    }
+    this.pool.counters[request.answer === ANSWER_LINE_TOO_LONG ? LIMIT_REQUEST : PROTOCOL_ERROR]!++;
+    client.answer(ANSWERS[request.answer]!);
+    client.protocolError();
+    return NEED_MORE;
+  }
+
+  /** Sends one whole request on its way. */
+  private dispatch(client: Client, bytes: Uint8Array, start: number, end: number): void {
+    if (request.answer !== ANSWER_NONE) return this.answer(client, request.answer);
+    switch (request.kind) {
+      case KEYED:
+        return this.forward(client, placeKey(this.pool, bytes, request), bytes, start, end);
+      case SPLIT_GET: {
+        if (request.split === 0) {
+          return this.forward(client, placeKey(this.pool, bytes, request), bytes, start, end);
+        }
+        const server = placeKeys(this.pool, bytes, start, request);
+        if (server === MANY) return sendFragments(client, bytes, request);
+        return this.forward(client, server, bytes, start, end);
+      }
+      case EVERY_SERVER:
+        return this.forwardEverywhere(client, bytes, start, end);
+      default:
+        this.answerHere(client);
+    }
+  }
+
+  private answer(client: Client, code: number): void {
+    if (code === ANSWER_TOO_MANY_KEYS) this.pool.counters[LIMIT_REQUEST]!++;
+    if (request.noreply === 0) client.answer(ANSWERS[code]!);
+  }
+
+  private answerHere(client: Client): void {
+    if (request.row === ROW_QUIT) client.closeAfterReplies();
+    else if (request.row === ROW_VERSION) client.answer(VERSION_LINE);
+    else client.answer(proxyStats(this.host, this.pool.config.name));
+  }
+
+  private forwardEverywhere(client: Client, bytes: Uint8Array, start: number, end: number): void {
+    const flush = request.row === ROW_FLUSH_ALL;
+    if (flush && !this.pool.config.dangerousCommands) return this.answer(client, ANSWER_FLUSH_ALL);
+    // One server's statistics stay as it says them.
+    if (this.pool.servers.length === 1) return this.forward(client, 0, bytes, start, end);
+    sendEverywhere(client, bytes, request, flush ? JOIN_SAME : JOIN_STATS);
+  }
+
+  private forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
+    if (index === NO_SERVER) return this.refuse(client, this.noLiveServer);
+    const server = this.pool.servers[index]!;
+    const connection = server.connection(0, client.serial);
+    if (connection === null) return this.refuse(client, server.refusal());
+    const forwarded = new Request(client);
+    client.enqueue(forwarded);
+    if (request.noreply === 1) forwarded.muted = true;
+    forwarded.check = checkOf(request.row, request.quiet);
+    connection.enqueue(forwarded);
+    writeCut(connection, bytes, start, end, request);
+    if (connection.congested) client.waitFor(connection);
+  }
+
+  private refuse(client: Client, error: Uint8Array): void {
+    client.countForwardError();
+    if (request.noreply === 0) client.answer(error);
+  }
+
+  /** The value is over the limit and will not be read. The old one goes, as memcached sees to it: it would be stale. */
+  private refuseValue(client: Client, bytes: Uint8Array): void {
+    this.pool.counters[LIMIT_REQUEST]!++;
+    this.answer(client, request.answer);
+    if (request.answer !== ANSWER_TOO_LARGE || (request.row !== ROW_SET && request.row !== ROW_MS)) return;
+    const index = placeKey(this.pool, bytes, request);
+    const connection = index === NO_SERVER ? null : this.pool.servers[index]!.connection(0, client.serial);
+    if (connection === null) return;
+    const key = bytes.subarray(request.wordStarts[request.keyFirst], request.wordEnds[request.keyFirst]);
+    const head = encode(request.row === ROW_SET ? "delete " : "md ");
+    const tail = encode(request.base64 === 1 ? " b\r\n" : "\r\n");
+    const line = new Uint8Array(head.length + key.length + tail.length);
+    line.set(head);
+    line.set(key, head.length);
+    line.set(tail, head.length + key.length);
+    connection.ask(line, () => {});
+  }
+
+  abandoned(): void {}
+
+  ringChanged(): void {}
+
+  stop(): void {}
+
+  // ---- servers
+
+  connectionClass(): number {
+    return 0;
+  }
+
+  greetings(): readonly Greeting[] {
+    return NO_GREETINGS;
+  }
+
+  newReplyScan(): Scan {
+    return new Scan();
+  }
+
+  scanReply(bytes: Uint8Array, start: number, end: number, scan: ReplyScan): number {
+    return scanReply(bytes, start, end, scan as Scan);
+  }
+
+  fits(asked: Request, bytes: Uint8Array, start: number, end: number): boolean {
+    const type = replyType(bytes, start, end);
+    const row = (asked.check & 0xff) - 1;
+    if (!replyFits(row, type)) return false;
+    if ((asked.check & CHECK_QUIET) !== 0 && quietDrops(row, type)) asked.muted = true;
+    return true;
+  }
+
+  isPush(): boolean {
+    return false;
+  }
+
+  /** memcached has no state in which it answers but cannot serve. */
+  isOutage(): boolean {
+    return false;
+  }
+
+  errorReply(text: string): Uint8Array {
+    return encode(`SERVER_ERROR ${text}\r\n`);
+  }
+}
+
+/** Drops `size` bytes from `start` on: what is here now, the rest as it comes. */
+function skip(session: MemcachedSession, size: number, start: number, end: number): number {
+  const here = Math.min(size, end - start);
+  session.skipBytes = size - here;
+  return start + here;
+}

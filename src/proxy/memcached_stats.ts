@@ -1,0 +1,31 @@
+/**
+ * What `stats proxy` says: the counters of the pool and its servers, as STAT lines. The names are those of the
+ * statistics document (see stats/metrics.ts); a server's begin with its own name.
+ */
+import { encode } from "../bytes/ascii.ts";
+import type { PoolStats, ProcessStats } from "../stats/document.ts";
+import { POOL_METRICS, SERVER_METRICS } from "../stats/metrics.ts";
+
+/** What a memcached pool tells of the process it runs in. */
+export interface MemcachedHost {
+  readonly processId: number;
+  stats(): ProcessStats;
+}
+
+/** @returns STAT lines up to END, owned by the caller */
+export function proxyStats(host: MemcachedHost, poolName: string): Uint8Array {
+  const stats = host.stats();
+  const pool: PoolStats = stats.pools.find(({ name }) => name === poolName)!;
+  let text = "";
+  const add = (name: string, value: string | number) => text += `STAT ${name} ${value}\r\n`;
+  add("pid", host.processId);
+  add("ringmaster_version", stats.version);
+  add("uptime", stats.uptimeSeconds);
+  add("time", stats.timestampSeconds);
+  add("pool", pool.name);
+  POOL_METRICS.forEach((metric, i) => add(metric.name, pool.values[i]!));
+  for (const server of pool.servers) {
+    SERVER_METRICS.forEach((metric, i) => add(`${server.name}:${metric.name}`, server.values[i]!));
+  }
+  return encode(text + "END\r\n");
+}
