@@ -6,16 +6,25 @@
  *                                                           └─► client gone: connection closed, which ends the wait
  *
  * The client's next requests stay in its inbox meanwhile, as Redis itself leaves them unread. WAIT asks all servers.
+ *
+ * When the proxy stops, the wait is ended by CLIENT UNBLOCK: the client reads what it would on a timeout, or the element that
+ * came first; hanging up instead could lose an element that the server has just popped. Hence CLIENT ID on each new lease.
  */
 import { encode } from "../bytes/ascii.ts";
+import { REQUEST_BYTES, REQUESTS } from "../stats/metrics.ts";
+import { integerOf } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
 import { Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
 import { type Joiner, Split } from "./split.ts";
 
+const CLIENT_ID = encode("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
 const PING = encode("*1\r\n$4\r\nPING\r\n");
 const NO_OWNERS = new Uint16Array(0);
+
+/** What servers call their leased connections; NaN if they did not say. */
+const ids = new WeakMap<ServerConnection, number>();
 
 export class BlockingCall implements Holder {
   private readonly connections = new Set<ServerConnection>();
@@ -69,8 +78,30 @@ export class BlockingCall implements Holder {
 
   private lease(server: Server): ServerConnection | null {
     const connection = server.lease(this.client.pool.front.connectionClass(this.client), this);
-    if (connection !== null) this.connections.add(connection);
+    if (connection === null) return null;
+    this.connections.add(connection);
+    if (!ids.has(connection)) askId(connection);
     return connection;
+  }
+
+  /** The proxy is stopping: ends the wait as a timeout would. */
+  interrupt(): void {
+    for (const connection of [...this.connections]) {
+      const id = ids.get(connection) ?? NaN;
+      const other = Number.isNaN(id) ? null : connection.server.connection(0, 0);
+      if (other === null) {
+        connection.retire();
+        continue;
+      }
+      const number = String(id);
+      const unblock = encode(
+        `*3\r\n$6\r\nCLIENT\r\n$7\r\nUNBLOCK\r\n$${number.length}\r\n${number}\r\n`,
+      );
+      other.ask(unblock, (bytes, start, _end, failed) => {
+        // ":0" is as good as ":1": the answer was under way.
+        if (failed || bytes[start] !== 58) connection.retire();
+      });
+    }
   }
 
   answered(connection: ServerConnection): void {
@@ -96,4 +127,16 @@ export class BlockingCall implements Holder {
     this.over();
     this.client.unblock(LEASED);
   }
+}
+
+function askId(connection: ServerConnection): void {
+  const request = new Request(null);
+  request.swallowed = true;
+  request.internal = (bytes, start, end) => ids.set(connection, integerOf(bytes, start, end));
+  ids.set(connection, NaN);
+  connection.enqueue(request, true);
+  connection.write(CLIENT_ID, 0, CLIENT_ID.length);
+  // Not a client's.
+  connection.server.counters[REQUESTS]!--;
+  connection.server.counters[REQUEST_BYTES]! -= CLIENT_ID.length;
 }

@@ -359,6 +359,14 @@ export class RedisFront implements Front, Sender {
     if (connection.congested) client.waitFor(connection);
   }
 
+  midway(client: Client): boolean {
+    return (client.session as RedisSession).transaction !== null;
+  }
+
+  interrupt(client: Client): void {
+    (client.session as RedisSession).blocking?.interrupt();
+  }
+
   abandoned(client: Client): void {
     this.modes.abandon(client, client.session as RedisSession);
   }
