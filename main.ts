@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { readFileSync, writeSync } from "node:fs";
 import process from "node:process";
+import { isMainThread } from "node:worker_threads";
 import { findConfFile, testConf } from "./src/cli/conf_file.ts";
 import { demo } from "./src/cli/demo.ts";
 import { type Flags, parseFlags, UsageError } from "./src/cli/flags.ts";
@@ -14,6 +15,7 @@ import { EXIT_OK, EXIT_USAGE, type Io } from "./src/cli/io.ts";
 import { route } from "./src/cli/route.ts";
 import { run } from "./src/cli/run.ts";
 import { schema } from "./src/cli/schema.ts";
+import { work } from "./src/cli/worker.ts";
 import { currentRuntime } from "./src/runtime/runtime.ts";
 import { VERSION } from "./src/stats/version.ts";
 
@@ -66,8 +68,10 @@ async function main(argv: readonly string[]): Promise<number> {
     case "demo":
       return await demo(flags.options, currentRuntime(), io);
     case "run":
-      return await run(flags.options, argv, currentRuntime(), io);
+      return await run(flags.options, argv, currentRuntime(), import.meta.url, io);
   }
 }
 
-process.exit(await main(process.argv.slice(2)));
+// Worker threads are this program again (src/runtime/workers.ts).
+if (isMainThread) process.exit(await main(process.argv.slice(2)));
+else work(currentRuntime());

@@ -6,26 +6,44 @@
  * What is wrong with the configuration is said before anything else is touched. Signals and their meaning are
  * nutcracker's; TERM and INT end gracefully here, the second one at once.
  */
-import { hostname, machine, release, type as osType } from "node:os";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, release, type as osType } from "node:os";
+import { rmSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import type { Config } from "../config/config.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
+import { WORKERS_MAX } from "../config/schema.ts";
 import { NOTICE } from "../net/log.ts";
+import type { Address } from "../net/net.ts";
 import { Proxy } from "../proxy/proxy.ts";
+import { coresAvailable } from "../runtime/cores.ts";
 import { startDaemon } from "../runtime/daemon.ts";
 import { LogFile } from "../runtime/log_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { Workers } from "../runtime/workers.ts";
 import { VERSION } from "../stats/version.ts";
 import { findConfFile } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
+import { proxyOptions } from "./proxy_options.ts";
 
-/** Resolves with the exit code when the proxy has stopped. */
+/** What carries the traffic: one Proxy on this thread, or several on threads of their own. */
+interface Service {
+  listen(statsAddress: Address): Promise<void>;
+  drain(timeoutMs: number): Promise<number>;
+  stop(): void | Promise<void>;
+  /** The log has another level. */
+  levelChanged?(): void;
+}
+
+/**
+ * Resolves with the exit code when the proxy has stopped.
+ * @param program URL of the module that starts the program, and its workers
+ */
 export async function run(
   options: RunOptions,
   argv: readonly string[],
   runtime: Runtime,
+  program: string,
   io: Io,
 ): Promise<number> {
   const file = findConfFile(options.confFile);
@@ -45,34 +63,24 @@ export async function run(
     io.err(`ringmaster: cannot open the log: ${(error as Error).message}\n`);
     return EXIT_FAILURE;
   }
-  const proxy = new Proxy({
-    config,
-    net: runtime.net,
-    clock: runtime.clock,
-    random: Math.random,
-    log,
-    system: {
-      hostName: hostname(),
-      processId: process.pid,
-      os: `${osType()} ${release()} ${machine()}`,
-      filesMax: filesMax(),
-      memoryBytes: () => process.memoryUsage().rss,
-    },
-  });
+  const count = workerCount(options.workers ?? config.process.workers);
+  const service: Service = count === 1
+    ? new Proxy(proxyOptions(config, runtime, log))
+    : new Workers({ ...runtime, config, count, program, log, hostName: hostname() });
   log.write(
     NOTICE,
     `ringmaster-${VERSION} on ${runtime.name} ${runtime.version}, ${osType()} ${release()}, pid ${process.pid}`,
   );
   try {
-    await proxy.listen({ host: options.statsAddress, port: options.statsPort });
+    await service.listen({ host: options.statsAddress, port: options.statsPort });
     if (options.pidFile !== null) writeFileSync(options.pidFile, String(process.pid), { mode: 0o644 });
   } catch (error) {
     log.write(0, `cannot start: ${(error as Error).message}`);
     if (log.toFile) io.err(`ringmaster: cannot start: ${(error as Error).message}\n`);
-    proxy.stop();
+    await service.stop();
     return EXIT_FAILURE;
   }
-  await stopped(proxy, config, log);
+  await stopped(service, config, log);
   if (options.pidFile !== null) rmSync(options.pidFile, { force: true });
   log.write(NOTICE, "stopped");
   return EXIT_OK;
@@ -88,7 +96,7 @@ function openLog(options: RunOptions, config: Config): LogFile {
 }
 
 /** Handles signals until one of them has stopped the proxy. */
-function stopped(proxy: Proxy, config: Config, log: LogFile): Promise<void> {
+function stopped(service: Service, config: Config, log: LogFile): Promise<void> {
   return new Promise((resolve) => {
     let stopping = false;
     const stop = (signal: string) => {
@@ -97,11 +105,11 @@ function stopped(proxy: Proxy, config: Config, log: LogFile): Promise<void> {
         `signal ${signal} received, ${stopping ? "exiting at once" : "finishing what is in flight"}`,
       );
       if (stopping) {
-        proxy.stop();
-        return resolve();
+        Promise.resolve(service.stop()).then(resolve);
+        return;
       }
       stopping = true;
-      proxy.drain(config.process.shutdownTimeoutMs).then((cutOff) => {
+      service.drain(config.process.shutdownTimeoutMs).then((cutOff) => {
         if (cutOff > 0) log.write(NOTICE, `${cutOff} clients were cut off after shutdown_timeout`);
         resolve();
       });
@@ -109,8 +117,8 @@ function stopped(proxy: Proxy, config: Config, log: LogFile): Promise<void> {
     process.on("SIGTERM", () => stop("SIGTERM"));
     process.on("SIGINT", () => stop("SIGINT"));
     process.on("SIGHUP", () => reopen(log));
-    process.on("SIGTTIN", () => changeLevel(log, 1));
-    process.on("SIGTTOU", () => changeLevel(log, -1));
+    process.on("SIGTTIN", () => changeLevel(log, service, 1));
+    process.on("SIGTTOU", () => changeLevel(log, service, -1));
     process.on("SIGUSR2", () => log.write(NOTICE, "signal SIGUSR2 received"));
     process.on("SIGPIPE", () => {});
   });
@@ -125,17 +133,13 @@ function reopen(log: LogFile): void {
   }
 }
 
-function changeLevel(log: LogFile, by: 1 | -1): void {
+function changeLevel(log: LogFile, service: Service, by: 1 | -1): void {
   log.raise(by);
+  service.levelChanged?.();
   log.write(0, `signal ${by > 0 ? "SIGTTIN" : "SIGTTOU"} received, log level is ${log.level}`);
 }
 
-/** The soft limit of open files; 0 if the system does not say. */
-function filesMax(): number {
-  try {
-    const line = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
-    return line === null ? 0 : Number(line[1]);
-  } catch {
-    return 0;
-  }
+/** @param wanted 0 = auto: a worker a core */
+function workerCount(wanted: number): number {
+  return wanted > 0 ? wanted : Math.min(coresAvailable(), WORKERS_MAX);
 }

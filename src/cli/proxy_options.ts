@@ -1,0 +1,39 @@
+/** What a proxy is made of in this process, on whichever thread it runs. */
+import { readFileSync } from "node:fs";
+import { hostname, machine, release, type as osType } from "node:os";
+import process from "node:process";
+import type { Config } from "../config/config.ts";
+import type { Log } from "../net/log.ts";
+import type { ProxyOptions } from "../proxy/proxy.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+
+export function proxyOptions(
+  config: Config,
+  runtime: Pick<Runtime, "net" | "clock">,
+  log: Log,
+): ProxyOptions {
+  return {
+    config,
+    net: runtime.net,
+    clock: runtime.clock,
+    random: Math.random,
+    log,
+    system: {
+      hostName: hostname(),
+      processId: process.pid,
+      os: `${osType()} ${release()} ${machine()}`,
+      filesMax: filesMax(),
+      memoryBytes: () => process.memoryUsage().rss,
+    },
+  };
+}
+
+/** The soft limit of open files; 0 if the system does not say. */
+function filesMax(): number {
+  try {
+    const line = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+    return line === null ? 0 : Number(line[1]);
+  } catch {
+    return 0;
+  }
+}

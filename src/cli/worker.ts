@@ -1,0 +1,74 @@
+/**
+ * One worker thread: a Proxy that does what the main thread orders (runtime/workers.ts), and its way to die.
+ *
+ * What is thrown here is a mistake of ours. Its state cannot be trusted then, so the thread ends, and with it its
+ * clients' connections; the main thread replaces it.
+ */
+import process from "node:process";
+import { parentPort, workerData } from "node:worker_threads";
+import type { Log } from "../net/log.ts";
+import { Proxy } from "../proxy/proxy.ts";
+import { CrashNet } from "../runtime/crash_net.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Appointment, Order, Report } from "../runtime/workers.ts";
+import { Board } from "../stats/board.ts";
+import { EXIT_FAILURE } from "./io.ts";
+import { proxyOptions } from "./proxy_options.ts";
+
+/** Starts the worker and returns; it lives until it dies or the main thread terminates it. */
+export function work(runtime: Runtime): void {
+  const { worker, config, board: memory } = workerData as Appointment;
+  process.on("uncaughtException", die);
+  process.on("unhandledRejection", die);
+  const board = Board.of(memory);
+  const magic = process.env.RINGMASTER_TEST_CRASH;
+  const net = magic ? new CrashNet(runtime.net, magic) : runtime.net;
+  const proxy = new Proxy({
+    ...proxyOptions(config, { net, clock: runtime.clock }, new WorkerLog(board)),
+    seat: { worker, board, serversChanged: (pool) => report({ kind: "servers", pool }) },
+  });
+  parentPort!.on("message", (order: Order) => obey(proxy, order));
+  proxy.listen(null).then(
+    () => report({ kind: "listening" }),
+    (error: Error) => report({ kind: "failed", message: error.message }),
+  );
+}
+
+function obey(proxy: Proxy, order: Order): void {
+  switch (order.kind) {
+    case "measure":
+      proxy.measureQueues();
+      return report({ kind: "measured", id: order.id });
+    case "servers":
+      return proxy.serversChanged(order.pool);
+    case "drain":
+      void proxy.drain(order.timeoutMs).then((cutOff) => report({ kind: "ended", cutOff }));
+      return;
+    case "stop":
+      proxy.stop();
+      return report({ kind: "ended", cutOff: 0 });
+  }
+}
+
+function die(error: unknown): void {
+  report({ kind: "died", stack: error instanceof Error ? error.stack ?? error.message : String(error) });
+  // Of a worker this ends the thread only.
+  process.exit(EXIT_FAILURE);
+}
+
+function report(what: Report): void {
+  parentPort!.postMessage(what);
+}
+
+/** The main thread writes the lines, so there is one file to open, and to open anew. */
+class WorkerLog implements Log {
+  constructor(private readonly board: Board) {}
+
+  get level(): number {
+    return this.board.logLevel;
+  }
+
+  write(level: number, text: string): void {
+    if (level <= this.level) report({ kind: "log", level, text });
+  }
+}
