@@ -17,7 +17,7 @@ import { proxyOptions } from "./proxy_options.ts";
 
 /** Starts the worker and returns; it lives until it dies or the main thread terminates it. */
 export function work(runtime: Runtime): void {
-  const { worker, config, board: memory } = workerData as Appointment;
+  const { worker, config, board: memory, startedAtMs } = workerData as Appointment;
   process.on("uncaughtException", die);
   process.on("unhandledRejection", die);
   const board = Board.of(memory);
@@ -25,6 +25,7 @@ export function work(runtime: Runtime): void {
   const net = magic ? new CrashNet(runtime.net, magic) : runtime.net;
   const proxy = new Proxy({
     ...proxyOptions(config, { net, clock: runtime.clock }, new WorkerLog(board)),
+    startedAtMs,
     seat: { worker, board, serversChanged: (pool) => report({ kind: "servers", pool }) },
   });
   parentPort!.on("message", (order: Order) => obey(proxy, order));

@@ -31,6 +31,8 @@ export interface ProxyOptions {
   readonly system: System;
   /** This worker's place among several; absent: it is the only one. */
   readonly seat?: Seat;
+  /** When the process started, ms since the epoch; absent: now. */
+  readonly startedAtMs?: number;
 }
 
 /** What the proxy tells of the machine and the process it runs in. */
@@ -60,7 +62,7 @@ export class Proxy {
   constructor(private readonly options: ProxyOptions) {
     const { config, clock } = options;
     this.turn = new Turn(clock);
-    this.startedAtMs = clock.wallMs();
+    this.startedAtMs = options.startedAtMs ?? clock.wallMs();
     this.seat = options.seat ?? { worker: 0, board: makeBoard(config, 1), serversChanged: () => {} };
     const around = {
       ...options,

@@ -31,6 +31,8 @@ export interface Appointment {
   readonly worker: number;
   readonly config: Config;
   readonly board: BoardMemory;
+  /** When the process started, ms since the epoch. */
+  readonly startedAtMs: number;
 }
 
 /** What the main thread says to a worker. */
@@ -165,6 +167,7 @@ export class Workers {
       worker: post.index,
       config,
       board: this.board.memory,
+      startedAtMs: this.startedAtMs,
     };
     const thread = new Worker(new URL(program), { workerData: appointment });
     post.thread = thread;
