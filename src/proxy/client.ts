@@ -72,6 +72,7 @@ export class Client implements Endpoint, Postponed {
   needed = 0;
   private postponed = false;
   private lent = false;
+  /** Its end counts as an error, not as an end of file. */
   private broken = false;
   /** Nothing more is read. */
   private deaf = false;
@@ -261,9 +262,8 @@ export class Client implements Endpoint, Postponed {
     socket.flush();
     if (this.leaving) this.flushedLeaving();
     const queued = socket.queuedBytes;
-    if (queued < OUTPUT_HIGH) return;
     if (queued + this.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
-    else this.block(OUTPUT);
+    else if (queued >= OUTPUT_HIGH) this.block(OUTPUT);
   }
 
   drained(): void {
@@ -272,6 +272,7 @@ export class Client implements Endpoint, Postponed {
 
   private refuseToHoldMore(): void {
     if (this.closed) return;
+    this.broken = true;
     this.pool.counters[LIMIT_OUTPUT]!++;
     this.pool.log.write(
       NOTICE,
