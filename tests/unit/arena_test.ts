@@ -44,3 +44,19 @@ Deno.test("Arena.keep() of nothing needs no array", () => {
   strictEqual(arena.end - arena.start, 0);
   strictEqual(arena.bytes.length, 0);
 });
+
+Deno.test("Arena.keep() starts a new array where a copy would run over the end by a byte", () => {
+  const view = new Uint8Array(2048).fill(7);
+  for (const left of [0, 1, 2, 47]) {
+    for (const length of [left, left + 1, left + 2]) {
+      const arena = new Arena();
+      for (let i = 0; i < 7; i++) arena.keep(view, 0, 2048);
+      arena.keep(view, 0, 2048 - left);
+      const { bytes, end } = arena;
+      strictEqual(bytes.length - end, left);
+      arena.keep(view, 0, length);
+      strictEqual(arena.bytes === bytes, length <= left);
+      strictEqual(textOf(arena.bytes, arena.start, arena.end), "\x07".repeat(length));
+    }
+  }
+});
