@@ -163,7 +163,8 @@ function metaGet(store: Store, flags: Flags): string {
   store.gets++;
   if (item === undefined) {
     if (flags.vivify === null) return flags.quiet ? "" : `EN${shown(flags, NOTHING)}\r\n`;
-    item = store.put(flags.key, "", 0, 0, flags.binary);
+    // 1.6.18 forgets here that the key was given in base64.
+    item = store.put(flags.key, "", 0, 0);
     won = true;
   } else store.hits++;
   const nowS = store.nowS();
@@ -263,9 +264,12 @@ function metaArithmetic(store: Store, flags: Flags): string {
   if (item === undefined) {
     if (flags.vivify === null) return `NF${shown(flags, NOTHING)}\r\n`;
     text = flags.initial.toString();
-    item = store.put(flags.key, text, 0, 0, flags.binary);
+    item = store.put(flags.key, text, 0, 0);
   } else {
-    if (flags.cas !== null && flags.cas !== item.cas) return `EX${shown(flags, NOTHING)}\r\n`;
+    if (item.value === "") return NOT_NUMERIC;
+    if (flags.cas !== null && flags.cas !== 0 && flags.cas !== item.cas) {
+      return `EX${shown(flags, NOTHING)}\r\n`;
+    }
     const sum = store.add(flags.key, item, flags.delta, UP[flags.mode]!);
     if (sum === null) return NOT_NUMERIC;
     ({ item, text } = sum);
@@ -275,7 +279,7 @@ function metaArithmetic(store: Store, flags: Flags): string {
   const rest = shown(flags, (letter) => {
     setTime(store, changed, flags, letter, made);
     return letter === "t" ? `t${secondsLeft(store, changed)}` : letter === "c" ? `c${cas}` : null;
-  }, item.binary);
+  });
   // 1.6.18 is quiet about a sum, but not about a new item.
   if (flags.quiet && !made) return "";
   return flags.value ? `VA ${text.length}${rest}\r\n${text}\r\n` : `HD${rest}\r\n`;

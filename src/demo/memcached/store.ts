@@ -114,7 +114,7 @@ export class Store {
       return { outcome: "notFound", item: null };
     }
     if (cas !== null && old !== undefined && mode !== "add") {
-      stale = request.stale && mode === "set" && cas > 0 && cas < old.cas;
+      stale = request.stale && (mode === "set" || mode === "replace") && cas > 0 && cas < old.cas;
       if (cas !== old.cas && !stale) return { outcome: "exists", item: null };
     }
     if (old === undefined ? mode !== "set" && mode !== "add" : mode === "add") {
