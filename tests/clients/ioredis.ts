@@ -75,28 +75,30 @@ class IoredisConnection implements Connection {
     return this.#inbox.take(count);
   }
 
+  /** All at once, so in one pipeline, and in this order. */
+  /** All at once, so in one pipeline. */
   async own(): Promise<unknown> {
     const { client } = this;
-    return [
-      await client.hset("own:h", { a: 1, b: "two", c: Buffer.from([0xff, 0]) }),
-      await client.hgetall("own:h"),
-      await client.hgetallBuffer("own:h"),
-      await client.mset(new Map([["own:1", "x"], ["own:2", "y"], ["own:3", "z"]])),
-      await client.mget(["own:1", "own:2", "own:3", "own:4"]),
-      await client.zadd("own:z", 1.5, "a", "inf", "b"),
-      await client.zrange("own:z", 0, -1, "WITHSCORES"),
-      await client.zscore("own:z", "b"),
-      await client.incrbyfloat("own:f", "0.1"),
-      await client.xadd("own:x", "1-1", "f", "v"),
-      await client.xread("COUNT", 1, "STREAMS", "own:x", "0"),
-      await client.set("own:t", "v", "EX", 100, "NX"),
-      await client.set("own:t", "v", "EX", 100, "NX"),
-      await client.object("ENCODING", "own:z"),
-      await client.hscan("own:h", 0),
-      await client.pipeline([["get", "own:1"], ["hget", "own:1", "x"]]).exec().then((r: unknown[]) =>
+    return await Promise.all([
+      client.hset("own:h", { a: 1, b: "two", c: Buffer.from([0xff, 0]) }),
+      client.hgetall("own:h"),
+      client.hgetallBuffer("own:h"),
+      client.mset(new Map([["own:1", "x"], ["own:2", "y"], ["own:3", "z"]])),
+      client.mget(["own:1", "own:2", "own:3", "own:4"]),
+      client.zadd("own:z", 1.5, "a", "inf", "b"),
+      client.zrange("own:z", 0, -1, "WITHSCORES"),
+      client.zscore("own:z", "b"),
+      client.incrbyfloat("own:f", "0.1"),
+      client.xadd("own:x", "1-1", "f", "v"),
+      client.xread("COUNT", 1, "STREAMS", "own:x", "0"),
+      client.set("own:t", "v", "EX", 100, "NX"),
+      client.set("own:t", "v", "EX", 100, "NX"),
+      client.object("ENCODING", "own:z"),
+      client.hscan("own:h", 0),
+      client.pipeline([["get", "own:1"], ["hget", "own:1", "x"]]).exec().then((r: unknown[]) =>
         r.map(String)
       ),
-    ];
+    ].map((reply: Promise<unknown>) => reply.catch((error: Error) => error)));
   }
 
   quit(): Promise<unknown> {

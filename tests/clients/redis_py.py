@@ -29,7 +29,7 @@ def plain(value):
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, (set, frozenset)):
-        return {"set": sorted((plain(item) for item in value), key=json.dumps)}
+        return ["set"] + sorted((plain(item) for item in value), key=json.dumps)
     if isinstance(value, dict):
         return {"map": [[plain(k), plain(v)] for k, v in value.items()]}
     if isinstance(value, Exception):
@@ -154,7 +154,7 @@ class Connection:
             r.client_getname(),
             r.client_info()["name"],
             r.info()["loading"],
-            r.config_get("databas*"),
+            r.config_get("timeou*"),
             r.time()[0] > 0,
             r.delete("own:1", "own:2", "own:3"),
         ])
@@ -162,12 +162,11 @@ class Connection:
     def quit(self, _request):
         return plain(self.redis.quit())
 
-    def disconnect(self, _request):
-        if self.watched:
-            self.watched.reset()
-        if self.pubsub:
-            self.pubsub.close()
-        self.redis.connection_pool.disconnect()
+    def disconnect(self):
+        try:
+            self.redis.connection_pool.disconnect()
+        except Exception:
+            pass  # closed already
 
 
 def answer(number, value):
@@ -187,6 +186,10 @@ def main():
                 answer(number, {"value": redis.__version__})
             except Exception as error:
                 answer(number, {"failure": plain(error)})
+        elif request["op"] == "disconnect":
+            # Not behind the others: one of them may be waiting for ever.
+            connections[name].disconnect()
+            answer(number, {})
         else:
             connections[name].jobs.put((number, request))
 

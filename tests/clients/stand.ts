@@ -105,6 +105,7 @@ export async function compare(
       let failure: Error | null = null;
       try {
         const expected = await direct.play(scenario);
+        if (Deno.env.get("SHOW")) console.error(scenario.name, JSON.stringify(expected).slice(0, 6000));
         deepStrictEqual(await proxied.play(scenario), expected, `${scenario.name}: not the same as directly`);
       } catch (error) {
         failure = error as Error;
