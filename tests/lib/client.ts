@@ -6,7 +6,7 @@
  */
 import { type Argument, concat, latin1, request, show, textOf } from "./bytes.ts";
 import { PATIENCE_MS, within } from "./poll.ts";
-import { parseReply, replyEnd, type Value } from "./resp.ts";
+import { parseReply, replyEnd, ReplyProgress, type Value } from "./resp.ts";
 
 export type Target = { path: string } | { port: number; host?: string };
 
@@ -62,8 +62,9 @@ export class RawClient implements AsyncDisposable {
 
   /** The next Redis reply. */
   async readReply(): Promise<Reply> {
+    const progress = new ReplyProgress();
     for (;;) {
-      const end = this.#end > this.#start ? replyEnd(this.#bytes, this.#start, this.#end) : -1;
+      const end = replyEnd(this.#bytes, this.#start, this.#end, progress);
       if (end >= 0) {
         const { value } = parseReply(this.#bytes, this.#start, end)!;
         const raw = this.#take(end - this.#start);

@@ -45,26 +45,46 @@ export interface Parsed {
   end: number;
 }
 
+/** How far replyEnd has got in a reply that is not all there. One a reply; offsets are from the reply's start. */
+export class ReplyProgress {
+  /** Where the next element starts. */
+  at = 0;
+  /** Up to here no line end has been found after `at`. */
+  searched = 0;
+  /** Elements still to come. */
+  left = 1;
+}
+
 /**
- * The offset past the reply that starts at `start`, or -1 if it is not all there. Builds nothing, and hops over bulk
- * strings, so it can be asked again after each read of a large reply.
+ * The offset past the reply that starts at `start`, or -1 if it is not all there. Builds nothing, hops over bulk
+ * strings, and with the same `progress` goes on where it was, so it can be asked again after each read of a large reply.
  */
-export function replyEnd(bytes: Uint8Array, start: number, end: number): number {
-  let at = start;
-  for (let left = 1; left > 0; left--) {
-    const eol = lineEnd(bytes, at, end);
-    if (eol < 0) return -1;
+export function replyEnd(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  progress = new ReplyProgress(),
+): number {
+  for (; progress.left > 0; progress.left--) {
+    const at = start + progress.at;
+    const eol = lineEnd(bytes, Math.max(at, start + progress.searched), end);
+    if (eol < 0) {
+      // The last byte may be the CR of a line end.
+      progress.searched = Math.max(progress.at, end - start - 2);
+      return -1;
+    }
     const type = String.fromCharCode(bytes[at]);
     const size = "$!=*~>%|".includes(type) ? count(bytes, at, textOf(bytes, at + 1, eol)) : 0;
-    at = eol + 2;
-    if ("$!=".includes(type) && size >= 0) at += size + 2;
-    if (at > end) return -1;
-    if ("*~>".includes(type) && size > 0) left += size;
-    if (type === "%") left += 2 * size;
+    let next = eol + 2;
+    if ("$!=".includes(type) && size >= 0) next += size + 2;
+    if (next > end) return -1;
+    if ("*~>".includes(type) && size > 0) progress.left += size;
+    if (type === "%") progress.left += 2 * size;
     // Attributes are followed by the value they belong to.
-    if (type === "|") left += 2 * size + 1;
+    if (type === "|") progress.left += 2 * size + 1;
+    progress.at = next - start;
   }
-  return at;
+  return start + progress.at;
 }
 
 /** Reads the reply that starts at `start`; null if it is not all there. Throws if it cannot be a reply. */
