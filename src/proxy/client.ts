@@ -59,6 +59,8 @@ export class Client implements Endpoint, Postponed {
   leaving = false;
   /** Since it is leaving, it has sent requests before earlier ones were answered. */
   pipelines = false;
+  /** It pipelines and never rests: its next moment without debts will have to do. */
+  hurried = false;
   head: Request | null = null;
   tail: Request | null = null;
   inFlight = 0;
@@ -311,7 +313,7 @@ export class Client implements Endpoint, Postponed {
 
   private flushedLeaving(): void {
     this.lastActiveMs = this.pool.turn.now();
-    if (!this.closing && !this.pipelines && this.resting) this.closeAfterReplies();
+    if (!this.closing && (!this.pipelines || this.hurried) && this.resting) this.closeAfterReplies();
   }
 
   /** Reads nothing more, and ends when what has been received is answered. */

@@ -7,7 +7,8 @@
  * that crosses it on the wire gets no reply. (It has not been executed either: nothing that arrives after our FIN is read.)
  * So each connection ends at the moment at which a crossing is least likely:
  *  - a client that sends one request at a time: right behind its next reply, since it has to read that one first;
- *  - a client that pipelines: when it has been quiet for PIPELINE_QUIET_MS, as others of its requests may be under way;
+ *  - a client that pipelines: when it has been quiet for PIPELINE_QUIET_MS, as others of its requests may be under way; one
+ *    that is never quiet is treated like the first kind after QUIET_MS;
  *  - a client that rests: when it has been quiet for QUIET_MS. Until then it may as well send its next request.
  * A client in a transaction is not at rest, a blocked one is (its wait is ended, see Front.interrupt).
  * At the last call, half of shutdown_timeout, nothing more is read: what has been received is answered, then FIN.
@@ -59,6 +60,7 @@ export class Drain {
   /** Returns -1 to go on, or the number of clients that are owed something when it is over. */
   private look(nowMs: number): number {
     const lastCall = nowMs - this.startMs >= this.timeoutMs / 2;
+    const impatient = nowMs - this.startMs >= Math.min(QUIET_MS, this.timeoutMs / 4);
     let present = 0;
     let busy = 0;
     let owed = 0;
@@ -66,6 +68,7 @@ export class Drain {
       for (const client of pool.clients) {
         if (lastCall && !this.lastCalled) client.lastCall();
         else if (isQuiet(client, nowMs)) client.closeAfterReplies();
+        if (impatient) client.hurried = true;
         present++;
         const isOwed = client.head !== null || client.socket.queuedBytes > 0;
         if (isOwed) owed++;

@@ -46,7 +46,7 @@ import { connectionClassOf, connectionFor } from "./redis_connection.ts";
 import { RedisModes, type Sender } from "./redis_modes.ts";
 import { MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./redis_split.ts";
 import { Request } from "./request.ts";
-import type { Joiner } from "./split.ts";
+import { type Joiner, SCRATCH } from "./split.ts";
 
 const args = new Args();
 const keyList = new KeyList();
@@ -54,7 +54,7 @@ const keyList = new KeyList();
 /** Requests without a key all go to the server that owns this key, as with twemproxy. */
 const PLACEHOLDER = encode("placeholder");
 
-const JOIN_VALUES: Joiner = (split) => joinValues(split.replies, split.owners);
+const JOIN_VALUES: Joiner = (split) => joinValues(split.replies, split.owners, SCRATCH);
 const JOIN_OK: Joiner = (split) => joinOk(split.replies);
 const JOIN_SUM: Joiner = (split) => joinSum(split.replies);
 const JOIN_EVERY: Joiner = (split) => joinEvery(split.replies, split.detail);

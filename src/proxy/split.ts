@@ -5,6 +5,7 @@
  */
 import { SHARE_MIN } from "../bytes/outbox.ts";
 import { Arena } from "../bytes/arena.ts";
+import { Scratch } from "../protocol/redis/join.ts";
 import type { Request } from "./request.ts";
 
 /** What a fragment came back with: `bytes[start, end)`, owned. */
@@ -16,8 +17,11 @@ export interface FragmentReply {
   failed: boolean;
 }
 
-/** Makes one reply of all; returns owned bytes. */
+/** Makes one reply of all; returns owned bytes, or `SCRATCH.bytes`, whose end is `SCRATCH.end`. */
 export type Joiner = (split: Split) => Uint8Array;
+
+/** Where joins may write what fits: delivered, and so copied, before the next join. */
+export const SCRATCH = new Scratch();
 
 const arena = new Arena();
 
@@ -48,7 +52,9 @@ export class Split {
   /** Takes a fragment's reply; borrowed unless it has SHARE_MIN bytes or more, then shared. */
   take(fragment: number, bytes: Uint8Array, start: number, end: number, failed: boolean): void {
     const reply = this.replies[fragment]!;
-    if (end - start >= SHARE_MIN) {
+    const last = --this.missing === 0;
+    // The last one is joined before the call returns: borrowing is enough.
+    if (last || end - start >= SHARE_MIN) {
       reply.bytes = bytes;
       reply.start = start;
       reply.end = end;
@@ -59,15 +65,19 @@ export class Split {
       reply.end = arena.end;
     }
     reply.failed = failed;
-    if (--this.missing === 0) this.finish();
+    if (last) this.finish();
   }
 
   private finish(): void {
     const client = this.parent.client;
     if (client === null) return;
     const joined = this.join(this);
-    if (this.replies.some((r) => r.failed)) client.countForwardError();
-    client.deliver(this.parent, joined, 0, joined.length);
+    for (const reply of this.replies) {
+      if (!reply.failed) continue;
+      client.countForwardError();
+      break;
+    }
+    client.deliver(this.parent, joined, 0, joined === SCRATCH.bytes ? SCRATCH.end : joined.length);
   }
 }
 

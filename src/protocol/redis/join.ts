@@ -35,24 +35,57 @@ export function firstError(parts: readonly Part[]): Uint8Array | null {
   return null;
 }
 
+/** Room that joins may write to instead of making an array: `bytes[0, end)` holds until the next join. */
+export class Scratch {
+  readonly bytes: Uint8Array = new Uint8Array(SCRATCH_SIZE);
+  end = 0;
+}
+
+/** Smaller than what is shared without a copy (SHARE_MIN): what lies here has to be copied on. */
+const SCRATCH_SIZE = 32 * 1024;
+
+/** For each part where its next value begins, and how many values it should have; grow. */
+let cursors = new Float64Array(16);
+let lefts = new Float64Array(16);
+
 /**
  * MGET: arrays of values, put back in the order of the keys.
  * @param owners for each key the part that holds its value; a part's values are in the order of its keys
+ * @param scratch where to put the reply if it fits; the caller then takes `scratch.bytes[0, scratch.end)`
+ * @returns owned bytes, or `scratch.bytes`
  */
-export function joinValues(parts: readonly Part[], owners: Uint16Array): Uint8Array {
+export function joinValues(
+  parts: readonly Part[],
+  owners: Uint16Array,
+  scratch: Scratch | null = null,
+): Uint8Array {
   const error = firstError(parts);
   if (error !== null) return error;
-  const cursors = new Float64Array(parts.length);
-  const lefts = new Float64Array(parts.length);
+  const count = parts.length;
+  if (count > cursors.length) {
+    cursors = new Float64Array(count * 2);
+    lefts = new Float64Array(count * 2);
+  }
+  for (let i = 0; i < count; i++) lefts[i] = 0;
   for (let i = 0; i < owners.length; i++) lefts[owners[i]!]!++;
   let size = 3 + decimalLength(owners.length);
-  for (let i = 0; i < parts.length; i++) {
+  for (let i = 0; i < count; i++) {
     const { bytes, start, end } = parts[i]!;
     if (typeOf(bytes, start, end) !== ARRAY || countOf(bytes, start, end) !== lefts[i]) return MISMATCH;
     cursors[i] = firstElement(bytes, start);
     size += end - cursors[i]!;
   }
-  const joined = new Uint8Array(size);
+  const fits = scratch !== null && size <= scratch.bytes.length;
+  const joined = fits ? scratch.bytes : new Uint8Array(size);
+  const at = joinRuns(parts, owners, joined);
+  if (at !== size) return MISMATCH;
+  if (fits) scratch.end = size;
+  return joined;
+}
+
+/** Writes the header and the values; returns the end, or -1 if a part is not what it said. */
+function joinRuns(parts: readonly Part[], owners: Uint16Array, joined: Uint8Array): number {
+  resume.reset();
   let at = arrayHeader(joined, owners.length);
   for (let i = 0; i < owners.length;) {
     const owner = owners[i]!;
@@ -61,15 +94,14 @@ export function joinValues(parts: readonly Part[], owners: Uint16Array): Uint8Ar
     let to = from;
     // Neighbours from one server are one copy.
     do {
-      resume.reset();
       to = scanReply(bytes, to, end, resume);
-      if (to < 0) return MISMATCH;
+      if (to < 0) return -1;
       i++;
     } while (i < owners.length && owners[i] === owner);
     at = copy(joined, at, bytes, from, to);
     cursors[owner] = to;
   }
-  return at === size ? joined : MISMATCH;
+  return at;
 }
 
 function arrayHeader(to: Uint8Array, count: number): number {
