@@ -191,6 +191,11 @@ export class MemcachedFront implements Front {
     connection.ask(line, () => {});
   }
 
+  /** True while the rest of a refused value is under way: it is no request, and cannot be left for later. */
+  midway(client: Client): boolean {
+    return (client.session as MemcachedSession).skipBytes > 0;
+  }
+
   abandoned(): void {}
 
   ringChanged(): void {}

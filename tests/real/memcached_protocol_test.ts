@@ -383,6 +383,7 @@ const INPUTS: string[] = [
       " num 1 x",
       " num x noreply",
       " num 1 noreply x",
+      " num noreply noreply",
       " nope 1",
     ]
       .concat(" hit 1", " nope 1 noreply", " hit 1 noreply").map((rest) => `${name}${rest}\r\nmn\r\n`)

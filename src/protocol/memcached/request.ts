@@ -365,8 +365,11 @@ function readLine(bytes: Uint8Array, length: number, limits: RequestLimits, out:
       return readMeta(bytes, out);
     case FORM_NUMBER:
       readNoreply(bytes, out);
-      // `touch k noreply`: the word is taken twice, as a number that fails and for silence.
-      if (out.noreply === 1 && count === 3) return refuse(out, ANSWER_BAD_FORMAT);
+      // `touch k noreply`: the word is taken twice, as a number that fails and for silence. And with one of two cut off, the
+      // other would ask the server for silence.
+      if (out.noreply === 1 && (count === 3 || equals(bytes, starts[2]!, ends[2]!, NOREPLY))) {
+        return refuse(out, ANSWER_BAD_FORMAT);
+      }
       return readKey(keyWord, out);
     case FORM_DELETE:
       return readDelete(bytes, out);
