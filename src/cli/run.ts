@@ -71,6 +71,7 @@ export async function run(
     NOTICE,
     `ringmaster-${VERSION} on ${runtime.name} ${runtime.version}, ${osType()} ${release()}, pid ${process.pid}`,
   );
+  handleOtherSignals(service, log);
   try {
     await service.listen({ host: options.statsAddress, port: options.statsPort });
     if (options.pidFile !== null) writeFileSync(options.pidFile, String(process.pid), { mode: 0o644 });
@@ -116,12 +117,16 @@ function stopped(service: Service, config: Config, log: LogFile): Promise<void> 
     };
     process.on("SIGTERM", () => stop("SIGTERM"));
     process.on("SIGINT", () => stop("SIGINT"));
-    process.on("SIGHUP", () => reopen(log));
-    process.on("SIGTTIN", () => changeLevel(log, service, 1));
-    process.on("SIGTTOU", () => changeLevel(log, service, -1));
-    process.on("SIGUSR2", () => log.write(NOTICE, "signal SIGUSR2 received"));
-    process.on("SIGPIPE", () => {});
   });
+}
+
+/** The signals that do not stop it; until they are handled they would. */
+function handleOtherSignals(service: Service, log: LogFile): void {
+  process.on("SIGHUP", () => reopen(log));
+  process.on("SIGTTIN", () => changeLevel(log, service, 1));
+  process.on("SIGTTOU", () => changeLevel(log, service, -1));
+  process.on("SIGUSR2", () => log.write(NOTICE, "signal SIGUSR2 received"));
+  process.on("SIGPIPE", () => {});
 }
 
 function reopen(log: LogFile): void {

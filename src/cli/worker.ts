@@ -29,14 +29,17 @@ export function work(runtime: Runtime): void {
     seat: { worker, board, serversChanged: (pool) => report({ kind: "servers", pool }) },
   });
   parentPort!.on("message", (order: Order) => obey(proxy, order));
-  proxy.listen(null).then(
-    () => report({ kind: "listening" }),
-    (error: Error) => report({ kind: "failed", message: error.message }),
-  );
+  report({ kind: "ready" });
 }
 
 function obey(proxy: Proxy, order: Order): void {
   switch (order.kind) {
+    case "listen":
+      proxy.listen(null).then(
+        () => report({ kind: "listening" }),
+        (error: Error) => report({ kind: "failed", message: error.message }),
+      );
+      return;
     case "measure":
       proxy.measureQueues();
       return report({ kind: "measured", id: order.id });

@@ -17,7 +17,7 @@ import { URL } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { Config } from "../config/config.ts";
 import { ALERT, INFO, type Log, NOTICE } from "../net/log.ts";
-import type { Address, Clock, Handler, Net, TimerId } from "../net/net.ts";
+import type { Address, Clock, Net, TimerId } from "../net/net.ts";
 import { makeBoard } from "../proxy/proxy.ts";
 import { StatsPort } from "../proxy/stats_port.ts";
 import type { Board, BoardMemory } from "../stats/board.ts";
@@ -37,6 +37,7 @@ export interface Appointment {
 
 /** What the main thread says to a worker. */
 export type Order =
+  | { readonly kind: "listen" }
   | { readonly kind: "measure"; readonly id: number }
   | { readonly kind: "servers"; readonly pool: number }
   | { readonly kind: "drain"; readonly timeoutMs: number }
@@ -44,6 +45,7 @@ export type Order =
 
 /** What a worker says to the main thread. `ended` answers drain and stop. */
 export type Report =
+  | { readonly kind: "ready" }
   | { readonly kind: "listening" }
   | { readonly kind: "failed"; readonly message: string }
   | { readonly kind: "log"; readonly level: number; readonly text: string }
@@ -72,11 +74,17 @@ const LIVED_WELL_MS = 60_000;
 const MEASURE_MAX_MS = 1000;
 /** After shutdown_timeout, and after the order to stop at once. */
 const STOP_MAX_MS = 500;
+/** On this machine a listener answers at once, unless a firewall is silent. */
+const ANSWER_MAX_MS = 500;
+
+const LISTEN: Order = { kind: "listen" };
 
 /** One worker's place, whoever fills it. */
 interface Post {
   readonly index: number;
   thread: Worker | null;
+  /** It waits for the order to listen. */
+  ready: boolean;
   listening: boolean;
   /** Why it is about to end, in its own words. */
   lastWords: string;
@@ -109,6 +117,7 @@ export class Workers {
       this.posts.push({
         index,
         thread: null,
+        ready: false,
         listening: false,
         lastWords: "",
         startedAtMs: 0,
@@ -126,28 +135,53 @@ export class Workers {
     if (statsAddress !== null) {
       this.statsServer = await StatsPort.listen(net, statsAddress, () => this.stats());
     }
-    await this.claimPorts();
+    await this.refuseSharedPorts();
     for (const post of this.posts) this.start(post);
-    await this.until(() => {
-      const failed = this.posts.find((post) => post.lastWords !== "" || post.thread === null);
-      if (failed !== undefined) throw new Error(failed.lastWords || `worker ${failed.index} has ended`);
-      return this.posts.every((post) => post.listening);
-    }, Infinity);
+    await this.untilAll((post) => post.ready);
+    // All together, so that the first clients do not all come to the worker that was made first.
+    for (const post of this.posts) post.thread!.postMessage(LISTEN);
+    await this.untilAll((post) => post.listening);
     this.starting = false;
     log.write(NOTICE, `${this.posts.length} workers are listening`);
   }
 
+  /** Rejects if a worker that is starting ends. */
+  private untilAll(met: (post: Post) => boolean): Promise<void> {
+    return this.until(() => {
+      const failed = this.posts.find((post) => post.lastWords !== "" || post.thread === null);
+      if (failed !== undefined) throw new Error(failed.lastWords || `worker ${failed.index} has ended`);
+      return this.posts.every(met);
+    }, Infinity);
+  }
+
   /**
-   * With SO_REUSEPORT a second Ringmaster on the same port would not be refused, but be given half of the clients. So
-   * each port is first taken for a moment without it.
+   * With SO_REUSEPORT a second Ringmaster on the same port would not be refused, but be given half of the clients: nobody
+   * may answer there yet. (To listen there for a moment without it would be surer, but lose clients that come just then.)
    */
-  private async claimPorts(): Promise<void> {
-    for (const { listen, reusePort } of this.options.config.pools) {
+  private async refuseSharedPorts(): Promise<void> {
+    for (const { listen, listenText, reusePort } of this.options.config.pools) {
       if ("path" in listen || reusePort) continue;
-      const options = { backlog: 1, reusePort: false, keepAlive: false };
-      const listener = await this.options.net.listen(listen, REFUSE, options);
-      listener.close();
+      if (await this.answers(listen)) throw new Error(`listen ${listenText}: Address already in use`);
     }
+  }
+
+  private answers(address: Address): Promise<boolean> {
+    const { clock, net } = this.options;
+    return new Promise((resolve) => {
+      const socket = net.connect(address, {
+        open: () => settle(true),
+        data: () => {},
+        eof: () => {},
+        drain: () => {},
+        close: () => settle(false),
+      }, null);
+      const timer = clock.setTimer(ANSWER_MAX_MS, () => settle(false));
+      const settle = (answered: boolean) => {
+        clock.clearTimer(timer);
+        socket.destroy();
+        resolve(answered);
+      };
+    });
   }
 
   get statsPort(): number {
@@ -171,7 +205,7 @@ export class Workers {
     };
     const thread = new Worker(new URL(program), { workerData: appointment });
     post.thread = thread;
-    post.listening = false;
+    post.ready = post.listening = false;
     post.lastWords = "";
     post.startedAtMs = clock.nowMs();
     thread.on("message", (report: Report) => this.heard(post, report));
@@ -187,6 +221,10 @@ export class Workers {
       case "servers":
         for (const other of this.posts) if (other !== post) this.tell(other, report);
         return;
+      case "ready":
+        post.ready = true;
+        if (!this.starting) post.thread?.postMessage(LISTEN);
+        break;
       case "listening":
         post.listening = true;
         // What has changed since it looked at the board.
@@ -218,7 +256,7 @@ export class Workers {
     if (post.thread !== thread) return;
     const { clock, log } = this.options;
     post.thread = null;
-    post.listening = false;
+    post.ready = post.listening = false;
     for (const waiting of this.unmeasured.values()) waiting.delete(post);
     if (this.stopping) {
       if (post.lastWords !== "") log.write(ALERT, `w${post.index} died: ${post.lastWords}`);
@@ -366,12 +404,3 @@ export class Workers {
     for (const look of [...this.watchers]) look();
   }
 }
-
-/** For a listener that only shows that a port is free. */
-const REFUSE: Handler = {
-  open: (socket) => socket.destroy(),
-  data: () => {},
-  eof: (socket) => socket.destroy(),
-  drain: () => {},
-  close: () => {},
-};
