@@ -38,6 +38,9 @@ export const BARRIER = 32;
 /** A request of its own, on a leased connection, has to be answered first. */
 export const LEASED = 64;
 
+/** A client that waits for its leased connection is read on, so that its end is noticed, up to this many bytes. */
+const AHEAD_MAX = 1024 * 1024;
+
 /** Requests taken from one client in one turn. */
 const STEPS_MAX = 256;
 /** A client with this many unread reply bytes is not read from until they have left. */
@@ -57,7 +60,7 @@ export class Client implements Endpoint, Postponed {
   eof = false;
   /** The proxy is stopping: the connection ends at the next moment of rest (see drain.ts). */
   leaving = false;
-  /** Since it is leaving, it has sent requests before earlier ones were answered. */
+  /** Since it is leaving, it has sent more while it was owed replies. */
   pipelines = false;
   /** It pipelines and never rests: its next moment without debts will have to do. */
   hurried = false;
@@ -95,6 +98,7 @@ export class Client implements Endpoint, Postponed {
   receive(view: Uint8Array): void {
     this.lastActiveMs = this.pool.turn.now();
     if (this.closing) return;
+    if (this.leaving && this.head !== null) this.pipelines = true;
     if (this.blocked === 0 && this.inbox.size === 0) {
       const at = this.takeRequests(view, 0, view.length);
       this.lent = false;
@@ -105,7 +109,9 @@ export class Client implements Endpoint, Postponed {
       return;
     }
     this.inbox.append(view, 0, view.length);
-    if (this.blocked === 0 && this.inbox.size >= this.needed) this.takeFromInbox();
+    if (this.blocked === 0) {
+      if (this.inbox.size >= this.needed) this.takeFromInbox();
+    } else if (this.inbox.size > AHEAD_MAX) this.socket.pause();
   }
 
   private takeFromInbox(): void {
@@ -135,19 +141,20 @@ export class Client implements Endpoint, Postponed {
       at = next;
       if (this.blocked !== 0 || this.closing) break;
     }
-    if (this.leaving && (STEPS_MAX - steps > 1 || this.inFlight > 1)) this.pipelines = true;
     return at;
   }
 
   block(reason: number): void {
-    if (this.blocked === 0) this.socket.pause();
     this.blocked |= reason;
+    // While reading is paused nobody tells us that the client is gone, and its BLPOP would go on without it.
+    if (this.blocked !== LEASED) this.socket.pause();
   }
 
   unblock(reason: number): void {
     if ((this.blocked & reason) === 0) return;
     this.blocked &= ~reason;
     if (this.blocked === 0) this.postpone();
+    else if (this.blocked === LEASED && this.inbox.size <= AHEAD_MAX && !this.deaf) this.socket.resume();
   }
 
   private postpone(): void {
@@ -301,7 +308,6 @@ export class Client implements Endpoint, Postponed {
   /** The proxy is stopping. */
   startLeaving(): void {
     this.leaving = true;
-    this.pipelines = this.inFlight > 1;
     this.pool.front.interrupt?.(this);
   }
 
@@ -330,8 +336,13 @@ export class Client implements Endpoint, Postponed {
     this.closeAfterReplies();
   }
 
+  /** The client's FIN. It still gets the replies it is owed, except those it might wait for without end. */
   peerEnded(): void {
     this.eof = true;
+    if (!this.deaf && this.pool.front.waits?.(this)) {
+      this.socket.destroy();
+      return this.abandon();
+    }
     this.endIfDone();
   }
 

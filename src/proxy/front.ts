@@ -32,6 +32,8 @@ export interface Front {
   step(client: Client, bytes: Uint8Array, start: number, end: number): number;
   /** True if the client is inside something that should not be cut (a transaction) when the proxy stops. */
   midway?(client: Client): boolean;
+  /** True if the client waits on its server for as long as that likes (BLPOP): without the client there is no point. */
+  waits?(client: Client): boolean;
   /** The proxy is stopping: ends the wait of a client that waits on its server. */
   interrupt?(client: Client): void;
   /** The client is gone: lets go of what the session holds elsewhere. */

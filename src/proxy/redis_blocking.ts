@@ -14,7 +14,7 @@ import { encode } from "../bytes/ascii.ts";
 import { REQUEST_BYTES, REQUESTS } from "../stats/metrics.ts";
 import { integerOf } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
-import { Request } from "./request.ts";
+import { type Internal, Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
 import { type Joiner, Split } from "./split.ts";
@@ -28,6 +28,8 @@ const ids = new WeakMap<ServerConnection, number>();
 
 export class BlockingCall implements Holder {
   private readonly connections = new Set<ServerConnection>();
+  /** Its connections cannot be used by anybody after. */
+  private spoiled = false;
 
   /** @param over called once, when the call is over or the client is gone */
   constructor(private readonly client: Client, private over: () => void) {}
@@ -87,26 +89,51 @@ export class BlockingCall implements Holder {
   /** The proxy is stopping: ends the wait as a timeout would. */
   interrupt(): void {
     for (const connection of [...this.connections]) {
-      const id = ids.get(connection) ?? NaN;
-      const other = Number.isNaN(id) ? null : connection.server.connection(0, 0);
-      if (other === null) {
-        connection.retire();
-        continue;
-      }
-      const number = String(id);
-      const unblock = encode(
-        `*3\r\n$6\r\nCLIENT\r\n$7\r\nUNBLOCK\r\n$${number.length}\r\n${number}\r\n`,
-      );
-      other.ask(unblock, (bytes, start, _end, failed) => {
+      this.endWait(connection, "TIMEOUT", (bytes, start, _end, failed) => {
         // ":0" is as good as ":1": the answer was under way.
         if (failed || bytes[start] !== 58) connection.retire();
-      });
+      }, () => connection.retire());
     }
+  }
+
+  /**
+   * CLIENT UNBLOCK: ends the wait for somebody else.
+   * @param how "TIMEOUT" or "ERROR"
+   * @param told whether it was waiting
+   */
+  unblock(how: string, told: (unblocked: boolean) => void): void {
+    let missing = this.connections.size;
+    let unblocked = false;
+    if (missing === 0) return told(false);
+    const one = (waited: boolean) => {
+      unblocked ||= waited;
+      if (--missing === 0) told(unblocked);
+    };
+    for (const connection of [...this.connections]) {
+      // If the reply is under way already, the UNBLOCK would hit whoever has the connection next.
+      this.spoiled = true;
+      this.endWait(connection, how, (bytes, start, end, failed) => {
+        one(!failed && integerOf(bytes, start, end) === 1);
+      }, () => one(false));
+    }
+  }
+
+  private endWait(connection: ServerConnection, how: string, done: Internal, impossible: () => void): void {
+    const id = ids.get(connection) ?? NaN;
+    const other = Number.isNaN(id) ? null : connection.server.connection(0, 0);
+    if (other === null) return impossible();
+    const number = String(id);
+    other.ask(
+      encode(
+        `*4\r\n$6\r\nCLIENT\r\n$7\r\nUNBLOCK\r\n$${number.length}\r\n${number}\r\n$${how.length}\r\n${how}\r\n`,
+      ),
+      done,
+    );
   }
 
   answered(connection: ServerConnection): void {
     this.connections.delete(connection);
-    connection.server.giveBack(connection, true);
+    connection.server.giveBack(connection, !this.spoiled);
     if (this.connections.size === 0) this.finish();
   }
 

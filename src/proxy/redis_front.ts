@@ -284,8 +284,8 @@ export class RedisFront implements Front, Sender {
     end: number,
   ): boolean {
     if (command.name === "INFO" && this.modes.info(client, session, bytes, start, end)) return true;
-    // What changes how replies are read must not overtake replies that are still owed.
-    const changes = command.name === "HELLO" || command.name === "RESET";
+    // What changes how replies are read, or which connection requests take, must not overtake what is still owed.
+    const changes = command.name === "HELLO" || command.name === "RESET" || command.name === "SELECT";
     if (changes && !client.atRest()) return false;
     if (command.name === "RESET") this.modes.abandon(client, session);
     if (command.name === "PING" && session.subscriptions !== null && session.resp === 2) {
@@ -361,6 +361,10 @@ export class RedisFront implements Front, Sender {
 
   midway(client: Client): boolean {
     return (client.session as RedisSession).transaction !== null;
+  }
+
+  waits(client: Client): boolean {
+    return (client.session as RedisSession).blocking !== null;
   }
 
   interrupt(client: Client): void {

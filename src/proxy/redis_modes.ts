@@ -9,7 +9,7 @@
 import { encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import { type Command, FINDER, JOIN, ROUTE } from "../protocol/redis/command.ts";
-import { CROSSSLOT, errorReply } from "../protocol/redis/errors.ts";
+import { CROSSSLOT, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
 import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
 import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
@@ -33,6 +33,9 @@ import { type Joiner, Split } from "./split.ts";
 const OK = encode("+OK\r\n");
 const BAD_CURSOR = encode("-ERR invalid cursor\r\n");
 const SYNTAX = encode("-ERR syntax error\r\n");
+const BAD_REASON = encode("-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n");
+const ONE = encode(":1\r\n");
+const ZERO = encode(":0\r\n");
 const NO_OWNERS = new Uint16Array(0);
 
 /** What the front lends: the arguments of the request at hand, and the plain ways of sending it. */
@@ -131,7 +134,7 @@ export class RedisModes {
   queue(transaction: Transaction, command: Command, bytes: Uint8Array, start: number, end: number): void {
     const { args } = this.sender;
     const sizeMax = this.pool.config.requestSizeMax;
-    if (!canQueue(command)) {
+    if (!canQueue(command, this.pool.servers.length === 1)) {
       const name = command.name.replace("|", " ");
       return transaction.refuse(
         errorReply(`ERR '${name}' cannot be part of a transaction through this proxy`),
@@ -338,6 +341,7 @@ export class RedisModes {
     end: number,
   ): boolean {
     if (command.name === "CLIENT|REPLY") return this.setReplies(client, session, bytes);
+    if (command.name === "CLIENT|UNBLOCK") return this.unblock(client, bytes);
     if (command.name === "CLIENT|CACHING") {
       if (session.tracking === null) {
         client.answer(errorReply(
@@ -350,6 +354,31 @@ export class RedisModes {
       return true;
     }
     return this.setTracking(client, session, bytes, start, end);
+  }
+
+  /** Ends the wait of a client of this worker, which has the id that CLIENT ID gave it. */
+  private unblock(client: Client, bytes: Uint8Array): boolean {
+    const [text, how = "TIMEOUT", more] = this.words(bytes, 2);
+    const reason = how.toUpperCase();
+    if (more !== undefined) client.answer(SYNTAX);
+    else if (reason !== "TIMEOUT" && reason !== "ERROR") client.answer(BAD_REASON);
+    else if (!/^(0|-?[1-9][0-9]{0,17})$/.test(text!)) client.answer(NOT_AN_INTEGER);
+    else {
+      const id = Number(text);
+      const call = [...this.pool.clients]
+        .map((other) => other.session as RedisSession)
+        .find((other) => other.id === id && other.blocking !== null)?.blocking ?? null;
+      if (call === null) client.answer(ZERO);
+      else {
+        const request = new Request(client);
+        client.enqueue(request);
+        call.unblock(reason, (unblocked) => {
+          const reply = unblocked ? ONE : ZERO;
+          if (request.client !== null) client.deliver(request, reply, 0, reply.length);
+        });
+      }
+    }
+    return true;
   }
 
   private setReplies(client: Client, session: RedisSession, bytes: Uint8Array): boolean {
@@ -442,8 +471,13 @@ const QUEUED_LOCALS: ReadonlySet<string> = new Set([
   "SPUBLISH",
 ]);
 
-function canQueue(command: Command): boolean {
+/** @param alone the pool has one server, which then is the whole pool inside a transaction too */
+function canQueue(command: Command, alone: boolean): boolean {
   switch (command.route) {
+    case ROUTE.EVERY_SERVER:
+    case ROUTE.SCAN:
+    case ROUTE.RANDOM_SERVER:
+      return alone;
     case ROUTE.KEYED:
     case ROUTE.SCRIPT_KEYED:
     case ROUTE.SPLIT_VALUES:

@@ -11,6 +11,8 @@
  */
 import { encode } from "../bytes/ascii.ts";
 import { type Client, LEASED } from "./client.ts";
+import { connectionClassOf, connectionFor } from "./redis_connection.ts";
+import type { RedisSession } from "./redis_session.ts";
 import { Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
@@ -19,6 +21,8 @@ export const OK = encode("+OK\r\n");
 const QUEUED = encode("+QUEUED\r\n");
 const EMPTY = encode("*0\r\n");
 const NESTED = encode("-ERR MULTI calls can not be nested\r\n");
+const NULL = encode("_\r\n");
+const NULL_ARRAY = encode("*-1\r\n");
 const EXEC_ALONE = encode("-ERR EXEC without MULTI\r\n");
 const DISCARD_ALONE = encode("-ERR DISCARD without MULTI\r\n");
 const WATCH_INSIDE = encode("-ERR WATCH inside MULTI is not allowed\r\n");
@@ -41,6 +45,8 @@ export class Transaction implements Holder {
   /** The connection that watches, and its server. */
   private watch: ServerConnection | null = null;
   private watchServer: Server | null = null;
+  /** The connection class that the watching connection is in now: SELECT and HELLO may come after WATCH. */
+  private watchClass = 0;
   /** A watching connection was lost: EXEC has to fail, as the watch cannot be vouched for. */
   private watchLost = false;
   private watching = -1;
@@ -104,7 +110,8 @@ export class Transaction implements Holder {
     }
     const target = client.pool.servers[server]!;
     if (this.watch === null) {
-      this.watch = target.lease(client.pool.front.connectionClass(client), this);
+      this.watchClass = client.pool.front.connectionClass(client);
+      this.watch = target.lease(this.watchClass, this);
       this.watchServer = target;
       this.watching = server;
     }
@@ -114,6 +121,7 @@ export class Transaction implements Holder {
       client.answer(target.refusal());
       return true;
     }
+    this.align(this.watch);
     this.send(this.watch, bytes, start, end);
     // What the client reads next must come after the watch has begun.
     client.block(LEASED);
@@ -159,13 +167,17 @@ export class Transaction implements Holder {
     if (this.watch !== null && !client.atRest()) return false;
     const { queue } = this;
     const index = this.server >= 0 ? this.server : fixed;
-    const failed = this.broken || this.watchLost;
+    const { broken, watchLost } = this;
     this.clear();
-    if (failed) {
+    this.watchLost = false;
+    if (broken) {
       if (this.watch !== null) this.endWatch(null);
-      this.watchLost = false;
       client.answer(ABORTED);
+    } else if (watchLost) {
+      // As if a watched key had been touched, which it may have been: the client tries again.
+      client.answer((client.session as RedisSession).resp === 3 ? NULL : NULL_ARRAY);
     } else if (this.watch !== null) {
+      this.align(this.watch);
       this.sendAll(this.watch, queue);
       this.releaseWhenAnswered = true;
       client.block(LEASED);
@@ -178,7 +190,7 @@ export class Transaction implements Holder {
     const { client } = this;
     const { pool } = client;
     const server = index < 0 ? null : pool.servers[index]!;
-    const connection = server?.connection(pool.front.connectionClass(client), client.serial) ?? null;
+    const connection = server === null ? null : connectionFor(client, client.session as RedisSession, server);
     if (connection === null) {
       client.countForwardError();
       client.answer(
@@ -188,6 +200,18 @@ export class Transaction implements Holder {
     }
     this.sendAll(connection, queue);
     if (connection.congested) client.waitFor(connection);
+  }
+
+  /** Takes the watching connection to the database and protocol the client has chosen since: watches outlive both. */
+  private align(connection: ServerConnection): void {
+    const session = this.client.session as RedisSession;
+    const now = connectionClassOf(session);
+    if (now === this.watchClass) return;
+    if (now % 2 !== this.watchClass % 2) this.sendSwallowed(connection, wordPair("HELLO", session.resp));
+    if (now >> 1 !== this.watchClass >> 1) {
+      this.sendSwallowed(connection, wordPair("SELECT", this.client.pool.config.redisDb + session.db));
+    }
+    this.watchClass = now;
   }
 
   /** MULTI, the queue and EXEC, back to back; only EXEC's reply is for the client. */
@@ -236,7 +260,7 @@ export class Transaction implements Holder {
     if (this.releaseWhenAnswered) {
       this.releaseWhenAnswered = false;
       this.forgetWatch();
-      connection.server.giveBack(connection, true);
+      connection.server.giveBack(connection, this.watchClass === connection.connectionClass);
     }
     this.client.unblock(LEASED);
   }
@@ -267,4 +291,9 @@ export class Transaction implements Holder {
     this.watchLost = false;
     if (connection !== null) server!.giveBack(connection, false);
   }
+}
+
+function wordPair(word: string, number: number): Uint8Array {
+  const digits = String(number);
+  return encode(`*2\r\n$${word.length}\r\n${word}\r\n$${digits.length}\r\n${digits}\r\n`);
 }
