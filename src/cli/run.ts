@@ -125,6 +125,8 @@ function handleOtherSignals(service: Service, log: LogFile): void {
   process.on("SIGHUP", () => reopen(log));
   process.on("SIGTTIN", () => changeLevel(log, service, 1));
   process.on("SIGTTOU", () => changeLevel(log, service, -1));
+  // Without a handler this one would end the process; nutcracker only mentions it.
+  process.on("SIGUSR1", () => log.write(NOTICE, "signal SIGUSR1 received"));
   process.on("SIGUSR2", () => log.write(NOTICE, "signal SIGUSR2 received"));
   process.on("SIGPIPE", () => {});
 }

@@ -1,0 +1,388 @@
+/**
+ * Ringmaster as a process: flags, signals, pid file, log, exit codes, and what it says when it cannot start.
+ *
+ * What happens to clients while it stops is in drain_test.ts.
+ */
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { request } from "../lib/bytes.ts";
+import { RawClient } from "../lib/client.ts";
+import { Fixture } from "../lib/fixture.ts";
+import { poll, within } from "../lib/poll.ts";
+import { freePort } from "../lib/ports.ts";
+import { Process, run } from "../lib/process.ts";
+import { command, poolYml, type Proxy, type Runtime, RUNTIMES } from "../lib/servers.ts";
+
+/** A pool whose only server is never asked. */
+function lonely(keys: Record<string, unknown> = {}): string {
+  return poolYml({ alpha: { servers: ["127.0.0.1:1:1 nobody"], ...keys } });
+}
+
+/** Runs it to its end with these flags. */
+async function runIt(runtime: Runtime, ...flags: string[]) {
+  const [program, ...before] = await command(runtime);
+  return await within(run(program!, [...before, ...flags]), `ringmaster ${flags.join(" ")}`);
+}
+
+/** Writes a configuration file and returns its path. */
+function file(f: Fixture, name: string, yml: string): string {
+  const path = `${f.dir}/${name}.yml`;
+  Deno.writeTextFileSync(path, yml);
+  return path;
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function accepts(port: number): Promise<boolean> {
+  try {
+    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Containers often have no ::1. */
+function hasIpv6(): boolean {
+  try {
+    Deno.listen({ hostname: "::1", port: 0 }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function logged(proxy: Proxy, text: RegExp): Promise<void> {
+  await poll(() => text.test(proxy.log), () => `${text} in the log:\n${proxy.log}`);
+}
+
+/** Ends the process with a signal; returns its exit code. */
+async function endBy(proxy: Proxy, signal: Deno.Signal): Promise<number> {
+  proxy.kill(signal);
+  return (await within(proxy.exit, `the proxy to end by ${signal}`)).code;
+}
+
+const BUSY_SCRIPT = `local function now() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end
+  local start = now()
+  while now() - start < 700 do end
+  return 'done'`;
+
+const IPV6 = "IPv6 in front and behind";
+
+const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
+  "exit codes: 0 for what was asked, 1 for a bad configuration, 2 for a bad command line": async (
+    f,
+    runtime,
+  ) => {
+    const good = file(f, "good", lonely());
+    const bad = file(f, "bad", "alpha:\n  listen: nowhere\n");
+    const cases: [flags: string[], code: number, said: RegExp][] = [
+      [["--help"], 0, /Usage: ringmaster/],
+      [["-V"], 0, /This is ringmaster-\d+\.\d+\.\d+/],
+      [["-D"], 0, /client_eof +"# eof on client connections"/],
+      [["-t", "-c", good], 0, /configuration file '.*good\.yml' syntax is ok/],
+      [["-t", "-c", bad], 1, /configuration file '.*bad\.yml' syntax is invalid/],
+      [["-c", bad], 1, /configuration file '.*bad\.yml' syntax is invalid/],
+      [["-c", `${f.dir}/none.yml`], 1, /no such file/],
+      [["-c", good, "-o", `${f.dir}/no/such/folder/log`], 1, /cannot open the log: .*no\/such\/folder\/log/],
+      [["--nonsense"], 2, /unknown|nonsense/],
+      [["-s", "99999"], 2, /-s value 99999 is not a valid port/],
+      [["nonsense"], 2, /unknown word/],
+    ];
+    await Promise.all(cases.map(async ([flags, code, said]) => {
+      const ended = await runIt(runtime, ...flags);
+      strictEqual(ended.code, code, `${flags.join(" ")}: ${ended.stdout}${ended.stderr}`);
+      match(ended.stdout + ended.stderr, said);
+      if (code !== 0) strictEqual(ended.stdout, "", "errors go to standard error");
+    }));
+  },
+
+  "-t says everything that is wrong, each with its place": async (f, runtime) => {
+    const path = file(
+      f,
+      "many",
+      [
+        "alpha:",
+        "  listen: 127.0.0.1:99999",
+        "  hash: sha512",
+        "  timeout: soon",
+        "  nonsense: 1",
+        "  servers:",
+        "    - 127.0.0.1:6379:0",
+        "    - 127.0.0.1:6379",
+        "beta:",
+        "  listen: 127.0.0.1:1234",
+        "",
+      ].join("\n"),
+    );
+    const { code, stderr } = await runIt(runtime, "-t", "-c", path);
+    strictEqual(code, 1);
+    const places = [...stderr.matchAll(/many\.yml:(\d+):(\d+): /g)].map((m) => Number(m[1]));
+    deepStrictEqual(places.filter((line, i) => places.indexOf(line) === i), [2, 3, 4, 5, 7, 8, 9], stderr);
+    strictEqual(stderr.match(/syntax is invalid/g)?.length, 1);
+  },
+
+  "-o, -v, HUP, TTIN, TTOU, USR1, USR2, PIPE": async (f, runtime) => {
+    const proxy = await f.proxy(runtime, lonely(), { args: ["-v", "5"] });
+    await logged(proxy, /ringmaster-\d+\.\d+\.\d+ on \w+ [\d.]+, Linux .*, pid \d+/);
+    await logged(proxy, /listening on '127\.0\.0\.1:\d+' in redis pool 'alpha' with 1 servers/);
+    match(proxy.log, /^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\] /);
+    proxy.kill("SIGTTIN");
+    await logged(proxy, /SIGTTIN received, log level is 6/);
+    proxy.kill("SIGTTOU");
+    await logged(proxy, /SIGTTOU received, log level is 5/);
+    proxy.kill("SIGUSR2");
+    await logged(proxy, /SIGUSR2 received/);
+    proxy.kill("SIGUSR1");
+    await logged(proxy, /SIGUSR1 received/);
+    proxy.kill("SIGPIPE");
+    const client = await f.client(proxy);
+    strictEqual(await client.command("PING"), "PONG");
+    const moved = `${proxy.logFile}.1`;
+    Deno.renameSync(proxy.logFile, moved);
+    proxy.kill("SIGHUP");
+    await poll(() => exists(proxy.logFile), "the log to be opened anew");
+    proxy.kill("SIGTTIN");
+    await logged(proxy, /SIGTTIN/);
+    strictEqual(Deno.readTextFileSync(moved).match(/SIGTTIN/g)?.length, 1, "the old file is left alone");
+    strictEqual(await client.command("PING"), "PONG");
+    strictEqual(proxy.stderr, "", "nothing but the log");
+  },
+
+  "-v 0 logs nothing, -o '' logs to standard error": async (f, runtime) => {
+    const quiet = await f.proxy(runtime, lonely(), { args: ["-v", "0"] });
+    strictEqual(Deno.readTextFileSync(quiet.logFile), "");
+    const loud = await f.proxy(runtime, lonely(), { args: ["-o", ""] });
+    await poll(() => /listening on/.test(loud.stderr), "the log on standard error");
+    ok(!exists(loud.logFile));
+    // HUP does no harm there.
+    loud.kill("SIGHUP");
+    await poll(() => /SIGHUP/.test(loud.stderr), "the signal to be logged");
+    strictEqual(await (await f.client(loud)).command("PING"), "PONG");
+  },
+
+  "-p: the pid, without a line end, removed at the end": async (f, runtime) => {
+    const path = `${f.dir}/it.pid`;
+    const proxy = await f.proxy(runtime, lonely(), { args: ["-p", path] });
+    await poll(() => exists(path), "the pid file");
+    strictEqual(Deno.readTextFileSync(path), String(proxy.pid));
+    strictEqual(await endBy(proxy, "SIGTERM"), 0);
+    ok(!exists(path), "the pid file is removed");
+    await logged(proxy, /stopped\n$/);
+  },
+
+  "-d: leaves at once, the daemon serves, and ends by TERM": async (f, runtime) => {
+    const port = freePort();
+    const stats = freePort();
+    const [pidFile, log] = [`${f.dir}/daemon.pid`, `${f.dir}/daemon.log`];
+    const path = file(f, "daemon", lonely({ listen: `127.0.0.1:${port}` }));
+    const flags = ["-d", "-c", path, "-p", pidFile, "-o", log, "-s", String(stats), "-a", "127.0.0.1"];
+    const { code, stdout, stderr } = await runIt(runtime, ...flags);
+    deepStrictEqual({ code, stdout, stderr }, { code: 0, stdout: "", stderr: "" });
+    await poll(() => exists(pidFile) && Deno.readTextFileSync(pidFile) !== "", "the daemon's pid file");
+    const pid = Number(Deno.readTextFileSync(pidFile));
+    try {
+      const client = await f.client({ port });
+      strictEqual(await client.command("PING"), "PONG");
+      const session = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /, "").split(" ");
+      strictEqual(Number(session[3]), pid, "it leads a session of its own");
+      match(Deno.readLinkSync(`/proc/${pid}/fd/1`), /\/dev\/null/);
+      client.close();
+    } finally {
+      Deno.kill(pid, "SIGTERM");
+    }
+    await poll(() => !exists(`/proc/${pid}`) && !exists(pidFile), "the daemon to end");
+    match(Deno.readTextFileSync(log), /SIGTERM received/);
+  },
+
+  "TERM and INT: what is in flight is answered, new clients are refused, exit code 0": async (f, runtime) => {
+    const server = await f.redis();
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      const proxy = await f.proxy(runtime, poolYml({ alpha: { servers: [server] } }));
+      const client = await f.client(proxy);
+      await client.send(request("EVAL", BUSY_SCRIPT, 1, "key"));
+      const name = `${server.path}:`;
+      await poll(
+        async () =>
+          ((await proxy.stats()).alpha as Record<string, Record<string, number>>)[name]!.out_queue === 1,
+        "the script to be in flight",
+      );
+      proxy.kill(signal);
+      await poll(async () => !await accepts(proxy.port), "new clients to be refused");
+      strictEqual((await client.readReply()).value, "done");
+      client.close();
+      strictEqual((await within(proxy.exit, "the proxy to end")).code, 0);
+      ok(!await accepts(proxy.statsPort));
+    }
+  },
+
+  "a second TERM ends at once": async (f, runtime) => {
+    const server = await f.redis();
+    const path = `${f.dir}/second.pid`;
+    const proxy = await f.proxy(
+      runtime,
+      poolYml({ alpha: { servers: [server] } }) + "ringmaster:\n  shutdown_timeout: 600000\n",
+      { args: ["-p", path] },
+    );
+    const client = await f.client(proxy);
+    strictEqual(await client.command("PING"), "PONG");
+    server.kill("SIGSTOP");
+    await client.send(request("GET", "never"));
+    await poll(
+      async () =>
+        ((await proxy.stats()).alpha as Record<string, Record<string, number>>)[`${server.path}:`]!
+          .requests === 1,
+      "the request to be in flight",
+    );
+    proxy.kill("SIGTERM");
+    await logged(proxy, /SIGTERM received, finishing/);
+    strictEqual(await endBy(proxy, "SIGTERM"), 0);
+    await logged(proxy, /SIGTERM received, exiting at once/);
+    ok(!exists(path));
+    server.kill("SIGCONT");
+  },
+
+  "a busy address: which one, and exit code 1": async (f, runtime) => {
+    const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const port = taken.addr.port;
+    try {
+      const path = file(f, "busy", lonely({ listen: `127.0.0.1:${port}` }));
+      const pid = `${f.dir}/busy.pid`;
+      const ended = await runIt(runtime, "-c", path, "-s", String(freePort()), "-a", "127.0.0.1", "-p", pid);
+      strictEqual(ended.code, 1);
+      match(
+        ended.stderr,
+        new RegExp(`cannot start: .*127\\.0\\.0\\.1:${port}.*[Aa]ddress (already )?in use`),
+      );
+      ok(!exists(pid), "no pid file is left");
+      // The same with a log file: the reason is on standard error, too.
+      const log = `${f.dir}/busy.log`;
+      const told = await runIt(runtime, "-c", path, "-s", String(freePort()), "-a", "127.0.0.1", "-o", log);
+      strictEqual(told.code, 1);
+      match(told.stderr, new RegExp(`cannot start: .*:${port}`));
+      match(Deno.readTextFileSync(log), new RegExp(`cannot start: .*:${port}`));
+      const stats = await runIt(
+        runtime,
+        "-c",
+        file(f, "free", lonely()),
+        "-s",
+        String(port),
+        "-a",
+        "127.0.0.1",
+      );
+      strictEqual(stats.code, 1);
+      match(stats.stderr, new RegExp(`cannot start: .*127\\.0\\.0\\.1:${port}`));
+    } finally {
+      taken.close();
+    }
+  },
+
+  "a unix socket: its permissions, a stale file is replaced, a live one is not, removed at the end": async (
+    f,
+    runtime,
+  ) => {
+    const path = `${f.dir}/listen.sock`;
+    const yml = lonely({ listen: `${path} 0660` });
+    const crashed = await f.proxy(runtime, yml);
+    await crashed.stop("SIGKILL");
+    ok(exists(path), "a crash leaves the file");
+    const first = await f.proxy(runtime, yml);
+    strictEqual(Deno.statSync(path).mode! & 0o777, 0o660);
+    strictEqual(await (await f.client({ path })).command("PING"), "PONG");
+    const second = await runIt(runtime, "-c", first.file, "-s", String(freePort()), "-a", "127.0.0.1");
+    strictEqual(second.code, 1, second.stderr);
+    match(second.stderr, /cannot start: .*listen\.sock/);
+    strictEqual(await (await f.client({ path })).command("PING"), "PONG");
+    strictEqual(await endBy(first, "SIGTERM"), 0);
+    ok(!exists(path), "the file is removed");
+  },
+
+  [IPV6]: async (f, runtime) => {
+    const server = await f.redis({ port: 0, args: ["--bind", "127.0.0.1", "::1"] });
+    const port = freePort();
+    const path = file(
+      f,
+      "six",
+      poolYml({ alpha: { listen: `::1:${port}`, servers: [`::1:${server.port}:1`] } }),
+    );
+    const [program, ...before] = await command(runtime);
+    const flags = ["-c", path, "-s", String(freePort()), "-a", "127.0.0.1"];
+    f.add(new Process(program!, [...before, ...flags], { output: `${f.dir}/six.out` }));
+    const client = await poll(() => RawClient.connect({ host: "::1", port }), "the listener on ::1");
+    f.add(client);
+    strictEqual(await client.command("SET", "a", "1"), "OK");
+  },
+
+  "the limit of open files is a limit of clients": async (f, runtime) => {
+    const port = freePort();
+    const stats = freePort();
+    const path = file(f, "few", lonely({ listen: `127.0.0.1:${port}` }));
+    const [program, ...before] = await command(runtime);
+    const script = 'ulimit -n 100 && exec "$0" "$@"';
+    const flags = ["-c", path, "-s", String(stats), "-a", "127.0.0.1"];
+    const process = f.add(
+      new Process("/bin/sh", ["-c", script, program!, ...before, ...flags], { output: `${f.dir}/few.out` }),
+    );
+    await poll(() => accepts(port), () => `the proxy to accept: ${process.stderr}`);
+    let served = 0;
+    let refused = 0;
+    for (let i = 0; i < 90; i++) {
+      const client = await f.client({ port });
+      await client.send(request("PING"));
+      const said = await client.readLine();
+      if (said === "+PONG") served++;
+      else {
+        strictEqual(said, "-ERR max number of clients reached");
+        refused++;
+        client.close();
+      }
+    }
+    ok(served >= 30 && refused >= 10, `${served} served, ${refused} refused`);
+    strictEqual(process.status, null);
+  },
+
+  "the statistics port serves one document a connection, also to whoever says something first": async (
+    f,
+    runtime,
+  ) => {
+    const proxy = await f.proxy(runtime, lonely());
+    for (let i = 0; i < 20; i++) {
+      using conn = await Deno.connect({ hostname: "127.0.0.1", port: proxy.statsPort });
+      if (i % 2 === 1) await conn.write(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
+      const text = await new Response(conn.readable).text();
+      match(text, /^\{"service":"nutcracker", .*\}\n$/);
+      strictEqual(JSON.parse(text).alpha.nobody.requests, 0);
+    }
+  },
+
+  "neither .env nor bunfig.toml of the folder it is started in changes anything": async (f, runtime) => {
+    if (runtime !== "compiled") return;
+    Deno.writeTextFileSync(`${f.dir}/.env`, "RINGMASTER_DAEMON=1\n");
+    Deno.writeTextFileSync(`${f.dir}/bunfig.toml`, 'preload = ["./no-such-file.ts"]\n');
+    const port = freePort();
+    const path = file(f, "there", lonely({ listen: `127.0.0.1:${port}` }));
+    const [program] = await command(runtime);
+    const flags = ["-c", path, "-s", String(freePort()), "-a", "127.0.0.1"];
+    f.add(new Process(program!, flags, { output: `${f.dir}/there.out`, cwd: f.dir }));
+    const client = await poll(() => RawClient.connect({ port }), "the proxy");
+    f.add(client);
+    strictEqual(await client.command("PING"), "PONG");
+  },
+};
+
+for (const [name, run] of Object.entries(CASES)) {
+  Deno.test({ name, ignore: name === IPV6 && !hasIpv6() }, async (t) => {
+    for (const runtime of RUNTIMES) {
+      await t.step(runtime, async () => {
+        await using f = new Fixture();
+        await run(f, runtime);
+      });
+    }
+  });
+}
