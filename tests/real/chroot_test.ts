@@ -1,0 +1,113 @@
+/**
+ * dist/ringmaster needs nothing but its shared libraries and /proc: it serves from a folder that holds only these, as a
+ * user who owns nothing, which is what conf/Dockerfile makes an image of.
+ *
+ *   DIR/ringmaster  DIR/ringmaster.yml  DIR/lib…/*.so (what ldd names)  DIR/proc (mounted for this process alone)
+ *
+ * chroot and mount are for root: without it the test is ignored, which RINGMASTER_NO_SKIPS=1 makes a failure.
+ */
+import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
+import { dirname } from "node:path";
+import { Fixture } from "../lib/fixture.ts";
+import { delay, within } from "../lib/poll.ts";
+import { Process, run } from "../lib/process.ts";
+import { compiled, need } from "../lib/repo.ts";
+import { poolYml } from "../lib/servers.ts";
+import { freePort } from "../lib/ports.ts";
+
+const NOBODY = 65534;
+const IGNORE = Deno.uid() !== 0;
+if (IGNORE) console.error("NOT TESTED: chroot_test.ts needs root (chroot, mount)");
+
+/** The files that the executable is linked with, as `ldd` finds them. */
+async function libraries(program: string): Promise<string[]> {
+  const { code, stdout } = await run(need("ldd"), [program]);
+  strictEqual(code, 0);
+  return [...stdout.matchAll(/(?:=> )?(\/\S+) \(0x/g)].map(([, path]) => path).sort();
+}
+
+async function copyTo(dir: string, path: string, as = path): Promise<void> {
+  await Deno.mkdir(dirname(dir + as), { recursive: true });
+  await Deno.copyFile(path, dir + as);
+  await Deno.chmod(dir + as, 0o755);
+}
+
+/** The processes whose root folder is `dir`. */
+function pidsIn(dir: string): number[] {
+  const pids: number[] = [];
+  for (const { name } of Deno.readDirSync("/proc")) {
+    try {
+      if (/^\d+$/.test(name) && Deno.readLinkSync(`/proc/${name}/root`) === dir) pids.push(Number(name));
+    } catch {
+      // ended meanwhile
+    }
+  }
+  return pids;
+}
+
+/** Resolves with the first connection. Asks every millisecond, where poll() would round what is reported. */
+async function accepts(port: number, process: Process): Promise<void> {
+  while (process.status === null) {
+    try {
+      (await Deno.connect({ port })).close();
+      return;
+    } catch {
+      await delay(1);
+    }
+  }
+}
+
+Deno.test({
+  name: "dist/ringmaster serves from a folder that holds only it and its libraries, as nobody (needs root)",
+  ignore: IGNORE,
+  async fn() {
+    await using f = new Fixture();
+    const root = `${f.dir}/root`;
+    const program = await compiled();
+    await copyTo(root, program, "/ringmaster");
+    for (const library of await libraries(program)) await copyTo(root, library);
+    await Deno.mkdir(`${root}/proc`);
+    const servers = [await f.redis({ port: 0 }), await f.redis({ port: 0 })];
+    const port = freePort();
+    await Deno.writeTextFile(
+      `${root}/ringmaster.yml`,
+      poolYml({ alpha: { listen: `127.0.0.1:${port}`, servers } }),
+    );
+    await Deno.chmod(f.dir, 0o755);
+
+    // A mount namespace of its own: what is mounted in it goes with it.
+    const line =
+      `(mount -t proc proc "$1/proc" || mount --bind /proc "$1/proc") && exec "$0" --userspec=${NOBODY}:${NOBODY} "$@"`;
+    const args = ["-m", "/bin/sh", "-c", line, need("chroot"), root, "/ringmaster", "-c", "/ringmaster.yml"];
+    args.push("-s", String(freePort()), "-a", "127.0.0.1");
+    const startsMs: number[] = [];
+    for (let round = 0; round < 5; round++) {
+      const startMs = performance.now();
+      await using process = new Process(need("unshare"), args, { output: `${f.dir}/output` });
+      await within(accepts(port, process), "the proxy in the chroot to accept");
+      startsMs.push(performance.now() - startMs);
+      strictEqual(process.status, null, process.stderr);
+
+      const pids = pidsIn(root);
+      deepStrictEqual(pids, [process.pid], "exec keeps the process");
+      match(Deno.readTextFileSync(`/proc/${process.pid}/status`), /^Uid:\t65534\t65534\t65534\t65534$/m);
+      const client = await f.client({ port });
+      for (let key = 0; key < 20; key++) strictEqual(await client.command("SET", `k${key}`, key), "OK");
+      deepStrictEqual(await client.command("MGET", "k0", "k19", "none"), ["0", "19", null]);
+      client.close();
+      strictEqual((await process.stop()).code, 0, process.stderr);
+    }
+    startsMs.sort((a, b) => a - b);
+    const [fastest, median] = [startsMs[0], startsMs[2]].map((ms) => ms.toFixed(0));
+    console.log(
+      `start in the chroot, from unshare to the first connection: ${fastest} ms, median ${median} ms`,
+    );
+
+    // Nothing has been written into it, and nothing was there that was not named.
+    const { stdout } = await run(need("find"), [root, "-type", "f"]);
+    deepStrictEqual(
+      stdout.trim().split("\n").map((path) => path.slice(root.length)).sort(),
+      ["/ringmaster", "/ringmaster.yml", ...await libraries(program)].sort(),
+    );
+  },
+});
