@@ -200,8 +200,9 @@ export class RedisFront implements Front, Sender {
       : null;
     const queueing = session.transaction?.queueing ?? false;
     if (error !== null) {
-      if (queueing) session.transaction!.refuse(error);
-      else client.answer(error);
+      if (!queueing) client.answer(error);
+      else if (command?.name === "EXEC") return this.modes.abort(session, error);
+      else session.transaction!.refuse(error);
       return true;
     }
     if (session.subscriptions !== null && session.resp === 2 && !SUBSCRIBER_COMMANDS.has(command!.name)) {
@@ -307,8 +308,9 @@ export class RedisFront implements Front, Sender {
     end: number,
   ): void {
     const count = findKeys(command, bytes, args, keyList);
-    if (count < 0) return client.answer(keysError(command, count));
-    if (count === 0) return this.forward(client, this.fixedServer(), bytes, start, end);
+    // The only server there is may say itself what is wrong.
+    if (count < 0 && this.pool.servers.length > 1) return client.answer(keysError(command, count));
+    if (count <= 0) return this.forward(client, this.fixedServer(), bytes, start, end);
     const placement = this.pool.placement;
     let server = NO_SERVER;
     // With distribution "random" keys have no server of their own: the first draw decides.

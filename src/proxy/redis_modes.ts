@@ -66,7 +66,10 @@ export class RedisModes {
   private ownerOf(command: Command, bytes: Uint8Array): number | Uint8Array {
     const { args } = this.sender;
     const count = findKeys(command, bytes, args, this.keyList);
-    if (count < 0) return keysError(command, count);
+    // The only server there is may say itself what is wrong.
+    if (count < 0) {
+      return this.pool.servers.length > 1 ? keysError(command, count) : this.sender.fixedServer();
+    }
     if (count === 0) return KEYLESS;
     let server = ACROSS;
     const placed = this.pool.config.distribution === "random" ? 1 : count;
@@ -101,6 +104,14 @@ export class RedisModes {
   ): boolean {
     const transaction = session.transaction ??= new Transaction(client);
     const done = this.transact(transaction, client, command, bytes, start, end);
+    if (transaction.over) session.transaction = null;
+    return done;
+  }
+
+  /** EXEC was called wrongly inside a transaction. */
+  abort(session: RedisSession, error: Uint8Array): boolean {
+    const transaction = session.transaction!;
+    const done = transaction.abort(error);
     if (transaction.over) session.transaction = null;
     return done;
   }

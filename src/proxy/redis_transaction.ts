@@ -62,7 +62,8 @@ export class Transaction implements Holder {
   }
 
   multi(): void {
-    if (this.queueing) return this.refuse(NESTED);
+    // An error, but none that spoils the transaction.
+    if (this.queueing) return this.client.answer(NESTED);
     this.queueing = true;
     this.broken = false;
     this.queue = [];
@@ -75,6 +76,16 @@ export class Transaction implements Holder {
   refuse(error: Uint8Array): void {
     this.broken = true;
     this.client.answer(error);
+  }
+
+  /** EXEC itself was wrong (arity): Redis forgets the transaction and the watch. False if it has to be offered again. */
+  abort(error: Uint8Array): boolean {
+    if (!this.client.atRest()) return false;
+    this.clear();
+    if (this.watch !== null) this.endWatch(null);
+    this.watchLost = false;
+    this.client.answer(error);
+    return true;
   }
 
   /**

@@ -450,9 +450,10 @@ function onOrOff(bytes: Uint8Array, args: Args, at: number): boolean | null {
   return value === "ON" ? true : value === "OFF" ? false : null;
 }
 
-/** An integer as Redis reads one: no plus, no leading zero, 64 bits (here: 15 digits, enough for all we ask). */
+/** An integer as Redis reads one: no plus, no leading zero, 64 bits. Beyond 2^53 it is only nearly right. */
 function parseInteger(bytes: Uint8Array, start: number, end: number): number | null {
-  if (end - start > 16) return null;
+  if (end - start > 20) return null;
   const text = latin1(bytes, start, end);
-  return /^(0|-?[1-9][0-9]{0,14})$/.test(text) ? Number(text) : null;
+  if (!/^(0|-?[1-9][0-9]{0,18})$/.test(text)) return null;
+  return BigInt.asIntN(64, BigInt(text)) === BigInt(text) ? Number(text) : null;
 }

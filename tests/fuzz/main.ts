@@ -1,0 +1,40 @@
+/**
+ * `deno task fuzz [--minutes=N] [--seed=S] [--runtime=bun|deno|compiled]`: the differential fuzz for as long as wanted.
+ * Prints each difference with what led to it; ends with 1 if there was any. A seed repeats its run.
+ */
+import { parseArgs } from "node:util";
+import { Fixture } from "../lib/fixture.ts";
+import { type Runtime } from "../lib/servers.ts";
+import { compare } from "./differential.ts";
+import { startSides } from "./sides.ts";
+
+const { values } = parseArgs({
+  args: Deno.args,
+  options: {
+    minutes: { type: "string", default: "1" },
+    seed: { type: "string" },
+    runtime: { type: "string", default: "compiled" },
+  },
+});
+const seed = Number(values.seed ?? Date.now() % 1_000_000);
+const endMs = performance.now() + Number(values.minutes) * 60_000;
+const f = new Fixture();
+let code = 1;
+try {
+  const sides = await startSides(f, values.runtime as Runtime);
+  const outcome = await compare(sides, seed, () => performance.now() > endMs);
+  for (const d of outcome.differences) {
+    console.log(`\nseed ${d.seed} round ${d.round}: ${d.command}`);
+    console.log(`  direct:  ${d.direct}\n  through: ${d.through}`);
+    for (const line of d.before) console.log(`    ${line}`);
+  }
+  const families = [...outcome.families].map(([name, count]) => `${name} ${count}`).join(", ");
+  console.log(
+    `\nseed ${seed}: ${outcome.commands} commands compared in ${outcome.rounds} rounds (${families})`,
+  );
+  console.log(`${outcome.differences.length} differences`);
+  code = outcome.differences.length === 0 ? 0 : 1;
+} finally {
+  await f[Symbol.asyncDispose]();
+}
+Deno.exit(code);
