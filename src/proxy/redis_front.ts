@@ -43,6 +43,7 @@ import type { Pool } from "./pool.ts";
 import { CommandLearner } from "./redis_learn.ts";
 import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts";
 import { connectionClassOf, connectionFor } from "./redis_connection.ts";
+import { sendApart } from "./redis_errand.ts";
 import { RedisModes, type Sender } from "./redis_modes.ts";
 import { MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./redis_split.ts";
 import { Request } from "./request.ts";
@@ -246,6 +247,10 @@ export class RedisFront implements Front, Sender {
         this.split(client, command, bytes, start, end, 1, JOIN_SUM);
         return true;
       case ROUTE.EVERY_SERVER:
+        if (APART.has(command.name)) {
+          sendApart(client, bytes, start, end, JOIN_EVERY, command.join);
+          return true;
+        }
         sendEverywhere(client, bytes, start, end, JOIN_EVERY, command.join);
         return true;
       case ROUTE.FIXED:
@@ -447,6 +452,9 @@ const SUBSCRIBER_COMMANDS: ReadonlySet<string> = new Set([
   "QUIT",
   "RESET",
 ]);
+
+/** What has to get through while a server is busy with a script. */
+const APART: ReadonlySet<string> = new Set(["SCRIPT|KILL", "FUNCTION|KILL", "SHUTDOWN"]);
 
 /** What is not queued between MULTI and EXEC. */
 const TRANSACTION_COMMANDS: ReadonlySet<string> = new Set([

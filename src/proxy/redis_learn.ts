@@ -6,12 +6,13 @@
 import { encode, latin1 } from "../bytes/ascii.ts";
 import { NOTICE } from "../net/log.ts";
 import { commandFromInfo } from "../protocol/redis/learn.ts";
-import { learnCommand, NAME_MAX } from "../protocol/redis/commands.ts";
+import { findByName, learnCommand, NAME_MAX } from "../protocol/redis/commands.ts";
 import { type Client, LEARNING } from "./client.ts";
 import type { Pool } from "./pool.ts";
 
 /** Remembered unknown names; all are forgotten when there are more. */
 const UNKNOWN_MAX = 1000;
+const BAR = 124;
 /** A module may be loaded any time: an unknown name is asked again after this. */
 const UNKNOWN_FOR_MS = 60_000;
 
@@ -28,7 +29,8 @@ export class CommandLearner {
    * @returns false if no server knows it; true if the client now waits, and has to offer its request again
    */
   ask(client: Client, bytes: Uint8Array, start: number, end: number): boolean {
-    if (end === start || end - start > NAME_MAX) return false;
+    // A bar is how servers and our table write subcommands: "config|get" is no command's name.
+    if (end === start || end - start > NAME_MAX || bytes.subarray(start, end).includes(BAR)) return false;
     const name = latin1(bytes, start, end).toLowerCase();
     const until = this.unknown.get(name);
     if (until !== undefined && until > this.pool.turn.now()) return false;
@@ -55,7 +57,8 @@ export class CommandLearner {
 
   private answered(name: string, reply: Uint8Array | null): void {
     const learned = reply === null ? null : commandFromInfo(reply);
-    if (learned !== null && learnCommand(learned)) {
+    // What cannot be found afterwards must not be asked for again and again.
+    if (learned !== null && learnCommand(learned) && findByName(name) !== undefined) {
       this.pool.log.write(
         NOTICE,
         `learned command '${name}' from a server of pool '${this.pool.config.name}'`,

@@ -334,7 +334,9 @@ export class RedisModes {
       const reply = split.replies[0]!;
       if (isError(reply.bytes, reply.start)) return reply.bytes.slice(reply.start, reply.end);
       const settings = new Map(pairs(bulksOf(reply.bytes, reply.start, reply.end)));
-      for (const [name, value] of pairs(bulksOf(own, 0, own.length))) settings.set(name, value);
+      for (const [name, value] of pairs(bulksOf(own, 0, own.length))) {
+        if (POOL_SETTINGS.has(name)) settings.set(name, value);
+      }
       const writer = new ReplyWriter(session.resp).map(settings.size);
       for (const [name, value] of settings) writer.bulkLatin1(name).bulkLatin1(value);
       return writer.take();
@@ -471,6 +473,16 @@ export class RedisModes {
     session.refresh();
   }
 }
+
+/** What clients see of the pool, not of its servers. */
+const POOL_SETTINGS: ReadonlySet<string> = new Set([
+  "cluster-enabled",
+  "databases",
+  "maxclients",
+  "port",
+  "proto-max-bulk-len",
+  "timeout",
+]);
 
 /** Commands without keys that make sense inside a transaction, beside those with keys. */
 const QUEUED_LOCALS: ReadonlySet<string> = new Set([

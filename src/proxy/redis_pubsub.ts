@@ -98,7 +98,8 @@ export class PubSub {
       } else {
         for (const topic of topics) {
           mine.names[kind]!.add(topic.name);
-          client.answer(acknowledgement(session.resp, SUBSCRIBE_WORDS[kind]!, topic.name, mine.count(kind)));
+          const count = mine.count(kind);
+          acknowledge(client, SUBSCRIBE_WORDS[kind]!, topic.name, count);
         }
       }
       client.unblock(LEASED);
@@ -115,12 +116,12 @@ export class PubSub {
     const mine = session.subscriptions ?? new Subscriptions();
     const word = UNSUBSCRIBE_WORDS[kind]!;
     const leaving = names.length > 0 ? names : [...mine.names[kind]!];
-    if (leaving.length === 0) client.answer(acknowledgement(session.resp, word, null, mine.count(kind)));
+    if (leaving.length === 0) acknowledge(client, word, null, mine.count(kind));
     for (const name of leaving) {
       mine.names[kind]!.delete(name);
       const topic = this.topics[kind]!.get(name);
       if (topic !== undefined) this.leave(client, topic);
-      client.answer(acknowledgement(session.resp, word, name, mine.count(kind)));
+      acknowledge(client, word, name, mine.count(kind));
     }
     if (mine.total === 0) session.subscriptions = null;
   }
@@ -153,9 +154,10 @@ export class PubSub {
     return receivers;
   }
 
-  /** Clients of this pool beyond the one connection that a server counts. */
+  /** Clients of this pool beyond the connections that all servers together count. */
   clientsBehind(kind: number, name: string): number {
-    return surplus(this.topics[kind]!.get(name));
+    const topic = this.topics[kind]!.get(name);
+    return topic === undefined ? 0 : topic.clients.size - topic.servers.length;
   }
 
   /** Keys have moved: so have channels. */
@@ -188,7 +190,10 @@ export class PubSub {
   }
 
   private serversOf(kind: number, name: string): readonly number[] {
-    if (kind === PATTERN) return this.pool.servers.map((server) => server.index);
+    // Each server tells of its own keys: keyspace notifications come from all.
+    if (kind === PATTERN || (kind === CHANNEL && /^__key(space|event)@/.test(name))) {
+      return this.pool.servers.map((server) => server.index);
+    }
     const bytes = bytesOf(name);
     return [Math.max(0, this.pool.placement.serverOf(bytes, 0, bytes.length))];
   }
@@ -418,7 +423,12 @@ function bytesOf(text: string): Uint8Array {
 }
 
 /** `subscribe`, name, count as Redis sends it; name null = there was nothing to unsubscribe from. */
-function acknowledgement(resp: 2 | 3, word: string, name: string | null, count: number): Uint8Array {
+function acknowledge(client: Client, word: string, name: string | null, count: number): void {
+  const { resp } = client.session as RedisSession;
   const shown = name === null ? (resp === 3 ? "_\r\n" : "$-1\r\n") : `$${name.length}\r\n${name}\r\n`;
-  return bytesOf(`${resp === 3 ? ">" : "*"}3\r\n$${word.length}\r\n${word}\r\n${shown}:${count}\r\n`);
+  const bytes = bytesOf(
+    `${resp === 3 ? ">" : "*"}3\r\n$${word.length}\r\n${word}\r\n${shown}:${count}\r\n`,
+  );
+  // Like a message, and so even after CLIENT REPLY OFF.
+  client.push(bytes, 0, bytes.length);
 }

@@ -1,0 +1,47 @@
+/**
+ * A request that must not wait behind what the shared connection is busy with: SCRIPT KILL has to reach a server that is
+ * running a script for somebody on that very connection.
+ */
+import type { Client } from "./client.ts";
+import { Request } from "./request.ts";
+import type { Holder } from "./server_connection.ts";
+import { type Joiner, Split } from "./split.ts";
+
+/** Gives the connection back when its one request is answered. */
+const ERRAND: Holder = {
+  answered: (connection) => connection.server.giveBack(connection, true),
+  lost: () => {},
+  pushed: () => {},
+};
+
+const NO_OWNERS = new Uint16Array(0);
+/** RESP2 and the pool's own database: a busy server would refuse to SELECT another. */
+const PLAIN = 0;
+
+/** Sends the request to every server, on a connection of its own each; joins the replies. Borrowed bytes. */
+export function sendApart(
+  client: Client,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  join: Joiner,
+  detail: number,
+): void {
+  const { servers } = client.pool;
+  const parent = new Request(client);
+  const split = new Split(parent, join, NO_OWNERS, detail);
+  client.enqueue(parent);
+  for (let i = 0; i < servers.length; i++) split.add();
+  for (const server of servers) {
+    const connection = server.lease(PLAIN, ERRAND);
+    if (connection === null) {
+      const refusal = server.refusal();
+      split.take(server.index, refusal, 0, refusal.length, true);
+      continue;
+    }
+    const fragment = new Request(null);
+    fragment.split = split;
+    fragment.fragment = server.index;
+    connection.forward(fragment, bytes, start, end);
+  }
+}
