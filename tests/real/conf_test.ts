@@ -1,0 +1,129 @@
+/**
+ * What lies in conf/ works as it stands: every configuration starts and serves, the Dockerfile's and the unit's own lines
+ * are run, the manifests agree with each other.
+ */
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { parse, parseAllDocuments } from "yaml";
+import { Fixture } from "../lib/fixture.ts";
+import { freePort } from "../lib/ports.ts";
+import { run } from "../lib/process.ts";
+import { compiled, exists, filesUnder, need, ROOT, which } from "../lib/repo.ts";
+
+const CONFIGURATIONS = filesUnder("conf", (path) => path.endsWith(".yml")).filter((path) =>
+  !path.endsWith("kubernetes.yml")
+);
+const read = (path: string) => Deno.readTextFileSync(`${ROOT}/${path}`);
+
+interface Pool {
+  listen: string;
+  redis?: boolean;
+  servers: (string | { address: string })[];
+}
+
+for (const path of CONFIGURATIONS) {
+  Deno.test(`${path} starts, and each of its pools serves`, async () => {
+    await using f = new Fixture();
+    // Its own addresses may be taken; everything else stays as it is.
+    const ports = new Map<string, number>();
+    const other = (port: string) => ports.get(port) ?? (ports.set(port, freePort()), ports.get(port)!);
+    const yml = read(path)
+      .replace(/(?<=127\.0\.0\.1:)\d+/g, (port) => String(other(port)))
+      .replaceAll("/tmp/", `${f.dir}/`);
+    const pools = Object.values(parse(yml) as Record<string, Pool>).filter((pool) =>
+      pool.listen !== undefined
+    );
+    const started = new Set<number>();
+    for (const { redis, servers } of pools) {
+      for (const server of servers) {
+        const address = typeof server === "string" ? server : server.address;
+        const port = Number(/^127\.0\.0\.1:(\d+)/.exec(address)![1]);
+        if (started.has(port)) continue;
+        started.add(port);
+        await (redis ? f.redis({ port }) : f.memcached({ port }));
+      }
+    }
+    const proxy = await f.proxy("compiled", yml);
+    strictEqual(proxy.targets.length, pools.length);
+    for (const [i, { redis }] of pools.entries()) {
+      await using client = await f.client({ target: proxy.targets[i] });
+      for (let key = 0; key < 20; key++) {
+        if (redis) {
+          strictEqual(await client.command("SET", `k${key}`, key), "OK");
+          strictEqual(await client.command("GET", `k${key}`), String(key));
+        } else {
+          await client.send(`set k${key} 0 0 1\r\nx\r\nget k${key}\r\n`);
+          strictEqual(await client.readUntil("END\r\n"), `STORED\r\nVALUE k${key} 0 1\r\nx\r\nEND\r\n`);
+        }
+      }
+    }
+    strictEqual((await proxy.stop()).code, 0, proxy.log);
+  });
+
+  Deno.test(`${path} passes ringmaster -t as it stands`, async () => {
+    const { code, stdout, stderr } = await run(await compiled(), ["-t", "-c", `${ROOT}/${path}`]);
+    strictEqual(code, 0, stdout + stderr);
+  });
+}
+Deno.test("conf/kubernetes.yml: its configuration passes -t, its ports, names and probes agree", async () => {
+  await using f = new Fixture();
+  const documents = parseAllDocuments(read("conf/kubernetes.yml"));
+  deepStrictEqual(documents.flatMap(({ errors }) => errors), []);
+  const [map, deployment, service] = documents.map((document) => document.toJS());
+  deepStrictEqual([map.kind, deployment.kind, service.kind], ["ConfigMap", "Deployment", "Service"]);
+
+  const file = `${f.dir}/ringmaster.yml`;
+  await Deno.writeTextFile(file, map.data["ringmaster.yml"]);
+  const { code, stdout, stderr } = await run(await compiled(), ["-t", "-c", file]);
+  strictEqual(code, 0, stdout + stderr);
+  const { listen } = Object.values(parse(map.data["ringmaster.yml"]) as Record<string, Pool>)[0];
+  const pod = deployment.spec.template;
+  const [container] = pod.spec.containers;
+  const port = container.ports.find(({ name }: { name: string }) => name === "redis");
+  strictEqual(listen, `0.0.0.0:${port.containerPort}`);
+  deepStrictEqual(service.spec.ports.map(({ targetPort }: { targetPort: string }) => targetPort), [
+    port.name,
+  ]);
+  for (const probe of ["startupProbe", "readinessProbe", "livenessProbe"]) {
+    strictEqual(container[probe].tcpSocket.port, port.name);
+  }
+  deepStrictEqual(service.spec.selector, pod.metadata.labels);
+  deepStrictEqual(deployment.spec.selector.matchLabels, pod.metadata.labels);
+  strictEqual(pod.spec.volumes[0].configMap.name, map.metadata.name);
+  strictEqual(container.args[1], `${container.volumeMounts[0].mountPath}/ringmaster.yml`);
+});
+
+Deno.test("conf/Dockerfile: its copying line finds every library the executable is linked with", async () => {
+  await using f = new Fixture();
+  const dockerfile = read("conf/Dockerfile");
+  const line = /^RUN mkdir -p \/image && cp dist\/ringmaster \/image\/ && (.*)$/m.exec(dockerfile)?.[1];
+  ok(line !== undefined, "the line that makes /image");
+  const program = await compiled();
+  await Deno.mkdir(`${f.dir}/image`);
+  const here = line.replace("dist/ringmaster", program).replace("/image", `${f.dir}/image`);
+  strictEqual((await run("/bin/sh", ["-c", here])).code, 0);
+  const { stdout } = await run(need("ldd"), [program]);
+  const linked = [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path);
+  ok(linked.length > 0);
+  for (const path of linked) ok(exists(f.dir + "/image" + path), `${path} is not in the image`);
+  // The image must be built with the toolchain the project is built with.
+  const version = /deno@[\d.]+/.exec(read(".ci/run"))![0];
+  ok(dockerfile.includes(`npx -y ${version} task compile`), `${version} in conf/Dockerfile`);
+});
+
+Deno.test({
+  name: "conf/ringmaster.service is understood by systemd and leaves little exposed (needs systemd-analyze)",
+  ignore: which("systemd-analyze") === null,
+  async fn() {
+    await using f = new Fixture();
+    const unit = `${f.dir}/ringmaster.service`;
+    const program = await compiled();
+    await Deno.writeTextFile(
+      unit,
+      read("conf/ringmaster.service").replaceAll("/usr/local/bin/ringmaster", program),
+    );
+    const verified = await run("systemd-analyze", ["verify", unit]);
+    deepStrictEqual(verified, { code: 0, stdout: "", stderr: "" });
+    const security = await run("systemd-analyze", ["security", "--offline=true", "--threshold=20", unit]);
+    strictEqual(security.code, 0, security.stdout);
+  },
+});
