@@ -16,6 +16,8 @@ import { type Plain, plain, sorted } from "./plain.ts";
 export interface Stage {
   /** A new connection of the library, closed when the scenario ends. */
   connect(): Promise<Connection>;
+  /** How many connections wait at the redis-servers, by their own count. */
+  blockedClients(): Promise<number>;
   /** Kills all redis-servers and starts them again, empty. */
   restartServers(): Promise<void>;
   /** Kills what the library is connected to, redis-server or proxy, and starts it again. */
@@ -491,14 +493,9 @@ export const SCENARIOS: readonly Scenario[] = [
       ];
       for (const [wait, push] of waits) {
         const waiting = attempt(a.call(...wait));
-        // XREAD … $ has to be there first. A round trip of its own connection is no proof, so the push is repeated.
-        let got: Plain | undefined;
-        waiting.then((value) => got = value);
-        await poll(async () => {
-          if (got === undefined) await b.call(...push).catch(() => {});
-          return got !== undefined;
-        }, `${wait[0]} to return`);
-        results.push(got!);
+        await poll(async () => await stage.blockedClients() === 1, `${wait[0]} to block`);
+        await b.call(...push);
+        results.push(await within(waiting, `${wait[0]} to return`));
       }
       results.push(await attempt(a.call("BLPOP", "empty", "0.05")));
       results.push(await attempt(a.call("RPUSH", "there", 1)));

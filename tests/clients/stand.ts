@@ -68,6 +68,15 @@ class Side implements Stage, AsyncDisposable {
     return connection;
   }
 
+  async blockedClients(): Promise<number> {
+    let blocked = 0;
+    for (const server of this.servers) {
+      await using client = await RawClient.connect(server.target);
+      blocked += Number(/blocked_clients:(\d+)/.exec(String(await client.command("INFO", "clients")))![1]);
+    }
+    return blocked;
+  }
+
   async restartServers(): Promise<void> {
     for (const server of this.servers) await server.crash();
     for (const server of this.servers) await server.start();
@@ -105,7 +114,6 @@ export async function compare(
       let failure: Error | null = null;
       try {
         const expected = await direct.play(scenario);
-        if (Deno.env.get("SHOW")) console.error(scenario.name, JSON.stringify(expected).slice(0, 6000));
         deepStrictEqual(await proxied.play(scenario), expected, `${scenario.name}: not the same as directly`);
       } catch (error) {
         failure = error as Error;
