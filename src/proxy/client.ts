@@ -98,7 +98,8 @@ export class Client implements Endpoint, Postponed {
   receive(view: Uint8Array): void {
     this.lastActiveMs = this.pool.turn.now();
     if (this.closing) return;
-    if (this.leaving && this.head !== null) this.pipelines = true;
+    // Half a request in the inbox: these bytes are the rest of what was sent before the replies.
+    if (this.leaving && this.head !== null && this.inbox.size === 0) this.pipelines = true;
     if (this.blocked === 0 && this.inbox.size === 0) {
       const at = this.takeRequests(view, 0, view.length);
       this.lent = false;

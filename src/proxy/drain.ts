@@ -6,11 +6,13 @@
  * The protocols have no word for "please go away", so the end of a connection is all a client is told, and a request
  * that crosses it on the wire gets no reply. (It has not been executed either: nothing that arrives after our FIN is read.)
  * So each connection ends at the moment at which a crossing is least likely:
- *  - a client that sends one request at a time: right behind its next reply, since it has to read that one first;
- *  - a client that pipelines: when it has been quiet for PIPELINE_QUIET_MS, as others of its requests may be under way; one
- *    that is never quiet is treated like the first kind after QUIET_MS;
+ *  - a client that sends a request, or a batch, and waits for the replies: right behind its next reply that settles all;
+ *  - a client that goes on sending meanwhile: when it has been quiet for PIPELINE_QUIET_MS, as more may be under way; one that
+ *    is never quiet is treated like the first kind after QUIET_MS;
  *  - a client that rests: when it has been quiet for QUIET_MS. Until then it may as well send its next request.
  * A client in a transaction is not at rest, a blocked one is (its wait is ended, see Front.interrupt).
+ * On Deno the FIN leaves a turn later than the reply, since a write is a promise there: a client without any pause between two
+ * requests may be quicker.
  * At the last call, half of shutdown_timeout, nothing more is read: what has been received is answered, then FIN.
  */
 import { type Log, NOTICE } from "../net/log.ts";
@@ -19,7 +21,8 @@ import type { Client } from "./client.ts";
 import type { Pool } from "./pool.ts";
 
 const QUIET_MS = 1000;
-const PIPELINE_QUIET_MS = 100;
+/** Longer than a busy client's hiccup, in which it does not notice our FIN either. */
+const PIPELINE_QUIET_MS = 500;
 /** How long clients that are owed nothing may take to close after our FIN. */
 const PARTING_MS = 200;
 const LOOK_MS = 5;
