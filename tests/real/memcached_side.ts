@@ -1,0 +1,65 @@
+/**
+ * One side of a comparison with memcached: the server itself, or a proxy in front of others like it.
+ */
+import { RawClient, type Target } from "../lib/client.ts";
+
+/** Stands at the end of what was said by a side that then closed the connection. */
+export const CLOSED = "<closed>";
+
+/**
+ * For memcached's -o (with -t 1): nobody tidies up behind our back. What decr, binary keys and marks become hangs on whether
+ * anything else, also a reply that has not left, holds the item when it is changed.
+ */
+export const STILL = "no_lru_maintainer,no_lru_crawler";
+
+let fences = 0;
+
+/** One side's connection, renewed when the other end closes it. */
+export class Side implements AsyncDisposable {
+  #client: RawClient | null = null;
+
+  constructor(private readonly target: Target) {}
+
+  /**
+   * What is said to `input`, up to a fence behind it.
+   * @param pieces the input, as it is to be sent; must end with a whole line
+   */
+  async ask(pieces: readonly string[]): Promise<string> {
+    const fence = `fence${++fences}`;
+    const last = `EN k${fence}\r\n`;
+    const client = this.#client ??= await RawClient.connect(this.target);
+    // Not one after the other: who does not read is not read from either.
+    const sending = send(client, [...pieces, `mg ${fence} k\r\n`]);
+    try {
+      const text = await client.readUntil(last);
+      await sending;
+      return text.slice(0, -last.length);
+    } catch (error) {
+      if (!/closed|Broken pipe|reset/i.test(String(error))) throw error;
+      const text = await client.readToEnd().catch(() => "");
+      client.close();
+      this.#client = null;
+      return text + CLOSED;
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#client?.close();
+    return Promise.resolve();
+  }
+}
+
+/** Never rejects: that the other end has closed shows when reading. */
+async function send(client: RawClient, pieces: readonly string[]): Promise<void> {
+  try {
+    for (const piece of pieces) await client.send(piece);
+  } catch {
+    // see above
+  }
+}
+
+/** Ages, times and process numbers; what `me` says of how an item came to lie where it lies. */
+export function steady(text: string): string {
+  return text.replace(/ (exp=-|exp=|la=|l|t)\d+/g, " $1#").replace(/ fetch=\w+ cls=\d+ size=\d+/g, " #")
+    .replace(/^STAT (\S*) .*$/gm, "STAT $1 #");
+}
