@@ -22,6 +22,8 @@ export interface Habit {
   pauseMs(random: Random): number;
   /** Requests sent at once. */
   burst(random: Random): number;
+  /** Bursts after which it closes its connection and opens another. */
+  burstsMax?: number;
   /** The servers of keys may change (auto_eject_hosts): what is read may be old or missing. */
   moving?: boolean;
 }
@@ -84,6 +86,7 @@ export class Caller {
   }
 
   private async turn(): Promise<void> {
+    if (this.burst > (this.habit.burstsMax ?? Infinity)) this.connection!.close();
     // Like a pool that tests a connection before it hands it out: a FIN that has arrived is seen before anything is sent,
     // also if this whole process has been held up.
     await delay(0);

@@ -10,3 +10,10 @@ export const HABITS: readonly Habit[] = [
   // A pipeline now and then.
   { pauseMs: (random) => random.below(50), burst: (random) => random.between(1, 30) },
 ];
+
+/** For hours: also clients that come and go. */
+export const SOAK_HABITS: readonly Habit[] = [
+  ...HABITS,
+  { pauseMs: (random) => random.below(10), burst: () => 1, burstsMax: 5 },
+  { pauseMs: (random) => random.below(5000), burst: (random) => random.between(1, 100), burstsMax: 2 },
+];
