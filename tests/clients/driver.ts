@@ -49,6 +49,8 @@ export interface Library {
   readonly resp: 2 | 3;
   /** Is `resp` what it speaks without being told? */
   readonly isDefault: boolean;
+  /** Scenarios that it has no means for, by name. */
+  readonly lacks?: ReadonlySet<string>;
   /** Connects with default settings: host, port, and nothing else but `resp` where it is not the default. */
   connect(port: number): Promise<Connection>;
   /** Stops what `connect` shares between connections (the Python process). */

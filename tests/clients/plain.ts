@@ -38,6 +38,8 @@ function digest(kind: string, value: string | Uint8Array): Plain {
 
 /** For replies whose order Redis leaves open. */
 export function sorted(value: unknown): Plain {
+  // redis-cli's: a line an item, with its number in front.
+  if (typeof value === "string") return value.split("\n").map((line) => line.replace(/^\d+[)~] /, "")).sort();
   const list = plain(value);
   const items = Array.isArray(list) ? list : (list as { set: Plain[] }).set;
   return [...items].sort((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);

@@ -96,8 +96,9 @@ class Side implements Stage, AsyncDisposable {
 
 export interface Outcome {
   readonly scenario: string;
-  /** Null if the results are equal. */
+  /** Null if the results are equal, or if the library has no means for it. */
   readonly failure: Error | null;
+  readonly isLacking: boolean;
 }
 
 /** Plays `scenarios` one after the other and tells each outcome to `report` at once. */
@@ -111,6 +112,10 @@ export async function compare(
     await using direct = await Side.direct(library);
     await using proxied = await Side.proxied(library, runtime);
     for (const scenario of scenarios) {
+      if (library.lacks?.has(scenario.name)) {
+        await report({ scenario: scenario.name, failure: null, isLacking: true });
+        continue;
+      }
       let failure: Error | null = null;
       try {
         const expected = await direct.play(scenario);
@@ -118,7 +123,7 @@ export async function compare(
       } catch (error) {
         failure = error as Error;
       }
-      await report({ scenario: scenario.name, failure });
+      await report({ scenario: scenario.name, failure, isLacking: false });
     }
   } finally {
     await library.dispose?.();
