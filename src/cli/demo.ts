@@ -23,7 +23,7 @@ import { Proxy } from "../proxy/proxy.ts";
 import { LogFile } from "../runtime/log_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
-import { proxyOptions } from "./proxy_options.ts";
+import { proxyOptions, random } from "./proxy_options.ts";
 
 const SERVERS = 3;
 const TRAFFIC_EVERY_MS = 100;
@@ -115,7 +115,7 @@ async function startServer(
   stops: (() => void)[],
 ): Promise<number> {
   if (program === null) {
-    const times = { nowMs: () => runtime.clock.wallMs(), random: Math.random };
+    const times = { nowMs: () => runtime.clock.wallMs(), random };
     const server = kind === "redis" ? new MemoryRedis(times) : new MemoryMemcached(times);
     const listener = await serveMemory(runtime.net, { host: HOST, port: 0 }, server);
     stops.push(() => listener.close());

@@ -7,6 +7,9 @@ import type { Log } from "../net/log.ts";
 import type { ProxyOptions } from "../proxy/proxy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
+/** The process's randomness: what draws waits and servers, nothing secret. */
+export const random: () => number = Math.random;
+
 export function proxyOptions(
   config: Config,
   runtime: Pick<Runtime, "net" | "clock">,
@@ -16,7 +19,7 @@ export function proxyOptions(
     config,
     net: runtime.net,
     clock: runtime.clock,
-    random: Math.random,
+    random,
     log,
     system: {
       hostName: hostname(),

@@ -58,6 +58,8 @@ export interface Front {
    * connection is out of step and has to be closed. May mute the request.
    */
   fits(request: Request, bytes: Uint8Array, start: number, end: number): boolean;
+  /** True if the reply that begins at `start`, whose size the scan has found, is a single value: its bytes, then CRLF. */
+  isOneValue(bytes: Uint8Array, start: number): boolean;
   /** True if the reply answers no request (RESP3 push). */
   isPush(bytes: Uint8Array, start: number): boolean;
   /**

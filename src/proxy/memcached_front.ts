@@ -228,6 +228,11 @@ export class MemcachedFront implements Front {
     return true;
   }
 
+  /** A value comes with its line before it and END behind it: two elements at least. */
+  isOneValue(): boolean {
+    return false;
+  }
+
   isPush(): boolean {
     return false;
   }

@@ -44,6 +44,7 @@ import { CommandLearner } from "./redis_learn.ts";
 import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts";
 import { connectionClassOf, connectionFor } from "./redis_connection.ts";
 import { sendApart } from "./redis_errand.ts";
+import { LargeRequest, STREAM_MIN } from "./redis_large.ts";
 import { RedisModes, type Sender } from "./redis_modes.ts";
 import { MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./redis_split.ts";
 import { Request } from "./request.ts";
@@ -87,6 +88,7 @@ export class RedisFront implements Front, Sender {
 
   step(client: Client, bytes: Uint8Array, start: number, end: number): number {
     const session = client.session as RedisSession;
+    if (session.large !== null && session.large.hungry) return session.large.take(bytes, start, end);
     const resume = session.resume;
     const next = scanRequest(bytes, start, end, args, this.limits, resume);
     if (next >= 0) {
@@ -94,11 +96,51 @@ export class RedisFront implements Front, Sender {
       return next;
     }
     if (next === NEED_MORE) {
+      if (resume.needed - (end - start) >= STREAM_MIN && session.plain) {
+        return this.stepLarge(client, session, bytes, start, end);
+      }
       client.needed = resume.needed;
       return NEED_MORE;
     }
     if (next === INLINE) return this.stepInline(client, session, bytes, start, end);
     return this.refuseBytes(client, next);
+  }
+
+  /** Much of the request is still to come: lets it stream if it can (see redis_large.ts). */
+  private stepLarge(
+    client: Client,
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
+    const { resume } = session;
+    const { needed, count, index } = resume;
+    client.needed = needed;
+    if (index !== count - 1 || !session.authenticated) return NEED_MORE;
+    // Arguments that were walked in an earlier call are not in `args` any more.
+    resume.reset();
+    scanRequest(bytes, start, end, args, this.limits, resume);
+    const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
+    if (
+      command === undefined || command.route !== ROUTE.KEYED || command.finder !== FINDER.RANGE ||
+      command.firstKey !== command.lastKey || command.firstKey >= index || !checkArity(command, count) ||
+      isRefused(command, this.config.dangerousCommands)
+    ) return NEED_MORE;
+    const key = command.firstKey;
+    const owner = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+    if (owner < 0) return NEED_MORE;
+    if (!client.atRest()) {
+      client.needed = 0;
+      return NEED_MORE;
+    }
+    const large = new LargeRequest(client, needed, () => session.large = null);
+    if (!large.start(this.pool.servers[owner]!)) return NEED_MORE;
+    session.large = large;
+    resume.reset();
+    client.needed = 0;
+    this.pool.counters[REQUESTS_TOTAL]!++;
+    return large.take(bytes, start, end);
   }
 
   private stepInline(
@@ -367,11 +409,14 @@ export class RedisFront implements Front, Sender {
   }
 
   midway(client: Client): boolean {
-    return (client.session as RedisSession).transaction !== null;
+    const session = client.session as RedisSession;
+    return session.transaction !== null || (session.large?.hungry ?? false);
   }
 
   waits(client: Client): boolean {
-    return (client.session as RedisSession).blocking !== null;
+    const session = client.session as RedisSession;
+    // Half a large request is none: it can only be given up.
+    return session.blocking !== null || (session.large?.hungry ?? false);
   }
 
   interrupt(client: Client): void {
@@ -424,6 +469,10 @@ export class RedisFront implements Front, Sender {
 
   fits(): boolean {
     return true;
+  }
+
+  isOneValue(bytes: Uint8Array, start: number): boolean {
+    return bytes[start] === 36 || bytes[start] === 61;
   }
 
   isPush(bytes: Uint8Array, start: number): boolean {

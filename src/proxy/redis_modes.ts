@@ -465,6 +465,8 @@ export class RedisModes {
     session.transaction = null;
     session.blocking?.abandon();
     session.blocking = null;
+    session.large?.abandon();
+    session.large = null;
     session.tracking?.stop();
     session.tracking = null;
     this.pubsub.abandon(client);

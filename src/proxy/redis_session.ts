@@ -1,6 +1,7 @@
 /** What a Redis client has said about itself, and where the scan of its half-received request stands. */
 import type { Session } from "../protocol/redis/answers.ts";
 import type { BlockingCall } from "./redis_blocking.ts";
+import type { LargeRequest } from "./redis_large.ts";
 import type { Subscriptions } from "./redis_pubsub.ts";
 import type { Tracking } from "./redis_tracking.ts";
 import type { Transaction } from "./redis_transaction.ts";
@@ -26,6 +27,8 @@ export class RedisSession implements Session {
   transaction: Transaction | null = null;
   /** A command that waits on its server. */
   blocking: BlockingCall | null = null;
+  /** A request that streams through. */
+  large: LargeRequest | null = null;
   /** What the client is subscribed to. */
   subscriptions: Subscriptions | null = null;
   /** Dedicated connections, of a client that has a mode of its own on its servers (CLIENT TRACKING). */

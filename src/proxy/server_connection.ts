@@ -8,10 +8,11 @@
  * A reply that nobody asked for, or bytes that are no reply, could hand one client's data to another: the connection is
  * closed and everything in flight on it fails. No request is ever sent twice.
  */
+import { copy, latin1 } from "../bytes/ascii.ts";
 import { Inbox } from "../bytes/inbox.ts";
 import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { DEBUG, INFO, WARN } from "../net/log.ts";
-import type { Address, NetError, Socket, TimerId } from "../net/net.ts";
+import { type Address, KEEP_MIN, type NetError, type Socket, type TimerId } from "../net/net.ts";
 import {
   IN_QUEUE,
   IN_QUEUE_BYTES,
@@ -25,7 +26,6 @@ import {
   SERVER_TIMEDOUT,
 } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
-import { latin1 } from "../bytes/ascii.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import type { Greeting, ReplyScan } from "./front.ts";
 import { type Internal, Request } from "./request.ts";
@@ -34,6 +34,8 @@ import type { Endpoint } from "./turn.ts";
 
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
 const CONGESTED = 1024 * 1024;
+/** A value of which at least this much is still to come is collected in pieces. */
+const PIECES_MIN = 1024 * 1024;
 
 /** Who has a connection to itself. */
 export interface Holder {
@@ -63,8 +65,11 @@ export class ServerConnection implements Endpoint {
   private ready: boolean;
   private backlog: Outbox | null = null;
   private readonly inbox = new Inbox();
-  private readonly resume: ReplyScan;
+  private resume: ReplyScan;
   private connectTimer: TimerId | null = null;
+  /** A large value that is coming in, and how many of its bytes are missing. */
+  private pieces: Uint8Array[] | null = null;
+  private missing = 0;
   /** Bytes ever put into the socket or the backlog. */
   private written = 0;
   /** When the first of the requests that are overdue now timed out; -1 = none, or something has come since. */
@@ -108,6 +113,15 @@ export class ServerConnection implements Endpoint {
       if (!pool.sweeping) pool.startSweep();
     }
     this.server.counters[REQUESTS]!++;
+  }
+
+  /** Starts the deadline of a patient request: all of it has been written now. Only if it is the last in flight. */
+  startClock(request: Request): void {
+    const { pool } = this.server;
+    if (pool.timeoutMs <= 0) return;
+    request.deadlineMs = pool.turn.now() + pool.timeoutMs;
+    this.oldest ??= request;
+    if (!pool.sweeping) pool.startSweep();
   }
 
   /** Appends bytes of the request queued last; borrowed, or shared if there are SHARE_MIN or more. */
@@ -201,15 +215,73 @@ export class ServerConnection implements Endpoint {
 
   receive(view: Uint8Array): void {
     this.silentSinceMs = -1;
+    if (this.pieces !== null) return this.receivePiece(this.pieces, view);
+    this.receiveFrom(view, 0);
+  }
+
+  private receiveFrom(view: Uint8Array, from: number): void {
     const inbox = this.inbox;
     if (inbox.size === 0) {
-      const at = this.takeReplies(view, 0, view.length);
-      if (at < view.length && !this.closed) {
-        inbox.append(view, at, view.length);
-        if (this.resume.needed > 0) inbox.reserve(this.resume.needed);
-      }
+      const at = this.takeReplies(view, from, view.length);
+      if (at < view.length && !this.closed) this.keep(view, at);
       return;
     }
+    this.receiveMore(view);
+  }
+
+  /** Keeps the first bytes of a reply that is not all here. */
+  private keep(view: Uint8Array, at: number): void {
+    const { needed } = this.resume;
+    const missing = needed - (view.length - at);
+    if (missing >= PIECES_MIN && this.server.pool.front.isOneValue(view, at)) {
+      this.pieces = [view.slice(at)];
+      this.missing = missing;
+      return;
+    }
+    this.inbox.append(view, at, view.length);
+    if (needed > 0) this.inbox.reserve(needed);
+  }
+
+  /**
+   * Collects a large value without copying it: from KEEP_MIN on views are ours. Its size is known and it is one element, so
+   * nothing has to be scanned but the CRLF at its end.
+   */
+  private receivePiece(pieces: Uint8Array[], view: Uint8Array): void {
+    if (view.length < this.missing) {
+      this.missing -= view.length;
+      pieces.push(view.length >= KEEP_MIN ? view : view.slice());
+      return;
+    }
+    const end = this.missing;
+    const before = pieces[pieces.length - 1]!;
+    const cr = end > 1 ? view[end - 2] : before[before.length - 1];
+    if (cr !== 13 || view[end - 1] !== 10) return this.fail("EPROTO");
+    pieces.push(view.slice(0, end));
+    this.pieces = null;
+    this.missing = 0;
+    this.resume = this.server.pool.front.newReplyScan();
+    if (!this.takePieces(pieces) || end === view.length) return;
+    this.receiveFrom(view, end);
+  }
+
+  /** Delivers a reply that lies in pieces: one after the other if it is the client's turn, else joined. */
+  private takePieces(pieces: Uint8Array[]): boolean {
+    const client = this.head?.client ?? null;
+    if (client !== null && client.head === this.head && !this.head!.muted && this.head!.check === 0) {
+      const last = pieces.pop()!;
+      const size = pieces.reduce((sum, piece) => sum + piece.length, 0);
+      for (const piece of pieces) client.push(piece, 0, piece.length);
+      this.server.counters[RESPONSE_BYTES]! += size;
+      return this.takeReply(last, 0, last.length, false);
+    }
+    const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+    let at = 0;
+    for (const piece of pieces) at = copy(whole, at, piece, 0, piece.length);
+    return this.takeReply(whole, 0, whole.length, true);
+  }
+
+  private receiveMore(view: Uint8Array): void {
+    const inbox = this.inbox;
     inbox.append(view, 0, view.length);
     if (inbox.size < this.resume.needed) return;
     const from = inbox.start;
@@ -232,14 +304,17 @@ export class ServerConnection implements Endpoint {
         break;
       }
       if (front.isPush(bytes, at)) this.holder?.pushed(bytes, at, next);
-      else if (!this.takeReply(bytes, at, next)) break;
+      else if (!this.takeReply(bytes, at, next, true)) break;
       at = next;
     }
     return at;
   }
 
-  /** Hands one reply to whoever waits for it. False if the connection was given up. */
-  private takeReply(bytes: Uint8Array, start: number, end: number): boolean {
+  /**
+   * Hands one reply to whoever waits for it. False if the connection was given up.
+   * @param whole false if these are only its last bytes
+   */
+  private takeReply(bytes: Uint8Array, start: number, end: number, whole: boolean): boolean {
     const request = this.head;
     if (request === null) {
       this.fail("ESTRAY");
@@ -255,7 +330,7 @@ export class ServerConnection implements Endpoint {
     if (this.oldest === request) this.oldest = next;
     const server = this.server;
     if (!request.swallowed) {
-      if (server.pool.front.isOutage(bytes, start, end)) server.failed(failureOf("EPROTO"));
+      if (whole && server.pool.front.isOutage(bytes, start, end)) server.failed(failureOf("EPROTO"));
       else if (server.failures !== 0) server.succeeded();
     }
     const client = request.client;
@@ -354,6 +429,7 @@ export class ServerConnection implements Endpoint {
     this.head = this.tail = this.oldest = null;
     for (let r = unanswered; r !== null; r = r.nextInFlight) this.answerFailed(r, failure);
     this.inbox.clear();
+    this.pieces = null;
     this.backlog?.clear();
     this.releaseWaiters();
     const holder = this.holder;
