@@ -161,7 +161,7 @@ export class Pool {
       return this.refuse(socket);
     }
     const serial = this.worker * SERIALS + this.board.countAccepted(this.worker);
-    const client = new Client(socket, this, serial, this.front.newSession(serial, () => socket.peer()));
+    const client = new Client(socket, this, serial, this.front.newSession(serial, socket));
     client.lastActiveMs = this.turn.now();
     socket.owner = client;
     this.clients.add(client);

@@ -6,6 +6,7 @@
  * The way of a GET is `step` → `dispatch` → `forwardKey`: no object but its Request is made.
  */
 import { encode, latin1 } from "../bytes/ascii.ts";
+import type { Socket } from "../net/net.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { answer, type Host } from "../protocol/redis/answers.ts";
 import { Args } from "../protocol/redis/args.ts";
@@ -79,9 +80,9 @@ export class RedisFront implements Front, Sender {
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
   }
 
-  newSession(serial: number, address: () => string): RedisSession {
+  newSession(serial: number, socket: Socket): RedisSession {
     const open = this.config.redisAuth === null;
-    return new RedisSession(serial, open, this.pool.clock.wallMs(), address, () => this.config.listenText);
+    return new RedisSession(serial, open, this.pool.clock.wallMs(), socket, this.config.listenText);
   }
 
   // ---- requests

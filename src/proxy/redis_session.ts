@@ -1,4 +1,5 @@
 /** What a Redis client has said about itself, and where the scan of its half-received request stands. */
+import type { Socket } from "../net/net.ts";
 import type { Session } from "../protocol/redis/answers.ts";
 import type { BlockingCall } from "./redis_blocking.ts";
 import type { LargeRequest } from "./redis_large.ts";
@@ -46,9 +47,17 @@ export class RedisSession implements Session {
     readonly id: number,
     public authenticated: boolean,
     readonly sinceMs: number,
-    readonly address: () => string,
-    readonly localAddress: () => string,
+    private readonly socket: Socket,
+    private readonly listenText: string,
   ) {}
+
+  address(): string {
+    return this.socket.peer();
+  }
+
+  localAddress(): string {
+    return this.listenText;
+  }
 
   /** To be called after any mode may have changed. */
   refresh(): void {
