@@ -122,6 +122,8 @@ export class SimSocket implements Socket {
   private writeAsked = false;
   private readAtMs = Infinity;
   private readTimer: unknown = null;
+  /** FIN goes out behind what is queued, but `data` still comes. */
+  private half = false;
   private finSent = false;
   private finReceived = false;
   private lingerStartMs = 0;
@@ -187,8 +189,17 @@ export class SimSocket implements Socket {
     this.heardMs = this.lingerStartMs = this.net.clock.nowMs();
     this.net.clock.setTimer(QUIET_MAX_MS, () => this.linger());
     this.write();
+    this.closeIfDone();
     // Whoever has ended reads on, and throws away.
     this.askRead();
+  }
+
+  /** Not of the seam, for simulated clients: sends no more, reads on (shutdown(SHUT_WR)). */
+  halfClose(): void {
+    if (this.state !== OPEN || this.ended || this.half) return;
+    this.half = true;
+    this.net.note(this, "half close", this.queuedBytes);
+    this.write();
   }
 
   destroy(): void {
@@ -281,7 +292,7 @@ export class SimSocket implements Socket {
       this.blocked = false;
       net.clock.at(net.clock.nowMs(), () => this.drained());
     }
-    if (this.ended && !this.finSent) {
+    if ((this.ended || this.half) && !this.finSent) {
       this.finSent = true;
       this.heardMs = this.lingerStartMs = net.clock.nowMs();
       if (output.finAtMs === Infinity) {

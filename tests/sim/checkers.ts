@@ -1,0 +1,110 @@
+/**
+ * What must hold of the proxy's own objects at any moment between two events. They look inside, past `private`: nothing of
+ * this is worth a method in src/.
+ */
+import type { Client } from "../../src/proxy/client.ts";
+import type { Pool } from "../../src/proxy/pool.ts";
+import type { Request } from "../../src/proxy/request.ts";
+import type { ServerConnection } from "../../src/proxy/server_connection.ts";
+import { CLIENT_CONNECTIONS, SERVER_CONNECTIONS } from "../../src/stats/metrics.ts";
+import { Violation } from "./truth.ts";
+
+/** What is private in a ServerConnection. */
+interface Inside {
+  readonly tail: Request | null;
+  readonly oldest: Request | null;
+  readonly open: boolean;
+  readonly closed: boolean;
+  readonly ready: boolean;
+}
+
+function insist(condition: boolean, what: () => string): void {
+  if (!condition) throw new Violation(what());
+}
+
+/** @throws Violation */
+export function checkPool(pool: Pool): void {
+  const queued = new Set<Request>();
+  let open = 0;
+  for (const client of pool.clients) {
+    checkClient(client, queued);
+    if (!client.closed) open++;
+  }
+  insist(
+    pool.counters[CLIENT_CONNECTIONS] === open,
+    () => `gauge client_connections is ${pool.counters[CLIENT_CONNECTIONS]}, but ${open} clients are open`,
+  );
+  for (const server of pool.servers) {
+    let connected = 0;
+    for (const connection of server.connections) {
+      checkConnection(connection, queued);
+      if ((connection as unknown as Inside).open) connected++;
+    }
+    insist(
+      server.counters[SERVER_CONNECTIONS] === connected,
+      () =>
+        `gauge server_connections of ${server.config.name} is ${server.counters[SERVER_CONNECTIONS]}, ` +
+        `but ${connected} are open`,
+    );
+    insist(
+      (pool.ejection.live[server.index] === 0) === server.ejected,
+      () => `server ${server.config.name}: ejected is ${server.ejected}, but the ring says otherwise`,
+    );
+  }
+}
+
+function checkClient(client: Client, queued: Set<Request>): void {
+  const { config } = client.pool;
+  const name = () => `client ${client.socket.peer()}`;
+  let count = 0;
+  let held = 0;
+  let last: Request | null = null;
+  for (let r = client.head; r !== null; r = r.next) {
+    insist(r.client === client || r.client === null, () => `${name()}: queues another's request`);
+    if (r.done) held += r.replyEnd - r.replyStart;
+    queued.add(r);
+    last = r;
+    count++;
+  }
+  insist(client.tail === last, () => `${name()}: its tail is not the last request`);
+  insist(
+    count === client.inFlight,
+    () => `${name()}: inFlight is ${client.inFlight}, but ${count} are queued`,
+  );
+  insist(
+    held === client.heldBytes,
+    () => `${name()}: heldBytes is ${client.heldBytes}, but ${held} are held`,
+  );
+  insist(client.head?.done !== true, () => `${name()}: its oldest request is answered, but not delivered`);
+  insist(
+    count <= config.inFlightMax,
+    () => `${name()}: ${count} requests in flight, max_in_flight is ${config.inFlightMax}`,
+  );
+  insist(
+    client.closed || held + client.socket.queuedBytes <= 2 * config.clientOutputMax,
+    () => `${name()}: ${held} bytes held and ${client.socket.queuedBytes} queued pass client_output_limit`,
+  );
+  insist(!client.closed || count === 0 && client.inbox.size === 0, () => `${name()}: closed, but not empty`);
+}
+
+function checkConnection(connection: ServerConnection, queued: ReadonlySet<Request>): void {
+  const inside = connection as unknown as Inside;
+  const name = () => `connection to ${connection.server.config.name}`;
+  insist(!inside.closed, () => `${name()}: closed, but still among its server's`);
+  let last: Request | null = null;
+  let sentAt = 0;
+  let oldestSeen = inside.oldest === null;
+  for (let r = connection.head; r !== null; r = r.nextInFlight) {
+    if (r === inside.oldest) oldestSeen = true;
+    insist(r.sentAt >= sentAt, () => `${name()}: requests are not in the order of their bytes`);
+    sentAt = r.sentAt;
+    if (r.client !== null) {
+      insist(!r.client.closed, () => `${name()}: holds a request of a client that is gone`);
+      insist(queued.has(r), () => `${name()}: holds a request that its client does not`);
+      insist(!r.done, () => `${name()}: waits for a request that has its reply`);
+    }
+    last = r;
+  }
+  insist(inside.tail === last, () => `${name()}: its tail is not the last request`);
+  insist(oldestSeen, () => `${name()}: its oldest request is not in its queue`);
+}

@@ -1,0 +1,261 @@
+/** What a simulated memcached client asks for: text and meta commands, quiet ones too, each with what may come back. */
+import type { PoolConfig } from "../../src/config/config.ts";
+import { exactly, type Expect, type Judge, matching, silence } from "./expect.ts";
+import type { Plan } from "./plan.ts";
+import type { Random } from "./random.ts";
+import type { Step } from "./redis_workload.ts";
+
+const KINDS = [
+  "get",
+  "gets",
+  "many",
+  "store",
+  "noreply",
+  "number",
+  "delete",
+  "meta",
+  "quiet",
+  "local",
+  "bad",
+] as const;
+type Kind = typeof KINDS[number];
+
+export class MemcachedWorkload {
+  private readonly weights = new Map<Kind, number>();
+  private readonly pool: PoolConfig;
+  private request = 0;
+
+  constructor(
+    private readonly plan: Plan,
+    private readonly judge: Judge,
+    private readonly client: number,
+    private readonly random: Random,
+    private readonly sentAtMs: (tag: string) => void,
+  ) {
+    this.pool = plan.pool;
+    for (const kind of KINDS) if (random.chance(0.5)) this.weights.set(kind, random.magnitude(1, 30));
+    if (this.weights.size === 0) this.weights.set("get", 1);
+  }
+
+  hello(): Step {
+    return { bytes: "", expects: [], last: false };
+  }
+
+  epilogue(): Step {
+    return together(Array.from({ length: 12 }, (_, i) => i % 2 === 0 ? this.store() : this.many()));
+  }
+
+  goodbye(): Step {
+    return { bytes: "quit\r\n", expects: [{ ...silence("quit"), last: true }], last: true };
+  }
+
+  next(): Step {
+    const tag = this.newTag();
+    switch (this.draw()) {
+      case "get":
+        return this.get(`get ${this.key(tag)}`, [tag]);
+      case "gets":
+        return this.get(`gets ${this.key(tag)}`, [tag]);
+      case "many":
+        return this.many();
+      case "store":
+        return this.store();
+      case "noreply":
+        return this.noreply();
+      case "number":
+        return this.line(`${this.random.pick(["incr", "decr"])} ${this.key(tag)} 1`, tag);
+      case "delete":
+        return this.line(this.random.pick([`delete ${this.key(tag)}`, `touch ${this.key(tag)} 100`]), tag);
+      case "meta":
+        return this.meta(tag, false);
+      case "quiet": {
+        const steps = Array.from({ length: this.random.int(1, 6) }, () => this.meta(this.newTag(), true));
+        steps.push({ bytes: "mn\r\n", expects: [exactly("mn", "MN\r\n")], last: false });
+        return together(steps);
+      }
+      case "local":
+        return { bytes: "version\r\n", expects: [exactly("version", "VERSION 1.6.18\r\n")], last: false };
+      case "bad":
+        return this.random.pick([
+          () => bad("nosuch\r\n", "ERROR\r\n"),
+          () => bad("get\r\n", "ERROR\r\n"),
+          () => bad(`get ${"k".repeat(251)}\r\n`, "CLIENT_ERROR bad command line format\r\n"),
+          () => this.judged("incr a x\r\n", "CLIENT_ERROR invalid numeric delta argument\r\n"),
+        ])();
+    }
+  }
+
+  // ---- kinds
+
+  private get(line: string, tags: readonly string[]): Step {
+    const expect = matching(line, (reply) => {
+      const found = tags.map((tag) => this.judge.truth.executions.get(tag));
+      if (!found.includes(undefined)) {
+        const parts = tags.map((tag, i) => found[i]!.parts![found[i]!.tags.indexOf(tag)]);
+        if (reply === `${parts.join("")}END\r\n`) return true;
+      }
+      return this.badly(reply);
+    });
+    if (tags.length > this.pool.argumentsMax) {
+      // The first words of ANSWER_TOO_MANY_KEYS.
+      return {
+        bytes: `${line}\r\n`,
+        expects: [matching(line, (r) => /^(CLIENT|SERVER)_ERROR .*(keys|too long)/.test(r))],
+        last: false,
+      };
+    }
+    return { bytes: `${line}\r\n`, expects: [expect], last: false };
+  }
+
+  private many(): Step {
+    const request = ++this.request;
+    const tags = Array.from(
+      { length: this.random.magnitude(2, 20) },
+      (_, i) => `${this.client}.${request}.${i}`,
+    );
+    for (const tag of tags) this.sentAtMs(tag);
+    if (tags.length > this.pool.argumentsMax) tags.length = this.pool.argumentsMax;
+    return this.get(
+      `${this.random.pick(["get", "gets"])} ${tags.map((tag) => this.key(tag)).join(" ")}`,
+      tags,
+    );
+  }
+
+  private store(): Step {
+    const tag = this.newTag();
+    const value = this.value(tag);
+    const name = this.random.pick(["set", "set", "add", "replace", "append", "prepend", "cas"]);
+    const cas = name === "cas" ? " 7" : "";
+    const line = `${name} ${this.key(tag)} 5 0 ${value.length}${cas}`;
+    return this.stored(line, value, this.truly(line, tag));
+  }
+
+  private noreply(): Step {
+    const tag = this.newTag();
+    const value = this.value(tag);
+    const line = this.random.pick([
+      `set ${this.key(tag)} 5 0 ${value.length} noreply`,
+      `delete ${this.key(tag)} noreply`,
+      `incr ${this.key(tag)} 1 noreply`,
+    ]);
+    if (line.startsWith("set")) return this.stored(line, value, silence(line));
+    return { bytes: `${line}\r\n`, expects: [silence(line)], last: false };
+  }
+
+  private meta(tag: string, quiet: boolean): Step {
+    const { random } = this;
+    const value = this.value(tag);
+    const flags = `${random.chance(0.7) ? " O" + tag : ""}${random.chance(0.5) ? " k" : ""}${
+      quiet ? " q" : ""
+    }`;
+    const key = this.key(tag);
+    const line = random.pick([
+      `mg ${key} v${flags}`,
+      `mg ${key} v${flags}`,
+      `ms ${key} ${value.length}${flags}`,
+      `md ${key}${flags}`,
+      `ma ${key} v${flags}`,
+    ]);
+    const isSet = line.startsWith("ms");
+    const truly = this.truly(line, tag);
+    const expect = !quiet ? truly : {
+      ...truly,
+      maybeSilent: () => {
+        const reply = this.judge.truth.executions.get(tag)?.reply;
+        return reply !== undefined && QUIET[line.slice(0, 2)]!.test(reply);
+      },
+    };
+    return isSet
+      ? this.stored(line, value, expect)
+      : { bytes: `${line}\r\n`, expects: [expect], last: false };
+  }
+
+  private line(line: string, tag: string): Step {
+    return { bytes: `${line}\r\n`, expects: [this.truly(line, tag)], last: false };
+  }
+
+  /** A server is asked, so that it may fail too. */
+  private judged(bytes: string, reply: string): Step {
+    return {
+      bytes,
+      expects: [matching(bytes.trim(), (r) => r === reply || this.badly(r))],
+      last: false,
+    };
+  }
+
+  // ---- parts
+
+  /** A line with a data block, which may be over max_request_size. */
+  private stored(line: string, value: string, expect: Expect): Step {
+    const bytes = `${line}\r\n${value}\r\n`;
+    const over = value.length > this.pool.requestSizeMax;
+    if (!over) return { bytes, expects: [expect], last: false };
+    const quiet = / noreply$/.test(line);
+    const refused = quiet
+      ? silence(line)
+      : matching(line, (r) => r.startsWith("SERVER_ERROR object too large for cache") || this.badly(r));
+    return { bytes, expects: [refused], last: false };
+  }
+
+  private truly(line: string, tag: string): Expect {
+    return matching(
+      line,
+      (reply) => this.judge.truth.executions.get(tag)?.reply === reply || this.badly(reply),
+    );
+  }
+
+  private badly(reply: string): boolean {
+    return this.judge.isFailure(reply) || this.judge.truth.takeExtra(reply);
+  }
+
+  private draw(): Kind {
+    let total = 0;
+    for (const weight of this.weights.values()) total += weight;
+    let at = this.random.next() * total;
+    for (const [kind, weight] of this.weights) if ((at -= weight) < 0) return kind;
+    return "get";
+  }
+
+  private newTag(): string {
+    const tag = `${this.client}.${++this.request}.0`;
+    this.sentAtMs(tag);
+    return tag;
+  }
+
+  private key(tag: string): string {
+    const { random } = this;
+    const name = `k${random.chance(0.6) ? this.client : "s"}.${random.int(0, 3)}`;
+    if (this.pool.hashTag === null) return `${name}~${tag}`;
+    const [open, close] = this.pool.hashTag;
+    return `${String.fromCharCode(open!)}${name}${String.fromCharCode(close!)}~${tag}`;
+  }
+
+  private value(tag: string): string {
+    const { random } = this;
+    if (random.chance(0.2)) return String(random.int(0, 99));
+    const size = random.chance(0.8)
+      ? random.int(0, 20)
+      : random.magnitude(20, this.plan.bigValues && random.chance(0.2) ? 300_000 : 5000);
+    return `=${tag};${random.chance(0.1) ? "\r\nEND\r\n" : ""}${"x".repeat(size)}`;
+  }
+}
+
+/** What memcached holds back for the q flag. */
+const QUIET: Readonly<Record<string, RegExp>> = {
+  mg: /^EN/,
+  ms: /^HD/,
+  md: /^HD/,
+  ma: /^(HD|VA)/,
+};
+
+function bad(bytes: string, reply: string): Step {
+  return { bytes, expects: [exactly(bytes.slice(0, 20).trim(), reply)], last: false };
+}
+
+function together(steps: readonly Step[]): Step {
+  return {
+    bytes: steps.map((step) => step.bytes).join(""),
+    expects: steps.flatMap((step) => step.expects),
+    last: steps.some((step) => step.last),
+  };
+}

@@ -1,0 +1,140 @@
+/**
+ * What one seed's world is made of: the pool's configuration, its servers, clients, and what will go wrong. Swarm style:
+ * each feature and each fault is off in many seeds, so that what only shows when one is frequent and another absent is
+ * seen.
+ */
+import type { Config, PoolConfig } from "../../src/config/config.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+import { CALM, type Faults, swarm } from "./faults.ts";
+import type { Random } from "./random.ts";
+import { GOOD, type Habits } from "./sim_server.ts";
+
+const HASHES = "one_at_a_time md5 crc16 crc32 crc32a fnv1_64 fnv1a_64 fnv1_32 fnv1a_32 hsieh murmur jenkins"
+  .split(
+    " ",
+  );
+
+export interface Plan {
+  readonly config: Config;
+  readonly pool: PoolConfig;
+  readonly text: string;
+  readonly redis: boolean;
+  /** Nothing at all goes wrong: no client may see any error of the proxy's. */
+  readonly calm: boolean;
+  readonly serverFaults: Faults;
+  readonly clientFaults: Faults;
+  /** A connection of a client may be lost through no fault of its own. */
+  readonly clientsLoseConnections: boolean;
+  readonly habits: readonly Habits[];
+  /** What happens to servers, and when. */
+  readonly events: readonly ServerEvent[];
+  readonly clients: number;
+  readonly chaosMs: number;
+  readonly requestsMax: number;
+  readonly password: string | null;
+  /** Some clients speak RESP3. */
+  readonly resp3: number;
+  readonly bigValues: boolean;
+  /** The proxy drains at the end; else it stops at once. */
+  readonly drains: boolean;
+}
+
+export interface ServerEvent {
+  readonly atMs: number;
+  readonly server: number;
+  readonly kind: "crash" | "vanish" | "freeze" | "stall" | "restart";
+  readonly forMs: number;
+  readonly losesMemory: boolean;
+  readonly loadingMs: number;
+}
+
+export function planOf(random: Random): Plan {
+  const redis = random.chance(0.6);
+  const servers = random.chance(0.15) ? 1 : random.int(2, 6);
+  const calm = random.chance(0.1);
+  const chaosMs = random.magnitude(200, 10_000);
+  const password = redis && random.chance(0.1) ? "secret" : null;
+  const text = configText(random, redis, servers, password);
+  const config = parseConfig(text, "sim.yml");
+  const serverFaults = calm ? CALM : random.chance(0.3) ? CALM : swarm(random);
+  let clientFaults = calm ? CALM : random.chance(0.4) ? CALM : swarm(random);
+  // A client that is never let in has nothing to tell.
+  clientFaults = { ...clientFaults, refuse: 0, blackHole: 0 };
+  const events: ServerEvent[] = [];
+  if (!calm && random.chance(0.6)) {
+    const count = random.int(1, 6);
+    for (let i = 0; i < count; i++) {
+      events.push({
+        atMs: random.next() * chaosMs,
+        server: random.int(0, servers - 1),
+        kind: random.pick(["crash", "crash", "vanish", "freeze", "stall", "restart"] as const),
+        forMs: random.magnitude(1, 3000),
+        losesMemory: random.chance(0.5),
+        loadingMs: redis && random.chance(0.3) ? random.magnitude(1, 500) : 0,
+      });
+    }
+  }
+  return {
+    config,
+    pool: config.pools[0]!,
+    text,
+    redis,
+    calm,
+    serverFaults,
+    clientFaults,
+    clientsLoseConnections: clientFaults.reset > 0 || clientFaults.vanish > 0,
+    habits: Array.from({ length: servers }, () => calm ? GOOD : habitsOf(random)),
+    events,
+    clients: random.int(1, 8),
+    chaosMs,
+    requestsMax: random.magnitude(5, 120),
+    password,
+    resp3: redis ? random.pick([0, 0.5, 1]) : 0,
+    bigValues: random.chance(0.15),
+    drains: random.chance(0.5),
+  };
+}
+
+function configText(random: Random, redis: boolean, servers: number, password: string | null): string {
+  const lines = ["alpha:", "  listen: 127.0.0.1:22121", `  redis: ${redis}`];
+  const add = (key: string, value: string | number | boolean) => lines.push(`  ${key}: ${value}`);
+  add("hash", random.pick(HASHES));
+  add("distribution", random.pick(["ketama", "ketama", "modula", "random"]));
+  if (random.chance(0.6)) add("hash_tag", `"${random.pick(["{}", "{}", "$$"])}"`);
+  if (random.chance(0.7)) add("timeout", random.magnitude(20, 2000));
+  add("connect_timeout", random.magnitude(10, 1000));
+  add("server_connections", random.pick([1, 1, 2, 3]));
+  if (random.chance(0.5)) {
+    add("auto_eject_hosts", true);
+    add("server_failure_limit", random.int(1, 4));
+    add("server_retry_timeout", random.magnitude(20, 2000));
+  }
+  if (random.chance(0.3)) add("preconnect", true);
+  if (random.chance(0.3)) add("max_in_flight", random.magnitude(1, 50));
+  if (random.chance(0.3)) add("client_output_limit", random.magnitude(1024, 64 * 1024));
+  if (random.chance(0.3)) add("max_request_size", random.magnitude(200, 64 * 1024));
+  if (random.chance(0.2)) add("max_arguments", random.int(4, 12));
+  if (random.chance(0.1)) add("idle_timeout", random.magnitude(500, 5000));
+  if (random.chance(0.1)) add("client_connections", random.int(1, 4));
+  if (redis && random.chance(0.2)) add("databases", random.int(2, 4));
+  if (redis && random.chance(0.1)) add("redis_db", 1);
+  if (password !== null) add("redis_auth", password);
+  lines.push("  servers:");
+  const named = random.chance(0.3);
+  for (let i = 0; i < servers; i++) {
+    const weight = random.chance(0.7) ? 1 : random.int(1, 5);
+    lines.push(`    - 10.0.0.${i + 1}:6379:${weight}${named ? ` shard${i}` : ""}`);
+  }
+  return lines.join("\n") + "\n";
+}
+
+function habitsOf(random: Random): Habits {
+  const rare = (most: number) => random.chance(0.7) ? 0 : most * 10 ** (-3 * random.next());
+  return {
+    busy: rare(0.5),
+    busyMaxMs: random.magnitude(1, 3000),
+    garbage: rare(0.03),
+    extra: rare(0.03),
+    hangUp: rare(0.05),
+  };
+}

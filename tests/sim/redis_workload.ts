@@ -1,0 +1,540 @@
+/**
+ * What a simulated Redis client asks for: each request with what may come back for it.
+ *
+ * A workload draws once which kinds of requests it makes and how often, so that some worlds see nothing but pipelined
+ * GETs, and others nothing but transactions.
+ */
+import type { PoolConfig } from "../../src/config/config.ts";
+import { exactly, type Expect, type Judge, matching, refusal, silence } from "./expect.ts";
+import type { Plan } from "./plan.ts";
+import type { Random } from "./random.ts";
+import type { Execution } from "./truth.ts";
+
+export interface Step {
+  /** latin1 */
+  readonly bytes: string;
+  readonly expects: readonly Expect[];
+  /** Nothing is sent after it. */
+  readonly last: boolean;
+}
+
+const KINDS = [
+  "get",
+  "set",
+  "incr",
+  "odd",
+  "mget",
+  "mset",
+  "sum",
+  "local",
+  "inline",
+  "unknown",
+  "arity",
+  "transaction",
+  "watch",
+  "scan",
+  "everywhere",
+  "reply",
+  "select",
+  "whole",
+] as const;
+type Kind = typeof KINDS[number];
+
+const CROSSSLOT = "-CROSSSLOT Keys in request don't hash to the same server\r\n";
+const EXECABORT = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+
+const MALFORMED: readonly (readonly [bytes: string, reply: string])[] = [
+  ["*x\r\n", "-ERR Protocol error: invalid multibulk length\r\n"],
+  ["*1\r\n$-5\r\n", "-ERR Protocol error: invalid bulk length\r\n"],
+  ["*1\r\nPING\r\n", "-ERR Protocol error: expected '$' before an argument\r\n"],
+  ["*2\r\n$3\r\nGET\r\n$1\r\nabc\r\n", "-ERR Protocol error: expected CRLF after an argument\r\n"],
+  ["*1\r\n$03\r\nGET\r\n", "-ERR Protocol error: invalid bulk length\r\n"],
+  ['GET "a\r\n', "-ERR Protocol error: unbalanced quotes in request\r\n"],
+];
+
+export class RedisWorkload {
+  private readonly weights = new Map<Kind, number>();
+  private readonly pool: PoolConfig;
+  private request = 0;
+  private resp: 2 | 3 = 2;
+  private cursor = "0";
+
+  constructor(
+    private readonly plan: Plan,
+    private readonly judge: Judge,
+    private readonly client: number,
+    private readonly random: Random,
+    private readonly sentAtMs: (tag: string) => void,
+  ) {
+    this.pool = plan.pool;
+    for (const kind of KINDS) if (random.chance(0.4)) this.weights.set(kind, random.magnitude(1, 30));
+    if (this.weights.size === 0) this.weights.set("get", 1);
+  }
+
+  /** What it says first. */
+  hello(): Step {
+    const steps: Step[] = [];
+    if (this.plan.password !== null) {
+      steps.push(this.step(["GET", "x"], exactly("GET before AUTH", "-NOAUTH Authentication required\r\n")));
+      steps.push(this.step(["AUTH", this.plan.password], exactly("AUTH", "+OK\r\n")));
+    }
+    if (this.random.chance(this.plan.resp3)) {
+      this.resp = 3;
+      steps.push(this.step(["HELLO", "3"], matching("HELLO 3", (r) => r.startsWith("%7\r\n"))));
+    }
+    return together(steps);
+  }
+
+  /** Reads and writes keys of all servers; for the end, when everything must work. */
+  epilogue(): Step {
+    const steps: Step[] = [];
+    for (let i = 0; i < 12; i++) steps.push(i % 2 === 0 ? this.set() : this.get(), this.mget());
+    return together(steps);
+  }
+
+  next(): Step {
+    const kind = this.draw();
+    switch (kind) {
+      case "get":
+        return this.get();
+      case "set":
+        return this.set();
+      case "incr":
+        return this.keyed(["INCR", this.logical("n")], 1);
+      case "odd":
+        return this.odd();
+      case "mget":
+        return this.mget();
+      case "mset":
+        return this.mset();
+      case "sum":
+        return this.sum();
+      case "whole":
+        return this.whole();
+      case "local":
+        return this.local();
+      case "inline":
+        return this.inline();
+      case "unknown":
+        return this.unknown();
+      case "arity":
+        return this.random.pick([
+          () => this.step(["GET"], exactly("GET", "-ERR wrong number of arguments for 'get' command\r\n")),
+          () =>
+            this.step(
+              ["MSET", "a"],
+              exactly("MSET a", "-ERR wrong number of arguments for 'mset' command\r\n"),
+            ),
+          () =>
+            this.step(
+              ["FLUSHALL"],
+              matching("FLUSHALL", (r) => r.startsWith("-ERR 'FLUSHALL' is refused")),
+            ),
+        ])();
+      case "transaction":
+        return this.transaction(false);
+      case "watch":
+        return this.transaction(true);
+      case "scan":
+        return this.scan();
+      case "everywhere":
+        return this.step(
+          ["DBSIZE"],
+          matching("DBSIZE", (r) => /^:\d+\r\n$/.test(r) || this.badly(r) || r.startsWith("-LOADING ")),
+        );
+      case "reply":
+        return this.replyMode();
+      case "select": {
+        const db = this.random.int(0, this.pool.databases);
+        return this.step(
+          ["SELECT", String(db)],
+          exactly(`SELECT ${db}`, db < this.pool.databases ? "+OK\r\n" : "-ERR DB index is out of range\r\n"),
+        );
+      }
+    }
+  }
+
+  /** How it may take its leave: QUIT, or rubbish. */
+  goodbye(): Step {
+    if (this.random.chance(0.5)) {
+      return { ...this.step(["QUIT"], exactly("QUIT", "+OK\r\n", true)), last: true };
+    }
+    const [bytes, reply] = this.random.pick(MALFORMED);
+    return { bytes, expects: [refusal(JSON.stringify(bytes), reply)], last: true };
+  }
+
+  // ---- kinds
+
+  private get(): Step {
+    return this.keyed(["GET", this.logical("k")], 1);
+  }
+
+  private set(): Step {
+    const tag = this.newTag();
+    const args = ["SET", this.logical("k") + "~" + tag, this.value(tag)];
+    return this.step(args, this.truly(args, [tag]));
+  }
+
+  private odd(): Step {
+    const { random } = this;
+    const tag = this.newTag();
+    const key = (type: string) => `${this.logical(type)}~${tag}`;
+    const args = random.pick([
+      () => ["GETSET", key("k"), this.value(tag)],
+      () => ["APPEND", key("k"), "x"],
+      () => ["STRLEN", key("k")],
+      () => ["SETNX", key("k"), this.value(tag)],
+      () => ["GETDEL", key("k")],
+      () => ["PEXPIRE", key("k"), String(random.int(1, 1000))],
+      () => ["TYPE", key("k")],
+      () => ["RPUSH", key("l"), this.value(tag)],
+      () => ["LPOP", key("l")],
+      () => ["LRANGE", key("l"), "0", "-1"],
+      () => ["HSET", key("h"), "f", this.value(tag)],
+      () => ["HGETALL", key("h")],
+      () => ["SADD", key("z"), String(random.int(1, 9))],
+      () => ["SMEMBERS", key("z")],
+      () => ["INCR", key("k")],
+      () => ["GET", key("l")],
+    ])();
+    return this.step(args, this.truly(args, [tag]));
+  }
+
+  private mget(): Step {
+    const { tags, keys } = this.manyKeys();
+    return this.step(
+      ["MGET", ...keys],
+      matching(`MGET ${keys.join(" ")}`, (reply) => {
+        const found = this.executions(tags);
+        if (found !== null) {
+          const parts = tags.map((tag, i) => found[i]!.parts?.[found[i]!.tags.indexOf(tag)]);
+          if (!parts.includes(undefined) && reply === `*${parts.length}\r\n${parts.join("")}`) return true;
+        }
+        return this.isErrorOfOne(tags, reply) || this.badly(reply);
+      }),
+    );
+  }
+
+  private mset(): Step {
+    const { tags, keys } = this.manyKeys();
+    const args = keys.flatMap((key, i) => [key, this.value(tags[i]!)]);
+    return this.step(
+      ["MSET", ...args],
+      matching(`MSET ${keys.join(" ")}`, (reply) => {
+        const found = this.executions(tags);
+        if (reply === "+OK\r\n") return found !== null && found.every((one) => one.reply === "+OK\r\n");
+        return this.isErrorOfOne(tags, reply) || this.badly(reply);
+      }),
+    );
+  }
+
+  private sum(): Step {
+    const { tags, keys } = this.manyKeys();
+    const name = this.random.pick(["DEL", "EXISTS", "UNLINK", "TOUCH"]);
+    return this.step(
+      [name, ...keys],
+      matching(`${name} ${keys.join(" ")}`, (reply) => {
+        const found = this.executions(tags);
+        if (found !== null && reply.startsWith(":")) {
+          const sum = [...new Set(found)].reduce((total, one) => total + Number(one.reply.slice(1)), 0);
+          return reply === `:${sum}\r\n`;
+        }
+        return this.isErrorOfOne(tags, reply) || this.badly(reply);
+      }),
+    );
+  }
+
+  /** A command of two keys that cannot be split. */
+  private whole(): Step {
+    const { tags, keys } = this.manyKeys(2);
+    const args = [this.random.pick(["RENAME", "COPY"]), ...keys];
+    return this.step(
+      args,
+      matching(args.join(" "), (reply) => {
+        if (reply === CROSSSLOT) return this.pool.servers.length > 1 && this.executions(tags) === null;
+        return this.executions(tags)?.[0]!.reply === reply || this.badly(reply);
+      }),
+    );
+  }
+
+  private local(): Step {
+    const word = `${this.client}.${++this.request}`;
+    return this.random.pick([
+      () => this.step(["PING"], exactly("PING", "+PONG\r\n")),
+      () => this.step(["PING", word], exactly(`PING ${word}`, bulk(word))),
+      () => this.step(["ECHO", word], exactly(`ECHO ${word}`, bulk(word))),
+      () => this.step(["CLIENT", "ID"], matching("CLIENT ID", (r) => /^:\d+\r\n$/.test(r))),
+      () => this.step(["CLIENT", "SETNAME", word], exactly("CLIENT SETNAME", "+OK\r\n")),
+    ])();
+  }
+
+  private inline(): Step {
+    const tag = this.newTag();
+    const args = ["GET", `${this.logical("k")}~${tag}`];
+    const bytes = this.random.pick([
+      `${args.join(" ")}\r\n`,
+      `  get  "${args[1]}"\n`,
+      `\r\n${args.join(" ")}\r\n`,
+    ]);
+    // The limits hold for what it means.
+    return { ...this.step(args, this.truly(args, [tag])), bytes };
+  }
+
+  private unknown(): Step {
+    const name = `nosuch${this.client}x${++this.request}`;
+    return this.step(
+      [name, "a", "b"],
+      exactly(name, `-ERR unknown command '${name}', with args beginning with: 'a' 'b' \r\n`),
+    );
+  }
+
+  private scan(): Step {
+    const tag = this.newTag();
+    const from = this.cursor;
+    const args = ["SCAN", from, "MATCH", `*~${tag}`, "COUNT", String(this.random.int(1, 20))];
+    return this.step(
+      args,
+      matching(args.join(" "), (reply) => {
+        const execution = this.judge.truth.executions.get(tag);
+        const match = /^\*2\r\n\$\d+\r\n(\d+)\r\n/.exec(reply);
+        if (match === null || execution === undefined) {
+          this.cursor = "0";
+          return this.badly(reply) || execution?.reply === reply;
+        }
+        this.cursor = match[1]!;
+        return execution.reply.replace(/^\*2\r\n\$\d+\r\n\d+\r\n/, "") === reply.slice(match[0].length);
+      }),
+    );
+  }
+
+  private replyMode(): Step {
+    if (this.random.chance(0.5)) {
+      return together([
+        this.step(["CLIENT", "REPLY", "SKIP"], silence("CLIENT REPLY SKIP")),
+        muted(this.get()),
+        this.get(),
+      ]);
+    }
+    const steps = [this.step(["CLIENT", "REPLY", "OFF"], silence("CLIENT REPLY OFF"))];
+    for (let i = this.random.int(0, 4); i > 0; i--) {
+      steps.push(muted(this.random.chance(0.5) ? this.set() : this.mget()));
+    }
+    steps.push(this.step(["CLIENT", "REPLY", "ON"], exactly("CLIENT REPLY ON", "+OK\r\n")));
+    return together(steps);
+  }
+
+  /** MULTI … EXEC on one key, perhaps with WATCH before and a second key inside. */
+  private transaction(watch: boolean): Step {
+    const { random } = this;
+    const key = this.logical("k", true);
+    const steps: Step[] = [];
+    const seen = { watching: false, failed: false, refused: false };
+    if (watch) {
+      steps.push(this.step(
+        ["WATCH", key],
+        matching(`WATCH ${key}`, (reply) => {
+          seen.watching = reply === "+OK\r\n";
+          return seen.watching || this.badly(reply);
+        }),
+      ));
+      if (random.chance(0.3)) {
+        // Somebody touches it: this client itself, by the shared connection.
+        steps.push(this.get());
+      }
+      if (random.chance(0.2)) {
+        steps.push(this.step(["UNWATCH"], matching("UNWATCH", (r) => r === "+OK\r\n" || this.badly(r))));
+      }
+    }
+    steps.push(this.step(["MULTI"], exactly("MULTI", "+OK\r\n")));
+    const tags: string[] = [];
+    for (let i = random.int(0, 5); i > 0; i--) {
+      const tag = this.newTag();
+      const stray = random.chance(0.1);
+      const at = stray ? this.logical("k", true) : key;
+      const args = random.pick([
+        ["SET", at, this.value(tag)],
+        ["GETSET", at, this.value(tag)],
+        ["APPEND", at, this.value(tag)],
+      ]);
+      tags.push(tag);
+      steps.push(this.step(
+        args,
+        matching(shownOf(args), (reply) => {
+          if (reply === "+QUEUED\r\n") return true;
+          seen.refused = true;
+          return (stray || this.wanders) && reply === CROSSSLOT ||
+            reply === "-ERR transaction too large (max_request_size)\r\n";
+        }),
+      ));
+    }
+    if (random.chance(0.1)) {
+      seen.refused = true;
+      steps.push(
+        this.step(["GET"], exactly("GET", "-ERR wrong number of arguments for 'get' command\r\n")),
+      );
+    }
+    if (random.chance(0.15)) {
+      steps.push(this.step(["DISCARD"], exactly("DISCARD", "+OK\r\n")));
+      return together(steps);
+    }
+    steps.push(this.step(
+      ["EXEC"],
+      matching(`EXEC of ${tags.join(" ")}`, (reply) => {
+        if (seen.refused) return reply === EXECABORT;
+        const found = this.executions(tags);
+        if (found !== null) {
+          if (reply === `*${tags.length}\r\n${found.map((one) => one.reply).join("")}`) return true;
+        }
+        if (watch && (reply === "*-1\r\n" || reply === "_\r\n")) {
+          return !tags.some((tag) => this.judge.truth.executions.has(tag)) || !this.plan.calm;
+        }
+        return this.badly(reply) || (reply === EXECABORT || reply.startsWith("-LOADING ")) && this.loads();
+      }),
+    ));
+    return together(steps);
+  }
+
+  /** A key may change its server between two requests. */
+  private get wanders(): boolean {
+    return this.pool.distribution === "random" || this.pool.autoEjectHosts;
+  }
+
+  private loads(): boolean {
+    return this.plan.events.some((event) => event.loadingMs > 0);
+  }
+
+  // ---- parts
+
+  private draw(): Kind {
+    let total = 0;
+    for (const weight of this.weights.values()) total += weight;
+    let at = this.random.next() * total;
+    for (const [kind, weight] of this.weights) if ((at -= weight) < 0) return kind;
+    return "get";
+  }
+
+  private newTag(): string {
+    const tag = `${this.client}.${++this.request}.0`;
+    this.sentAtMs(tag);
+    return tag;
+  }
+
+  private manyKeys(count = this.random.magnitude(1, 12)): { tags: string[]; keys: string[] } {
+    const request = ++this.request;
+    const tags = Array.from({ length: count }, (_, i) => `${this.client}.${request}.${i}`);
+    for (const tag of tags) this.sentAtMs(tag);
+    return { tags, keys: tags.map((tag) => `${this.logical("k")}~${tag}`) };
+  }
+
+  /** A key's name without tag: its type, whose it is, which one. */
+  private logical(type: string, own = this.random.chance(0.6)): string {
+    const name = `${type}${own ? this.client : "s"}.${this.random.int(0, 3)}`;
+    if (this.pool.hashTag === null) return name;
+    const [open, close] = this.pool.hashTag;
+    return `${String.fromCharCode(open!)}${name}${String.fromCharCode(close!)}`;
+  }
+
+  /** Its own tag in front, then padding of any size. */
+  private value(tag: string): string {
+    const { random } = this;
+    const size = random.chance(0.8)
+      ? random.int(0, 20)
+      : random.magnitude(20, this.plan.bigValues && random.chance(0.2) ? 300_000 : 5000);
+    return `=${tag};${random.chance(0.1) ? "\r\n" : ""}${"x".repeat(size)}`;
+  }
+
+  private keyed(args: readonly string[], key: number): Step {
+    const tag = this.newTag();
+    const tagged = args.map((arg, i) => i === key ? `${arg}~${tag}` : arg);
+    return this.step(tagged, this.truly(tagged, [tag]));
+  }
+
+  /** One request to one server: what the server said, or an error of the proxy's. */
+  private truly(args: readonly string[], tags: readonly string[]): Expect {
+    return matching(shownOf(args), (reply) => {
+      return this.judge.truth.executions.get(tags[0]!)?.reply === reply || this.badly(reply);
+    });
+  }
+
+  private badly(reply: string): boolean {
+    return this.judge.isFailure(reply) || this.judge.isMismatch(reply) || this.judge.truth.takeExtra(reply);
+  }
+
+  /** The executions of all tags, or null if some have not been executed. */
+  private executions(tags: readonly string[]): Execution[] | null {
+    const found: Execution[] = [];
+    for (const tag of tags) {
+      const execution = this.judge.truth.executions.get(tag);
+      if (execution === undefined) return null;
+      found.push(execution);
+    }
+    return found;
+  }
+
+  private isErrorOfOne(tags: readonly string[], reply: string): boolean {
+    return reply.startsWith("-") &&
+      tags.some((tag) => this.judge.truth.executions.get(tag)?.reply === reply);
+  }
+
+  private tooLarge(bytes: string, count: number): boolean {
+    return bytes.length > this.pool.requestSizeMax || count > this.pool.argumentsMax;
+  }
+
+  /** What comes instead if the request is over a limit. */
+  private limited(bytes: string, count: number, expect: Expect): Expect {
+    const { argumentsMax, requestSizeMax } = this.pool;
+    if (count > argumentsMax) {
+      return refusal(
+        expect.shown,
+        `-ERR Protocol error: too many arguments (max_arguments is ${argumentsMax})\r\n`,
+      );
+    }
+    if (bytes.length > requestSizeMax) {
+      return refusal(
+        expect.shown,
+        `-ERR Protocol error: request too large (max_request_size is ${requestSizeMax} bytes)\r\n`,
+      );
+    }
+    return expect;
+  }
+
+  private step(args: readonly string[], expect: Expect): Step {
+    let bytes = `*${args.length}\r\n`;
+    for (const arg of args) bytes += bulk(arg);
+    const last = this.tooLarge(bytes, args.length);
+    return { bytes, expects: [this.limited(bytes, args.length, expect)], last };
+  }
+}
+
+/** Several steps as one; what comes after the last one that closes is left out. */
+function together(steps: readonly Step[]): Step {
+  let bytes = "";
+  const expects: Expect[] = [];
+  for (const step of steps) {
+    bytes += step.bytes;
+    expects.push(...step.expects);
+    if (step.last) return { bytes, expects, last: true };
+  }
+  return { bytes, expects, last: false };
+}
+
+/** The same requests while replies are off; one that closes is answered as ever. */
+function muted(step: Step): Step {
+  const expects = step.expects.map((expect) => silence(`muted ${expect.shown}`));
+  // An error that closes is shown after SKIP, not after OFF.
+  if (step.last) {
+    return {
+      ...step,
+      expects: step.expects.map((one) => ({ ...one, maybeSilent: () => true })),
+    };
+  }
+  return { ...step, expects };
+}
+
+function bulk(text: string): string {
+  return `$${text.length}\r\n${text}\r\n`;
+}
+
+function shownOf(args: readonly string[]): string {
+  return args.map((arg) => arg.length > 40 ? `${arg.slice(0, 40)}…` : arg).join(" ");
+}

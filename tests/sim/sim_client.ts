@@ -1,0 +1,309 @@
+/**
+ * A client of the simulated world: sends what its workload says, in its own manner, and checks every reply.
+ *
+ *   workload ──► batches (whole, cut, pipelined) ──► proxy ──► replies ──► ExpectQueue: the true one, or a violation
+ */
+import type { Address, Handler, NetError, Socket } from "../../src/net/net.ts";
+import { latin1, textOf } from "../lib/bytes.ts";
+import { replyEnd, ReplyProgress } from "../lib/resp.ts";
+import type { SimClock } from "./clock.ts";
+import { ExpectQueue, type Judge } from "./expect.ts";
+import type { SimNet, SimSocket } from "./net.ts";
+import type { Random } from "./random.ts";
+import type { Step } from "./redis_workload.ts";
+import { Violation } from "./truth.ts";
+
+export interface Workload {
+  hello(): Step;
+  next(): Step;
+  epilogue(): Step;
+  goodbye(): Step;
+}
+
+/** How a client behaves. */
+export interface Manners {
+  readonly redis: boolean;
+  readonly requests: number;
+  readonly batchMax: number;
+  /** Waits for all replies before it goes on. */
+  readonly patient: boolean;
+  readonly thinkMaxMs: number;
+  /** Reads nothing for a while, now and then. */
+  readonly lazy: number;
+  /** Goes away without a word, at some batch. */
+  readonly vanish: number;
+  /** Sends a batch in two parts with a pause between them. */
+  readonly cut: number;
+  /** Its last word: QUIT or rubbish, FIN, a reset, or nothing. */
+  readonly leave: "goodbye" | "half" | "destroy" | "stay";
+}
+
+export class SimClient implements Handler {
+  readonly expects = new ExpectQueue();
+  socket: SimSocket | null = null;
+  closed = false;
+  /** Its connection may end at any time without that being a fault of the proxy's. */
+  excused = false;
+  /** It has sent all it will send. */
+  done = false;
+  /** Requests sent that count in requests_total. */
+  counted = 0;
+  /** Errors of the proxy's that it has read. */
+  failures = 0;
+  opened = false;
+  /** Asks only what the workload's epilogue says. */
+  epilogue = false;
+  /** Some of its requests may have been left unanswered. */
+  clean = true;
+  private sentLast = false;
+  private lastRead = false;
+  private held = new Uint8Array(0);
+  private progress = new ReplyProgress();
+  private left: number;
+  private rest: string | null = null;
+  private reading = true;
+
+  constructor(
+    readonly id: number,
+    readonly manners: Manners,
+    private readonly workload: Workload,
+    private readonly judge: Judge,
+    private readonly net: SimNet,
+    private readonly clock: SimClock,
+    private readonly random: Random,
+    private readonly onOver: (client: SimClient) => void,
+  ) {
+    this.left = manners.requests;
+  }
+
+  connect(address: Address): void {
+    this.socket = this.net.connect(address, this, this);
+  }
+
+  /** Nothing more is to come from it, and nothing is owed to it. */
+  get quiet(): boolean {
+    return this.closed || this.done && this.expects.settled;
+  }
+
+  /** Reads on and finishes soon: the world has become well. */
+  hurry(): void {
+    this.left = Math.min(this.left, 3);
+    if (!this.reading) this.read();
+  }
+
+  private note(what: string): void {
+    this.net.log.add(this.clock.nowMs(), `C${this.id}`, what);
+  }
+
+  fail(what: string): never {
+    throw new Violation(`client ${this.id}: ${what}`);
+  }
+
+  // ---- sending
+
+  open(): void {
+    this.opened = true;
+    this.submit(this.workload.hello());
+    if (this.epilogue && !this.sentLast) {
+      this.submit(this.workload.epilogue());
+      this.done = true;
+    } else this.later();
+  }
+
+  /** Its time is over. */
+  dismiss(): void {
+    this.excused = this.done = true;
+    this.socket!.destroy();
+  }
+
+  private later(): void {
+    this.clock.setTimer(this.random.next() * this.manners.thinkMaxMs, () => this.go());
+  }
+
+  private go(): void {
+    if (this.closed || this.sentLast || this.done) return;
+    if (this.rest !== null) return this.later();
+    if (this.left <= 0) return this.leave();
+    const count = Math.min(this.left, this.random.magnitude(1, this.manners.batchMax));
+    const steps: Step[] = [];
+    for (let i = 0; i < count && !this.sentLast; i++) {
+      const step = this.workload.next();
+      steps.push(step);
+      if (step.last) break;
+    }
+    this.left -= count;
+    const vanishes = this.random.chance(this.manners.vanish);
+    this.submit(joined(steps), vanishes);
+    if (vanishes) {
+      this.note("vanishes");
+      this.excused = true;
+      this.clean = false;
+      this.done = true;
+      this.clock.setTimer(this.random.next() * 5, () => this.socket!.destroy());
+      return;
+    }
+    if (this.random.chance(this.manners.lazy)) this.doze();
+    if (!this.manners.patient || this.expects.settled) this.later();
+  }
+
+  submit(step: Step, mayStop = false): void {
+    if (step.bytes === "") return;
+    for (const expect of step.expects) {
+      this.expects.push(expect);
+      if (expect.counted) this.counted++;
+      this.note(`> ${expect.shown}`);
+    }
+    if (step.last) this.sentLast = this.done = true;
+    const bytes = step.bytes;
+    if (bytes.length > 1 && this.random.chance(this.manners.cut)) {
+      const at = this.random.int(1, bytes.length - 1);
+      this.rest = bytes.slice(at);
+      this.send(bytes.slice(0, at));
+      if (mayStop) return;
+      this.clock.setTimer(this.random.next() * 50, () => {
+        const rest = this.rest!;
+        this.rest = null;
+        this.send(rest);
+        if (this.done && !this.sentLast) this.finish();
+        else if (this.manners.patient && this.expects.settled) this.later();
+      });
+    } else this.send(bytes);
+  }
+
+  private send(text: string): void {
+    if (this.closed) return;
+    const bytes = latin1(text);
+    this.socket!.send(bytes, 0, bytes.length);
+    this.socket!.flush();
+  }
+
+  private leave(): void {
+    this.done = true;
+    const { leave } = this.manners;
+    if (leave === "goodbye") this.submit(this.workload.goodbye());
+    else this.finish();
+  }
+
+  private finish(): void {
+    const { leave } = this.manners;
+    if (leave === "half") {
+      this.note("half closes");
+      this.socket!.halfClose();
+    } else if (leave === "destroy") {
+      this.excused = true;
+      this.clean = false;
+      this.socket!.destroy();
+    }
+  }
+
+  private doze(): void {
+    if (!this.reading) return;
+    this.reading = false;
+    this.socket!.pause();
+    this.clock.setTimer(this.random.magnitude(1, 3000), () => this.read());
+  }
+
+  private read(): void {
+    this.reading = true;
+    if (!this.closed) this.socket!.resume();
+  }
+
+  // ---- receiving
+
+  data(_socket: Socket, bytes: Uint8Array): void {
+    const all = new Uint8Array(this.held.length + bytes.length);
+    all.set(this.held);
+    all.set(bytes, this.held.length);
+    let at = 0;
+    for (;;) {
+      const end = this.manners.redis
+        ? redisEnd(all, at, this.progress)
+        : memcachedEnd(textOf(all, at, all.length), at);
+      if (end < 0) break;
+      this.take(textOf(all, at, end));
+      this.progress = new ReplyProgress();
+      at = end;
+    }
+    this.held = all.slice(at);
+    if (this.manners.patient && this.expects.settled && this.opened && !this.done) this.later();
+  }
+
+  private take(reply: string): void {
+    const shown = reply.length > 60 ? `${reply.slice(0, 60)}…` : reply;
+    this.note(`< ${JSON.stringify(shown)}`);
+    const head = this.expects.head;
+    const found = this.expects.take(reply);
+    if (found === null) {
+      if (this.judge.isRefusal(reply)) {
+        this.excused = true;
+        this.clean = false;
+        return;
+      }
+      this.fail(`got ${JSON.stringify(shown)} for ${head}`);
+    }
+    if (this.judge.isFailure(reply)) this.failures++;
+    if (found.last) this.lastRead = true;
+  }
+
+  eof(socket: Socket): void {
+    this.over("FIN");
+    socket.end();
+  }
+
+  drain(): void {}
+
+  close(_socket: Socket, error: NetError | null): void {
+    this.over(error?.code ?? "close");
+    this.closed = this.done = true;
+    this.onOver(this);
+  }
+
+  /** The connection ends: was it time? */
+  private over(how: string): void {
+    if (this.closed) return;
+    if (!this.expects.settled) {
+      this.clean = false;
+      if (this.held.length > 0 && !this.excused && how === "FIN" && !this.judge.mayCut(this)) {
+        this.fail(`${how} in the middle of a reply to ${this.expects.head}`);
+      }
+      if (!this.excused && !this.judge.mayCut(this)) {
+        this.fail(`${how} although it is owed ${this.expects.waiting} replies, next ${this.expects.head}`);
+      }
+      return;
+    }
+    if (this.held.length > 0 && how === "FIN") this.fail(`${how} behind half a reply`);
+    const asked = this.sentLast || this.lastRead || this.excused ||
+      this.manners.leave === "half" && this.done;
+    if (!asked && !this.judge.mayCut(this)) this.fail(`${how} although it did not ask for it`);
+  }
+}
+
+function joined(steps: readonly Step[]): Step {
+  return {
+    bytes: steps.map((step) => step.bytes).join(""),
+    expects: steps.flatMap((step) => step.expects),
+    last: steps.some((step) => step.last),
+  };
+}
+
+/** Offset past the reply at `at`, or -1. */
+function redisEnd(bytes: Uint8Array, at: number, progress: ReplyProgress): number {
+  return at === bytes.length ? -1 : replyEnd(bytes, at, bytes.length, progress);
+}
+
+/** @param text latin1 of what comes from `base` on */
+function memcachedEnd(text: string, base: number): number {
+  let at = 0;
+  for (;;) {
+    const line = text.indexOf("\r\n", at);
+    if (line < 0) return -1;
+    const words = text.slice(at, line).split(" ");
+    at = line + 2;
+    if (words[0] === "VALUE") at += Number(words[3]) + 2;
+    else if (words[0] === "VA") {
+      at += Number(words[1]) + 2;
+      return at <= text.length ? base + at : -1;
+    } else if (words[0] !== "STAT") return at <= text.length ? base + at : -1;
+    if (at > text.length) return -1;
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * What really happened: every execution of a request by a model server, found by the tag that the client put into it.
+ *
+ *   client: SET c3k1~3.17.0 =3.17;…  ──► proxy ──► server 2 executes it ──► truth["3.17.0"] = { reply, server 2, … }
+ *                                    ◄── reply ──  must be that reply, byte for byte, or an error of the table
+ *
+ * A tag is client.request.part, different for each key of each request, so that a reply can belong to one request only
+ * and an execution can be noticed when it happens twice.
+ */
+
+/** One request, or one fragment of one, as a server executed it. */
+export interface Execution {
+  readonly server: number;
+  readonly connection: number;
+  readonly atMs: number;
+  readonly tags: readonly string[];
+  /** The keys as the client sent them, tags included; empty for those without. */
+  readonly keys: readonly string[];
+  /** The whole reply, latin1. */
+  readonly reply: string;
+  /** The part of the reply for each tag, for commands that have a part a key; else null. */
+  readonly parts: readonly string[] | null;
+}
+
+export class Violation extends Error {
+  override name = "Violation";
+}
+
+export class Truth {
+  readonly executions = new Map<string, Execution>();
+  /** What servers said out of turn, each to be believed once: text → how often. */
+  readonly extras = new Map<string, number>();
+  /** Per server connection and client: the last request executed. Order within a connection is strict. */
+  private readonly lastOn = new Map<string, number>();
+  /** Server connections so far. */
+  connections = 0;
+  /** Told of each execution, to check where it happened. */
+  watch: (execution: Execution) => void = () => {};
+
+  record(execution: Execution): void {
+    this.watch(execution);
+    for (const tag of execution.tags) {
+      const before = this.executions.get(tag);
+      if (before !== undefined) {
+        throw new Violation(
+          `request ${tag} was executed twice: by server ${before.server} at ${
+            before.atMs.toFixed(3)
+          } and by ` +
+            `server ${execution.server} at ${execution.atMs.toFixed(3)}`,
+        );
+      }
+      this.executions.set(tag, execution);
+      const [client, request] = tag.split(".") as [string, string];
+      const key = `${execution.connection} ${client}`;
+      const last = this.lastOn.get(key) ?? 0;
+      if (last > Number(request)) {
+        throw new Violation(
+          `request ${tag} was executed after request ${client}.${last} on connection ${execution.connection}`,
+        );
+      }
+      this.lastOn.set(key, Number(request));
+    }
+  }
+
+  /** A server is about to say something nobody asked for. */
+  addExtra(text: string): void {
+    this.extras.set(text, (this.extras.get(text) ?? 0) + 1);
+  }
+
+  takeExtra(text: string): boolean {
+    const left = this.extras.get(text) ?? 0;
+    if (left === 0) return false;
+    this.extras.set(text, left - 1);
+    return true;
+  }
+}

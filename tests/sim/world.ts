@@ -1,0 +1,444 @@
+/**
+ * One simulated world: proxy, servers, clients and network made from a seed, run through trouble into calm, and judged.
+ *
+ *   chaos ──► heal ──► all replies owed have come ──► everything works ──► counters add up ──► stop ──► nothing is left
+ *
+ * tests/README.md tells what is checked and how to read the log of a failure.
+ */
+import { FAILURES, NO_LIVE_SERVER_TEXT } from "../../src/proxy/failures.ts";
+import type { Pool } from "../../src/proxy/pool.ts";
+import { Proxy } from "../../src/proxy/proxy.ts";
+import {
+  CLIENT_EOF,
+  CLIENT_ERR,
+  FORWARD_ERROR,
+  IN_QUEUE,
+  LIMIT_OUTPUT,
+  OUT_QUEUE,
+  REQUESTS,
+  REQUESTS_TOTAL,
+  RESPONSES,
+  SERVER_EJECTS,
+} from "../../src/stats/metrics.ts";
+import { checkPool } from "./checkers.ts";
+import { SimClock } from "./clock.ts";
+import { EventLog } from "./event_log.ts";
+import type { Judge } from "./expect.ts";
+import { MemcachedWorkload } from "./memcached_workload.ts";
+import { SimNet } from "./net.ts";
+import { type Plan, planOf, type ServerEvent } from "./plan.ts";
+import { Random } from "./random.ts";
+import { RedisWorkload } from "./redis_workload.ts";
+import { type Manners, SimClient, type Workload } from "./sim_client.ts";
+import { GOOD, SimServer } from "./sim_server.ts";
+import { SlowRing } from "./slow_ring.ts";
+import { type Execution, Truth, Violation } from "./truth.ts";
+
+/** Objects are looked at after every so many turns, and whenever a phase ends. */
+const CHECK_EVERY_TURNS = 8;
+/** After the trouble is over everybody must have been answered within this time. */
+const PATIENCE_MS = 300_000;
+const EVENTS_SHOWN = 50;
+
+export interface Result {
+  readonly seed: number;
+  readonly requests: number;
+  readonly turns: number;
+  /** Two runs of one seed must have the same. */
+  readonly hash: number;
+}
+
+/** A seed has found something. */
+export class SimFailure extends Error {
+  override name = "SimFailure";
+  constructor(readonly seed: number, readonly why: string, readonly events: string, plan: string) {
+    super(`seed ${seed}: ${why}\n\n${plan}\n${events}`);
+  }
+}
+
+/** @throws SimFailure */
+export async function runSeed(seed: number): Promise<Result> {
+  const world = new World(seed);
+  try {
+    return await world.run();
+  } catch (error) {
+    const why = error instanceof Violation ? error.message : (error as Error).stack ?? String(error);
+    throw new SimFailure(seed, why, world.log.toString(EVENTS_SHOWN), world.describe());
+  }
+}
+
+export class World implements Judge {
+  readonly log = new EventLog(400);
+  readonly truth = new Truth();
+  readonly plan: Plan;
+  readonly clock = new SimClock();
+  readonly net: SimNet;
+  readonly proxy: Proxy;
+  readonly pool: Pool;
+  readonly servers: SimServer[];
+  readonly clients: SimClient[] = [];
+  private readonly random: Random;
+  private readonly ring: SlowRing;
+  private readonly failures = new Set<string>();
+  /** Which servers were on the ring since when; bit i = server i. */
+  private readonly lives: { atMs: number; mask: number }[] = [];
+  private readonly sentAt = new Map<string, number>();
+  private ejections = 0;
+  private healed = false;
+  private strict = false;
+  private stopping = false;
+  private turnsToCheck = 0;
+
+  constructor(readonly seed: number) {
+    this.random = new Random(seed);
+    this.plan = planOf(this.random.fork());
+    const { plan } = this;
+    this.net = new SimNet(this.clock, this.random.fork(), { faults: plan.serverFaults, log: this.log });
+    this.net.setFaults(plan.clientFaults, plan.pool.listen);
+    const serverRandom = this.random.fork();
+    this.servers = plan.pool.servers.map((server, i) =>
+      new SimServer(
+        i,
+        server.address,
+        plan.redis,
+        this.net,
+        this.clock,
+        this.truth,
+        serverRandom.fork(),
+        plan.password,
+      )
+    );
+    this.servers.forEach((server, i) => server.habits = plan.habits[i]!);
+    this.truth.watch = (execution) => this.checkPlace(execution);
+    this.proxy = new Proxy({
+      config: plan.config,
+      net: this.net,
+      clock: this.clock,
+      random: this.random.fork().next,
+      log: { level: 5, write: (_level, text) => this.log.add(this.clock.nowMs(), "proxy", text) },
+      system: { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 },
+    });
+    this.pool = this.proxy.pools[0]!;
+    this.ring = new SlowRing(plan.pool);
+    this.nameFailures();
+  }
+
+  describe(): string {
+    const { plan } = this;
+    const events = plan.events.map((e) =>
+      `  ${e.atMs.toFixed(0)} ms: server ${e.server} ${e.kind} for ${e.forMs} ms` +
+      `${e.losesMemory ? ", loses its memory" : ""}${e.loadingMs > 0 ? `, loads ${e.loadingMs} ms` : ""}\n`
+    );
+    return `${plan.text}${plan.calm ? "calm\n" : ""}${events.join("")}`;
+  }
+
+  async run(): Promise<Result> {
+    for (const server of this.servers) await server.listen();
+    await this.proxy.listen(null);
+    this.noteLives();
+    for (const event of this.plan.events) this.clock.at(event.atMs, () => this.happen(event));
+    for (let i = 0; i < this.plan.clients; i++) {
+      this.clock.at(this.random.next() * this.plan.chaosMs * 0.7, () => this.addClient());
+    }
+    this.turns(this.plan.chaosMs);
+    this.heal();
+    this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.clients.every((client) => client.quiet));
+    this.checkAnswered();
+    this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.resting);
+    this.turns(this.clock.nowMs() + 1000);
+    this.checkRest();
+    await this.epilogue();
+    this.checkCounters();
+    await this.stop();
+    const requests = this.clients.reduce((sum, client) => sum + client.counted, 0);
+    return { seed: this.seed, requests, turns: this.clock.turns, hash: this.log.hash };
+  }
+
+  // ---- phases
+
+  private turns(untilMs: number, stop: () => boolean = () => false): void {
+    this.clock.run(untilMs, () => {
+      this.afterTurn();
+      return stop();
+    });
+    this.checkObjects();
+  }
+
+  private afterTurn(): void {
+    this.noteLives();
+    if (++this.turnsToCheck >= CHECK_EVERY_TURNS) this.checkObjects();
+  }
+
+  private happen(event: ServerEvent): void {
+    if (this.healed) return;
+    const server = this.servers[event.server]!;
+    const { address } = server;
+    switch (event.kind) {
+      case "crash":
+      case "vanish":
+        this.net.down(address, event.kind === "vanish");
+        this.clock.setTimer(event.forMs, () => {
+          if (this.healed) return;
+          server.restart(event.losesMemory, event.loadingMs);
+          this.net.up(address);
+        });
+        break;
+      case "restart":
+        this.net.down(address);
+        server.restart(event.losesMemory, event.loadingMs);
+        this.net.up(address);
+        break;
+      case "freeze":
+        server.frozenUntilMs = this.clock.nowMs() + event.forMs;
+        break;
+      case "stall":
+        this.net.stall(address, event.forMs);
+    }
+  }
+
+  private heal(): void {
+    this.healed = true;
+    this.log.add(this.clock.nowMs(), "-", "heal");
+    this.net.heal();
+    this.net.bury();
+    for (const server of this.servers) {
+      server.habits = GOOD;
+      server.frozenUntilMs = 0;
+      this.net.up(server.address);
+      if (this.plan.redis) server.restart(false, 0);
+    }
+    for (const client of this.clients) client.hurry();
+  }
+
+  private async epilogue(): Promise<void> {
+    this.log.add(this.clock.nowMs(), "-", "epilogue");
+    for (const client of this.clients) if (!client.closed) client.dismiss();
+    this.turns(this.clock.nowMs() + 60_000, () => this.pool.clients.size === 0);
+    this.strict = true;
+    const client = this.makeClient({
+      redis: this.plan.redis,
+      requests: 0,
+      batchMax: 1,
+      patient: true,
+      thinkMaxMs: 0,
+      lazy: 0,
+      vanish: 0,
+      cut: 0,
+      leave: "stay",
+    });
+    client.epilogue = true;
+    client.connect(this.plan.pool.listen);
+    this.turns(this.clock.nowMs() + 60_000, () => client.quiet);
+    if (!client.quiet) throw new Violation(`a new client is not served: waits for ${client.expects.head}`);
+    this.turns(this.clock.nowMs() + 100);
+    await Promise.resolve();
+  }
+
+  private async stop(): Promise<void> {
+    this.stopping = true;
+    this.strict = false;
+    this.log.add(this.clock.nowMs(), "-", this.plan.drains ? "drain" : "stop");
+    if (this.plan.drains) {
+      let owed = -1;
+      void this.proxy.drain(2000).then((count) => owed = count);
+      await this.clock.runAsync(() => owed >= 0);
+      if (owed > 0) throw new Violation(`drain left ${owed} clients with replies owed to them`);
+    } else this.proxy.stop();
+    this.clock.run(this.clock.nowMs() + 200_000);
+    if (this.net.sockets.size > 0) {
+      throw new Violation(
+        `${this.net.sockets.size} sockets are left: ${[...this.net.sockets].map((s) => s.label).join(" ")}`,
+      );
+    }
+    if (this.clock.waiting > 0) throw new Violation(`${this.clock.waiting} timers are left after the end`);
+    checkPool(this.pool);
+  }
+
+  // ---- clients
+
+  private addClient(): void {
+    if (this.healed) return;
+    const { random, plan } = this;
+    this.makeClient({
+      redis: plan.redis,
+      requests: random.magnitude(1, plan.requestsMax),
+      batchMax: random.magnitude(1, 40),
+      patient: random.chance(0.4),
+      thinkMaxMs: random.magnitude(1, 200) / 4,
+      lazy: !plan.calm && random.chance(0.2) ? 0.2 : 0,
+      vanish: !plan.calm && random.chance(0.2) ? 0.2 : 0,
+      cut: random.chance(0.4) ? 0.3 : 0,
+      leave: random.pick(["goodbye", "goodbye", "half", "destroy", "stay", "stay"] as const),
+    }).connect(plan.pool.listen);
+  }
+
+  private makeClient(manners: Manners): SimClient {
+    const id = this.clients.length + 1;
+    const random = this.random.fork();
+    const Kind = this.plan.redis ? RedisWorkload : MemcachedWorkload;
+    const workload: Workload = new Kind(
+      this.plan,
+      this,
+      id,
+      random.fork(),
+      (tag) => this.sentAt.set(tag, this.clock.nowMs()),
+    );
+    const client = new SimClient(id, manners, workload, this, this.net, this.clock, random, (one) => {
+      if (!one.opened) one.clean = false;
+      // Who lost its connection comes back as somebody else.
+      if (!this.healed && this.clients.length < this.plan.clients * 4 && this.random.chance(0.7)) {
+        this.clock.setTimer(this.random.next() * 100, () => this.addClient());
+      }
+    });
+    this.clients.push(client);
+    return client;
+  }
+
+  // ---- judgement
+
+  private nameFailures(): void {
+    const { plan } = this;
+    const noise = plan.habits.some((h) => h.garbage > 0 || h.extra > 0) ||
+      plan.events.some((e) => e.loadingMs > 0);
+    const start = plan.redis ? "-ERR " : "SERVER_ERROR ";
+    for (const { code, text } of FAILURES.values()) {
+      if (!POSSIBLE.has(code) || !noise && OF_NOISE.has(code)) continue;
+      for (const server of plan.pool.servers) {
+        this.failures.add(`${start}${text} (server ${server.name})\r\n`);
+      }
+    }
+    // Values that were not asked for: a get joined with somebody's extra reply.
+    if (noise && !plan.redis) this.failures.add(`${start}${FAILURES.get("EPROTO")!.text}\r\n`);
+    if (plan.pool.autoEjectHosts) this.failures.add(`${start}${NO_LIVE_SERVER_TEXT}\r\n`);
+  }
+
+  isFailure(reply: string): boolean {
+    return !this.plan.calm && !this.strict && this.failures.has(reply);
+  }
+
+  isMismatch(reply: string): boolean {
+    return !this.strict && reply === "-ERR Invalid argument: the servers' replies do not fit together\r\n" &&
+      this.plan.habits.some((habits) => habits.extra > 0);
+  }
+
+  isRefusal(reply: string): boolean {
+    return this.plan.pool.clientConnectionsMax > 0 && reply.includes("max number of clients reached");
+  }
+
+  mayCut(client: SimClient): boolean {
+    const { pool } = this.plan;
+    return this.stopping || this.plan.clientsLoseConnections || pool.idleTimeoutMs > 0 || !client.opened ||
+      pool.clientConnectionsMax > 0 || this.pool.counters[LIMIT_OUTPUT]! > 0;
+  }
+
+  /** Notes which servers are on the ring, and counts those that leave it. */
+  private noteLives(): void {
+    let mask = 0;
+    const { live } = this.pool.ejection;
+    for (let i = 0; i < live.length; i++) if (live[i] !== 0) mask |= 1 << i;
+    const before = this.lives.at(-1);
+    if (before?.mask === mask) return;
+    if (before !== undefined) {
+      for (let left = before.mask & ~mask; left !== 0; left &= left - 1) this.ejections++;
+    }
+    this.lives.push({ atMs: this.clock.nowMs(), mask });
+  }
+
+  /** The server that executes a request owned its key at some moment since it was sent. */
+  private checkPlace({ server, keys, tags, atMs }: Execution): void {
+    this.noteLives();
+    const sentMs = Math.min(...tags.map((tag) => this.sentAt.get(tag) ?? 0));
+    for (const key of keys) {
+      let owned = false;
+      for (let i = this.lives.length - 1; i >= 0 && !owned; i--) {
+        owned = this.ring.owns(server, key, this.lives[i]!.mask);
+        if (this.lives[i]!.atMs < sentMs) break;
+      }
+      if (!owned) {
+        throw new Violation(
+          `key ${key} was brought to server ${server} at ${
+            atMs.toFixed(3)
+          }, which the slow ring says never owned it`,
+        );
+      }
+    }
+  }
+
+  private checkObjects(): void {
+    this.turnsToCheck = 0;
+    checkPool(this.pool);
+    this.net.invariants();
+  }
+
+  private checkAnswered(): void {
+    for (const client of this.clients) {
+      if (client.quiet) continue;
+      throw new Violation(
+        `client ${client.id} is stalled: ${
+          client.done ? "done" : "not done"
+        }, waits for ${client.expects.waiting} replies, next ${client.expects.head}`,
+      );
+    }
+  }
+
+  private get resting(): boolean {
+    return this.pool.servers.every((server) =>
+      !server.ejected && [...server.connections].every((connection) => connection.head === null)
+    );
+  }
+
+  private checkRest(): void {
+    if (!this.resting) {
+      throw new Violation("a server stays off the ring, or requests stay in flight, for ever");
+    }
+    this.proxy.measureQueues();
+    for (const server of this.pool.servers) {
+      for (const gauge of [IN_QUEUE, OUT_QUEUE]) {
+        if (server.counters[gauge] !== 0) {
+          throw new Violation(`a queue gauge of ${server.config.name} is not 0`);
+        }
+      }
+    }
+    for (const client of this.pool.clients) {
+      if (client.head !== null || client.socket.queuedBytes > 0) {
+        throw new Violation(`client ${client.serial} of the proxy is not at rest`);
+      }
+    }
+  }
+
+  private checkCounters(): void {
+    const { counters } = this.pool;
+    const accepted = this.pool.board.acceptedTotal;
+    const gone = counters[CLIENT_EOF]! + counters[CLIENT_ERR]!;
+    if (accepted !== gone + this.pool.clients.size) {
+      throw new Violation(
+        `${accepted} clients accepted, ${gone} counted as gone, ${this.pool.clients.size} here`,
+      );
+    }
+    if (counters[SERVER_EJECTS] !== this.ejections) {
+      throw new Violation(`server_ejects is ${counters[SERVER_EJECTS]}, but ${this.ejections} were seen`);
+    }
+    for (const server of this.pool.servers) {
+      const [requests, responses] = [server.counters[REQUESTS]!, server.counters[RESPONSES]!];
+      if (responses > requests) {
+        throw new Violation(`${server.config.name}: ${responses} responses to ${requests} requests`);
+      }
+    }
+    if (!this.clients.every((client) => client.clean)) return;
+    const sent = this.clients.reduce((sum, client) => sum + client.counted, 0);
+    if (counters[REQUESTS_TOTAL] !== sent) {
+      throw new Violation(`requests_total is ${counters[REQUESTS_TOTAL]}, but clients sent ${sent}`);
+    }
+    const failures = this.clients.reduce((sum, client) => sum + client.failures, 0);
+    if (counters[FORWARD_ERROR]! < failures) {
+      throw new Violation(
+        `forward_error is ${counters[FORWARD_ERROR]}, but clients read ${failures} failures`,
+      );
+    }
+  }
+}
+
+/** Failures that this world can have. */
+const POSSIBLE = new Set("ECONNREFUSED ETIMEDOUT ECONNRESET EPIPE EOF EPROTO ESTRAY ESELECT".split(" "));
+/** Those that need a server that says something wrong. */
+const OF_NOISE = new Set("EPROTO ESTRAY ESELECT".split(" "));
