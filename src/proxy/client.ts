@@ -155,7 +155,13 @@ export class Client implements Endpoint, Postponed {
     if ((this.blocked & reason) === 0) return;
     this.blocked &= ~reason;
     if (this.blocked === 0) this.postpone();
-    else if (this.blocked === LEASED && this.inbox.size <= AHEAD_MAX && !this.deaf) this.socket.resume();
+    else this.listen();
+  }
+
+  /** Reads on, if nothing speaks against it. */
+  private listen(): void {
+    if (this.deaf) return;
+    if (this.blocked === 0 || (this.blocked === LEASED && this.inbox.size <= AHEAD_MAX)) this.socket.resume();
   }
 
   private postpone(): void {
@@ -170,7 +176,7 @@ export class Client implements Endpoint, Postponed {
     this.blocked &= ~BUDGET;
     if (this.blocked !== 0) return;
     if (this.inbox.size > 0 && !this.closing && this.inbox.size >= this.needed) this.takeFromInbox();
-    if (this.blocked === 0 && !this.deaf) this.socket.resume();
+    this.listen();
     this.endIfDone();
   }
 
