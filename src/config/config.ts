@@ -74,7 +74,7 @@ export interface ProcessConfig {
   readonly workers: number;
   readonly shutdownTimeoutMs: number;
   readonly log: { readonly level: number | null; readonly format: "text" | "json"; readonly output: string };
-  /** Bytes; 0 = no ceiling. Key: max_memory. */
+  /** Bytes; 0 = half of what the machine or container has. Key: max_memory. */
   readonly memoryMax: number;
   /** Where the HTTP side listens; null = nowhere. */
   readonly admin: Address | null;

@@ -348,8 +348,9 @@ export const PROCESS_KEYS: readonly Key[] = [
     default: "0",
     max: 1024 * GIB,
     sentence:
-      "Memory held for requests and replies beyond which clients wait, are refused or closed; 0 is no ceiling.",
-    reason: "The limits of each client hold already. Set it where the machine is shared.",
+      "Memory held for requests and replies beyond which new ones are refused and the clients that hold most are closed; 0 is half of what the machine or container has.",
+    reason:
+      "Each client has limits of its own, but nobody knows how many clients come. The runtime needs some 60mb besides.",
   }),
   key("process", "log", "log", "log", {
     default: "{ level, format, output }",

@@ -288,15 +288,27 @@ export class Client implements Endpoint, Postponed {
 
   private refuseToHoldMore(): void {
     if (this.closed) return;
-    this.broken = true;
     this.pool.counters[LIMIT_OUTPUT]!++;
+    const bytes = this.socket.queuedBytes + this.heldBytes;
+    this.giveUp(`does not read its replies: ${bytes} bytes are more than client_output_limit`);
+  }
+
+  /** Closes the connection at once. @param reason for the log: completes "client …" */
+  giveUp(reason: string): void {
+    if (this.closed) return;
+    this.broken = true;
     this.pool.log.write(
       NOTICE,
-      `c ${this.serial} '${this.socket.peer()}' in pool '${this.pool.config.name}' does not read its replies: ` +
-        `${this.socket.queuedBytes + this.heldBytes} bytes are more than client_output_limit, closing`,
+      `c ${this.serial} '${this.socket.peer()}' in pool '${this.pool.config.name}' ${reason}, closing`,
     );
     this.socket.destroy();
     this.abandon();
+  }
+
+  /** Bytes of memory that would be free without this client. */
+  get holdsBytes(): number {
+    return this.inbox.bytes.length + this.socket.queuedBytes + this.heldBytes +
+      (this.pool.front.holdsBytes?.(this) ?? 0);
   }
 
   countForwardError(): void {

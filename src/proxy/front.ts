@@ -37,6 +37,8 @@ export interface Front {
   waits?(client: Client): boolean;
   /** The proxy is stopping: ends the wait of a client that waits on its server. */
   interrupt?(client: Client): void;
+  /** Bytes that the client's session holds: commands of a transaction, and the like. */
+  holdsBytes?(client: Client): number;
   /** The client is gone: lets go of what the session holds elsewhere. */
   abandoned(client: Client): void;
   /** Servers have left or joined the ring. */

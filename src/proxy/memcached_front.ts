@@ -39,7 +39,7 @@ import {
 } from "../protocol/memcached/request.ts";
 import { Scan } from "../protocol/memcached/scan.ts";
 import { NO_SERVER } from "../ring/placement.ts";
-import { LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
+import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
 import { NO_LIVE_SERVER_TEXT } from "./failures.ts";
 import type { Front, Greeting, ReplyScan } from "./front.ts";
@@ -56,6 +56,7 @@ import {
   writeCut,
 } from "./memcached_split.ts";
 import { type MemcachedHost, proxyStats } from "./memcached_stats.ts";
+import { MEMORY_FULL_TEXT } from "./memory.ts";
 import type { Pool } from "./pool.ts";
 import { Request } from "./request.ts";
 
@@ -72,6 +73,7 @@ export class MemcachedFront implements Front {
   readonly probe: Uint8Array = encode("version\r\n");
   private readonly limits: RequestLimits;
   private readonly noLiveServer: Uint8Array;
+  private readonly memoryFull: Uint8Array;
 
   constructor(private readonly pool: Pool, private readonly host: MemcachedHost) {
     const { argumentsMax, requestSizeMax } = pool.config;
@@ -82,6 +84,7 @@ export class MemcachedFront implements Front {
       valueSizeMax: requestSizeMax,
     };
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
+    this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
 
   newSession(): MemcachedSession {
@@ -117,6 +120,7 @@ export class MemcachedFront implements Front {
   /** Sends one whole request on its way. */
   private dispatch(client: Client, bytes: Uint8Array, start: number, end: number): void {
     if (request.answer !== ANSWER_NONE) return this.answer(client, request.answer);
+    if (this.pool.memory.full) return this.refuseWork(client);
     switch (request.kind) {
       case KEYED:
         return this.forward(client, placeKey(this.pool, bytes, request), bytes, start, end);
@@ -133,6 +137,12 @@ export class MemcachedFront implements Front {
       default:
         this.answerHere(client);
     }
+  }
+
+  /** max_memory is reached. */
+  private refuseWork(client: Client): void {
+    this.pool.counters[LIMIT_MEMORY]!++;
+    if (request.noreply === 0) client.answer(this.memoryFull);
   }
 
   private answer(client: Client, code: number): void {

@@ -12,10 +12,11 @@ import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
 import { Placement } from "../ring/placement.ts";
 import type { Board, PoolBoard } from "../stats/board.ts";
-import { CLIENT_CONNECTIONS, LIMIT_CONNECTIONS, LIMIT_IDLE } from "../stats/metrics.ts";
+import { CLIENT_CONNECTIONS, LIMIT_CONNECTIONS, LIMIT_IDLE, LIMIT_MEMORY } from "../stats/metrics.ts";
 import { Client } from "./client.ts";
 import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
+import { type Memory, MEMORY_FULL_TEXT } from "./memory.ts";
 import { Server } from "./server.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import type { Turn } from "./turn.ts";
@@ -27,6 +28,7 @@ export interface Surroundings {
   readonly turn: Turn;
   readonly random: () => number;
   readonly log: Log;
+  readonly memory: Memory;
   readonly seat: Seat;
   /** What the file limit leaves for clients of all pools and workers together. */
   readonly clientsMax: number;
@@ -57,6 +59,7 @@ export class Pool {
   /** One value a row of POOL_METRICS, on the board. */
   readonly counters: Float64Array;
   readonly front: Front;
+  readonly memory: Memory;
   readonly timeoutMs: number;
   sweeping = false;
   stopped = false;
@@ -85,6 +88,8 @@ export class Pool {
     });
     this.servers = config.servers.map((server, i) => new Server(this, server, i));
     this.ejection = new Ejection(this, config.servers.length);
+    this.memory = around.memory;
+    this.memory.add(this);
     this.front = makeFront(this);
     // Whoever replaces a worker begins with the servers that are ejected already.
     this.ejection.lookAtBoard();
@@ -143,7 +148,9 @@ export class Pool {
     open: (socket) => this.accept(socket),
     data: (socket, bytes) => {
       const client = socket.owner as Client | undefined;
-      if (client !== undefined) client.receive(bytes);
+      if (client === undefined) return;
+      client.receive(bytes);
+      this.memory.note(bytes.length);
     },
     eof: (socket) => {
       const client = socket.owner as Client | undefined;
@@ -156,9 +163,10 @@ export class Pool {
 
   private accept(socket: Socket): void {
     const { seat, clientsMax } = this.around;
+    if (this.memory.full) return this.refuse(socket, LIMIT_MEMORY, MEMORY_FULL_TEXT);
     const poolMax = this.config.clientConnectionsMax || Infinity;
     if (this.stopped || !seat.board.admit(this.index, this.worker, poolMax, clientsMax)) {
-      return this.refuse(socket);
+      return this.refuse(socket, LIMIT_CONNECTIONS, "max number of clients reached");
     }
     const serial = this.worker * SERIALS + this.board.countAccepted(this.worker);
     const client = new Client(socket, this, serial, this.front.newSession(serial, socket));
@@ -170,9 +178,9 @@ export class Pool {
     if (this.draining) client.startLeaving();
   }
 
-  private refuse(socket: Socket): void {
-    this.counters[LIMIT_CONNECTIONS]!++;
-    const error = this.front.errorReply("max number of clients reached");
+  private refuse(socket: Socket, counter: number, text: string): void {
+    this.counters[counter]!++;
+    const error = this.front.errorReply(text);
     socket.send(error, 0, error.length);
     socket.flush();
     socket.end();
@@ -201,7 +209,10 @@ export class Pool {
 
   readonly serverHandler: Handler = {
     open: (socket) => (socket.owner as ServerConnection).opened(),
-    data: (socket, bytes) => (socket.owner as ServerConnection).receive(bytes),
+    data: (socket, bytes) => {
+      (socket.owner as ServerConnection).receive(bytes);
+      this.memory.note(bytes.length);
+    },
     eof: (socket) => (socket.owner as ServerConnection).fail("EOF"),
     drain: (socket) => (socket.owner as ServerConnection).drained(),
     close: (socket, error) => (socket.owner as ServerConnection).wasClosed(error),

@@ -16,6 +16,7 @@ import { REDIS_VERSION, VERSION } from "../stats/version.ts";
 import { Drain } from "./drain.ts";
 import type { Front } from "./front.ts";
 import { MemcachedFront } from "./memcached_front.ts";
+import { Memory } from "./memory.ts";
 import { Pool, type Seat } from "./pool.ts";
 import { RedisFront } from "./redis_front.ts";
 import { StatsPort } from "./stats_port.ts";
@@ -45,6 +46,10 @@ export interface System {
   readonly filesMax: number;
   /** Resident memory, bytes. */
   memoryBytes(): number;
+  /** What the machine or container has, bytes; 0 or absent = unknown. */
+  readonly memoryTotal?: number;
+  /** Gives unused memory back to the system, if the runtime can. */
+  collect?(): void;
 }
 
 /** Files kept back from clients: log, listeners, statistics, what the runtime itself opens. */
@@ -55,6 +60,7 @@ const FILES_WORKER = 16;
 export class Proxy {
   readonly pools: readonly Pool[];
   readonly turn: Turn;
+  readonly memory: Memory;
   private readonly seat: Seat;
   private readonly startedAtMs: number;
   private statsServer: StatsPort | null = null;
@@ -64,9 +70,17 @@ export class Proxy {
     this.turn = new Turn(clock);
     this.startedAtMs = options.startedAtMs ?? clock.wallMs();
     this.seat = options.seat ?? { worker: 0, board: makeBoard(config, 1), serversChanged: () => {} };
+    const { system } = options;
+    this.memory = new Memory({
+      ...options,
+      turn: this.turn,
+      max: memoryMax(config, system.memoryTotal ?? 0) / this.seat.board.workers,
+      collect: system.collect ? () => system.collect!() : null,
+    });
     const around = {
       ...options,
       turn: this.turn,
+      memory: this.memory,
       seat: this.seat,
       clientsMax: clientsMax(config, options.system.filesMax, this.seat.board.workers),
     };
@@ -163,6 +177,7 @@ export class Proxy {
   /** Closes everything at once. */
   stop(): void {
     this.statsServer?.close();
+    this.memory.stop();
     for (const pool of this.pools) pool.stop();
   }
 }
@@ -173,6 +188,11 @@ function clientsMax(config: Config, filesMax: number, workers: number): number {
   let reserved = FILES_RESERVED + (workers > 1 ? workers * FILES_WORKER : 0);
   for (const pool of config.pools) reserved += (pool.serverConnections * pool.servers.length + 1) * workers;
   return Math.max(1, filesMax - reserved);
+}
+
+/** max_memory in bytes; 0 is half of what there is. */
+function memoryMax(config: Config, total: number): number {
+  return config.process.memoryMax || (total === 0 ? Infinity : total / 2);
 }
 
 /** A board for what this configuration has. */

@@ -36,10 +36,11 @@ import {
   TOO_MANY_ARGUMENTS,
 } from "../protocol/redis/request.ts";
 import { NO_SERVER } from "../ring/placement.ts";
-import { LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
+import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
 import { NO_LIVE_SERVER_TEXT } from "./failures.ts";
 import type { Front, Greeting, ReplyScan } from "./front.ts";
+import { MEMORY_FULL_TEXT } from "./memory.ts";
 import type { Pool } from "./pool.ts";
 import { CommandLearner } from "./redis_learn.ts";
 import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts";
@@ -71,6 +72,7 @@ export class RedisFront implements Front, Sender {
   private readonly learner: CommandLearner;
   private readonly modes: RedisModes;
   private readonly noLiveServer: Uint8Array;
+  private readonly memoryFull: Uint8Array;
 
   constructor(private readonly pool: Pool, private readonly host: Host) {
     this.config = pool.config;
@@ -78,6 +80,7 @@ export class RedisFront implements Front, Sender {
     this.learner = new CommandLearner(pool);
     this.modes = new RedisModes(pool, this, host);
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
+    this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
 
   newSession(serial: number, socket: Socket): RedisSession {
@@ -93,6 +96,7 @@ export class RedisFront implements Front, Sender {
     const resume = session.resume;
     const next = scanRequest(bytes, start, end, args, this.limits, resume);
     if (next >= 0) {
+      if (this.pool.memory.full && this.refuseWork(client, session, bytes)) return next;
       if (args.count > 0 && !this.dispatch(client, session, bytes, start, next)) return NEED_MORE;
       return next;
     }
@@ -164,6 +168,17 @@ export class RedisFront implements Front, Sender {
     const scanned = scanRequest(array, 0, array.length, args, this.limits, session.resume);
     if (scanned < 0) return this.refuseBytes(client, scanned);
     return this.dispatch(client, session, array, 0, array.length) ? next : NEED_MORE;
+  }
+
+  /** max_memory is reached: refuses what needs a server. False for what is answered here, or frees memory. */
+  private refuseWork(client: Client, session: RedisSession, bytes: Uint8Array): boolean {
+    const command = args.count > 0 ? findCommand(bytes, args.starts[0]!, args.ends[0]!) : undefined;
+    if (command === undefined || command.route === ROUTE.LOCAL || command.name === "DISCARD") return false;
+    this.pool.counters[LIMIT_MEMORY]!++;
+    this.pool.counters[REQUESTS_TOTAL]!++;
+    if (session.transaction?.queueing) session.transaction.refuse(this.memoryFull);
+    else client.answer(this.memoryFull);
+    return true;
   }
 
   /** The client's bytes are no request: says so after all replies owed, and ends the connection. */
@@ -422,6 +437,10 @@ export class RedisFront implements Front, Sender {
 
   interrupt(client: Client): void {
     (client.session as RedisSession).blocking?.interrupt();
+  }
+
+  holdsBytes(client: Client): number {
+    return (client.session as RedisSession).transaction?.queuedBytes ?? 0;
   }
 
   abandoned(client: Client): void {

@@ -37,7 +37,7 @@ export class Transaction implements Holder {
   /** Between MULTI and EXEC or DISCARD. */
   queueing = false;
   private queue: Uint8Array[] = [];
-  private queuedBytes = 0;
+  queuedBytes = 0;
   /** A command was refused while queueing: EXEC will be too. */
   private broken = false;
   /** The server of all keys so far; -1 = none yet. */

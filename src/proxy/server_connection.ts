@@ -91,6 +91,13 @@ export class ServerConnection implements Endpoint {
     });
   }
 
+  /** Bytes of memory that would be free without this connection. */
+  get holdsBytes(): number {
+    let bytes = this.inbox.bytes.length + this.socket.queuedBytes + (this.backlog?.size ?? 0);
+    for (const piece of this.pieces ?? []) bytes += piece.length;
+    return bytes;
+  }
+
   // ---- sending
 
   /** Nothing is in flight, and it can be used again. */

@@ -1,0 +1,181 @@
+/**
+ * The process's ceiling on memory held for requests and replies: max_memory.
+ *
+ *   held = inboxes + unsent bytes + replies that wait for earlier ones + queued transactions, of clients and of servers
+ *
+ *   held > max ──► the clients that hold most are closed until held ≤ RELIEVED × max; then, if need be, server connections
+ *              ──► meanwhile new requests and new clients are refused (`full`)
+ *
+ * Nobody counts on the data path: bytes received since the last look are added up, and no more than a small multiple of them
+ * can be held that was not before. So a look at every client is due only once `stepBytes` have come, whatever the traffic.
+ * Held is not resident: the runtime's own 60 MB and garbage that it has not collected come on top (Bun: up to twice).
+ * When much was held and is not any more, the runtime is asked to give memory back to the system.
+ */
+import { NOTICE, WARN } from "../net/log.ts";
+import type { Log } from "../net/log.ts";
+import type { Clock } from "../net/net.ts";
+import { LIMIT_MEMORY } from "../stats/metrics.ts";
+import type { Client } from "./client.ts";
+import type { Pool } from "./pool.ts";
+import type { ServerConnection } from "./server_connection.ts";
+import type { Split } from "./split.ts";
+import type { Turn } from "./turn.ts";
+
+export const MEMORY_FULL_TEXT = "out of memory: max_memory of the proxy is reached, try again later";
+
+/** Share of the maximum that is aimed at when clients are closed. */
+const RELIEVED = 0.75;
+/** Closing whoever holds less than this would not help. */
+const GREEDY_MIN = 64 * 1024;
+const STEP_MAX = 64 * 1024 * 1024;
+const LOOK_AGAIN_MS = 50;
+/** Memory is given back after this much was held. */
+const SPIKE_MIN = 64 * 1024 * 1024;
+const SPIKE_OVER = 16 * 1024 * 1024;
+const COLLECT_AFTER_MS = 500;
+
+/** What a thread's memory is looked after with. */
+export interface MemoryOptions {
+  readonly clock: Clock;
+  readonly turn: Turn;
+  readonly log: Log;
+  /** Bytes; Infinity = no ceiling. */
+  readonly max: number;
+  /** Gives unused memory back to the system, if the runtime can. */
+  readonly collect: (() => void) | null;
+}
+
+export class Memory {
+  /** New work is refused. */
+  full = false;
+  /** Bytes held when last looked at. */
+  heldBytes = 0;
+  private readonly stepBytes: number;
+  private sinceBytes = 0;
+  private looking = false;
+  private spiked = false;
+  private timer = false;
+  private stopped = false;
+  private readonly pools: Pool[] = [];
+  private readonly splits = new Set<Split>();
+  private readonly splitBytes = new Map<Client, number>();
+
+  constructor(private readonly options: MemoryOptions) {
+    this.stepBytes = Math.min(STEP_MAX, options.max / 16);
+  }
+
+  add(pool: Pool): void {
+    this.pools.push(pool);
+  }
+
+  /** So many bytes have been received from anybody. */
+  note(bytes: number): void {
+    if ((this.sinceBytes += bytes) >= this.stepBytes && !this.looking) {
+      this.looking = true;
+      this.options.turn.later(this);
+    }
+  }
+
+  /** Called by the turn. */
+  resume(): void {
+    this.looking = false;
+    this.look();
+  }
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  private look(): void {
+    if (this.stopped) return;
+    const { max } = this.options;
+    this.sinceBytes = 0;
+    this.heldBytes = this.measure();
+    if (this.heldBytes > max) this.relieve();
+    const full = this.heldBytes > (this.full ? RELIEVED : 1) * max;
+    if (full !== this.full) {
+      this.full = full;
+      this.options.log.write(
+        WARN,
+        full
+          ? `max_memory is reached: ${this.heldBytes} of ${max} bytes are held, new requests are refused`
+          : `max_memory has room again: ${this.heldBytes} of ${max} bytes are held`,
+      );
+    }
+    if (this.heldBytes > SPIKE_MIN) this.spiked = true;
+    if (this.full || this.spiked) this.lookAgain();
+  }
+
+  private lookAgain(): void {
+    if (this.timer) return;
+    this.timer = true;
+    this.options.clock.setTimer(this.full ? LOOK_AGAIN_MS : COLLECT_AFTER_MS, () => {
+      this.timer = false;
+      const calm = this.spiked && !this.full && this.heldBytes < SPIKE_OVER;
+      this.look();
+      if (!calm || this.stopped || this.heldBytes >= SPIKE_OVER) return;
+      this.spiked = false;
+      this.options.collect?.();
+    });
+  }
+
+  /** Also notes with each client the replies of fragments that wait for others. */
+  private measure(): number {
+    let held = 0;
+    this.splits.clear();
+    for (const pool of this.pools) {
+      for (const client of pool.clients) held += client.holdsBytes;
+      for (const server of pool.servers) {
+        for (const connection of server.connections) {
+          held += connection.holdsBytes;
+          for (let r = connection.head; r !== null; r = r.nextInFlight) {
+            if (r.split !== null) this.splits.add(r.split);
+          }
+        }
+      }
+    }
+    this.splitBytes.clear();
+    for (const split of this.splits) {
+      const { client } = split.parent;
+      let bytes = 0;
+      for (const reply of split.replies) bytes += reply.end - reply.start;
+      held += bytes;
+      if (client !== null) this.splitBytes.set(client, (this.splitBytes.get(client) ?? 0) + bytes);
+    }
+    return held;
+  }
+
+  private holding(client: Client): number {
+    return client.holdsBytes + (this.splitBytes.get(client) ?? 0);
+  }
+
+  /** Closes the greediest, clients first: a server connection takes the requests of others with it. */
+  private relieve(): void {
+    const goal = this.options.max * RELIEVED;
+    const clients: Client[] = [];
+    const connections: ServerConnection[] = [];
+    for (const pool of this.pools) {
+      for (const client of pool.clients) if (this.holding(client) >= GREEDY_MIN) clients.push(client);
+      for (const server of pool.servers) {
+        for (const each of server.connections) if (each.holdsBytes >= GREEDY_MIN) connections.push(each);
+      }
+    }
+    clients.sort((a, b) => this.holding(b) - this.holding(a));
+    for (const client of clients) {
+      if (this.heldBytes <= goal) return;
+      const bytes = this.holding(client);
+      client.pool.counters[LIMIT_MEMORY]!++;
+      client.giveUp(`holds ${bytes} bytes, the most of all, and max_memory is reached`);
+      this.heldBytes -= bytes;
+    }
+    connections.sort((a, b) => b.holdsBytes - a.holdsBytes);
+    for (const connection of connections) {
+      if (this.heldBytes <= goal) return;
+      const bytes = connection.holdsBytes;
+      const { name } = connection.server.config;
+      this.options.log.write(NOTICE, `s '${name}' holds ${bytes} bytes, and max_memory is reached: closing`);
+      connection.fail("EMEMORY");
+      this.heldBytes -= bytes;
+    }
+  }
+}
