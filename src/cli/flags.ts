@@ -9,7 +9,6 @@
  * word that belongs nowhere is an error, not ignored.
  */
 import { parseArgs } from "node:util";
-import { readAddress } from "../config/values.ts";
 import { quoted } from "../config/config_error.ts";
 import { INTEGER_MAX, WORKERS_MAX } from "../config/schema.ts";
 import type { Address } from "../net/net.ts";
@@ -151,13 +150,13 @@ export const COMMANDS: readonly Command[] = [
       flag(
         "",
         "admin",
-        "HOST:PORT of dashboard and /metrics, or off (default: admin of the file)",
+        "off; kept for an HTTP side, which this version does not have",
         "S",
-        "an address",
+        "off",
       ),
     ],
     notes: [
-      "Signals: HUP reopens the log and reloads the configuration; TERM and INT finish what is in flight and stop;\n" +
+      "Signals: HUP reopens the log; TERM and INT finish what is in flight and stop, the second one at once;\n" +
       "TTIN and TTOU raise and lower the log level.",
       "Exit codes: 0 success and clean stop, 1 configuration or start-up failure, 2 wrong command line.",
     ],
@@ -267,8 +266,6 @@ function adminOf(given: Given): RunOptions["admin"] {
   const text = given.text("admin");
   if (text === null) return null;
   if (text === "off") return { address: null, text };
-  const read = readAddress(text, "");
-  if ("value" in read) return read.value;
   throw given.wrong("admin", text);
 }
 

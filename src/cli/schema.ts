@@ -105,7 +105,7 @@ function valueSchema(key: Key): Json {
       return { type: "string", pattern: "^(/.+|.+:[0-9]+)$" };
     case "admin":
       // Editors that read YAML 1.1 see `off` as false.
-      return { anyOf: [{ type: "string", pattern: "^(/.+|.+:[0-9]+|off)$" }, { const: false }] };
+      return { anyOf: [{ const: "off" }, { const: false }] };
     case "text":
       return { type: ["string", "number", "boolean"] };
     case "server_name":

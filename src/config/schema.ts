@@ -335,9 +335,10 @@ export const PROCESS_KEYS: readonly Key[] = [
     reason: "One core carries what twemproxy does; each thread has its own connections to every server.",
   }),
   key("process", "admin", "admin", "admin", {
-    default: "127.0.0.1:22280",
-    sentence: "Where the HTTP side (dashboard, /metrics, /healthz) listens: HOST:PORT or /PATH, or off.",
-    reason: "This machine only: it has no password.",
+    default: "off",
+    sentence:
+      "Kept for an HTTP side (dashboard, /metrics, /healthz), which this version does not have: only off.",
+    reason: "An address that nobody listens on would be a promise not kept.",
   }),
   key("process", "shutdown_timeout", "ms", "shutdownTimeoutMs", {
     default: "10000",
@@ -450,7 +451,7 @@ export function expectation(key: Key): string {
     case "log_level":
       return `0 to ${key.max} or one of ${LOG_LEVELS.join(", ")}`;
     case "admin":
-      return "HOST:PORT with a port of 1 to 65535, /PATH, or off";
+      return "off (the HTTP side is known but not available in this version)";
     case "address":
       return "HOST:PORT with a port of 1 to 65535, or /PATH";
     case "server_name":

@@ -65,8 +65,7 @@ export function readValue(key: Key, text: string): Read<unknown> {
       return number < key.min || number > key.max ? { expected } : { value: number };
     }
     case "admin":
-      if (text === "off") return { value: { address: null, text } };
-      return readAddress(text, expected);
+      return text === "off" ? { value: { address: null, text } } : { expected };
     case "server_name":
       return isServerName(text) ? { value: text } : { expected };
     case "servers":

@@ -84,8 +84,8 @@ const PROCESS_DEFAULTS: Config["process"] = {
   shutdownTimeoutMs: 10000,
   log: { level: null, format: "text", output: "stderr" },
   memoryMax: 0,
-  admin: { host: "127.0.0.1", port: 22280 },
-  adminText: "127.0.0.1:22280",
+  admin: null,
+  adminText: "off",
 };
 
 Deno.test("parseConfig() gives every field its default", () => {
@@ -235,9 +235,10 @@ const PROCESS: readonly (readonly [string, Partial<Config["process"]> | RegExp])
   ["{ max_memory: 4gb }", { memoryMax: 4 * 2 ** 30 }],
   ["{ max_memory: half }", /max_memory: found "half", expected a size/],
   ["{ admin: off }", { admin: null, adminText: "off" }],
-  ['{ admin: "0:8080" }', { admin: { host: "0.0.0.0", port: 8080 }, adminText: "0:8080" }],
-  ["{ admin: /run/rm.sock }", { admin: { path: "/run/rm.sock" }, adminText: "/run/rm.sock" }],
-  ["{ admin: 8080 }", /admin: found "8080", expected HOST:PORT .* or off/],
+  [
+    "{ admin: 127.0.0.1:8080 }",
+    /admin: found "127.0.0.1:8080", expected off .*not available in this version/,
+  ],
   ["{ log: { level: debug } }", { log: { level: 7, format: "text", output: "stderr" } }],
   ["{ log: { level: 11, format: json, output: /var/log/rm.log } }", {
     log: { level: 11, format: "json", output: "/var/log/rm.log" },
