@@ -3,6 +3,7 @@
  * running a script for somebody on that very connection.
  */
 import type { Client } from "./client.ts";
+import type { RedisSession } from "./redis_session.ts";
 import { Request } from "./request.ts";
 import type { Holder } from "./server_connection.ts";
 import { type Joiner, Split } from "./split.ts";
@@ -15,9 +16,6 @@ const ERRAND: Holder = {
 };
 
 const NO_OWNERS = new Uint16Array(0);
-/** RESP2 and the pool's own database: a busy server would refuse to SELECT another. */
-const PLAIN = 0;
-
 /** Sends the request to every server, on a connection of its own each; joins the replies. Borrowed bytes. */
 export function sendApart(
   client: Client,
@@ -28,12 +26,14 @@ export function sendApart(
   detail: number,
 ): void {
   const { servers } = client.pool;
+  // The pool's own database, whatever the client's is: a busy server would refuse to SELECT another.
+  const connectionClass = (client.session as RedisSession).resp === 3 ? 1 : 0;
   const parent = new Request(client);
   const split = new Split(parent, join, NO_OWNERS, detail);
   client.enqueue(parent);
   for (let i = 0; i < servers.length; i++) split.add();
   for (const server of servers) {
-    const connection = server.lease(PLAIN, ERRAND);
+    const connection = server.lease(connectionClass, ERRAND);
     if (connection === null) {
       const refusal = server.refusal();
       split.take(server.index, refusal, 0, refusal.length, true);

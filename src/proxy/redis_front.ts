@@ -523,7 +523,12 @@ const SUBSCRIBER_COMMANDS: ReadonlySet<string> = new Set([
 ]);
 
 /** What has to get through while a server is busy with a script. */
-const APART: ReadonlySet<string> = new Set(["SCRIPT|KILL", "FUNCTION|KILL", "SHUTDOWN"]);
+const APART: ReadonlySet<string> = new Set([
+  "SCRIPT|KILL",
+  "FUNCTION|KILL",
+  "FUNCTION|STATS",
+  "SHUTDOWN",
+]);
 
 /** What is not queued between MULTI and EXEC. */
 const TRANSACTION_COMMANDS: ReadonlySet<string> = new Set([

@@ -10,12 +10,14 @@
  * words; what only the server can know (READONLY, OOM) shows in EXEC's own reply, EXECABORT.
  */
 import { encode } from "../bytes/ascii.ts";
+import { isError } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
 import { connectionClassOf, connectionFor } from "./redis_connection.ts";
 import type { RedisSession } from "./redis_session.ts";
-import { Request } from "./request.ts";
+import { type Internal, Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
+import { Split } from "./split.ts";
 
 export const OK = encode("+OK\r\n");
 const QUEUED = encode("+QUEUED\r\n");
@@ -27,6 +29,10 @@ const EXEC_ALONE = encode("-ERR EXEC without MULTI\r\n");
 const DISCARD_ALONE = encode("-ERR DISCARD without MULTI\r\n");
 const WATCH_INSIDE = encode("-ERR WATCH inside MULTI is not allowed\r\n");
 const ABORTED = encode("-EXECABORT Transaction discarded because of previous errors.\r\n");
+const ABORTED_START = encode("-EXECABORT ");
+const ABORTED_BECAUSE = encode("-EXECABORT Transaction discarded because of: ");
+const MINUS = 45;
+const NO_OWNERS = new Uint16Array(0);
 const CROSSSLOT = encode("-CROSSSLOT Keys in request don't hash to the same server\r\n");
 const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
 const MULTI_BYTES = encode("*1\r\n$5\r\nMULTI\r\n");
@@ -132,7 +138,7 @@ export class Transaction implements Holder {
       client.answer(target.refusal());
       return true;
     }
-    this.align(this.watch);
+    if (!this.align(this.watch)) return false;
     this.send(this.watch, bytes, start, end);
     // What the client reads next must come after the watch has begun.
     client.block(LEASED);
@@ -175,7 +181,7 @@ export class Transaction implements Holder {
       client.answer(EXEC_ALONE);
       return true;
     }
-    if (this.watch !== null && !client.atRest()) return false;
+    if (this.watch !== null && (!client.atRest() || (!this.broken && !this.align(this.watch)))) return false;
     const { queue } = this;
     const index = this.server >= 0 ? this.server : fixed;
     const { broken, watchLost } = this;
@@ -188,7 +194,6 @@ export class Transaction implements Holder {
       // As if a watched key had been touched, which it may have been: the client tries again.
       client.answer((client.session as RedisSession).resp === 3 ? NULL : NULL_ARRAY);
     } else if (this.watch !== null) {
-      this.align(this.watch);
       this.sendAll(this.watch, queue);
       this.releaseWhenAnswered = true;
       client.block(LEASED);
@@ -213,34 +218,79 @@ export class Transaction implements Holder {
     if (connection.congested) client.waitFor(connection);
   }
 
-  /** Takes the watching connection to the database and protocol the client has chosen since: watches outlive both. */
-  private align(connection: ServerConnection): void {
+  /**
+   * Takes the watching connection to the database and protocol the client has chosen since: watches outlive both.
+   * @returns false if the server has to agree first: the client is blocked and offers its request again
+   */
+  private align(connection: ServerConnection): boolean {
     const session = this.client.session as RedisSession;
     const now = connectionClassOf(session);
-    if (now === this.watchClass) return;
-    if (now % 2 !== this.watchClass % 2) this.sendSwallowed(connection, wordPair("HELLO", session.resp));
+    if (now === this.watchClass) return true;
+    if (now % 2 !== this.watchClass % 2) this.demand(connection, wordPair("HELLO", session.resp));
     if (now >> 1 !== this.watchClass >> 1) {
-      this.sendSwallowed(connection, wordPair("SELECT", this.client.pool.config.redisDb + session.db));
+      this.demand(connection, wordPair("SELECT", this.client.pool.config.redisDb + session.db));
     }
     this.watchClass = now;
+    this.client.block(LEASED);
+    return false;
   }
 
-  /** MULTI, the queue and EXEC, back to back; only EXEC's reply is for the client. */
+  /** A request that must not fail: what follows would go to the wrong database. */
+  private demand(connection: ServerConnection, bytes: Uint8Array): void {
+    const request = new Request(null);
+    request.internal = (reply, start, _end, failed) => {
+      if (!failed && isError(reply, start)) connection.retire();
+    };
+    connection.forward(request, bytes, 0, bytes.length);
+    this.expected++;
+  }
+
+  /**
+   * MULTI, the queue and EXEC, back to back; only EXEC's reply is for the client. If the server refused a command while
+   * queueing, the client is told which error it was: it has read +QUEUED.
+   */
   private sendAll(connection: ServerConnection, queue: readonly Uint8Array[]): void {
-    this.sendSwallowed(connection, MULTI_BYTES);
-    for (const command of queue) this.sendSwallowed(connection, command);
-    this.send(connection, EXEC_BYTES, 0, EXEC_BYTES.length);
+    let refusal: Uint8Array | null = null;
+    const look: Internal = (reply, start, end, failed) => {
+      if (refusal === null && !failed && reply[start] === MINUS) refusal = reply.slice(start + 1, end);
+    };
+    const watched = connection === this.watch;
+    this.forwardFor(look, connection, MULTI_BYTES);
+    for (const command of queue) this.forwardFor(look, connection, command);
+    const parent = new Request(this.client);
+    this.client.enqueue(parent);
+    const split = new Split(
+      parent,
+      ({ replies }) => {
+        const { bytes, start, end } = replies[0]!;
+        if (refusal === null || !startsWith(bytes, start, end, ABORTED_START)) {
+          return bytes.subarray(
+            start,
+            end,
+          );
+        }
+        return concat(ABORTED_BECAUSE, refusal);
+      },
+      NO_OWNERS,
+      0,
+    );
+    const exec = new Request(null);
+    exec.split = split;
+    exec.fragment = split.add();
+    connection.forward(exec, EXEC_BYTES, 0, EXEC_BYTES.length);
+    if (watched) this.expected += queue.length + 2;
+  }
+
+  private forwardFor(look: Internal, connection: ServerConnection, bytes: Uint8Array): void {
+    const request = new Request(null);
+    request.internal = look;
+    connection.forward(request, bytes, 0, bytes.length);
   }
 
   private send(connection: ServerConnection, bytes: Uint8Array, start: number, end: number): void {
     const request = new Request(this.client);
     this.client.enqueue(request);
     connection.forward(request, bytes, start, end);
-    if (connection === this.watch) this.expected++;
-  }
-
-  private sendSwallowed(connection: ServerConnection, bytes: Uint8Array): void {
-    connection.forward(new Request(null), bytes, 0, bytes.length);
     if (connection === this.watch) this.expected++;
   }
 
@@ -307,4 +357,17 @@ export class Transaction implements Holder {
 function wordPair(word: string, number: number): Uint8Array {
   const digits = String(number);
   return encode(`*2\r\n$${word.length}\r\n${word}\r\n$${digits.length}\r\n${digits}\r\n`);
+}
+
+function startsWith(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
+  if (end - start < word.length) return false;
+  for (let i = 0; i < word.length; i++) if (bytes[start + i] !== word[i]) return false;
+  return true;
+}
+
+function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const all = new Uint8Array(a.length + b.length);
+  all.set(a);
+  all.set(b, a.length);
+  return all;
 }
