@@ -9,6 +9,9 @@ import type { ServerConnection } from "../../src/proxy/server_connection.ts";
 import { CLIENT_CONNECTIONS, SERVER_CONNECTIONS } from "../../src/stats/metrics.ts";
 import { Violation } from "./truth.ts";
 
+/** Deadlines are looked at every SWEEP_MAX_MS (pool.ts) at most; twice that is late. */
+const OVERDUE_MAX_MS = 100;
+
 /** What is private in a ServerConnection. */
 interface Inside {
   readonly tail: Request | null;
@@ -93,12 +96,17 @@ function checkConnection(connection: ServerConnection, queued: ReadonlySet<Reque
   insist(!inside.closed, () => `${name()}: closed, but still among its server's`);
   let last: Request | null = null;
   let sentAt = 0;
+  const nowMs = connection.server.pool.clock.nowMs();
   let oldestSeen = inside.oldest === null;
   for (let r = connection.head; r !== null; r = r.nextInFlight) {
     if (r === inside.oldest) oldestSeen = true;
     insist(r.sentAt >= sentAt, () => `${name()}: requests are not in the order of their bytes`);
     sentAt = r.sentAt;
     if (r.client !== null) {
+      insist(
+        r.deadlineMs + OVERDUE_MAX_MS >= nowMs,
+        () => `${name()}: a request is overdue since ${r.deadlineMs.toFixed(1)} ms, and nobody was told`,
+      );
       insist(!r.client.closed, () => `${name()}: holds a request of a client that is gone`);
       insist(queued.has(r), () => `${name()}: holds a request that its client does not`);
       insist(!r.done, () => `${name()}: waits for a request that has its reply`);

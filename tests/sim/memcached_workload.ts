@@ -24,6 +24,8 @@ export class MemcachedWorkload {
   private readonly weights = new Map<Kind, number>();
   private readonly pool: PoolConfig;
   private request = 0;
+  /** The end: keys of its own, with small values. */
+  private modest = false;
 
   constructor(
     private readonly plan: Plan,
@@ -42,6 +44,7 @@ export class MemcachedWorkload {
   }
 
   epilogue(): Step {
+    this.modest = true;
     return together(Array.from({ length: 12 }, (_, i) => i % 2 === 0 ? this.store() : this.many()));
   }
 
@@ -161,8 +164,12 @@ export class MemcachedWorkload {
     const expect = !quiet ? truly : {
       ...truly,
       maybeSilent: () => {
-        const reply = this.judge.truth.executions.get(tag)?.reply;
-        return reply !== undefined && QUIET[line.slice(0, 2)]!.test(reply);
+        const drops = QUIET[line.slice(0, 2)]!;
+        const { executions, extras } = this.judge.truth;
+        const reply = executions.get(tag)?.reply;
+        if (reply !== undefined && drops.test(reply)) return true;
+        // One reply too many may have passed for this one's, and been held back.
+        return [...extras].some(([text, left]) => left > 0 && drops.test(text));
       },
     };
     return isSet
@@ -224,7 +231,7 @@ export class MemcachedWorkload {
 
   private key(tag: string): string {
     const { random } = this;
-    const name = `k${random.chance(0.6) ? this.client : "s"}.${random.int(0, 3)}`;
+    const name = `k${this.modest || random.chance(0.6) ? this.client : "s"}.${random.int(0, 3)}`;
     if (this.pool.hashTag === null) return `${name}~${tag}`;
     const [open, close] = this.pool.hashTag;
     return `${String.fromCharCode(open!)}${name}${String.fromCharCode(close!)}~${tag}`;
@@ -233,7 +240,11 @@ export class MemcachedWorkload {
   private value(tag: string): string {
     const { random } = this;
     if (random.chance(0.2)) return String(random.int(0, 99));
-    const size = random.chance(0.8)
+    const size = this.modest
+      ? 10
+      : this.plan.hugeValues && random.chance(0.3)
+      ? random.int(800_000, 2_500_000)
+      : random.chance(0.8)
       ? random.int(0, 20)
       : random.magnitude(20, this.plan.bigValues && random.chance(0.2) ? 300_000 : 5000);
     return `=${tag};${random.chance(0.1) ? "\r\nEND\r\n" : ""}${"x".repeat(size)}`;

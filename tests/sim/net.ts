@@ -59,7 +59,7 @@ class Pipe {
   lastAtMs = 0;
   finAtMs = Infinity;
 
-  constructor(readonly from: SimSocket, readonly to: SimSocket, readonly capacity: number) {}
+  constructor(readonly from: SimSocket, readonly to: SimSocket, public capacity: number) {}
 
   arrivedBytes(nowMs: number): number {
     let count = 0;
@@ -618,9 +618,15 @@ export class SimNet implements Net {
     else this.host(keyOf(address)).faults = faults;
   }
 
-  /** No more faults anywhere: all addresses are up, calm and in time. Connections that vanished stay so (see `bury`). */
+  /**
+   * No more faults anywhere: all addresses are up, calm and in time, and kernels have room. Connections that vanished stay
+   * so (see `bury`).
+   */
   heal(): void {
     this.faults = CALM;
+    for (const { output } of this.sockets) {
+      if (output !== null) output.capacity = Math.max(output.capacity, CALM.kernelMinBytes);
+    }
     for (const host of this.hosts.values()) {
       host.down = host.silent = false;
       host.stalledUntilMs = 0;

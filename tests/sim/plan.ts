@@ -35,6 +35,8 @@ export interface Plan {
   /** Some clients speak RESP3. */
   readonly resp3: number;
   readonly bigValues: boolean;
+  /** Values of megabytes, which fill kernels and outboxes. */
+  readonly hugeValues: boolean;
   /** The proxy drains at the end; else it stops at once. */
   readonly drains: boolean;
 }
@@ -91,6 +93,7 @@ export function planOf(random: Random): Plan {
     password,
     resp3: redis ? random.pick([0, 0.5, 1]) : 0,
     bigValues: random.chance(0.15),
+    hugeValues: !calm && random.chance(0.05),
     drains: random.chance(0.5),
   };
 }

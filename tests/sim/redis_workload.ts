@@ -56,6 +56,8 @@ export class RedisWorkload {
   private readonly weights = new Map<Kind, number>();
   private readonly pool: PoolConfig;
   private request = 0;
+  /** The end: keys of its own, with small values. */
+  private modest = false;
   private resp: 2 | 3 = 2;
   private cursor = "0";
 
@@ -87,6 +89,7 @@ export class RedisWorkload {
 
   /** Reads and writes keys of all servers; for the end, when everything must work. */
   epilogue(): Step {
+    this.modest = true;
     const steps: Step[] = [];
     for (let i = 0; i < 12; i++) steps.push(i % 2 === 0 ? this.set() : this.get(), this.mget());
     return together(steps);
@@ -252,7 +255,7 @@ export class RedisWorkload {
       args,
       matching(args.join(" "), (reply) => {
         if (reply === CROSSSLOT) return this.pool.servers.length > 1 && this.executions(tags) === null;
-        return this.executions(tags)?.[0]!.reply === reply || this.badly(reply);
+        return this.executions(tags)?.[0]?.reply === reply || this.badly(reply);
       }),
     );
   }
@@ -347,9 +350,11 @@ export class RedisWorkload {
     }
     steps.push(this.step(["MULTI"], exactly("MULTI", "+OK\r\n")));
     const tags: string[] = [];
+    let strayed = this.wanders;
     for (let i = random.int(0, 5); i > 0; i--) {
       const tag = this.newTag();
       const stray = random.chance(0.1);
+      strayed ||= stray;
       const at = stray ? this.logical("k", true) : key;
       const args = random.pick([
         ["SET", at, this.value(tag)],
@@ -362,7 +367,7 @@ export class RedisWorkload {
         matching(shownOf(args), (reply) => {
           if (reply === "+QUEUED\r\n") return true;
           seen.refused = true;
-          return (stray || this.wanders) && reply === CROSSSLOT ||
+          return strayed && reply === CROSSSLOT ||
             reply === "-ERR transaction too large (max_request_size)\r\n";
         }),
       ));
@@ -427,7 +432,7 @@ export class RedisWorkload {
   }
 
   /** A key's name without tag: its type, whose it is, which one. */
-  private logical(type: string, own = this.random.chance(0.6)): string {
+  private logical(type: string, own = this.modest || this.random.chance(0.6)): string {
     const name = `${type}${own ? this.client : "s"}.${this.random.int(0, 3)}`;
     if (this.pool.hashTag === null) return name;
     const [open, close] = this.pool.hashTag;
@@ -437,7 +442,11 @@ export class RedisWorkload {
   /** Its own tag in front, then padding of any size. */
   private value(tag: string): string {
     const { random } = this;
-    const size = random.chance(0.8)
+    const size = this.modest
+      ? 10
+      : this.plan.hugeValues && random.chance(0.3)
+      ? random.int(800_000, 2_500_000)
+      : random.chance(0.8)
       ? random.int(0, 20)
       : random.magnitude(20, this.plan.bigValues && random.chance(0.2) ? 300_000 : 5000);
     return `=${tag};${random.chance(0.1) ? "\r\n" : ""}${"x".repeat(size)}`;

@@ -123,8 +123,11 @@ export class SimServer implements Handler {
     if (random.chance(habits.busy)) waitMs += random.next() * habits.busyMaxMs;
     if (waitMs > 0) {
       connection.busy = true;
+      // Who does not run does not read: the kernels fill up.
+      socket.pause();
       clock.setTimer(waitMs, () => {
         connection.busy = false;
+        socket.resume();
         this.answer(socket, connection);
       });
     } else this.answer(socket, connection);

@@ -1,0 +1,231 @@
+/**
+ * Mistakes made on purpose, to see that the simulator notices them. Each is a patch of a class in src/, put on while some
+ * seeds run and taken off again. If none of the seeds complains, the checkers are blind.
+ */
+import { Client } from "../../src/proxy/client.ts";
+import { Ejection } from "../../src/proxy/ejection.ts";
+import type { Request } from "../../src/proxy/request.ts";
+import type { Server } from "../../src/proxy/server.ts";
+import { ServerConnection } from "../../src/proxy/server_connection.ts";
+import { Split } from "../../src/proxy/split.ts";
+import { Pool } from "../../src/proxy/pool.ts";
+import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
+import { Placement } from "../../src/ring/placement.ts";
+import { SimSocket } from "./net.ts";
+
+export interface Canary {
+  readonly name: string;
+  /** Makes the mistake; returns what takes it back. */
+  plant(): () => void;
+}
+
+type Method = (this: any, ...args: any[]) => unknown;
+
+/** Replaces a method; `make` gets the old one. */
+function patch(owner: object, name: string, make: (old: Method) => Method): () => void {
+  const methods = owner as Record<string, Method>;
+  const old = methods[name]!;
+  methods[name] = make(old);
+  return () => {
+    methods[name] = old;
+  };
+}
+
+/** True every nth time. */
+function nth(n: number): () => boolean {
+  let count = 0;
+  return () => ++count % n === 0;
+}
+
+export const CANARIES: readonly Canary[] = [
+  {
+    name: "two requests in flight of different clients get each other's replies",
+    plant() {
+      const now = nth(20);
+      return patch(ServerConnection.prototype, "takeReply", (old) =>
+        function (bytes, start, end) {
+          const first: Request | null = this.head;
+          const second = first?.nextInFlight ?? null;
+          if (
+            first !== null && second !== null && first.client !== null && second.client !== null &&
+            first.client !== second.client && now()
+          ) [first.client, second.client] = [second.client, first.client];
+          return old.call(this, bytes, start, end);
+        });
+    },
+  },
+  {
+    name: "two replies on one connection are swapped",
+    plant() {
+      const now = nth(20);
+      return patch(ServerConnection.prototype, "takeReply", (old) =>
+        function (bytes, start, end) {
+          const first: Request | null = this.head;
+          const second = first?.nextInFlight ?? null;
+          if (
+            first?.client && second?.client && first.split === null && second.split === null &&
+            this.oldest !== second && second.nextInFlight === null && now()
+          ) {
+            second.nextInFlight = first;
+            first.nextInFlight = null;
+            this.head = second;
+            this.tail = first;
+            if (this.oldest === first) this.oldest = second;
+          }
+          return old.call(this, bytes, start, end);
+        });
+    },
+  },
+  {
+    name: "the last two bytes of a reply are not sent",
+    plant() {
+      const now = nth(50);
+      return patch(Client.prototype, "send", (old) =>
+        function (bytes, start, end) {
+          return old.call(this, bytes, start, now() ? end - 2 : end);
+        });
+    },
+  },
+  {
+    name: "what a short write leaves is lost",
+    plant: () =>
+      patch(SimSocket.prototype, "askWrite", (old) =>
+        function () {
+          const { queue } = this as { queue: { start: number; bytes: Uint8Array }[] };
+          const last = queue.at(-1);
+          if (last !== undefined && last.start < last.bytes.length - 1) {
+            this.queuedBytes -= last.bytes.length - last.start;
+            queue.pop();
+          }
+          return old.call(this);
+        }),
+  },
+  {
+    name: "fragments in flight are forgotten when their connection ends",
+    plant: () =>
+      patch(ServerConnection.prototype, "answerFailed", (old) =>
+        function (request: Request, failure) {
+          if (request.split !== null) return;
+          return old.call(this, request, failure);
+        }),
+  },
+  {
+    name: "requests of clients in flight are forgotten when their connection ends",
+    plant: () =>
+      patch(ServerConnection.prototype, "failAll", (old) =>
+        function (failure) {
+          if (this.head !== null && this.head === this.tail) this.head = this.tail = this.oldest = null;
+          return old.call(this, failure);
+        }),
+  },
+  {
+    name: "a held reply is a view of borrowed bytes",
+    plant: () =>
+      patch(Client.prototype, "hold", (old) =>
+        function (request: Request, bytes, start, end) {
+          old.call(this, request, bytes, start, end);
+          request.reply = bytes;
+          request.replyStart = start;
+          request.replyEnd = end;
+        }),
+  },
+  {
+    name: "a fragment's reply is a view of borrowed bytes",
+    plant: () =>
+      patch(Split.prototype, "take", (old) =>
+        function (fragment, bytes, start, end, failed) {
+          old.call(this, fragment, bytes, start, end, failed);
+          const reply = this.replies[fragment]!;
+          reply.bytes = bytes;
+          reply.start = start;
+          reply.end = end;
+        }),
+  },
+  {
+    name: "the late reply of a request that timed out goes to the next one",
+    plant: () =>
+      patch(ServerConnection.prototype, "sweep", (old) =>
+        function (nowMs) {
+          const result = old.call(this, nowMs);
+          // Forgets what has timed out, whose reply may still come.
+          while (this.head !== null && this.head !== this.oldest && this.oldest !== null) {
+            this.head = this.head.nextInFlight;
+          }
+          return result;
+        }),
+  },
+  {
+    name: "an ejection is counted twice",
+    plant: () =>
+      patch(Ejection.prototype, "eject", (old) =>
+        function (server: Server) {
+          server.pool.counters[SERVER_EJECTS]!++;
+          return old.call(this, server);
+        }),
+  },
+  {
+    name: "a request that may have been executed is sent again on another connection",
+    plant() {
+      const sent = new WeakMap<Request, Uint8Array>();
+      const first = patch(
+        ServerConnection.prototype,
+        "forward",
+        (old) =>
+          function (request: Request, bytes: Uint8Array, start, end) {
+            sent.set(request, bytes.slice(start, end));
+            return old.call(this, request, bytes, start, end);
+          },
+      );
+      const second = patch(ServerConnection.prototype, "failAll", (old) =>
+        function (failure) {
+          const requests: Request[] = [];
+          for (let r: Request | null = this.head; r !== null; r = r.nextInFlight) {
+            if (r.client !== null) requests.push(r);
+          }
+          old.call(this, failure);
+          for (const request of requests) {
+            const again = (this.server as Server).connection(this.connectionClass, 0);
+            const bytes = sent.get(request);
+            if (bytes !== undefined) again?.ask(bytes, () => {});
+          }
+        });
+      return () => {
+        second();
+        first();
+      };
+    },
+  },
+  {
+    name: "the ring forgets that a server was ejected",
+    plant: () => patch(Placement.prototype, "setLive", () => function () {}),
+  },
+  {
+    name: "a key is hashed without its last byte",
+    plant: () =>
+      patch(Placement.prototype, "serverOf", (old) =>
+        function (bytes, start, end) {
+          return old.call(this, bytes, start, end - start > 3 ? end - 1 : end);
+        }),
+  },
+  {
+    name: "a client that is gone is still counted",
+    plant: () => patch(Pool.prototype, "forget", () => function () {}),
+  },
+  {
+    name: "a client paused for its requests in flight is never resumed",
+    plant: () =>
+      patch(Client.prototype, "unblock", (old) =>
+        function (reason) {
+          if (reason === 2) return;
+          return old.call(this, reason);
+        }),
+  },
+  {
+    name: "a request times out twice as late as it should, and its client is never told",
+    plant: () => patch(ServerConnection.prototype, "sweep", () => () => false),
+  },
+  {
+    name: "nobody looks whether a drained socket has clients waiting",
+    plant: () => patch(ServerConnection.prototype, "releaseWaiters", () => function () {}),
+  },
+];

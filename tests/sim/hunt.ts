@@ -1,0 +1,129 @@
+/**
+ * `deno task sim:hunt --minutes=N [--seed=S] [--workers=W]`: runs seeds S, S+1, … until the time is over, in W processes
+ * (2), and prints what they find. `--seed=S --minutes=0` runs that one seed and prints its log.
+ *
+ * A seed that finds something belongs into seeds.txt with a line on what it found.
+ */
+import { parseArgs } from "node:util";
+import { ROOT } from "../lib/repo.ts";
+import { runSeed, SimFailure } from "./world.ts";
+
+const PROGRESS_EVERY_MS = 15_000;
+const SHOWN_MAX = 3;
+
+const { values } = parseArgs({
+  args: Deno.args,
+  options: {
+    minutes: { type: "string", default: "1" },
+    seed: { type: "string" },
+    workers: { type: "string", default: "2" },
+    worker: { type: "string" },
+  },
+});
+
+const minutes = Number(values.minutes);
+const first = values.seed === undefined ? Math.floor(Date.now() / 1000) * 1000 : Number(values.seed);
+if (values.worker !== undefined) await work(Number(values.worker), Number(values.workers));
+else if (minutes === 0) await one(first);
+else Deno.exit(await lead(Number(values.workers)));
+
+/** Runs every `step`th seed and prints a line of JSON for each failure and now and then. */
+async function work(at: number, step: number): Promise<void> {
+  const endMs = Date.now() + minutes * 60_000;
+  let tellMs = Date.now() + PROGRESS_EVERY_MS / 3;
+  let [seeds, requests] = [0, 0];
+  const tell = () => {
+    console.log(JSON.stringify({ seeds, requests }));
+    [seeds, requests] = [0, 0];
+  };
+  for (let seed = first + at; Date.now() < endMs; seed += step) {
+    seeds++;
+    try {
+      requests += (await runSeed(seed)).requests;
+    } catch (error) {
+      const { why, message } = error as SimFailure;
+      console.log(JSON.stringify({ seed, why, message }));
+    }
+    if (Date.now() < tellMs) continue;
+    tellMs = Date.now() + PROGRESS_EVERY_MS / 3;
+    tell();
+  }
+  tell();
+}
+
+async function one(seed: number): Promise<void> {
+  try {
+    const { requests, turns, hash } = await runSeed(seed);
+    console.log(`seed ${seed}: ${requests} requests, ${turns} turns, hash ${hash >>> 0}: nothing found`);
+  } catch (error) {
+    console.error(`commit ${commit()}\n${(error as SimFailure).message}`);
+    Deno.exit(1);
+  }
+}
+
+function commit(): string {
+  const { stdout } = new Deno.Command("git", { args: ["rev-parse", "--short", "HEAD"], cwd: ROOT })
+    .outputSync();
+  return new TextDecoder().decode(stdout).trim();
+}
+
+interface Line {
+  readonly seeds?: number;
+  readonly requests?: number;
+  readonly seed?: number;
+  readonly why?: string;
+  readonly message?: string;
+}
+
+/** @returns the exit code */
+async function lead(workers: number): Promise<number> {
+  const startMs = Date.now();
+  let [seeds, requests, tellMs] = [0, 0, startMs + PROGRESS_EVERY_MS];
+  const found = new Map<string, number[]>();
+  console.log(`commit ${commit()}, from seed ${first}, ${workers} processes, ${minutes} minutes`);
+  const summary = () => {
+    const minutesGone = (Date.now() - startMs) / 60_000;
+    const bad = [...found.values()].reduce((sum, list) => sum + list.length, 0);
+    return `${seeds} seeds, ${requests} requests, ${Math.round(seeds / minutesGone)} seeds per minute, ` +
+      `${bad} seeds found something`;
+  };
+  const take = (line: Line) => {
+    seeds += line.seeds ?? 0;
+    requests += line.requests ?? 0;
+    if (line.seed !== undefined) {
+      const kind = line.why!.split("\n")[0]!.replace(/\d+/g, "#").slice(0, 90);
+      const list = found.get(kind) ?? [];
+      found.set(kind, [...list, line.seed]);
+      if (list.length === 0 && found.size <= SHOWN_MAX) console.log(`\n${line.message}\n`);
+    }
+    if (Date.now() >= tellMs) {
+      tellMs = Date.now() + PROGRESS_EVERY_MS;
+      console.log(summary());
+    }
+  };
+  await Promise.all(Array.from({ length: workers }, (_, i) => follow(i, workers, take)));
+  console.log(summary());
+  for (const [kind, list] of found) {
+    console.log(`${list.length} × ${kind}: seeds ${list.slice(0, 10).join(" ")}`);
+  }
+  return found.size === 0 ? 0 : 1;
+}
+
+async function follow(worker: number, workers: number, take: (line: Line) => void): Promise<void> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["run", "-A", "--no-check", new URL(import.meta.url).pathname],
+      ...[`--minutes=${minutes}`, `--seed=${first}`, `--workers=${workers}`, `--worker=${worker}`],
+    ],
+    cwd: ROOT,
+    stdout: "piped",
+  }).spawn();
+  let held = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    const lines = (held + text).split("\n");
+    held = lines.pop()!;
+    for (const line of lines) take(JSON.parse(line) as Line);
+  }
+  const { code } = await child.status;
+  if (code !== 0) throw new Error(`worker ${worker} ended with code ${code}`);
+}
