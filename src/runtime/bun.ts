@@ -16,6 +16,8 @@
  *  - the peer's address is gone in `close`, unless somebody asked for it before.
  *  - no option for the backlog: it is always 512.
  */
+import { Buffer } from "node:buffer";
+import { useCopyMany } from "../bytes/ascii.ts";
 import { Outbox } from "../bytes/outbox.ts";
 import type { Address, Handler, Listener, ListenOptions, Net, NetError, Socket } from "../net/net.ts";
 import { afterTurn } from "./clock.ts";
@@ -23,6 +25,12 @@ import { addressText, hostPort, SocketError, socketError } from "./errors.ts";
 import { type Lingering, unwatch, watchLinger, watchStall } from "./linger.ts";
 import { BROKEN, CLOSED, CONNECTING, ENDING, OPEN } from "./socket_state.ts";
 import { claimPath, clearPath } from "./unix_path.ts";
+
+// Bun's native copy needs no view: 20 ns for 200 bytes, where `set` of a `subarray` takes 45 and more. (On Deno it is slower.)
+if ("Bun" in globalThis) {
+  const native = Buffer.prototype.copy;
+  useCopyMany((to, at, from, start, end) => void native.call(from as Buffer, to, at, start, end));
+}
 
 /** What hangs off Bun's socket: our socket, or in `open` of an accepted one still its listener. */
 type Raw = Bun.Socket<BunSocket | BunListener>;
