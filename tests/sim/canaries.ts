@@ -12,9 +12,12 @@ import { Pool } from "../../src/proxy/pool.ts";
 import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
 import { SimSocket } from "./net.ts";
+import type { Plan } from "./plan.ts";
 
 export interface Canary {
   readonly name: string;
+  /** The worlds in which it can show; absent: all. */
+  readonly where?: (plan: Plan) => boolean;
   /** Makes the mistake; returns what takes it back. */
   plant(): () => void;
 }
@@ -226,6 +229,7 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: "nobody looks whether a drained socket has clients waiting",
+    where: (plan) => plan.hugeValues,
     plant: () => patch(ServerConnection.prototype, "releaseWaiters", () => function () {}),
   },
 ];

@@ -1,7 +1,7 @@
 /** Every mistake made on purpose is noticed within a few seeds: the checkers see. */
 import assert from "node:assert/strict";
 import { CANARIES } from "./canaries.ts";
-import { runSeed, SimFailure } from "./world.ts";
+import { runSeed, SimFailure, World } from "./world.ts";
 
 const SEEDS_MAX = 150;
 
@@ -9,7 +9,9 @@ for (const canary of CANARIES) {
   Deno.test(`simulation notices: ${canary.name}`, async () => {
     const takeBack = canary.plant();
     try {
-      for (let seed = 1; seed <= SEEDS_MAX; seed++) {
+      for (let seed = 1, ran = 0; ran < SEEDS_MAX; seed++) {
+        if (canary.where !== undefined && !canary.where(new World(seed).plan)) continue;
+        ran++;
         try {
           await runSeed(seed);
         } catch (error) {

@@ -393,7 +393,9 @@ export class RedisWorkload {
         if (watch && (reply === "*-1\r\n" || reply === "_\r\n")) {
           return !tags.some((tag) => this.judge.truth.executions.has(tag)) || !this.plan.calm;
         }
-        return this.badly(reply) || (reply === EXECABORT || reply.startsWith("-LOADING ")) && this.loads();
+        return this.badly(reply) ||
+          this.loads() &&
+            (reply.startsWith("-LOADING ") || reply.startsWith("-EXECABORT Transaction discarded "));
       }),
     ));
     return together(steps);
