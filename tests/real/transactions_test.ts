@@ -1,0 +1,210 @@
+/**
+ * MULTI, EXEC, DISCARD, WATCH and UNWATCH over several servers: Redis' own replies when all keys are on one server, CROSSSLOT
+ * otherwise. One server alone is compared byte for byte by the differential fuzz; who dies in between, by lease_hygiene_test.ts.
+ */
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { concat, request } from "../lib/bytes.ts";
+import type { RawClient } from "../lib/client.ts";
+import { Fixture } from "../lib/fixture.ts";
+import { ReplyError } from "../lib/resp.ts";
+import { poolYml, type Proxy, type Server } from "../lib/servers.ts";
+
+async function three(
+  f: Fixture,
+  keys: Record<string, unknown> = {},
+): Promise<{ proxy: Proxy; servers: Server[] }> {
+  const servers = [await f.redis(), await f.redis(), await f.redis()];
+  const pool = { servers, hash_tag: '"{}"', databases: 4, ...keys };
+  return { proxy: await f.proxy("compiled", poolYml({ alpha: pool })), servers };
+}
+
+/** Two keys on different servers: found by what the proxy says of RENAME. */
+async function apart(client: RawClient): Promise<[string, string]> {
+  for (let i = 0; i < 100; i++) {
+    const reply = await client.command("RENAMENX", "apart:a", `apart:${i}`);
+    if (reply instanceof ReplyError && reply.message.startsWith("CROSSSLOT")) {
+      return ["apart:a", `apart:${i}`];
+    }
+  }
+  throw new Error("100 keys are on one server");
+}
+
+function error(value: unknown, pattern: RegExp): void {
+  ok(value instanceof ReplyError, `expected an error, found ${Deno.inspect(value)}`);
+  match(value.message, pattern);
+}
+
+Deno.test("MULTI: all keys by hash tag on one server; the transaction is one", async () => {
+  await using f = new Fixture();
+  const { proxy } = await three(f);
+  const client = await f.client(proxy);
+  deepStrictEqual(
+    await client.pipeline(
+      ["MULTI"],
+      ["SET", "{t}a", "1"],
+      ["INCR", "{t}a"],
+      ["LPUSH", "{t}a", "x"],
+      ["MGET", "{t}a", "{t}b"],
+      ["MSET", "{t}b", "2", "{t}c", "3"],
+      ["DEL", "{t}b", "{t}c"],
+      ["EVAL", "return redis.call('get', KEYS[1])", "1", "{t}a"],
+      ["BLPOP", "{t}none", "0"],
+      ["PING"],
+      ["EXEC"],
+    ).then((replies) =>
+      replies.map((r) => Array.isArray(r) ? r.map((v) => v instanceof Error ? v.message : v) : r)
+    ),
+    [
+      "OK",
+      ...Array(9).fill("QUEUED"),
+      [
+        "OK",
+        2,
+        "WRONGTYPE Operation against a key holding the wrong kind of value",
+        ["2", null],
+        "OK",
+        2,
+        "2",
+        null,
+        "PONG",
+      ],
+    ],
+  );
+});
+
+Deno.test("MULTI: keys of two servers are refused while queueing, and EXEC aborts", async () => {
+  await using f = new Fixture();
+  const { proxy } = await three(f);
+  const client = await f.client(proxy);
+  const [a, b] = await apart(client);
+  const replies = await client.pipeline(["MULTI"], ["SET", a, "1"], ["SET", b, "1"], ["EXEC"], ["EXISTS", a]);
+  deepStrictEqual(replies.slice(0, 2), ["OK", "QUEUED"]);
+  error(replies[2], /^CROSSSLOT /);
+  error(replies[3], /^EXECABORT Transaction discarded because of previous errors\.$/);
+  strictEqual(replies[4], 0);
+  const whole = await client.pipeline(["MULTI"], ["MGET", a, b], ["EXEC"]);
+  error(whole[1], /^CROSSSLOT /);
+  error(whole[2], /^EXECABORT /);
+});
+
+Deno.test("MULTI: what cannot be part of it says so; DISCARD and errors end it as Redis does", async () => {
+  await using f = new Fixture();
+  const { proxy } = await three(f, { dangerous_commands: "allow" });
+  const client = await f.client(proxy);
+  for (
+    const args of [["SCAN", "0"], ["DBSIZE"], ["SELECT", "1"], ["SUBSCRIBE", "x"], ["FLUSHALL"], [
+      "CLIENT",
+      "ID",
+    ]]
+  ) {
+    const replies = await client.pipeline(["MULTI"], args, ["EXEC"]);
+    error(replies[1], /cannot be part of a transaction through this proxy$/);
+    error(replies[2], /^EXECABORT /);
+  }
+  const nested = await client.pipeline(["MULTI"], ["MULTI"], ["SET", "k", "1"], ["EXEC"]);
+  error(nested[1], /^ERR MULTI calls can not be nested$/);
+  deepStrictEqual(nested[3], ["OK"]);
+  const wrong = await client.pipeline(["MULTI"], ["GET"], ["EXEC"], ["EXEC"]);
+  error(wrong[1], /^ERR wrong number of arguments for 'get' command$/);
+  error(wrong[2], /^EXECABORT /);
+  error(wrong[3], /^ERR EXEC without MULTI$/);
+  deepStrictEqual(await client.pipeline(["MULTI"], ["SET", "k", "2"], ["DISCARD"], ["GET", "k"]), [
+    "OK",
+    "QUEUED",
+    "OK",
+    "1",
+  ]);
+});
+
+Deno.test("WATCH: a change by somebody else, or by the client itself, makes EXEC nil; UNWATCH and DISCARD end it", async () => {
+  await using f = new Fixture();
+  const { proxy } = await three(f);
+  const client = await f.client(proxy);
+  const other = await f.client(proxy);
+  for (const writer of [other, client]) {
+    strictEqual(await client.command("WATCH", "{w}a", "{w}b"), "OK");
+    strictEqual(await writer.command("SET", "{w}b", "theirs"), "OK");
+    deepStrictEqual(await client.pipeline(["MULTI"], ["SET", "{w}a", "mine"], ["EXEC"]), [
+      "OK",
+      "QUEUED",
+      null,
+    ]);
+  }
+  for (const end of ["UNWATCH", "DISCARD", "EXEC"]) {
+    strictEqual(await client.command("WATCH", "{w}a"), "OK");
+    if (end !== "UNWATCH") await client.command("MULTI");
+    await client.command(end);
+    await other.command("SET", "{w}a", "theirs");
+    deepStrictEqual(await client.pipeline(["MULTI"], ["SET", "{w}a", end], ["EXEC"]), ["OK", "QUEUED", [
+      "OK",
+    ]]);
+  }
+  const [a, b] = await apart(client);
+  error(await client.command("WATCH", a, b), /^CROSSSLOT /);
+  strictEqual(await client.command("WATCH", a), "OK");
+  error(await client.command("WATCH", b), /^CROSSSLOT /);
+  const replies = await client.pipeline(["MULTI"], ["SET", b, "1"], ["EXEC"]);
+  error(replies[1], /^CROSSSLOT /);
+  strictEqual(await client.command("UNWATCH"), "OK");
+});
+
+Deno.test("WATCH outlives SELECT and HELLO: the transaction runs in the database and form chosen since", async () => {
+  await using f = new Fixture();
+  const { proxy } = await three(f);
+  const client = await f.client(proxy);
+  const other = await f.client(proxy);
+  await client.command("HSET", "{k}h", "f", "db0");
+  strictEqual(await client.command("WATCH", "{k}w"), "OK");
+  await client.command("SELECT", "2");
+  await client.command("HELLO", "3");
+  await client.command("HSET", "{k}h", "f", "db2");
+  deepStrictEqual(await client.pipeline(["MULTI"], ["HGETALL", "{k}h"], ["EXEC"]), [
+    "OK",
+    "QUEUED",
+    [new Map([["f", "db2"]])],
+  ]);
+  // The watch is on database 0 all the same.
+  await client.command("SELECT", "0");
+  strictEqual(await client.command("WATCH", "{k}w"), "OK");
+  await client.command("SELECT", "1");
+  await other.command("SET", "{k}w", "touched");
+  deepStrictEqual(await client.pipeline(["MULTI"], ["SET", "{k}x", "1"], ["EXEC"]), ["OK", "QUEUED", null]);
+  // The leased connection, which was elsewhere, is not handed to the next who watches.
+  strictEqual(await other.command("WATCH", "{k}h"), "OK");
+  deepStrictEqual(await other.pipeline(["MULTI"], ["HGETALL", "{k}h"], ["EXEC"]), ["OK", "QUEUED", [[
+    "f",
+    "db0",
+  ]]]);
+});
+
+Deno.test("EXECABORT names the error that only the server could know", async () => {
+  await using f = new Fixture();
+  const { proxy, servers } = await three(f);
+  for (const server of servers) await (await f.client(server)).command("CONFIG", "SET", "maxmemory", "1");
+  const client = await f.client(proxy);
+  const replies = await client.pipeline(["MULTI"], ["SET", "k", "1"], ["EXEC"]);
+  deepStrictEqual(replies.slice(0, 2), ["OK", "QUEUED"]);
+  error(replies[2], /^EXECABORT Transaction discarded because of: OOM command not allowed/);
+});
+
+Deno.test("increments by WATCH and retry of twenty clients lose none", async () => {
+  await using f = new Fixture();
+  const { proxy } = await three(f);
+  let conflicts = 0;
+  await Promise.all(Array.from({ length: 20 }, async (_, i) => {
+    const client = await f.client(proxy);
+    if (i % 2 === 0) await client.command("HELLO", "3");
+    for (let done = 0; done < 10;) {
+      // All in one write, but for the value that has to be read first.
+      await client.send(concat([request("WATCH", "counter"), request("GET", "counter")]));
+      await client.readReply();
+      const value = Number((await client.readReply()).value ?? 0);
+      const replies = await client.pipeline(["MULTI"], ["SET", "counter", String(value + 1)], ["EXEC"]);
+      if (replies[2] === null) conflicts++;
+      else done++;
+    }
+  }));
+  const client = await f.client(proxy);
+  strictEqual(await client.command("GET", "counter"), "200");
+  ok(conflicts > 0, "there were no conflicts: the test shows nothing");
+});
