@@ -93,6 +93,8 @@ export class PubSub {
       if (client.closed) return;
       if (failed !== null) {
         for (const topic of added) this.leave(client, topic);
+        if (mine.total === 0) session.subscriptions = null;
+        session.refresh();
         client.countForwardError();
         client.answer(failed);
       } else {

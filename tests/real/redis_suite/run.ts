@@ -68,6 +68,12 @@ async function main(): Promise<void> {
       if (reasonFor(unit, name) !== null) listed++;
       else wrong.push(options.details ? `${name}\n      ${said.replaceAll("\n", "\n      ")}` : name);
     }
+    for (const name of through === null ? [] : direct?.passed ?? []) {
+      if (through!.passed.includes(name) || through!.failed.has(name) || reasonFor(unit, name) !== null) {
+        continue;
+      }
+      wrong.push(`${name} (did not run)`);
+    }
     unexpected.push(...wrong.map((name) => `${unit}: ${name}`));
     sums.direct += direct?.passed.length ?? 0;
     sums.directFailed += direct?.failed.size ?? 0;
