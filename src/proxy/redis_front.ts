@@ -347,6 +347,11 @@ export class RedisFront implements Front, Sender {
     start: number,
     end: number,
   ): boolean {
+    if (command.name === "CLIENT|TRACKINGINFO" && session.tracking !== null) {
+      // Each of the client's own connections knows.
+      this.forward(client, this.fixedServer(), bytes, start, end);
+      return true;
+    }
     if (command.name === "INFO" && this.modes.info(client, session, bytes, start, end)) return true;
     // What changes how replies are read, or which connection requests take, must not overtake what is still owed.
     const changes = command.name === "HELLO" || command.name === "RESET" || command.name === "SELECT";

@@ -33,6 +33,15 @@ import { type Joiner, Split } from "./split.ts";
 const OK = encode("+OK\r\n");
 const BAD_CURSOR = encode("-ERR invalid cursor\r\n");
 const SYNTAX = encode("-ERR syntax error\r\n");
+const CACHING_OFF = errorReply(
+  "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
+);
+const CACHING_NOT_OPTIN = errorReply(
+  "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.",
+);
+const CACHING_NOT_OPTOUT = errorReply(
+  "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.",
+);
 const BAD_REASON = encode("-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n");
 const ONE = encode(":1\r\n");
 const ZERO = encode(":0\r\n");
@@ -356,14 +365,7 @@ export class RedisModes {
     if (command.name === "CLIENT|REPLY") return this.setReplies(client, session, bytes);
     if (command.name === "CLIENT|UNBLOCK") return this.unblock(client, bytes);
     if (command.name === "CLIENT|CACHING") {
-      if (session.tracking === null) {
-        client.answer(errorReply(
-          "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-        ));
-      } else {
-        session.tracking.caching = bytes.slice(start, end);
-        client.answer(OK);
-      }
+      client.answer(this.setCaching(session, bytes, start, end));
       return true;
     }
     return this.setTracking(client, session, bytes, start, end);
@@ -392,6 +394,17 @@ export class RedisModes {
       }
     }
     return true;
+  }
+
+  /** For the next request: kept until it is sent, since the servers have to hear it right before. */
+  private setCaching(session: RedisSession, bytes: Uint8Array, start: number, end: number): Uint8Array {
+    const mode = session.tracking?.cachingMode ?? null;
+    if (mode === null) return CACHING_OFF;
+    const yes = this.isWord(bytes, 2, "YES");
+    if (!yes && !this.isWord(bytes, 2, "NO")) return SYNTAX;
+    if (yes !== (mode === "OPTIN")) return yes ? CACHING_NOT_OPTIN : CACHING_NOT_OPTOUT;
+    session.tracking!.caching = bytes.slice(start, end);
+    return OK;
   }
 
   private setReplies(client: Client, session: RedisSession, bytes: Uint8Array): boolean {
@@ -440,7 +453,10 @@ export class RedisModes {
     }
     session.tracking?.stop();
     client.block(LEASED);
-    session.tracking = new Tracking(client, bytes.slice(start, end), (reply, from, to) => {
+    const mode = this.words(bytes, 3).map((word) => word.toUpperCase()).find((word) =>
+      /^OPT(IN|OUT)$/.test(word)
+    );
+    session.tracking = new Tracking(client, bytes.slice(start, end), mode ?? null, (reply, from, to) => {
       if (isError(reply, from)) {
         session.tracking?.stop();
         session.tracking = null;

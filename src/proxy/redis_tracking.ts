@@ -5,6 +5,7 @@
  *   CLIENT TRACKING ON … ──► one RESP3 connection a server: HELLO 3, SELECT, CLIENT TRACKING ON …
  *   >2 invalidate … ◄──────── whichever server owns the key
  *
+ * What is read inside a transaction with WATCH, or by a blocking command, takes another connection and is not tracked.
  * Costs as many connections as there are servers, for that client alone; they end with TRACKING OFF or with the client.
  */
 import { encode } from "../bytes/ascii.ts";
@@ -23,11 +24,13 @@ export class Tracking implements Holder {
 
   /**
    * @param command CLIENT TRACKING ON …, as the client sent it; owned
+   * @param cachingMode "OPTIN", "OPTOUT" or null
    * @param answer called once with the first server's reply, or the error that stands for it
    */
   constructor(
     private readonly client: Client,
     private readonly command: Uint8Array,
+    readonly cachingMode: string | null,
     private answer: ((bytes: Uint8Array, start: number, end: number) => void) | null,
   ) {
     this.connections = client.pool.servers.map(() => null);
