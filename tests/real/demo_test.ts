@@ -30,6 +30,17 @@ for (const runtime of RUNTIMES) {
         stdout: "piped",
         stderr: "inherit",
       }).spawn();
+      // The demo ends its own servers; it has to be asked even when the test fails.
+      f.add({
+        async [Symbol.asyncDispose]() {
+          try {
+            child.kill("SIGTERM");
+          } catch {
+            // It has ended.
+          }
+          await child.status;
+        },
+      });
       const reader = child.stdout.getReader();
       let line = "";
       while (!line.includes("\n")) {
