@@ -9,7 +9,7 @@
  * nothing is owed to the client when it begins, and nothing more is taken until its reply has come.
  * Only for requests with one key whose last argument is the large one; others are kept whole as usual.
  */
-import { type Client, LEASED } from "./client.ts";
+import { type Client, IN_FLIGHT, LEASED } from "./client.ts";
 import { Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
@@ -41,6 +41,8 @@ export class LargeRequest implements Holder {
     if (connection === null) return false;
     this.connection = connection;
     client.enqueue(this.request);
+    // With max_in_flight: 1 this one is the limit itself, and the rest of it still has to be read.
+    client.unblock(IN_FLIGHT);
     connection.enqueue(this.request, true);
     return true;
   }
