@@ -1,0 +1,353 @@
+/**
+ * Commands that concern all servers of a pool at once, and those that must not: SCAN and kin, counts, scripts and functions,
+ * INFO, databases, and what says CROSSSLOT.
+ */
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import type { RawClient } from "../lib/client.ts";
+import { Fixture } from "../lib/fixture.ts";
+import { Random } from "../lib/random.ts";
+import { ReplyError, type Value } from "../lib/resp.ts";
+import { poolYml, type Proxy, type Server } from "../lib/servers.ts";
+
+async function three(
+  f: Fixture,
+  keys: Record<string, unknown> = {},
+): Promise<{ proxy: Proxy; servers: Server[]; client: RawClient; direct: RawClient[] }> {
+  const servers = [await f.redis(), await f.redis(), await f.redis()];
+  const pool = { servers, hash_tag: '"{}"', databases: 4, dangerous_commands: "allow", ...keys };
+  const proxy = await f.proxy("compiled", poolYml({ alpha: pool }));
+  return {
+    proxy,
+    servers,
+    client: await f.client(proxy),
+    direct: await Promise.all(servers.map((s) => f.client(s))),
+  };
+}
+
+function error(value: unknown, pattern: RegExp): void {
+  ok(value instanceof ReplyError, `expected an error, found ${Deno.inspect(value)}`);
+  match(value.message, pattern);
+}
+
+/** One whole iteration; `between` is called after each page. */
+async function scan(
+  client: RawClient,
+  options: string[],
+  between?: () => Promise<void>,
+): Promise<Map<string, number>> {
+  const seen = new Map<string, number>();
+  let cursor = "0";
+  do {
+    const [next, keys] = await client.command("SCAN", cursor, ...options) as [string, string[]];
+    for (const key of keys) seen.set(key, (seen.get(key) ?? 0) + 1);
+    cursor = next;
+    await between?.();
+  } while (cursor !== "0");
+  return seen;
+}
+
+Deno.test("SCAN: 10,000 keys of three servers, each seen; once, while nothing changes", async () => {
+  await using f = new Fixture();
+  const { client } = await three(f);
+  const keys = Array.from({ length: 10_000 }, (_, i) => `key:${i}`);
+  for (let i = 0; i < keys.length; i += 1000) {
+    await client.command("MSET", ...keys.slice(i, i + 1000).flatMap((k) => [k, "v"]));
+  }
+  for (const count of [10, 777, 100_000]) {
+    const seen = await scan(client, ["COUNT", String(count)]);
+    strictEqual(seen.size, keys.length);
+    ok([...seen.values()].every((n) => n === 1), "a key came twice");
+  }
+  strictEqual(await client.command("DBSIZE"), 10_000);
+  strictEqual((await client.command("KEYS", "key:1?") as string[]).length, 10);
+});
+
+for (const seed of [1, 2, 3]) {
+  Deno.test(`SCAN: keys that stay are seen while others come and go (seed ${seed})`, async () => {
+    await using f = new Fixture();
+    const { client, proxy } = await three(f);
+    const other = await f.client(proxy);
+    const random = new Random(seed);
+    const staying = Array.from({ length: 2000 }, (_, i) => `stay:${i}`);
+    await client.command("MSET", ...staying.flatMap((k) => [k, "v"]));
+    let serial = 0;
+    const alive: string[] = [];
+    const seen = await scan(client, ["COUNT", "20"], async () => {
+      // Enough to make the servers' tables grow and shrink under the scan.
+      const batch: string[][] = [];
+      for (let i = random.below(200); i > 0; i--) {
+        const key = `go:${serial++}`;
+        alive.push(key);
+        batch.push(["SET", key, "v"]);
+      }
+      if (random.below(10) === 0 && alive.length > 0) batch.push(["DEL", ...alive.splice(0, alive.length)]);
+      if (batch.length > 0) await other.pipeline(...batch);
+    });
+    for (const key of staying) ok(seen.has(key), `${key} was not seen`);
+  });
+}
+
+Deno.test("SCAN: MATCH, COUNT and TYPE are kept on every server; wrong cursors and options are errors", async () => {
+  await using f = new Fixture();
+  const { client } = await three(f);
+  for (let i = 0; i < 60; i++) {
+    await client.pipeline(["SET", `s:${i}`, "v"], ["RPUSH", `l:${i}`, "v"], ["HSET", `h:${i}`, "f", "v"], [
+      "ZADD",
+      `z:${i}`,
+      "1",
+      "m",
+    ]);
+  }
+  const names = (prefix: string) => Array.from({ length: 60 }, (_, i) => `${prefix}:${i}`).sort();
+  deepStrictEqual([...(await scan(client, ["TYPE", "list"])).keys()].sort(), names("l"));
+  deepStrictEqual([...(await scan(client, ["MATCH", "h:*", "COUNT", "7"])).keys()].sort(), names("h"));
+  deepStrictEqual(
+    [...(await scan(client, ["MATCH", "z:1?", "TYPE", "zset"])).keys()].sort(),
+    names("z").filter((k) => /^z:1.$/.test(k)),
+  );
+  strictEqual((await scan(client, ["MATCH", "none*"])).size, 0);
+  error(await client.command("SCAN", "abc"), /^ERR invalid cursor$/);
+  error(await client.command("SCAN", "18446744073709551616"), /^ERR invalid cursor$/);
+  error(await client.command("SCAN", "0", "COUNT", "0"), /^ERR syntax error$/);
+  error(await client.command("SCAN", "0", "COUNT"), /^ERR syntax error$/);
+});
+
+Deno.test("RANDOMKEY finds keys of all servers, and nothing in an empty pool", async () => {
+  await using f = new Fixture();
+  const { client } = await three(f);
+  strictEqual(await client.command("RANDOMKEY"), null);
+  const keys = Array.from({ length: 12 }, (_, i) => `r${i}`);
+  await client.command("MSET", ...keys.flatMap((k) => [k, "v"]));
+  const seen = new Set<Value>();
+  for (let i = 0; i < 400; i++) seen.add(await client.command("RANDOMKEY"));
+  deepStrictEqual([...seen].sort(), keys.slice().sort());
+  await client.command("DEL", ...keys.slice(1));
+  for (let i = 0; i < 20; i++) strictEqual(await client.command("RANDOMKEY"), "r0");
+});
+
+Deno.test("FLUSHALL, FLUSHDB and SWAPDB reach all servers where they are allowed, and are refused where not", async () => {
+  await using f = new Fixture();
+  const { client, direct } = await three(f);
+  const fill = async () => {
+    for (const db of ["0", "1"]) {
+      await client.command("SELECT", db);
+      for (let i = 0; i < 30; i++) await client.command("SET", `k${i}`, `db${db}`);
+    }
+  };
+  await fill();
+  strictEqual(await client.command("FLUSHDB"), "OK");
+  strictEqual(await client.command("DBSIZE"), 0);
+  await client.command("SELECT", "0");
+  strictEqual(await client.command("DBSIZE"), 30);
+  strictEqual(await client.command("SWAPDB", "0", "1"), "OK");
+  strictEqual(await client.command("DBSIZE"), 0);
+  strictEqual(await client.command("FLUSHALL", "SYNC"), "OK");
+  for (const d of direct) deepStrictEqual(await d.command("INFO", "keyspace"), "# Keyspace\r\n");
+  error(await client.command("FLUSHALL", "NOW"), /^ERR syntax error$/);
+  await using g = new Fixture();
+  const careful = await three(g, { dangerous_commands: "deny" });
+  for (const name of ["FLUSHALL", "FLUSHDB"]) {
+    error(await careful.client.command(name), /is refused because it can harm/);
+  }
+});
+
+Deno.test("SELECT: each database has connections of its own; data and replies never mix", async () => {
+  await using f = new Fixture();
+  const { proxy, direct } = await three(f);
+  await Promise.all(Array.from({ length: 16 }, async (_, i) => {
+    const client = await f.client(proxy);
+    const random = new Random(i);
+    if (i % 2 === 1) await client.command("HELLO", "3");
+    for (let round = 0; round < 40; round++) {
+      const db = String(random.below(4));
+      const key = `own:${i}`;
+      deepStrictEqual(
+        await client.pipeline(
+          ["SELECT", db],
+          ["SET", key, `db${db}`],
+          ["SELECT", "3"],
+          ["SET", key, "db3"],
+          ["SELECT", db],
+          ["GET", key],
+          ["EXISTS", key],
+        ),
+        ["OK", "OK", "OK", "OK", "OK", `db${db}`, 1],
+      );
+    }
+    error(await client.command("SELECT", "4"), /^ERR DB index is out of range$/);
+    error(await client.command("SELECT", "x"), /^ERR value is not an integer or out of range$/);
+  }));
+  // Every value is in the database whose name it bears.
+  for (const d of direct) {
+    for (let db = 0; db < 4; db++) {
+      await d.command("SELECT", db);
+      for (const key of await d.command("KEYS", "*") as string[]) {
+        strictEqual(await d.command("GET", key), `db${db}`);
+      }
+    }
+  }
+});
+
+Deno.test("a request after SELECT does not overtake one before it", async () => {
+  await using f = new Fixture();
+  const { client } = await three(f);
+  for (let i = 0; i < 100; i++) {
+    deepStrictEqual(
+      await client.pipeline(
+        ["SELECT", "0"],
+        ["SET", "moved", String(i)],
+        ["COPY", "moved", "moved", "DB", "1", "REPLACE"],
+        ["SELECT", "1"],
+        ["GET", "moved"],
+      ),
+      ["OK", "OK", 1, "OK", String(i)],
+    );
+  }
+});
+
+Deno.test("SCRIPT and FUNCTION: loaded, listed, found and flushed on all servers", async () => {
+  await using f = new Fixture();
+  const { client, direct } = await three(f);
+  const sha = await client.command("SCRIPT", "LOAD", "return redis.call('incr', KEYS[1])") as string;
+  strictEqual(sha.length, 40);
+  for (let i = 0; i < 12; i++) strictEqual(await client.command("EVALSHA", sha, "1", `n${i}`), 1);
+  deepStrictEqual(await client.command("SCRIPT", "EXISTS", sha, "f".repeat(40)), [1, 0]);
+  // Known to some servers only is not known.
+  await direct[1]!.command("SCRIPT", "FLUSH");
+  deepStrictEqual(await client.command("SCRIPT", "EXISTS", sha), [0]);
+  strictEqual(await client.command("SCRIPT", "FLUSH"), "OK");
+  for (const d of direct) deepStrictEqual(await d.command("SCRIPT", "EXISTS", sha), [0]);
+  error(await client.command("EVALSHA", sha, "1", "n0"), /^NOSCRIPT /);
+  error(await client.command("SCRIPT", "KILL"), /^NOTBUSY /);
+
+  const library =
+    "#!lua name=lib\nredis.register_function('up', function(k) return redis.call('incr', k[1]) end)";
+  strictEqual(await client.command("FUNCTION", "LOAD", library), "lib");
+  for (let i = 0; i < 12; i++) strictEqual(await client.command("FCALL", "up", "1", `f${i}`), 1);
+  error(await client.command("FUNCTION", "LOAD", library), /^ERR Library 'lib' already exists$/);
+  strictEqual((await client.command("FUNCTION", "LIST") as Value[]).length, 1);
+  const dump = await client.command("FUNCTION", "DUMP") as string;
+  strictEqual(await client.command("FUNCTION", "DELETE", "lib"), "OK");
+  for (const d of direct) deepStrictEqual(await d.command("FUNCTION", "LIST"), []);
+  const bytes = Uint8Array.from(dump, (c) => c.charCodeAt(0));
+  await client.send(
+    new TextEncoder().encode(`*3\r\n$8\r\nFUNCTION\r\n$7\r\nRESTORE\r\n$${bytes.length}\r\n`),
+  );
+  await client.send(bytes);
+  await client.send("\r\n");
+  strictEqual((await client.readReply()).value, "OK");
+  for (const d of direct) strictEqual((await d.command("FUNCTION", "LIST") as Value[]).length, 1);
+  ok(Array.isArray(await client.command("FUNCTION", "STATS")));
+  strictEqual(await client.command("FUNCTION", "FLUSH"), "OK");
+});
+
+Deno.test("SCRIPT KILL gets through while a script runs on the shared connection", async () => {
+  await using f = new Fixture();
+  const { client, proxy } = await three(f);
+  const other = await f.client(proxy);
+  await client.send("*3\r\n$4\r\nEVAL\r\n$15\r\nwhile 1 do end \r\n$1\r\n0\r\n");
+  for (;;) {
+    const reply = await other.command("SCRIPT", "KILL");
+    if (reply === "OK") break;
+    error(reply, /^NOTBUSY /);
+  }
+  error((await client.readReply()).value, /Script killed by user|Error running script/);
+  strictEqual(await other.command("SET", "k", "v"), "OK");
+});
+
+Deno.test("INFO is the pool's: sums of the servers, and a section of its own", async () => {
+  await using f = new Fixture();
+  const { client, servers, direct } = await three(f);
+  for (let i = 0; i < 50; i++) {
+    await client.command("SET", `k${i}`, "v", ...(i % 5 === 0 ? ["EX", "1000"] : []));
+  }
+  const fields = async (...sections: string[]) => {
+    const text = await client.command("INFO", ...sections) as string;
+    return new Map([...text.matchAll(/^([^#:\r\n]+):(.*)\r$/gm)].map((m) => [m[1]!, m[2]!]));
+  };
+  const all = await fields();
+  match(all.get("db0")!, /^keys=50,expires=10,avg_ttl=\d+$/);
+  strictEqual(all.get("connected_clients"), "1");
+  strictEqual(all.get("role"), "master");
+  strictEqual(all.get("redis_mode"), "standalone");
+  strictEqual(all.get("ringmaster_servers"), "3");
+  ok(Number(all.get("used_memory")) > 3 * 500_000);
+  deepStrictEqual([...(await fields("keyspace")).keys()], ["db0"]);
+  match(await client.command("INFO", "commandstats") as string, /cmdstat_set:calls=50,/);
+  deepStrictEqual([...(await fields("ringmaster")).keys()].slice(0, 2), [
+    "ringmaster_version",
+    "ringmaster_pool",
+  ]);
+  strictEqual(await client.command("INFO", "nonsense"), "");
+  await client.command("HELLO", "3");
+  strictEqual((await fields("keyspace")).get("db0")?.startsWith("keys=50,"), true);
+  // One server away: the others speak.
+  await servers[0]!.crash();
+  const left = await fields("keyspace");
+  strictEqual(Number(/keys=(\d+)/.exec(left.get("db0") ?? "")?.[1]), 50 - onFirst);
+  for (const server of servers.slice(1)) await server.crash();
+  match(await client.command("INFO") as string, /redis_version:.*ringmaster_servers:3\r/s);
+});
+
+Deno.test("MEMORY USAGE and OBJECT go to the key's server", async () => {
+  await using f = new Fixture();
+  const { client } = await three(f);
+  for (let i = 0; i < 12; i++) {
+    await client.command("SET", `k${i}`, String(i));
+    ok(Number(await client.command("MEMORY", "USAGE", `k${i}`)) > 0);
+    ok(Number(await client.command("MEMORY", "USAGE", `k${i}`, "SAMPLES", "0")) > 0);
+    strictEqual(await client.command("OBJECT", "ENCODING", `k${i}`), "int");
+    strictEqual(await client.command("OBJECT", "IDLETIME", `k${i}`), 0);
+    ok(Number(await client.command("OBJECT", "REFCOUNT", `k${i}`)) > 0);
+  }
+  strictEqual(await client.command("OBJECT", "ENCODING", "none"), null);
+  ok(Array.isArray(await client.command("OBJECT", "HELP")));
+});
+
+Deno.test("commands with keys of several servers say CROSSSLOT; with a hash tag they work; MGET, MSET, DEL are split", async () => {
+  await using f = new Fixture();
+  const { client } = await three(f);
+  const many = Array.from({ length: 30 }, (_, i) => `key${i}`);
+  // A partner of key0 on another server.
+  let partner = "";
+  for (const key of many.slice(1)) {
+    if (await client.command("RENAMENX", "key0", key) instanceof ReplyError) {
+      const reply = await client.command("RENAMENX", "key0", key) as ReplyError;
+      if (reply.message.startsWith("CROSSSLOT")) partner = key;
+    }
+  }
+  ok(partner !== "");
+  for (
+    const args of [
+      ["RENAME", "key0", partner],
+      ["COPY", "key0", partner],
+      ["SMOVE", "key0", partner, "m"],
+      ["LMOVE", "key0", partner, "LEFT", "LEFT"],
+      ["RPOPLPUSH", "key0", partner],
+      ["MSETNX", "key0", "1", partner, "2"],
+      ["SINTER", "key0", partner],
+      ["SUNIONSTORE", "key0", partner, "key0"],
+      ["ZUNIONSTORE", "key0", "2", "key0", partner],
+      ["ZINTER", "2", "key0", partner],
+      ["PFCOUNT", "key0", partner],
+      ["PFMERGE", "key0", partner],
+      ["BITOP", "AND", "key0", "key0", partner],
+      ["SORT", "key0", "STORE", partner],
+      ["LCS", "key0", partner],
+      ["GEOSEARCHSTORE", "key0", partner, "FROMLONLAT", "0", "0", "BYRADIUS", "1", "m"],
+      ["EVAL", "return 1", "2", "key0", partner],
+      ["XREAD", "STREAMS", "key0", partner, "0", "0"],
+      ["LMPOP", "2", "key0", partner, "LEFT"],
+    ]
+  ) error(await client.command(...args), /^CROSSSLOT Keys in request don't hash to the same server$/);
+  strictEqual(await client.command("SADD", "{t}a", "m"), 1);
+  strictEqual(await client.command("SMOVE", "{t}a", "{t}b", "m"), 1);
+  strictEqual(await client.command("COPY", "{t}b", "{t}c"), 1);
+  strictEqual(await client.command("RENAME", "{t}c", "{t}d"), "OK");
+  strictEqual(await client.command("MSET", ...many.flatMap((key, i) => [key, String(i)])), "OK");
+  deepStrictEqual(await client.command("MGET", ...many, "none"), [...many.map((_, i) => String(i)), null]);
+  strictEqual(await client.command("EXISTS", ...many, "none"), 30);
+  strictEqual(await client.command("TOUCH", ...many), 30);
+  strictEqual(await client.command("UNLINK", ...many.slice(0, 10)), 10);
+  strictEqual(await client.command("DEL", ...many), 20);
+});
