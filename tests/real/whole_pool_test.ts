@@ -259,8 +259,9 @@ Deno.test("INFO is the pool's: sums of the servers, and a section of its own", a
   await using f = new Fixture();
   const { client, servers, direct } = await three(f);
   for (let i = 0; i < 50; i++) {
-    await client.command("SET", `k${i}`, "v", ...(i % 5 === 0 ? ["EX", "1000"] : []));
+    await client.command("SET", `${i * 7919}:session:${i}`, "v", ...(i % 5 === 0 ? ["EX", "1000"] : []));
   }
+  const onFirst = await direct[0]!.command("DBSIZE") as number;
   const fields = async (...sections: string[]) => {
     const text = await client.command("INFO", ...sections) as string;
     return new Map([...text.matchAll(/^([^#:\r\n]+):(.*)\r$/gm)].map((m) => [m[1]!, m[2]!]));
