@@ -9,7 +9,13 @@ import { poolYml, type Proxy, type Server } from "../lib/servers.ts";
 
 async function three(f: Fixture): Promise<{ proxy: Proxy; servers: Server[] }> {
   const servers = [await f.redis(), await f.redis(), await f.redis()];
-  const pool = { servers, hash_tag: '"{}"', databases: 2, dangerous_commands: "allow" };
+  const pool = {
+    servers,
+    hash_tag: '"{}"',
+    distribution: "modula",
+    databases: 2,
+    dangerous_commands: "allow",
+  };
   return { proxy: await f.proxy("compiled", poolYml({ alpha: pool })), servers };
 }
 

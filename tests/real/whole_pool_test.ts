@@ -14,7 +14,14 @@ async function three(
   keys: Record<string, unknown> = {},
 ): Promise<{ proxy: Proxy; servers: Server[]; client: RawClient; direct: RawClient[] }> {
   const servers = [await f.redis(), await f.redis(), await f.redis()];
-  const pool = { servers, hash_tag: '"{}"', databases: 4, dangerous_commands: "allow", ...keys };
+  const pool = {
+    servers,
+    hash_tag: '"{}"',
+    distribution: "modula",
+    databases: 4,
+    dangerous_commands: "allow",
+    ...keys,
+  };
   const proxy = await f.proxy("compiled", poolYml({ alpha: pool }));
   return {
     proxy,
@@ -245,6 +252,7 @@ Deno.test("SCRIPT KILL gets through while a script runs on the shared connection
   await using f = new Fixture();
   const { client, proxy } = await three(f);
   const other = await f.client(proxy);
+  await client.command("CONFIG", "SET", "busy-reply-threshold", "20");
   await client.send("*3\r\n$4\r\nEVAL\r\n$15\r\nwhile 1 do end \r\n$1\r\n0\r\n");
   for (;;) {
     const reply = await other.command("SCRIPT", "KILL");
