@@ -46,6 +46,15 @@ const STEPS_MAX = 256;
 /** A client with this many unread reply bytes is not read from until they have left. */
 const OUTPUT_HIGH = 1024 * 1024;
 
+/**
+ * A client has no more requests under way than would, with replies like its recent ones, bring this many bytes. Replies that
+ * nobody reads have to be swallowed if it goes away, and until then those of others wait behind them.
+ */
+const EXPECTED_MAX = 16 * 1024 * 1024;
+/** But always this many. */
+const IN_FLIGHT_MIN = 4;
+const REPLIES_REMEMBERED = 8;
+
 const NONE = new Uint8Array(0);
 const arena = new Arena();
 
@@ -67,6 +76,8 @@ export class Client implements Endpoint, Postponed {
   head: Request | null = null;
   tail: Request | null = null;
   inFlight = 0;
+  /** About REPLIES_REMEMBERED times the size of its recent replies; to begin with, large ones are expected. */
+  private recentBytes = REPLIES_REMEMBERED * 256 * 1024;
   /** Bytes of replies that wait for earlier ones. */
   heldBytes = 0;
   /** Congested connections that this client waits for. */
@@ -199,10 +210,19 @@ export class Client implements Endpoint, Postponed {
     if (this.tail === null) this.head = request;
     else this.tail.next = request;
     this.tail = request;
-    if (++this.inFlight >= this.pool.config.inFlightMax && (this.blocked & IN_FLIGHT) === 0) {
-      this.pool.counters[LIMIT_IN_FLIGHT]!++;
+    const inFlight = ++this.inFlight;
+    if (inFlight >= this.pool.config.inFlightMax) {
+      if ((this.blocked & IN_FLIGHT) === 0) this.pool.counters[LIMIT_IN_FLIGHT]!++;
+      this.block(IN_FLIGHT);
+    } else if (inFlight * this.recentBytes > REPLIES_REMEMBERED * EXPECTED_MAX && inFlight >= IN_FLIGHT_MIN) {
       this.block(IN_FLIGHT);
     }
+  }
+
+  /** How many requests may be under way before the client has to wait. */
+  private get inFlightMax(): number {
+    const expected = Math.floor(REPLIES_REMEMBERED * EXPECTED_MAX / this.recentBytes);
+    return Math.min(this.pool.config.inFlightMax, Math.max(IN_FLIGHT_MIN, expected));
   }
 
   /** Answers the next request from here, in its turn. `bytes` are shared: never written to again. */
@@ -217,6 +237,8 @@ export class Client implements Endpoint, Postponed {
   deliver(request: Request, bytes: Uint8Array, start: number, end: number): void {
     if (request !== this.head) return this.hold(request, bytes, start, end);
     if (!request.muted) this.send(bytes, start, end);
+    // Never quite 0: numbers next to it are slow.
+    this.recentBytes += 1 - this.recentBytes / REPLIES_REMEMBERED;
     let head = request.next;
     this.inFlight--;
     while (head !== null && head.done) {
@@ -227,7 +249,7 @@ export class Client implements Endpoint, Postponed {
     }
     this.head = head;
     if (head === null) this.tail = null;
-    if ((this.blocked & IN_FLIGHT) !== 0 && this.inFlight <= this.pool.config.inFlightMax >> 1) {
+    if ((this.blocked & IN_FLIGHT) !== 0 && this.inFlight <= this.inFlightMax >> 1) {
       this.unblock(IN_FLIGHT);
     }
     if (head === null) {
@@ -268,6 +290,7 @@ export class Client implements Endpoint, Postponed {
   }
 
   private send(bytes: Uint8Array, start: number, end: number): void {
+    this.recentBytes += end - start;
     if (end - start >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
     else this.socket.send(bytes, start, end);
     if (!this.dirty) this.pool.turn.touchClient(this);

@@ -46,6 +46,8 @@ export interface Seat {
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
 const IDLE_SWEEP_MS = 1000;
+/** Refused clients that may take their time to close. */
+const REFUSED_MAX = 8;
 /** Clients' serials of one worker; more than it will ever accept. */
 const SERIALS = 2 ** 40;
 
@@ -65,6 +67,8 @@ export class Pool {
   stopped = false;
   /** The proxy is stopping: see drain.ts. */
   private draining = false;
+  /** The last few that were refused, oldest first. */
+  private readonly refused: Socket[] = [];
   private listener: Listener | null = null;
   private readonly timers = new Set<TimerId>();
 
@@ -184,6 +188,9 @@ export class Pool {
     socket.send(error, 0, error.length);
     socket.flush();
     socket.end();
+    // Until its client closes too it takes a file, and with none left nobody would even be refused (Bun spins then).
+    this.refused.push(socket);
+    if (this.refused.length > REFUSED_MAX) this.refused.shift()!.destroy();
   }
 
   /** A client's socket is closed. */

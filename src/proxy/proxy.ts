@@ -52,8 +52,8 @@ export interface System {
   collect?(): void;
 }
 
-/** Files kept back from clients: log, listeners, statistics, what the runtime itself opens. */
-const FILES_RESERVED = 32;
+/** Files kept back from clients: log, listeners, statistics, clients being refused, what the runtime opens (Bun 8, Deno 22). */
+const FILES_RESERVED = 48;
 /** And for each worker thread's own loop. */
 const FILES_WORKER = 16;
 

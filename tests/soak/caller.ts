@@ -53,6 +53,8 @@ export class Caller {
   connects = 0;
   /** Error replies by text, without the server's name. */
   readonly errors = new Map<string, number>();
+  /** If set: the times to each burst's last reply. */
+  tookMs: number[] | null = null;
   /** What cannot be true. */
   readonly wrong: string[] = [];
   /** INCRs that were acknowledged, and that were sent. */
@@ -122,6 +124,7 @@ export class Caller {
     }
     this.restSinceMs = performance.now();
     this.burst++;
+    this.tookMs?.push(performance.now() - startMs);
     this.slowestMs = Math.max(this.slowestMs, performance.now() - startMs);
     this.replies += replies.length;
     for (const [i, check] of checks.entries()) check(replies[i]);

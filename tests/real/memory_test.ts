@@ -1,0 +1,171 @@
+/**
+ * Memory stays bounded whatever clients and servers do, and comes back down; who is refused or closed is told why.
+ *
+ * `deno task hostile` is the same at full size, with times.
+ */
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { concat, latin1, request } from "../lib/bytes.ts";
+import { RawClient } from "../lib/client.ts";
+import { Fixture } from "../lib/fixture.ts";
+import { delay, poll } from "../lib/poll.ts";
+import { ReplyError } from "../lib/resp.ts";
+import { type PoolKeys, poolYml, type Proxy, type Runtime, RUNTIMES } from "../lib/servers.ts";
+import { hostileRun } from "../soak/hostile_run.ts";
+import { cpuMs, residentBytes } from "../soak/memory.ts";
+
+const MB = 1e6;
+
+function alpha(keys: PoolKeys, maxMemory = "0"): string {
+  return poolYml({ alpha: keys }) + `ringmaster:\n  admin: off\n  max_memory: ${maxMemory}\n`;
+}
+
+/** Resident memory at its highest while `work` goes on. */
+async function peakOf(proxy: Proxy, work: Promise<unknown>): Promise<number> {
+  let peak = 0;
+  let over = false;
+  const done = work.finally(() => over = true);
+  while (!over) {
+    peak = Math.max(peak, residentBytes(proxy.pid));
+    await delay(5);
+  }
+  await done;
+  return peak;
+}
+
+const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
+  "half requests beyond max_memory: the greediest are closed, new work is refused, then all is well": async (
+    f,
+    runtime,
+  ) => {
+    const proxy = await f.proxy(runtime, alpha({ servers: [await f.redis()] }, "64mb"));
+    const small = await f.client(proxy);
+    strictEqual(await small.command("SET", "a", "1"), "OK");
+    // MSET cannot stream: its keys may be on several servers, so half of it is kept.
+    const clients: RawClient[] = [];
+    const hog = async () => {
+      for (let i = 0; i < 8; i++) {
+        const client = await f.client(proxy);
+        clients.push(client);
+        await client.send(latin1("*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$40000000\r\n")).catch(() => {});
+        await client.send(new Uint8Array(20 * MB)).catch(() => {});
+      }
+    };
+    const peak = await peakOf(proxy, hog());
+    ok(peak < 400 * MB, `${peak} bytes at most`);
+    const reason = /holds \d+ bytes, the most of all, and max_memory is reached, closing/;
+    await poll(() => reason.test(proxy.log), "somebody to be closed");
+    for (const client of clients) client.close();
+    await poll(async () => await small.command("GET", "a") === "1", "small requests to be served");
+  },
+
+  "a slow server: clients with 20 MB requests wait, are answered, and memory stays bounded": async (
+    f,
+    runtime,
+  ) => {
+    const server = await f.redis();
+    const proxy = await f.proxy(runtime, alpha({ servers: [server] }));
+    const clients = await Promise.all(Array.from({ length: 10 }, () => f.client(proxy)));
+    for (const client of clients) strictEqual(await client.command("PING"), "PONG");
+    const before = residentBytes(proxy.pid);
+    const value = new Uint8Array(20 * MB).fill(120);
+    server.kill("SIGSTOP");
+    const sending = Promise.all(clients.map(async (client, i) => {
+      for (let n = 0; n < 3; n++) await client.send(request("SET", `key${i}`, value));
+    }));
+    // 600 MB have nowhere to go: the clients are still sending when the server goes on.
+    const peak = await peakOf(
+      proxy,
+      (async () => {
+        await delay(1000);
+        server.kill("SIGCONT");
+        await sending;
+        for (const client of clients) {
+          for (let n = 0; n < 3; n++) strictEqual((await client.readReply()).value, "OK");
+        }
+      })(),
+    );
+    ok(peak - before < 300 * MB, `from ${before} to ${peak} bytes`);
+  },
+
+  "a client that does not read is closed with a reason": async (f, runtime) => {
+    const proxy = await f.proxy(runtime, alpha({ servers: [await f.redis()], client_output_limit: "4mb" }));
+    const other = await f.client(proxy);
+    strictEqual(await other.command("SET", "large", "x".repeat(1024 * 1024)), "OK");
+    const client = await f.client(proxy);
+    await client.send(concat(Array.from({ length: 200 }, () => request("GET", "large"))));
+    const reason = /does not read its replies: \d+ bytes are more than client_output_limit, closing/;
+    await poll(() => reason.test(proxy.log), "the client to be closed");
+    strictEqual(await other.command("GET", "nothing"), null);
+  },
+
+  "a 2 GB bulk is refused when it is announced, a 400 MB one costs nothing before it comes": async (
+    f,
+    runtime,
+  ) => {
+    const proxy = await f.proxy(runtime, alpha({ servers: [await f.redis()] }));
+    const [first, other] = [await f.client(proxy), await f.client(proxy)];
+    const before = residentBytes(proxy.pid);
+    await first.send("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2147483648\r\n");
+    ok(/^-ERR Protocol error: .*max_request_size/.test(await first.readToEnd()));
+    for (let i = 0; i < 20; i++) {
+      const client = await f.client(proxy);
+      await client.send("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$400000000\r\n");
+      await client.send("*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$400000000\r\n");
+    }
+    strictEqual(await other.command("PING"), "PONG");
+    const after = residentBytes(proxy.pid);
+    ok(after - before < 50 * MB, `from ${before} to ${after} bytes`);
+  },
+
+  "more clients than files: the surplus is told so, nothing spins, and it recovers": async (f, runtime) => {
+    const yml = alpha({ servers: [await f.redis()] });
+    const proxy = await f.proxy(runtime, yml, { filesMax: 128 });
+    const clients: RawClient[] = [];
+    try {
+      const answers = await Promise.all(Array.from({ length: 300 }, async () => {
+        try {
+          const client = await RawClient.connect(proxy.target);
+          clients.push(client);
+          return await client.command("PING");
+        } catch {
+          return "closed";
+        }
+      }));
+      const served = answers.filter((answer) => answer === "PONG").length;
+      ok(served >= 64 && served < 128, `${served} served`);
+      for (const answer of answers) {
+        if (answer instanceof ReplyError) strictEqual(answer.message, "ERR max number of clients reached");
+      }
+      ok(answers.some((answer) => answer instanceof ReplyError), "somebody is told why");
+      const [cpu, startMs] = [cpuMs(proxy.pid), performance.now()];
+      await delay(1000);
+      const share = (cpuMs(proxy.pid) - cpu) / (performance.now() - startMs);
+      ok(share < 0.5, `${share} of a core with nothing to do`);
+    } finally {
+      for (const client of clients) client.close();
+    }
+    await poll(async () => {
+      await using client = await RawClient.connect(proxy.target);
+      return await client.command("SET", "a", "1") === "OK";
+    }, "new clients to be served");
+  },
+};
+
+for (const runtime of RUNTIMES) {
+  for (const [name, test] of Object.entries(CASES)) {
+    Deno.test(`limits: ${name} (${runtime})`, async () => {
+      await using f = new Fixture();
+      await test(f, runtime);
+    });
+  }
+}
+
+Deno.test("hostile clients: the others are served, memory is bounded and comes back down (compiled)", async () => {
+  const report = await hostileRun({ runtime: "compiled", scale: 0.1, seconds: 2, maxMemory: "128mb" });
+  const { lost, refused, errors, wrong, deeds } = report;
+  deepStrictEqual({ lost, refused, errors, wrong }, { lost: 0, refused: 0, errors: {}, wrong: [] });
+  for (const deed of deeds) {
+    ok(deed.peakMb < 60 + 3 * 128, JSON.stringify(deed));
+    ok(deed.afterMb < 140, JSON.stringify(deed));
+  }
+});
