@@ -469,7 +469,8 @@ function tokens(form: string): string[] {
 export function encodeCommand(args: Command, inline: boolean): Uint8Array {
   const size = args.reduce((sum, arg) => sum + arg.length, 0);
   if (
-    inline && size < 1000 && args.every((arg) => /^[!-&(-~]+$/.test(arg) && !/["\\]/.test(arg)) && !args[0]!.startsWith("*")
+    inline && size < 1000 && args.every((arg) => /^[!-&(-~]+$/.test(arg) && !/["\\]/.test(arg)) &&
+    !args[0]!.startsWith("*")
   ) {
     return latin1(`${args.join(" ")}\r\n`);
   }

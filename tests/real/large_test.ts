@@ -3,7 +3,7 @@
  * pieces (src/proxy/server_connection.ts). The bytes are right, order is kept, and a client that vanishes in the middle leaves
  * nothing behind.
  */
-import { strictEqual } from "node:assert/strict";
+import { match, strictEqual } from "node:assert/strict";
 import { concat, request } from "../lib/bytes.ts";
 import { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
@@ -98,7 +98,7 @@ for (const runtime of RUNTIMES) {
       await poll(async () => (await inFlight(proxy)) > 0, "the request is on its way to its server");
       for (const server of servers) await server.crash();
       const reply = await client.readReply();
-      strictEqual(reply.text.startsWith("-ERR Connection re"), true, reply.text);
+      match(reply.text, /^-ERR (Connection reset|Connection refused|Broken pipe).* \(server /);
       for (const server of servers) await server.start();
       await client.send(concat([whole.subarray(2 * MIB), request("PING")]));
       strictEqual((await client.readReply()).text, "+PONG\r\n");
