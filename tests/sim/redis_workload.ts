@@ -468,7 +468,7 @@ export class RedisWorkload {
   }
 
   private badly(reply: string): boolean {
-    return this.judge.isFailure(reply) || this.judge.isMismatch(reply) || this.judge.truth.takeExtra(reply);
+    return this.judge.isFailure(reply) || this.judge.isMismatch(reply) || this.judge.truth.extras.has(reply);
   }
 
   /** The executions of all tags, or null if some have not been executed. */

@@ -254,6 +254,8 @@ export class SimClient implements Handler {
 
   close(_socket: Socket, error: NetError | null): void {
     this.over(error?.code ?? "close");
+    // What it sent last may not have arrived.
+    if (error !== null) this.clean = false;
     this.closed = this.done = true;
     this.onOver(this);
   }

@@ -28,8 +28,8 @@ export class Violation extends Error {
 
 export class Truth {
   readonly executions = new Map<string, Execution>();
-  /** What servers said out of turn, each to be believed once: text → how often. */
-  readonly extras = new Map<string, number>();
+  /** What servers have said out of turn: whoever was next may have got it for a reply. */
+  readonly extras = new Set<string>();
   /** Per server connection and client: the last request executed. Order within a connection is strict. */
   private readonly lastOn = new Map<string, number>();
   /** Server connections so far. */
@@ -64,13 +64,6 @@ export class Truth {
 
   /** A server is about to say something nobody asked for. */
   addExtra(text: string): void {
-    this.extras.set(text, (this.extras.get(text) ?? 0) + 1);
-  }
-
-  takeExtra(text: string): boolean {
-    const left = this.extras.get(text) ?? 0;
-    if (left === 0) return false;
-    this.extras.set(text, left - 1);
-    return true;
+    this.extras.add(text);
   }
 }
