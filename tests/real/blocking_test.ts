@@ -15,7 +15,7 @@ async function pool(
   for (let i = 0; i < count; i++) servers.push(await f.redis());
   const proxy = await f.proxy(
     "compiled",
-    poolYml({ alpha: { servers, hash_tag: '"{}"', distribution: "modula", databases: 4, ...keys } }),
+    poolYml({ alpha: { servers, hash_tag: '"{}"', hash: "murmur", databases: 4, ...keys } }),
   );
   return { proxy, servers };
 }

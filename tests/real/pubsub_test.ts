@@ -12,7 +12,7 @@ async function three(f: Fixture): Promise<{ proxy: Proxy; servers: Server[] }> {
   const pool = {
     servers,
     hash_tag: '"{}"',
-    distribution: "modula",
+    hash: "murmur",
     databases: 2,
     dangerous_commands: "allow",
   };

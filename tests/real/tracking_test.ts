@@ -15,7 +15,7 @@ async function three(
   const servers = [await f.redis(), await f.redis(), await f.redis()];
   const proxy = await f.proxy(
     "compiled",
-    poolYml({ alpha: { servers, distribution: "modula", databases: 2, dangerous_commands: "allow" } }),
+    poolYml({ alpha: { servers, hash: "murmur", databases: 2, dangerous_commands: "allow" } }),
   );
   const client = await f.client(proxy);
   await client.command("HELLO", "3");

@@ -14,7 +14,7 @@ async function three(
   keys: Record<string, unknown> = {},
 ): Promise<{ proxy: Proxy; servers: Server[] }> {
   const servers = [await f.redis(), await f.redis(), await f.redis()];
-  const pool = { servers, hash_tag: '"{}"', distribution: "modula", databases: 4, ...keys };
+  const pool = { servers, hash_tag: '"{}"', hash: "murmur", databases: 4, ...keys };
   return { proxy: await f.proxy("compiled", poolYml({ alpha: pool })), servers };
 }
 

@@ -17,7 +17,7 @@ async function three(
   const pool = {
     servers,
     hash_tag: '"{}"',
-    distribution: "modula",
+    hash: "murmur",
     databases: 4,
     dangerous_commands: "allow",
     ...keys,
