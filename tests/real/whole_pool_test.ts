@@ -306,7 +306,7 @@ Deno.test("MEMORY USAGE and OBJECT go to the key's server", async () => {
     ok(Number(await client.command("MEMORY", "USAGE", `k${i}`)) > 0);
     ok(Number(await client.command("MEMORY", "USAGE", `k${i}`, "SAMPLES", "0")) > 0);
     strictEqual(await client.command("OBJECT", "ENCODING", `k${i}`), "int");
-    strictEqual(await client.command("OBJECT", "IDLETIME", `k${i}`), 0);
+    strictEqual(typeof await client.command("OBJECT", "IDLETIME", `k${i}`), "number");
     ok(Number(await client.command("OBJECT", "REFCOUNT", `k${i}`)) > 0);
   }
   strictEqual(await client.command("OBJECT", "ENCODING", "none"), null);

@@ -47,7 +47,7 @@ export const EXPECTED: readonly Expected[] = [
     reason: "MONITOR shows one server's traffic, the proxy refuses it",
   },
   { unit: "unit/other", test: "RESET clears authenticated state", reason: USERS },
-  { unit: "unit/multi", test: /propagat|MULTI \/ EXEC with REPLICAOF/, reason: REPLICATION },
+  { unit: "unit/multi", test: /propagat|REPLICAOF|stale replica state change/, reason: REPLICATION },
   { unit: "unit/multi", test: "EXEC fails if there are errors while queueing commands #2", reason: LATE },
   { unit: "unit/multi", test: "DISCARD should not fail during OOM", reason: LATE },
   { unit: "unit/multi", test: /script timeout/, reason: BUSY },
