@@ -15,9 +15,13 @@
  *  - an exception in a handler is swallowed into `error`: it is thrown again outside.
  *  - the peer's address is gone in `close`, unless somebody asked for it before.
  *  - no option for the backlog: it is always 512.
+ *  - names are cached for 30 s and cannot be forgotten: a server that moved would be looked for at its old address. So names are
+ *    resolved here, each time, by node:dns, which asks the C library on another thread.
  */
 import { Buffer } from "node:buffer";
 import { useCopyMany } from "../bytes/ascii.ts";
+import { lookup } from "node:dns";
+import { isIP } from "node:net";
 import { Outbox } from "../bytes/outbox.ts";
 import type { Address, Handler, Listener, ListenOptions, Net, NetError, Socket } from "../net/net.ts";
 import { afterTurn } from "./clock.ts";
@@ -117,6 +121,8 @@ class BunSocket implements Socket, Lingering {
   /** The peer's FIN has come. */
   private eof = false;
   private finSent = false;
+  /** The addresses of its name that have not been tried; null if it has no name. */
+  private hosts: string[] | null = null;
   /** Why it is BROKEN. */
   private failure: NetError | null = null;
 
@@ -178,15 +184,42 @@ class BunSocket implements Socket, Lingering {
 
   dial(): void {
     const address = this.address!;
-    const common = { allowHalfOpen: true, data: this as BunSocket | BunListener, socket: EVENTS };
+    if ("path" in address || isIP(bare(address.host)) !== 0) return this.dialTo(address);
+    lookup(address.host, { all: true }, (error, found) => {
+      if (this.state === CLOSED) return;
+      // Without a hosts file "localhost" is known to Bun alone.
+      this.hosts = error === null ? found.map((each) => each.address) : [address.host];
+      this.dialNext(null);
+    });
+  }
+
+  /** Tries the next of the name's addresses. @param error what became of the one before */
+  private dialNext(error: unknown): void {
+    if (this.state === CLOSED) return;
+    const host = this.hosts!.shift();
+    if (host === undefined) return this.refused(error);
+    const { port } = this.address as { port: number };
+    try {
+      const opening = Bun.connect({ ...this.common(), hostname: host, port });
+      opening.catch((error) => this.dialNext(error));
+    } catch (error) {
+      this.dialNext(error);
+    }
+  }
+
+  private dialTo(address: Address): void {
     try {
       const opening = "path" in address
-        ? Bun.connect({ ...common, unix: address.path })
-        : Bun.connect({ ...common, hostname: address.host, port: address.port });
+        ? Bun.connect({ ...this.common(), unix: address.path })
+        : Bun.connect({ ...this.common(), hostname: address.host, port: address.port });
       opening.catch((error) => this.refused(error));
     } catch (error) {
       this.refused(error);
     }
+  }
+
+  private common() {
+    return { allowHalfOpen: true, data: this as BunSocket | BunListener, socket: EVENTS };
   }
 
   giveUp(): void {
@@ -211,7 +244,12 @@ class BunSocket implements Socket, Lingering {
     this.flush();
   }
 
-  refused(error: unknown): void {
+  connectFailed(error: unknown): void {
+    // With a name, the promise's rejection tells which attempt it was.
+    if (this.hosts === null) this.refused(error);
+  }
+
+  private refused(error: unknown): void {
     if (this.state !== CLOSED) this.shut(socketError(error, `connect ${addressText(this.address!)}`));
   }
 
@@ -293,6 +331,11 @@ class BunSocket implements Socket, Lingering {
   }
 }
 
+/** "::1" of "[::1]". */
+function bare(host: string): string {
+  return host.startsWith("[") ? host.slice(1, -1) : host;
+}
+
 /** One object for all sockets: Bun finds ours in `data`. */
 const EVENTS: Bun.SocketHandler<BunSocket | BunListener> = {
   // bun-types know only "buffer" here.
@@ -315,7 +358,7 @@ const EVENTS: Bun.SocketHandler<BunSocket | BunListener> = {
     if (raw.data instanceof BunSocket) raw.data.closed(error);
   },
   connectError(raw, error) {
-    (raw.data as BunSocket).refused(error);
+    (raw.data as BunSocket).connectFailed(error);
   },
   error(_raw, error) {
     queueMicrotask(() => {

@@ -212,8 +212,8 @@ export interface ProxyOptions {
   env?: Record<string, string>;
   /** Default: resolve when all listeners of the configuration accept. False: resolve at once. */
   wait?: boolean;
-  /** How many files it may have open (ulimit -n). */
-  filesMax?: number;
+  /** What is put before its command line: a program that becomes it, with arguments. */
+  prefix?: string[];
 }
 
 /** A running Ringmaster or nutcracker. */
@@ -342,10 +342,7 @@ export async function startProxy(subject: Subject, yml: string, options: ProxyOp
   const logFile = `${dir}/${name}.log`;
   const statsPort = freePort();
   await Deno.writeTextFile(file, yml);
-  const limited = options.filesMax === undefined
-    ? []
-    : ["/bin/sh", "-c", `ulimit -n ${options.filesMax} && exec "$0" "$@"`];
-  const [program, ...before] = [...limited, ...await command(subject)];
+  const [program, ...before] = [...options.prefix ?? [], ...await command(subject)];
   const args = [...before, "-c", file, "-o", logFile, "-s", String(statsPort), "-a", "127.0.0.1"];
   if (subject === "nutcracker") args.push("-p", `${dir}/${name}.pid`);
   args.push(...options.args ?? []);

@@ -119,7 +119,9 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
 
   "more clients than files: the surplus is told so, nothing spins, and it recovers": async (f, runtime) => {
     const yml = alpha({ servers: [await f.redis()] });
-    const proxy = await f.proxy(runtime, yml, { filesMax: 128 });
+    const proxy = await f.proxy(runtime, yml, {
+      prefix: ["/bin/sh", "-c", 'ulimit -n 128 && exec "$0" "$@"'],
+    });
     const clients: RawClient[] = [];
     try {
       const answers = await Promise.all(Array.from({ length: 300 }, async () => {
