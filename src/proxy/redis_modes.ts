@@ -8,7 +8,7 @@
  */
 import { encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import type { Args } from "../protocol/redis/args.ts";
-import { type Command, FINDER, JOIN, ROUTE } from "../protocol/redis/command.ts";
+import { type Command, FINDER, FLAG, JOIN, ROUTE } from "../protocol/redis/command.ts";
 import { CROSSSLOT, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
 import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
@@ -33,6 +33,7 @@ import { type Joiner, Split } from "./split.ts";
 const OK = encode("+OK\r\n");
 const BAD_CURSOR = encode("-ERR invalid cursor\r\n");
 const SYNTAX = encode("-ERR syntax error\r\n");
+const NOT_INSIDE = errorReply("ERR Command not allowed inside a transaction");
 const CACHING_OFF = errorReply(
   "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
 );
@@ -154,6 +155,7 @@ export class RedisModes {
   queue(transaction: Transaction, command: Command, bytes: Uint8Array, start: number, end: number): void {
     const { args } = this.sender;
     const sizeMax = this.pool.config.requestSizeMax;
+    if ((command.flags & FLAG.NO_MULTI) !== 0) return transaction.refuse(NOT_INSIDE);
     if (!canQueue(command, this.pool.servers.length === 1)) {
       const name = command.name.replace("|", " ");
       return transaction.refuse(

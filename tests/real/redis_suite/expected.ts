@@ -50,6 +50,7 @@ export const EXPECTED: readonly Expected[] = [
   { unit: "unit/multi", test: /propagat|REPLICAOF|stale replica state change/, reason: REPLICATION },
   { unit: "unit/multi", test: "EXEC fails if there are errors while queueing commands #2", reason: LATE },
   { unit: "unit/multi", test: "DISCARD should not fail during OOM", reason: LATE },
+  { unit: "unit/multi", test: "EXEC with only read commands should not be rejected when OOM", reason: LATE },
   { unit: "unit/multi", test: /script timeout/, reason: BUSY },
   {
     unit: "unit/slowlog",
@@ -58,6 +59,12 @@ export const EXPECTED: readonly Expected[] = [
   },
   { unit: "unit/slowlog", test: "SLOWLOG - Some commands can redact sensitive fields", reason: MOVES },
   { unit: "unit/scripting", test: /^Timedout|SHUTDOWN NOSAVE can kill/, reason: BUSY },
+  { unit: "unit/scripting", test: /rewriting client->argv|shouldn't be propagated/, reason: REPLICATION },
+  {
+    unit: "unit/pause",
+    test: /./,
+    reason: "CLIENT PAUSE would stop all clients of a server: refused with a hint",
+  },
   { unit: "unit/scripting", test: "Script ACL check", reason: USERS },
   { unit: "unit/functions", test: /function kill|script kill/, reason: BUSY },
   { unit: "unit/introspection", test: /^CLIENT (LIST$|INFO|KILL)|After CLIENT SETNAME/, reason: ONE_CLIENT },
