@@ -35,6 +35,8 @@ export interface Front {
   midway?(client: Client): boolean;
   /** True if the client waits on its server for as long as that likes (BLPOP): without the client there is no point. */
   waits?(client: Client): boolean;
+  /** How long this client may say nothing before it is closed, in ms; Infinity = for ever. @param idleMs what idle_timeout says */
+  idleMax?(client: Client, idleMs: number): number;
   /** The proxy is stopping: ends the wait of a client that waits on its server. */
   interrupt?(client: Client): void;
   /** Bytes that the client's session holds: commands of a transaction, and the like. */

@@ -98,7 +98,7 @@ export class Pool {
     // Whoever replaces a worker begins with the servers that are ejected already.
     this.ejection.lookAtBoard();
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
-    if (config.idleTimeoutMs > 0) this.sweepIdleClients();
+    if (config.idleTimeoutMs > 0 || config.redisAuth !== null) this.sweepIdleClients();
   }
 
   get net(): Net {
@@ -202,9 +202,11 @@ export class Pool {
 
   private sweepIdleClients(): void {
     this.setTimer(IDLE_SWEEP_MS, () => {
-      const oldest = this.clock.nowMs() - this.config.idleTimeoutMs;
+      const nowMs = this.clock.nowMs();
+      const idleMs = this.config.idleTimeoutMs || Infinity;
       for (const client of this.clients) {
-        if (client.lastActiveMs > oldest || client.head !== null || client.closing) continue;
+        if (client.head !== null || client.closing) continue;
+        if (nowMs - client.lastActiveMs < (this.front.idleMax?.(client, idleMs) ?? idleMs)) continue;
         this.counters[LIMIT_IDLE]!++;
         client.closeAfterReplies();
       }

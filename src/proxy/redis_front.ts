@@ -55,6 +55,12 @@ import { type Joiner, SCRATCH } from "./split.ts";
 const args = new Args();
 const keyList = new KeyList();
 
+/** What a client may send before it has given the password: as in Redis, but 16 KiB for all of a request. */
+const STRANGER_LIMITS: RequestLimits = { requestSizeMax: 16 * 1024, argumentsMax: 10 };
+const STRANGER_IDLE_MS = 30_000;
+/** What a subscription costs here, about. */
+const SUBSCRIPTION_BYTES = 256;
+
 /** Requests without a key all go to the server that owns this key, as with twemproxy. */
 const PLACEHOLDER = encode("placeholder");
 
@@ -94,7 +100,8 @@ export class RedisFront implements Front, Sender {
     const session = client.session as RedisSession;
     if (session.large !== null && session.large.hungry) return session.large.take(bytes, start, end);
     const resume = session.resume;
-    const next = scanRequest(bytes, start, end, args, this.limits, resume);
+    const limits = session.authenticated ? this.limits : STRANGER_LIMITS;
+    const next = scanRequest(bytes, start, end, args, limits, resume);
     if (next >= 0) {
       if (this.pool.memory.full && this.refuseWork(client, session, bytes)) return next;
       if (args.count > 0 && !this.dispatch(client, session, bytes, start, next)) return NEED_MORE;
@@ -165,7 +172,8 @@ export class RedisFront implements Front, Sender {
     const array = inlineToArray(bytes, start, next);
     if (array === BAD_QUOTES) return this.refuseBytes(client, BAD_QUOTES);
     if (array.length === 0) return next;
-    const scanned = scanRequest(array, 0, array.length, args, this.limits, session.resume);
+    const limits = session.authenticated ? this.limits : STRANGER_LIMITS;
+    const scanned = scanRequest(array, 0, array.length, args, limits, session.resume);
     if (scanned < 0) return this.refuseBytes(client, scanned);
     return this.dispatch(client, session, array, 0, array.length) ? next : NEED_MORE;
   }
@@ -185,7 +193,11 @@ export class RedisFront implements Front, Sender {
   private refuseBytes(client: Client, code: number): number {
     const limit = code === TOO_LARGE || code === TOO_MANY_ARGUMENTS;
     this.pool.counters[limit ? LIMIT_REQUEST : PROTOCOL_ERROR]!++;
-    client.answer(this.errorReply(requestError(code, this.limits)));
+    const stranger = !(client.session as RedisSession).authenticated;
+    const text = !limit || !stranger
+      ? requestError(code, this.limits)
+      : `Protocol error: unauthenticated ${code === TOO_LARGE ? "bulk" : "multibulk"} length`;
+    client.answer(this.errorReply(text));
     client.protocolError();
     return NEED_MORE;
   }
@@ -445,7 +457,16 @@ export class RedisFront implements Front, Sender {
   }
 
   holdsBytes(client: Client): number {
-    return (client.session as RedisSession).transaction?.queuedBytes ?? 0;
+    const { transaction, subscriptions } = client.session as RedisSession;
+    return (transaction?.queuedBytes ?? 0) +
+      (subscriptions === null ? 0 : subscriptions.total * SUBSCRIPTION_BYTES);
+  }
+
+  idleMax(client: Client, idleMs: number): number {
+    const session = client.session as RedisSession;
+    // Whoever waits for messages has nothing to say.
+    if (session.subscriptions !== null) return Infinity;
+    return session.authenticated ? idleMs : Math.min(idleMs, STRANGER_IDLE_MS);
   }
 
   abandoned(client: Client): void {

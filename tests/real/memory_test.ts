@@ -117,6 +117,25 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     ok(after - before < 50 * MB, `from ${before} to ${after} bytes`);
   },
 
+  "before AUTH: ten arguments and 16 KiB, then a protocol error": async (f, runtime) => {
+    const server = await f.redis({ args: ["--requirepass", "secret"] });
+    const proxy = await f.proxy(runtime, alpha({ servers: [server], redis_auth: "secret" }));
+    for (
+      const [sent, text] of [
+        ["*11\r\n", "unauthenticated multibulk length"],
+        ["*2\r\n$3\r\nGET\r\n$16385\r\n", "unauthenticated bulk length"],
+      ] as const
+    ) {
+      const client = await f.client(proxy);
+      await client.send(sent);
+      strictEqual(await client.readToEnd(), `-ERR Protocol error: ${text}\r\n`);
+    }
+    const client = await f.client(proxy);
+    strictEqual(await client.command("AUTH", "secret"), "OK");
+    strictEqual(await client.command("SET", "a", "x".repeat(20_000)), "OK");
+    strictEqual(await client.command("DEL", ...Array.from({ length: 20 }, (_, i) => `key${i}`)), 0);
+  },
+
   "more clients than files: the surplus is told so, nothing spins, and it recovers": async (f, runtime) => {
     const yml = alpha({ servers: [await f.redis()] });
     const proxy = await f.proxy(runtime, yml, {
