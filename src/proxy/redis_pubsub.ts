@@ -192,8 +192,10 @@ export class PubSub {
   }
 
   private serversOf(kind: number, name: string): readonly number[] {
-    // Each server tells of its own keys: keyspace notifications come from all.
-    if (kind === PATTERN || (kind === CHANNEL && /^__key(space|event)@/.test(name))) {
+    // Each server tells of its own keys: keyspace notifications come from all. With distribution "random" a message may
+    // be published on any server.
+    const anywhere = this.pool.config.distribution === "random";
+    if (kind === PATTERN || anywhere || (kind === CHANNEL && /^__key(space|event)@/.test(name))) {
       return this.pool.servers.map((server) => server.index);
     }
     const bytes = bytesOf(name);
@@ -376,6 +378,8 @@ class Upstream {
     this.clearTimer();
     if (this.stopped) return;
     this.hub.failed(this.server.index, this.server.errorReply(failureOf(code)));
+    // Who waited may have been the last, and has been told: then nobody needs this connection.
+    if (this.stopped) return;
     this.retryTimer = pool.setTimer(this.retryMs, () => this.connect());
     this.retryMs = Math.min(this.retryMs * 2, RETRY_MAX_MS);
   }

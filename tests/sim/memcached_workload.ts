@@ -21,6 +21,7 @@ const KINDS = [
 type Kind = typeof KINDS[number];
 
 export class MemcachedWorkload {
+  readonly blocks = false;
   private readonly weights = new Map<Kind, number>();
   private readonly pool: PoolConfig;
   private request = 0;

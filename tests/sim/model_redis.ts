@@ -4,9 +4,14 @@
  *
  *   GET user~3.17.0   is executed as  GET user   and answered  $n value|3.17.0
  *   SET user~3.18.0 =3.18;xxx                    and answered  +OK 3.18.0
+ *
+ * What src/demo's does not have, since it needs a clock and a way to speak unasked, is here: BLPOP and BRPOP of one key,
+ * CLIENT UNBLOCK, publish/subscribe.
  */
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import type { Session } from "../../src/demo/redis/command.ts";
+import { matchGlob } from "../../src/demo/redis/glob.ts";
+import type { SimClock } from "./clock.ts";
 import type { Truth } from "./truth.ts";
 
 /** Marks a tag at the end of a key (or pattern). */
@@ -48,6 +53,22 @@ function takeTags(args: string[]): Tagged {
   return tagged;
 }
 
+/** A session that waits for an element of one list. */
+interface Waiter {
+  readonly session: Session;
+  readonly key: string;
+  readonly left: boolean;
+  readonly tagged: Tagged;
+  readonly timer: unknown;
+}
+
+/** What a connection is subscribed to. */
+interface Subscriber {
+  readonly channels: Set<string>;
+  readonly patterns: Set<string>;
+}
+
+const PUSHES = new Set(["lpush", "rpush"]);
 const PER_KEY = new Set(["mget"]);
 /** As Redis' flag `loading`. */
 const WHILE_LOADING = new Set(
@@ -58,26 +79,51 @@ const LOADING = "-LOADING Redis is loading the dataset in memory\r\n";
 export class ModelRedis extends MemoryRedis {
   loadingUntilMs = 0;
   private readonly connections = new WeakMap<Session, number>();
+  private readonly speakers = new Map<Session, (text: string) => void>();
+  private waiters: Waiter[] = [];
+  private readonly subscribers = new Map<Session, Subscriber>();
 
   constructor(
     private readonly index: number,
     private readonly truth: Truth,
-    private readonly clockMs: () => number,
-    options: { nowMs: () => number; random: () => number; password?: string },
+    private readonly clock: SimClock,
+    options: { random: () => number; password?: string },
   ) {
-    super(options);
+    super({ ...options, nowMs: () => clock.wallMs() });
   }
 
-  /** Gives the session's connection a number that no other has. */
-  name(session: Session, connection: number): void {
+  private clockMs(): number {
+    return this.clock.nowMs();
+  }
+
+  /**
+   * Gives the session's connection a number that no other has.
+   * @param speak sends what nobody has just asked for
+   */
+  name(session: Session, connection: number, speak: (text: string) => void): void {
     this.connections.set(session, connection);
+    this.speakers.set(session, speak);
+  }
+
+  /** The connection is gone: it waits and listens no more. */
+  gone(session: Session): void {
+    this.speakers.delete(session);
+    this.subscribers.delete(session);
+    for (const waiter of this.waiters) if (waiter.session === session) this.clock.clearTimer(waiter.timer);
+    this.waiters = this.waiters.filter((waiter) => waiter.session !== session);
   }
 
   override execute(session: Session, args: string[]): void {
     const tagged = takeTags(args);
+    const name = args[0]!.toLowerCase();
+    if (session.queued === null && this.executeHere(session, name, args, tagged)) return;
+    this.executeThere(session, name, args, tagged);
+    if (PUSHES.has(name) && this.waiters.length > 0 && session.queued === null) this.serve(session, args[1]!);
+  }
+
+  private executeThere(session: Session, name: string, args: string[], tagged: Tagged): void {
     const { tags } = tagged;
     const { reply } = session;
-    const name = args[0]!.toLowerCase();
     if (this.loadingUntilMs > this.clockMs() && !WHILE_LOADING.has(name)) {
       if (session.queued !== null) session.aborted = true;
       reply.text += LOADING;
@@ -99,6 +145,113 @@ export class ModelRedis extends MemoryRedis {
     this.note(session, tagged, text, parts);
   }
 
+  // ---- blocking commands and publish/subscribe
+
+  /** True if the command was one of those that src/demo's Redis does not know. */
+  private executeHere(session: Session, name: string, args: readonly string[], tagged: Tagged): boolean {
+    switch (name) {
+      case "blpop":
+      case "brpop":
+        this.block(session, args[1]!, name === "blpop", Number(args[2]), tagged);
+        return true;
+      case "client":
+        if (args[1]!.toLowerCase() !== "unblock") return false;
+        session.reply.integer(this.unblock(Number(args[2])));
+        return true;
+      case "subscribe":
+      case "psubscribe":
+      case "unsubscribe":
+      case "punsubscribe":
+        this.subscribe(session, name, args[1]!);
+        return true;
+      case "publish":
+        this.publish(session, args[1]!, args[2]!, tagged);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  private block(session: Session, key: string, left: boolean, seconds: number, tagged: Tagged): void {
+    const list = this.databases[session.selected]!.find(key)?.value;
+    if (list !== undefined && !Array.isArray(list)) {
+      const text = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+      session.reply.text += text;
+      return this.note(session, tagged, text, null);
+    }
+    const timer = this.clock.setTimer(seconds * 1000, () => {
+      this.waiters = this.waiters.filter((one) => one !== waiter);
+      this.giveUp(waiter);
+    });
+    const waiter: Waiter = { session, key, left, tagged, timer };
+    this.waiters.push(waiter);
+    if (list !== undefined && list.length > 0) this.serve(session, key);
+  }
+
+  private giveUp({ session, tagged }: Waiter): void {
+    const text = session.reply.protocol === 3 ? "_\r\n" : "*-1\r\n";
+    this.note(session, tagged, text, null);
+    this.speakers.get(session)?.(text);
+  }
+
+  private unblock(id: number): number {
+    const waiter = this.waiters.find((one) => one.session.id === id);
+    if (waiter === undefined) return 0;
+    this.waiters = this.waiters.filter((one) => one !== waiter);
+    this.clock.clearTimer(waiter.timer);
+    this.giveUp(waiter);
+    return 1;
+  }
+
+  /** Gives a list's elements to who waits for them; `now` is being answered and need not be spoken to. */
+  private serve(now: Session, key: string): void {
+    const db = this.databases[now.selected]!;
+    for (const waiter of [...this.waiters]) {
+      const list = db.find(key)?.value;
+      if (waiter.key !== key || waiter.session.selected !== now.selected || !Array.isArray(list)) continue;
+      this.waiters = this.waiters.filter((one) => one !== waiter);
+      this.clock.clearTimer(waiter.timer);
+      const value = (waiter.left ? list.shift() : list.pop())!;
+      db.changed(key, list.length);
+      const text = `*2\r\n${bulk(key)}${bulk(`${value}|${waiter.tagged.tags[0]}`)}`;
+      this.note(waiter.session, waiter.tagged, text, null);
+      if (waiter.session === now) now.reply.text += text;
+      else this.speakers.get(waiter.session)?.(text);
+    }
+  }
+
+  private subscribe(session: Session, name: string, channel: string): void {
+    let mine = this.subscribers.get(session);
+    if (mine === undefined) {
+      this.subscribers.set(session, mine = { channels: new Set(), patterns: new Set() });
+    }
+    const names = name.startsWith("p") ? mine.patterns : mine.channels;
+    if (name.includes("unsub")) names.delete(channel);
+    else names.add(channel);
+    session.reply.text += `${session.reply.protocol === 3 ? ">" : "*"}3\r\n${bulk(name)}${bulk(channel)}:${
+      mine.channels.size + mine.patterns.size
+    }\r\n`;
+  }
+
+  private publish(session: Session, channel: string, message: string, tagged: Tagged): void {
+    let count = 0;
+    const speak = (to: Session, words: readonly string[]) => {
+      count++;
+      const text = `${to.reply.protocol === 3 ? ">" : "*"}${words.length}\r\n${words.map(bulk).join("")}`;
+      if (to === session) session.reply.text += text;
+      else this.speakers.get(to)?.(text);
+    };
+    for (const [to, { channels, patterns }] of this.subscribers) {
+      if (channels.has(channel)) speak(to, ["message", channel, message]);
+      for (const pattern of patterns) {
+        if (matchGlob(pattern, channel)) speak(to, ["pmessage", pattern, channel, message]);
+      }
+    }
+    const text = `:${count}\r\n`;
+    session.reply.text += text;
+    this.note(session, { ...tagged, keys: [channel] }, text, null);
+  }
+
   private note(
     session: Session,
     { tags, keys }: Tagged,
@@ -115,6 +268,10 @@ export class ModelRedis extends MemoryRedis {
       parts,
     });
   }
+}
+
+function bulk(text: string): string {
+  return `$${text.length}\r\n${text}\r\n`;
 }
 
 /** A bulk string with the tag at its end; anything else as it is. */

@@ -34,6 +34,8 @@ export interface Plan {
   readonly password: string | null;
   /** Some clients speak RESP3. */
   readonly resp3: number;
+  /** How many of the clients subscribe to channels. */
+  readonly subscribers: number;
   readonly bigValues: boolean;
   /** Values of megabytes, which fill kernels and outboxes. */
   readonly hugeValues: boolean;
@@ -92,6 +94,7 @@ export function planOf(random: Random): Plan {
     requestsMax: random.magnitude(5, 120),
     password,
     resp3: redis ? random.pick([0, 0.5, 1]) : 0,
+    subscribers: random.chance(0.3) ? 0.5 : 0,
     bigValues: random.chance(0.15),
     hugeValues: !calm && random.chance(0.05),
     drains: random.chance(0.5),

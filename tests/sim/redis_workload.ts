@@ -7,6 +7,7 @@
 import type { PoolConfig } from "../../src/config/config.ts";
 import { exactly, type Expect, type Judge, matching, refusal, silence } from "./expect.ts";
 import type { Plan } from "./plan.ts";
+import { CHANNELS, type Published } from "./pubsub_workload.ts";
 import type { Random } from "./random.ts";
 import type { Execution } from "./truth.ts";
 
@@ -37,6 +38,9 @@ const KINDS = [
   "reply",
   "select",
   "whole",
+  "block",
+  "push",
+  "publish",
 ] as const;
 type Kind = typeof KINDS[number];
 
@@ -67,10 +71,16 @@ export class RedisWorkload {
     private readonly client: number,
     private readonly random: Random,
     private readonly sentAtMs: (tag: string) => void,
+    private readonly published: Published,
   ) {
     this.pool = plan.pool;
     for (const kind of KINDS) if (random.chance(0.4)) this.weights.set(kind, random.magnitude(1, 30));
     if (this.weights.size === 0) this.weights.set("get", 1);
+  }
+
+  /** It may wait on a server for as long as that likes. */
+  get blocks(): boolean {
+    return this.weights.has("block");
   }
 
   /** What it says first. */
@@ -140,6 +150,19 @@ export class RedisWorkload {
         return this.transaction(true);
       case "scan":
         return this.scan();
+      case "block": {
+        const name = this.random.pick(["BLPOP", "BRPOP"]);
+        const tag = this.newTag();
+        const args = [name, `${this.logical("l")}~${tag}`, String(this.random.magnitude(1, 2000) / 1000)];
+        return this.step(args, this.truly(args, [tag]));
+      }
+      case "push": {
+        const tag = this.newTag();
+        const args = ["RPUSH", `${this.logical("l")}~${tag}`, `=${tag};`];
+        return this.step(args, this.truly(args, [tag]));
+      }
+      case "publish":
+        return this.publish(this.random.pick(CHANNELS)).step;
       case "everywhere":
         return this.step(
           ["DBSIZE"],
@@ -155,6 +178,21 @@ export class RedisWorkload {
         );
       }
     }
+  }
+
+  /** A message of its own, and what it is. */
+  publish(channel: string): { step: Step; message: string } {
+    const tag = this.newTag();
+    const message = `=${tag};`;
+    this.published.set(message, channel);
+    const step = this.step(
+      ["PUBLISH", channel, message],
+      matching(`PUBLISH ${channel} ${message}`, (reply) => {
+        return /^:\d+\r\n$/.test(reply) && this.executions([tag]) !== null || this.badly(reply) ||
+          this.isErrorOfOne([tag], reply);
+      }),
+    );
+    return { step, message };
   }
 
   /** How it may take its leave: QUIT, or rubbish. */

@@ -3,12 +3,69 @@ import assert from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import { serveMemory } from "../../src/demo/serve.ts";
-import type { Handler } from "../../src/net/net.ts";
+import type { Address, Handler, Socket } from "../../src/net/net.ts";
 import { Proxy } from "../../src/proxy/proxy.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
 import { SimClock } from "./clock.ts";
 import { SimNet } from "./net.ts";
 import { Random } from "./random.ts";
+import { SimServer } from "./sim_server.ts";
+import { Truth } from "./truth.ts";
+
+interface Stand {
+  readonly clock: SimClock;
+  readonly net: SimNet;
+  readonly proxy: Proxy;
+  readonly addresses: readonly Address[];
+}
+
+const SYSTEM = { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 };
+
+/** A Redis pool of `count` model servers. */
+async function stand(yml: string, count: number): Promise<Stand> {
+  const clock = new SimClock();
+  const net = new SimNet(clock, new Random(1));
+  const servers = Array.from({ length: count }, (_, i) => `    - 10.0.0.${i + 1}:6379:1\n`).join("");
+  const config = parseConfig(
+    `alpha:\n  listen: 127.0.0.1:22121\n  redis: true\n${yml}  servers:\n${servers}`,
+    "sim",
+  );
+  const truth = new Truth();
+  const addresses = config.pools[0]!.servers.map((server) => server.address);
+  for (const [i, address] of addresses.entries()) {
+    await new SimServer(i, address, true, net, clock, truth, new Random(3 + i), null).listen();
+  }
+  const log = { level: 0, write: () => {} };
+  const proxy = new Proxy({ config, net, clock, random: new Random(2).next, log, system: SYSTEM });
+  await proxy.listen(null);
+  return { clock, net, proxy, addresses };
+}
+
+/** A client that sends what it is told; `read` grows. */
+class Talker implements Handler {
+  read = "";
+  private readonly socket: Socket;
+
+  constructor({ net, proxy }: Stand) {
+    this.socket = net.connect(proxy.pools[0]!.config.listen, this, null);
+  }
+
+  say(text: string): void {
+    const bytes = latin1(text);
+    this.socket.send(bytes, 0, bytes.length);
+    this.socket.flush();
+  }
+
+  open(): void {}
+  data(_socket: Socket, view: Uint8Array): void {
+    this.read += textOf(view);
+  }
+  eof(socket: Socket): void {
+    socket.end();
+  }
+  drain(): void {}
+  close(): void {}
+}
 
 /** What a client reads that sends `bytes` to a pool of one Redis, within a minute. */
 async function readThrough(yml: string, bytes: Uint8Array): Promise<string> {
@@ -27,7 +84,7 @@ async function readThrough(yml: string, bytes: Uint8Array): Promise<string> {
     clock,
     random,
     log: { level: 0, write: () => {} },
-    system: { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 },
+    system: SYSTEM,
   });
   await proxy.listen(null);
   let read = "";
@@ -51,4 +108,37 @@ Deno.test("LargeRequest goes on to be read with max_in_flight: 1", async () => {
     await readThrough("  max_in_flight: 1\n", latin1(textOf(set) + "PING\r\n")),
     "+OK\r\n+PONG\r\n",
   );
+});
+
+Deno.test("Upstream of a SUBSCRIBE that failed does not connect again", async () => {
+  const world = await stand("", 1);
+  const client = new Talker(world);
+  world.net.down(world.addresses[0]!);
+  client.say("SUBSCRIBE a\r\n");
+  world.clock.run(1000);
+  assert.match(client.read, /^-ERR Connection refused/);
+  world.net.up(world.addresses[0]!);
+  world.clock.run(60_000);
+  assert.equal([...world.net.sockets].filter((socket) => socket.key.startsWith("10.")).length, 0);
+  // Nor does an old connection bring messages twice.
+  client.say("SUBSCRIBE a\r\n");
+  world.clock.run(61_000);
+  const other = new Talker(world);
+  other.say("PUBLISH a hello\r\n");
+  world.clock.run(62_000);
+  assert.equal(client.read.split("hello").length, 2);
+  world.proxy.stop();
+});
+
+Deno.test("PubSub hears a message on whatever server distribution random publishes it", async () => {
+  const world = await stand("  distribution: random\n", 3);
+  const client = new Talker(world);
+  client.say("SUBSCRIBE a\r\n");
+  const other = new Talker(world);
+  world.clock.run(100);
+  for (let i = 0; i < 12; i++) other.say(`PUBLISH a message${i}\r\n`);
+  world.clock.run(200);
+  assert.equal(other.read, ":1\r\n".repeat(12));
+  assert.equal(client.read.split("message").length, 2 * 12 + 1);
+  world.proxy.stop();
 });

@@ -18,11 +18,14 @@ export interface Workload {
   next(): Step;
   epilogue(): Step;
   goodbye(): Step;
+  /** It may wait on a server for as long as that likes: after a FIN it would not be told. */
+  readonly blocks: boolean;
+  /** True if what was read is a message of a subscription, and right. */
+  message?(text: string): boolean;
 }
 
 /** How a client behaves. */
 export interface Manners {
-  readonly redis: boolean;
   readonly requests: number;
   readonly batchMax: number;
   /** Waits for all replies before it goes on. */
@@ -51,8 +54,8 @@ export class SimClient implements Handler {
   /** Errors of the proxy's that it has read. */
   failures = 0;
   opened = false;
-  /** Asks only what the workload's epilogue says. */
-  epilogue = false;
+  /** If there are any, it says these and nothing else. */
+  says: readonly Step[] = [];
   /** Some of its requests may have been left unanswered. */
   clean = true;
   private sentLast = false;
@@ -65,8 +68,9 @@ export class SimClient implements Handler {
 
   constructor(
     readonly id: number,
+    private readonly redis: boolean,
     readonly manners: Manners,
-    private readonly workload: Workload,
+    readonly workload: Workload,
     private readonly judge: Judge,
     private readonly net: SimNet,
     private readonly clock: SimClock,
@@ -104,8 +108,8 @@ export class SimClient implements Handler {
   open(): void {
     this.opened = true;
     this.submit(this.workload.hello());
-    if (this.epilogue && !this.sentLast) {
-      this.submit(this.workload.epilogue());
+    if (this.says.length > 0 && !this.sentLast) {
+      for (const step of this.says) if (!this.sentLast) this.submit(step);
       this.done = true;
     } else this.later();
   }
@@ -186,7 +190,7 @@ export class SimClient implements Handler {
 
   private finish(): void {
     const { leave } = this.manners;
-    if (leave === "half") {
+    if (leave === "half" && !this.workload.blocks) {
       this.note("half closes");
       this.socket!.halfClose();
     } else if (leave === "destroy") {
@@ -216,7 +220,7 @@ export class SimClient implements Handler {
     all.set(bytes, this.held.length);
     let at = 0;
     for (;;) {
-      const end = this.manners.redis
+      const end = this.redis
         ? redisEnd(all, at, this.progress)
         : memcachedEnd(textOf(all, at, all.length), at);
       if (end < 0) break;
@@ -231,6 +235,7 @@ export class SimClient implements Handler {
   private take(reply: string): void {
     const shown = reply.length > 60 ? `${reply.slice(0, 60)}…` : reply;
     this.note(`< ${JSON.stringify(shown)}`);
+    if (this.workload.message?.(reply)) return;
     const head = this.expects.head;
     const found = this.expects.take(reply);
     if (found === null) {

@@ -36,6 +36,8 @@ interface Connection {
   busy: boolean;
   /** It says nothing more. */
   mute: boolean;
+  /** To be called at its end. */
+  readonly gone: () => void;
 }
 
 const REDIS_GARBAGE = ["HTTP/1.1 400 Bad Request\r\n\r\n", "$3\r\nabcdef\r\n", "\r\n", "*x\r\n", "$-7\r\n"];
@@ -68,11 +70,11 @@ export class SimServer implements Handler {
   }
 
   private newModel(): ModelRedis | MemoryMemcached {
-    const nowMs = () => this.clock.wallMs();
-    if (!this.redis) return new MemoryMemcached({ nowMs, itemSizeMax: 8 * 1024 * 1024 });
+    if (!this.redis) {
+      return new MemoryMemcached({ nowMs: () => this.clock.wallMs(), itemSizeMax: 8 * 1024 * 1024 });
+    }
     const password = this.password ?? undefined;
-    return new ModelRedis(this.index, this.truth, () => this.clock.nowMs(), {
-      nowMs,
+    return new ModelRedis(this.index, this.truth, this.clock, {
       random: this.random.next,
       ...(password === undefined ? {} : { password }),
     });
@@ -92,9 +94,14 @@ export class SimServer implements Handler {
   open(socket: Socket): void {
     const number = ++this.truth.connections;
     let session: MemorySession;
+    let gone = () => {};
     if (this.model instanceof ModelRedis) {
-      const redis = this.model.session();
-      this.model.name(redis, number);
+      const { model } = this;
+      const redis = model.session();
+      model.name(redis, number, (text) => {
+        if (!connection.mute) this.say(socket, toBytes(text));
+      });
+      gone = () => model.gone(redis);
       session = redis;
     } else {
       session = new ModelMemcachedSession(
@@ -105,7 +112,7 @@ export class SimServer implements Handler {
         () => this.clock.nowMs(),
       );
     }
-    const connection: Connection = { session, waiting: [], busy: false, mute: false };
+    const connection: Connection = { session, waiting: [], busy: false, mute: false, gone };
     socket.owner = connection;
   }
 
@@ -186,5 +193,6 @@ export class SimServer implements Handler {
     if (connection === undefined) return;
     connection.mute = true;
     connection.session.close();
+    connection.gone();
   }
 }

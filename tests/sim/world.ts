@@ -28,6 +28,7 @@ import { MemcachedWorkload } from "./memcached_workload.ts";
 import { SimNet } from "./net.ts";
 import { type Plan, planOf, type ServerEvent } from "./plan.ts";
 import { Random } from "./random.ts";
+import { CHANNELS, type Published, SubscriberWorkload } from "./pubsub_workload.ts";
 import { RedisWorkload } from "./redis_workload.ts";
 import { type Manners, SimClient, type Workload } from "./sim_client.ts";
 import { GOOD, SimServer } from "./sim_server.ts";
@@ -83,6 +84,7 @@ export class World implements Judge {
   /** Which servers were on the ring since when; bit i = server i. */
   private readonly lives: { atMs: number; mask: number }[] = [];
   private readonly sentAt = new Map<string, number>();
+  private readonly published: Published = new Map();
   private ejections = 0;
   private healed = false;
   private strict = false;
@@ -147,6 +149,7 @@ export class World implements Judge {
     this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.resting);
     this.turns(this.clock.nowMs() + 1000);
     this.checkRest();
+    this.hear();
     await this.epilogue();
     this.checkCounters();
     await this.stop();
@@ -179,6 +182,8 @@ export class World implements Judge {
         this.net.down(address, event.kind === "vanish");
         this.clock.setTimer(event.forMs, () => {
           if (this.healed) return;
+          // Another event may have let it up meanwhile: nobody's connection lives through this one.
+          if (event.kind === "crash" || event.losesMemory) this.net.down(address);
           server.restart(event.losesMemory, event.loadingMs);
           this.net.up(address);
         });
@@ -210,23 +215,36 @@ export class World implements Judge {
     for (const client of this.clients) client.hurry();
   }
 
+  /** Who is subscribed still hears what is published. */
+  private hear(): void {
+    const hearers = this.clients.filter((client) =>
+      !client.closed && client.workload instanceof SubscriberWorkload && client.workload.total > 0
+    );
+    const { pool } = this.plan;
+    if (hearers.length === 0 || pool.clientConnectionsMax > 0 || pool.idleTimeoutMs > 0) return;
+    this.log.add(this.clock.nowMs(), "-", "hear");
+    const client = this.makeClient(QUIET);
+    const workload = client.workload as RedisWorkload;
+    const said = CHANNELS.map((channel) => ({ channel, ...workload.publish(channel) }));
+    client.says = said.map(({ step }) => step);
+    client.connect(pool.listen);
+    this.turns(this.clock.nowMs() + 10_000, () => client.quiet);
+    this.turns(this.clock.nowMs() + 1000);
+    for (const hearer of hearers) {
+      if (hearer.closed) continue;
+      for (const { channel, message } of said) {
+        (hearer.workload as SubscriberWorkload).mustHaveHeard(channel, message);
+      }
+    }
+  }
+
   private async epilogue(): Promise<void> {
     this.log.add(this.clock.nowMs(), "-", "epilogue");
     for (const client of this.clients) if (!client.closed) client.dismiss();
     this.turns(this.clock.nowMs() + 60_000, () => this.pool.clients.size === 0);
     this.strict = true;
-    const client = this.makeClient({
-      redis: this.plan.redis,
-      requests: 0,
-      batchMax: 1,
-      patient: true,
-      thinkMaxMs: 0,
-      lazy: 0,
-      vanish: 0,
-      cut: 0,
-      leave: "stay",
-    });
-    client.epilogue = true;
+    const client = this.makeClient(QUIET);
+    client.says = [client.workload.epilogue()];
     client.connect(this.plan.pool.listen);
     this.turns(this.clock.nowMs() + 60_000, () => client.quiet);
     if (!client.quiet) throw new Violation(`a new client is not served: waits for ${client.expects.head}`);
@@ -260,7 +278,6 @@ export class World implements Judge {
     if (this.healed) return;
     const { random, plan } = this;
     this.makeClient({
-      redis: plan.redis,
       requests: random.magnitude(1, plan.requestsMax),
       batchMax: random.magnitude(1, 40),
       patient: random.chance(0.4),
@@ -269,21 +286,23 @@ export class World implements Judge {
       vanish: !plan.calm && random.chance(0.2) ? 0.2 : 0,
       cut: random.chance(0.4) ? 0.3 : 0,
       leave: random.pick(["goodbye", "goodbye", "half", "destroy", "stay", "stay"] as const),
-    }).connect(plan.pool.listen);
+    }, plan.redis && random.chance(plan.subscribers)).connect(plan.pool.listen);
   }
 
-  private makeClient(manners: Manners): SimClient {
+  private makeWorkload(id: number, random: Random, subscribes: boolean): Workload {
+    const { plan, published } = this;
+    if (subscribes) return new SubscriberWorkload(plan, this, published, id, random);
+    const sentAt = (tag: string) => void this.sentAt.set(tag, this.clock.nowMs());
+    if (plan.redis) return new RedisWorkload(plan, this, id, random, sentAt, published);
+    return new MemcachedWorkload(plan, this, id, random, sentAt);
+  }
+
+  private makeClient(manners: Manners, subscribes = false): SimClient {
     const id = this.clients.length + 1;
     const random = this.random.fork();
-    const Kind = this.plan.redis ? RedisWorkload : MemcachedWorkload;
-    const workload: Workload = new Kind(
-      this.plan,
-      this,
-      id,
-      random.fork(),
-      (tag) => this.sentAt.set(tag, this.clock.nowMs()),
-    );
-    const client = new SimClient(id, manners, workload, this, this.net, this.clock, random, (one) => {
+    const workload = this.makeWorkload(id, random.fork(), subscribes);
+    const { redis } = this.plan;
+    const client = new SimClient(id, redis, manners, workload, this, this.net, this.clock, random, (one) => {
       if (!one.opened) one.clean = false;
       // Who lost its connection comes back as somebody else.
       if (!this.healed && this.clients.length < this.plan.clients * 4 && this.random.chance(0.7)) {
@@ -437,6 +456,18 @@ export class World implements Judge {
     }
   }
 }
+
+/** Manners of who says only what it is told to. */
+const QUIET: Manners = {
+  requests: 0,
+  batchMax: 1,
+  patient: true,
+  thinkMaxMs: 0,
+  lazy: 0,
+  vanish: 0,
+  cut: 0,
+  leave: "stay",
+};
 
 /** Failures that this world can have. */
 const POSSIBLE = new Set("ECONNREFUSED ETIMEDOUT ECONNRESET EPIPE EOF EPROTO ESTRAY ESELECT".split(" "));
