@@ -3,12 +3,14 @@
  * `deno task docs` runs it; docs_test.ts checks that it has been run.
  */
 import { configMarkdown, exampleConfig } from "../../src/config/describe.ts";
+import { limitsMarkdown } from "../../src/config/limits.ts";
 import { helpText } from "../../src/cli/help.ts";
 import { FAILURES } from "../../src/proxy/failures.ts";
 import { type Metric, POOL_METRICS, SERVER_METRICS } from "../../src/stats/metrics.ts";
 
 const PARTS: Readonly<Record<string, () => string>> = {
   config: configMarkdown,
+  limits: limitsMarkdown,
   failures: () => table(["cause", "text"], [...FAILURES.values()].map((f) => [`\`${f.code}\``, f.text])),
   metrics: () =>
     "Of a pool:\n\n" + metricsTable(POOL_METRICS) + "\n\nOf a server:\n\n" + metricsTable(SERVER_METRICS),
