@@ -21,7 +21,7 @@ const LIMIT =
   "the error names the proxy's own limit (max_arguments, max_request_size), or does not quote the client's bytes";
 const USERS = "AUTH as a user made by ACL SETUSER: the proxy knows redis_auth's password alone";
 const TRACKING =
-  "CLIENT TRACKING without RESP3, or with REDIRECT to another connection, is refused with a hint";
+  "CLIENT TRACKING without RESP3, or with REDIRECT to another connection, is refused with a hint; tracking_test.ts has what works";
 const LOCAL =
   "counts commands that the proxy answers itself (PING, CLIENT SETNAME) or shows a client's name and address";
 const MOVES = "MIGRATE would put keys where the proxy does not look for them: refused";

@@ -56,12 +56,16 @@ async function main(): Promise<void> {
   const units = options.unit ?? UNITS;
   const rows: string[] = [];
   const unexpected: string[] = [];
+  const reasons: string[] = [];
   const sums = { direct: 0, directFailed: 0, through: 0, listed: 0 };
   for (const unit of units) {
     const direct = options.only === "through" ? null : await runDirect(unit);
     const through = options.only === "direct" ? null : await runUnit(unit, true);
     const wrong: string[] = [];
     let listed = (direct?.passed ?? []).filter((name) => reasonFor(unit, name) !== null).length;
+    reasons.push(
+      ...reasonRows(unit, (direct?.passed ?? []).filter((name) => reasonFor(unit, name) !== null)),
+    );
     if (options.all) listed = 0;
     for (const [name, said] of through?.failed ?? []) {
       if (direct !== null && !direct.passed.includes(name)) continue;
@@ -90,7 +94,7 @@ async function main(): Promise<void> {
   }
   rows.push(`| all | ${sums.direct} | ${sums.through} | ${sums.listed} | ${unexpected.length} |`);
   console.log(rows.at(-1));
-  if (options.readme) writeReadme(rows);
+  if (options.readme) writeReadme(rows, reasons);
   Deno.exit(unexpected.length === 0 ? 0 : 1);
 }
 
@@ -208,18 +212,29 @@ async function runOnce(
   return hung;
 }
 
-const BEGIN = "<!-- counts -->";
-const END = "<!-- end of counts -->";
-
-function writeReadme(rows: readonly string[]): void {
+/** Puts the counts and the list of reasons into README.md. */
+function writeReadme(rows: readonly string[], listed: readonly string[]): void {
   const file = `${ROOT}/tests/real/redis_suite/README.md`;
-  const text = Deno.readTextFileSync(file);
-  const table = [
+  let text = Deno.readTextFileSync(file);
+  const counts = [
     "| unit | passed directly | passed through | listed below | neither |",
     "| --- | --- | --- | --- | --- |",
     ...rows,
-  ].join("\n");
-  const [before, rest] = text.split(BEGIN);
-  const after = rest!.split(END)[1]!;
-  Deno.writeTextFileSync(file, `${before}${BEGIN}\n\n${table}\n\n${END}${after}`);
+  ];
+  const reasons = ["| unit | tests | reason |", "| --- | --- | --- |", ...listed];
+  for (const [name, lines] of [["counts", counts], ["reasons", reasons]] as const) {
+    const begin = `<!-- ${name} -->`;
+    const end = `<!-- end of ${name} -->`;
+    const before = text.slice(0, text.indexOf(begin) + begin.length);
+    text = `${before}\n\n${lines.join("\n")}\n\n${text.slice(text.indexOf(end))}`;
+  }
+  Deno.writeTextFileSync(file, text);
+}
+
+/** One row for each unit and reason, with the names of the tests. */
+function reasonRows(unit: string, names: readonly string[]): string[] {
+  const byReason = Map.groupBy(names, (name) => reasonFor(unit, name)!);
+  return [...byReason].map(([reason, tests]) =>
+    `| ${unit} | ${[...new Set(tests)].map((name) => name.replaceAll("|", "\\|")).join("; ")} | ${reason} |`
+  );
 }

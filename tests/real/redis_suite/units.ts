@@ -1,6 +1,5 @@
 /** The units of Redis 7.0's test suite that can work against a server somebody else started (`--host`, `--port`). */
 export const UNITS: readonly string[] = [
-  "unit/printver",
   "unit/dump",
   "unit/protocol",
   "unit/keyspace",
@@ -9,8 +8,6 @@ export const UNITS: readonly string[] = [
   "unit/type/string",
   "unit/type/incr",
   "unit/type/list",
-  "unit/type/list-2",
-  "unit/type/list-3",
   "unit/type/set",
   "unit/type/zset",
   "unit/type/hash",
@@ -22,7 +19,6 @@ export const UNITS: readonly string[] = [
   "unit/multi",
   "unit/quit",
   "unit/pubsub",
-  "unit/pubsubshard",
   "unit/slowlog",
   "unit/scripting",
   "unit/functions",
@@ -35,9 +31,5 @@ export const UNITS: readonly string[] = [
   "unit/hyperloglog",
   "unit/lazyfree",
   "unit/pause",
-  "unit/querybuf",
   "unit/tracking",
-  "unit/networking",
-  "unit/violations",
-  "unit/replybufsize",
 ];
