@@ -5,7 +5,8 @@
 import { Client } from "../../src/proxy/client.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
 import type { Request } from "../../src/proxy/request.ts";
-import type { Server } from "../../src/proxy/server.ts";
+import { PubSub } from "../../src/proxy/redis_pubsub.ts";
+import { Server } from "../../src/proxy/server.ts";
 import { ServerConnection } from "../../src/proxy/server_connection.ts";
 import { Split } from "../../src/proxy/split.ts";
 import { Pool } from "../../src/proxy/pool.ts";
@@ -18,6 +19,8 @@ export interface Canary {
   readonly name: string;
   /** The worlds in which it can show; absent: all. */
   readonly where?: (plan: Plan) => boolean;
+  /** It is about something that memcached's protocol does not have. */
+  readonly redisOnly?: boolean;
   /** Makes the mistake; returns what takes it back. */
   plant(): () => void;
 }
@@ -231,5 +234,34 @@ export const CANARIES: readonly Canary[] = [
     name: "nobody looks whether a drained socket has clients waiting",
     where: (plan) => plan.hugeValues,
     plant: () => patch(ServerConnection.prototype, "releaseWaiters", () => function () {}),
+  },
+  {
+    name: "a leased connection is given back although it still watches",
+    redisOnly: true,
+    plant: () =>
+      patch(Server.prototype, "giveBack", (old) =>
+        function (connection) {
+          return old.call(this, connection, true);
+        }),
+  },
+  {
+    name: "after a server has returned nobody subscribes again",
+    redisOnly: true,
+    where: (plan) => plan.subscribers > 0,
+    plant: () => patch(PubSub.prototype, "wanted", () => () => []),
+  },
+  {
+    name: "a message reaches whoever is subscribed to anything",
+    redisOnly: true,
+    where: (plan) => plan.subscribers > 0,
+    plant: () =>
+      patch(PubSub.prototype, "message", () =>
+        function (kind: number, _name, message, start, end) {
+          const clients = new Set<Client>();
+          for (const topic of this.topics[kind].values()) {
+            for (const client of topic.clients) clients.add(client);
+          }
+          for (const client of clients) client.push(message.slice(start, end), 0, end - start);
+        }),
   },
 ];

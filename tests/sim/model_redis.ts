@@ -12,7 +12,7 @@ import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import type { Session } from "../../src/demo/redis/command.ts";
 import { matchGlob } from "../../src/demo/redis/glob.ts";
 import type { SimClock } from "./clock.ts";
-import type { Truth } from "./truth.ts";
+import { type Truth, Violation } from "./truth.ts";
 
 /** Marks a tag at the end of a key (or pattern). */
 export const KEY_MARK = "~";
@@ -116,6 +116,7 @@ export class ModelRedis extends MemoryRedis {
   override execute(session: Session, args: string[]): void {
     const tagged = takeTags(args);
     const name = args[0]!.toLowerCase();
+    this.checkLease(session, name, args);
     if (session.queued === null && this.executeHere(session, name, args, tagged)) return;
     this.executeThere(session, name, args, tagged);
     if (PUSHES.has(name) && this.waiters.length > 0 && session.queued === null) this.serve(session, args[1]!);
@@ -143,6 +144,20 @@ export class ModelRedis extends MemoryRedis {
     else text = withTag(text, tags[0]!);
     reply.text = reply.text.slice(0, start) + text;
     this.note(session, tagged, text, parts);
+  }
+
+  /** A connection with a state of its own serves one client: keys of transactions name theirs. */
+  private checkLease(session: Session, name: string, args: readonly string[]): void {
+    if (this.waiters.some((waiter) => waiter.session === session)) {
+      throw new Violation(`${args.join(" ")} came on a connection that waits for a list`);
+    }
+    if (session.watched.length === 0 || name !== "watch") return;
+    const [mine, others] = [ownerOf(args[1]!), session.watched.map(({ key }) => ownerOf(key))];
+    if (others.some((other) => other !== mine)) {
+      throw new Violation(
+        `WATCH ${args[1]} came on a connection that watches for client ${others.join(" ")}`,
+      );
+    }
   }
 
   // ---- blocking commands and publish/subscribe
@@ -268,6 +283,11 @@ export class ModelRedis extends MemoryRedis {
       parts,
     });
   }
+}
+
+/** The client that a key belongs to, by its name. */
+function ownerOf(key: string): string {
+  return /^[^k]?k([^.]*)/.exec(key)?.[1] ?? "";
 }
 
 function bulk(text: string): string {

@@ -64,6 +64,8 @@ export class RedisWorkload {
   private modest = false;
   private resp: 2 | 3 = 2;
   private cursor = "0";
+  /** Something is watched, and EXEC is still to come. */
+  private watching = false;
 
   constructor(
     private readonly plan: Plan,
@@ -369,15 +371,16 @@ export class RedisWorkload {
     const { random } = this;
     const key = this.logical("k", true);
     const steps: Step[] = [];
-    const seen = { watching: false, failed: false, refused: false };
-    if (watch) {
+    const seen = { refused: false };
+    // What was watched before decides where the transaction may go.
+    const before = this.watching;
+    if (watch && !before) {
+      this.watching = true;
       steps.push(this.step(
         ["WATCH", key],
-        matching(`WATCH ${key}`, (reply) => {
-          seen.watching = reply === "+OK\r\n";
-          return seen.watching || this.badly(reply);
-        }),
+        matching(`WATCH ${key}`, (reply) => reply === "+OK\r\n" || this.badly(reply)),
       ));
+      if (random.chance(0.4)) return together(steps);
       if (random.chance(0.3)) {
         // Somebody touches it: this client itself, by the shared connection.
         steps.push(this.get());
@@ -386,9 +389,11 @@ export class RedisWorkload {
         steps.push(this.step(["UNWATCH"], matching("UNWATCH", (r) => r === "+OK\r\n" || this.badly(r))));
       }
     }
+    watch ||= before;
+    this.watching = false;
     steps.push(this.step(["MULTI"], exactly("MULTI", "+OK\r\n")));
     const tags: string[] = [];
-    let strayed = this.wanders;
+    let strayed = this.wanders || before;
     for (let i = random.int(0, 5); i > 0; i--) {
       const tag = this.newTag();
       const stray = random.chance(0.1);
