@@ -12,6 +12,7 @@ import { Split } from "../../src/proxy/split.ts";
 import { Pool } from "../../src/proxy/pool.ts";
 import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
+import { concat } from "../lib/bytes.ts";
 import { SimSocket } from "./net.ts";
 import type { Plan } from "./plan.ts";
 
@@ -175,11 +176,13 @@ export const CANARIES: readonly Canary[] = [
       const sent = new WeakMap<Request, Uint8Array>();
       const first = patch(
         ServerConnection.prototype,
-        "forward",
+        "write",
         (old) =>
-          function (request: Request, bytes: Uint8Array, start, end) {
-            sent.set(request, bytes.slice(start, end));
-            return old.call(this, request, bytes, start, end);
+          function (bytes: Uint8Array, start: number, end: number) {
+            const request: Request = this.tail;
+            const before = sent.get(request) ?? new Uint8Array(0);
+            sent.set(request, concat([before, bytes.subarray(start, end)]));
+            return old.call(this, bytes, start, end);
           },
       );
       const second = patch(ServerConnection.prototype, "failAll", (old) =>

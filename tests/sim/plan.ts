@@ -29,6 +29,8 @@ export interface Plan {
   /** What happens to servers, and when. */
   readonly events: readonly ServerEvent[];
   readonly clients: number;
+  /** Clients come within so many ms. */
+  readonly arrivalsMs: number;
   readonly chaosMs: number;
   readonly requestsMax: number;
   readonly password: string | null;
@@ -90,6 +92,8 @@ export function planOf(random: Random): Plan {
     habits: Array.from({ length: servers }, () => calm ? GOOD : habitsOf(random)),
     events,
     clients: random.int(1, 8),
+    // Half of the worlds are crowded: requests of many clients meet on one connection.
+    arrivalsMs: random.chance(0.5) ? 20 : chaosMs * 0.7,
     chaosMs,
     requestsMax: random.magnitude(5, 120),
     password,

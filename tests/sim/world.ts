@@ -140,7 +140,7 @@ export class World implements Judge {
     this.noteLives();
     for (const event of this.plan.events) this.clock.at(event.atMs, () => this.happen(event));
     for (let i = 0; i < this.plan.clients; i++) {
-      this.clock.at(this.random.next() * this.plan.chaosMs * 0.7, () => this.addClient());
+      this.clock.at(this.random.next() * this.plan.arrivalsMs, () => this.addClient());
     }
     this.turns(this.plan.chaosMs);
     this.heal();
