@@ -23,8 +23,10 @@ const CLIENT_ID = encode("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
 const PING = encode("*1\r\n$4\r\nPING\r\n");
 const NO_OWNERS = new Uint16Array(0);
 
-/** What servers call their leased connections; NaN if they did not say. */
+/** What servers call their leased connections; 0 = not known yet, NaN if they did not say. */
 const ids = new WeakMap<ServerConnection, number>();
+/** What waits for a connection's id. */
+const whenKnown = new WeakMap<ServerConnection, () => void>();
 
 export class BlockingCall implements Holder {
   private readonly connections = new Set<ServerConnection>();
@@ -88,11 +90,15 @@ export class BlockingCall implements Holder {
 
   /** The proxy is stopping: ends the wait as a timeout would. */
   interrupt(): void {
+    this.spoiled = true;
     for (const connection of [...this.connections]) {
+      const hangUp = () => {
+        if (this.connections.has(connection)) connection.retire();
+      };
       this.endWait(connection, "TIMEOUT", (bytes, start, _end, failed) => {
         // ":0" is as good as ":1": the answer was under way.
-        if (failed || bytes[start] !== 58) connection.retire();
-      }, () => connection.retire());
+        if (failed || bytes[start] !== 58) hangUp();
+      }, hangUp);
     }
   }
 
@@ -120,6 +126,13 @@ export class BlockingCall implements Holder {
 
   private endWait(connection: ServerConnection, how: string, done: Internal, impossible: () => void): void {
     const id = ids.get(connection) ?? NaN;
+    if (id === 0) {
+      whenKnown.set(connection, () => {
+        if (this.connections.has(connection)) this.endWait(connection, how, done, impossible);
+        else impossible();
+      });
+      return;
+    }
     const other = Number.isNaN(id) ? null : connection.server.connection(0, 0);
     if (other === null) return impossible();
     const number = String(id);
@@ -159,8 +172,13 @@ export class BlockingCall implements Holder {
 function askId(connection: ServerConnection): void {
   const request = new Request(null);
   request.swallowed = true;
-  request.internal = (bytes, start, end) => ids.set(connection, integerOf(bytes, start, end));
-  ids.set(connection, NaN);
+  request.internal = (bytes, start, end) => {
+    ids.set(connection, integerOf(bytes, start, end));
+    const waiting = whenKnown.get(connection);
+    whenKnown.delete(connection);
+    waiting?.();
+  };
+  ids.set(connection, 0);
   connection.enqueue(request, true);
   connection.write(CLIENT_ID, 0, CLIENT_ID.length);
   // Not a client's.
