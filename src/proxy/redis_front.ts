@@ -271,8 +271,9 @@ export class RedisFront implements Front, Sender {
       : null;
     const queueing = session.transaction?.queueing ?? false;
     if (error !== null) {
+      // A wrong EXEC ends transaction and watch, even where there is no MULTI.
+      if (command?.name === "EXEC" && session.transaction !== null) return this.modes.abort(session, error);
       if (!queueing) client.answer(error);
-      else if (command?.name === "EXEC") return this.modes.abort(session, error);
       else session.transaction!.refuse(error);
       return true;
     }
@@ -450,6 +451,10 @@ export class RedisFront implements Front, Sender {
     const session = client.session as RedisSession;
     // Half a large request is none: it can only be given up.
     return session.blocking !== null || (session.large?.hungry ?? false);
+  }
+
+  listens(client: Client): boolean {
+    return (client.session as RedisSession).subscriptions !== null;
   }
 
   interrupt(client: Client): void {

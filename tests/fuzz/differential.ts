@@ -50,6 +50,9 @@ export interface Sides {
   readonly behind: Target;
 }
 
+/** Commands shown with a difference. */
+const SHOWN_BEFORE = Number(Deno.env.get("FUZZ_BEFORE") ?? 12);
+
 /** Runs rounds until `enough` says so, or MAX_DIFFERENCES have been found. */
 const MAX_DIFFERENCES = 25;
 
@@ -57,8 +60,9 @@ export async function compare(
   sides: Sides,
   seed: number,
   enough: (outcome: Outcome) => boolean,
+  firstRound = 0,
 ): Promise<Outcome> {
-  const outcome: Outcome = { commands: 0, rounds: 0, families: new Map(), differences: [] };
+  const outcome: Outcome = { commands: 0, rounds: firstRound, families: new Map(), differences: [] };
   await using directAdmin = await RawClient.connect(sides.direct);
   await using behindAdmin = await RawClient.connect(sides.behind);
   while (!enough(outcome) && outcome.differences.length < MAX_DIFFERENCES) {
@@ -165,7 +169,7 @@ async function runBatch(
         command: text,
         direct: show(direct, 600),
         through: show(through, 600),
-        before: pair.log.slice(-12),
+        before: pair.log.slice(-SHOWN_BEFORE),
       });
       return false;
     }

@@ -1,5 +1,5 @@
 /**
- * `deno task fuzz [--minutes=N] [--seed=S] [--runtime=bun|deno|compiled]`: the differential fuzz for as long as wanted.
+ * `deno task fuzz [--minutes=N] [--seed=S] [--round=R] [--runtime=bun|deno|compiled]`: the differential fuzz for as long as wanted.
  * Prints each difference with what led to it; ends with 1 if there was any. A seed repeats its run.
  */
 import { parseArgs } from "node:util";
@@ -13,6 +13,8 @@ const { values } = parseArgs({
   options: {
     minutes: { type: "string", default: "1" },
     seed: { type: "string" },
+    /** Runs this round alone, and shows all of it. */
+    round: { type: "string" },
     runtime: { type: "string", default: "compiled" },
   },
 });
@@ -22,7 +24,11 @@ const f = new Fixture();
 let code = 1;
 try {
   const sides = await startSides(f, values.runtime as Runtime);
-  const outcome = await compare(sides, seed, () => performance.now() > endMs);
+  const round = Number(values.round ?? 0);
+  const enough = values.round === undefined
+    ? () => performance.now() > endMs
+    : (o: { rounds: number }) => o.rounds > round;
+  const outcome = await compare(sides, seed, enough, round);
   for (const d of outcome.differences) {
     console.log(`\nseed ${d.seed} round ${d.round}: ${d.command}`);
     console.log(`  direct:  ${d.direct}\n  through: ${d.through}`);
