@@ -142,3 +142,17 @@ Deno.test("PubSub hears a message on whatever server distribution random publish
   assert.equal(client.read.split("message").length, 2 * 12 + 1);
   world.proxy.stop();
 });
+
+Deno.test("idle_timeout spares who is subscribed, as Redis does", async () => {
+  const world = await stand("  idle_timeout: 2000\n", 1);
+  const [subscriber, idle] = [new Talker(world), new Talker(world)];
+  subscriber.say("SUBSCRIBE a\r\n");
+  idle.say("PING\r\n");
+  world.clock.run(60_000);
+  assert.equal(world.proxy.pools[0]!.clients.size, 1);
+  const other = new Talker(world);
+  other.say("PUBLISH a hello\r\n");
+  world.clock.run(60_500);
+  assert.match(subscriber.read, /hello/);
+  world.proxy.stop();
+});

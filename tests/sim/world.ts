@@ -221,7 +221,7 @@ export class World implements Judge {
       !client.closed && client.workload instanceof SubscriberWorkload && client.workload.total > 0
     );
     const { pool } = this.plan;
-    if (hearers.length === 0 || pool.clientConnectionsMax > 0 || pool.idleTimeoutMs > 0) return;
+    if (hearers.length === 0 || pool.clientConnectionsMax > 0) return;
     this.log.add(this.clock.nowMs(), "-", "hear");
     const client = this.makeClient(QUIET);
     const workload = client.workload as RedisWorkload;
