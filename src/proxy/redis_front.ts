@@ -453,10 +453,6 @@ export class RedisFront implements Front, Sender {
     return session.blocking !== null || (session.large?.hungry ?? false);
   }
 
-  listens(client: Client): boolean {
-    return (client.session as RedisSession).subscriptions !== null;
-  }
-
   interrupt(client: Client): void {
     (client.session as RedisSession).blocking?.interrupt();
   }
