@@ -72,6 +72,8 @@ export async function run(
     `ringmaster-${VERSION} on ${runtime.name} ${runtime.version}, ${osType()} ${release()}, pid ${process.pid}`,
   );
   handleOtherSignals(service, log);
+  // Before anybody can know that we are there: a TERM right after the start stops us in good order too.
+  const ended = stopped(service, config, log);
   try {
     await service.listen({ host: options.statsAddress, port: options.statsPort });
     if (options.pidFile !== null) writeFileSync(options.pidFile, String(process.pid), { mode: 0o644 });
@@ -81,7 +83,7 @@ export async function run(
     await service.stop();
     return EXIT_FAILURE;
   }
-  await stopped(service, config, log);
+  await ended;
   if (options.pidFile !== null) rmSync(options.pidFile, { force: true });
   log.write(NOTICE, "stopped");
   return EXIT_OK;
