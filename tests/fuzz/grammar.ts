@@ -350,14 +350,20 @@ export class Grammar {
   command(family: string): Command {
     const { random } = this;
     const args = this.expand(random.pick(this.forms[family]!));
-    const fate = random.below(100);
-    if (fate >= 10) return args;
+    const spoiled = random.below(100) < 10 ? this.spoil([...args], random.below(10)) : args;
+    return waitsLong(spoiled) ? args : spoiled;
+  }
+
+  /** Leaves one argument out, puts one in, changes one, or changes the name's case. */
+  private spoil(args: string[], fate: number): string[] {
+    const { random } = this;
     if (fate < 3 && args.length > 1) args.splice(random.between(1, args.length - 1), 1);
     else if (fate < 5) args.splice(random.between(1, args.length), 0, this.argument("v"));
     else if (fate < 8 && args.length > 1) {
       args[random.between(1, args.length - 1)] = this.argument(random.pick([..."kvifmn"]));
-    } else {args[0] = [...args[0]!].map((c) => random.below(2) === 0 ? c.toLowerCase() : c.toUpperCase())
-        .join("");}
+    } else {
+      args[0] = [...args[0]!].map((c) => random.below(2) === 0 ? c.toLowerCase() : c.toUpperCase()).join("");
+    }
     return args;
   }
 
@@ -475,4 +481,24 @@ export function encodeCommand(args: Command, inline: boolean): Uint8Array {
     return latin1(`${args.join(" ")}\r\n`);
   }
   return latin1(`*${args.length}\r\n${args.map((arg) => `$${arg.length}\r\n${arg}\r\n`).join("")}`);
+}
+
+/** Which argument of a command that may wait is its timeout in seconds; -1 = the last. */
+const TIMEOUT_AT: Readonly<Record<string, number>> = {
+  BLPOP: -1,
+  BRPOP: -1,
+  BLMOVE: -1,
+  BRPOPLPUSH: -1,
+  BZPOPMIN: -1,
+  BZPOPMAX: -1,
+  BLMPOP: 1,
+  BZMPOP: 1,
+};
+
+/** True if a command that was spoiled would now wait for longer than a run has patience: 0 is for ever. */
+function waitsLong(args: readonly string[]): boolean {
+  const at = TIMEOUT_AT[args[0]?.toUpperCase() ?? ""];
+  if (at === undefined) return false;
+  const seconds = Number(args.at(at));
+  return seconds === 0 || seconds > 0.1;
 }
