@@ -80,6 +80,12 @@ export function normal(args: readonly string[], reply: Uint8Array): string {
   return text;
 }
 
+/** Its reply is not the same bytes, in whatever order, from servers with different hash seeds. */
+export function dependsOnSeed(args: readonly string[]): boolean {
+  const name = args[0]!.toLowerCase();
+  return name === "dump" || (/^(.)?scan$/.test(name) && !wholeScan(args));
+}
+
 function wholeScan(args: readonly string[]): boolean {
   const at = args.findIndex((arg) => arg.toUpperCase() === "COUNT");
   return args[args[0]!.length === 4 ? 1 : 2] === "0" && at > 0 && args[at + 1] === "1000";

@@ -54,7 +54,7 @@ export const EXPECTED: readonly Expected[] = [
   { unit: "unit/multi", test: /script timeout/, reason: BUSY },
   {
     unit: "unit/slowlog",
-    test: /SLOWLOG - (max entries is|logged entry sanity|can clean older)/,
+    test: /SLOWLOG - (max entries is|logged entry sanity|can clean older|GET optional)/,
     reason: LOCAL,
   },
   { unit: "unit/slowlog", test: "SLOWLOG - Some commands can redact sensitive fields", reason: MOVES },
