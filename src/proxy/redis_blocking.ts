@@ -22,6 +22,8 @@ import { type Joiner, Split } from "./split.ts";
 const CLIENT_ID = encode("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
 const PING = encode("*1\r\n$4\r\nPING\r\n");
 const NO_OWNERS = new Uint16Array(0);
+/** The request and CLIENT UNBLOCK take different connections: either may be first. */
+const INTERRUPT_AGAIN_MS = 20;
 
 /** What servers call their leased connections; 0 = not known yet, NaN if they did not say. */
 const ids = new WeakMap<ServerConnection, number>();
@@ -45,6 +47,7 @@ export class BlockingCall implements Holder {
     connection.enqueue(request, true);
     connection.write(bytes, start, end);
     this.client.block(LEASED);
+    if (this.client.leaving) this.interrupt();
     return true;
   }
 
@@ -78,6 +81,7 @@ export class BlockingCall implements Holder {
       connection.write(bytes, start, end);
     }
     if (this.connections.size === 0) this.finish();
+    else if (client.leaving) this.interrupt();
   }
 
   private lease(server: Server): ServerConnection | null {
@@ -91,15 +95,21 @@ export class BlockingCall implements Holder {
   /** The proxy is stopping: ends the wait as a timeout would. */
   interrupt(): void {
     this.spoiled = true;
-    for (const connection of [...this.connections]) {
-      const hangUp = () => {
-        if (this.connections.has(connection)) connection.retire();
-      };
-      this.endWait(connection, "TIMEOUT", (bytes, start, _end, failed) => {
-        // ":0" is as good as ":1": the answer was under way.
-        if (failed || bytes[start] !== 58) hangUp();
-      }, hangUp);
-    }
+    for (const connection of [...this.connections]) this.interruptOne(connection);
+  }
+
+  private interruptOne(connection: ServerConnection): void {
+    const waits = () => this.connections.has(connection);
+    const hangUp = () => {
+      if (waits()) connection.retire();
+    };
+    this.endWait(connection, "TIMEOUT", (bytes, start, _end, failed) => {
+      if (failed || bytes[start] !== 58) return hangUp();
+      // ":0" may mean that the answer was under way, or that the request still is: then it has to be said again.
+      this.client.pool.setTimer(INTERRUPT_AGAIN_MS, () => {
+        if (waits()) this.interruptOne(connection);
+      });
+    }, hangUp);
   }
 
   /**

@@ -12,6 +12,8 @@ export interface Expect {
   readonly last: boolean;
   /** The proxy counts it in requests_total. */
   readonly counted: boolean;
+  /** Has a server executed it? Absent where that cannot be told. */
+  executed?(): boolean;
 }
 
 /** What both workloads need to know. */
@@ -98,6 +100,12 @@ export class ExpectQueue {
     this.expects.splice(0, drop);
     this.base += drop;
     return found;
+  }
+
+  /** Requests that have had no reply although a server has executed them. */
+  get dropped(): Expect[] {
+    const from = this.places[0]! - this.base;
+    return this.expects.slice(from).filter((expect) => !expect.maybeSilent() && expect.executed?.());
   }
 
   /** What the next reply should answer, for messages. */

@@ -216,10 +216,11 @@ export class MemcachedWorkload {
   }
 
   private truly(line: string, tag: string): Expect {
-    return matching(
-      line,
-      (reply) => this.judge.truth.executions.get(tag)?.reply === reply || this.badly(reply),
-    );
+    const { executions } = this.judge.truth;
+    return {
+      ...matching(line, (reply) => executions.get(tag)?.reply === reply || this.badly(reply)),
+      executed: () => executions.has(tag),
+    };
   }
 
   private badly(reply: string): boolean {

@@ -211,6 +211,7 @@ export class SimSocket implements Socket {
       net.random.chance(net.faultsAt(this.key).finOnDestroy);
     this.close(null);
     if (other === null || output === null || this.vanished) return;
+    if (gentle && this.finSent) return;
     if (gentle && output.finAtMs === Infinity) {
       output.finAtMs = Math.max(output.lastAtMs, net.arrivalMs(this.key));
       other.askRead();

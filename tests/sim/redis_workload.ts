@@ -505,9 +505,14 @@ export class RedisWorkload {
 
   /** One request to one server: what the server said, or an error of the proxy's. */
   private truly(args: readonly string[], tags: readonly string[]): Expect {
-    return matching(shownOf(args), (reply) => {
-      return this.judge.truth.executions.get(tags[0]!)?.reply === reply || this.badly(reply);
-    });
+    const { executions } = this.judge.truth;
+    return {
+      ...matching(
+        shownOf(args),
+        (reply) => executions.get(tags[0]!)?.reply === reply || this.badly(reply),
+      ),
+      executed: () => executions.has(tags[0]!),
+    };
   }
 
   private badly(reply: string): boolean {

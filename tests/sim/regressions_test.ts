@@ -156,3 +156,19 @@ Deno.test("idle_timeout spares who is subscribed, as Redis does", async () => {
   assert.match(subscriber.read, /hello/);
   world.proxy.stop();
 });
+
+Deno.test("BlockingCall that begins while the proxy stops is ended like the others", async () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const world = await stand("", 2);
+    const client = new Talker(world);
+    client.say("PING\r\n");
+    world.clock.run(10);
+    let owed = -1;
+    void world.proxy.drain(2000).then((count) => owed = count);
+    world.clock.run(20 + seed / 10);
+    client.say("BLPOP a 100\r\n");
+    await world.clock.runAsync(() => owed >= 0);
+    assert.equal(client.read, "+PONG\r\n*-1\r\n");
+    assert.equal(owed, 0);
+  }
+});
