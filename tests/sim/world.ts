@@ -223,6 +223,8 @@ export class World implements Judge {
     const { pool } = this.plan;
     if (hearers.length === 0 || pool.clientConnectionsMax > 0) return;
     this.log.add(this.clock.nowMs(), "-", "hear");
+    // A server that was frozen or busy at the end of the trouble may only now be told who listens.
+    this.turns(this.clock.nowMs() + 5000);
     const client = this.makeClient(QUIET);
     const workload = client.workload as RedisWorkload;
     const said = CHANNELS.map((channel) => ({ channel, ...workload.publish(channel) }));
