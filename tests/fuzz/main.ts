@@ -21,6 +21,12 @@ const { values } = parseArgs({
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
 const endMs = performance.now() + Number(values.minutes) * 60_000;
 const f = new Fixture();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(signal, async () => {
+    await f[Symbol.asyncDispose]();
+    Deno.exit(130);
+  });
+}
 let code = 1;
 try {
   const sides = await startSides(f, values.runtime as Runtime);

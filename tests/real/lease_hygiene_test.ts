@@ -12,7 +12,7 @@ import net from "node:net";
 import { concat, request } from "../lib/bytes.ts";
 import { type RawClient, type Target } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
-import { poll } from "../lib/poll.ts";
+import { poll, within } from "../lib/poll.ts";
 import { Push, type Value } from "../lib/resp.ts";
 import { poolYml, type Proxy, type Runtime, type Server } from "../lib/servers.ts";
 
@@ -103,7 +103,7 @@ function die(target: Target, bytes: Uint8Array, ending: Ending, waitForReply: bo
 async function inParallel(jobs: readonly (() => Promise<void>)[]): Promise<void> {
   let next = 0;
   const worker = async () => {
-    while (next < jobs.length) await jobs[next++]!();
+    while (next < jobs.length) await within(jobs[next++]!(), "the proxy to let a dead client go");
   };
   await Promise.all(Array.from({ length: PARALLEL }, worker));
 }
@@ -332,7 +332,7 @@ for (const runtime of RUNTIMES) {
     const admin = await f.client(redis);
     for (const ending of ENDINGS) {
       const gone = die(proxy.target, concat([request("PING"), request("BLPOP", "list", "0")]), ending, true);
-      await gone;
+      await within(gone, "the proxy to let a dead client go");
       await noticed(proxy, 0);
       await settle(admin);
       const next = await f.client(proxy);

@@ -50,6 +50,13 @@ if (options.source === undefined) {
 }
 const source: string = options.source;
 const tclsh = need("tclsh");
+let running: Fixture | null = null;
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(signal, async () => {
+    await running?.[Symbol.asyncDispose]();
+    Deno.exit(130);
+  });
+}
 await main();
 
 async function main(): Promise<void> {
@@ -138,6 +145,7 @@ async function runUnit(unit: string, proxied: boolean): Promise<Outcome> {
     : [];
   for (let attempt = 0; attempt < 20; attempt++) {
     await using f = new Fixture();
+    running = f;
     const redis = await f.redis({
       port: 0,
       args: [
