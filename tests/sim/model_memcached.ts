@@ -5,6 +5,7 @@
  *   get a~3.1.0 b~3.1.1   is executed as  get a, get b   and answered  VALUE a~3.1.0 … VALUE b~3.1.1 … END
  */
 import { type MemoryMemcached, type MemoryMemcachedSession } from "../../src/demo/memory_memcached.ts";
+import { Inbox } from "../../src/bytes/inbox.ts";
 import { toBytes, toText } from "../../src/demo/redis/resp.ts";
 import type { Truth } from "./truth.ts";
 
@@ -14,7 +15,9 @@ const GATS = new Set(["gat", "gats"]);
 
 export class ModelMemcachedSession {
   ended = false;
-  private held = "";
+  private readonly inbox = new Inbox();
+  /** Bytes without which there is no use in looking again. */
+  private needed = 0;
   private readonly inner: MemoryMemcachedSession;
 
   constructor(
@@ -28,18 +31,23 @@ export class ModelMemcachedSession {
   }
 
   feed(bytes: Uint8Array): Uint8Array {
-    this.held += toText(bytes, 0, bytes.length);
+    const { inbox } = this;
+    inbox.append(bytes, 0, bytes.length);
     let replies = "";
-    while (!this.ended) {
-      const lineEnd = this.held.indexOf("\n");
-      if (lineEnd < 0) break;
-      const line = this.held.slice(0, lineEnd).replace(/\r$/, "");
+    while (!this.ended && inbox.size > 0 && inbox.size >= this.needed) {
+      this.needed = 0;
+      const lineEnd = inbox.bytes.indexOf(10, inbox.start);
+      if (lineEnd < 0 || lineEnd >= inbox.end) break;
+      const line = toText(inbox.bytes, inbox.start, lineEnd).replace(/\r$/, "");
       const words = line.split(" ").filter((word) => word !== "");
       const size = blockSize(words);
-      if (size >= 0 && this.held.length < lineEnd + 1 + size + 2) break;
-      const end = size >= 0 ? lineEnd + 1 + size + 2 : lineEnd + 1;
-      const block = this.held.slice(lineEnd + 1, end);
-      this.held = this.held.slice(end);
+      const end = lineEnd + 1 + (size >= 0 ? size + 2 : 0);
+      if (end > inbox.end) {
+        this.needed = end - inbox.start;
+        break;
+      }
+      const block = toText(inbox.bytes, lineEnd + 1, end);
+      inbox.consumeTo(end);
       replies += this.run(words, block);
       this.ended = this.inner.ended;
     }

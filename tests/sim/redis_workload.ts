@@ -489,7 +489,7 @@ export class RedisWorkload {
     const { random } = this;
     const size = this.modest
       ? 10
-      : this.plan.hugeValues && random.chance(0.3)
+      : this.plan.hugeValues && random.chance(0.15)
       ? random.int(800_000, 2_500_000)
       : random.chance(0.8)
       ? random.int(0, 20)

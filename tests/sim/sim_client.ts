@@ -4,6 +4,7 @@
  *   workload ──► batches (whole, cut, pipelined) ──► proxy ──► replies ──► ExpectQueue: the true one, or a violation
  */
 import type { Address, Handler, NetError, Socket } from "../../src/net/net.ts";
+import { Inbox } from "../../src/bytes/inbox.ts";
 import { latin1, textOf } from "../lib/bytes.ts";
 import { replyEnd, ReplyProgress } from "../lib/resp.ts";
 import type { SimClock } from "./clock.ts";
@@ -60,7 +61,7 @@ export class SimClient implements Handler {
   clean = true;
   private sentLast = false;
   private lastRead = false;
-  private held = new Uint8Array(0);
+  private readonly inbox = new Inbox();
   private progress = new ReplyProgress();
   private left: number;
   private rest: string | null = null;
@@ -215,20 +216,18 @@ export class SimClient implements Handler {
   // ---- receiving
 
   data(_socket: Socket, bytes: Uint8Array): void {
-    const all = new Uint8Array(this.held.length + bytes.length);
-    all.set(this.held);
-    all.set(bytes, this.held.length);
-    let at = 0;
-    for (;;) {
+    const { inbox } = this;
+    inbox.append(bytes, 0, bytes.length);
+    while (inbox.size > 0) {
       const end = this.redis
-        ? redisEnd(all, at, this.progress)
-        : memcachedEnd(textOf(all, at, all.length), at);
+        ? replyEnd(inbox.bytes, inbox.start, inbox.end, this.progress)
+        : memcachedEnd(inbox.bytes, inbox.start, inbox.end, this.progress);
       if (end < 0) break;
-      this.take(textOf(all, at, end));
       this.progress = new ReplyProgress();
-      at = end;
+      const reply = textOf(inbox.bytes, inbox.start, end);
+      inbox.consumeTo(end);
+      this.take(reply);
     }
-    this.held = all.slice(at);
     if (this.manners.patient && this.expects.settled && this.opened && !this.done) this.later();
   }
 
@@ -270,7 +269,7 @@ export class SimClient implements Handler {
     if (this.closed) return;
     if (!this.expects.settled) {
       this.clean = false;
-      if (this.held.length > 0 && !this.excused && how === "FIN" && !this.judge.mayCut(this)) {
+      if (this.inbox.size > 0 && !this.excused && how === "FIN" && !this.judge.mayCut(this)) {
         this.fail(`${how} in the middle of a reply to ${this.expects.head}`);
       }
       if (!this.excused && !this.judge.mayCut(this)) {
@@ -278,7 +277,7 @@ export class SimClient implements Handler {
       }
       return;
     }
-    if (this.held.length > 0 && how === "FIN") this.fail(`${how} behind half a reply`);
+    if (this.inbox.size > 0 && how === "FIN") this.fail(`${how} behind half a reply`);
     const asked = this.sentLast || this.lastRead || this.excused ||
       this.manners.leave === "half" && this.done;
     if (!asked && !this.judge.mayCut(this)) this.fail(`${how} although it did not ask for it`);
@@ -293,24 +292,23 @@ function joined(steps: readonly Step[]): Step {
   };
 }
 
-/** Offset past the reply at `at`, or -1. */
-function redisEnd(bytes: Uint8Array, at: number, progress: ReplyProgress): number {
-  return at === bytes.length ? -1 : replyEnd(bytes, at, bytes.length, progress);
-}
-
-/** @param text latin1 of what comes from `base` on */
-function memcachedEnd(text: string, base: number): number {
-  let at = 0;
+/** Offset past the memcached reply at `start`, or -1; with the same `progress` it goes on where it was. */
+function memcachedEnd(bytes: Uint8Array, start: number, end: number, progress: ReplyProgress): number {
   for (;;) {
-    const line = text.indexOf("\r\n", at);
-    if (line < 0) return -1;
-    const words = text.slice(at, line).split(" ");
-    at = line + 2;
-    if (words[0] === "VALUE") at += Number(words[3]) + 2;
-    else if (words[0] === "VA") {
-      at += Number(words[1]) + 2;
-      return at <= text.length ? base + at : -1;
-    } else if (words[0] !== "STAT") return at <= text.length ? base + at : -1;
-    if (at > text.length) return -1;
+    // A data block that is not all here.
+    if (start + progress.at > end) return -1;
+    if (progress.left === 0) return start + progress.at;
+    const line = bytes.indexOf(10, start + Math.max(progress.at, progress.searched));
+    if (line < 0 || line >= end) {
+      progress.searched = end - start;
+      return -1;
+    }
+    const words = textOf(bytes, start + progress.at, line - 1).split(" ");
+    progress.at = line + 1 - start;
+    if (words[0] === "VALUE") progress.at += Number(words[3]) + 2;
+    else if (words[0] !== "STAT") {
+      progress.left = 0;
+      if (words[0] === "VA") progress.at += Number(words[1]) + 2;
+    }
   }
 }
