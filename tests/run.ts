@@ -12,7 +12,7 @@ import { BUN, compiled, DENO, exists, filesUnder, PYTHON, ROOT, which } from "./
 
 const SUITES = ["unit", "property", "repo", "sim", "runtime", "conformance", "real", "clients"];
 /** No suite may take longer; it is killed and counts as failed. */
-const SUITE_TIMEOUT_MS = 10 * 60_000;
+const SUITE_TIMEOUT_MS = 15 * 60_000;
 
 /** What the tests spawn, and the Debian package it comes from. */
 const NEEDED: { package: string; present: () => boolean }[] = [

@@ -90,8 +90,14 @@ function monotonic(before: Counts, after: Counts): void {
 
 async function refused(f: Fixture, to: Proxy): Promise<boolean> {
   const client = await f.client(to);
-  await client.send(request("PING"));
-  const answer = (await client.readReply()).value;
+  let answer;
+  try {
+    await client.send(request("PING"));
+    answer = (await client.readReply()).value;
+  } catch {
+    // Where many are refused at once, not everyone gets to read why.
+    return true;
+  }
   if (answer === "PONG") return false;
   ok(answer instanceof ReplyError && /max number of clients/.test(answer.message), String(answer));
   client.close();
@@ -243,8 +249,13 @@ const CASES: Record<string, Case> = {
     const outcomes = await Promise.all(
       Array.from({ length: 40 }, async () => {
         const client = await f.client(proxy);
-        await client.send(request("CLIENT", "ID"));
-        return { client, answer: (await client.readReply()).value };
+        try {
+          await client.send(request("CLIENT", "ID"));
+          return { client, answer: (await client.readReply()).value };
+        } catch {
+          // Where many are refused at once, not everyone gets to read why.
+          return { client, answer: null };
+        }
       }),
     );
     const inside = outcomes.filter(({ answer }) => typeof answer === "number");
