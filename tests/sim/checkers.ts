@@ -84,7 +84,7 @@ function checkClient(client: Client, queued: Set<Request>): void {
     () => `${name()}: ${count} requests in flight, max_in_flight is ${config.inFlightMax}`,
   );
   insist(
-    client.closed || held + client.socket.queuedBytes <= 2 * config.clientOutputMax,
+    client.closed || held + client.socket.queuedBytes <= config.clientOutputMax,
     () => `${name()}: ${held} bytes held and ${client.socket.queuedBytes} queued pass client_output_limit`,
   );
   insist(!client.closed || count === 0 && client.inbox.size === 0, () => `${name()}: closed, but not empty`);
