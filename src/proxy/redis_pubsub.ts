@@ -110,6 +110,18 @@ export class PubSub {
     if (topics.every((topic) => topic.unconfirmed.size === 0)) return done(null);
     client.block(LEASED);
     this.waits.add(wait);
+    const { pool } = this;
+    if (pool.timeoutMs > 0) pool.setTimer(pool.timeoutMs, () => this.timedOut(wait));
+  }
+
+  /** Servers have not acknowledged in time: who waits for them gets an error, and a silent one's connection is given up. */
+  private timedOut(wait: Wait): void {
+    if (!this.waits.has(wait)) return;
+    const late = new Set(wait.topics.flatMap((topic) => [...topic.unconfirmed]));
+    for (const server of late) {
+      this.failed(server, this.pool.servers[server]!.errorReply(failureOf("ETIMEDOUT")));
+      this.upstreams[server]?.hangUpIfSilent();
+    }
   }
 
   /** Takes a client out of some topics, or of all of a kind if `names` is empty; answers at once. */
@@ -291,6 +303,7 @@ class Upstream {
   private retryTimer: TimerId | null = null;
   private connectTimer: TimerId | null = null;
   private retryMs = RETRY_FIRST_MS;
+  private heardAtMs = 0;
   private stopped = false;
   private inbox = new Inbox();
   private resume = new ReplyResume();
@@ -338,12 +351,20 @@ class Upstream {
 
   opened(): void {
     this.open = true;
+    this.heardAtMs = this.hub.pool.turn.now();
     this.retryMs = RETRY_FIRST_MS;
     this.socket!.flush();
   }
 
+  /** Nothing has come for a whole timeout, although something should have: the server may be gone without a word. */
+  hangUpIfSilent(): void {
+    const { pool } = this.hub;
+    if (this.open && pool.clock.nowMs() - this.heardAtMs >= pool.timeoutMs) this.socket?.destroy();
+  }
+
   receive(view: Uint8Array): void {
     const { inbox } = this;
+    this.heardAtMs = this.hub.pool.turn.now();
     inbox.append(view, 0, view.length);
     if (inbox.size < this.resume.needed) return;
     while (inbox.size > 0) {

@@ -172,3 +172,20 @@ Deno.test("BlockingCall that begins while the proxy stops is ended like the othe
     assert.equal(owed, 0);
   }
 });
+
+Deno.test("SUBSCRIBE is bound by timeout, and a server that went silent is connected to again", async () => {
+  const world = await stand("  timeout: 100\n  connect_timeout: 50\n", 1);
+  const [first, second] = [new Talker(world), new Talker(world)];
+  first.say("SUBSCRIBE a\r\n");
+  world.clock.run(100);
+  world.net.down(world.addresses[0]!, true);
+  second.say("SUBSCRIBE b\r\n");
+  world.clock.run(500);
+  assert.match(second.read, /^-ERR Connection timed out/);
+  world.net.up(world.addresses[0]!);
+  world.clock.run(5000);
+  second.say("PUBLISH a hello\r\n");
+  world.clock.run(6000);
+  assert.match(first.read, /hello/);
+  world.proxy.stop();
+});
