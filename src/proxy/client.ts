@@ -92,6 +92,8 @@ export class Client implements Endpoint, Postponed {
   private broken = false;
   /** Nothing more is read. */
   private deaf = false;
+  /** Requests are being taken: what is behind them in the inbox is not left over. */
+  private taking = false;
 
   /**
    * @param serial counts up; chooses among several connections to a server
@@ -141,6 +143,7 @@ export class Client implements Endpoint, Postponed {
     const front = this.pool.front;
     let steps = STEPS_MAX;
     this.needed = 0;
+    this.taking = true;
     while (at < end) {
       if (steps-- === 0) {
         this.block(BUDGET);
@@ -153,6 +156,7 @@ export class Client implements Endpoint, Postponed {
       at = next;
       if (this.blocked !== 0 || this.closing) break;
     }
+    this.taking = false;
     return at;
   }
 
@@ -391,7 +395,7 @@ export class Client implements Endpoint, Postponed {
   private endIfDone(): void {
     if (this.head !== null || this.closed) return;
     // A blocked client may have whole requests left in its inbox: those are still served after its FIN.
-    const waiting = this.blocked !== 0 || this.postponed;
+    const waiting = this.blocked !== 0 || this.postponed || this.taking;
     if (!this.closing && (!this.eof || (waiting && this.inbox.size > 0))) return;
     if (this.inbox.size > 0) {
       this.pool.log.write(INFO, `eof c ${this.serial} discarding incomplete req len ${this.inbox.size}`);

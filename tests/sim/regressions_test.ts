@@ -7,7 +7,7 @@ import type { Address, Handler, Socket } from "../../src/net/net.ts";
 import { Proxy } from "../../src/proxy/proxy.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
 import { SimClock } from "./clock.ts";
-import { SimNet } from "./net.ts";
+import { SimNet, type SimSocket } from "./net.ts";
 import { Random } from "./random.ts";
 import { SimServer } from "./sim_server.ts";
 import { Truth } from "./truth.ts";
@@ -59,6 +59,9 @@ class Talker implements Handler {
   open(): void {}
   data(_socket: Socket, view: Uint8Array): void {
     this.read += textOf(view);
+  }
+  halfClose(): void {
+    (this.socket as SimSocket).halfClose();
   }
   eof(socket: Socket): void {
     socket.end();
@@ -187,5 +190,17 @@ Deno.test("SUBSCRIBE is bound by timeout, and a server that went silent is conne
   second.say("PUBLISH a hello\r\n");
   world.clock.run(6000);
   assert.match(first.read, /hello/);
+  world.proxy.stop();
+});
+
+Deno.test("Client takes all requests that came before a FIN, also behind muted ones", async () => {
+  const world = await stand("", 2);
+  const client = new Talker(world);
+  world.clock.run(10);
+  // A client that waits for its leased connection is read on, so the FIN is seen while requests wait in the inbox.
+  client.say("WATCH a\r\nCLIENT REPLY OFF\r\nPING\r\nPING\r\nCLIENT REPLY ON\r\nGET b\r\nPING\r\n");
+  client.halfClose();
+  world.clock.run(1000);
+  assert.equal(client.read, "+OK\r\n+OK\r\n$-1\r\n+PONG\r\n");
   world.proxy.stop();
 });
