@@ -366,3 +366,15 @@ export async function command(subject: Subject): Promise<string[]> {
       return [await compiled()];
   }
 }
+
+/** Stops a server's process (SIGSTOP) and waits until all its threads have stopped: until then it may still answer. */
+export async function freeze(server: Server): Promise<void> {
+  server.kill("SIGSTOP");
+  const folder = `/proc/${server.pid}/task`;
+  await poll(() => {
+    for (const { name } of Deno.readDirSync(folder)) {
+      if (!/\) [Tt] /.test(Deno.readTextFileSync(`${folder}/${name}/stat`))) return false;
+    }
+    return true;
+  }, "the server to stop");
+}

@@ -10,7 +10,15 @@ import type { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { Random } from "../lib/random.ts";
-import { type PoolKeys, poolYml, type Proxy, type Runtime, RUNTIMES, type Server } from "../lib/servers.ts";
+import {
+  freeze,
+  type PoolKeys,
+  poolYml,
+  type Proxy,
+  type Runtime,
+  RUNTIMES,
+  type Server,
+} from "../lib/servers.ts";
 
 type Counts = Record<string, number>;
 
@@ -149,7 +157,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     const proxy = await f.proxy(runtime, alpha({ servers, timeout: 300 }));
     const [client, other] = [await f.client(proxy), await f.client(proxy)];
     const [silent, live] = await keyOfEach(f, client, servers);
-    servers[0]!.kill("SIGSTOP");
+    await freeze(servers[0]!);
     await client.send(
       `set ${silent} 0 0 4 noreply\r\nlate\r\nget ${live}\r\nget ${silent}\r\nget ${live} ${silent}\r\n` +
         `ms ${silent} 5 q\r\nlater\r\nmn\r\n`,
