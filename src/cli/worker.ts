@@ -18,6 +18,12 @@ import { proxyOptions } from "./proxy_options.ts";
 /** Starts the worker and returns; it lives until it dies or the main thread terminates it. */
 export function work(runtime: Runtime): void {
   const { worker, config, board: memory, startedAtMs } = workerData as Appointment;
+  const die = (error: unknown) => {
+    report({ kind: "died", stack: error instanceof Error ? error.stack ?? error.message : String(error) });
+    runtime.closeAll?.();
+    // Of a worker this ends the thread only.
+    process.exit(EXIT_FAILURE);
+  };
   process.on("uncaughtException", die);
   process.on("unhandledRejection", die);
   const board = Board.of(memory);
@@ -52,12 +58,6 @@ function obey(proxy: Proxy, order: Order): void {
       proxy.stop();
       return report({ kind: "ended", cutOff: 0 });
   }
-}
-
-function die(error: unknown): void {
-  report({ kind: "died", stack: error instanceof Error ? error.stack ?? error.message : String(error) });
-  // Of a worker this ends the thread only.
-  process.exit(EXIT_FAILURE);
 }
 
 function report(what: Report): void {

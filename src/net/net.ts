@@ -24,7 +24,7 @@
  */
 
 /** From this size on, the array given to `data` is the receiver's to keep. */
-export const KEEP_MIN = 16 * 1024;
+export const KEEP_MIN = 64 * 1024;
 
 /** Where to listen or connect. `path` is a unix socket. */
 export type Address =

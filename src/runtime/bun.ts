@@ -25,8 +25,8 @@ import { isIP } from "node:net";
 import { Outbox } from "../bytes/outbox.ts";
 import type { Address, Handler, Listener, ListenOptions, Net, NetError, Socket } from "../net/net.ts";
 import { afterTurn } from "./clock.ts";
-import { addressText, hostPort, SocketError, socketError } from "./errors.ts";
-import { type Lingering, unwatch, watchLinger, watchStall } from "./linger.ts";
+import { addressText, bare, hostPort, SocketError, socketError } from "./errors.ts";
+import { lingerers, type Lingering } from "./linger.ts";
 import { BROKEN, CLOSED, CONNECTING, ENDING, OPEN } from "./socket_state.ts";
 import { claimPath, clearPath } from "./unix_path.ts";
 
@@ -305,19 +305,19 @@ class BunSocket implements Socket, Lingering {
     this.out.clear();
     if (this.state === ENDING || this.eof) return this.shut(this.failure);
     this.state = BROKEN;
-    watchLinger(this);
+    lingerers.watchLinger(this);
   }
 
   /** Writes what is left, then FIN, as far as it goes now. */
   private sendLast(): void {
     if (!this.blocked) this.write();
     if (this.state !== ENDING) return;
-    if (this.blocked) return watchStall(this);
+    if (this.blocked) return lingerers.watchStall(this);
     // Nothing can come any more that a close would answer with a reset.
     if (this.eof) return void this.raw!.end();
     this.finSent = true;
     this.raw!.shutdown();
-    watchLinger(this);
+    lingerers.watchLinger(this);
   }
 
   /** The only way to CLOSED. The handler hears of it at the end of the turn: never from inside a call of its own. */
@@ -325,15 +325,10 @@ class BunSocket implements Socket, Lingering {
     if (this.state === CLOSED) return;
     this.state = CLOSED;
     this.out.clear();
-    unwatch(this);
+    lingerers.unwatch(this);
     this.raw?.terminate();
     afterTurn(() => this.handler.close(this, error));
   }
-}
-
-/** "::1" of "[::1]". */
-function bare(host: string): string {
-  return host.startsWith("[") ? host.slice(1, -1) : host;
 }
 
 /** One object for all sockets: Bun finds ours in `data`. */

@@ -27,7 +27,7 @@ import {
 } from "../net/net.ts";
 import { afterTurn } from "./clock.ts";
 import { addressText, hostPort, SocketError, socketError } from "./errors.ts";
-import { type Lingering, unwatch, watchLinger, watchStall } from "./linger.ts";
+import { lingerers, type Lingering } from "./linger.ts";
 import { forgetBuffer, giveBuffer, nextSize, READ_MIN, takeBuffer } from "./read_buffer.ts";
 import { BROKEN, CLOSED, CONNECTING, ENDING, OPEN } from "./socket_state.ts";
 import { claimPath, clearPath } from "./unix_path.ts";
@@ -321,14 +321,14 @@ class DenoSocket implements Socket, Lingering {
     this.out.clear();
     if (this.state === ENDING || this.eof || !this.reading) return this.shut(this.failure);
     this.state = BROKEN;
-    watchLinger(this);
+    lingerers.watchLinger(this);
   }
 
   /** FIN if all is written. */
   private sendLast(): void {
     if (this.out.size > 0) {
       if (!this.writing) this.write();
-      return watchStall(this);
+      return lingerers.watchStall(this);
     }
     if (this.writing) return;
     // Nothing can come any more that a close would answer with a reset.
@@ -336,7 +336,7 @@ class DenoSocket implements Socket, Lingering {
     this.finSent = true;
     // It fails if the peer is gone, which reading finds out as well.
     this.raw!.closeWrite().catch(() => {});
-    watchLinger(this);
+    lingerers.watchLinger(this);
   }
 
   /** The only way to CLOSED. The handler hears of it at the end of the turn: never from inside a call of its own. */
@@ -344,7 +344,7 @@ class DenoSocket implements Socket, Lingering {
     if (this.state === CLOSED) return;
     this.state = CLOSED;
     this.out.clear(this.writing);
-    unwatch(this);
+    lingerers.unwatch(this);
     this.aborter?.abort();
     this.raw?.close();
     afterTurn(() => this.handler.close(this, error));

@@ -10,6 +10,7 @@ import type { Address, NetError } from "../net/net.ts";
 const ERRNO_TEXT: Record<string, string> = {
   EACCES: "Permission denied",
   EADDRINUSE: "Address already in use",
+  EAFNOSUPPORT: "Address family not supported by protocol",
   EADDRNOTAVAIL: "Cannot assign requested address",
   EAGAIN: "Resource temporarily unavailable",
   ECONNABORTED: "Software caused connection abort",
@@ -23,7 +24,9 @@ const ERRNO_TEXT: Record<string, string> = {
   ENAMETOOLONG: "File name too long",
   ENETUNREACH: "Network is unreachable",
   ENFILE: "Too many open files in system",
+  ENOBUFS: "No buffer space available",
   ENOENT: "No such file or directory",
+  ENOMEM: "Cannot allocate memory",
   ENOTSOCK: "Not a socket",
   EPERM: "Operation not permitted",
   EPIPE: "Broken pipe",
@@ -68,6 +71,16 @@ export function socketError(error: unknown, doing: string): SocketError {
     code,
     `${doing}: ${ERRNO_TEXT[code] ?? code}${code === "EIO" ? ` (${textOf(error)})` : ""}`,
   );
+}
+
+/** The SocketError of a system call that failed; its message as in `socketError`. */
+export function systemError(code: string, doing: string): SocketError {
+  return new SocketError(code, `${doing}: ${ERRNO_TEXT[code] ?? code}`);
+}
+
+/** "::1" of "[::1]". */
+export function bare(host: string): string {
+  return host.startsWith("[") ? host.slice(1, -1) : host;
 }
 
 /** The errno name of what a runtime threw. */

@@ -8,7 +8,8 @@
  * away what the peer has not read yet (oven-sh/bun#35947: 4 of 8 MiB arrived). The two limits are nginx's
  * lingering_timeout and lingering_time. One timer for all sockets, and none while there are none.
  */
-import type { Socket } from "../net/net.ts";
+import type { Clock, Socket, TimerId } from "../net/net.ts";
+import { SystemClock } from "./clock.ts";
 
 /** After FIN: nothing came from the peer for this long. */
 const QUIET_MAX_MS = 5000;
@@ -31,45 +32,51 @@ interface Limits {
   endMs: number;
 }
 
-const waiting = new Map<Lingering, Limits>();
-let timer: ReturnType<typeof setTimeout> | undefined;
+export class Lingerers {
+  private readonly waiting = new Map<Lingering, Limits>();
+  private timer: TimerId | null = null;
 
-/** `end` was called, and the queue is not empty yet. */
-export function watchStall(socket: Lingering): void {
-  watch(socket, STALL_MAX_MS, Infinity);
-}
+  constructor(private readonly clock: Clock) {}
 
-/** Everything is said; only the peer's FIN or reset is missing. */
-export function watchLinger(socket: Lingering): void {
-  watch(socket, QUIET_MAX_MS, LINGER_MAX_MS);
-}
+  /** `end` was called, and the queue is not empty yet. */
+  watchStall(socket: Lingering): void {
+    this.watch(socket, STALL_MAX_MS, Infinity);
+  }
 
-/** It has closed. */
-export function unwatch(socket: Lingering): void {
-  if (waiting.delete(socket) && waiting.size === 0) {
-    clearTimeout(timer);
-    timer = undefined;
+  /** Everything is said; only the peer's FIN or reset is missing. */
+  watchLinger(socket: Lingering): void {
+    this.watch(socket, QUIET_MAX_MS, LINGER_MAX_MS);
+  }
+
+  /** It has closed. */
+  unwatch(socket: Lingering): void {
+    if (!this.waiting.delete(socket) || this.waiting.size > 0 || this.timer === null) return;
+    this.clock.clearTimer(this.timer);
+    this.timer = null;
+  }
+
+  private watch(socket: Lingering, quietMaxMs: number, maxMs: number): void {
+    const nowMs = performance.now();
+    this.waiting.set(socket, { heardMs: nowMs, quietMaxMs, endMs: nowMs + maxMs });
+    this.timer ??= this.clock.setTimer(SWEEP_MS, () => this.sweep());
+  }
+
+  private sweep(): void {
+    this.timer = null;
+    const nowMs = performance.now();
+    for (const [socket, limits] of this.waiting) {
+      if (socket.heard) {
+        socket.heard = false;
+        limits.heardMs = nowMs;
+      }
+      if (nowMs - limits.heardMs >= limits.quietMaxMs || nowMs >= limits.endMs) {
+        this.waiting.delete(socket);
+        socket.giveUp();
+      }
+    }
+    if (this.waiting.size > 0) this.timer ??= this.clock.setTimer(SWEEP_MS, () => this.sweep());
   }
 }
 
-function watch(socket: Lingering, quietMaxMs: number, maxMs: number): void {
-  const nowMs = performance.now();
-  waiting.set(socket, { heardMs: nowMs, quietMaxMs, endMs: nowMs + maxMs });
-  timer ??= setTimeout(sweep, SWEEP_MS);
-}
-
-function sweep(): void {
-  timer = undefined;
-  const nowMs = performance.now();
-  for (const [socket, limits] of waiting) {
-    if (socket.heard) {
-      socket.heard = false;
-      limits.heardMs = nowMs;
-    }
-    if (nowMs - limits.heardMs >= limits.quietMaxMs || nowMs >= limits.endMs) {
-      waiting.delete(socket);
-      socket.giveUp();
-    }
-  }
-  if (waiting.size > 0) timer ??= setTimeout(sweep, SWEEP_MS);
-}
+/** Those of Bun's and Deno's own sockets. */
+export const lingerers: Lingerers = new Lingerers(new SystemClock());

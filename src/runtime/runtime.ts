@@ -2,10 +2,13 @@
  * Which runtime this is, chosen by what it has rather than by what it calls itself. Importing both adapters is
  * harmless: neither touches its global before it is used.
  */
+import process from "node:process";
 import type { Clock, Net } from "../net/net.ts";
 import { BunNet } from "./bun.ts";
 import { SystemClock } from "./clock.ts";
 import { DenoNet } from "./deno.ts";
+import { EpollNet } from "./epoll_net.ts";
+import { Libc } from "./libc.ts";
 
 export interface Runtime {
   readonly net: Net;
@@ -15,13 +18,35 @@ export interface Runtime {
   readonly version: string;
   /** Gives memory that is not in use back to the system; takes some ms. Absent where the runtime has no means to. */
   readonly collect?: () => void;
+  /** For a thread that is about to end: closes the sockets that would not close by themselves. */
+  readonly closeAll?: () => void;
 }
 
+/** With this in the environment the executable uses Bun's own sockets: "runtime". For comparing, and should ours ever fail somewhere. */
+const SOCKETS_VARIABLE = "RINGMASTER_SOCKETS";
+
 export function currentRuntime(): Runtime {
-  const bun = "Bun" in globalThis;
-  const net = bun ? new BunNet() : new DenoNet();
-  const clock = new SystemClock();
-  return bun
-    ? { net, clock, name: net.name, version: Bun.version, collect: () => Bun.gc(true) }
-    : { net, clock, name: net.name, version: Deno.version.deno };
+  if (!("Bun" in globalThis)) {
+    return { net: new DenoNet(), clock: new SystemClock(), name: "deno", version: Deno.version.deno };
+  }
+  const own = process.env[SOCKETS_VARIABLE] === "runtime" ? null : openEpollNet();
+  return {
+    net: own ?? new BunNet(),
+    clock: own?.clock ?? new SystemClock(),
+    name: "bun",
+    version: Bun.version,
+    collect: () => Bun.gc(true),
+    closeAll: () => own?.closeAll(),
+  };
+}
+
+/** Null where it cannot be: another system, another C library, no /proc. */
+function openEpollNet(): EpollNet | null {
+  const libc = Libc.open();
+  if (libc === null) return null;
+  try {
+    return new EpollNet(libc);
+  } catch {
+    return null;
+  }
 }

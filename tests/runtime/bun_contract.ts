@@ -1,22 +1,33 @@
 /**
  * The seam's contract on Bun's sockets: a program for Bun, started by bun_test.ts. One line a case:
- * "ok<tab>name" or "FAILED<tab>name<tab>error as JSON". Arguments: part of a name to run only those cases.
+ * "ok<tab>name" or "FAILED<tab>name<tab>error as JSON". Arguments: the net, "bun" or "epoll"; part of a name to run only those
+ * cases.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import process from "node:process";
 import { BunNet } from "../../src/runtime/bun.ts";
+import type { Clock, Net } from "../../src/net/net.ts";
 import { SystemClock } from "../../src/runtime/clock.ts";
+import { EpollNet } from "../../src/runtime/epoll_net.ts";
+import { Libc } from "../../src/runtime/libc.ts";
 import { contract } from "./contract.ts";
 import { kernelContract } from "./kernel_contract.ts";
 
 const dir = mkdtempSync(`${tmpdir()}/ringmaster-seam-`);
 const cases: [string, () => Promise<void>][] = [];
-const only = process.argv[2] ?? "";
+const only = process.argv[3] ?? "";
 const register = (name: string, run: () => Promise<void>) =>
   void (name.includes(only) && cases.push([name, run]));
-contract(new BunNet(), new SystemClock(), register, dir);
-kernelContract(new BunNet(), new SystemClock(), register, dir);
+const [net, clock] = netAndClock(process.argv[2]!);
+contract(net, clock, register, dir);
+kernelContract(net, clock, register, dir);
+
+function netAndClock(name: string): [Net, Clock] {
+  if (name === "bun") return [new BunNet(), new SystemClock()];
+  const net = new EpollNet(Libc.open()!);
+  return [net, net.clock];
+}
 
 let failed = 0;
 for (const [name, run] of cases) {

@@ -1,20 +1,22 @@
-/** The seam's contract on Bun's sockets: runs bun_contract.ts under Bun, one step a case. */
+/** The seam's contract on Bun's sockets and on those of epoll_net.ts: runs bun_contract.ts under Bun, one step a case. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 
-Deno.test("bun: the seam's contract", async (t) => {
-  const root = fileURLToPath(new URL("../..", import.meta.url).href);
-  const { code, stdout, stderr } = await new Deno.Command("node_modules/.bin/bun", {
-    args: ["tests/runtime/bun_contract.ts"],
-    cwd: root,
-  }).output();
-  const lines = new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
-  for (const line of lines) {
-    const [outcome, name, error] = line.split("\t");
-    await t.step(`bun: ${name}`, () => {
-      if (outcome !== "ok") throw new Error(error === undefined ? line : JSON.parse(error));
-    });
-  }
-  assert.equal(code, 0, new TextDecoder().decode(stderr));
-  assert.ok(lines.length > 30, `only ${lines.length} cases ran`);
-});
+for (const net of ["bun", "epoll"]) {
+  Deno.test(`${net}: the seam's contract`, async (t) => {
+    const root = fileURLToPath(new URL("../..", import.meta.url).href);
+    const { code, stdout, stderr } = await new Deno.Command("node_modules/.bin/bun", {
+      args: ["tests/runtime/bun_contract.ts", net],
+      cwd: root,
+    }).output();
+    const lines = new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
+    for (const line of lines) {
+      const [outcome, name, error] = line.split("\t");
+      await t.step(`${net}: ${name}`, () => {
+        if (outcome !== "ok") throw new Error(error === undefined ? line : JSON.parse(error));
+      });
+    }
+    assert.equal(code, 0, new TextDecoder().decode(stderr));
+    assert.ok(lines.length > 30, `only ${lines.length} cases ran`);
+  });
+}

@@ -78,6 +78,8 @@ export class Peer {
   error: NetError | null = null;
   sentBytes = 0;
   receivedBytes = 0;
+  /** Bytes of the largest array given to `data`. */
+  viewMax = 0;
   /** In the order heard: "open data data eof close". */
   heard: string[] = [];
   private kept: { bytes: Uint8Array; at: number }[] = [];
@@ -170,6 +172,7 @@ export class Peer {
   receive(bytes: Uint8Array): void {
     if (bytes.length === 0) this.breach("rule 3: data of zero bytes");
     this.compare(bytes, this.receivedBytes, "data");
+    this.viewMax = Math.max(this.viewMax, bytes.length);
     if (bytes.length >= KEEP_MIN) this.kept.push({ bytes, at: this.receivedBytes });
     this.receivedBytes += bytes.length;
   }

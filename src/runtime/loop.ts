@@ -1,0 +1,217 @@
+/**
+ * An event loop of our own around Bun's: what epoll_net.ts and its clock run on.
+ *
+ *   ┌► epoll_wait ─► ready sockets ─► timers due ─► end of turn ─┐
+ *   └──────────────── setImmediate: Bun's own loop ◄─────────────┘
+ *
+ * Bun's sockets make an array for every read and let nobody choose where bytes go, which is most of what a proxy costs. So
+ * sockets are ours, and wait in an epoll set of ours. Bun's own epoll descriptor waits in the same set: whatever wakes
+ * Bun (signals, messages of other threads, names resolved, its own sockets) wakes us too, and after every turn Bun has its
+ * own. Only its timers cannot be seen; ours are kept here (`setTimer`), and for anybody else's we sleep SLEEP_MAX_MS at most.
+ *
+ * Seen on Bun 1.4.5: each thread has one such descriptor, the one whose fdinfo names a socket that the thread opened.
+ */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import {
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
+  EPOLL_DATA_WORD,
+  EPOLL_EVENT_WORDS,
+  EPOLLIN,
+  type Libc,
+  type Pointer,
+} from "./libc.ts";
+import { Timers } from "./timers.ts";
+
+/** Something with a descriptor that the loop watches. */
+export interface Pollable {
+  /** What `watch` returned: tells events of a closed descriptor from those of its successor with the same number. */
+  watchId: number;
+  /** @param events as epoll says; 0 if it asked for another call with `again` */
+  ready(events: number): void;
+}
+
+const EVENTS_MAX = 512;
+const SLEEP_MAX_MS = 1000;
+const EPOLL_CLOEXEC = 0x80000;
+
+export class Loop {
+  readonly timers = new Timers();
+  private readonly epoll: number;
+  private readonly events = new Int32Array(EVENTS_MAX * EPOLL_EVENT_WORDS);
+  private readonly eventsAt: Pointer;
+  private readonly event = new Int32Array(EPOLL_EVENT_WORDS);
+  private readonly eventAt: Pointer;
+  /** By descriptor. */
+  private readonly watched: (Pollable | null)[] = [];
+  private watchedCount = 0;
+  private lastWatchId = 0;
+  /** Events of this turn, and which is next: not 0 at a turn's begin only after a handler has thrown. */
+  private eventCount = 0;
+  private nextEvent = 0;
+  /** Who wants another call without waiting. */
+  private eager: Pollable[] = [];
+  private spareEager: Pollable[] = [];
+  private runs: (() => void)[] = [];
+  private spareRuns: (() => void)[] = [];
+  private scheduled = false;
+  private readonly turn = () => this.run();
+
+  /** @throws if the thread's own loop cannot be found */
+  constructor(private readonly libc: Libc) {
+    this.eventsAt = libc.addressOf(this.events);
+    this.eventAt = libc.addressOf(this.event);
+    this.epoll = libc.calls.epoll_create1(EPOLL_CLOEXEC);
+    const host = findHostLoop();
+    if (host < 0 || this.epoll < 0) throw new Error("no epoll descriptor of Bun's to be found");
+    this.control(EPOLL_CTL_ADD, host, EPOLLIN, 0);
+  }
+
+  /** Starts watching a descriptor. */
+  watch(fd: number, events: number, pollable: Pollable): void {
+    pollable.watchId = this.lastWatchId = (this.lastWatchId + 1) | 0;
+    this.watched[fd] = pollable;
+    this.watchedCount++;
+    this.control(EPOLL_CTL_ADD, fd, events, pollable.watchId);
+    this.schedule();
+  }
+
+  /** Waits for other events from now on. */
+  rewatch(fd: number, events: number, pollable: Pollable): void {
+    this.control(EPOLL_CTL_MOD, fd, events, pollable.watchId);
+  }
+
+  /** The descriptor is about to be closed, which takes it out of the set. */
+  unwatch(fd: number): void {
+    if (this.watched[fd] === null) return;
+    this.watched[fd] = null;
+    this.watchedCount--;
+  }
+
+  /** Stops watching a descriptor that stays open. */
+  forget(fd: number): void {
+    this.control(EPOLL_CTL_DEL, fd, 0, 0);
+    this.unwatch(fd);
+  }
+
+  /** Calls `pollable.ready(0)` in the next turn, which begins without waiting. */
+  again(pollable: Pollable): void {
+    this.eager.push(pollable);
+    this.schedule();
+  }
+
+  /** Runs `run` at the end of this turn, after everything asked for earlier. Asked for at the end of a turn: next turn. */
+  afterTurn(run: () => void): void {
+    this.runs.push(run);
+    this.schedule();
+  }
+
+  setTimer(afterMs: number, run: () => void): object {
+    const timer = this.timers.add(performance.now() + Math.max(afterMs, 0), run);
+    this.schedule();
+    return timer;
+  }
+
+  /** The descriptors watched, for who has to close them all. */
+  *descriptors(): Generator<number> {
+    for (let fd = 0; fd < this.watched.length; fd++) if (this.watched[fd]) yield fd;
+  }
+
+  private control(op: number, fd: number, events: number, watchId: number): void {
+    this.event[0] = events;
+    this.event[EPOLL_DATA_WORD] = fd;
+    this.event[EPOLL_DATA_WORD + 1] = watchId;
+    this.libc.calls.epoll_ctl(this.epoll, op, fd, this.eventAt);
+  }
+
+  private schedule(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    setImmediate(this.turn);
+  }
+
+  private run(): void {
+    this.scheduled = false;
+    try {
+      if (this.nextEvent === this.eventCount) this.poll();
+      this.dispatch();
+      this.timers.runDue(performance.now());
+      this.endTurn();
+    } finally {
+      if (this.watchedCount > 0 || this.timers.size > 0 || this.hasWork) this.schedule();
+    }
+  }
+
+  private get hasWork(): boolean {
+    return this.runs.length > 0 || this.eager.length > 0 || this.nextEvent < this.eventCount;
+  }
+
+  private poll(): void {
+    const wait = this.hasWork ? 0 : this.sleepMs();
+    const count = this.libc.calls.epoll_wait(this.epoll, this.eventsAt, EVENTS_MAX, wait);
+    // -1 is a signal: Bun tells of it.
+    this.eventCount = Math.max(count, 0);
+    this.nextEvent = 0;
+  }
+
+  private sleepMs(): number {
+    const dueMs = this.timers.nextMs;
+    if (dueMs === Infinity) return SLEEP_MAX_MS;
+    return Math.min(Math.max(Math.ceil(dueMs - performance.now()), 0), SLEEP_MAX_MS);
+  }
+
+  private dispatch(): void {
+    const { eager } = this;
+    this.eager = this.spareEager;
+    let done = 0;
+    try {
+      while (done < eager.length) eager[done++]!.ready(0);
+    } finally {
+      // Only after a throw: the others are called in the next turn.
+      for (; done < eager.length; done++) this.eager.push(eager[done]!);
+      eager.length = 0;
+      this.spareEager = eager;
+    }
+    const { events } = this;
+    while (this.nextEvent < this.eventCount) {
+      const at = this.nextEvent++ * EPOLL_EVENT_WORDS;
+      const pollable = this.watched[events[at + EPOLL_DATA_WORD]!];
+      if (pollable && pollable.watchId === events[at + EPOLL_DATA_WORD + 1]) pollable.ready(events[at]!);
+    }
+  }
+
+  private endTurn(): void {
+    const due = this.runs;
+    this.runs = this.spareRuns;
+    let done = 0;
+    try {
+      while (done < due.length) due[done++]!();
+    } finally {
+      // Only after a throw: the others still get their turn, before anything they have asked for since.
+      if (done < due.length) this.runs.unshift(...due.slice(done));
+      due.length = 0;
+      this.spareRuns = due;
+    }
+  }
+}
+
+/** The epoll descriptor on which this thread's runtime waits, or -1: it is the one that watches a socket this thread has opened. */
+function findHostLoop(): number {
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  try {
+    const { fd } = probe as unknown as { fd: number };
+    const watches = new RegExp(`^tfd: +${fd} `, "m");
+    for (const name of readdirSync("/proc/self/fd")) {
+      try {
+        if (!readlinkSync(`/proc/self/fd/${name}`).includes("[eventpoll]")) continue;
+        if (watches.test(readFileSync(`/proc/self/fdinfo/${name}`, "latin1"))) return Number(name);
+      } catch {
+        // Another thread has closed it meanwhile.
+      }
+    }
+    return -1;
+  } finally {
+    probe.stop(true);
+  }
+}
