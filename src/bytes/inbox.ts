@@ -6,19 +6,22 @@
  *
  * A socket that is between messages holds no memory here. Growth is by half the size at least, so a message that
  * arrives in any number of pieces costs O(its size) in copies; a known size (`reserve`) saves most of those, but only
- * RESERVE_MAX ahead, since a size that the peer merely announces must not cost memory before its bytes come.
+ * RESERVE_MAX ahead, since a size that the peer merely announces must not cost memory before its bytes come. All but the
+ * smallest arrays come from and return to chunks.ts.
  */
 import { copy } from "./ascii.ts";
+import { CHUNK_MAX, CHUNK_MIN, giveChunk, takeChunk } from "./chunks.ts";
 
 const NONE = new Uint8Array(0);
 const SIZE_MIN = 512;
 /** An announced size is trusted for at most this many bytes beyond what has come. */
-const RESERVE_MAX = 1024 * 1024;
+const RESERVE_MAX = 256 * 1024;
 
 export class Inbox {
   bytes: Uint8Array = NONE;
   start = 0;
   end = 0;
+  private pinned = false;
   /** Size of the message under way, if it was announced; else 0. */
   private expected = 0;
 
@@ -45,28 +48,44 @@ export class Inbox {
   }
 
   clear(): void {
+    if (!this.pinned) giveChunk(this.bytes);
     this.bytes = NONE;
     this.start = this.end = this.expected = 0;
   }
 
-  /** Leaves the present array to whoever shares it; what is unparsed moves to a new one. */
-  detach(): void {
-    if (this.start === this.end) this.clear();
-    else this.grow(Math.max(this.size, SIZE_MIN));
+  /** Somebody reads from `bytes` until `unpin`: the array is not used again meanwhile, even if the inbox is cleared. */
+  pin(): void {
+    this.pinned = true;
+  }
+
+  /**
+   * The reading is over: forgets everything before `start`, as `consumeTo`.
+   * @param shared somebody keeps the array: what is unparsed moves to another one
+   */
+  unpin(start: number, shared: boolean): void {
+    this.pinned = shared;
+    if (this.bytes !== NONE) {
+      this.consumeTo(start);
+      if (shared && this.size > 0) this.grow(Math.max(this.size, SIZE_MIN));
+    }
+    this.pinned = false;
   }
 
   /** @param wanted bytes that must fit, the present ones included */
   private makeRoom(wanted: number): void {
-    const size = this.size;
-    if (wanted > this.expected) return this.grow(Math.max(wanted, size * 2, SIZE_MIN));
+    const ahead = Math.max(wanted, Math.min(this.expected, this.size + RESERVE_MAX));
+    // Chunks double from size to size by themselves; other arrays are of the size asked for.
+    if (ahead >= CHUNK_MIN && ahead <= CHUNK_MAX) return this.grow(ahead);
+    const { expected, size } = this;
+    if (wanted > expected) return this.grow(Math.max(wanted, size * 2, SIZE_MIN));
     // Only as far as expected; but an expectation that creeps up must not mean a copy of everything each time.
-    const ahead = Math.min(this.expected, Math.max(size * 2, size + RESERVE_MAX));
-    this.grow(Math.max(wanted, ahead, size + (size >> 1)));
+    this.grow(Math.max(ahead, Math.min(expected, size * 2), size + (size >> 1)));
   }
 
   private grow(length: number): void {
-    const bigger = new Uint8Array(length);
+    const bigger = length < CHUNK_MIN ? new Uint8Array(length) : takeChunk(length);
     copy(bigger, 0, this.bytes, this.start, this.end);
+    if (!this.pinned) giveChunk(this.bytes);
     this.end -= this.start;
     this.start = 0;
     this.bytes = bigger;

@@ -5,40 +5,18 @@
  *   ░░░░██████████   ██████████████████████  ███████░░░░░░
  *       ▲ start              …                      ▲ end: append goes here
  *
- * Small appends are copied into pooled chunks that double up to CHUNK_MAX; arrays of SHARE_MIN bytes or more
+ * Appends are copied into pooled chunks that double up to PIECE_MAX; arrays of SHARE_MIN bytes or more
  * that are handed over (`appendShared`) become chunks of their own. Most of the time there is only a tail, or, while
  * a promise writes it, only a head. An empty outbox holds no memory, so ten thousand idle sockets cost nothing here.
- * Chunks come from and return to one pool per thread. Checked by tests/property/outbox_test.ts.
+ * Chunks come from and return to chunks.ts. Checked by tests/property/outbox_test.ts.
  */
 import { copy } from "./ascii.ts";
+import { giveChunk, takeChunk } from "./chunks.ts";
 
-/** From this size on, handing an array over is cheaper than copying it: below, a second system call costs more. */
-export const SHARE_MIN = 64 * 1024;
-const CHUNK_MIN = 2 * 1024;
-const CHUNK_MAX = 256 * 1024;
-/** How many bytes of unused chunks the pool keeps for the next turn. */
-const POOL_BYTES_MAX = 8 * 1024 * 1024;
-
-const pool: Uint8Array[][] = [];
-let pooledBytes = 0;
-
-function sizeClass(size: number): number {
-  return 32 - Math.clz32((Math.max(size, CHUNK_MIN) - 1) / CHUNK_MIN);
-}
-
-function takeChunk(size: number): Uint8Array {
-  const k = sizeClass(size);
-  const chunk = pool[k]?.pop();
-  if (chunk === undefined) return new Uint8Array(CHUNK_MIN << k);
-  pooledBytes -= chunk.length;
-  return chunk;
-}
-
-function giveChunk(chunk: Uint8Array): void {
-  if (chunk.length > CHUNK_MAX || pooledBytes + chunk.length > POOL_BYTES_MAX) return;
-  pooledBytes += chunk.length;
-  (pool[sizeClass(chunk.length)] ??= []).push(chunk);
-}
+/** From this size on, an array that is handed over is sent as it is; smaller ones are copied into chunks that are warm. */
+export const SHARE_MIN = 1024 * 1024;
+/** Chunks of an outbox are at most this large. */
+const PIECE_MAX = 256 * 1024;
 
 interface Segment {
   readonly chunk: Uint8Array;
@@ -67,9 +45,11 @@ export class Outbox {
   /** Copies `bytes[start, end)` to the end; borrowed. */
   append(bytes: Uint8Array, start: number, end: number): void {
     const length = end - start;
-    if (this.tailEnd + length > this.tail.length) this.makeRoom(length);
-    this.tailEnd = copy(this.tail, this.tailEnd, bytes, start, end);
     this.size += length;
+    if (this.tailEnd + length > this.tail.length && !this.makeRoom(length)) {
+      return this.appendPieces(bytes, start, end);
+    }
+    this.tailEnd = copy(this.tail, this.tailEnd, bytes, start, end);
   }
 
   /** Puts `bytes[start, end)` at the end, without a copy if they are many; the array must never change again. */
@@ -78,6 +58,30 @@ export class Outbox {
     this.retireTail();
     this.retire(bytes, start, end, true);
     this.size += end - start;
+  }
+
+  /** Takes over all that `other` holds, without a copy; it is empty afterwards. */
+  adopt(other: Outbox): void {
+    this.retireTail();
+    other.retireTail();
+    this.size += other.size;
+    while (other.head !== NONE) {
+      this.retire(other.head, other.headStart, other.headEnd, other.headShared);
+      other.headShared = true;
+      other.dropHead();
+    }
+    other.size = 0;
+  }
+
+  /** Moves all that is held to the beginning of `to`; returns how many bytes those are. */
+  moveTo(to: Uint8Array): number {
+    let at = 0;
+    while (this.size > 0) {
+      const { chunk, start, end } = this;
+      at = copy(to, at, chunk, start, end);
+      this.consume(end - start);
+    }
+    return at;
   }
 
   /** The oldest unwritten bytes: `chunk[start, end)`. Only when `size > 0`. */
@@ -123,20 +127,33 @@ export class Outbox {
     this.tailStart = this.tailEnd = this.size = 0;
   }
 
-  private makeRoom(length: number): void {
+  /** Makes the tail long enough for `length` more bytes; false if they are too many for one chunk. */
+  private makeRoom(length: number): boolean {
     const held = this.tailEnd - this.tailStart;
-    const wanted = held + length;
-    if (this.tail.length < CHUNK_MAX && wanted <= CHUNK_MAX) {
-      const bigger = takeChunk(Math.max(wanted, Math.min(this.tail.length * 2, CHUNK_MAX)));
-      if (held > 0) copy(bigger, 0, this.tail, this.tailStart, this.tailEnd);
-      if (this.tail !== NONE) giveChunk(this.tail);
-      this.tail = bigger;
-      this.tailStart = 0;
-      this.tailEnd = held;
-      return;
+    if (held + length > PIECE_MAX) return false;
+    const bigger = takeChunk(Math.max(held + length, Math.min(this.tail.length * 2, PIECE_MAX)));
+    if (held > 0) copy(bigger, 0, this.tail, this.tailStart, this.tailEnd);
+    if (this.tail !== NONE) giveChunk(this.tail);
+    this.tail = bigger;
+    this.tailStart = 0;
+    this.tailEnd = held;
+    return true;
+  }
+
+  /** Fills the tail, and then as many chunks as it takes. */
+  private appendPieces(bytes: Uint8Array, start: number, end: number): void {
+    // A little in a small chunk would leave by itself, with a system call of its own.
+    const held = this.tailEnd - this.tailStart;
+    if (this.tail.length < PIECE_MAX && held < PIECE_MAX / 2) this.makeRoom(PIECE_MAX - held);
+    while (start < end) {
+      if (this.tailEnd === this.tail.length) {
+        this.retireTail();
+        this.tail = takeChunk(Math.min(end - start, PIECE_MAX));
+      }
+      const count = Math.min(end - start, this.tail.length - this.tailEnd);
+      this.tailEnd = copy(this.tail, this.tailEnd, bytes, start, start + count);
+      start += count;
     }
-    this.retireTail();
-    this.tail = takeChunk(length);
   }
 
   private retireTail(): void {

@@ -34,16 +34,19 @@ export function work(runtime: Runtime): void {
     startedAtMs,
     seat: { worker, board, serversChanged: (pool) => report({ kind: "servers", pool }) },
   });
-  parentPort!.on("message", (order: Order) => obey(proxy, order));
+  parentPort!.on("message", (order: Order) => obey(proxy, order, runtime));
   report({ kind: "ready" });
 }
 
-function obey(proxy: Proxy, order: Order): void {
+function obey(proxy: Proxy, order: Order, runtime: Runtime): void {
   switch (order.kind) {
     case "listen":
       proxy.listen(null).then(
         () => report({ kind: "listening" }),
-        (error: Error) => report({ kind: "failed", message: error.message }),
+        (error: Error) => {
+          report({ kind: "failed", message: error.message });
+          runtime.closeAll?.();
+        },
       );
       return;
     case "measure":

@@ -9,9 +9,7 @@
  *
  *  1. `open` is called at most once and before anything else; `close` exactly once and last.
  *  2. No handler is called from inside send, flush, pause, resume, end, destroy, listen or connect.
- *  3. The bytes given to `data` are borrowed until it returns, unless there are KEEP_MIN or more of them:
- *     then they belong to the receiver, who may keep and share them; nobody writes to them again.
- *     `data` never gets zero bytes.
+ *  3. The bytes given to `data` are borrowed until it returns. `data` never gets zero bytes.
  *  4. Bytes arrive in the order sent, whole, across short writes and back pressure.
  *  5. `end` loses nothing that was sent before it, then closes; no `data` comes after it. `destroy` may lose.
  *  6. A failed connect is `close(socket, error)` without `open`.
@@ -22,9 +20,7 @@
  *     leaves by itself, and `drain` is called when `queuedBytes` has come to 0. `drain` may come spuriously.
  * 11. send, flush, pause, resume, end and destroy on a closed socket do nothing.
  */
-
-/** From this size on, the array given to `data` is the receiver's to keep. */
-export const KEEP_MIN = 64 * 1024;
+import type { Outbox } from "../bytes/outbox.ts";
 
 /** Where to listen or connect. `path` is a unix socket. */
 export type Address =
@@ -57,6 +53,8 @@ export interface Socket {
   send(bytes: Uint8Array, start: number, end: number): void;
   /** Appends `bytes[start, end)`; the array must never be written to again. No copy if it is large. */
   sendShared(bytes: Uint8Array, start: number, end: number): void;
+  /** Appends all that `chunks` holds, without a copy; it is empty afterwards. */
+  sendChunks(chunks: Outbox): void;
   flush(): void;
   pause(): void;
   resume(): void;

@@ -11,7 +11,7 @@
  */
 import { Arena } from "../bytes/arena.ts";
 import { Inbox } from "../bytes/inbox.ts";
-import { SHARE_MIN } from "../bytes/outbox.ts";
+import { type Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { INFO, NOTICE } from "../net/log.ts";
 import type { NetError, Socket } from "../net/net.ts";
 import {
@@ -130,11 +130,11 @@ export class Client implements Endpoint, Postponed {
 
   private takeFromInbox(): void {
     const inbox = this.inbox;
+    inbox.pin();
     const at = this.takeRequests(inbox.bytes, inbox.start, inbox.end);
-    if (this.closing) return inbox.clear();
-    inbox.consumeTo(at);
-    if (this.lent) inbox.detach();
+    inbox.unpin(this.closing ? inbox.end : at, this.lent);
     this.lent = false;
+    if (this.closing) return;
     if (this.needed > 0) inbox.reserve(this.needed);
   }
 
@@ -275,6 +275,14 @@ export class Client implements Endpoint, Postponed {
   /** Sends bytes that answer no request (a push, a message of a subscription). Borrowed, or shared from SHARE_MIN on. */
   push(bytes: Uint8Array, start: number, end: number): void {
     if (!this.closed) this.send(bytes, start, end);
+  }
+
+  /** As `push`, for all that `chunks` holds; empty afterwards. */
+  pushChunks(chunks: Outbox): void {
+    if (this.closed) return;
+    this.recentBytes += chunks.size;
+    this.socket.sendChunks(chunks);
+    if (!this.dirty) this.pool.turn.touchClient(this);
   }
 
   private hold(request: Request, bytes: Uint8Array, start: number, end: number): void {

@@ -8,7 +8,6 @@
  * hits have to be put back into the order of the request.
  */
 import { copy, encode } from "../bytes/ascii.ts";
-import { SHARE_MIN } from "../bytes/outbox.ts";
 import { decodeKey } from "../protocol/memcached/base64.ts";
 import { firstError, joinedSizeMax, joinGet, type Keys, type Replies } from "../protocol/memcached/join.ts";
 import { replyClass } from "../protocol/memcached/reply.ts";
@@ -31,7 +30,7 @@ export const MANY = -2;
 const NO_OWNERS = new Uint16Array(0);
 const getSplit = new GetSplit();
 let keyServers = new Int32Array(64);
-const line = new Uint8Array(SHARE_MIN);
+const line = new Uint8Array(64 * 1024);
 /** A base64 key of 250 bytes, decoded. */
 const decoded = new Uint8Array(192);
 
@@ -113,7 +112,7 @@ export function sendFragments(client: Client, bytes: Uint8Array, request: Memcac
     fragment.check = checkOf(request.row, 0);
     const size = getSplit.sizes[f]!;
     // What is shared with the socket must be nobody else's.
-    const to = size < SHARE_MIN ? line : new Uint8Array(size);
+    const to = size <= line.length ? line : new Uint8Array(size);
     writeFragment(bytes, request, getSplit, f, to, 0);
     connection.forward(fragment, to, 0, size);
     if (connection.congested) client.waitFor(connection);

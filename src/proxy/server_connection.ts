@@ -12,7 +12,7 @@ import { copy, latin1 } from "../bytes/ascii.ts";
 import { Inbox } from "../bytes/inbox.ts";
 import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { DEBUG, INFO, WARN } from "../net/log.ts";
-import { type Address, KEEP_MIN, type NetError, type Socket, type TimerId } from "../net/net.ts";
+import type { Address, NetError, Socket, TimerId } from "../net/net.ts";
 import {
   IN_QUEUE,
   IN_QUEUE_BYTES,
@@ -35,7 +35,7 @@ import type { Endpoint } from "./turn.ts";
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
 const CONGESTED = 1024 * 1024;
 /** A value of which at least this much is still to come is collected in pieces. */
-const PIECES_MIN = 1024 * 1024;
+const PIECES_MIN = 64 * 1024;
 
 /** Who has a connection to itself. */
 export interface Holder {
@@ -68,7 +68,7 @@ export class ServerConnection implements Endpoint {
   private resume: ReplyScan;
   private connectTimer: TimerId | null = null;
   /** A large value that is coming in, and how many of its bytes are missing. */
-  private pieces: Uint8Array[] | null = null;
+  private pieces: Outbox | null = null;
   private missing = 0;
   /** Bytes ever put into the socket or the backlog. */
   private written = 0;
@@ -93,9 +93,8 @@ export class ServerConnection implements Endpoint {
 
   /** Bytes of memory that would be free without this connection. */
   get holdsBytes(): number {
-    let bytes = this.inbox.bytes.length + this.socket.queuedBytes + (this.backlog?.size ?? 0);
-    for (const piece of this.pieces ?? []) bytes += piece.length;
-    return bytes;
+    const { backlog, inbox, pieces, socket } = this;
+    return inbox.bytes.length + socket.queuedBytes + (backlog?.size ?? 0) + (pieces?.size ?? 0);
   }
 
   // ---- sending
@@ -179,13 +178,7 @@ export class ServerConnection implements Endpoint {
   }
 
   private becomeReady(): void {
-    const backlog = this.backlog!;
-    while (backlog.size > 0) {
-      const { chunk, start, end } = backlog;
-      // A chunk of the backlog returns to the pool of chunks, so it cannot be shared with the socket.
-      this.socket.send(chunk, start, end);
-      backlog.consume(end - start);
-    }
+    this.socket.sendChunks(this.backlog!);
     this.ready = true;
     this.backlog = null;
     if (!this.dirty) this.server.pool.turn.touchServer(this);
@@ -241,7 +234,8 @@ export class ServerConnection implements Endpoint {
     const { needed } = this.resume;
     const missing = needed - (view.length - at);
     if (missing >= PIECES_MIN && this.server.pool.front.isOneValue(view, at)) {
-      this.pieces = [view.slice(at)];
+      this.pieces = new Outbox();
+      this.pieces.append(view, at, view.length);
       this.missing = missing;
       return;
     }
@@ -250,40 +244,36 @@ export class ServerConnection implements Endpoint {
   }
 
   /**
-   * Collects a large value without copying it: from KEEP_MIN on views are ours. Its size is known and it is one element, so
+   * Collects a large value in chunks that its client's socket takes over. Its size is known and it is one element, so
    * nothing has to be scanned but the CRLF at its end.
    */
-  private receivePiece(pieces: Uint8Array[], view: Uint8Array): void {
+  private receivePiece(pieces: Outbox, view: Uint8Array): void {
     if (view.length < this.missing) {
       this.missing -= view.length;
-      pieces.push(view.length >= KEEP_MIN ? view : view.slice());
+      pieces.append(view, 0, view.length);
+      // Its CR may be the last byte here.
+      if (this.missing === 1 && view[view.length - 1] !== CR) this.fail("EPROTO");
       return;
     }
     const end = this.missing;
-    const before = pieces[pieces.length - 1]!;
-    const cr = end > 1 ? view[end - 2] : before[before.length - 1];
-    if (cr !== 13 || view[end - 1] !== 10) return this.fail("EPROTO");
-    pieces.push(view.slice(0, end));
+    if ((end > 1 && view[end - 2] !== CR) || view[end - 1] !== LF) return this.fail("EPROTO");
     this.pieces = null;
     this.missing = 0;
     this.resume = this.server.pool.front.newReplyScan();
-    if (!this.takePieces(pieces) || end === view.length) return;
+    if (!this.takePieces(pieces, view, end) || end === view.length) return;
     this.receiveFrom(view, end);
   }
 
-  /** Delivers a reply that lies in pieces: one after the other if it is the client's turn, else joined. */
-  private takePieces(pieces: Uint8Array[]): boolean {
+  /** Delivers a reply that lies in pieces and `last[0, end)`: one after the other if it is the client's turn, else joined. */
+  private takePieces(pieces: Outbox, last: Uint8Array, end: number): boolean {
     const client = this.head?.client ?? null;
     if (client !== null && client.head === this.head && !this.head!.muted && this.head!.check === 0) {
-      const last = pieces.pop()!;
-      const size = pieces.reduce((sum, piece) => sum + piece.length, 0);
-      for (const piece of pieces) client.push(piece, 0, piece.length);
-      this.server.counters[RESPONSE_BYTES]! += size;
-      return this.takeReply(last, 0, last.length, false);
+      this.server.counters[RESPONSE_BYTES]! += pieces.size;
+      client.pushChunks(pieces);
+      return this.takeReply(last, 0, end, false);
     }
-    const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-    let at = 0;
-    for (const piece of pieces) at = copy(whole, at, piece, 0, piece.length);
+    const whole = new Uint8Array(pieces.size + end);
+    copy(whole, pieces.moveTo(whole), last, 0, end);
     return this.takeReply(whole, 0, whole.length, true);
   }
 
@@ -293,11 +283,10 @@ export class ServerConnection implements Endpoint {
     if (inbox.size < this.resume.needed) return;
     const from = inbox.start;
     const bytes = inbox.bytes;
+    inbox.pin();
     const at = this.takeReplies(bytes, from, inbox.end);
+    inbox.unpin(at, at - from >= SHARE_MIN);
     if (this.closed) return;
-    const lent = at - from >= SHARE_MIN;
-    inbox.consumeTo(at);
-    if (lent) inbox.detach();
     if (this.resume.needed > 0) inbox.reserve(this.resume.needed);
   }
 
@@ -436,6 +425,7 @@ export class ServerConnection implements Endpoint {
     this.head = this.tail = this.oldest = null;
     for (let r = unanswered; r !== null; r = r.nextInFlight) this.answerFailed(r, failure);
     this.inbox.clear();
+    this.pieces?.clear();
     this.pieces = null;
     this.backlog?.clear();
     this.releaseWaiters();
@@ -484,3 +474,5 @@ export class ServerConnection implements Endpoint {
 }
 
 const NEED_MORE = -1;
+const CR = 13;
+const LF = 10;

@@ -11,7 +11,6 @@
  *  - `close` comes from inside `terminate` and `end`, and connectError from inside `connect` (unix sockets), so
  *    the handler is always told at the end of the turn.
  *  - a connect cannot be cancelled: `open` may come long after `destroy`, and is then answered with a reset.
- *  - arrays given to `data` are private and of exact size: they go to the handler as they are.
  *  - an exception in a handler is swallowed into `error`: it is thrown again outside.
  *  - the peer's address is gone in `close`, unless somebody asked for it before.
  *  - no option for the backlog: it is always 512.
@@ -143,6 +142,11 @@ class BunSocket implements Socket, Lingering {
 
   sendShared(bytes: Uint8Array, start: number, end: number): void {
     if (this.state <= OPEN) this.out.appendShared(bytes, start, end);
+  }
+
+  sendChunks(chunks: Outbox): void {
+    if (this.state <= OPEN) this.out.adopt(chunks);
+    else chunks.clear();
   }
 
   flush(): void {

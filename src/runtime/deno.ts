@@ -18,7 +18,6 @@ import { Outbox } from "../bytes/outbox.ts";
 import {
   type Address,
   type Handler,
-  KEEP_MIN,
   type Listener,
   type ListenOptions,
   type Net,
@@ -28,7 +27,7 @@ import {
 import { afterTurn } from "./clock.ts";
 import { addressText, hostPort, SocketError, socketError } from "./errors.ts";
 import { lingerers, type Lingering } from "./linger.ts";
-import { forgetBuffer, giveBuffer, nextSize, READ_MIN, takeBuffer } from "./read_buffer.ts";
+import { giveBuffer, nextSize, READ_MIN, takeBuffer } from "./read_buffer.ts";
 import { BROKEN, CLOSED, CONNECTING, ENDING, OPEN } from "./socket_state.ts";
 import { claimPath, clearPath } from "./unix_path.ts";
 
@@ -150,6 +149,11 @@ class DenoSocket implements Socket, Lingering {
 
   sendShared(bytes: Uint8Array, start: number, end: number): void {
     if (this.state <= OPEN) this.out.appendShared(bytes, start, end);
+  }
+
+  sendChunks(chunks: Outbox): void {
+    if (this.state <= OPEN) this.out.adopt(chunks);
+    else chunks.clear();
   }
 
   flush(): void {
@@ -282,16 +286,7 @@ class DenoSocket implements Socket, Lingering {
         continue;
       }
       const size = this.readSize = nextSize(buffer.length, count);
-      if (count >= KEEP_MIN && count * 2 >= buffer.length) {
-        // The handler's to keep.
-        const given = buffer;
-        forgetBuffer(given);
-        buffer = takeBuffer(size);
-        this.handler.data(this, count === given.length ? given : given.subarray(0, count));
-        continue;
-      }
-      // Borrowed, or, where keeping a little would hold on to a lot, a copy.
-      this.handler.data(this, count >= KEEP_MIN ? buffer.slice(0, count) : buffer.subarray(0, count));
+      this.handler.data(this, buffer.subarray(0, count));
       if (size !== buffer.length) {
         giveBuffer(buffer);
         buffer = takeBuffer(size);

@@ -21,7 +21,6 @@ import {
   type Address,
   type Clock,
   type Handler,
-  KEEP_MIN,
   type Listener,
   type ListenOptions,
   type Net,
@@ -64,8 +63,8 @@ import { SockAddr } from "./sockaddr.ts";
 import { BROKEN, CLOSED, CONNECTING, ENDING, OPEN } from "./socket_state.ts";
 import { claimPath, clearPath } from "./unix_path.ts";
 
-/** One byte less than what would be the receiver's to keep: the array is ours. */
-const READ_MAX = KEEP_MIN - 1;
+/** More would not stay in the processor's nearer caches until it is copied on. */
+const READ_MAX = 64 * 1024;
 /** Clients accepted in one turn. */
 const ACCEPT_MAX = 64;
 /** How long to wait after a failed accept: descriptors do not come back at once. */
@@ -123,7 +122,7 @@ export class EpollNet implements Net {
 
   /** Closes every socket and listener at once, without a word to anybody: for a thread that is about to end. */
   closeAll(): void {
-    for (const fd of this.loop.descriptors()) this.libc.reset(fd);
+    this.loop.close((fd) => this.libc.reset(fd));
   }
 }
 
@@ -291,6 +290,11 @@ class EpollSocket implements Socket, Lingering, Pollable {
 
   sendShared(bytes: Uint8Array, start: number, end: number): void {
     if (this.state <= OPEN) this.out.appendShared(bytes, start, end);
+  }
+
+  sendChunks(chunks: Outbox): void {
+    if (this.state <= OPEN) this.out.adopt(chunks);
+    else chunks.clear();
   }
 
   flush(): void {

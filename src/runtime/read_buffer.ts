@@ -27,7 +27,7 @@ export function nextSize(size: number, count: number): number {
   return size;
 }
 
-/** A buffer of `size` bytes, or READ_MIN if large ones are used up. Comes back through `giveBuffer` or `forgetBuffer`. */
+/** A buffer of `size` bytes, or READ_MIN if large ones are used up. Comes back through `giveBuffer`. */
 export function takeBuffer(size: number): Uint8Array<ArrayBuffer> {
   if (size > READ_MIN) {
     if (grownBytes + size > GROWN_BYTES_MAX) size = READ_MIN;
@@ -41,15 +41,10 @@ export function takeBuffer(size: number): Uint8Array<ArrayBuffer> {
 
 /** Nobody reads to or from it any more. */
 export function giveBuffer(buffer: Uint8Array): void {
-  forgetBuffer(buffer);
+  if (buffer.length > READ_MIN) grownBytes -= buffer.length;
   if (spareBytes + buffer.length > SPARE_BYTES_MAX) return;
   spareBytes += buffer.length;
   const list = spares.get(buffer.length);
   if (list === undefined) spares.set(buffer.length, [buffer]);
   else list.push(buffer);
-}
-
-/** It belongs to somebody else now. */
-export function forgetBuffer(buffer: Uint8Array): void {
-  if (buffer.length > READ_MIN) grownBytes -= buffer.length;
 }

@@ -1,14 +1,17 @@
 /** Outboxes that share one pool, against plain arrays. A failing run prints its seed and the shortest list of steps. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { poisonChunks } from "../../src/bytes/chunks.ts";
 import { Outbox } from "../../src/bytes/outbox.ts";
 
 const BOXES = 3;
+poisonChunks();
 
 type Step =
   | { do: "append" | "appendShared"; box: number; size: number; skip: number }
   | { do: "consume"; box: number; part: number }
-  | { do: "seal" | "clear"; box: number };
+  | { do: "seal" | "clear"; box: number }
+  | { do: "adopt"; box: number; other: number };
 
 const box = fc.nat(BOXES - 1);
 /** Around the sizes where chunks double, end, and are shared. */
@@ -16,6 +19,7 @@ const size = fc.oneof(
   { weight: 6, arbitrary: fc.nat(3000) },
   { weight: 2, arbitrary: fc.integer({ min: 60_000, max: 70_000 }) },
   { weight: 1, arbitrary: fc.integer({ min: 250_000, max: 270_000 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 1_040_000, max: 1_060_000 }) },
 );
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant("append" as const), box, size, skip: fc.nat(3) }) },
@@ -33,6 +37,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("seal" as const), box }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("clear" as const), box }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("adopt" as const), box, other: box }) },
 );
 
 /** The model: pieces of bytes, the first `gone` of them consumed. */
@@ -80,6 +85,12 @@ Deno.test("Outbox equals a plain array after any sequence of steps", () => {
           if (out.size === 0) continue;
           const { chunk, start, end } = out;
           lent[s.box]!.push({ chunk, start, bytes: chunk.slice(start, end) });
+        } else if (s.do === "adopt") {
+          // What is being written may not go elsewhere.
+          if (s.other === s.box || lent[s.other]!.length > 0) continue;
+          out.adopt(boxes[s.other]!);
+          model.append(models[s.other]!.bytes);
+          models[s.other]!.bytes = new Uint8Array(0);
         } else {
           out.clear(lent[s.box]!.length > 0);
           model.bytes = new Uint8Array(0);

@@ -6,14 +6,16 @@
  *
  * Everything happens in events of a SimClock and by chance of a seeded Random, so a run is its seed. Besides moving
  * bytes it watches the code under test:
- *  - a view of fewer than KEEP_MIN bytes is overwritten with 0xDD once `data` returns: who kept it sees rubbish;
+ *  - a view is overwritten with 0xDD once `data` returns: who kept it sees rubbish;
+ *  - a chunk that was given back is overwritten too;
  *  - an array given to `sendShared` must still be the same when its bytes leave: else `flush` throws;
  *  - every event is noted in `log`.
  */
+import { poisonChunks } from "../../src/bytes/chunks.ts";
+import type { Outbox } from "../../src/bytes/outbox.ts";
 import {
   type Address,
   type Handler,
-  KEEP_MIN,
   type Listener,
   type ListenOptions,
   type Net,
@@ -150,6 +152,11 @@ export class SimSocket implements Socket {
 
   sendShared(bytes: Uint8Array, start: number, end: number): void {
     this.enqueue(bytes, start, end, bytes);
+  }
+
+  sendChunks(chunks: Outbox): void {
+    const bytes = new Uint8Array(chunks.size);
+    this.enqueue(bytes, 0, chunks.moveTo(bytes), null);
   }
 
   private enqueue(bytes: Uint8Array, start: number, end: number, shared: Uint8Array | null): void {
@@ -412,13 +419,6 @@ export class SimSocket implements Socket {
       count = net.random.magnitude(1, count);
     }
     net.note(this, "data", count);
-    if (count >= KEEP_MIN) {
-      const bytes = new Uint8Array(count);
-      input.take(count, bytes, 0);
-      input.from.askWrite();
-      this.handler.data(this, bytes);
-      return;
-    }
     // A view somewhere inside a larger buffer, so that whoever uses bytes.buffer from 0 is found out too.
     const at = net.random.int(0, 32);
     const scratch = new Uint8Array(at + count + 8).fill(CLOBBER);
@@ -507,6 +507,7 @@ export class SimNet implements Net {
     this.random = random;
     this.faults = options.faults ?? CALM;
     this.log = options.log ?? new EventLog();
+    poisonChunks();
   }
 
   listen(address: Address, handler: Handler, options: ListenOptions): Promise<Listener> {

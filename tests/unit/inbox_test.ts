@@ -1,5 +1,6 @@
 /** The unparsed tail of a socket: against a plain list of bytes, and how much it copies and holds. */
 import { ok, strictEqual } from "node:assert/strict";
+import { CHUNK_MIN, takeChunk } from "../../src/bytes/chunks.ts";
 import { Inbox } from "../../src/bytes/inbox.ts";
 import { textOf } from "../lib/bytes.ts";
 import { Random } from "../lib/random.ts";
@@ -37,9 +38,12 @@ for (let seed = 1; seed <= 20; seed++) {
           inbox.reserve(random.below(5000));
           break;
         case 5: {
-          const { bytes, start, end } = inbox;
-          inbox.detach();
-          if (end > start) ok(inbox.bytes !== bytes, "detach moves to another array");
+          const { bytes, start } = inbox;
+          const count = random.below(model.length + 1);
+          inbox.pin();
+          inbox.unpin(start + count, true);
+          model = model.slice(count);
+          if (bytes.length > 0) ok(inbox.bytes !== bytes, "what is left of a shared array moves to another");
           bytes.fill(0);
           break;
         }
@@ -64,7 +68,8 @@ Deno.test("Inbox holds no memory between messages", () => {
   inbox.append(new Uint8Array(10), 0, 10);
   inbox.clear();
   strictEqual(inbox.bytes.length, 0);
-  inbox.detach();
+  inbox.pin();
+  inbox.unpin(inbox.end, true);
   strictEqual(inbox.bytes.length, 0);
 });
 
@@ -102,7 +107,7 @@ for (const piece of [1, 7, 8, 100, 1024, 65536]) {
   });
 }
 
-Deno.test("Inbox makes room for exactly what was announced, but not more than a MiB ahead", () => {
+Deno.test("Inbox makes room for what was announced, but not more than 256 KiB ahead", () => {
   const view = new Uint8Array(10_000);
   const inbox = new Inbox();
   inbox.append(view, 0, 1000);
@@ -110,13 +115,31 @@ Deno.test("Inbox makes room for exactly what was announced, but not more than a 
   strictEqual(inbox.bytes.length, 1000);
   inbox.append(view, 0, 1);
   const bytes = inbox.bytes;
-  strictEqual(bytes.length, 10_000);
+  strictEqual(bytes.length, 16 * 1024);
   inbox.append(view, 1001, 10_000);
   strictEqual(inbox.bytes, bytes);
   strictEqual(inbox.size, 10_000);
   inbox.reserve(2 ** 40);
-  inbox.append(view, 0, 1);
-  strictEqual(inbox.bytes.length, 10_000 + MIB);
+  inbox.append(view, 0, 10_000);
+  strictEqual(inbox.bytes.length, 512 * 1024);
+});
+
+Deno.test("Inbox gives its array back unless it is pinned or shared", () => {
+  const view = new Uint8Array(CHUNK_MIN);
+  const inbox = new Inbox();
+  const leave: Record<string, [() => void, boolean]> = {
+    "cleared": [() => inbox.clear(), true],
+    "cleared while pinned": [() => (inbox.pin(), inbox.clear(), inbox.unpin(0, false)), false],
+    "read to the end": [() => (inbox.pin(), inbox.unpin(inbox.end, false)), true],
+    "read to the end and shared": [() => (inbox.pin(), inbox.unpin(inbox.end, true)), false],
+    "read and shared": [() => (inbox.pin(), inbox.unpin(inbox.end - 1, true), inbox.clear()), false],
+  };
+  for (const [how, [run, returns]] of Object.entries(leave)) {
+    inbox.append(view, 0, view.length);
+    const { bytes } = inbox;
+    run();
+    strictEqual(takeChunk(CHUNK_MIN) === bytes, returns, how);
+  }
 });
 
 Deno.test("Inbox forgets what was announced when that message has been consumed", () => {

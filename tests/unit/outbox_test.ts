@@ -59,9 +59,35 @@ Deno.test("Outbox appendShared() does not copy from SHARE_MIN on", () => {
     out.appendShared(bytes, 1, size + 1);
     out.consume(1);
     assert.equal(out.chunk === bytes, shared);
-    assert.equal(out.end - out.start, size);
+    if (shared) assert.equal(out.end - out.start, size);
+    assert.equal(out.size, size);
     assert.equal(out.chunk[out.start], 1);
   }
+});
+
+Deno.test("Outbox adopt() keeps the order and leaves the other empty", () => {
+  const out = new Outbox();
+  const other = new Outbox();
+  const empty = new Outbox();
+  out.append(run(1, 2), 0, 2);
+  other.append(run(3, 1), 0, 1);
+  other.appendShared(run(4, SHARE_MIN), 0, SHARE_MIN);
+  other.append(run(9, 2), 0, 2);
+  out.adopt(other);
+  out.adopt(empty);
+  assert.deepEqual([out.size, other.size], [SHARE_MIN + 5, 0]);
+  out.append(run(11, 1), 0, 1);
+  assert.deepEqual([drain(other), drain(out, 1000).slice(0, 4)], [[], [1, 2, 3, 4]]);
+});
+
+Deno.test("Outbox moveTo() fills an array with all it holds", () => {
+  const out = new Outbox();
+  out.append(run(0, 300_000), 0, 300_000);
+  out.append(run(5, 2), 0, 2);
+  const to = new Uint8Array(300_002);
+  assert.equal(out.moveTo(to), 300_002);
+  assert.equal(out.size, 0);
+  assert.deepEqual([...to.subarray(299_999)], [299_999 & 255, 5, 6]);
 });
 
 Deno.test("Outbox appendShared() keeps its place between appends, and its array is never written to", () => {
