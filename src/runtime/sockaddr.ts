@@ -64,8 +64,8 @@ export class SockAddr {
   }
 }
 
-/** RFC 5952: the longest run of zero groups is "::". */
-function v6Text(view: DataView): string {
+/** The IPv6 address in a sockaddr_in6 as RFC 5952 wants it: the longest run of zero groups is "::". */
+export function v6Text(view: DataView): string {
   const groups = Array.from({ length: 8 }, (_, i) => view.getUint16(8 + 2 * i).toString(16));
   const text = groups.join(":");
   const runs = text.match(/(?:^|:)0(?::0)+(?![0-9a-f])/g);
