@@ -35,7 +35,7 @@ export const SERVER = 8;
 export const LEARNING = 16;
 /** Its next request may only go out when everything before it has been answered. */
 export const BARRIER = 32;
-/** A request of its own, on a leased connection, has to be answered first. */
+/** A request of its own, on a leased connection or sent in slices, has to be answered first. */
 export const LEASED = 64;
 
 /** A client that waits for its leased connection is read on, so that its end is noticed, up to this many bytes. */
@@ -313,10 +313,18 @@ export class Client implements Endpoint, Postponed {
     this.unblock(OUTPUT);
   }
 
-  private refuseToHoldMore(): void {
+  /**
+   * Is there room for a reply of so many bytes, of which some are still to come? If not, the client is closed: sooner or later
+   * it would be.
+   */
+  mayHold(bytes: number): boolean {
+    if (bytes > this.pool.config.clientOutputMax) this.refuseToHoldMore(bytes);
+    return !this.closed;
+  }
+
+  private refuseToHoldMore(bytes = this.socket.queuedBytes + this.heldBytes): void {
     if (this.closed) return;
     this.pool.counters[LIMIT_OUTPUT]!++;
-    const bytes = this.socket.queuedBytes + this.heldBytes;
     this.giveUp(`does not read its replies: ${bytes} bytes are more than client_output_limit`);
   }
 

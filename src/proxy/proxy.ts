@@ -34,6 +34,8 @@ export interface ProxyOptions {
   readonly seat?: Seat;
   /** When the process started, ms since the epoch; absent: now. */
   readonly startedAtMs?: number;
+  /** Arguments of a slice (see redis_slices.ts): few, if the simulator wants to see slices. */
+  readonly sliceArguments?: number;
 }
 
 /** What the proxy tells of the machine and the process it runs in. */
