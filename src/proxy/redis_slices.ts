@@ -19,7 +19,7 @@ import { Args } from "../protocol/redis/args.ts";
 import { type Command, ROUTE } from "../protocol/redis/command.ts";
 import { firstElement, integerOf, isError } from "../protocol/redis/reply.ts";
 import { noteArguments } from "../protocol/redis/request.ts";
-import { type Client, LEASED } from "./client.ts";
+import { type Client, SLICED } from "./client.ts";
 import { NO_LIVE_SERVER_TEXT } from "./failures.ts";
 import { connectionFor } from "./redis_connection.ts";
 import type { RedisSession } from "./redis_session.ts";
@@ -86,7 +86,7 @@ export class SlicedRequest implements Postponed {
     this.left = cut.count;
     this.request = new Request(client);
     client.enqueue(this.request);
-    client.block(LEASED);
+    client.block(SLICED);
     client.pool.turn.later(this);
   }
 
@@ -201,7 +201,7 @@ export class SlicedRequest implements Postponed {
 
   private leave(): void {
     this.over();
-    this.client.unblock(LEASED);
+    this.client.unblock(SLICED);
   }
 }
 

@@ -10,6 +10,7 @@ import { serveMemory } from "../../src/demo/serve.ts";
 import type { Handler, Socket } from "../../src/net/net.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import { Proxy } from "../../src/proxy/proxy.ts";
+import type { ServerConnection } from "../../src/proxy/server_connection.ts";
 import type { RedisSession } from "../../src/proxy/redis_session.ts";
 import { LIMIT_OUTPUT, REQUESTS } from "../../src/stats/metrics.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
@@ -175,11 +176,22 @@ Deno.test("the first slice that fails is the answer, and the rest is not sent", 
   ok(stand.sent < 20, `${stand.sent} requests were sent`);
 });
 
+Deno.test("nothing is taken before the last slice, also if a watching connection is lost meanwhile", async () => {
+  const stand = await Stand.make(10);
+  const client = stand.talker().say("WATCH", "w").say("MGET", ...MANY).say("SET", MANY.at(-1)!, "late");
+  stand.runUntilSent(6);
+  const [{ session }] = [...stand.pool.clients] as [Client];
+  const watching = (session as RedisSession).transaction as unknown as { watch: ServerConnection };
+  watching.watch.fail("ECONNRESET");
+  stand.run();
+  strictEqual(client.read, `+OK\r\n${bulks(MANY.map(() => undefined))}+OK\r\n`);
+});
+
 Deno.test("of a client that goes away no further slice is sent, and nothing is kept", async () => {
   const stand = await Stand.make(10);
   const client = stand.talker().say("MGET", ...MANY);
   stand.runUntilSent(6);
-  const [left] = stand.pool.clients as Set<Client>;
+  const [left] = stand.pool.clients;
   const session = left!.session as RedisSession;
   ok(session.sliced!.holdsBytes > 0);
   strictEqual(left!.holdsBytes >= session.sliced!.holdsBytes, true);
