@@ -122,6 +122,7 @@ export class Proxy {
       requestsTotal: () => pool.board.total(REQUESTS_TOTAL),
       serverCount: () => pool.servers.length,
       liveServerCount: () => pool.servers.filter((s) => !s.ejected).length,
+      poolTotal: (metric) => pool.board.total(metric),
     };
   }
 
