@@ -37,8 +37,11 @@ export const LEARNING = 16;
 export const BARRIER = 32;
 /** A request of its own, on a leased connection, has to be answered first. */
 export const LEASED = 64;
+/** A request that goes out in slices has to be answered first. */
+export const SLICED = 128;
 
-/** A client that waits for its leased connection is read on, so that its end is noticed, up to this many bytes. */
+/** A client that waits for these alone is read on, so that its end is noticed, up to AHEAD_MAX bytes. */
+const READ_ON = LEASED | SLICED;
 const AHEAD_MAX = 1024 * 1024;
 
 /** Requests taken from one client in one turn. */
@@ -163,7 +166,7 @@ export class Client implements Endpoint, Postponed {
   block(reason: number): void {
     this.blocked |= reason;
     // While reading is paused nobody tells us that the client is gone, and its BLPOP would go on without it.
-    if (this.blocked !== LEASED) this.socket.pause();
+    if ((this.blocked & ~READ_ON) !== 0) this.socket.pause();
   }
 
   unblock(reason: number): void {
@@ -176,7 +179,9 @@ export class Client implements Endpoint, Postponed {
   /** Reads on, if nothing speaks against it. */
   private listen(): void {
     if (this.deaf) return;
-    if (this.blocked === 0 || (this.blocked === LEASED && this.inbox.size <= AHEAD_MAX)) this.socket.resume();
+    if (this.blocked === 0 || ((this.blocked & ~READ_ON) === 0 && this.inbox.size <= AHEAD_MAX)) {
+      this.socket.resume();
+    }
   }
 
   private postpone(): void {
@@ -299,6 +304,10 @@ export class Client implements Endpoint, Postponed {
     }
     this.heldBytes += end - start;
     if (this.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
+    // What is queued besides may have left by the end of the turn; if not, that is too much as well.
+    else if (!this.dirty && this.heldBytes + this.socket.queuedBytes > this.pool.config.clientOutputMax) {
+      this.pool.turn.touchClient(this);
+    }
   }
 
   private send(bytes: Uint8Array, start: number, end: number): void {
@@ -321,10 +330,18 @@ export class Client implements Endpoint, Postponed {
     this.unblock(OUTPUT);
   }
 
-  private refuseToHoldMore(): void {
+  /**
+   * Is there room for a reply of so many bytes, of which some are still to come? If not, the client is closed: sooner or later
+   * it would be.
+   */
+  mayHold(bytes: number): boolean {
+    if (bytes > this.pool.config.clientOutputMax) this.refuseToHoldMore(bytes);
+    return !this.closed;
+  }
+
+  private refuseToHoldMore(bytes = this.socket.queuedBytes + this.heldBytes): void {
     if (this.closed) return;
     this.pool.counters[LIMIT_OUTPUT]!++;
-    const bytes = this.socket.queuedBytes + this.heldBytes;
     this.giveUp(`does not read its replies: ${bytes} bytes are more than client_output_limit`);
   }
 

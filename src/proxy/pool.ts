@@ -32,6 +32,8 @@ export interface Surroundings {
   readonly seat: Seat;
   /** What the file limit leaves for clients of all pools and workers together. */
   readonly clientsMax: number;
+  /** Absent: SLICE_ARGUMENTS. */
+  readonly sliceArguments?: number;
 }
 
 /** A worker's place among those of the process. */
@@ -43,6 +45,8 @@ export interface Seat {
   serversChanged(pool: number): void;
 }
 
+/** Arguments of one request that one turn takes care of; see redis_slices.ts. */
+const SLICE_ARGUMENTS = 4096;
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
 const IDLE_SWEEP_MS = 1000;
@@ -115,6 +119,10 @@ export class Pool {
   }
   get random(): () => number {
     return this.around.random;
+  }
+  /** Requests with more arguments go out in slices. */
+  get sliceArguments(): number {
+    return this.around.sliceArguments ?? SLICE_ARGUMENTS;
   }
 
   async listen(): Promise<void> {

@@ -34,6 +34,8 @@ export interface ProxyOptions {
   readonly seat?: Seat;
   /** When the process started, ms since the epoch; absent: now. */
   readonly startedAtMs?: number;
+  /** Arguments of a slice (see redis_slices.ts): few, if the simulator wants to see slices. */
+  readonly sliceArguments?: number;
 }
 
 /** What the proxy tells of the machine and the process it runs in. */
@@ -120,6 +122,7 @@ export class Proxy {
       requestsTotal: () => pool.board.total(REQUESTS_TOTAL),
       serverCount: () => pool.servers.length,
       liveServerCount: () => pool.servers.filter((s) => !s.ejected).length,
+      poolTotal: (metric) => pool.board.total(metric),
     };
   }
 

@@ -29,9 +29,11 @@ import {
   BAD_QUOTES,
   INLINE,
   NEED_MORE,
+  noteArguments,
   requestError,
   type RequestLimits,
   scanRequest,
+  skimRequest,
   TOO_LARGE,
   TOO_MANY_ARGUMENTS,
 } from "../protocol/redis/request.ts";
@@ -48,6 +50,7 @@ import { connectionClassOf, connectionFor } from "./redis_connection.ts";
 import { sendApart } from "./redis_errand.ts";
 import { LargeRequest, STREAM_MIN } from "./redis_large.ts";
 import { RedisModes, type Sender } from "./redis_modes.ts";
+import { SLICE_BYTES, SlicedRequest } from "./redis_slices.ts";
 import { MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./redis_split.ts";
 import { Request } from "./request.ts";
 import { type Joiner, SCRATCH } from "./split.ts";
@@ -58,6 +61,9 @@ const keyList = new KeyList();
 /** What a client may send before it has given the password: as in Redis, but 16 KiB for all of a request. */
 const STRANGER_LIMITS: RequestLimits = { requestSizeMax: 16 * 1024, argumentsMax: 10 };
 const STRANGER_IDLE_MS = 30_000;
+/** Name, key, and one more. */
+const NOTED_FIRST = 3;
+const LF = 10;
 /** What a subscription costs here, about. */
 const SUBSCRIPTION_BYTES = 256;
 
@@ -74,6 +80,8 @@ export class RedisFront implements Front, Sender {
   readonly args: Args = args;
   readonly probe: Uint8Array = encode("*1\r\n$4\r\nPING\r\n");
   private readonly limits: RequestLimits;
+  /** Requests with more arguments go out in slices. */
+  private readonly sliceArguments: number;
   private readonly config: PoolConfig;
   private readonly learner: CommandLearner;
   private readonly modes: RedisModes;
@@ -83,6 +91,7 @@ export class RedisFront implements Front, Sender {
   constructor(private readonly pool: Pool, private readonly host: Host) {
     this.config = pool.config;
     this.limits = pool.config;
+    this.sliceArguments = pool.sliceArguments;
     this.learner = new CommandLearner(pool);
     this.modes = new RedisModes(pool, this, host);
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
@@ -101,10 +110,14 @@ export class RedisFront implements Front, Sender {
     if (session.large !== null && session.large.hungry) return session.large.take(bytes, start, end);
     const resume = session.resume;
     const limits = session.authenticated ? this.limits : STRANGER_LIMITS;
-    const next = scanRequest(bytes, start, end, args, limits, resume);
+    const many = resume.count > this.sliceArguments;
+    const next = many
+      ? this.scanMany(session, bytes, start, end, limits)
+      : scanRequest(bytes, start, end, args, limits, resume);
     if (next >= 0) {
-      if (this.pool.memory.full && this.refuseWork(client, session, bytes)) return next;
-      if (args.count > 0 && !this.dispatch(client, session, bytes, start, next)) return NEED_MORE;
+      const refused = this.pool.memory.full && this.refuseWork(client, session, bytes);
+      if (!refused && args.count > 0 && !this.dispatch(client, session, bytes, start, next)) return NEED_MORE;
+      if (many) resume.reset();
       return next;
     }
     if (next === NEED_MORE) {
@@ -116,6 +129,30 @@ export class RedisFront implements Front, Sender {
     }
     if (next === INLINE) return this.stepInline(client, session, bytes, start, end);
     return this.refuseBytes(client, next);
+  }
+
+  /**
+   * Goes on with a request of very many arguments. When it is all here, it has been walked once; where that is enough it is not
+   * walked again, and only its first arguments are in `args`.
+   */
+  private scanMany(
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    limits: RequestLimits,
+  ): number {
+    const { resume } = session;
+    const next = skimRequest(bytes, start, end, args, limits, resume);
+    if (next < 0) return next;
+    const { count } = resume;
+    const first = bytes.indexOf(LF, start) + 1;
+    noteArguments(bytes, first, 0, Math.min(count, NOTED_FIRST), 1, Infinity, args);
+    args.count = count;
+    const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
+    if (session.plain && command !== undefined && needsFirst(command)) return next;
+    resume.reset();
+    return scanRequest(bytes, start, end, args, limits, resume);
   }
 
   /** Much of the request is still to come: lets it stream if it can (see redis_large.ts). */
@@ -308,15 +345,13 @@ export class RedisFront implements Front, Sender {
         this.forwardWhole(client, command, bytes, start, end);
         return true;
       case ROUTE.SPLIT_VALUES:
-        this.split(client, command, bytes, start, end, 1, JOIN_VALUES);
-        return true;
+        return this.split(client, command, bytes, start, end, 1, JOIN_VALUES);
       case ROUTE.SPLIT_PAIRS:
-        if (args.count % 2 === 0) client.answer(arityError(command));
-        else this.split(client, command, bytes, start, end, 2, JOIN_OK);
+        if (args.count % 2 !== 0) return this.split(client, command, bytes, start, end, 2, JOIN_OK);
+        client.answer(arityError(command));
         return true;
       case ROUTE.SPLIT_SUM:
-        this.split(client, command, bytes, start, end, 1, JOIN_SUM);
-        return true;
+        return this.split(client, command, bytes, start, end, 1, JOIN_SUM);
       case ROUTE.EVERY_SERVER:
         if (APART.has(command.name)) {
           sendApart(client, bytes, start, end, JOIN_EVERY, command.join);
@@ -417,12 +452,35 @@ export class RedisFront implements Front, Sender {
     end: number,
     step: number,
     join: Joiner,
-  ): void {
+  ): boolean {
+    if (args.count > this.sliceArguments || end - start > SLICE_BYTES) {
+      return this.slice(client, command, bytes, start, end, step, join);
+    }
     const server = placeKeys(this.pool, bytes, args, step);
     if (server === MANY) {
-      return sendFragments(client, command, bytes, args, step, join, command.route === ROUTE.SPLIT_VALUES);
+      sendFragments(client, command, bytes, args, step, join, command.route === ROUTE.SPLIT_VALUES);
+    } else this.forward(client, server === NONE_LIVE ? NO_SERVER : server, bytes, start, end);
+    return true;
+  }
+
+  /** As `split`, for a request of which nothing but the name and the count need be in `args`. */
+  private slice(
+    client: Client,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    step: number,
+    join: Joiner,
+  ): boolean {
+    if (this.pool.servers.length === 1) this.forward(client, this.fixedServer(), bytes, start, end);
+    else {
+      if (!client.atRest()) return false;
+      const session = client.session as RedisSession;
+      const cut = { command, step, join, count: args.count - 1 };
+      session.sliced = new SlicedRequest(client, cut, bytes, start, end, () => session.sliced = null);
     }
-    this.forward(client, server === NONE_LIVE ? NO_SERVER : server, bytes, start, end);
+    return true;
   }
 
   forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
@@ -458,8 +516,8 @@ export class RedisFront implements Front, Sender {
   }
 
   holdsBytes(client: Client): number {
-    const { transaction, subscriptions } = client.session as RedisSession;
-    return (transaction?.queuedBytes ?? 0) +
+    const { transaction, subscriptions, sliced } = client.session as RedisSession;
+    return (transaction?.queuedBytes ?? 0) + (sliced?.holdsBytes ?? 0) +
       (subscriptions === null ? 0 : subscriptions.total * SUBSCRIPTION_BYTES);
   }
 
@@ -534,6 +592,12 @@ export class RedisFront implements Front, Sender {
   errorReply(text: string): Uint8Array {
     return encode(`-ERR ${text}\r\n`);
   }
+}
+
+/** Can a request of very many arguments be sent on its way by its first NOTED_FIRST ones? */
+function needsFirst({ route, finder, firstKey, lastKey }: Command): boolean {
+  if (route === ROUTE.KEYED) return finder === FINDER.RANGE && firstKey === lastKey && firstKey < NOTED_FIRST;
+  return route === ROUTE.SPLIT_VALUES || route === ROUTE.SPLIT_PAIRS || route === ROUTE.SPLIT_SUM;
 }
 
 /** What a RESP2 client may send while it is subscribed. */

@@ -485,6 +485,7 @@ export class RedisModes {
     session.blocking = null;
     session.large?.abandon();
     session.large = null;
+    session.sliced = null;
     session.tracking?.stop();
     session.tracking = null;
     this.pubsub.abandon(client);

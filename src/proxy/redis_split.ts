@@ -51,7 +51,10 @@ export function placeKeys(pool: Pool, bytes: Uint8Array, args: Args, step: numbe
   return keysOf[first] === keys ? first : MANY;
 }
 
-/** Sends the fragments of the request whose keys have just been placed (`placeKeys` returned MANY). */
+/**
+ * Sends the fragments of the request whose keys have just been placed (`placeKeys` returned MANY).
+ * @param sliceOf set if these are but some keys of a request that is in the client's queue already: makes their split
+ */
 export function sendFragments(
   client: Client,
   command: Command,
@@ -60,13 +63,13 @@ export function sendFragments(
   step: number,
   join: Joiner,
   keepOwners: boolean,
+  sliceOf: ((owners: Uint16Array) => Split) | null = null,
 ): void {
   const pool = client.pool;
   const keys = (args.count - 1) / step;
-  const parent = new Request(client);
   const owners = keepOwners ? new Uint16Array(keys) : NO_OWNERS;
-  const split = new Split(parent, join, owners, 0);
-  client.enqueue(parent);
+  const split = sliceOf === null ? new Split(new Request(client), join, owners, 0) : sliceOf(owners);
+  if (sliceOf === null) client.enqueue(split.parent);
   const placeOf = keysOf;
   openFragments(client, split, command, step, placeOf);
   if (keepOwners) { for (let k = 0; k < keys; k++) owners[k] = placeOf[ownerOf[k]!]!; }

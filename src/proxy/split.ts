@@ -6,6 +6,7 @@
 import { SHARE_MIN } from "../bytes/outbox.ts";
 import { Arena } from "../bytes/arena.ts";
 import { Scratch } from "../protocol/redis/join.ts";
+import type { Client } from "./client.ts";
 import type { Request } from "./request.ts";
 
 /** What a fragment came back with: `bytes[start, end)`, owned. */
@@ -72,12 +73,20 @@ export class Split {
     const client = this.parent.client;
     if (client === null) return;
     const joined = this.join(this);
+    this.countFailure(client);
+    this.deliver(client, joined, joined === SCRATCH.bytes ? SCRATCH.end : joined.length);
+  }
+
+  private countFailure(client: Client): void {
     for (const reply of this.replies) {
       if (!reply.failed) continue;
-      client.countForwardError();
-      break;
+      return client.countForwardError();
     }
-    client.deliver(this.parent, joined, 0, joined === SCRATCH.bytes ? SCRATCH.end : joined.length);
+  }
+
+  /** Hands `joined[0, end)` on; owned unless it lies in SCRATCH. */
+  protected deliver(client: Client, joined: Uint8Array, end: number): void {
+    client.deliver(this.parent, joined, 0, end);
   }
 }
 

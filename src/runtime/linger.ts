@@ -5,8 +5,9 @@
  *                                        └─► idle or too long: give up
  *
  * Closing at once instead would make the kernel answer bytes that are still arriving with RST, and RST throws
- * away what the peer has not read yet (oven-sh/bun#35947: 4 of 8 MiB arrived). The two limits are nginx's
- * lingering_timeout and lingering_time. One timer for all sockets, and none while there are none.
+ * away what the peer has not read yet (oven-sh/bun#35947: 4 of 8 MiB arrived). The two limits are like nginx's
+ * lingering_timeout and lingering_time, the latter shorter than its 30 s: who has not read an error after 10 s of sending
+ * on does not read. One timer for all sockets, and none while there are none.
  */
 import type { Clock, Socket, TimerId } from "../net/net.ts";
 import { SystemClock } from "./clock.ts";
@@ -14,7 +15,7 @@ import { SystemClock } from "./clock.ts";
 /** After FIN: nothing came from the peer for this long. */
 const QUIET_MAX_MS = 5000;
 /** After FIN: the peer goes on sending, but nobody will ever read it. */
-const LINGER_MAX_MS = 30_000;
+const LINGER_MAX_MS = 10_000;
 /** Before FIN: the peer has taken nothing for this long, so it never will. */
 const STALL_MAX_MS = 60_000;
 const SWEEP_MS = 500;

@@ -352,6 +352,7 @@ function newHost(version: string, password: string | null): Host {
     requestsTotal: () => 1,
     serverCount: () => 1,
     liveServerCount: () => 1,
+    poolTotal: (metric) => 100 + metric,
   };
 }
 

@@ -13,7 +13,10 @@ const PARTS: Readonly<Record<string, () => string>> = {
   limits: limitsMarkdown,
   failures: () => table(["cause", "text"], [...FAILURES.values()].map((f) => [`\`${f.code}\``, f.text])),
   metrics: () =>
-    "Of a pool:\n\n" + metricsTable(POOL_METRICS) + "\n\nOf a server:\n\n" + metricsTable(SERVER_METRICS),
+    "Of a pool:\n\n" + metricsTable(POOL_METRICS, true) + "\n\nOf a server:\n\n" +
+    metricsTable(SERVER_METRICS, true) +
+    "\n\nOf a pool, not in twemproxy's document: in `INFO ringmaster` of a Redis pool (with `ringmaster_` before the name) and in " +
+    "`stats proxy` of a memcached pool.\n\n" + metricsTable(POOL_METRICS, false),
   help: () => "```\n" + helpText(null).trimEnd() + "\n```",
 };
 
@@ -31,10 +34,10 @@ export function withDocs(readme: string): string {
   );
 }
 
-function metricsTable(metrics: readonly Metric[]): string {
+function metricsTable(metrics: readonly Metric[], classic: boolean): string {
   return table(
     ["name", "kind", "meaning"],
-    metrics.filter((m) => m.classic).map((m) => [`\`${m.name}\``, m.kind, m.description]),
+    metrics.filter((m) => m.classic === classic).map((m) => [`\`${m.name}\``, m.kind, m.description]),
   );
 }
 

@@ -5,6 +5,7 @@
 import { Client } from "../../src/proxy/client.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
 import type { Request } from "../../src/proxy/request.ts";
+import { SlicedRequest } from "../../src/proxy/redis_slices.ts";
 import { PubSub } from "../../src/proxy/redis_pubsub.ts";
 import { Server } from "../../src/proxy/server.ts";
 import { ServerConnection } from "../../src/proxy/server_connection.ts";
@@ -227,6 +228,18 @@ export const CANARIES: readonly Canary[] = [
         function (reason) {
           if (reason === 2) return;
           return old.call(this, reason);
+        }),
+  },
+  {
+    name: "the values of one slice are put before those of the slice before it",
+    redisOnly: true,
+    where: (plan) => plan.sliceArguments < 100,
+    plant: () =>
+      patch(SlicedRequest.prototype, "keep", (old) =>
+        function (joined, end) {
+          const may = old.call(this, joined, end);
+          this.pieces.reverse();
+          return may;
         }),
   },
   {

@@ -39,7 +39,7 @@ const READ_MAX = 256 * 1024;
 const CONNECT_PATIENCE_MS = 127_000;
 /** As src/runtime/linger.ts: how long an ended socket waits for its peer. */
 const QUIET_MAX_MS = 5000;
-const LINGER_MAX_MS = 30_000;
+const LINGER_MAX_MS = 10_000;
 const UNSENT_MAX_MS = 60_000;
 const FIRST_PORT = 20_000;
 const FIRST_CLIENT_PORT = 40_000;

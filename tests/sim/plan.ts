@@ -43,6 +43,8 @@ export interface Plan {
   readonly hugeValues: boolean;
   /** The proxy drains at the end; else it stops at once. */
   readonly drains: boolean;
+  /** Requests with more arguments go out in slices; few in half of the worlds, so that there are such requests. */
+  readonly sliceArguments: number;
 }
 
 export interface ServerEvent {
@@ -102,6 +104,7 @@ export function planOf(random: Random): Plan {
     bigValues: random.chance(0.15),
     hugeValues: !calm && random.chance(0.05),
     drains: random.chance(0.5),
+    sliceArguments: random.pick([4096, 4096, 4096, 1, 3, 5]),
   };
 }
 

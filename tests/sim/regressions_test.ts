@@ -5,6 +5,7 @@ import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import { serveMemory } from "../../src/demo/serve.ts";
 import type { Address, Handler, Socket } from "../../src/net/net.ts";
 import { Proxy } from "../../src/proxy/proxy.ts";
+import { Request } from "../../src/proxy/request.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
 import { SimClock } from "./clock.ts";
 import { SimNet, type SimSocket } from "./net.ts";
@@ -203,4 +204,27 @@ Deno.test("Client takes all requests that came before a FIN, also behind muted o
   world.clock.run(1000);
   assert.equal(client.read, "+OK\r\n+OK\r\n$-1\r\n+PONG\r\n");
   world.proxy.stop();
+});
+
+Deno.test("client_output_limit is for what is queued and what is held together", async () => {
+  const one = await stand("  client_output_limit: 2000\n", 1);
+  const talker = new Talker(one);
+  one.clock.run(100);
+  const [client] = one.proxy.pools[0]!.clients;
+  const { output } = client!.socket as unknown as { output: { capacity: number } };
+  output.capacity = 0;
+  client!.push(new Uint8Array(300).fill(43), 0, 300);
+  const [first, second] = [new Request(client!), new Request(client!)];
+  client!.enqueue(first);
+  client!.enqueue(second);
+  one.clock.run(200);
+  client!.deliver(second, new Uint8Array(1701), 0, 1700);
+  one.clock.run(300);
+  assert.equal(client!.closed, false);
+  client!.enqueue(new Request(client!));
+  client!.deliver(client!.tail!, new Uint8Array(1), 0, 1);
+  one.clock.run(400);
+  assert.equal(client!.closed, true);
+  assert.equal(talker.read, "");
+  one.proxy.stop();
 });

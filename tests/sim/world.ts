@@ -117,6 +117,7 @@ export class World implements Judge {
       net: this.net,
       clock: this.clock,
       random: this.random.fork().next,
+      sliceArguments: plan.sliceArguments,
       log: { level: 5, write: (_level, text) => this.log.add(this.clock.nowMs(), "proxy", text) },
       system: { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 },
     });
@@ -131,7 +132,8 @@ export class World implements Judge {
       `  ${e.atMs.toFixed(0)} ms: server ${e.server} ${e.kind} for ${e.forMs} ms` +
       `${e.losesMemory ? ", loses its memory" : ""}${e.loadingMs > 0 ? `, loads ${e.loadingMs} ms` : ""}\n`
     );
-    return `${plan.text}${plan.calm ? "calm\n" : ""}${events.join("")}`;
+    const slices = plan.sliceArguments < 100 ? `slices of ${plan.sliceArguments} arguments\n` : "";
+    return `${plan.text}${plan.calm ? "calm\n" : ""}${slices}${events.join("")}`;
   }
 
   async run(): Promise<Result> {

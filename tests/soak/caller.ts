@@ -24,6 +24,8 @@ export interface Habit {
   burst(random: Random): number;
   /** Bursts after which it closes its connection and opens another. */
   burstsMax?: number;
+  /** Asks only what the proxy answers itself. */
+  echoes?: boolean;
   /** The servers of keys may change (auto_eject_hosts): what is read may be old or missing. */
   moving?: boolean;
 }
@@ -134,7 +136,7 @@ export class Caller {
   private add(requests: Uint8Array[], checks: ((reply: Value | undefined) => void)[]): void {
     const i = this.random.below(KEYS);
     const words = `${this.id} says ${++this.serial}`;
-    switch (this.random.below(8)) {
+    switch (this.habit.echoes ? 0 : this.random.below(8)) {
       case 0:
         requests.push(request("ECHO", words));
         return void checks.push((reply) => this.expect(reply, reply === words, `ECHO ${words}`));

@@ -23,6 +23,7 @@ import {
 } from "../../src/protocol/redis/errors.ts";
 import { globMatches } from "../../src/protocol/redis/glob.ts";
 import { ReplyWriter } from "../../src/protocol/redis/reply_writer.ts";
+import { LIMIT_OUTPUT, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../../src/stats/metrics.ts";
 import { latin1, textOf } from "../lib/bytes.ts";
 import { parseReply, type Value } from "../lib/resp.ts";
 
@@ -68,6 +69,7 @@ function newHost(changes: Partial<Host> = {}): Host {
     requestsTotal: () => 8,
     serverCount: () => 2,
     liveServerCount: () => 1,
+    poolTotal: (metric) => 100 + metric,
     ...changes,
   };
 }
@@ -266,11 +268,16 @@ Deno.test("answer() to INFO says what clients wait for", () => {
       "uptime_in_days:1",
       "ringmaster_servers:2",
       "ringmaster_live_servers:1",
+      `ringmaster_requests_total:${100 + REQUESTS_TOTAL}`,
+      `ringmaster_limit_output:${100 + LIMIT_OUTPUT}`,
+      `ringmaster_protocol_error:${100 + PROTOCOL_ERROR}`,
     ]
   ) {
     assert.ok(text.includes(`${line}\r\n`), line);
   }
   assert.match(text, /^# Server\r\n/);
+  // What is in twemproxy's document is not said twice.
+  assert.ok(!text.includes("ringmaster_fragments"));
   assert.equal(value("info replication") as string, value("info REPLICATION nope") as string);
   assert.ok((value("info replication persistence") as string).split("\r\n\r\n").length === 2);
   assert.equal(value("info everything"), text);

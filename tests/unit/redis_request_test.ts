@@ -14,10 +14,12 @@ import {
   INLINE,
   INLINE_TOO_LONG,
   NEED_MORE,
+  noteArguments,
   requestError,
   type RequestLimits,
   RequestResume,
   scanRequest,
+  skimRequest,
   TOO_LARGE,
   TOO_MANY_ARGUMENTS,
 } from "../../src/protocol/redis/request.ts";
@@ -256,6 +258,52 @@ Deno.test("scanRequest() goes on where it stopped in 1,000,000 arguments of 64 K
   strictEqual(args.count, COUNT);
   strictEqual(args.starts[COUNT - 1], bytes.length - 5);
   ok(walkedAgain < 9 * Math.ceil(bytes.length / 65536));
+});
+
+Deno.test("skimRequest() finds the end that scanRequest() finds, in every two-way split", () => {
+  const bytes = concat([request("MSET", "a", "", "b", "x".repeat(200), "c", "1"), latin1("*1\r\n$4")]);
+  const args = new Args();
+  const resume = new RequestResume();
+  const end = scanRequest(bytes, 0, bytes.length, args, LIMITS, resume);
+  for (let cut = 4; cut < end; cut++) {
+    resume.reset();
+    strictEqual(scanRequest(bytes, 0, cut, args, LIMITS, resume), NEED_MORE);
+    if (resume.count === 0) continue;
+    strictEqual(resume.count, 7);
+    // It can be asked again as long as the resume is not reset.
+    strictEqual(skimRequest(bytes, 0, bytes.length, args, LIMITS, resume), end, `cut at ${cut}`);
+    strictEqual(skimRequest(bytes, 0, bytes.length, args, LIMITS, resume), end, `cut at ${cut}`);
+  }
+  const bad = latin1("*3\r\n$3\r\nGET\r\n$1\r\nabc\r\n");
+  resume.reset();
+  strictEqual(scanRequest(bad, 0, 13, args, LIMITS, resume), NEED_MORE);
+  strictEqual(skimRequest(bad, 0, bad.length, args, LIMITS, resume), BAD_END);
+});
+
+Deno.test("noteArguments() notes what scanRequest() does, from any argument on and not more than it may", () => {
+  const words = ["MSET", "a", "", "b", "x".repeat(200), "c", "1"];
+  const bytes = request(...words);
+  const all = new Args();
+  strictEqual(scanRequest(bytes, 0, bytes.length, all, LIMITS, new RequestResume()), bytes.length);
+  const note = (first: number, count: number, step: number, bytesMax: number) => {
+    const args = new Args();
+    const at = first === 0 ? 4 : all.ends[first - 1]! + 2;
+    const next = noteArguments(bytes, at, 1, count, step, bytesMax, args);
+    const noted = args.count - 1;
+    strictEqual(next, all.ends[first + noted - 1]! + 2);
+    return Array.from({ length: noted }, (_, i) => textOf(bytes, args.starts[i + 1]!, args.ends[i + 1]!));
+  };
+  deepStrictEqual(note(0, 7, 1, Infinity), words);
+  for (let first = 0; first < words.length; first++) {
+    for (let count = 1; first + count <= words.length; count++) {
+      deepStrictEqual(note(first, count, 1, Infinity), words.slice(first, first + count));
+    }
+  }
+  // The byte after the last allowed one begins no further argument, nor pair.
+  deepStrictEqual(note(1, 6, 2, 1), ["a", ""]);
+  deepStrictEqual(note(1, 6, 2, 13), ["a", ""]);
+  deepStrictEqual(note(1, 6, 2, 14), ["a", "", "b", "x".repeat(200)]);
+  deepStrictEqual(note(1, 6, 1, 1), ["a"]);
 });
 
 Deno.test("scanRequest() touches a 5 MB value that comes in 1 KiB pieces only at its ends", () => {

@@ -84,6 +84,8 @@ export interface Host {
   requestsTotal(): number;
   serverCount(): number;
   liveServerCount(): number;
+  /** One of POOL_METRICS, by its place. */
+  poolTotal(metric: number): number;
 }
 
 const OK = encode("+OK\r\n");

@@ -2,6 +2,7 @@
  * INFO of a pool. Clients look for redis_version, redis_mode, role and loading before they send anything else, so
  * the pool looks like one standalone primary; what only a server can know is left out, not invented.
  */
+import { POOL_METRICS } from "../../stats/metrics.ts";
 import type { Host } from "./answers.ts";
 
 /** The sections of the reply, in Redis's order; each gives its lines without their CRLF. */
@@ -24,6 +25,7 @@ const SECTIONS: readonly (readonly [name: string, lines: (host: Host) => readonl
     `ringmaster_pool:${host.poolName}`,
     `ringmaster_servers:${host.serverCount()}`,
     `ringmaster_live_servers:${host.liveServerCount()}`,
+    ...ownMetrics(host),
   ]],
   ["Clients", (host) => [
     `connected_clients:${host.connectedClients()}`,
@@ -61,6 +63,13 @@ const SECTIONS: readonly (readonly [name: string, lines: (host: Host) => readonl
   ["Cluster", () => ["cluster_enabled:0"]],
   ["Keyspace", () => []],
 ];
+
+/** What twemproxy's statistics document has no place for. */
+function ownMetrics(host: Host): string[] {
+  return POOL_METRICS.flatMap(({ name, classic }, i) =>
+    classic ? [] : [`ringmaster_${name}:${host.poolTotal(i)}`]
+  );
+}
 
 /**
  * The text of INFO, lines ended by CRLF.
