@@ -410,6 +410,8 @@ export class RedisFront implements Front, Sender {
     } else if (command.name === "CONFIG|GET" && this.config.dangerousCommands) {
       const own = answer(command, bytes, args, session, this.host);
       this.modes.configGet(client, session, own, bytes, start, end);
+    } else if (command.name === "COMMAND|DOCS") {
+      this.modes.commandDocs(client, session, bytes, start, end);
     } else client.answer(answer(command, bytes, args, session, this.host));
     if (command.name === "QUIT") client.closeAfterReplies();
     return true;

@@ -9,6 +9,7 @@
 import { encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import { type Command, FINDER, FLAG, JOIN, ROUTE } from "../protocol/redis/command.ts";
+import { docsFrom, documented, ownDocs } from "../protocol/redis/command_docs.ts";
 import { CROSSSLOT, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
 import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
@@ -351,6 +352,20 @@ export class RedisModes {
       const writer = new ReplyWriter(session.resp).map(settings.size);
       for (const [name, value] of settings) writer.bulkLatin1(name).bulkLatin1(value);
       return writer.take();
+    });
+  }
+
+  /** COMMAND DOCS: the fixed server's, with our word on what this proxy refuses; our own if it does not answer. */
+  commandDocs(client: Client, session: RedisSession, bytes: Uint8Array, start: number, end: number): void {
+    const { resp } = session;
+    const commands = documented(bytes, this.sender.args);
+    const server = this.sender.fixedServer();
+    if (server < 0) return client.answer(ownDocs(commands, resp));
+    this.sendJoined(client, session, server, bytes, start, end, (split) => {
+      const { bytes: reply, start: from, end: to } = split.replies[0]!;
+      // Servers older than 7.0 do not know COMMAND DOCS.
+      if (isError(reply, from)) return ownDocs(commands, resp);
+      return docsFrom(reply, from, to, commands, this.pool.config.dangerousCommands, resp);
     });
   }
 

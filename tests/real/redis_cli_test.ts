@@ -92,9 +92,10 @@ for (const protocol of ["-2", "-3"]) {
     await terminal.until(prompt);
     await terminal.type("set greeting hello\r");
     await terminal.until(/\nOK/);
-    // Half a command is when hints are shown.
-    await terminal.type("get ");
-    await terminal.type("greeting\r");
+    // Half a command is when hints are shown; they come from the server's COMMAND DOCS.
+    await terminal.type("getrange ");
+    await terminal.until("key start end");
+    await terminal.type("greeting 0 -1\r");
     await terminal.until('"hello"');
     await terminal.type("get\r");
     await terminal.until("(error) ERR wrong number of arguments for 'get' command");
@@ -107,7 +108,11 @@ for (const protocol of ["-2", "-3"]) {
     await terminal.type("hgetall h\r");
     await terminal.until(protocol === "-3" ? '1# "a" => "1"' : '2) "1"');
     await terminal.type("help get\r");
+    await terminal.until("summary: Get the value of a key");
+    await terminal.until("since: 1.0.0");
     await terminal.until("group: string");
+    await terminal.type("help monitor\r");
+    await terminal.until("summary: Refused: ");
     await terminal.type("multi\r");
     await terminal.until(`:${proxy.port}(TX)> `);
     await terminal.type("incr {t}n\r");

@@ -298,6 +298,23 @@ Deno.test("INFO is the pool's: sums of the servers, and a section of its own", a
   match(await client.command("INFO") as string, /redis_version:.*ringmaster_servers:3\r/s);
 });
 
+Deno.test("COMMAND DOCS are a server's, and our own while none answers", async () => {
+  await using f = new Fixture();
+  const { client, servers, direct } = await three(f);
+  const docs = async (...names: string[]) =>
+    await client.command("COMMAND", "DOCS", ...names) as Map<string, Map<string, Value>>;
+  for (const connection of [client, direct[0]!]) await connection.command("HELLO", "3");
+  deepStrictEqual(await docs("get", "nosuch"), await direct[0]!.command("COMMAND", "DOCS", "get", "nosuch"));
+  const ours = await docs();
+  const theirs = await direct[0]!.command("COMMAND", "DOCS") as typeof ours;
+  for (const [name, doc] of theirs) {
+    if (doc.has("subcommands") || /^Refused/.test(ours.get(name)!.get("summary") as string)) continue;
+    deepStrictEqual(ours.get(name), doc, name);
+  }
+  for (const server of servers) await server.crash();
+  match((await docs("mget")).get("mget")!.get("summary") as string, /^Split by server/);
+});
+
 Deno.test("MEMORY USAGE and OBJECT go to the key's server", async () => {
   await using f = new Fixture();
   const { client } = await three(f);

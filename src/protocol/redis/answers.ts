@@ -10,6 +10,7 @@
 import { encode, latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
 import type { Command } from "./command.ts";
+import { documented, ownDocs } from "./command_docs.ts";
 import { findByName } from "./commands.ts";
 import {
   CLUSTER_DISABLED,
@@ -23,7 +24,7 @@ import {
 } from "./errors.ts";
 import { globMatches } from "./glob.ts";
 import { infoText } from "./info.ts";
-import { commandCount, commandDocs, commandGetkeys, commandInfo, commandList } from "./introspection.ts";
+import { commandCount, commandGetkeys, commandInfo, commandList } from "./introspection.ts";
 import { ReplyWriter } from "./reply_writer.ts";
 
 /** What the answers need to know of, and change in, one client's connection. */
@@ -413,7 +414,7 @@ on("COMMAND", (_bytes, args, session) => {
   return commandInfo(EMPTY, args, -1, session.resp);
 });
 on("COMMAND|COUNT", (_bytes, _args, session) => commandCount(session.resp));
-on("COMMAND|DOCS", (bytes, args, session) => commandDocs(bytes, args, session.resp));
+on("COMMAND|DOCS", (bytes, args, session) => ownDocs(documented(bytes, args), session.resp));
 on("COMMAND|INFO", (bytes, args, session) => {
   return commandInfo(bytes, args, args.count === 2 ? -1 : 2, session.resp);
 });

@@ -1,21 +1,12 @@
 /**
  * COMMAND and its subcommands, answered from the table: what the proxy takes, not what some server would.
  *
- * Shapes are Redis 7's. Two things are our own: the tips are empty (request policies are for proxies, and there is
- * one already), and the summary in COMMAND DOCS says what Ringmaster does with the command.
+ * Shapes are Redis 7's. One thing is our own: the tips are empty (request policies are for proxies, and there is one
+ * already). COMMAND DOCS is in command_docs.ts.
  */
 import { latin1 } from "../../bytes/ascii.ts";
 import { Args } from "./args.ts";
-import {
-  CATEGORY,
-  CATEGORY_NAMES,
-  checkArity,
-  type Command,
-  FINDER,
-  FLAG,
-  FLAG_NAMES,
-  ROUTE,
-} from "./command.ts";
+import { CATEGORY_NAMES, checkArity, type Command, FINDER, FLAG, FLAG_NAMES } from "./command.ts";
 import { COMMANDS, findByName, resolveAt, TOP_COMMANDS } from "./commands.ts";
 import { errorReply, SYNTAX_ERROR } from "./errors.ts";
 import { findKeys, KeyList } from "./keys.ts";
@@ -165,78 +156,6 @@ export function commandList(bytes: Uint8Array, args: Args, resp: 2 | 3): Uint8Ar
   const reply = new ReplyWriter(resp).array(commands.length);
   for (const command of commands) reply.bulk(command.lower);
   return reply.take();
-}
-
-/** COMMAND DOCS [name …]: summary and group; what is unknown is left out. */
-export function commandDocs(bytes: Uint8Array, args: Args, resp: 2 | 3): Uint8Array {
-  const commands: Command[] = [];
-  for (let i = 2; i < args.count; i++) {
-    const command = named(bytes, args, i);
-    if (command !== undefined) commands.push(command);
-  }
-  const documented = args.count === 2 ? TOP_COMMANDS : commands;
-  const reply = new ReplyWriter(resp).map(documented.length);
-  for (const command of documented) writeDoc(reply.bulk(command.lower), command);
-  return reply.take();
-}
-
-function writeDoc(reply: ReplyWriter, command: Command): void {
-  const subcommands = command.subcommands;
-  reply.map(subcommands === null ? 2 : 3);
-  reply.bulk("summary").bulk(summary(command)).bulk("group").bulk(group(command));
-  if (subcommands === null) return;
-  reply.bulk("subcommands").map(subcommands.length);
-  for (const subcommand of subcommands) writeDoc(reply.bulk(subcommand.lower), subcommand);
-}
-
-const SUMMARIES: readonly (readonly [route: number, summary: string])[] = [
-  [ROUTE.KEYED, "Goes to the server of its keys, which must all be on one server"],
-  [ROUTE.SPLIT_VALUES, "Split by server; the values come back in the order asked"],
-  [ROUTE.SPLIT_PAIRS, "Split by server; OK once every server has its part"],
-  [ROUTE.SPLIT_SUM, "Split by server; the counts are added"],
-  [
-    ROUTE.SCRIPT_KEYED,
-    "Goes to the server of its keys, which must all be on one server; without keys to a fixed server",
-  ],
-  [ROUTE.FIXED, "Goes to a fixed server, since all would answer alike"],
-  [ROUTE.LOCAL, "Answered by Ringmaster"],
-  [ROUTE.EVERY_SERVER, "Goes to every server; the replies are joined into one"],
-  [ROUTE.SCAN, "Walks the servers one after the other"],
-  [ROUTE.RANDOM_SERVER, "Goes to a server drawn at random"],
-  [ROUTE.BLOCKING, "Goes to the server of its keys, on a connection of its own while it waits"],
-  [ROUTE.TRANSACTION, "Part of a transaction, whose keys must all be on one server"],
-  [ROUTE.PUBSUB, "Publish and subscribe through Ringmaster"],
-  [ROUTE.CLIENT_MODE, "Changes how Ringmaster treats this connection"],
-];
-
-function summary(command: Command): string {
-  if (command.route === ROUTE.REFUSED) return `Refused: ${command.hint}`;
-  const found = SUMMARIES.find(([route]) => route === command.route)![1];
-  return (command.flags & FLAG.DANGEROUS) !== 0
-    ? `${found}. Refused unless dangerous_commands: allow`
-    : found;
-}
-
-/** Redis's command groups, by the first category that has one. */
-const GROUPS: readonly (readonly [category: number, group: string])[] = [
-  [CATEGORY.STRING, "string"],
-  [CATEGORY.LIST, "list"],
-  [CATEGORY.SET, "set"],
-  [CATEGORY.SORTEDSET, "sorted-set"],
-  [CATEGORY.HASH, "hash"],
-  [CATEGORY.BITMAP, "bitmap"],
-  [CATEGORY.HYPERLOGLOG, "hyperloglog"],
-  [CATEGORY.GEO, "geo"],
-  [CATEGORY.STREAM, "stream"],
-  [CATEGORY.PUBSUB, "pubsub"],
-  [CATEGORY.SCRIPTING, "scripting"],
-  [CATEGORY.TRANSACTION, "transactions"],
-  [CATEGORY.CONNECTION, "connection"],
-  [CATEGORY.KEYSPACE, "generic"],
-];
-
-function group(command: Command): string {
-  return GROUPS.find(([category]) => (command.categories & category) !== 0)?.[1] ?? "server";
 }
 
 /** COMMAND GETKEYS and GETKEYSANDFLAGS: the keys of the request that follows. */

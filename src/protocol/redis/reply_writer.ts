@@ -65,6 +65,13 @@ export class ReplyWriter {
     return this;
   }
 
+  /** Copies a whole element of another reply in the same protocol. */
+  element(bytes: Uint8Array, start: number, end: number): this {
+    this.makeRoom(end - start);
+    this.length = copy(this.bytes, this.length, bytes, start, end);
+    return this;
+  }
+
   /** Lines for people: a verbatim string where the protocol has them. */
   text(text: string): this {
     if (this.resp === 2) return this.bulk(text);
