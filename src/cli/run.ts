@@ -67,9 +67,10 @@ export async function run(
   const service: Service = count === 1
     ? new Proxy(proxyOptions(config, runtime, log))
     : new Workers({ ...runtime, config, count, program, log, hostName: hostname() });
+  const { name, version, net } = runtime;
   log.write(
     NOTICE,
-    `ringmaster-${VERSION} on ${runtime.name} ${runtime.version}, ${osType()} ${release()}, pid ${process.pid}`,
+    `ringmaster-${VERSION} on ${name} ${version} (${net.name} sockets), ${osType()} ${release()}, pid ${process.pid}`,
   );
   handleOtherSignals(service, log);
   // Before anybody can know that we are there: a TERM right after the start stops us in good order too.

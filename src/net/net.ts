@@ -80,7 +80,7 @@ export interface Listener {
 }
 
 export interface Net {
-  /** "deno", "bun" or "sim". */
+  /** Whose sockets they are: "epoll", "bun", "deno" or "sim". */
   readonly name: string;
   /**
    * Starts accepting. A TCP address is bound with SO_REUSEADDR; an existing file at a unix path is removed

@@ -387,3 +387,17 @@ for (const [name, run] of Object.entries(CASES)) {
     }
   });
 }
+
+for (const [sockets, env] of [["epoll", {}], ["bun", { RINGMASTER_SOCKETS: "runtime" }]] as const) {
+  Deno.test(`process: compiled, it serves on ${sockets} sockets with ${JSON.stringify(env)}`, async () => {
+    await using f = new Fixture();
+    const redis = await f.redis();
+    const proxy = await f.proxy("compiled", poolYml({ alpha: { servers: [redis] } }), { env });
+    match(proxy.log, new RegExp(`on bun [0-9.]+ \\(${sockets} sockets\\)`));
+    const client = await f.client(proxy.target);
+    const value = "v".repeat(300_000);
+    strictEqual(await client.command("SET", "a", value), "OK");
+    strictEqual(await client.command("GET", "a"), value);
+    strictEqual((await proxy.stop()).code, 0);
+  });
+}
