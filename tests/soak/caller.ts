@@ -9,12 +9,13 @@
  * stopped server goes on with what is in its sockets). Errors must be rows of src/proxy/failures.ts.
  */
 import { FAILURES, NO_LIVE_SERVER_TEXT } from "../../src/proxy/failures.ts";
-import { concat, request } from "../lib/bytes.ts";
+import { concat } from "../lib/bytes.ts";
 import type { Target } from "../lib/client.ts";
 import { delay } from "../lib/poll.ts";
 import type { Random } from "../lib/random.ts";
 import { ReplyError, type Value } from "../lib/resp.ts";
 import { Connection, Lost } from "./connection.ts";
+import { type Dialect, REDIS } from "./dialect.ts";
 
 /** How a client behaves; numbers of ms and of requests. */
 export interface Habit {
@@ -28,6 +29,8 @@ export interface Habit {
   echoes?: boolean;
   /** The servers of keys may change (auto_eject_hosts): what is read may be old or missing. */
   moving?: boolean;
+  /** True of keys whose server may lose its memory: what is read may be missing. */
+  forgets?: (key: string) => boolean;
 }
 
 const KEYS = 4;
@@ -74,6 +77,7 @@ export class Caller {
     private readonly target: Target,
     private readonly random: Random,
     private readonly habit: Habit,
+    private readonly dialect: Dialect = REDIS,
   ) {}
 
   counterKey(i: number): string {
@@ -97,7 +101,7 @@ export class Caller {
     if (this.connection?.closed ?? true) {
       this.connects++;
       try {
-        this.connection = await Connection.open(this.target);
+        this.connection = await Connection.open(this.target, this.dialect);
         this.restSinceMs = performance.now();
         this.burst = 1;
       } catch {
@@ -136,33 +140,34 @@ export class Caller {
   private add(requests: Uint8Array[], checks: ((reply: Value | undefined) => void)[]): void {
     const i = this.random.below(KEYS);
     const words = `${this.id} says ${++this.serial}`;
+    const { dialect } = this;
     switch (this.habit.echoes ? 0 : this.random.below(8)) {
-      case 0:
-        requests.push(request("ECHO", words));
-        return void checks.push((reply) => this.expect(reply, reply === words, `ECHO ${words}`));
+      case 0: {
+        const [echo, answer] = dialect.echo(words);
+        requests.push(echo);
+        return void checks.push((reply) => this.expect(reply, reply === answer, `ECHO ${words}`));
+      }
       case 1:
       case 2: {
         this.sent[i]!++;
-        requests.push(request("INCR", this.counterKey(i)));
+        requests.push(dialect.incr(this.counterKey(i)));
         const sent = this.sent[i]!;
         return void checks.push((reply) => this.checkCount(i, sent, reply));
       }
       case 3:
       case 4: {
         const value = `${words} ${"x".repeat(this.random.below(8) === 0 ? 5000 : 20)}`;
-        requests.push(request("SET", this.valueKey(i), value));
+        requests.push(dialect.set(this.valueKey(i), value));
         return void checks.push((reply) => this.checkSet(this.cells[i]!, value, reply));
       }
       case 5: {
-        requests.push(request("MGET", ...this.cells.map((_, k) => this.valueKey(k))));
-        return void checks.push((reply) => {
-          if (!this.expect(reply, Array.isArray(reply) && reply.length === KEYS, "MGET")) return;
-          (reply as Value[]).forEach((value, k) => this.checkGet(this.cells[k]!, value));
-        });
+        const all = this.cells.map((_, k) => k);
+        requests.push(dialect.get(...all.map((k) => this.valueKey(k))));
+        return void checks.push((reply) => this.checkGets(all, reply));
       }
       default:
-        requests.push(request("GET", this.valueKey(i)));
-        return void checks.push((reply) => this.checkGet(this.cells[i]!, reply));
+        requests.push(dialect.get(this.valueKey(i)));
+        return void checks.push((reply) => this.checkGets([i], reply));
     }
   }
 
@@ -171,12 +176,12 @@ export class Caller {
   }
 
   private checkCount(i: number, sent: number, reply: Value | undefined): void {
-    const count = reply as number;
-    const low = this.habit.moving ? 0 : this.told[i]!;
+    const count = (reply === undefined ? 0 : this.dialect.countOf(reply)) as number;
+    const low = this.habit.moving || this.habit.forgets?.(this.counterKey(i)) ? 0 : this.told[i]!;
     if (
       !this.expect(
         reply,
-        typeof reply === "number" && count > low && count <= sent,
+        typeof count === "number" && count > low && count <= sent,
         `INCR ${i}: ${low} to ${sent}`,
       )
     ) {
@@ -188,15 +193,25 @@ export class Caller {
 
   private checkSet(cell: Cell, value: string, reply: Value | undefined): void {
     cell.ever.add(value);
-    if (this.expect(reply, reply === "OK", "SET")) cell.acknowledged = value;
+    if (this.expect(reply, reply === this.dialect.stored, "SET")) cell.acknowledged = value;
     else cell.uncertain.push(value);
   }
 
-  private checkGet(cell: Cell, reply: Value | undefined): void {
+  private checkGets(cells: readonly number[], reply: Value | undefined): void {
+    const keys = cells.map((i) => this.valueKey(i));
+    const values = reply === undefined || reply instanceof ReplyError
+      ? null
+      : this.dialect.valuesOf(keys, reply);
+    if (values === null) this.expect(reply, false, `GET of ${cells.length} keys`);
+    else values.forEach((value, k) => this.checkGet(this.cells[cells[k]!]!, keys[k]!, value));
+  }
+
+  private checkGet(cell: Cell, key: string, reply: Value): void {
     const value = reply as string | null;
     const good = this.habit.moving
       ? cell.ever.has(value)
-      : value === cell.acknowledged || cell.uncertain.includes(value);
+      : value === cell.acknowledged || cell.uncertain.includes(value) ||
+        (value === null && this.habit.forgets?.(key) === true);
     this.expect(reply, good, `GET, where ${cell.acknowledged?.slice(0, 60)} was acknowledged`);
   }
 

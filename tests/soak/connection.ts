@@ -3,8 +3,9 @@
  *
  *   ask(requests, count) ──► one reply each, in order, or Lost: the connection ended before all of them had come
  */
-import { parseReply, replyEnd, type Value } from "../lib/resp.ts";
+import type { Value } from "../lib/resp.ts";
 import { type Target } from "../lib/client.ts";
+import type { Dialect } from "./dialect.ts";
 
 /** The connection ended with requests unanswered. */
 export class Lost extends Error {
@@ -31,15 +32,17 @@ export class Connection {
   private start = 0;
   private end = 0;
 
-  private constructor(private readonly conn: Deno.Conn) {
+  private constructor(private readonly conn: Deno.Conn, private readonly dialect: Dialect) {
     void this.read();
   }
 
-  static async open(target: Target): Promise<Connection> {
-    if ("path" in target) return new Connection(await Deno.connect({ transport: "unix", path: target.path }));
+  static async open(target: Target, dialect: Dialect): Promise<Connection> {
+    if ("path" in target) {
+      return new Connection(await Deno.connect({ transport: "unix", path: target.path }), dialect);
+    }
     const conn = await Deno.connect({ hostname: target.host ?? "127.0.0.1", port: target.port });
     conn.setNoDelay(true);
-    return new Connection(conn);
+    return new Connection(conn, dialect);
   }
 
   /** Sends `bytes`, `count` requests; one question at a time. */
@@ -102,10 +105,10 @@ export class Connection {
 
   private takeReplies(): void {
     while (this.start < this.end) {
-      const end = replyEnd(this.bytes, this.start, this.end);
-      if (end < 0) return;
-      const { value } = parseReply(this.bytes, this.start, end)!;
-      this.start = end;
+      const reply = this.dialect.take(this.bytes, this.start, this.end);
+      if (reply === null) return;
+      const { value } = reply;
+      this.start = reply.end;
       const question = this.question;
       if (question === null) {
         this.stray ??= Deno.inspect(value);

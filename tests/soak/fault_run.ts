@@ -1,23 +1,27 @@
 /**
  * Clients at work on four failing servers, and what has to be true all the same.
  *
- *   callers ──► proxy ─┬─► redis 0            kill -9 and restart
- *                      ├─► redis 1            SIGSTOP and SIGCONT, with its listen backlog full
- *                      ├─► relay ─► redis 2   resets, silence
- *                      └─► relay ─► redis 3   garbage in its replies, resets
+ *   callers ──► proxy ─┬─► server 0            kill -9 and restart
+ *                      ├─► server 1            SIGSTOP and SIGCONT, with its listen backlog full
+ *                      ├─► relay ─► server 2   resets, silence
+ *                      └─► relay ─► server 3   garbage in its replies, resets
  *
- * The servers append to a file before they answer, so that kill -9 loses nothing that was acknowledged. Checked by each
- * caller: see caller.ts. Checked here at the end, on the servers themselves: each counter is at least what was acknowledged
+ * A redis-server appends to a file before it answers, so that kill -9 loses nothing that was acknowledged; a memcached that
+ * was killed has forgotten its keys, and no others. Checked by each caller: see caller.ts. Checked here at the end, on the servers themselves: each counter is at least what was acknowledged
  * and at most what was sent, also if its key has moved and the count is spread over servers; and everything works again.
  */
-import { request } from "../lib/bytes.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+import { HASHES } from "../../src/hash/hash.ts";
+import { Placement } from "../../src/ring/placement.ts";
+import { latin1 } from "../lib/bytes.ts";
 import { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { delay, poll } from "../lib/poll.ts";
 import { Random } from "../lib/random.ts";
-import { ReplyError } from "../lib/resp.ts";
 import { poolYml, type Runtime, type Server } from "../lib/servers.ts";
 import { Caller, sumOf } from "./caller.ts";
+import { Connection } from "./connection.ts";
+import { type Dialect, MEMCACHED, REDIS } from "./dialect.ts";
 import { HABITS } from "./habits.ts";
 import { residentBytes } from "./memory.ts";
 import { Relay } from "./relay.ts";
@@ -29,6 +33,8 @@ export interface FaultOptions {
   runtime: Runtime;
   /** auto_eject_hosts */
   eject: boolean;
+  /** memcached servers; the one that is killed forgets. */
+  memcached?: boolean;
   /** Called about once a second. */
   progress?: (text: string) => void;
 }
@@ -41,19 +47,14 @@ const GROWTH_MAX_BYTES = 200e6;
 export async function faultRun(options: FaultOptions) {
   await using f = new Fixture();
   const servers: Server[] = [];
-  for (let i = 0; i < 4; i++) {
-    const args = ["--appendonly", "yes", "--appenddirname", `aof${i}`];
-    // With "everysec" Redis answers before it has written when a sync is slow: then kill -9 loses what was acknowledged.
-    args.push("--appendfsync", "no", "--tcp-backlog", i === 1 ? "1" : "511");
-    servers.push(await f.redis({ port: 0, args }));
-  }
+  for (let i = 0; i < 4; i++) servers.push(await startServer(f, i, options.memcached ?? false));
   const relays: Relay[] = [];
   for (const server of servers.slice(2)) relays.push(f.add(await Relay.start(server.port)));
   const ports = [servers[0]!.port, servers[1]!.port, relays[0]!.port, relays[1]!.port];
   const yml = poolYml({
     alpha: {
       servers: ports.map((port, i) => `127.0.0.1:${port}:1 s${i}`),
-      redis: true,
+      redis: !options.memcached,
       timeout: TIMEOUT_MS,
       connect_timeout: TIMEOUT_MS,
       auto_eject_hosts: options.eject,
@@ -61,10 +62,13 @@ export async function faultRun(options: FaultOptions) {
       server_failure_limit: 2,
     },
   }) + "ringmaster:\n  admin: off\n";
+  const dialect = options.memcached ? MEMCACHED : REDIS;
+  // With ejections any key may have been on the server that is killed.
+  const forgets = (key: string) => options.memcached === true && (options.eject || ownerOf(yml, key) === 0);
   const proxy = await f.proxy(options.runtime, yml);
   const callers = Array.from({ length: options.clients }, (_, i) => {
-    const habit = { ...HABITS[i % HABITS.length]!, moving: options.eject };
-    return new Caller(`c${i}`, proxy.target, new Random(options.seed * 1000 + i), habit);
+    const habit = { ...HABITS[i % HABITS.length]!, moving: options.eject, forgets };
+    return new Caller(`c${i}`, proxy.target, new Random(options.seed * 1000 + i), habit, dialect);
   });
   const faults: Record<string, number> = {};
   const startedBytes = residentBytes(proxy.pid);
@@ -99,7 +103,7 @@ export async function faultRun(options: FaultOptions) {
     healing = over = true;
     await Promise.allSettled([...gremlins, ...running]);
   }
-  const wrong = await countWrong(servers, callers);
+  const wrong = await countWrong(servers, callers, dialect, forgets);
   if (peakBytes - startedBytes > GROWTH_MAX_BYTES) {
     wrong.push(`the proxy grew from ${startedBytes} to ${peakBytes} bytes`);
   }
@@ -114,6 +118,28 @@ export async function faultRun(options: FaultOptions) {
     },
     wrong: [...sum.wrong, ...wrong],
   };
+}
+
+function startServer(f: Fixture, i: number, memcached: boolean): Promise<Server> {
+  const backlog = i === 1 ? "1" : "511";
+  if (memcached) return f.memcached({ port: 0, args: ["-b", backlog, "-c", "2000"] });
+  const args = ["--appendonly", "yes", "--appenddirname", `aof${i}`];
+  // With "everysec" Redis answers before it has written when a sync is slow: then kill -9 loses what was acknowledged.
+  args.push("--appendfsync", "no", "--tcp-backlog", backlog);
+  return f.redis({ port: 0, args });
+}
+
+const placements = new Map<string, Placement>();
+
+/** The place of the server that owns a key while all are on the ring. */
+function ownerOf(yml: string, key: string): number {
+  let placement = placements.get(yml);
+  if (placement === undefined) {
+    const [pool] = parseConfig(yml, "faults.yml").pools;
+    placement = new Placement({ ...pool!, hash: HASHES[pool!.hash], random: Math.random });
+    placements.set(yml, placement);
+  }
+  return placement.serverOf(latin1(key), 0, key.length);
 }
 
 /** One way to hurt a server, and how to heal it. */
@@ -193,23 +219,29 @@ async function allWell(callers: readonly Caller[], progress?: (text: string) => 
 }
 
 /** Asks the servers themselves about every counter. */
-async function countWrong(servers: readonly Server[], callers: readonly Caller[]): Promise<string[]> {
+async function countWrong(
+  servers: readonly Server[],
+  callers: readonly Caller[],
+  dialect: Dialect,
+  forgets: (key: string) => boolean,
+): Promise<string[]> {
   const wrong: string[] = [];
-  const clients = await Promise.all(servers.map((server) => RawClient.connect(server.target)));
+  const connections = await Promise.all(servers.map((server) => Connection.open(server.target, dialect)));
   for (const caller of callers) {
     const keys = caller.counted.map((_, i) => caller.counterKey(i));
     const sums: number[] = keys.map(() => 0);
-    for (const client of clients) {
-      await client.send(request("MGET", ...keys));
-      const { value } = await client.readReply();
-      if (value instanceof ReplyError) throw value;
-      (value as (string | null)[]).forEach((count, i) => sums[i]! += Number(count ?? 0));
+    for (const connection of connections) {
+      const [reply] = await connection.ask(dialect.get(...keys), 1);
+      const values = dialect.valuesOf(keys, reply!);
+      if (values === null) throw new Error(`a server says ${Deno.inspect(reply)}`);
+      values.forEach((count, i) => sums[i]! += Number(count ?? 0));
     }
     sums.forEach((sum, i) => {
-      if (sum >= caller.counted[i]! && sum <= caller.sent[i]!) return;
+      const least = forgets(keys[i]!) ? 0 : caller.counted[i]!;
+      if (sum >= least && sum <= caller.sent[i]!) return;
       wrong.push(`${keys[i]} is ${sum}: acknowledged ${caller.counted[i]}, sent ${caller.sent[i]}`);
     });
   }
-  for (const client of clients) client.close();
+  for (const connection of connections) connection.close();
   return wrong;
 }
