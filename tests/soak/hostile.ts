@@ -5,7 +5,7 @@
  *   --seconds=N   for each deed (default 20)
  *   --memory=N    max_memory (default 512mb)
  *   --runtime=R   deno, bun or compiled (default)
- *   --deeds=A,B   only these, by name; default: the first four
+ *   --deeds=A,B   only these, by name; default: DEEDS of hostile_run.ts
  *   --direct      the same to a redis-server alone, for comparison; judges nothing
  */
 import { parseArgs } from "node:util";

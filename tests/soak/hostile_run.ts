@@ -6,10 +6,11 @@
  *   announced   a bulk of 2 GB is announced, another of 500 MB begins and never ends
  *   million     MGET with a million arguments, again and again
  *   writes      MSET of 500,000 pairs, and DEL of them
+ *   huge        a SET of 100 MB by one client, a pipeline of 100,000 GETs by another, again and again
  *   exec        a transaction of 100,000 commands
  *   fanout      PUBLISH to 5,000 subscribers
  *
- * For each: the p99 of 20 well-behaved clients before and meanwhile; of five more who only ask what the proxy answers itself, so
+ * For each: the p99 of 50 well-behaved clients before and meanwhile; of five more who only ask what the proxy answers itself, so
  * that its own stalls can be told from its servers'; and the proxy's resident memory at its peak and some time after. What the
  * well-behaved are told is checked as always (caller.ts). The deeds are done by another process, with the least claim to the
  * processor (misdeeds.ts). `direct` has all of them talk to one redis-server instead: what it stalls nobody else can mend.
@@ -32,7 +33,7 @@ export interface HostileOptions {
   seconds: number;
   /** max_memory */
   maxMemory: string;
-  /** Which, by name; absent: the first four. */
+  /** Which, by name; absent: DEEDS. */
   deeds?: readonly string[];
   /** No proxy: a redis-server. */
   direct?: boolean;
@@ -54,7 +55,7 @@ export interface Deed {
   afterMb: number;
 }
 
-const DEEDS = ["unread", "slow", "announced", "million"];
+const DEEDS = ["unread", "slow", "announced", "million", "huge"];
 const VALUE_SIZE = 1024 * 1024;
 
 export async function hostileRun(options: HostileOptions) {
@@ -75,8 +76,8 @@ export async function hostileRun(options: HostileOptions) {
     caller.tookMs = [];
     return caller;
   };
-  const askers = Array.from({ length: 20 }, (_, i) => makeCaller(i, false));
-  const echoers = Array.from({ length: 5 }, (_, i) => makeCaller(20 + i, true));
+  const askers = Array.from({ length: 50 }, (_, i) => makeCaller(i, false));
+  const echoers = Array.from({ length: 5 }, (_, i) => makeCaller(50 + i, true));
   const callers = [...askers, ...echoers];
   let over = false;
   const running = callers.map((caller) => caller.run(() => over));

@@ -85,6 +85,17 @@ export const MISDEEDS: Record<string, Misdeed> = {
       await sent;
     }
   },
+  huge: async (target, scale) => {
+    const size = Math.ceil(100_000_000 * scale);
+    const head = latin1(`*3\r\n$3\r\nSET\r\n$4\r\nhuge\r\n$${size}\r\n`);
+    const set = concat([head, new Uint8Array(size), latin1("\r\n")]);
+    const count = Math.ceil(100_000 * scale);
+    const gets = concat(Array.from({ length: count }, (_, i) => request("GET", `no${i}`)));
+    await Promise.all([
+      again(target, set, "+OK\r\n".length),
+      again(target, gets, count * "$-1\r\n".length),
+    ]);
+  },
   fanout: async (target, scale) => {
     const listeners: RawClient[] = [];
     for (let i = 0; i < 5000 * scale; i++) {
@@ -101,6 +112,16 @@ export const MISDEEDS: Record<string, Misdeed> = {
     }
   },
 };
+
+/** Sends the same again and again, each time when `replySize` bytes have come for the time before. */
+async function again(target: Target, bytes: Uint8Array, replySize: number): Promise<never> {
+  const client = await RawClient.connect(target);
+  for (;;) {
+    const sent = client.send(bytes);
+    await client.readExact(replySize);
+    await sent;
+  }
+}
 
 /** A request with `count` times the words that `wordsOf` tells. */
 function many(name: string, count: number, wordsOf: (i: number) => string[]): Uint8Array {
