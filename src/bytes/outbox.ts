@@ -61,6 +61,8 @@ export class Outbox {
   private tail: Uint8Array = NONE;
   private tailStart = 0;
   private tailEnd = 0;
+  /** What the last tail held when it was written: the next one starts as large, instead of growing copy by copy. */
+  private usual = 0;
   /** Bytes held. */
   size = 0;
 
@@ -100,6 +102,7 @@ export class Outbox {
     }
     this.tailStart += count;
     if (this.tailStart === this.tailEnd && this.tail !== NONE) {
+      this.usual = Math.min(this.tailEnd, CHUNK_MAX);
       giveChunk(this.tail);
       this.tail = NONE;
       this.tailStart = this.tailEnd = 0;
@@ -127,7 +130,8 @@ export class Outbox {
     const held = this.tailEnd - this.tailStart;
     const wanted = held + length;
     if (this.tail.length < CHUNK_MAX && wanted <= CHUNK_MAX) {
-      const bigger = takeChunk(Math.max(wanted, Math.min(this.tail.length * 2, CHUNK_MAX)));
+      const expected = this.tail === NONE ? this.usual : Math.min(this.tail.length * 2, CHUNK_MAX);
+      const bigger = takeChunk(Math.max(wanted, expected));
       if (held > 0) copy(bigger, 0, this.tail, this.tailStart, this.tailEnd);
       if (this.tail !== NONE) giveChunk(this.tail);
       this.tail = bigger;
