@@ -39,6 +39,8 @@ export class Outbox {
   private tail: Uint8Array = NONE;
   private tailStart = 0;
   private tailEnd = 0;
+  /** What the last tail held when it was written: the next one starts as large, instead of growing copy by copy. */
+  private usual = 0;
   /** Bytes held. */
   size = 0;
 
@@ -104,6 +106,7 @@ export class Outbox {
     }
     this.tailStart += count;
     if (this.tailStart === this.tailEnd && this.tail !== NONE) {
+      this.usual = this.tailEnd;
       giveChunk(this.tail);
       this.tail = NONE;
       this.tailStart = this.tailEnd = 0;
@@ -131,7 +134,8 @@ export class Outbox {
   private makeRoom(length: number): boolean {
     const held = this.tailEnd - this.tailStart;
     if (held + length > PIECE_MAX) return false;
-    const bigger = takeChunk(Math.max(held + length, Math.min(this.tail.length * 2, PIECE_MAX)));
+    const expected = this.tail === NONE ? this.usual : Math.min(this.tail.length * 2, PIECE_MAX);
+    const bigger = takeChunk(Math.max(held + length, expected));
     if (held > 0) copy(bigger, 0, this.tail, this.tailStart, this.tailEnd);
     if (this.tail !== NONE) giveChunk(this.tail);
     this.tail = bigger;

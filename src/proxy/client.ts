@@ -44,6 +44,8 @@ export const SLICED = 128;
 const READ_ON = LEASED | SLICED;
 const AHEAD_MAX = 1024 * 1024;
 
+/** How far the end of a begun request is looked for at first, if its size is not known. */
+const REST_MIN = 512;
 /** Requests taken from one client in one turn. */
 const STEPS_MAX = 256;
 /** A client with this many unread reply bytes is not read from until they have left. */
@@ -116,8 +118,10 @@ export class Client implements Endpoint, Postponed {
     if (this.closing) return;
     // Half a request in the inbox: these bytes are the rest of what was sent before the replies.
     if (this.leaving && this.head !== null && this.inbox.size === 0) this.pipelines = true;
+    const from = this.inbox.size > 0 && this.blocked === 0 ? this.receiveRest(view) : 0;
+    if (this.closing || from === view.length) return;
     if (this.blocked === 0 && this.inbox.size === 0) {
-      const at = this.takeRequests(view, 0, view.length);
+      const at = this.takeRequests(view, from, view.length);
       this.lent = false;
       if (at < view.length && !this.closing) {
         this.inbox.append(view, at, view.length);
@@ -125,10 +129,38 @@ export class Client implements Endpoint, Postponed {
       }
       return;
     }
-    this.inbox.append(view, 0, view.length);
-    if (this.blocked === 0) {
-      if (this.inbox.size >= this.needed) this.takeFromInbox();
-    } else if (this.inbox.size > AHEAD_MAX) this.socket.pause();
+    this.inbox.append(view, from, view.length);
+    if (this.blocked !== 0 && this.inbox.size > AHEAD_MAX) this.socket.pause();
+  }
+
+  /**
+   * Adds to the request in the inbox what it lacks, and takes it. Not more: what lies behind it is taken from `view`
+   * without a copy.
+   * @returns how far `view` has been used
+   */
+  private receiveRest(view: Uint8Array): number {
+    const { inbox } = this;
+    let from = 0;
+    let step = REST_MIN;
+    while (from < view.length) {
+      const before = inbox.size;
+      const lacking = this.needed - before;
+      const piece = Math.min(lacking > 0 ? lacking : step, view.length - from);
+      inbox.append(view, from, from + piece);
+      from += piece;
+      if (piece < lacking) break;
+      this.takeFromInbox();
+      if (this.closing) return view.length;
+      if (this.blocked !== 0) break;
+      const left = inbox.size;
+      if (left <= piece && left < before + piece) {
+        // Something was taken, and what is left came just now.
+        inbox.clear();
+        return from - left;
+      }
+      step *= 2;
+    }
+    return from;
   }
 
   private takeFromInbox(): void {

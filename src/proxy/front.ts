@@ -60,7 +60,8 @@ export interface Front {
   scanReply(bytes: Uint8Array, start: number, end: number, scan: ReplyScan): number;
   /**
    * For requests whose `check` is not 0: false if this reply cannot answer such a request, which means that the
-   * connection is out of step and has to be closed. May mute the request.
+   * connection is out of step and has to be closed. May mute the request. The reply is the one scanned last, or (if
+   * `isOneValue`) one that came in pieces.
    */
   fits(request: Request, bytes: Uint8Array, start: number, end: number): boolean;
   /** True if the reply that begins at `start`, whose size the scan has found, is a single value: its bytes, then CRLF. */

@@ -28,7 +28,7 @@ import {
   rowOf,
   SPLIT_GET,
 } from "../protocol/memcached/commands.ts";
-import { replyType, scanReply } from "../protocol/memcached/reply.ts";
+import { scanReply } from "../protocol/memcached/reply.ts";
 import {
   KEY_MAX,
   MemcachedRequest,
@@ -68,6 +68,8 @@ const NO_GREETINGS: readonly Greeting[] = [];
 const CHECK_QUIET = 0x100;
 
 const request = new MemcachedRequest();
+/** What the reply scanned last is: `fits` is asked about that one. */
+let scannedType = 0;
 
 export class MemcachedFront implements Front {
   readonly probe: Uint8Array = encode("version\r\n");
@@ -227,11 +229,13 @@ export class MemcachedFront implements Front {
   }
 
   scanReply(bytes: Uint8Array, start: number, end: number, scan: ReplyScan): number {
-    return scanReply(bytes, start, end, scan as Scan);
+    const next = scanReply(bytes, start, end, scan as Scan);
+    scannedType = (scan as Scan).type;
+    return next;
   }
 
-  fits(asked: Request, bytes: Uint8Array, start: number, end: number): boolean {
-    const type = replyType(bytes, start, end);
+  fits(asked: Request): boolean {
+    const type = scannedType;
     const row = (asked.check & 0xff) - 1;
     if (!replyFits(row, type)) return false;
     if ((asked.check & CHECK_QUIET) !== 0 && quietDrops(row, type)) asked.muted = true;

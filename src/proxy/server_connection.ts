@@ -36,6 +36,8 @@ import type { Endpoint } from "./turn.ts";
 const CONGESTED = 1024 * 1024;
 /** A value of which at least this much is still to come is collected in pieces. */
 const PIECES_MIN = 64 * 1024;
+/** How far the end of a begun reply is looked for at first, if its size is not known. */
+const REST_MIN = 512;
 
 /** Who has a connection to itself. */
 export interface Holder {
@@ -220,13 +222,10 @@ export class ServerConnection implements Endpoint {
   }
 
   private receiveFrom(view: Uint8Array, from: number): void {
-    const inbox = this.inbox;
-    if (inbox.size === 0) {
-      const at = this.takeReplies(view, from, view.length);
-      if (at < view.length && !this.closed) this.keep(view, at);
-      return;
-    }
-    this.receiveMore(view);
+    if (this.inbox.size > 0) from = this.receiveRest(view, from);
+    if (from === view.length || this.closed) return;
+    const at = this.takeReplies(view, from, view.length);
+    if (at < view.length && !this.closed) this.keep(view, at);
   }
 
   /** Keeps the first bytes of a reply that is not all here. */
@@ -277,17 +276,31 @@ export class ServerConnection implements Endpoint {
     return this.takeReply(whole, 0, whole.length, true);
   }
 
-  private receiveMore(view: Uint8Array): void {
-    const inbox = this.inbox;
-    inbox.append(view, 0, view.length);
-    if (inbox.size < this.resume.needed) return;
-    const from = inbox.start;
-    const bytes = inbox.bytes;
-    inbox.pin();
-    const at = this.takeReplies(bytes, from, inbox.end);
-    inbox.unpin(at, at - from >= SHARE_MIN);
-    if (this.closed) return;
-    if (this.resume.needed > 0) inbox.reserve(this.resume.needed);
+  /**
+   * Adds to the reply in the inbox what it lacks, and delivers it. Not more: what lies behind it is taken from `view`
+   * without a copy.
+   * @returns how far `view` has been used
+   */
+  private receiveRest(view: Uint8Array, from: number): number {
+    const { inbox } = this;
+    let step = REST_MIN;
+    while (from < view.length) {
+      const before = inbox.size;
+      const lacking = this.resume.needed - before;
+      const piece = Math.min(lacking > 0 ? lacking : step, view.length - from);
+      inbox.append(view, from, from + piece);
+      if (piece < lacking) return view.length;
+      const { start } = inbox;
+      inbox.pin();
+      const taken = this.takeReplies(inbox.bytes, start, inbox.end) - start;
+      inbox.unpin(taken > 0 ? inbox.end : start, taken >= SHARE_MIN);
+      if (this.closed) return view.length;
+      if (taken > 0) return from + taken - before;
+      if (this.resume.needed > 0) inbox.reserve(this.resume.needed);
+      from += piece;
+      step *= 2;
+    }
+    return from;
   }
 
   /** Delivers whole replies from `bytes[at, end)`; returns the offset of the first one that is not all here. */

@@ -33,7 +33,27 @@ export function isUnsigned(bytes: Uint8Array, start: number, end: number): boole
   return parse(bytes, start, end, false);
 }
 
+/** The digits of a number that fits into 31 bits whatever they are. */
+const PLAIN_MAX = 9;
+
 function parse(bytes: Uint8Array, start: number, end: number, signed: boolean): boolean {
+  return parsePlain(bytes, start, end) || parseAny(bytes, start, end, signed);
+}
+
+/** True for one to nine digits and nothing else, which is what clients send. */
+function parsePlain(bytes: Uint8Array, start: number, end: number): boolean {
+  if (end === start || end - start > PLAIN_MAX) return false;
+  let value = 0;
+  for (let at = start; at < end; at++) {
+    const digit = bytes[at]! - 48;
+    if (digit < 0 || digit > 9) return false;
+    value = value * 10 + digit;
+  }
+  low32 = value;
+  return true;
+}
+
+function parseAny(bytes: Uint8Array, start: number, end: number, signed: boolean): boolean {
   let at = start;
   while (at < end && isSpace(bytes[at]!)) at++;
   let negative = false;

@@ -109,7 +109,7 @@ const ORDER_LOST = encode("SERVER_ERROR out of memory writing get response");
  *
  * @param bytes borrowed; not written, not kept
  * @param scan of this server connection; how far earlier calls came with the same reply
- * @returns offset just past the reply; NEED_MORE (-1) if it is not all here, with `scan.needed` telling how many
+ * @returns offset just past the reply, with `scan.type` telling what it is; NEED_MORE (-1) if it is not all here, with `scan.needed` telling how many
  *   bytes from `start` on it takes at least (0 if unknown); BAD_REPLY (-2) if it can never become one
  */
 export function scanReply(bytes: Uint8Array, start: number, end: number, scan: Scan): number {
@@ -135,7 +135,7 @@ export function scanReply(bytes: Uint8Array, start: number, end: number, scan: S
     const found = findWord(bytes, at, lf - 1);
     if (found === undefined) {
       if (values || stats || !isNumber(bytes, at, lf - 1)) return bad(scan);
-      return done(scan, lf + 1);
+      return done(scan, lf + 1, REPLY_NUMBER);
     }
     let next = lf + 1;
     switch (found.shape) {
@@ -143,7 +143,7 @@ export function scanReply(bytes: Uint8Array, start: number, end: number, scan: S
         if (values || stats) {
           if (found.type !== REPLY_END) return bad(scan);
         } else if (found.type === REPLY_SERVER_ERROR && losesOrder(bytes, at, lf - 1)) return bad(scan);
-        return done(scan, next);
+        return done(scan, next, values ? REPLY_VALUE : stats ? REPLY_STAT : found.type);
       case STATS:
         if (values) return bad(scan);
         stats = true;
@@ -161,7 +161,7 @@ export function scanReply(bytes: Uint8Array, start: number, end: number, scan: S
           return NEED_MORE;
         }
         if (bytes[next - 2] !== 13 || bytes[next - 1] !== 10) return bad(scan);
-        if (!isValue) return done(scan, next);
+        if (!isValue) return done(scan, next, REPLY_VA);
         values = true;
       }
     }
@@ -170,8 +170,9 @@ export function scanReply(bytes: Uint8Array, start: number, end: number, scan: S
   }
 }
 
-function done(scan: Scan, at: number): number {
+function done(scan: Scan, at: number, type: number): number {
   scan.reset();
+  scan.type = type;
   return at;
 }
 

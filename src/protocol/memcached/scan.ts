@@ -22,6 +22,8 @@ export class Scan {
    * them is what makes a 100 MB value that arrives in pieces linear work.
    */
   needed = 0;
+  /** REPLY_… of the last whole reply. Requests have none. */
+  type = 0;
 
   reset(): void {
     this.at = 0;
