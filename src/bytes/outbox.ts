@@ -18,6 +18,9 @@ export const SHARE_MIN = 1024 * 1024;
 /** Chunks of an outbox are at most this large. */
 const PIECE_MAX = 256 * 1024;
 
+/** An outbox starts with a chunk as large as it last filled, up to this: a peer that stops reading holds on to it. */
+const USUAL_MAX = 16 * 1024;
+
 interface Segment {
   readonly chunk: Uint8Array;
   readonly start: number;
@@ -106,7 +109,7 @@ export class Outbox {
     }
     this.tailStart += count;
     if (this.tailStart === this.tailEnd && this.tail !== NONE) {
-      this.usual = this.tailEnd;
+      this.usual = Math.min(this.tailEnd, USUAL_MAX);
       giveChunk(this.tail);
       this.tail = NONE;
       this.tailStart = this.tailEnd = 0;
