@@ -201,6 +201,7 @@ export class MemcachedFront implements Front {
     line.set(key, head.length);
     line.set(tail, head.length + key.length);
     connection.ask(line, () => {});
+    if (connection.congested) client.waitFor(connection);
   }
 
   /** True while the rest of a refused value is under way: it is no request, and cannot be left for later. */

@@ -4,6 +4,8 @@
  */
 import { Client } from "../../src/proxy/client.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
+import { MemcachedFront } from "../../src/proxy/memcached_front.ts";
+import type { MemcachedSession } from "../../src/proxy/memcached_session.ts";
 import type { Request } from "../../src/proxy/request.ts";
 import { SlicedRequest } from "../../src/proxy/redis_slices.ts";
 import { PubSub } from "../../src/proxy/redis_pubsub.ts";
@@ -13,7 +15,7 @@ import { Split } from "../../src/proxy/split.ts";
 import { Pool } from "../../src/proxy/pool.ts";
 import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
-import { concat } from "../lib/bytes.ts";
+import { concat, latin1 } from "../lib/bytes.ts";
 import { SimSocket } from "./net.ts";
 import type { Plan } from "./plan.ts";
 
@@ -21,8 +23,8 @@ export interface Canary {
   readonly name: string;
   /** The worlds in which it can show; absent: all. */
   readonly where?: (plan: Plan) => boolean;
-  /** It is about something that memcached's protocol does not have. */
-  readonly redisOnly?: boolean;
+  /** It is about something that the other protocol does not have. */
+  readonly only?: "redis" | "memcached";
   /** Makes the mistake; returns what takes it back. */
   plant(): () => void;
 }
@@ -253,7 +255,7 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: "a leased connection is given back although it still watches",
-    redisOnly: true,
+    only: "redis",
     plant: () =>
       patch(Server.prototype, "giveBack", (old) =>
         function (connection) {
@@ -262,13 +264,13 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: "after a server has returned nobody subscribes again",
-    redisOnly: true,
+    only: "redis",
     where: (plan) => plan.subscribers > 0,
     plant: () => patch(PubSub.prototype, "wanted", () => () => []),
   },
   {
     name: "a message reaches whoever is subscribed to anything",
-    redisOnly: true,
+    only: "redis",
     where: (plan) => plan.subscribers > 0,
     plant: () =>
       patch(PubSub.prototype, "message", () =>
@@ -278,6 +280,53 @@ export const CANARIES: readonly Canary[] = [
             for (const client of topic.clients) clients.add(client);
           }
           for (const client of clients) client.push(message.slice(start, end), 0, end - start);
+        }),
+  },
+  {
+    name: "noreply and q are cut out, and then forgotten",
+    only: "memcached",
+    plant: () =>
+      patch(MemcachedFront.prototype, "fits", (old) =>
+        function (request: Request) {
+          const fits = old.call(this, request);
+          request.muted = false;
+          return fits;
+        }),
+  },
+  {
+    name: "q hides whatever the reply is",
+    only: "memcached",
+    plant: () =>
+      patch(MemcachedFront.prototype, "fits", (old) =>
+        function (request: Request) {
+          const fits = old.call(this, request);
+          if (request.check > 0xff) request.muted = true;
+          return fits;
+        }),
+  },
+  {
+    name: "a failed server's keys of a multi-get are misses",
+    only: "memcached",
+    plant: () =>
+      patch(Split.prototype, "take", (old) =>
+        function (fragment, bytes, start, end, failed) {
+          if (!failed) return old.call(this, fragment, bytes, start, end, failed);
+          const none = latin1("END\r\n");
+          return old.call(this, fragment, none, 0, none.length, false);
+        }),
+  },
+  {
+    name: "the last byte of a refused value that comes in pieces is taken for a request",
+    only: "memcached",
+    where: (plan) => plan.pool.requestSizeMax < 64 * 1024,
+    plant: () =>
+      patch(MemcachedFront.prototype, "step", (old) =>
+        function (client: Client, bytes, start, end) {
+          const session = client.session as MemcachedSession;
+          const wasSkipping = session.skipBytes > 0;
+          const next = old.call(this, client, bytes, start, end);
+          if (!wasSkipping && session.skipBytes > 0) session.skipBytes--;
+          return next;
         }),
   },
 ];

@@ -8,7 +8,7 @@ const SEEDS_MAX = 150;
 for (const canary of CANARIES) {
   for (const protocol of ["redis", "memcached"]) {
     const redis = protocol === "redis";
-    if (!redis && canary.redisOnly) continue;
+    if (canary.only !== undefined && canary.only !== protocol) continue;
     Deno.test(`simulation notices, ${protocol}: ${canary.name}`, async () => {
       const takeBack = canary.plant();
       try {

@@ -59,7 +59,7 @@ export class MemcachedWorkload {
       case "get":
         return this.get(`get ${this.key(tag)}`, [tag]);
       case "gets":
-        return this.get(`gets ${this.key(tag)}`, [tag]);
+        return this.get(`${this.random.pick(["gets", "gat 100", "gats 0"])} ${this.key(tag)}`, [tag]);
       case "many":
         return this.many();
       case "store":
@@ -130,7 +130,9 @@ export class MemcachedWorkload {
     for (const tag of tags) this.sentAtMs(tag);
     if (tags.length > this.pool.argumentsMax) tags.length = this.pool.argumentsMax;
     return this.get(
-      `${this.random.pick(["get", "gets"])} ${tags.map((tag) => this.key(tag)).join(" ")}`,
+      `${this.random.pick(["get", "gets", "gat 100", "gats -1"])} ${
+        tags.map((tag) => this.key(tag)).join(" ")
+      }`,
       tags,
     );
   }

@@ -22,19 +22,19 @@ interface Stand {
 
 const SYSTEM = { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 };
 
-/** A Redis pool of `count` model servers. */
-async function stand(yml: string, count: number): Promise<Stand> {
+/** A pool of `count` model servers. */
+async function stand(yml: string, count: number, redis = true): Promise<Stand> {
   const clock = new SimClock();
   const net = new SimNet(clock, new Random(1));
   const servers = Array.from({ length: count }, (_, i) => `    - 10.0.0.${i + 1}:6379:1\n`).join("");
   const config = parseConfig(
-    `alpha:\n  listen: 127.0.0.1:22121\n  redis: true\n${yml}  servers:\n${servers}`,
+    `alpha:\n  listen: 127.0.0.1:22121\n  redis: ${redis}\n${yml}  servers:\n${servers}`,
     "sim",
   );
   const truth = new Truth();
   const addresses = config.pools[0]!.servers.map((server) => server.address);
   for (const [i, address] of addresses.entries()) {
-    await new SimServer(i, address, true, net, clock, truth, new Random(3 + i), null).listen();
+    await new SimServer(i, address, redis, net, clock, truth, new Random(3 + i), null).listen();
   }
   const log = { level: 0, write: () => {} };
   const proxy = new Proxy({ config, net, clock, random: new Random(2).next, log, system: SYSTEM });
@@ -227,4 +227,20 @@ Deno.test("client_output_limit is for what is queued and what is held together",
   assert.equal(client!.closed, true);
   assert.equal(talker.read, "");
   one.proxy.stop();
+});
+
+Deno.test("deletes for memcached values over max_request_size wait for a server that does not read", async () => {
+  const world = await stand("  max_request_size: 64\n", 1, false);
+  const client = new Talker(world);
+  client.say("set k 0 0 1\r\na\r\n");
+  world.clock.run(100);
+  world.net.stall(world.addresses[0]!, 30_000);
+  client.say(`set ${"k".repeat(250)} 0 0 65 noreply\r\n${"v".repeat(65)}\r\n`.repeat(40_000) + "get k\r\n");
+  world.clock.run(20_000);
+  const [connection] = world.proxy.pools[0]!.servers[0]!.connections;
+  assert(connection!.congested);
+  assert(connection!.holdsBytes < 2 * 1024 * 1024, `${connection!.holdsBytes} bytes are held`);
+  world.clock.run(60_000);
+  assert.equal(client.read, "STORED\r\nVALUE k 0 1\r\na\r\nEND\r\n");
+  world.proxy.stop();
 });
