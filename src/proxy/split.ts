@@ -28,6 +28,7 @@ const arena = new Arena();
 export class Split {
   readonly replies: FragmentReply[] = [];
   private missing = 0;
+  private failed = false;
 
   /**
    * @param parent the request in the client's queue
@@ -65,6 +66,7 @@ export class Split {
       reply.end = arena.end;
     }
     reply.failed = failed;
+    if (failed) this.failed = true;
     if (last) this.finish();
   }
 
@@ -72,11 +74,7 @@ export class Split {
     const client = this.parent.client;
     if (client === null) return;
     const joined = this.join(this);
-    for (const reply of this.replies) {
-      if (!reply.failed) continue;
-      client.countForwardError();
-      break;
-    }
+    if (this.failed) client.countForwardError();
     client.deliver(this.parent, joined, 0, joined === SCRATCH.bytes ? SCRATCH.end : joined.length);
   }
 }

@@ -4,7 +4,7 @@
  *
  *   deno task bench:core                  # on Bun, the runtime that is shipped; ns per request and kind of request
  *   deno task bench:core --only=mget      # kinds whose name matches
- *   deno task bench:core --slices=31      # more slices a kind (default 15)
+ *   deno task bench:core --slices=200     # more slices a kind (default 60)
  *   deno run -A tests/bench/core.ts       # the same on Deno
  *
  * Kinds take turns, slice by slice, in one process: so every one of them runs in code that has met the others, as in a
@@ -34,7 +34,7 @@ interface Kind {
 /** Clients whose requests are taken in one turn. */
 const CLIENTS = 16;
 /** CPU time of one slice. */
-const SLICE_MS = 40;
+const SLICE_MS = 10;
 const KEYS = 1000;
 const WARM_REQUESTS = 64;
 
@@ -160,7 +160,7 @@ function filledMemcached(size: number): MemoryMemcached {
 
 async function main(args: readonly string[]): Promise<void> {
   let only = "";
-  let slices = 15;
+  let slices = 60;
   for (const arg of args) {
     if (arg.startsWith("--only=")) only = arg.slice(7);
     else if (arg.startsWith("--slices=") && Number(arg.slice(9)) > 0) slices = Number(arg.slice(9));
