@@ -24,6 +24,8 @@ import { type Joiner, Split } from "./split.ts";
 let ownerOf = new Uint16Array(64);
 /** Keys of each server in the request at hand. */
 let keysOf = new Int32Array(8);
+/** Bytes of each server's fragment, as they are written. */
+let sizeOf = new Float64Array(8);
 const header = new Uint8Array(160);
 const connections: (ServerConnection | null)[] = [];
 
@@ -38,7 +40,10 @@ export function placeKeys(pool: Pool, bytes: Uint8Array, args: Args, step: numbe
   const keys = (args.count - 1) / step;
   if (keys > ownerOf.length) ownerOf = new Uint16Array(keys * 2);
   const servers = pool.servers.length;
-  if (servers > keysOf.length) keysOf = new Int32Array(servers * 2);
+  if (servers > keysOf.length) {
+    keysOf = new Int32Array(servers * 2);
+    sizeOf = new Float64Array(servers * 2);
+  }
   keysOf.fill(0, 0, servers);
   const placement = pool.placement;
   for (let k = 0, i = 1; k < keys; k++, i += step) {
@@ -77,7 +82,9 @@ export function sendFragments(
     const server = ownerOf[k]!;
     const from = args.ends[k * step]! + 2;
     do k++; while (k < keys && ownerOf[k] === server);
-    connections[server]?.write(bytes, from, args.ends[k * step]! + 2);
+    const to = args.ends[k * step]! + 2;
+    connections[server]?.writePart(bytes, from, to);
+    sizeOf[server]! += to - from;
   }
   for (let server = 0; server < pool.servers.length; server++) {
     const connection = connections[server];
@@ -86,7 +93,10 @@ export function sendFragments(
     if (connection === null || connection === undefined) {
       const refusal = pool.servers[server]!.refusal();
       split.take(placeOf[server]!, refusal, 0, refusal.length, true);
-    } else if (connection.congested) client.waitFor(connection);
+      continue;
+    }
+    connection.wrote(sizeOf[server]!);
+    if (connection.congested) client.waitFor(connection);
   }
 }
 
@@ -116,7 +126,9 @@ function openFragments(
     fragment.split = split;
     fragment.fragment = place;
     connection.enqueue(fragment);
-    connection.write(header, 0, writeHead(command, count * step + 1));
+    const size = writeHead(command, count * step + 1);
+    connection.writePart(header, 0, size);
+    sizeOf[server] = size;
   }
 }
 

@@ -134,11 +134,18 @@ export class ServerConnection implements Endpoint {
 
   /** Appends bytes of the request queued last; borrowed, or shared if there are SHARE_MIN or more. */
   write(bytes: Uint8Array, start: number, end: number): void {
-    const size = end - start;
-    if (this.ready) {
-      if (size >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
-      else this.socket.send(bytes, start, end);
-    } else this.backlog!.appendShared(bytes, start, end);
+    this.writePart(bytes, start, end);
+    this.wrote(end - start);
+  }
+
+  /** As `write`, for a request of many parts: when all are written, `wrote` has to be told how many bytes they were. */
+  writePart(bytes: Uint8Array, start: number, end: number): void {
+    if (!this.ready) this.backlog!.appendShared(bytes, start, end);
+    else if (end - start >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
+    else this.socket.send(bytes, start, end);
+  }
+
+  wrote(size: number): void {
     const request = this.tail!;
     request.size += size;
     this.written += size;

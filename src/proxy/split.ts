@@ -29,6 +29,7 @@ const arena = new Arena();
 export class Split {
   readonly replies: FragmentReply[] = [];
   private missing = 0;
+  private failed = false;
 
   /**
    * @param parent the request in the client's queue
@@ -66,6 +67,7 @@ export class Split {
       reply.end = arena.end;
     }
     reply.failed = failed;
+    if (failed) this.failed = true;
     if (last) this.finish();
   }
 
@@ -73,15 +75,8 @@ export class Split {
     const client = this.parent.client;
     if (client === null) return;
     const joined = this.join(this);
-    this.countFailure(client);
+    if (this.failed) client.countForwardError();
     this.deliver(client, joined, joined === SCRATCH.bytes ? SCRATCH.end : joined.length);
-  }
-
-  private countFailure(client: Client): void {
-    for (const reply of this.replies) {
-      if (!reply.failed) continue;
-      return client.countForwardError();
-    }
   }
 
   /** Hands `joined[0, end)` on; owned unless it lies in SCRATCH. */

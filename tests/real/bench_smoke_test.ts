@@ -40,3 +40,11 @@ Deno.test("deno task bench refuses an unknown subject and an unknown option", as
     match(stderr, /unknown/i);
   }
 });
+
+Deno.test("deno task bench:core measures the core of both protocols and finds no wrong answer", async () => {
+  const args = ["run", "-A", "--no-check", "tests/bench/core.ts", "--slices=1", "--only=-2servers"];
+  const { code, stdout, stderr } = await run(DENO, args, { cwd: ROOT });
+  strictEqual(code, 0, stderr);
+  match(stdout, /^mget10-2servers +\d+ +\d+$/m);
+  match(stdout, /^memcached-get10-2servers +\d+ +\d+$/m);
+});

@@ -6,6 +6,7 @@
  */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import {
+  arrayBody,
   BAD_REPLY,
   countOf,
   firstElement,
@@ -362,6 +363,9 @@ for (const [text, error, push, integer, count, first] of KINDS) {
       strictEqual(countOf(bytes, 1, end), count);
       strictEqual(typeOf(bytes, 1, end), text.charCodeAt(0));
       if (first > 0) strictEqual(firstElement(bytes, 1), 1 + before.length + first);
+      const array = typeOf(bytes, 1, end) === 42 && count >= 0;
+      strictEqual(arrayBody(bytes, 1, end, array ? count : 1), array ? firstElement(bytes, 1) : -1);
+      strictEqual(arrayBody(bytes, 1, end, count + 1), -1);
     }
   });
 }

@@ -10,7 +10,17 @@
 import { copy, encode } from "../../bytes/ascii.ts";
 import { decimalLength, writeDecimal } from "../../bytes/decimal.ts";
 import { JOIN } from "./command.ts";
-import { countOf, firstElement, integerOf, isError, ReplyResume, scanReply, typeOf } from "./reply.ts";
+import {
+  arrayBody,
+  countOf,
+  firstElement,
+  integerOf,
+  isError,
+  ReplyResume,
+  scanReply,
+  typeOf,
+  wholeScalar,
+} from "./reply.ts";
 
 /** One fragment's reply: `bytes[start, end)`. */
 export interface Part {
@@ -71,9 +81,10 @@ export function joinValues(
   let size = 3 + decimalLength(owners.length);
   for (let i = 0; i < count; i++) {
     const { bytes, start, end } = parts[i]!;
-    if (typeOf(bytes, start, end) !== ARRAY || countOf(bytes, start, end) !== lefts[i]) return MISMATCH;
-    cursors[i] = firstElement(bytes, start);
-    size += end - cursors[i]!;
+    const from = arrayBody(bytes, start, end, lefts[i]!);
+    if (from < 0) return MISMATCH;
+    cursors[i] = from;
+    size += end - from;
   }
   const fits = scratch !== null && size <= scratch.bytes.length;
   const joined = fits ? scratch.bytes : new Uint8Array(size);
@@ -94,7 +105,8 @@ function joinRuns(parts: readonly Part[], owners: Uint16Array, joined: Uint8Arra
     let to = from;
     // Neighbours from one server are one copy.
     do {
-      to = scanReply(bytes, to, end, resume);
+      const whole = wholeScalar(bytes, to, end);
+      to = whole > 0 ? whole : scanReply(bytes, to, end, resume);
       if (to < 0) return -1;
       i++;
     } while (i < owners.length && owners[i] === owner);

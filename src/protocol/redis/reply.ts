@@ -39,7 +39,8 @@ export class ReplyResume {
       this.needed =
       this.line =
         0;
-    this.streams.length = 0;
+    // Even to the same value, setting a length costs 100 ns on Bun.
+    if (this.streams.length > 0) this.streams.length = 0;
   }
 }
 
@@ -76,8 +77,11 @@ export function scanReply(bytes: Uint8Array, start: number, end: number, resume:
   return walk(bytes, start, end, resume);
 }
 
-/** Offset past the bulk, status, error or integer at `at` if it is all here and well-formed; else 0: walk says what it is. */
-function wholeScalar(bytes: Uint8Array, at: number, end: number): number {
+/**
+ * Offset past the bulk, null, status, error or integer at `at` if it is all here and well-formed; else 0: scanReply says
+ * what it is. The short way for what most replies and nearly all elements are.
+ */
+export function wholeScalar(bytes: Uint8Array, at: number, end: number): number {
   if (at + 4 > end) return 0;
   switch (bytes[at]) {
     case 36: // $
@@ -159,10 +163,14 @@ function walk(bytes: Uint8Array, start: number, end: number, resume: ReplyResume
       case 36: // $ bulk
       case 61: // = verbatim
       case 33: { // ! bulk error
-        const whole = type === 61 ? 0 : wholeBulk(bytes, at, end);
+        let whole = type === 61 ? 0 : wholeBulk(bytes, at, end);
         if (whole > 0) {
-          at = whole;
-          open--;
+          // Mostly the elements of an MGET's reply: one after the other without looking around.
+          do {
+            at = whole;
+            open--;
+            whole = open > 0 && at < end && bytes[at] === 36 ? wholeBulk(bytes, at, end) : 0;
+          } while (whole > 0);
           break;
         }
         at = readLength(bytes, at + 1, end);
@@ -426,6 +434,17 @@ export function bulksOf(bytes: Uint8Array, start: number, end: number): string[]
     at += length + 2;
   }
   return found;
+}
+
+/**
+ * Offset of the first element if the whole reply at `start` is an array of `count` elements; else -1. What typeOf, countOf
+ * and firstElement say, in one step.
+ */
+export function arrayBody(bytes: Uint8Array, start: number, end: number, count: number): number {
+  const body = bodyOf(bytes, start, end);
+  if (bytes[body] !== 42) return -1;
+  const at = readLength(bytes, body + 1, end);
+  return at >= 0 && lineValue === count ? at : -1;
 }
 
 /** Offset of the first element of the array reply at `start`. */
