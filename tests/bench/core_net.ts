@@ -58,6 +58,10 @@ export class CoreSocket implements Socket {
     this.outbox.appendShared(bytes, start, end);
   }
 
+  sendChunks(chunks: Outbox): void {
+    this.outbox.adopt(chunks);
+  }
+
   flush(): void {
     const { outbox } = this;
     while (outbox.size > 0) {

@@ -234,7 +234,7 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: "the values of one slice are put before those of the slice before it",
-    redisOnly: true,
+    only: "redis",
     where: (plan) => plan.sliceArguments < 100,
     plant: () =>
       patch(SlicedRequest.prototype, "keep", (old) =>
