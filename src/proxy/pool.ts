@@ -190,6 +190,12 @@ export class Pool {
     if (this.draining) client.startLeaving();
   }
 
+  /** Is this the serial of a client that another worker accepts? */
+  isOfOtherWorker(serial: number): boolean {
+    const worker = Math.floor(serial / SERIALS);
+    return worker !== this.worker && worker >= 0 && worker < this.board.workers;
+  }
+
   private refuse(socket: Socket, counter: number, text: string): void {
     this.counters[counter]!++;
     const error = this.front.errorReply(text);

@@ -272,11 +272,14 @@ export class RedisFront implements Front, Sender {
   ): boolean {
     const skipped = session.replies === REPLIES_SKIP_NEXT;
     if (skipped) client.muted = true;
+    const { tracking } = session;
+    const caching = tracking?.caching ?? null;
     const taken = this.take(client, session, named, bytes, start, end);
     if (skipped) {
       client.muted = false;
       if (taken && session.replies === REPLIES_SKIP_NEXT) session.replies = REPLIES_ON;
     }
+    if (caching !== null && taken && named?.name !== "CLIENT") tracking!.cachingUsed(caching);
     session.refresh();
     if (taken) this.pool.counters[REQUESTS_TOTAL]!++;
     return taken;
@@ -395,11 +398,6 @@ export class RedisFront implements Front, Sender {
     start: number,
     end: number,
   ): boolean {
-    if (command.name === "CLIENT|TRACKINGINFO" && session.tracking !== null) {
-      // Each of the client's own connections knows.
-      this.forward(client, this.fixedServer(), bytes, start, end);
-      return true;
-    }
     if (command.name === "INFO" && this.modes.info(client, session, bytes, start, end)) return true;
     // What changes how replies are read, or which connection requests take, must not overtake what is still owed.
     const changes = command.name === "HELLO" || command.name === "RESET" || command.name === "SELECT";
@@ -535,7 +533,7 @@ export class RedisFront implements Front, Sender {
   }
 
   ringChanged(): void {
-    this.modes.pubsub.ringChanged();
+    this.modes.ringChanged();
   }
 
   stop(): void {

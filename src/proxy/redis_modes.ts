@@ -15,6 +15,7 @@ import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
 import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
 import { bulksOf, integerOf, isError } from "../protocol/redis/reply.ts";
+import { parseTracking, trackingConflict } from "../protocol/redis/tracking_options.ts";
 import { readCursor, scanReplyFrom, scanRequestFor } from "../protocol/redis/scan_cursor.ts";
 import { type Client, LEASED } from "./client.ts";
 import type { Pool } from "./pool.ts";
@@ -43,6 +44,11 @@ const CACHING_NOT_OPTIN = errorReply(
 );
 const CACHING_NOT_OPTOUT = errorReply(
   "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.",
+);
+const NO_SUCH_CLIENT = errorReply("ERR The client ID you want redirect to does not exist");
+const OTHER_WORKER = errorReply(
+  "ERR The client ID you want redirect to is served by another worker of this proxy, which cannot reach it; " +
+    "use RESP3 (HELLO 3) without REDIRECT, or set workers: 1",
 );
 const BAD_REASON = encode("-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n");
 const ONE = encode(":1\r\n");
@@ -385,7 +391,7 @@ export class RedisModes {
       client.answer(this.setCaching(session, bytes, start, end));
       return true;
     }
-    return this.setTracking(client, session, bytes, start, end);
+    return this.setTracking(client, session, bytes);
   }
 
   /** Ends the wait of a client of this worker, which has the id that CLIENT ID gave it. */
@@ -415,12 +421,14 @@ export class RedisModes {
 
   /** For the next request: kept until it is sent, since the servers have to hear it right before. */
   private setCaching(session: RedisSession, bytes: Uint8Array, start: number, end: number): Uint8Array {
-    const mode = session.tracking?.cachingMode ?? null;
-    if (mode === null) return CACHING_OFF;
+    const { tracking } = session;
+    if (tracking === null) return CACHING_OFF;
     const yes = this.isWord(bytes, 2, "YES");
     if (!yes && !this.isWord(bytes, 2, "NO")) return SYNTAX;
-    if (yes !== (mode === "OPTIN")) return yes ? CACHING_NOT_OPTIN : CACHING_NOT_OPTOUT;
-    session.tracking!.caching = bytes.slice(start, end);
+    if (!(yes ? tracking.options.optin : tracking.options.optout)) {
+      return yes ? CACHING_NOT_OPTIN : CACHING_NOT_OPTOUT;
+    }
+    tracking.caching = bytes.slice(start, end);
     return OK;
   }
 
@@ -442,52 +450,63 @@ export class RedisModes {
     client: Client,
     session: RedisSession,
     bytes: Uint8Array,
-    start: number,
-    end: number,
   ): boolean {
     if (!client.atRest()) return false;
-    if (this.isWord(bytes, 2, "OFF")) {
-      session.tracking?.stop();
-      session.tracking = null;
+    const options = parseTracking(bytes, this.sender.args, (id) => this.redirectRefusal(id));
+    if (options instanceof Uint8Array) {
+      client.answer(options);
+      return true;
+    }
+    if (!options.on) {
+      this.stopTracking(session);
       client.answer(OK);
       return true;
     }
-    if (!this.isWord(bytes, 2, "ON")) {
-      client.answer(SYNTAX);
+    const conflict = trackingConflict(options, session.tracking?.options ?? null);
+    if (conflict !== null) {
+      client.answer(conflict);
       return true;
     }
-    const { args } = this.sender;
-    for (let i = 3; i < args.count; i++) {
-      if (!this.isWord(bytes, i, "REDIRECT")) continue;
-      client.answer(
-        errorReply("ERR CLIENT TRACKING with REDIRECT is not possible through a proxy; use RESP3 (HELLO 3)"),
-      );
-      return true;
-    }
-    if (session.resp !== 3) {
-      client.answer(errorReply("ERR CLIENT TRACKING needs RESP3 through this proxy: send HELLO 3 first"));
-      return true;
-    }
-    session.tracking?.stop();
+    const target = options.redirect === 0 ? client : this.clientWith(options.redirect)!;
     client.block(LEASED);
-    const mode = this.words(bytes, 3).map((word) => word.toUpperCase()).find((word) =>
-      /^OPT(IN|OUT)$/.test(word)
-    );
-    session.tracking = new Tracking(client, bytes.slice(start, end), mode ?? null, (reply, from, to) => {
-      if (isError(reply, from)) {
-        session.tracking?.stop();
-        session.tracking = null;
-      }
+    const done = (reply: Uint8Array) => {
+      if (isError(reply, 0)) this.stopTracking(session);
       session.refresh();
-      client.answer(reply.slice(from, to));
+      client.answer(reply);
       client.unblock(LEASED);
-    });
+    };
+    if (session.tracking !== null) session.tracking.change(options, target, done);
+    else {
+      session.tracking = new Tracking(client, options, target);
+      session.tracking.start(done);
+    }
     return true;
+  }
+
+  private stopTracking(session: RedisSession): void {
+    session.tracking?.stop();
+    session.tracking = null;
+  }
+
+  private clientWith(id: number): Client | undefined {
+    return [...this.pool.clients].find((client) => client.serial === id && !client.closing);
+  }
+
+  /** Why invalidations cannot be redirected to the client with this id; null if they can. */
+  private redirectRefusal(id: number): Uint8Array | null {
+    if (this.clientWith(id) !== undefined) return null;
+    return this.pool.isOfOtherWorker(id) ? OTHER_WORKER : NO_SUCH_CLIENT;
   }
 
   private isWord(bytes: Uint8Array, i: number, word: string): boolean {
     const { args } = this.sender;
     return equalsFolded(bytes, args.starts[i]!, args.ends[i]!, encode(word));
+  }
+
+  /** Keys have moved: nobody tells of changes where they were read. */
+  ringChanged(): void {
+    this.pubsub.ringChanged();
+    for (const client of this.pool.clients) (client.session as RedisSession).tracking?.invalidateAll();
   }
 
   // ---- the end
@@ -501,8 +520,7 @@ export class RedisModes {
     session.large?.abandon();
     session.large = null;
     session.sliced = null;
-    session.tracking?.stop();
-    session.tracking = null;
+    this.stopTracking(session);
     this.pubsub.abandon(client);
     session.replies = REPLIES_ON;
     client.muted = false;

@@ -1,91 +1,323 @@
 /**
- * CLIENT TRACKING for real: a server remembers what a connection has read and pushes invalidations to it, so a
- * tracking client gets a connection of its own to every server, and what they push is passed on.
+ * CLIENT TRACKING over many servers: a server remembers what a connection has read, so a tracking client gets
+ * connections of its own, a `Line` to every server, and what any of them invalidates is passed on.
  *
- *   CLIENT TRACKING ON … ──► one RESP3 connection a server: HELLO 3, SELECT, CLIENT TRACKING ON …
- *   >2 invalidate … ◄──────── whichever server owns the key
+ *   RESP3 client   reads ──► connection ──► server        RESP2 client   reads ──► connection ──► server
+ *                        ◄── pushes ────────┘                                 ear ◄── pushes ─────┘
+ *
+ * RESP2 has no pushes, so there the server redirects them to a second connection, the ear, which speaks RESP3. Whom they go
+ * to is decided here: the client itself, or the one that REDIRECT names (a client of the same worker; its id is the proxy's).
+ * That one gets a push if it speaks RESP3, else a message of `__redis__:invalidate` if it is subscribed to anything, as with Redis.
  *
  * What is read inside a transaction with WATCH, or by a blocking command, takes another connection and is not tracked.
- * Costs as many connections as there are servers, for that client alone; they end with TRACKING OFF or with the client.
+ * Whenever invalidations may have been lost (a connection is gone, keys have moved) everything is invalidated. Costs as many
+ * connections as there are servers, twice that in RESP2, for that client alone; they end with TRACKING OFF or with the client.
  */
-import { encode } from "../bytes/ascii.ts";
+import { copy, encode } from "../bytes/ascii.ts";
+import type { TimerId } from "../net/net.ts";
+import { integerOf, isError } from "../protocol/redis/reply.ts";
+import {
+  mergeTracking,
+  type TrackingOptions,
+  trackingRequest,
+  type TrackingState,
+} from "../protocol/redis/tracking_options.ts";
 import type { Client } from "./client.ts";
-import { Request } from "./request.ts";
+import { connectionClassOf } from "./redis_connection.ts";
+import type { RedisSession } from "./redis_session.ts";
+import { type Internal, Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
 
-/** What a client reads if a server it tracks is lost: everything it has cached may be stale. */
+const HEAD = encode(">2\r\n$10\r\ninvalidate\r\n");
 const INVALIDATE_ALL = encode(">2\r\n$10\r\ninvalidate\r\n_\r\n");
+const MESSAGE_HEAD = encode("*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n");
+const MESSAGE_NULL = encode("$-1\r\n");
+const CLIENT_ID = encode("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
+const UNDERSCORE = 95;
+/** Connections of RESP3 clients in the pool's own database: invalidations are the same in all. */
+const EAR_CLASS = 1;
+/** Wait before a lost line of a broadcasting client is tried again. */
+const RETRY_MS = 250;
 
-export class Tracking implements Holder {
-  private readonly connections: (ServerConnection | null)[];
-  /** CLIENT CACHING YES|NO, to be sent right before the next request. */
+/** How a request to all servers has ended: OK, an error, or what stands for it. */
+type Answer = (reply: Uint8Array) => void;
+
+const OK = encode("+OK\r\n");
+
+export class Tracking implements TrackingState {
+  /** By connection class × servers + server: SELECT and HELLO begin new lines, and the old ones go on listening. */
+  private readonly lines: (Line | undefined)[] = [];
+  /** CLIENT CACHING YES|NO, to be sent right before each part of the next request. */
   caching: Uint8Array | null = null;
+  broken = false;
+  private stopped = false;
+  private retryTimer: TimerId | null = null;
+  /** Of the CLIENT TRACKING that is under way. */
+  private missing = 0;
+  private error: Uint8Array | null = null;
+  private failure: Uint8Array | null = null;
+  private succeeded = false;
+  private answer: Answer | null = null;
 
-  /**
-   * @param command CLIENT TRACKING ON …, as the client sent it; owned
-   * @param cachingMode "OPTIN", "OPTOUT" or null
-   * @param answer called once with the first server's reply, or the error that stands for it
-   */
-  constructor(
-    private readonly client: Client,
-    private readonly command: Uint8Array,
-    readonly cachingMode: string | null,
-    private answer: ((bytes: Uint8Array, start: number, end: number) => void) | null,
-  ) {
-    this.connections = client.pool.servers.map(() => null);
-    for (const server of client.pool.servers) this.connection(server);
-    const { turn, servers } = client.pool;
-    // No server can be had at all: said in the next turn, so that the caller has its object first.
-    if (this.connections.every((c) => c === null)) {
-      const refusal = servers[0]!.refusal();
-      turn.later({ resume: () => this.tell(refusal, 0, refusal.length) });
-    }
+  /** @param target who gets the invalidations: the client itself, or whom REDIRECT names */
+  constructor(readonly client: Client, public options: TrackingOptions, private target: Client) {}
+
+  get cachingSaid(): boolean {
+    return this.caching !== null;
   }
 
-  private tell(bytes: Uint8Array, start: number, end: number): void {
-    const { answer } = this;
-    this.answer = null;
-    answer?.(bytes, start, end);
+  private get connectionClass(): number {
+    return connectionClassOf(this.client.session as RedisSession);
+  }
+
+  /** Begins to track on all servers. @param answer called once, later, when each has answered or failed */
+  start(answer: Answer): void {
+    this.answer = answer;
+    this.missing = 1;
+    this.error = this.failure = null;
+    this.succeeded = false;
+    this.openLines();
+    // Said in the next turn, if no server can be had at all, so that the caller has its object first.
+    this.client.pool.turn.later({ resume: () => this.settle() });
+  }
+
+  /** CLIENT TRACKING ON said again; options as checked against the present ones. */
+  change(options: TrackingOptions, target: Client, answer: Answer): void {
+    this.options = mergeTracking(this.options, options);
+    this.target = target;
+    this.broken = false;
+    const present = this.lines.filter((line) => line !== undefined);
+    this.start(answer);
+    for (const line of present) if (line.change(options)) this.missing++;
+  }
+
+  private openLines(): void {
+    for (const server of this.client.pool.servers) {
+      if (this.connection(server) === null) this.failure = server.refusal();
+    }
   }
 
   /** The client's own connection to a server; null while the server is left alone after failed connects. */
   connection(server: Server): ServerConnection | null {
-    const present = this.connections[server.index];
-    if (present) return present;
-    const connection = server.lease(this.client.pool.front.connectionClass(this.client), this);
-    if (connection === null) return null;
-    this.connections[server.index] = connection;
-    const request = new Request(null);
-    request.internal = (bytes, start, end) => this.tell(bytes, start, end);
-    connection.forward(request, this.command, 0, this.command.length);
-    return connection;
+    const slot = this.connectionClass * this.client.pool.servers.length + server.index;
+    const present = this.lines[slot];
+    if (present !== undefined) return present.connection;
+    const line = Line.open(this, server, slot, this.connectionClass);
+    if (line === null) return null;
+    this.lines[slot] = line;
+    if (this.answer !== null) this.missing++;
+    return line.connection;
   }
 
-  /** To be called right before a request is sent on `connection`. */
+  /** To be called right before a request, or a part of it, is sent on `connection`. */
   beforeRequest(connection: ServerConnection): void {
     const { caching } = this;
-    if (caching === null) return;
-    this.caching = null;
-    connection.forward(new Request(null), caching, 0, caching.length);
+    if (caching !== null) connection.forward(new Request(null), caching, 0, caching.length);
+  }
+
+  /** CLIENT CACHING was for the one request that has now been sent, or for all of a transaction. */
+  cachingUsed(caching: Uint8Array): void {
+    const { transaction } = this.client.session as RedisSession;
+    if (this.caching === caching && !transaction?.queueing) this.caching = null;
+  }
+
+  // ---- from the lines
+
+  /** A server has answered CLIENT TRACKING. */
+  told(reply: Uint8Array, failed: boolean): void {
+    if (failed) this.failure = reply;
+    else if (isError(reply, 0)) this.error ??= reply;
+    else this.succeeded = true;
+    this.settle();
+  }
+
+  private settle(): void {
+    const { answer } = this;
+    if (answer === null || --this.missing > 0) return;
+    this.answer = null;
+    // With some servers away it is on, as it would be if they went now.
+    answer(this.error ?? (this.succeeded ? OK : this.failure ?? OK));
+    if (this.options.bcast) this.retryLater();
+  }
+
+  lineLost(line: Line): void {
+    this.lines[line.slot] = undefined;
+    if (this.stopped) return;
+    if (line.tracks) this.invalidateAll();
+    if (this.options.bcast) this.retryLater();
+  }
+
+  /** Others read what a broadcasting client has to invalidate: its lines do not wait for a request of its own. */
+  private retryLater(): void {
+    const { pool } = this.client;
+    if (this.retryTimer !== null || this.stopped) return;
+    const from = this.connectionClass * pool.servers.length;
+    if (pool.servers.every((server) => this.lines[from + server.index] !== undefined)) return;
+    this.retryTimer = pool.setTimer(RETRY_MS, () => {
+      this.retryTimer = null;
+      this.openLines();
+      this.retryLater();
+    });
+  }
+
+  /** A line is in place again: what was read in between, by whomever, has not been invalidated. */
+  lineOpened(): void {
+    if (this.answer === null && this.options.bcast) this.invalidateAll();
+  }
+
+  /** Everything that has been read may be stale. */
+  invalidateAll(): void {
+    this.pushed(INVALIDATE_ALL, 0, INVALIDATE_ALL.length);
+  }
+
+  /** A server says that keys have changed; borrowed. */
+  pushed(bytes: Uint8Array, start: number, end: number): void {
+    const { target, options } = this;
+    if (options.redirect !== 0 && target.closing) return this.tellBroken();
+    const { resp, subscriptions } = target.session as RedisSession;
+    if (resp === 3) target.push(bytes, start, end);
+    else if (options.redirect !== 0 && subscriptions !== null && subscriptions.total > 0) {
+      if (!startsWith(bytes, start, HEAD)) return;
+      const message = asMessage(bytes, start + HEAD.length, end);
+      target.push(message, 0, message.length);
+    }
+  }
+
+  private tellBroken(): void {
+    this.broken = true;
+    if ((this.client.session as RedisSession).resp !== 3) return;
+    const bytes = encode(`>2\r\n$21\r\ntracking-redir-broken\r\n:${this.options.redirect}\r\n`);
+    this.client.push(bytes, 0, bytes.length);
+  }
+
+  /** No line is ever given back: another client must not get these invalidations. */
+  stop(): void {
+    this.stopped = true;
+    this.answer = null;
+    if (this.retryTimer !== null) this.client.pool.clearTimer(this.retryTimer);
+    for (const line of this.lines) line?.close();
+    this.lines.length = 0;
+  }
+}
+
+/** One server's connection of a tracking client, and its ear if the connection speaks RESP2. */
+class Line implements Holder {
+  /** The server has said that it tracks. */
+  tracks = false;
+  private over = false;
+  private ear: ServerConnection | null = null;
+  /** The server's id of the ear; 0 = there is none, or it is not known yet. */
+  private earId = 0;
+
+  /** Set by `open`, before anybody can ask. */
+  connection!: ServerConnection;
+
+  private constructor(private readonly tracking: Tracking, readonly slot: number) {}
+
+  /** null while the server is left alone after failed connects. */
+  static open(tracking: Tracking, server: Server, slot: number, connectionClass: number): Line | null {
+    const line = new Line(tracking, slot);
+    const connection = server.lease(connectionClass, line);
+    if (connection === null) return null;
+    line.connection = connection;
+    if (connectionClass % 2 === 1) line.track();
+    else if (!line.listen(server)) {
+      server.giveBack(connection, false);
+      return null;
+    }
+    return line;
+  }
+
+  private track(): void {
+    const bytes = trackingRequest(this.tracking.options, 0);
+    this.connection.forward(this.request(), bytes, 0, bytes.length);
+  }
+
+  /** Gets an ear. Requests are held back until the server has been told of it. False if it cannot be had. */
+  private listen(server: Server): boolean {
+    const ear = server.lease(EAR_CLASS, this);
+    if (ear === null) return false;
+    this.ear = ear;
+    const request = this.request();
+    this.connection.hold(request);
+    ear.ask(CLIENT_ID, (bytes, start, end, failed) => {
+      if (this.over || failed) return;
+      this.earId = integerOf(bytes, start, end);
+      if (!(this.earId > 0)) return ear.fail("EPROTO");
+      this.connection.release(request, trackingRequest(this.tracking.options, this.earId));
+    });
+    return true;
+  }
+
+  /** Tells the server of other options. False if it will hear them anyway, once the ear is known. */
+  change(options: TrackingOptions): boolean {
+    if (this.ear !== null && this.earId === 0) return false;
+    const bytes = trackingRequest(options, this.earId);
+    this.connection.forward(this.request(), bytes, 0, bytes.length);
+    return true;
+  }
+
+  /** CLIENT TRACKING on its way to the server. */
+  private request(): Request {
+    const request = new Request(null);
+    request.internal = this.told;
+    return request;
+  }
+
+  private readonly told: Internal = (bytes, start, end, failed) => {
+    const reply = bytes.slice(start, end);
+    const refused = failed || isError(reply, 0);
+    if (!this.over) {
+      if (!refused && !this.tracks) this.tracking.lineOpened();
+      this.tracks ||= !refused;
+      // Nothing may be read where nothing is tracked.
+      if (refused) this.giveUp();
+    }
+    this.tracking.told(reply, failed);
+  };
+
+  private giveUp(): void {
+    this.close();
+    this.tracking.lineLost(this);
   }
 
   answered(): void {}
 
   lost(connection: ServerConnection): void {
-    this.connections[connection.server.index] = null;
-    this.client.push(INVALIDATE_ALL, 0, INVALIDATE_ALL.length);
+    if (this.over) return;
+    this.over = true;
+    const { ear } = this;
+    // The one is of no use without the other.
+    if (connection === ear) this.connection.fail("EOF");
+    else ear?.server.giveBack(ear, false);
+    this.tracking.lineLost(this);
   }
 
   pushed(bytes: Uint8Array, start: number, end: number): void {
-    this.client.push(bytes, start, end);
+    if (!this.over) this.tracking.pushed(bytes, start, end);
   }
 
-  /** Never given back: another client must not get these pushes. */
-  stop(): void {
-    for (const connection of this.connections) {
-      if (connection !== null) connection.server.giveBack(connection, false);
-    }
-    this.connections.fill(null);
+  close(): void {
+    if (this.over) return;
+    this.over = true;
+    const { ear, connection } = this;
+    connection.server.giveBack(connection, false);
+    ear?.server.giveBack(ear, false);
   }
+}
+
+/** `>2 invalidate body` as the message that a RESP2 subscriber reads. @param start of the body */
+function asMessage(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const all = bytes[start] === UNDERSCORE;
+  const message = new Uint8Array(MESSAGE_HEAD.length + (all ? MESSAGE_NULL.length : end - start));
+  message.set(MESSAGE_HEAD);
+  if (all) message.set(MESSAGE_NULL, MESSAGE_HEAD.length);
+  else copy(message, MESSAGE_HEAD.length, bytes, start, end);
+  return message;
+}
+
+function startsWith(bytes: Uint8Array, start: number, word: Uint8Array): boolean {
+  for (let i = 0; i < word.length; i++) if (bytes[start + i] !== word[i]) return false;
+  return true;
 }

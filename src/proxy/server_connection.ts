@@ -63,7 +63,11 @@ export class ServerConnection implements Endpoint {
   congested = false;
   private open = false;
   private closed = false;
-  /** All greetings answered: requests go straight to the socket. */
+  /** All greetings answered. */
+  private greeted: boolean;
+  /** Its holder has something to send first, when it knows what. */
+  private held = false;
+  /** Neither: requests go straight to the socket. */
   private ready: boolean;
   private backlog: Outbox | null = null;
   private readonly inbox = new Inbox();
@@ -84,7 +88,7 @@ export class ServerConnection implements Endpoint {
     this.resume = pool.front.newReplyScan();
     this.socket = pool.net.connect(address, pool.serverHandler, this);
     const greetings = pool.front.greetings(connectionClass);
-    this.ready = greetings.length === 0;
+    this.ready = this.greeted = greetings.length === 0;
     if (!this.ready) this.backlog = new Outbox();
     for (let i = 0; i < greetings.length; i++) this.greet(greetings[i]!, i === greetings.length - 1);
     this.connectTimer = pool.clock.setTimer(pool.config.connectTimeoutMs, () => {
@@ -176,7 +180,9 @@ export class ServerConnection implements Endpoint {
       if (failed) return;
       const code = greeting.check(bytes, start, end);
       if (code !== null) return this.fail(code, latin1(bytes, start, end).trimEnd());
-      if (last) this.becomeReady();
+      if (!last) return;
+      this.greeted = true;
+      if (!this.held) this.becomeReady();
     };
     this.enqueue(request);
     this.server.counters[REQUESTS]!--;
@@ -184,6 +190,28 @@ export class ServerConnection implements Endpoint {
     request.size = greeting.bytes.length;
     request.sentAt = this.written += greeting.bytes.length;
     if (!this.dirty) this.server.pool.turn.touchServer(this);
+  }
+
+  /** Queues `request`, and holds back what is written until `release` says what its bytes are. Nothing may be in flight. */
+  hold(request: Request): void {
+    this.held = true;
+    this.ready = false;
+    this.backlog ??= new Outbox();
+    this.enqueue(request);
+    request.sentAt = this.written;
+  }
+
+  /** Sends the bytes of the request that `hold` has queued, and what has been held back behind it. */
+  release(request: Request, bytes: Uint8Array): void {
+    if (this.closed) return;
+    this.held = false;
+    this.socket.send(bytes, 0, bytes.length);
+    request.size = bytes.length;
+    this.written += bytes.length;
+    this.server.counters[REQUEST_BYTES]! += bytes.length;
+    for (let r: Request | null = request; r !== null; r = r.nextInFlight) r.sentAt += bytes.length;
+    if (this.greeted) this.becomeReady();
+    else if (!this.dirty) this.server.pool.turn.touchServer(this);
   }
 
   private becomeReady(): void {

@@ -324,6 +324,7 @@ function newSession(id: number, authenticated: boolean): Session {
     authenticated,
     noEvict: false,
     noTouch: false,
+    tracking: null,
     sinceMs: 0,
     address: () => "127.0.0.1:1",
     localAddress: () => "127.0.0.1:2",

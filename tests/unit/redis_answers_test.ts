@@ -40,6 +40,7 @@ function newSession(changes: Partial<Session> = {}): Session {
     authenticated: true,
     noEvict: false,
     noTouch: false,
+    tracking: null,
     sinceMs: 1_700_000_000_000,
     address: () => "127.0.0.1:1",
     localAddress: () => "127.0.0.1:2",

@@ -26,6 +26,7 @@ import { globMatches } from "./glob.ts";
 import { infoText } from "./info.ts";
 import { commandCount, commandGetkeys, commandInfo, commandList } from "./introspection.ts";
 import { ReplyWriter } from "./reply_writer.ts";
+import { redirectOf, trackingInfo, type TrackingState } from "./tracking_options.ts";
 
 /** What the answers need to know of, and change in, one client's connection. */
 export interface Session {
@@ -43,6 +44,8 @@ export interface Session {
   authenticated: boolean;
   noEvict: boolean;
   noTouch: boolean;
+  /** CLIENT TRACKING; null = off. */
+  readonly tracking: TrackingState | null;
   /** When it connected, ms on the clock of `Host.wallMs`. */
   readonly sinceMs: number;
   /** "127.0.0.1:54321", or "/path:0" for a unix socket: the peer's. */
@@ -92,7 +95,6 @@ export interface Host {
 const OK = encode("+OK\r\n");
 const PONG = encode("+PONG\r\n");
 const RESET = encode("+RESET\r\n");
-const MINUS_ONE = encode(":-1\r\n");
 const EMPTY = new Uint8Array(0);
 /** What a client may have us remember of it, for each of name, library and version; in bytes. */
 export const CLIENT_ATTRIBUTE_MAX = 4096;
@@ -325,14 +327,20 @@ on("CLIENT|LIST", (bytes, args, session, host, command) => {
 /** All of Redis 7's fields, since client libraries index them; what is not kept per client is 0. */
 function clientLine(session: Session, host: Host, command: Command): string {
   const age = Math.max(0, Math.floor((host.wallMs() - session.sinceMs) / 1000));
-  const flags = `${session.noEvict ? "e" : ""}${session.noTouch ? "T" : ""}` || "N";
+  const flags = clientFlags(session) || "N";
   return `id=${session.id} addr=${session.address()} laddr=${session.localAddress()} fd=-1 ` +
     `name=${
       latin1(session.name)
     } age=${age} idle=0 flags=${flags} db=${session.db} sub=0 psub=0 ssub=0 multi=-1 ` +
     "qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 " +
-    `events=r cmd=${command.lower} user=default redir=-1 resp=${session.resp} ` +
+    `events=r cmd=${command.lower} user=default redir=${redirectOf(session.tracking)} resp=${session.resp} ` +
     `lib-name=${latin1(session.libName)} lib-ver=${latin1(session.libVersion)}\n`;
+}
+
+function clientFlags({ tracking, noEvict, noTouch }: Session): string {
+  return (tracking === null ? "" : "t") + (tracking?.broken ? "R" : "") +
+    (tracking?.options.bcast ? "B" : "") +
+    (noEvict ? "e" : "") + (noTouch ? "T" : "");
 }
 
 on("CLIENT|NO-EVICT", (bytes, args, session) => {
@@ -351,15 +359,10 @@ on("CLIENT|NO-TOUCH", (bytes, args, session) => {
 
 on("CLIENT|CAPA", () => OK);
 on("CLIENT|IMPORT-SOURCE", () => errorReply("ERR Server is not in import mode"));
-on("CLIENT|GETREDIR", () => MINUS_ONE);
-
-on("CLIENT|TRACKINGINFO", (_bytes, _args, session) => {
-  return new ReplyWriter(session.resp).map(3)
-    .bulk("flags").set(1).bulk("off")
-    .bulk("redirect").integer(-1)
-    .bulk("prefixes").array(0)
-    .take();
+on("CLIENT|GETREDIR", (_bytes, _args, session) => {
+  return new ReplyWriter(session.resp).integer(redirectOf(session.tracking)).take();
 });
+on("CLIENT|TRACKINGINFO", (_bytes, _args, session) => trackingInfo(session.tracking, session.resp));
 
 // What clients ask about the server.
 
