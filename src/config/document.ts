@@ -65,6 +65,8 @@ export class ConfigDocument {
   readonly root: Value;
   readonly #lines = new LineCounter();
   readonly #targets = new Map<Alias, Node>();
+  /** The lists around the node that is being bound. */
+  readonly #openLists = new Set<unknown>();
   /** Entries of each mapping, made once: aliases of aliases would else multiply. */
   readonly #entries = new Map<YAMLMap, Entry[]>();
 
@@ -151,18 +153,18 @@ export class ConfigDocument {
   #bind(node: unknown, anchors: Map<string, Node>): void {
     if (isAlias(node)) {
       const target = anchors.get(node.source);
-      if (target !== undefined) this.#targets.set(node, target);
-      else {this.#fault(
-          node.range?.[0] ?? 0,
-          `an alias *${node.source}`,
-          `an anchor &${node.source} before it`,
-          false,
-        );}
+      const at = node.range?.[0] ?? 0;
+      if (target === undefined) {
+        this.#fault(at, `an alias *${node.source}`, `an anchor &${node.source} before it`, false);
+      } else if (this.#openLists.has(target)) {
+        this.#fault(at, `an alias *${node.source} inside the list it stands for`, "a list that ends", false);
+      } else this.#targets.set(node, target);
       return;
     }
     if (!isScalar(node) && !isMap(node) && !isSeq(node)) return;
     if (node.anchor !== undefined) anchors.set(node.anchor, node);
     if (isScalar(node)) return;
+    if (isSeq(node)) this.#openLists.add(node);
     for (const item of node.items) {
       if (!isPair(item)) {
         this.#bind(item, anchors);
@@ -171,6 +173,7 @@ export class ConfigDocument {
       this.#bind(item.key, anchors);
       this.#bind(item.value, anchors);
     }
+    this.#openLists.delete(node);
   }
 
   #collect(map: YAMLMap): readonly Entry[] {

@@ -509,6 +509,10 @@ const WRONG: readonly (readonly [string, string, readonly RegExp[]])[] = [
   ["an unknown alias", poolWith("timeout: *t"), [
     /found an alias \*t, expected an anchor &t/,
   ]],
+  ["a list inside itself", poolWith("timeout: &t [*t]"), [
+    /timeout: found a list/,
+    /found an alias \*t inside the list it stands for, expected a list that ends/,
+  ]],
   ["a tag", poolWith("timeout: !!int 5"), [
     /found a mistake in the YAML \(Unresolved tag.*expected a plain value/,
   ]],
