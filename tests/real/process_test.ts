@@ -130,7 +130,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
 
   "-o, -v, HUP, TTIN, TTOU, USR1, USR2, PIPE": async (f, runtime) => {
     const proxy = await f.proxy(runtime, lonely(), { args: ["-v", "5"] });
-    await logged(proxy, /ringmaster-\d+\.\d+\.\d+ on \w+ [\d.]+, Linux .*, pid \d+/);
+    await logged(proxy, /ringmaster-\d+\.\d+\.\d+ on \w+ [\d.]+ \(\w+ sockets\), Linux .*, pid \d+/);
     await logged(proxy, /listening on '127\.0\.0\.1:\d+' in redis pool 'alpha' with 1 servers/);
     match(proxy.log, /^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\] /);
     proxy.kill("SIGTTIN");
