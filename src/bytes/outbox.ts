@@ -14,7 +14,7 @@ import { copy } from "./ascii.ts";
 import { giveChunk, takeChunk } from "./chunks.ts";
 
 /** From this size on, an array that is handed over is sent as it is; smaller ones are copied into chunks that are warm. */
-export const SHARE_MIN = 1024 * 1024;
+export const SHARE_MIN = 2 * 1024 * 1024;
 /** Chunks of an outbox are at most this large. */
 const PIECE_MAX = 256 * 1024;
 

@@ -19,7 +19,7 @@ const size = fc.oneof(
   { weight: 6, arbitrary: fc.nat(3000) },
   { weight: 2, arbitrary: fc.integer({ min: 60_000, max: 70_000 }) },
   { weight: 1, arbitrary: fc.integer({ min: 250_000, max: 270_000 }) },
-  { weight: 1, arbitrary: fc.integer({ min: 1_040_000, max: 1_060_000 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 2_090_000, max: 2_100_000 }) },
 );
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant("append" as const), box, size, skip: fc.nat(3) }) },

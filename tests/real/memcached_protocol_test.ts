@@ -349,11 +349,11 @@ const INPUTS: string[] = [
   }),
   ...NUMBERS.flatMap((n) => [
     `set f ${n} 0 1\r\nx\r\nget f\r\n`,
-    `set f 0 ${n} 1\r\nx\r\nmn\r\n`,
+    // A time of a second must not run out on one server before the other is asked.
+    `set f 0 ${n} 1\r\nx\r\nset f 0 0 1\r\nx\r\n`,
     `cas f 0 0 1 ${n}\r\nx\r\nmn\r\n`,
     `incr num ${n}\r\n`,
-    `touch num ${n}\r\n`,
-    `touch num 0\r\n`,
+    `touch num ${n}\r\ntouch num 0\r\n`,
     `flush_all ${n === "0" || n === "-0" || n === "-1" ? "x" : "99" + n} noreply\r\nmn\r\n`,
     `verbosity ${n === "1" || n === "01" || n === "+1" ? 0 : n === "" ? "x" : "0"}\r\n`,
   ]),
