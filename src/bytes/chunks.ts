@@ -6,10 +6,18 @@
  */
 
 export const CHUNK_MIN = 2 * 1024;
-/** Larger arrays are made for the purpose and left to the collector. */
+/** Larger arrays are made for the purpose, with anything in them, and left to the collector. */
 export const CHUNK_MAX = 2 * 1024 * 1024;
 /** How many bytes of unused chunks are kept. */
 const POOL_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Makes an array whose memory nobody has touched: it costs memory page by page, as it is written to. */
+let makeUntouched = (size: number): Uint8Array => new Uint8Array(size);
+
+/** Lets the runtime bring a way that does not fill the array with zeros first. */
+export function useUntouched(make: (size: number) => Uint8Array): void {
+  makeUntouched = make;
+}
 
 const pool: Uint8Array[][] = [];
 let pooledBytes = 0;
@@ -19,9 +27,14 @@ function sizeClass(size: number): number {
   return size <= CHUNK_MIN ? 0 : 32 - Math.clz32((size - 1) / CHUNK_MIN);
 }
 
+/** An array of just `size` bytes with anything in it, for the collector. */
+export function newArray(size: number): Uint8Array {
+  return size > CHUNK_MAX ? makeUntouched(size) : new Uint8Array(size);
+}
+
 /** An array of at least `size` bytes with anything in it; the caller's until `giveChunk`. */
 export function takeChunk(size: number): Uint8Array {
-  if (size > CHUNK_MAX) return new Uint8Array(size);
+  if (size > CHUNK_MAX) return makeUntouched(size);
   const k = sizeClass(size);
   const chunk = pool[k]?.pop();
   if (chunk === undefined) return new Uint8Array(CHUNK_MIN << k);

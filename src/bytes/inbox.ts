@@ -8,6 +8,10 @@
  * arrives in any number of pieces costs O(its size) in copies; a known size (`reserve`) saves most of those, but only
  * RESERVE_MAX ahead, since a size that the peer merely announces must not cost memory before its bytes come. All but the
  * smallest arrays come from and return to chunks.ts.
+ *
+ * Beyond CHUNK_MAX copies would stop everybody: 16 MB take a millisecond on a good machine and 50 on a bad one, mostly for
+ * pages that the kernel has to find. So an inbox leaps to the size expected early, into an array that costs memory only as bytes
+ * come (`makeUntouched`): each read pays for its own pages, and nothing is copied again.
  */
 import { copy } from "./ascii.ts";
 import { CHUNK_MAX, CHUNK_MIN, giveChunk, takeChunk } from "./chunks.ts";
@@ -16,6 +20,10 @@ const NONE = new Uint8Array(0);
 const SIZE_MIN = 512;
 /** An announced size is trusted for at most this many bytes beyond what has come. */
 const RESERVE_MAX = 256 * 1024;
+/** With more than this, an inbox that expects more than CHUNK_MAX leaps to what it expects, */
+const LEAP_MIN = 256 * 1024;
+/** but at most this far ahead. */
+const LEAP_MAX = 64 * 1024 * 1024;
 
 export class Inbox {
   bytes: Uint8Array = NONE;
@@ -29,13 +37,19 @@ export class Inbox {
     return this.end - this.start;
   }
 
+  /** Bytes of memory that it holds. */
+  get heldBytes(): number {
+    const { length } = this.bytes;
+    return length > CHUNK_MAX ? this.end : length;
+  }
+
   /** Copies `from[start, end)` to the end; borrowed. */
   append(from: Uint8Array, start: number, end: number): void {
     if (this.end + end - start > this.bytes.length) this.makeRoom(this.size + end - start);
     this.end = copy(this.bytes, this.end, from, start, end);
   }
 
-  /** Says that the message will have `total` bytes, the present ones included: when room is made next, it is for those. */
+  /** Says that the message will have about `total` bytes, the present ones included: when room is made next, it is for those. */
   reserve(total: number): void {
     this.expected = total;
   }
@@ -73,12 +87,15 @@ export class Inbox {
 
   /** @param wanted bytes that must fit, the present ones included */
   private makeRoom(wanted: number): void {
-    const ahead = Math.max(wanted, Math.min(this.expected, this.size + RESERVE_MAX));
+    const { expected, size } = this;
+    if (expected > CHUNK_MAX && wanted > LEAP_MIN) {
+      // An expectation that creeps up must not mean a copy of everything each time.
+      return this.grow(Math.max(wanted, Math.min(expected, size + LEAP_MAX), size + (size >> 1)));
+    }
+    const ahead = Math.max(wanted, Math.min(expected, size + RESERVE_MAX));
     // Chunks double from size to size by themselves; other arrays are of the size asked for.
     if (ahead >= CHUNK_MIN && ahead <= CHUNK_MAX) return this.grow(ahead);
-    const { expected, size } = this;
     if (wanted > expected) return this.grow(Math.max(wanted, size * 2, SIZE_MIN));
-    // Only as far as expected; but an expectation that creeps up must not mean a copy of everything each time.
     this.grow(Math.max(ahead, Math.min(expected, size * 2), size + (size >> 1)));
   }
 

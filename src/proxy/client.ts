@@ -91,6 +91,8 @@ export class Client implements Endpoint, Postponed {
   readonly inbox = new Inbox();
   /** The front's: where a half-received request's scan goes on. 0 = unknown, else bytes needed in the inbox. */
   needed = 0;
+  /** The front's: about how large that request will be, at least `needed`; 0 = unknown. */
+  expected = 0;
   private postponed = false;
   private lent = false;
   /** Its end counts as an error, not as an end of file. */
@@ -125,7 +127,7 @@ export class Client implements Endpoint, Postponed {
       this.lent = false;
       if (at < view.length && !this.closing) {
         this.inbox.append(view, at, view.length);
-        if (this.needed > 0) this.inbox.reserve(this.needed);
+        if (this.expected > 0) this.inbox.reserve(this.expected);
       }
       return;
     }
@@ -170,14 +172,14 @@ export class Client implements Endpoint, Postponed {
     inbox.unpin(this.closing ? inbox.end : at, this.lent);
     this.lent = false;
     if (this.closing) return;
-    if (this.needed > 0) inbox.reserve(this.needed);
+    if (this.expected > 0) inbox.reserve(this.expected);
   }
 
   /** Takes whole requests from `bytes[at, end)` until something blocks; returns the offset of the first one not taken. */
   private takeRequests(bytes: Uint8Array, at: number, end: number): number {
     const front = this.pool.front;
     let steps = STEPS_MAX;
-    this.needed = 0;
+    this.needed = this.expected = 0;
     this.taking = true;
     while (at < end) {
       if (steps-- === 0) {
@@ -391,7 +393,7 @@ export class Client implements Endpoint, Postponed {
 
   /** Bytes of memory that would be free without this client. */
   get holdsBytes(): number {
-    return this.inbox.bytes.length + this.socket.queuedBytes + this.heldBytes +
+    return this.inbox.heldBytes + this.socket.queuedBytes + this.heldBytes +
       (this.pool.front.holdsBytes?.(this) ?? 0);
   }
 

@@ -20,6 +20,8 @@ export interface Greeting {
 export interface ReplyScan {
   /** Bytes from the reply's start without which it cannot go on; 0 = unknown. */
   readonly needed: number;
+  /** About how long it will be; a guess, but at least `needed`. 0 = unknown. */
+  readonly expected: number;
 }
 
 export interface Front {

@@ -105,7 +105,7 @@ export class MemcachedFront implements Front {
       return next;
     }
     if (next === NEED_MORE) {
-      client.needed = session.scan.needed;
+      client.needed = client.expected = session.scan.needed;
       return NEED_MORE;
     }
     if (next === SKIP) {

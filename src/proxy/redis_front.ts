@@ -27,6 +27,7 @@ import { blocks, findKeys, KeyList, keysError } from "../protocol/redis/keys.ts"
 import { isPush, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import {
   BAD_QUOTES,
+  expectedSize,
   INLINE,
   NEED_MORE,
   noteArguments,
@@ -125,6 +126,7 @@ export class RedisFront implements Front, Sender {
         return this.stepLarge(client, session, bytes, start, end);
       }
       client.needed = resume.needed;
+      client.expected = expectedSize(resume, limits);
       return NEED_MORE;
     }
     if (next === INLINE) return this.stepInline(client, session, bytes, start, end);
@@ -165,7 +167,7 @@ export class RedisFront implements Front, Sender {
   ): number {
     const { resume } = session;
     const { needed, count, index } = resume;
-    client.needed = needed;
+    client.needed = client.expected = needed;
     if (index !== count - 1 || !session.authenticated) return NEED_MORE;
     // Arguments that were walked in an earlier call are not in `args` any more.
     resume.reset();
@@ -180,14 +182,14 @@ export class RedisFront implements Front, Sender {
     const owner = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
     if (owner < 0) return NEED_MORE;
     if (!client.atRest()) {
-      client.needed = 0;
+      client.needed = client.expected = 0;
       return NEED_MORE;
     }
     const large = new LargeRequest(client, needed, () => session.large = null);
     if (!large.start(this.pool.servers[owner]!)) return NEED_MORE;
     session.large = large;
     resume.reset();
-    client.needed = 0;
+    client.needed = client.expected = 0;
     this.pool.counters[REQUESTS_TOTAL]!++;
     return large.take(bytes, start, end);
   }

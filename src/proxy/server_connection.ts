@@ -9,6 +9,7 @@
  * closed and everything in flight on it fails. No request is ever sent twice.
  */
 import { copy, latin1 } from "../bytes/ascii.ts";
+import { newArray } from "../bytes/chunks.ts";
 import { Inbox } from "../bytes/inbox.ts";
 import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { DEBUG, INFO, WARN } from "../net/log.ts";
@@ -100,7 +101,7 @@ export class ServerConnection implements Endpoint {
   /** Bytes of memory that would be free without this connection. */
   get holdsBytes(): number {
     const { backlog, inbox, pieces, socket } = this;
-    return inbox.bytes.length + socket.queuedBytes + (backlog?.size ?? 0) + (pieces?.size ?? 0);
+    return inbox.heldBytes + socket.queuedBytes + (backlog?.size ?? 0) + (pieces?.size ?? 0);
   }
 
   // ---- sending
@@ -275,7 +276,7 @@ export class ServerConnection implements Endpoint {
 
   /** Keeps the first bytes of a reply that is not all here. */
   private keep(view: Uint8Array, at: number): void {
-    const { needed } = this.resume;
+    const { needed, expected } = this.resume;
     const missing = needed - (view.length - at);
     if (missing >= PIECES_MIN && this.server.pool.front.isOneValue(view, at)) {
       this.pieces = new Outbox();
@@ -284,7 +285,7 @@ export class ServerConnection implements Endpoint {
       return;
     }
     this.inbox.append(view, at, view.length);
-    if (needed > 0) this.inbox.reserve(needed);
+    if (expected > 0) this.inbox.reserve(expected);
   }
 
   /**
@@ -316,7 +317,7 @@ export class ServerConnection implements Endpoint {
       client.pushChunks(pieces);
       return this.takeReply(last, 0, end, false);
     }
-    const whole = new Uint8Array(pieces.size + end);
+    const whole = newArray(pieces.size + end);
     copy(whole, pieces.moveTo(whole), last, 0, end);
     return this.takeReply(whole, 0, whole.length, true);
   }
@@ -341,7 +342,7 @@ export class ServerConnection implements Endpoint {
       inbox.unpin(taken > 0 ? inbox.end : start, taken >= SHARE_MIN);
       if (this.closed) return view.length;
       if (taken > 0) return from + taken - before;
-      if (this.resume.needed > 0) inbox.reserve(this.resume.needed);
+      if (this.resume.expected > 0) inbox.reserve(this.resume.expected);
       from += piece;
       step *= 2;
     }

@@ -22,6 +22,10 @@ export class Scan {
    * them is what makes a 100 MB value that arrives in pieces linear work.
    */
   needed = 0;
+  /** As `needed`: nothing says how many elements are to come. */
+  get expected(): number {
+    return this.needed;
+  }
   /** REPLY_… of the last whole reply. Requests have none. */
   type = 0;
 

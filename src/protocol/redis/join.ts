@@ -8,6 +8,7 @@
  * RESP3 attributes before a reply are left out; inside an array they stay with their element.
  */
 import { copy, encode } from "../../bytes/ascii.ts";
+import { newArray } from "../../bytes/chunks.ts";
 import { decimalLength, writeDecimal } from "../../bytes/decimal.ts";
 import { JOIN } from "./command.ts";
 import {
@@ -87,7 +88,7 @@ export function joinValues(
     size += end - from;
   }
   const fits = scratch !== null && size <= scratch.bytes.length;
-  const joined = fits ? scratch.bytes : new Uint8Array(size);
+  const joined = fits ? scratch.bytes : newArray(size);
   const at = joinRuns(parts, owners, joined);
   if (at !== size) return MISMATCH;
   if (fits) scratch.end = size;

@@ -20,6 +20,8 @@ const LINE_MAX = 512 * 1024 * 1024;
 const OPEN_MAX = 2 ** 40;
 const BULK_MAX = 2 ** 40;
 const STREAM_DEPTH_MAX = 32;
+/** A size that was guessed too low costs a copy of everything; one that was guessed too high costs nothing (see Inbox). */
+const GUESS_MARGIN = 1.125;
 
 /** Where a scan that ran out of bytes goes on, relative to the reply's start. */
 export class ReplyResume {
@@ -28,6 +30,8 @@ export class ReplyResume {
   open = 0;
   /** The reply is at least this long; 0 = unknown. */
   needed = 0;
+  /** About how long it will be, by what has come of it, or `needed` if that is more; only a guess. 0 = unknown. */
+  expected = 0;
   /** The element at `at` is a line that does not end before this offset; 0 = unknown. */
   line = 0;
   /** For each streamed form around the offset, two numbers: elements open outside it, and what it may hold. */
@@ -37,6 +41,7 @@ export class ReplyResume {
     this.at =
       this.open =
       this.needed =
+      this.expected =
       this.line =
         0;
     // Even to the same value, setting a length costs 100 ns on Bun.
@@ -70,7 +75,7 @@ export function scanReply(bytes: Uint8Array, start: number, end: number, resume:
   if (resume.at === 0 && resume.line === 0) {
     const whole = wholeScalar(bytes, start, end);
     if (whole > 0) {
-      resume.open = resume.needed = 0;
+      resume.open = resume.needed = resume.expected = 0;
       return whole;
     }
   }
@@ -241,6 +246,7 @@ function walk(bytes: Uint8Array, start: number, end: number, resume: ReplyResume
   resume.at =
     resume.open =
     resume.needed =
+    resume.expected =
     resume.line =
       0;
   return at;
@@ -258,6 +264,13 @@ function closeStream(streams: number[]): number {
 }
 
 function pauseAt(resume: ReplyResume, start: number, at: number, open: number, needed: number): number {
+  const closed = resume.open - open;
+  if (closed > 0 && resume.at > 0) {
+    // What is open will be like what has just been walked.
+    const elementBytes = (at - start - resume.at) / closed;
+    resume.expected = Math.ceil(at - start + open * elementBytes * GUESS_MARGIN);
+  }
+  if (resume.expected < needed) resume.expected = needed;
   resume.at = at - start;
   resume.open = open;
   resume.needed = needed;

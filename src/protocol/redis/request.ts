@@ -57,6 +57,10 @@ const CR = 13;
 const LF = 10;
 /** Redis reads numbers of at most this many digits here. */
 const DIGITS_MAX = 10;
+/** By fewer arguments than this nobody can tell what the others will be like. */
+const GUESS_MIN = 32;
+/** A size that was guessed too low costs a copy of everything; one that was guessed too high costs nothing (see Inbox). */
+const GUESS_MARGIN = 1.125;
 
 /**
  * Scans the request at `start`.
@@ -75,7 +79,8 @@ export function scanRequest(
   resume: RequestResume,
 ): number {
   if (resume.count > 0) {
-    const at = walk(bytes, start, start + resume.at, end, resume.count, resume.index, args, limits, resume);
+    const { at: from, count, index } = resume;
+    const at = walk(bytes, start, start + from, end, count, index, args, 0, limits, resume);
     if (at < 0) return at;
     // The first arguments were walked in an earlier call: note their places now that all bytes are here.
     resume.reset();
@@ -100,7 +105,14 @@ export function scanRequest(
   at += 2;
   if (count > limits.argumentsMax) return TOO_MANY_ARGUMENTS;
   args.count = count;
-  return walk(bytes, start, at, end, count, 0, args, limits, resume);
+  return walk(bytes, start, at, end, count, 0, args, count, limits, resume);
+}
+
+/** About how many bytes a half-received request will have, by what has come of it; 0 = unknown. Only a guess. */
+export function expectedSize(resume: RequestResume, limits: RequestLimits): number {
+  const { at, count, index, needed } = resume;
+  if (index < GUESS_MIN) return needed;
+  return Math.max(needed, Math.min(Math.ceil(at / index * count * GUESS_MARGIN), limits.requestSizeMax));
 }
 
 /**
@@ -116,7 +128,7 @@ export function skimRequest(
   resume: RequestResume,
 ): number {
   const { count, index, at } = resume;
-  return walk(bytes, start, start + at, end, count, index, args, limits, resume);
+  return walk(bytes, start, start + at, end, count, index, args, 0, limits, resume);
 }
 
 /**
@@ -152,7 +164,10 @@ export function noteArguments(
   return at;
 }
 
-/** Walks arguments `index`… from their `$` at `at`. Returns like scanRequest; on NEED_MORE fills `resume`. */
+/**
+ * Walks arguments `index`… from their `$` at `at`. Returns like scanRequest; on NEED_MORE fills `resume`.
+ * @param noted how many arguments of the request are noted in `args`
+ */
 function walk(
   bytes: Uint8Array,
   start: number,
@@ -161,6 +176,7 @@ function walk(
   count: number,
   index: number,
   args: Args,
+  noted: number,
   limits: RequestLimits,
   resume: RequestResume,
 ): number {
@@ -209,13 +225,15 @@ function walk(
     if (dataEnd + 2 - start > sizeMax) return TOO_LARGE;
     if (dataEnd + 2 > end) return pauseAt(resume, start, count, index, header, dataEnd + 2 - start);
     if (bytes[dataEnd] !== CR || bytes[dataEnd + 1] !== LF) return BAD_END;
-    if (index >= starts.length) {
-      args.reserve(index + 1);
-      starts = args.starts;
-      ends = args.ends;
+    if (index < noted) {
+      if (index >= starts.length) {
+        args.reserve(index + 1);
+        starts = args.starts;
+        ends = args.ends;
+      }
+      starts[index] = at;
+      ends[index] = dataEnd;
     }
-    starts[index] = at;
-    ends[index] = dataEnd;
     at = dataEnd + 2;
   }
   return at;
