@@ -65,6 +65,8 @@ import { claimPath, clearPath } from "./unix_path.ts";
 
 /** More would not stay in the processor's nearer caches until it is copied on. */
 const READ_MAX = 64 * 1024;
+/** About as much is written to one socket in a turn: the kernel would take 6 MB and more, and all others would wait meanwhile. */
+const WRITE_MAX = 1024 * 1024;
 /** Clients accepted in one turn. */
 const ACCEPT_MAX = 64;
 /** How long to wait after a failed accept: descriptors do not come back at once. */
@@ -255,6 +257,8 @@ class EpollSocket implements Socket, Lingering, Pollable {
   /** A write was short: nothing is written before epoll says so. */
   private blocked = false;
   private watchesWriting = false;
+  /** More is left than one turn writes: the next one goes on. */
+  private behind = false;
   private paused = false;
   /** Something may lie there to be read, and epoll will not say so again. */
   private unread = false;
@@ -298,7 +302,7 @@ class EpollSocket implements Socket, Lingering, Pollable {
   }
 
   flush(): void {
-    if (this.state === OPEN && !this.blocked) this.write();
+    if (this.state === OPEN && !this.blocked && !this.behind) this.write();
   }
 
   pause(): void {
@@ -308,7 +312,7 @@ class EpollSocket implements Socket, Lingering, Pollable {
   resume(): void {
     if (!this.paused || this.state > BROKEN) return;
     this.paused = false;
-    if (this.unread) this.readAgain();
+    if (this.unread) this.again();
   }
 
   end(): void {
@@ -318,7 +322,7 @@ class EpollSocket implements Socket, Lingering, Pollable {
     this.state = ENDING;
     if (connecting) return;
     this.paused = false;
-    if (this.unread) this.readAgain();
+    if (this.unread) this.again();
     this.sendLast();
   }
 
@@ -430,8 +434,13 @@ class EpollSocket implements Socket, Lingering, Pollable {
   // ---- from the loop
 
   ready(events: number): void {
-    if (events === 0) this.eager = false;
     if (this.state === CLOSED) return;
+    if (events === 0) {
+      this.eager = false;
+      if (this.behind) this.writeOn();
+      if (this.unread) this.readable(0);
+      return;
+    }
     if (this.dialing) return this.dialed();
     if (this.blocked && (events & EPOLLOUT) !== 0) this.writable();
     if ((events & PEER_ENDED) !== 0) this.hungUp = true;
@@ -455,18 +464,21 @@ class EpollSocket implements Socket, Lingering, Pollable {
     if (count < 0) return this.readFailed(libc.errno());
     if (count === READ_MAX || this.hungUp) {
       this.unread = true;
-      this.readAgain();
+      this.again();
     }
     if (this.state <= BROKEN) this.handler.data(this, inbound.subarray(0, count));
     else this.heard = true;
   }
 
   private readFailed(errno: number): void {
-    if (errno === EINTR) this.readAgain();
-    else if (errno !== EAGAIN) this.lost(errno);
+    if (errno === EINTR) {
+      this.unread = true;
+      this.again();
+    } else if (errno !== EAGAIN) this.lost(errno);
   }
 
-  private readAgain(): void {
+  /** Calls `ready(0)` in the next turn, which begins at once. */
+  private again(): void {
     if (this.eager) return;
     this.eager = true;
     this.net.loop.again(this);
@@ -482,6 +494,10 @@ class EpollSocket implements Socket, Lingering, Pollable {
   private writable(): void {
     this.blocked = false;
     this.heard = true;
+    this.writeOn();
+  }
+
+  private writeOn(): void {
     if (this.state === ENDING) return this.sendLast();
     if (this.state !== OPEN) return;
     this.write();
@@ -496,7 +512,13 @@ class EpollSocket implements Socket, Lingering, Pollable {
 
   private write(): void {
     const { out, net: { libc } } = this;
+    let left = WRITE_MAX;
+    this.behind = false;
     while (out.size > 0) {
+      if (left <= 0) {
+        this.behind = true;
+        return this.again();
+      }
       const { chunk, start } = out;
       const length = out.end - start;
       const flags = length < out.size ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
@@ -508,6 +530,7 @@ class EpollSocket implements Socket, Lingering, Pollable {
       }
       out.consume(taken);
       this.flushedBytes += taken;
+      left -= taken;
       if (taken < length) return this.waitToWrite();
     }
     if (this.watchesWriting) this.watchWriting(false);
@@ -531,13 +554,14 @@ class EpollSocket implements Socket, Lingering, Pollable {
     this.state = BROKEN;
     this.net.lingerers.watchLinger(this);
     this.unread = true;
-    if (!this.paused) this.readAgain();
+    if (!this.paused) this.again();
   }
 
   /** Writes what is left, then FIN, as far as it goes now. */
   private sendLast(): void {
     if (!this.blocked) this.write();
     if (this.state !== ENDING) return;
+    if (this.behind) return;
     if (this.blocked) return this.net.lingerers.watchStall(this);
     // Nothing can come any more that a close would answer with a reset.
     if (this.eof) return this.close();
