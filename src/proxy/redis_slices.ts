@@ -14,7 +14,7 @@
  * for each slice. If all keys are on one server it goes there whole, as MSET is atomic there; finding that out takes turns too.
  */
 import { encode } from "../bytes/ascii.ts";
-import { SHARE_MIN } from "../bytes/outbox.ts";
+import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { type Command, ROUTE } from "../protocol/redis/command.ts";
 import { firstElement, integerOf, isError } from "../protocol/redis/reply.ts";
@@ -32,6 +32,7 @@ import type { Postponed } from "./turn.ts";
 export const SLICE_BYTES = 4 * 1024 * 1024;
 
 const OK = encode("+OK\r\n");
+const NOTHING = new Uint8Array(0);
 const LF = 10;
 const NONE_YET = -3;
 
@@ -61,8 +62,8 @@ export class SlicedRequest implements Postponed {
   /** The server of all keys so far. While there is only one, nothing is sent: perhaps all of it can go there whole. */
   private only = NONE_YET;
   private sending = false;
-  private readonly pieces: Uint8Array[] = [];
-  private piecesBytes = 0;
+  /** The values of the slices so far. */
+  private readonly values = new Outbox();
   private sum = 0;
 
   /**
@@ -92,7 +93,7 @@ export class SlicedRequest implements Postponed {
 
   /** Bytes of memory that would be free without it. */
   get holdsBytes(): number {
-    return this.bytes.length + this.piecesBytes;
+    return this.bytes.length + this.values.size;
   }
 
   /** Called by the turn: one slice. */
@@ -160,10 +161,9 @@ export class SlicedRequest implements Postponed {
   /** Keeps a slice's values. False if the client has been closed because of them. */
   private keep(joined: Uint8Array, end: number): boolean {
     const from = firstElement(joined, 0);
-    const piece = joined === SCRATCH.bytes ? joined.slice(from, end) : joined.subarray(from, end);
-    this.pieces.push(piece);
-    this.piecesBytes += piece.length;
-    return this.client.mayHold(this.piecesBytes);
+    if (joined === SCRATCH.bytes) this.values.append(joined, from, end);
+    else this.values.appendShared(joined, from, end);
+    return this.client.mayHold(this.values.size);
   }
 
   private succeed(): void {
@@ -179,14 +179,14 @@ export class SlicedRequest implements Postponed {
 
   /** As nothing is owed before it, the reply can leave in pieces. */
   private deliverValues(): void {
-    const { client, pieces } = this;
-    const last = pieces.pop()!;
-    if (!this.request.muted) {
-      const head = encode(`*${this.cut.count}\r\n`);
+    const { client, values } = this;
+    const head = encode(`*${this.cut.count}\r\n`);
+    if (this.request.muted) values.clear();
+    else {
       client.push(head, 0, head.length);
-      for (const piece of pieces) client.push(piece, 0, piece.length);
+      client.pushChunks(values);
     }
-    this.finish(last);
+    this.finish(NOTHING);
   }
 
   private failWithoutServer(): void {
