@@ -78,6 +78,7 @@ export async function run(
   try {
     await service.listen({ host: options.statsAddress, port: options.statsPort });
     if (options.pidFile !== null) writeFileSync(options.pidFile, String(process.pid), { mode: 0o644 });
+    runtime.started?.();
   } catch (error) {
     log.write(0, `cannot start: ${(error as Error).message}`);
     if (log.toFile) io.err(`ringmaster: cannot start: ${(error as Error).message}\n`);

@@ -106,6 +106,7 @@ interface Calls {
   epoll_create1(flags: number): number;
   epoll_ctl(epoll: number, op: number, fd: number, event: Pointer): number;
   epoll_wait(epoll: number, events: Pointer, count: number, timeoutMs: number): number;
+  madvise(at: Pointer, size: number, advice: number): number;
   inet_pton(family: number, text: Pointer, to: Pointer): number;
   __errno_location(): Pointer;
 }
@@ -136,6 +137,7 @@ const SIGNATURES = {
   epoll_create1: { args: ["i32"], returns: "i32" },
   epoll_ctl: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
   epoll_wait: { args: ["i32", "ptr", "i32", "i32"], returns: "i32" },
+  madvise: { args: ["ptr", "u64_fast", "i32"], returns: "i32" },
   inet_pton: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   __errno_location: { args: [], returns: "ptr" },
 };

@@ -9,6 +9,7 @@ import { SystemClock } from "./clock.ts";
 import { DenoNet } from "./deno.ts";
 import { EpollNet } from "./epoll_net.ts";
 import { Libc } from "./libc.ts";
+import { letGoOfProgram } from "./program_pages.ts";
 
 export interface Runtime {
   readonly net: Net;
@@ -18,6 +19,8 @@ export interface Runtime {
   readonly version: string;
   /** Gives memory that is not in use back to the system; takes some ms. Absent where the runtime has no means to. */
   readonly collect?: () => void;
+  /** The start is over: lets go of memory that only it has needed. */
+  readonly started?: () => void;
   /** For a thread that is about to end: closes the sockets that would not close by themselves. */
   readonly closeAll?: () => void;
 }
@@ -36,6 +39,7 @@ export function currentRuntime(): Runtime {
     name: "bun",
     version: Bun.version,
     collect: () => Bun.gc(true),
+    started: () => own && letGoOfProgram(own.libc),
     closeAll: () => own?.closeAll(),
   };
 }
