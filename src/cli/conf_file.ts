@@ -11,13 +11,21 @@ export function findConfFile(given: string | null): string {
   return given ?? CONF_FILES.find((file) => existsSync(file)) ?? CONF_FILES[0]!;
 }
 
+/** What a configuration that cannot be used is told with: every problem, then the verdict in nutcracker's words. */
+export function complaint(error: ConfigError, file: string): string {
+  const verdict = existsSync(file)
+    ? `configuration file '${file}' syntax is invalid`
+    : "nothing to start from: name a configuration file with -c, or try 'ringmaster demo'";
+  return `${error.message}\nringmaster: ${verdict}\n`;
+}
+
 /** -t: every problem, each with its place, and the verdict in nutcracker's words. All to standard error, as there. */
 export function testConf(file: string, io: Io): number {
   try {
     loadConfig(file);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    io.err(`${error.message}\nringmaster: configuration file '${file}' syntax is invalid\n`);
+    io.err(complaint(error, file));
     return EXIT_FAILURE;
   }
   io.err(`ringmaster: configuration file '${file}' syntax is ok\n`);

@@ -21,7 +21,7 @@ import { LogFile } from "../runtime/log_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Workers } from "../runtime/workers.ts";
 import { VERSION } from "../stats/version.ts";
-import { findConfFile } from "./conf_file.ts";
+import { complaint, findConfFile } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { proxyOptions } from "./proxy_options.ts";
@@ -52,7 +52,7 @@ export async function run(
     config = loadConfig(file);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    io.err(`${error.message}\nringmaster: configuration file '${file}' syntax is invalid\n`);
+    io.err(complaint(error, file));
     return EXIT_FAILURE;
   }
   if (options.daemonize && startDaemon(argv)) return EXIT_OK;

@@ -349,6 +349,12 @@ Deno.test("testConf() prints every problem and the verdict", () => {
     assert.ok(lines[1]!.startsWith(`${file}:4:14: servers: found "h", expected HOST:PORT:WEIGHT`));
     assert.equal(lines[2], `ringmaster: configuration file '${file}' syntax is invalid`);
   });
+  const io = new Recorder();
+  assert.equal(testConf("none.yml", io), 1);
+  assert.match(
+    io.errors,
+    /^none\.yml: found no such file, .*\nringmaster: nothing to start from: .* -c, or try 'ringmaster demo'\n$/,
+  );
   withFile(TWO_POOLS, (file) => {
     const io = new Recorder();
     assert.equal(testConf(file, io), 0);
