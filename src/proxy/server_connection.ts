@@ -295,7 +295,8 @@ export class ServerConnection implements Endpoint {
   private receivePiece(pieces: Outbox, view: Uint8Array): void {
     if (view.length < this.missing) {
       this.missing -= view.length;
-      pieces.append(view, 0, view.length);
+      if (this.unwanted) pieces.clear();
+      else pieces.append(view, 0, view.length);
       // Its CR may be the last byte here.
       if (this.missing === 1 && view[view.length - 1] !== CR) this.fail("EPROTO");
       return;
@@ -309,8 +310,16 @@ export class ServerConnection implements Endpoint {
     this.receiveFrom(view, end);
   }
 
+  /** Whoever asked for the reply under way is gone, or has been told that it comes too late. */
+  private get unwanted(): boolean {
+    const { head } = this;
+    return head !== null && head.client === null && head.split === null && head.internal === null &&
+      head.check === 0;
+  }
+
   /** Delivers a reply that lies in pieces and `last[0, end)`: one after the other if it is the client's turn, else joined. */
   private takePieces(pieces: Outbox, last: Uint8Array, end: number): boolean {
+    if (this.unwanted) return this.takeReply(last, 0, end, false);
     const client = this.head?.client ?? null;
     if (client !== null && client.head === this.head && !this.head!.muted && this.head!.check === 0) {
       this.server.counters[RESPONSE_BYTES]! += pieces.size;

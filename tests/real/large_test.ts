@@ -91,6 +91,27 @@ for (const runtime of RUNTIMES) {
       strictEqual(await client.command("EXISTS", "half"), 0);
     });
 
+    await t.step(
+      "a client that vanishes while its large replies come disturbs nobody behind it",
+      async () => {
+        await using client = await f.client(proxy);
+        const v = value(24 * MIB, 5);
+        client.send(request("SET", "big", v));
+        strictEqual((await client.readReply()).text, "+OK\r\n");
+        for (let i = 0; i < 10; i++) await client.command("SET", `small${i}`, i);
+        for (let round = 0; round < 5; round++) {
+          const gone = await f.client(proxy);
+          await gone.send(concat([request("GET", "big"), request("GET", "big"), request("GET", "big")]));
+          await gone.readUntil("\r\n");
+          await client.send(concat(Array.from({ length: 10 }, (_, i) => request("GET", `small${i}`))));
+          gone.close();
+          for (let i = 0; i < 10; i++) strictEqual((await client.readReply()).text, `$1\r\n${i}\r\n`);
+        }
+        client.send(request("GET", "big"));
+        strictEqual(await same(await bulk(client), v), true);
+      },
+    );
+
     await t.step("the server that fails in the middle is named, and the client goes on", async () => {
       await using client = await f.client(proxy);
       const whole = request("SET", "half", value(8 * MIB, 1));
