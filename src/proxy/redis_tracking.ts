@@ -13,6 +13,8 @@
  * what is invalidated is said at once, and again behind a reply that had been given before and leaves later.
  *
  * What is read inside a transaction with WATCH, or by a blocking command, takes another connection and is not tracked.
+ * Lines are pinged, so that one that is gone is noticed although nobody asks it anything.
+ *
  * Whenever invalidations may have been lost (a connection is gone, keys have moved) everything is invalidated. Costs as many
  * connections as there are servers, twice that in RESP2, for that client alone; they end with TRACKING OFF or with the client.
  */
@@ -40,6 +42,9 @@ const CLIENT_ID = encode("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
 const UNDERSCORE = 95;
 /** Connections of RESP3 clients in the pool's own database: invalidations are the same in all. */
 const EAR_CLASS = 1;
+const PING = encode("*1\r\n$4\r\nPING\r\n");
+/** How often lines are asked whether they are still there. */
+const PING_MS = 30_000;
 /** Wait before a lost line of a broadcasting client is tried again. */
 const RETRY_MS = 250;
 
@@ -60,6 +65,7 @@ export class Tracking implements TrackingState {
   private movedSinceMulti = false;
   private stopped = false;
   private retryTimer: TimerId | null = null;
+  private pingTimer: TimerId | null = null;
   /** Of the CLIENT TRACKING that is under way. */
   private missing = 0;
   private error: Uint8Array | null = null;
@@ -85,6 +91,7 @@ export class Tracking implements TrackingState {
     this.error = this.failure = null;
     this.succeeded = false;
     this.openLines();
+    if (this.pingTimer === null) this.pingLater();
     // Said in the next turn, if no server can be had at all, so that the caller has its object first.
     this.client.pool.turn.later({ resume: () => this.settle() });
   }
@@ -104,6 +111,18 @@ export class Tracking implements TrackingState {
       answer(reply);
     });
     for (const line of present) if (line.change(options)) this.missing++;
+  }
+
+  /**
+   * A line may be silent for days, and who listens does not notice that there is nobody left to speak (a firewall that forgets
+   * idle connections is enough). The client cannot find out: its PING is answered here.
+   */
+  private pingLater(): void {
+    this.pingTimer = this.client.pool.setTimer(PING_MS, () => {
+      // First: what a lost line leads to may end all of this.
+      this.pingLater();
+      for (const line of [...this.lines]) line?.ping();
+    });
   }
 
   /** Some servers may have been told of the new options: they are told anew, when they are needed. */
@@ -263,7 +282,9 @@ export class Tracking implements TrackingState {
   stop(): void {
     this.stopped = true;
     this.answer = null;
-    if (this.retryTimer !== null) this.client.pool.clearTimer(this.retryTimer);
+    for (const timer of [this.retryTimer, this.pingTimer]) {
+      if (timer !== null) this.client.pool.clearTimer(timer);
+    }
     this.closeLines();
   }
 }
@@ -276,6 +297,8 @@ class Line implements Holder {
   private ear: ServerConnection | null = null;
   /** The server's id of the ear; 0 = there is none, or it is not known yet. */
   private earId = 0;
+  /** Connections that owe an answer to PING. */
+  private readonly pinged = new Set<ServerConnection>();
 
   /** Set by `open`, before anybody can ask. */
   connection!: ServerConnection;
@@ -323,6 +346,18 @@ class Line implements Holder {
     const bytes = trackingRequest(options, this.earId);
     this.connection.forward(this.request(), bytes, 0, bytes.length);
     return true;
+  }
+
+  /** Asks both connections for a sign of life. One that has not answered the last time is given up. */
+  ping(): void {
+    for (const connection of [this.connection, this.ear]) {
+      if (connection === null || this.over) continue;
+      if (this.pinged.has(connection)) connection.fail("ETIMEDOUT");
+      else {
+        this.pinged.add(connection);
+        connection.ask(PING, () => this.pinged.delete(connection));
+      }
+    }
   }
 
   /** CLIENT TRACKING on its way to the server. */

@@ -428,3 +428,27 @@ Deno.test("Tracking says behind EXEC that keys have moved since they were queued
   assert.equal(client.read, `${invalidation(null)}*1\r\n_\r\n${invalidation(null)}`);
   world.proxy.stop();
 });
+
+for (const [how, yml] of [["with", "  timeout: 100\n"], ["without", ""]] as const) {
+  Deno.test(`Tracking notices that a line is gone in silence, ${how} timeout`, async () => {
+    for (const hears of ["pushes", "an ear"]) {
+      const world = await stand(yml, 2);
+      const target = tracker(world);
+      const client = hears === "pushes" ? target : new Talker(world);
+      if (client !== target) {
+        target.say("CLIENT TRACKING OFF\r\nCLIENT ID\r\n");
+        runFor(world, 100);
+        const id = /:(\d+)/.exec(target.read)![1];
+        client.say(`CLIENT TRACKING ON REDIRECT ${id}\r\n`);
+      }
+      client.say(`GET ${keyOn(world, 0)}\r\n`);
+      runFor(world, 100);
+      target.read = "";
+      world.net.down(world.addresses[0]!, true);
+      world.net.up(world.addresses[0]!);
+      runFor(world, 61_000);
+      assert.equal(target.read, invalidation(null));
+      world.proxy.stop();
+    }
+  });
+}

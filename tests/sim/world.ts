@@ -153,6 +153,8 @@ export class World implements Judge {
     this.checkAnswered();
     this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.resting);
     this.turns(this.clock.nowMs() + 1000);
+    // Lines of clients that track are pinged now and then.
+    this.turns(this.clock.nowMs() + 1000, () => this.resting);
     this.checkRest();
     this.checkCaches();
     this.hear();
