@@ -404,6 +404,8 @@ class Line implements Holder {
 
   /** The client's first request that waits for this server, which answers it after what it pushes now. */
   private get oldest(): Request | null {
+    // Of a request in slices it may have answered some and not others; nothing is behind that one.
+    if ((this.tracking.client.session as RedisSession).sliced !== null) return null;
     for (let r = this.connection.head; r !== null; r = r.nextInFlight) {
       const request = r.split?.parent ?? r;
       if (request.client !== null) return request;

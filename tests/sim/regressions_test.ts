@@ -384,6 +384,22 @@ Deno.test("CLIENT CACHING YES is for all slices of the next request", async () =
   world.proxy.stop();
 });
 
+Deno.test("Tracking says again behind a request in slices what one slice has read before", async () => {
+  const world = await stand("", 2, true, 1);
+  const key = keyOn(world, 1);
+  const client = tracker(world);
+  const other = new Talker(world);
+  runFor(world, 10);
+  // When the first key changes, its server has another slice to answer.
+  client.say(`MGET ${key} ${keyOn(world, 0)}${` ${key}`.repeat(200)}\r\n`);
+  runFor(world, 5);
+  other.say(`SET ${key} new\r\n`);
+  runFor(world, 1000);
+  assert.ok(client.read.startsWith(`${invalidation(key)}*202\r\n_\r\n_\r\n`));
+  assert.ok(client.read.endsWith(`new\r\n${invalidation(key)}`));
+  world.proxy.stop();
+});
+
 /** A pool whose first server is ejected when `silent` asks it, and a key of that server. */
 async function wandering(): Promise<{ world: Stand; key: string; eject(): void }> {
   const world = await stand(
