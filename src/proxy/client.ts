@@ -63,6 +63,9 @@ const REPLIES_REMEMBERED = 8;
 const NONE = new Uint8Array(0);
 const arena = new Arena();
 
+/** Stands in a client's queue for bytes that answer no request. */
+export class Inserted extends Request {}
+
 export class Client implements Endpoint, Postponed {
   dirty = false;
   blocked = 0;
@@ -316,6 +319,33 @@ export class Client implements Endpoint, Postponed {
     if (!this.closed) this.send(bytes, start, end);
   }
 
+  /** The last request in the queue before `end` (null = in all of it) of which a server has answered all or a part; or null. */
+  lastAnswered(end: Request | null): Request | null {
+    let last = null;
+    for (let r = this.head; r !== end && r !== null; r = r.next) if (r.done || r.begun) last = r;
+    return last;
+  }
+
+  /** Puts bytes that answer no request into the queue, to leave right behind the reply to `request`; owned. */
+  insertBehind(request: Request, bytes: Uint8Array): void {
+    const inserted = new Inserted(this);
+    inserted.done = true;
+    inserted.next = request.next;
+    request.next = inserted;
+    if (this.tail === request) this.tail = inserted;
+    this.inFlight++;
+    this.replaceHeld(inserted, bytes);
+  }
+
+  /** Gives a request that is done and waits for its turn other bytes; owned. */
+  replaceHeld(request: Request, bytes: Uint8Array): void {
+    this.heldBytes += bytes.length - (request.replyEnd - request.replyStart);
+    request.reply = bytes;
+    request.replyStart = 0;
+    request.replyEnd = bytes.length;
+    this.checkHeld();
+  }
+
   /** As `push`, for all that `chunks` holds; empty afterwards. */
   pushChunks(chunks: Outbox): void {
     if (this.closed) return;
@@ -337,6 +367,10 @@ export class Client implements Endpoint, Postponed {
       request.replyEnd = arena.end;
     }
     this.heldBytes += end - start;
+    this.checkHeld();
+  }
+
+  private checkHeld(): void {
     if (this.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
     // What is queued besides may have left by the end of the turn; if not, that is too much as well.
     else if (!this.dirty && this.heldBytes + this.socket.queuedBytes > this.pool.config.clientOutputMax) {

@@ -34,6 +34,7 @@ export const FAILURES: ReadonlyMap<string, Failure> = new Map([
   failure("ENETUNREACH", "Network is unreachable"),
   failure("EMFILE", "Too many open files"),
   failure("ESELECT", "The server refused to select the pool's database"),
+  failure("ETRACKING", "The server refused CLIENT TRACKING"),
   failure("EMEMORY", "Cannot allocate memory: the connection held too much for the proxy's max_memory"),
   failure("ESHUTDOWN", "The proxy is stopping"),
 ]);

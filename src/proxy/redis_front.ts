@@ -480,7 +480,10 @@ export class RedisFront implements Front, Sender {
       if (!client.atRest()) return false;
       const session = client.session as RedisSession;
       const cut = { command, step, join, count: args.count - 1 };
-      session.sliced = new SlicedRequest(client, cut, bytes, start, end, () => session.sliced = null);
+      session.sliced = new SlicedRequest(client, cut, bytes, start, end, () => {
+        session.sliced = null;
+        session.tracking?.cachingUsed(session.tracking.caching);
+      });
     }
     return true;
   }

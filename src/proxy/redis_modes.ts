@@ -468,11 +468,14 @@ export class RedisModes {
       return true;
     }
     const target = options.redirect === 0 ? client : this.clientWith(options.redirect)!;
+    const begins = session.tracking === null;
+    const request = new Request(client);
+    client.enqueue(request);
     client.block(LEASED);
     const done = (reply: Uint8Array) => {
-      if (isError(reply, 0)) this.stopTracking(session);
+      if (begins && isError(reply, 0)) this.stopTracking(session);
       session.refresh();
-      client.answer(reply);
+      client.deliver(request, reply, 0, reply.length);
       client.unblock(LEASED);
     };
     if (session.tracking !== null) session.tracking.change(options, target, done);
@@ -506,7 +509,7 @@ export class RedisModes {
   /** Keys have moved: nobody tells of changes where they were read. */
   ringChanged(): void {
     this.pubsub.ringChanged();
-    for (const client of this.pool.clients) (client.session as RedisSession).tracking?.invalidateAll();
+    for (const client of this.pool.clients) (client.session as RedisSession).tracking?.keysMoved();
   }
 
   // ---- the end

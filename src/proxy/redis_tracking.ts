@@ -9,7 +9,12 @@
  * to is decided here: the client itself, or the one that REDIRECT names (a client of the same worker; its id is the proxy's).
  * That one gets a push if it speaks RESP3, else a message of `__redis__:invalidate` if it is subscribed to anything, as with Redis.
  *
+ * A client whose invalidations come in RESP3 on the connection that it reads on takes its order for the order of what happened:
+ * what is invalidated is said at once, and again behind a reply that had been given before and leaves later.
+ *
  * What is read inside a transaction with WATCH, or by a blocking command, takes another connection and is not tracked.
+ * Lines are pinged, so that one that is gone is noticed although nobody asks it anything.
+ *
  * Whenever invalidations may have been lost (a connection is gone, keys have moved) everything is invalidated. Costs as many
  * connections as there are servers, twice that in RESP2, for that client alone; they end with TRACKING OFF or with the client.
  */
@@ -22,7 +27,7 @@ import {
   trackingRequest,
   type TrackingState,
 } from "../protocol/redis/tracking_options.ts";
-import type { Client } from "./client.ts";
+import { type Client, Inserted } from "./client.ts";
 import { connectionClassOf } from "./redis_connection.ts";
 import type { RedisSession } from "./redis_session.ts";
 import { type Internal, Request } from "./request.ts";
@@ -37,8 +42,14 @@ const CLIENT_ID = encode("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
 const UNDERSCORE = 95;
 /** Connections of RESP3 clients in the pool's own database: invalidations are the same in all. */
 const EAR_CLASS = 1;
+const PING = encode("*1\r\n$4\r\nPING\r\n");
+/** How often lines are asked whether they are still there. */
+const PING_MS = 30_000;
 /** Wait before a lost line of a broadcasting client is tried again. */
 const RETRY_MS = 250;
+
+/** With more bytes than this to be said again behind one reply, everything is invalidated there. */
+const REPEATED_MAX = 4096;
 
 /** How a request to all servers has ended: OK, an error, or what stands for it. */
 type Answer = (reply: Uint8Array) => void;
@@ -51,8 +62,10 @@ export class Tracking implements TrackingState {
   /** CLIENT CACHING YES|NO, to be sent right before each part of the next request. */
   caching: Uint8Array | null = null;
   broken = false;
+  private movedSinceMulti = false;
   private stopped = false;
   private retryTimer: TimerId | null = null;
+  private pingTimer: TimerId | null = null;
   /** Of the CLIENT TRACKING that is under way. */
   private missing = 0;
   private error: Uint8Array | null = null;
@@ -78,18 +91,51 @@ export class Tracking implements TrackingState {
     this.error = this.failure = null;
     this.succeeded = false;
     this.openLines();
+    if (this.pingTimer === null) this.pingLater();
     // Said in the next turn, if no server can be had at all, so that the caller has its object first.
     this.client.pool.turn.later({ resume: () => this.settle() });
   }
 
-  /** CLIENT TRACKING ON said again; options as checked against the present ones. */
+  /**
+   * CLIENT TRACKING ON said again; options as checked against the present ones. If no server takes them, or one refuses them, the
+   * old ones hold.
+   */
   change(options: TrackingOptions, target: Client, answer: Answer): void {
+    const [oldOptions, oldTarget] = [this.options, this.target];
     this.options = mergeTracking(this.options, options);
     this.target = target;
     this.broken = false;
     const present = this.lines.filter((line) => line !== undefined);
-    this.start(answer);
+    this.start((reply) => {
+      if (isError(reply, 0)) this.goBack(oldOptions, oldTarget);
+      answer(reply);
+    });
     for (const line of present) if (line.change(options)) this.missing++;
+  }
+
+  /**
+   * A line may be silent for days, and who listens does not notice that there is nobody left to speak (a firewall that forgets
+   * idle connections is enough). The client cannot find out: its PING is answered here.
+   */
+  private pingLater(): void {
+    this.pingTimer = this.client.pool.setTimer(PING_MS, () => {
+      // First: what a lost line leads to may end all of this.
+      this.pingLater();
+      for (const line of [...this.lines]) line?.ping();
+    });
+  }
+
+  /** Some servers may have been told of the new options: they are told anew, when they are needed. */
+  private goBack(options: TrackingOptions, target: Client): void {
+    this.options = options;
+    this.target = target;
+    this.closeLines();
+    this.invalidateAll();
+  }
+
+  private closeLines(): void {
+    for (const line of this.lines) line?.close();
+    this.lines.length = 0;
   }
 
   private openLines(): void {
@@ -116,10 +162,16 @@ export class Tracking implements TrackingState {
     if (caching !== null) connection.forward(new Request(null), caching, 0, caching.length);
   }
 
-  /** CLIENT CACHING was for the one request that has now been sent, or for all of a transaction. */
-  cachingUsed(caching: Uint8Array): void {
-    const { transaction } = this.client.session as RedisSession;
-    if (this.caching === caching && !transaction?.queueing) this.caching = null;
+  /** CLIENT CACHING was for the one request that has now been taken: for all of its slices, or of a transaction. */
+  cachingUsed(caching: Uint8Array | null): void {
+    const { transaction, sliced } = this.client.session as RedisSession;
+    if (this.caching === caching && !transaction?.queueing && sliced === null) this.caching = null;
+  }
+
+  /** EXEC goes where the keys of its transaction were when they came. */
+  execSent(): void {
+    if (this.movedSinceMulti) this.keysMoved();
+    this.movedSinceMulti = false;
   }
 
   // ---- from the lines
@@ -137,7 +189,9 @@ export class Tracking implements TrackingState {
     if (answer === null || --this.missing > 0) return;
     this.answer = null;
     // With some servers away it is on, as it would be if they went now.
-    answer(this.error ?? (this.succeeded ? OK : this.failure ?? OK));
+    const failure = this.succeeded ? null : this.failure;
+    if (this.error === null && failure !== null) this.client.countForwardError();
+    answer(this.error ?? failure ?? OK);
     if (this.options.bcast) this.retryLater();
   }
 
@@ -167,20 +221,53 @@ export class Tracking implements TrackingState {
   }
 
   /** Everything that has been read may be stale. */
-  invalidateAll(): void {
-    this.pushed(INVALIDATE_ALL, 0, INVALIDATE_ALL.length);
+  private invalidateAll(): void {
+    this.pushed(INVALIDATE_ALL, 0, INVALIDATE_ALL.length, this.client.lastAnswered(null));
   }
 
-  /** A server says that keys have changed; borrowed. */
-  pushed(bytes: Uint8Array, start: number, end: number): void {
+  /** Keys have another server. What is under way may be answered by the old one, where nobody changes them any more. */
+  keysMoved(): void {
+    const { transaction } = this.client.session as RedisSession;
+    if (transaction?.queueing) this.movedSinceMulti = true;
+    // While CLIENT TRACKING is under way nothing else is.
+    const last = this.answer === null ? this.client.tail : null;
+    this.pushed(INVALIDATE_ALL, 0, INVALIDATE_ALL.length, last);
+  }
+
+  /**
+   * Passes on that keys have changed.
+   * @param bytes borrowed
+   * @param behind the last request whose reply may have been read before; null = no such reply is still to leave
+   */
+  pushed(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    behind: Request | null,
+  ): void {
     const { target, options } = this;
     if (options.redirect !== 0 && target.closing) return this.tellBroken();
     const { resp, subscriptions } = target.session as RedisSession;
-    if (resp === 3) target.push(bytes, start, end);
-    else if (options.redirect !== 0 && subscriptions !== null && subscriptions.total > 0) {
+    if (resp === 3) {
+      target.push(bytes, start, end);
+      if (target === this.client && behind !== null) this.repeat(behind, bytes, start, end);
+    } else if (options.redirect !== 0 && subscriptions !== null && subscriptions.total > 0) {
       if (!startsWith(bytes, start, HEAD)) return;
       const message = asMessage(bytes, start + HEAD.length, end);
       target.push(message, 0, message.length);
+    }
+  }
+
+  /**
+   * Replies leave in the order of requests, so one that was given before the keys have changed may leave after we have said so, and
+   * a client that takes its connection's order for what happened would keep it. So it is said again right behind.
+   */
+  private repeat(behind: Request, bytes: Uint8Array, start: number, end: number): void {
+    const { client } = this;
+    if (!(behind instanceof Inserted)) client.insertBehind(behind, bytes.slice(start, end));
+    else if (behind.reply !== INVALIDATE_ALL) {
+      const both = concat(behind.reply, bytes, start, end);
+      client.replaceHeld(behind, both.length > REPEATED_MAX ? INVALIDATE_ALL : both);
     }
   }
 
@@ -195,9 +282,10 @@ export class Tracking implements TrackingState {
   stop(): void {
     this.stopped = true;
     this.answer = null;
-    if (this.retryTimer !== null) this.client.pool.clearTimer(this.retryTimer);
-    for (const line of this.lines) line?.close();
-    this.lines.length = 0;
+    for (const timer of [this.retryTimer, this.pingTimer]) {
+      if (timer !== null) this.client.pool.clearTimer(timer);
+    }
+    this.closeLines();
   }
 }
 
@@ -209,6 +297,8 @@ class Line implements Holder {
   private ear: ServerConnection | null = null;
   /** The server's id of the ear; 0 = there is none, or it is not known yet. */
   private earId = 0;
+  /** Connections that owe an answer to PING. */
+  private readonly pinged = new Set<ServerConnection>();
 
   /** Set by `open`, before anybody can ask. */
   connection!: ServerConnection;
@@ -258,6 +348,18 @@ class Line implements Holder {
     return true;
   }
 
+  /** Asks both connections for a sign of life. One that has not answered the last time is given up. */
+  ping(): void {
+    for (const connection of [this.connection, this.ear]) {
+      if (connection === null || this.over) continue;
+      if (this.pinged.has(connection)) connection.fail("ETIMEDOUT");
+      else {
+        this.pinged.add(connection);
+        connection.ask(PING, () => this.pinged.delete(connection));
+      }
+    }
+  }
+
   /** CLIENT TRACKING on its way to the server. */
   private request(): Request {
     const request = new Request(null);
@@ -272,13 +374,13 @@ class Line implements Holder {
       if (!refused && !this.tracks) this.tracking.lineOpened();
       this.tracks ||= !refused;
       // Nothing may be read where nothing is tracked.
-      if (refused) this.giveUp();
+      if (refused) this.giveUp(failed ? "ETIMEDOUT" : "ETRACKING");
     }
     this.tracking.told(reply, failed);
   };
 
-  private giveUp(): void {
-    this.close();
+  private giveUp(code: string): void {
+    this.close(code);
     this.tracking.lineLost(this);
   }
 
@@ -295,14 +397,28 @@ class Line implements Holder {
   }
 
   pushed(bytes: Uint8Array, start: number, end: number): void {
-    if (!this.over) this.tracking.pushed(bytes, start, end);
+    if (this.over) return;
+    const { tracking } = this;
+    tracking.pushed(bytes, start, end, tracking.client.lastAnswered(this.oldest));
   }
 
-  close(): void {
+  /** The client's first request that waits for this server, which answers it after what it pushes now. */
+  private get oldest(): Request | null {
+    // Of a request in slices it may have answered some and not others; nothing is behind that one.
+    if ((this.tracking.client.session as RedisSession).sliced !== null) return null;
+    for (let r = this.connection.head; r !== null; r = r.nextInFlight) {
+      const request = r.split?.parent ?? r;
+      if (request.client !== null) return request;
+    }
+    return null;
+  }
+
+  /** @param code of the failure that what is in flight is answered with */
+  close(code?: string): void {
     if (this.over) return;
     this.over = true;
     const { ear, connection } = this;
-    connection.server.giveBack(connection, false);
+    connection.server.giveBack(connection, false, code);
     ear?.server.giveBack(ear, false);
   }
 }
@@ -315,6 +431,13 @@ function asMessage(bytes: Uint8Array, start: number, end: number): Uint8Array {
   if (all) message.set(MESSAGE_NULL, MESSAGE_HEAD.length);
   else copy(message, MESSAGE_HEAD.length, bytes, start, end);
   return message;
+}
+
+function concat(head: Uint8Array, bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const both = new Uint8Array(head.length + end - start);
+  both.set(head);
+  copy(both, head.length, bytes, start, end);
+  return both;
 }
 
 function startsWith(bytes: Uint8Array, start: number, word: Uint8Array): boolean {

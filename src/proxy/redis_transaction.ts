@@ -205,8 +205,9 @@ export class Transaction implements Holder {
   private execShared(index: number, queue: readonly Uint8Array[]): void {
     const { client } = this;
     const { pool } = client;
+    const session = client.session as RedisSession;
     const server = index < 0 ? null : pool.servers[index]!;
-    const connection = server === null ? null : connectionFor(client, client.session as RedisSession, server);
+    const connection = server === null ? null : connectionFor(client, session, server);
     if (connection === null) {
       client.countForwardError();
       client.answer(
@@ -215,6 +216,7 @@ export class Transaction implements Holder {
       return;
     }
     this.sendAll(connection, queue);
+    session.tracking?.execSent();
     if (connection.congested) client.waitFor(connection);
   }
 

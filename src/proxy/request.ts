@@ -32,6 +32,8 @@ export class Request {
   sentAt = 0;
   /** The reply, or an error in its place, has come and waits for its turn. */
   done = false;
+  /** A part of its reply has come: what one server has said of several, or one slice of several. */
+  begun = false;
   /** Nobody but the proxy looks at a reply that is swallowed (AUTH, SELECT). */
   swallowed = false;
   /** Its reply is dropped instead of sent (CLIENT REPLY OFF). */

@@ -78,11 +78,12 @@ export class Server {
   /**
    * Takes a leased connection back. Only one that has answered everything may be clean; anything else is closed, so
    * that nobody ever meets another's WATCH, MULTI or late reply.
+   * @param code of the failure that what is in flight is answered with, if anybody still waits for that
    */
-  giveBack(connection: ServerConnection, clean: boolean): void {
+  giveBack(connection: ServerConnection, clean: boolean, code = "ESHUTDOWN"): void {
     connection.holder = null;
     if (clean && connection.idle && this.spare.length < SPARE_MAX) this.spare.push(connection);
-    else connection.retire();
+    else connection.retire(code);
   }
 
   /** The error reply for a request that was not even tried. */

@@ -458,14 +458,14 @@ export class ServerConnection implements Endpoint {
   }
 
   /** Ends a connection that is no longer needed: no failure, and nothing is counted or said. */
-  retire(): void {
+  retire(code = "ESHUTDOWN"): void {
     if (this.closed) return;
     this.closed = true;
     this.stopConnectTimer();
     this.socket.destroy();
     if (this.open) this.server.counters[SERVER_CONNECTIONS]!--;
     this.server.lost(this);
-    this.failAll(failureOf("ESHUTDOWN"));
+    this.failAll(failureOf(code));
   }
 
   wasClosed(error: NetError | null): void {

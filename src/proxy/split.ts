@@ -55,6 +55,7 @@ export class Split {
   take(fragment: number, bytes: Uint8Array, start: number, end: number, failed: boolean): void {
     const reply = this.replies[fragment]!;
     const last = --this.missing === 0;
+    this.parent.begun = true;
     // The last one is joined before the call returns: borrowing is enough.
     if (last || end - start >= SHARE_MIN) {
       reply.bytes = bytes;

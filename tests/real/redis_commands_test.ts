@@ -3,7 +3,6 @@
  * Needs redis-server 7.0: fails without it, since nothing else would notice a wrong row.
  */
 import assert from "node:assert/strict";
-import { Args } from "../../src/protocol/redis/args.ts";
 import { answer, type Host, type Session } from "../../src/protocol/redis/answers.ts";
 import {
   CATEGORY,
@@ -19,25 +18,12 @@ import { CATEGORY_NAMES, FLAG_NAMES, ROUTE } from "../../src/protocol/redis/comm
 import { arityError, unknownError } from "../../src/protocol/redis/errors.ts";
 import { findKeys, KeyList, keysError } from "../../src/protocol/redis/keys.ts";
 import { commandFromInfo } from "../../src/protocol/redis/learn.ts";
+import { trackingInfo } from "../../src/protocol/redis/tracking_options.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
 import type { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { ReplyError, type Value } from "../lib/resp.ts";
-
-/** The words of a request as the scanner would leave them. */
-function scanned(words: readonly string[]): { bytes: Uint8Array; args: Args } {
-  const args = new Args();
-  args.reserve(words.length);
-  args.count = words.length;
-  let text = "";
-  words.forEach((word, i) => {
-    args.starts[i] = text.length;
-    text += word;
-    args.ends[i] = text.length;
-    text += "\r\n";
-  });
-  return { bytes: latin1(text), args };
-}
+import { OTHER, OwnTracking, scanned, TRACKING_CASES } from "../lib/tracking_cases.ts";
 
 async function ask(client: RawClient, words: readonly string[]): Promise<string> {
   await client.send(request(...words.map(latin1)));
@@ -604,4 +590,22 @@ Deno.test("the categories of the table are all of ACL CAT", async () => {
     assert.equal(CATEGORY[name.toUpperCase() as keyof typeof CATEGORY], 1 << i)
   );
   assert.ok(await client.command("ACL", "CAT", "nope") instanceof ReplyError);
+});
+
+Deno.test("CLIENT TRACKING and TRACKINGINFO of redis-server are those of the table, and ours", async () => {
+  await using f = new Fixture();
+  const server = await f.redis();
+  const other = await (await f.client(server)).command("CLIENT", "ID") as number;
+  for (const { name, steps } of TRACKING_CASES) {
+    const client = await f.client(server);
+    const own = new OwnTracking(other);
+    for (const [words, reply] of steps) {
+      const list = words.replaceAll(OTHER, String(other)).split(" ");
+      assert.equal(await ask(client, ["CLIENT", "TRACKING", ...list]), `${reply}\r\n`, `${name}: ${words}`);
+      own.tracking(list);
+      const info = textOf(trackingInfo(own.state, 2));
+      assert.equal(await ask(client, ["CLIENT", "TRACKINGINFO"]), info, `after ${name}: ${words}`);
+    }
+    client.close();
+  }
 });

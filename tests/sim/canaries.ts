@@ -9,6 +9,7 @@ import type { MemcachedSession } from "../../src/proxy/memcached_session.ts";
 import type { Request } from "../../src/proxy/request.ts";
 import { SlicedRequest } from "../../src/proxy/redis_slices.ts";
 import { PubSub } from "../../src/proxy/redis_pubsub.ts";
+import { Tracking } from "../../src/proxy/redis_tracking.ts";
 import { Server } from "../../src/proxy/server.ts";
 import { ServerConnection } from "../../src/proxy/server_connection.ts";
 import { Split } from "../../src/proxy/split.ts";
@@ -280,6 +281,95 @@ export const CANARIES: readonly Canary[] = [
             for (const client of topic.clients) clients.add(client);
           }
           for (const client of clients) client.push(message.slice(start, end), 0, end - start);
+        }),
+  },
+  {
+    name: "an invalidation is dropped",
+    only: "redis",
+    where: (plan) => plan.trackers > 0,
+    plant() {
+      const now = nth(10);
+      return patch(Tracking.prototype, "pushed", (old) =>
+        function (bytes, start, end, behind) {
+          if (!now()) return old.call(this, bytes, start, end, behind);
+        });
+    },
+  },
+  {
+    name: "an invalidation goes to another client",
+    only: "redis",
+    where: (plan) => plan.trackers > 0,
+    plant() {
+      const now = nth(10);
+      return patch(Tracking.prototype, "pushed", (old) =>
+        function (bytes, start, end, behind) {
+          const { client, target } = this as { client: Client; target: Client };
+          const other = [...client.pool.clients].find((one) => one !== target && !one.closed);
+          if (other === undefined || !now()) return old.call(this, bytes, start, end, behind);
+          other.push(bytes, start, end);
+        });
+    },
+  },
+  {
+    name: "an invalidation overtakes the reply that it is about",
+    only: "redis",
+    where: (plan) => plan.trackers > 0,
+    plant: () => patch(Tracking.prototype, "repeat", () => function () {}),
+  },
+  {
+    name: "a lost connection of a client that tracks invalidates nothing",
+    only: "redis",
+    where: (plan) => plan.trackers > 0,
+    plant: () =>
+      patch(Tracking.prototype, "lineLost", () =>
+        function (line: { slot: number }) {
+          this.lines[line.slot] = undefined;
+        }),
+  },
+  {
+    name: "keys that move invalidate nothing",
+    only: "redis",
+    where: (plan) => plan.trackers > 0 && plan.pool.autoEjectHosts,
+    plant: () => patch(Tracking.prototype, "keysMoved", () => function () {}),
+  },
+  {
+    name: "what is read before the servers know of the ear is read unheard",
+    only: "redis",
+    where: (plan) => plan.trackers > 0,
+    plant() {
+      const held = new WeakMap<object, Request>();
+      const takeBack = [
+        patch(ServerConnection.prototype, "hold", () =>
+          function (request: Request) {
+            held.set(this, request);
+          }),
+        patch(ServerConnection.prototype, "release", () =>
+          function (request: Request, bytes) {
+            if (held.delete(this)) this.ask(bytes, request.internal);
+          }),
+        patch(ServerConnection.prototype, "failAll", (old) =>
+          function (failure) {
+            const request = held.get(this);
+            held.delete(this);
+            const reply = (this.server as Server).errorReply(failure);
+            request?.internal?.(reply, 0, reply.length, true);
+            return old.call(this, failure);
+          }),
+      ];
+      return () => takeBack.forEach((one) => one());
+    },
+  },
+  {
+    name: "the connections of a client that tracks are given to others afterwards",
+    only: "redis",
+    where: (plan) => plan.trackers > 0,
+    plant: () =>
+      patch(Tracking.prototype, "stop", () =>
+        function () {
+          this.stopped = true;
+          this.answer = null;
+          for (const line of this.lines) line?.connection.server.giveBack(line.connection, true);
+          this.lines.length = 0;
         }),
   },
   {

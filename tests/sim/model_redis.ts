@@ -6,12 +6,13 @@
  *   SET user~3.18.0 =3.18;xxx                    and answered  +OK 3.18.0
  *
  * What src/demo's does not have, since it needs a clock and a way to speak unasked, is here: BLPOP and BRPOP of one key,
- * CLIENT UNBLOCK, publish/subscribe.
+ * CLIENT UNBLOCK, publish/subscribe; CLIENT TRACKING is in model_tracking.ts.
  */
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import type { Session } from "../../src/demo/redis/command.ts";
 import { matchGlob } from "../../src/demo/redis/glob.ts";
 import type { SimClock } from "./clock.ts";
+import { ModelTracking } from "./model_tracking.ts";
 import { type Truth, Violation } from "./truth.ts";
 
 /** Marks a tag at the end of a key (or pattern). */
@@ -82,6 +83,7 @@ export class ModelRedis extends MemoryRedis {
   private readonly speakers = new Map<Session, (text: string) => void>();
   private waiters: Waiter[] = [];
   private readonly subscribers = new Map<Session, Subscriber>();
+  private readonly tracking = new ModelTracking((session, text) => this.speakers.get(session)?.(text));
 
   constructor(
     private readonly index: number,
@@ -90,6 +92,13 @@ export class ModelRedis extends MemoryRedis {
     options: { random: () => number; password?: string },
   ) {
     super({ ...options, nowMs: () => clock.wallMs() });
+    for (const db of this.databases) {
+      const touch = db.touch.bind(db);
+      db.touch = (key) => {
+        touch(key);
+        this.tracking.changed(key);
+      };
+    }
   }
 
   private clockMs(): number {
@@ -103,12 +112,14 @@ export class ModelRedis extends MemoryRedis {
   name(session: Session, connection: number, speak: (text: string) => void): void {
     this.connections.set(session, connection);
     this.speakers.set(session, speak);
+    this.tracking.opened(session);
   }
 
   /** The connection is gone: it waits and listens no more. */
   gone(session: Session): void {
     this.speakers.delete(session);
     this.subscribers.delete(session);
+    this.tracking.gone(session);
     for (const waiter of this.waiters) if (waiter.session === session) this.clock.clearTimer(waiter.timer);
     this.waiters = this.waiters.filter((waiter) => waiter.session !== session);
   }
@@ -117,9 +128,13 @@ export class ModelRedis extends MemoryRedis {
     const tagged = takeTags(args);
     const name = args[0]!.toLowerCase();
     this.checkLease(session, name, args);
-    if (session.queued === null && this.executeHere(session, name, args, tagged)) return;
-    this.executeThere(session, name, args, tagged);
-    if (PUSHES.has(name) && this.waiters.length > 0 && session.queued === null) this.serve(session, args[1]!);
+    this.tracking.around(session, args, () => {
+      if (session.queued === null && this.executeHere(session, name, args, tagged)) return;
+      this.executeThere(session, name, args, tagged);
+      if (PUSHES.has(name) && this.waiters.length > 0 && session.queued === null) {
+        this.serve(session, args[1]!);
+      }
+    });
   }
 
   private executeThere(session: Session, name: string, args: string[], tagged: Tagged): void {
@@ -170,9 +185,7 @@ export class ModelRedis extends MemoryRedis {
         this.block(session, args[1]!, name === "blpop", Number(args[2]), tagged);
         return true;
       case "client":
-        if (args[1]!.toLowerCase() !== "unblock") return false;
-        session.reply.integer(this.unblock(Number(args[2])));
-        return true;
+        return this.client(session, args);
       case "subscribe":
       case "psubscribe":
       case "unsubscribe":
@@ -181,6 +194,20 @@ export class ModelRedis extends MemoryRedis {
         return true;
       case "publish":
         this.publish(session, args[1]!, args[2]!, tagged);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  private client(session: Session, args: readonly string[]): boolean {
+    switch (args[1]!.toLowerCase()) {
+      case "unblock":
+        session.reply.integer(this.unblock(Number(args[2])));
+        return true;
+      case "tracking":
+      case "caching":
+        session.reply.text += this.tracking.client(session, args.slice(1));
         return true;
       default:
         return false;

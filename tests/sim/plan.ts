@@ -38,6 +38,8 @@ export interface Plan {
   readonly resp3: number;
   /** How many of the clients subscribe to channels. */
   readonly subscribers: number;
+  /** How many of the clients keep a cache (CLIENT TRACKING). */
+  readonly trackers: number;
   readonly bigValues: boolean;
   /** Values of megabytes, which fill kernels and outboxes. */
   readonly hugeValues: boolean;
@@ -105,8 +107,13 @@ export function planOf(random: Random): Plan {
     hugeValues: !calm && random.chance(0.05),
     drains: random.chance(0.5),
     sliceArguments: random.pick([4096, 4096, 4096, 1, 3, 5]),
+    // Drawn last: worlds without are as they were before there was tracking.
+    trackers: redis && config.pools[0]!.argumentsMax >= OF_TRACKING && random.chance(0.3) ? 0.7 : 0,
   };
 }
+
+/** Arguments of the longest CLIENT TRACKING. */
+const OF_TRACKING = 9;
 
 function configText(random: Random, redis: boolean, servers: number, password: string | null): string {
   const lines = ["alpha:", "  listen: 127.0.0.1:22121", `  redis: ${redis}`];

@@ -6,6 +6,7 @@ import { serveMemory } from "../../src/demo/serve.ts";
 import type { Address, Handler, Socket } from "../../src/net/net.ts";
 import { Proxy } from "../../src/proxy/proxy.ts";
 import { Request } from "../../src/proxy/request.ts";
+import { SERVER_CONNECTIONS } from "../../src/stats/metrics.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
 import { SimClock } from "./clock.ts";
 import { SimNet, type SimSocket } from "./net.ts";
@@ -23,7 +24,7 @@ interface Stand {
 const SYSTEM = { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 };
 
 /** A pool of `count` model servers. */
-async function stand(yml: string, count: number, redis = true): Promise<Stand> {
+async function stand(yml: string, count: number, redis = true, sliceArguments = 4096): Promise<Stand> {
   const clock = new SimClock();
   const net = new SimNet(clock, new Random(1));
   const servers = Array.from({ length: count }, (_, i) => `    - 10.0.0.${i + 1}:6379:1\n`).join("");
@@ -37,9 +38,38 @@ async function stand(yml: string, count: number, redis = true): Promise<Stand> {
     await new SimServer(i, address, redis, net, clock, truth, new Random(3 + i), null).listen();
   }
   const log = { level: 0, write: () => {} };
-  const proxy = new Proxy({ config, net, clock, random: new Random(2).next, log, system: SYSTEM });
+  const random = new Random(2).next;
+  const proxy = new Proxy({ config, net, clock, random, log, system: SYSTEM, sliceArguments });
   await proxy.listen(null);
   return { clock, net, proxy, addresses };
+}
+
+/** A key of the server with this index, while all are on the ring. */
+function keyOn({ proxy }: Stand, server: number): string {
+  const { placement } = proxy.pools[0]!;
+  for (let i = 0;; i++) {
+    const key = `key${i}`;
+    if (placement.serverOf(latin1(key), 0, key.length) === server) return key;
+  }
+}
+
+/** The push that says that a key has changed; null = all have. */
+function invalidation(key: string | null): string {
+  return `>2\r\n$10\r\ninvalidate\r\n${key === null ? "_" : `*1\r\n$${key.length}\r\n${key}`}\r\n`;
+}
+
+/** A RESP3 client that tracks, and has read nothing yet. */
+function tracker(world: Stand, options = ""): Talker {
+  const client = new Talker(world);
+  client.say(`HELLO 3\r\nCLIENT TRACKING ON${options}\r\n`);
+  world.clock.run(world.clock.nowMs() + 100);
+  assert.match(client.read, /\+OK\r\n$/);
+  client.read = "";
+  return client;
+}
+
+function runFor({ clock }: Stand, ms: number): void {
+  clock.run(clock.nowMs() + ms);
 }
 
 /** A client that sends what it is told; `read` grows. */
@@ -244,3 +274,197 @@ Deno.test("deletes for memcached values over max_request_size wait for a server 
   assert.equal(client.read, "STORED\r\nVALUE k 0 1\r\na\r\nEND\r\n");
   world.proxy.stop();
 });
+
+Deno.test("CLIENT TRACKING is answered although the client has ended its side", async () => {
+  const world = await stand("", 2);
+  const client = new Talker(world);
+  world.clock.run(10);
+  client.say("CLIENT TRACKING ON\r\n");
+  client.halfClose();
+  world.clock.run(1000);
+  assert.equal(client.read, "+OK\r\n");
+  world.proxy.stop();
+});
+
+Deno.test("Tracking says again behind a reply what it has said before the reply could leave", async () => {
+  const world = await stand("", 2);
+  const [slow, quick] = [keyOn(world, 0), keyOn(world, 1)];
+  const client = tracker(world);
+  const other = new Talker(world);
+  runFor(world, 10);
+  world.net.stall(world.addresses[0]!, 1000);
+  client.say(`GET ${slow}\r\nGET ${quick}\r\n`);
+  runFor(world, 100);
+  other.say(`SET ${quick} new\r\n`);
+  runFor(world, 2000);
+  assert.equal(client.read, `${invalidation(quick)}_\r\n_\r\n${invalidation(quick)}`);
+  // A part of a reply that is to be joined has been read as well.
+  client.read = "";
+  world.net.stall(world.addresses[0]!, 1000);
+  client.say(`MGET ${slow} ${quick}\r\nPING\r\n`);
+  runFor(world, 100);
+  other.say(`SET ${quick} newer\r\n`);
+  runFor(world, 2000);
+  assert.equal(
+    client.read,
+    `${invalidation(quick)}*2\r\n_\r\n$3\r\nnew\r\n+PONG\r\n${invalidation(quick)}`,
+  );
+  world.proxy.stop();
+});
+
+Deno.test("Tracking says at most that everything has changed behind a reply, however much has", async () => {
+  const world = await stand("", 2);
+  const [slow, quick] = [keyOn(world, 0), keyOn(world, 1)];
+  const client = tracker(world, " BCAST");
+  const other = new Talker(world);
+  runFor(world, 10);
+  world.net.stall(world.addresses[0]!, 1000);
+  client.say(`GET ${slow}\r\nGET ${quick}\r\n`);
+  runFor(world, 100);
+  other.say(`SET ${quick} x\r\n`.repeat(1000));
+  runFor(world, 500);
+  const [held] = world.proxy.pools[0]!.clients;
+  assert.ok(held!.heldBytes < 5000, `${held!.heldBytes} bytes are held`);
+  runFor(world, 2000);
+  assert.ok(client.read.endsWith(`_\r\n_\r\n${invalidation(null)}`));
+  world.proxy.stop();
+});
+
+Deno.test("CLIENT TRACKING that fails leaves the tracking that there is as it was", async () => {
+  const world = await stand("  timeout: 100\n", 2);
+  const client = tracker(world);
+  for (const address of world.addresses) world.net.down(address);
+  runFor(world, 100);
+  client.say("CLIENT TRACKING ON OPTIN\r\n");
+  runFor(world, 100);
+  assert.match(client.read, /-ERR Connection refused/);
+  for (const address of world.addresses) world.net.up(address);
+  runFor(world, 1000);
+  client.read = "";
+  const keys = [keyOn(world, 0), keyOn(world, 1)];
+  client.say(`GET ${keys[0]}\r\nGET ${keys[1]}\r\n`);
+  runFor(world, 100);
+  new Talker(world).say(`MSET ${keys[0]} 1 ${keys[1]} 2\r\n`);
+  runFor(world, 100);
+  for (const key of keys) assert.ok(client.read.includes(invalidation(key)), client.read);
+  world.proxy.stop();
+});
+
+Deno.test("a request behind a CLIENT TRACKING that timed out has timed out as well", async () => {
+  const world = await stand("  timeout: 100\n", 2);
+  const client = new Talker(world);
+  const [server] = world.proxy.pools[0]!.servers;
+  client.say("CLIENT TRACKING ON\r\n");
+  runFor(world, 100);
+  world.net.down(world.addresses[0]!);
+  runFor(world, 100);
+  world.net.up(world.addresses[0]!);
+  client.read = "";
+  // The server goes silent when it has been connected to, and before it has said what the ear's id is.
+  client.say(`GET ${keyOn(world, 0)}\r\n`);
+  while (server!.counters[SERVER_CONNECTIONS] === 0) runFor(world, 0.01);
+  world.net.stall(world.addresses[0]!, 10_000);
+  runFor(world, 1000);
+  assert.match(client.read, /^-ERR Connection timed out/);
+  world.proxy.stop();
+});
+
+Deno.test("CLIENT CACHING YES is for all slices of the next request", async () => {
+  const world = await stand("", 2, true, 2);
+  const keys = [0, 1, 0, 1].map((server, i) => `${keyOn(world, server)}${i < 2 ? "" : "b"}`);
+  const client = tracker(world, " OPTIN");
+  client.say(`CLIENT CACHING YES\r\nMGET ${keys.join(" ")}\r\nMGET c d e f\r\n`);
+  runFor(world, 100);
+  client.read = "";
+  const other = new Talker(world);
+  for (const key of [...keys, "c", "d", "e", "f"]) other.say(`SET ${key} 1\r\n`);
+  runFor(world, 100);
+  const told = client.read.match(/key\d+b?|\b[cdef]\b/g)!;
+  assert.deepEqual(told.sort(), [...keys].sort());
+  world.proxy.stop();
+});
+
+Deno.test("Tracking says again behind a request in slices what one slice has read before", async () => {
+  const world = await stand("", 2, true, 1);
+  const key = keyOn(world, 1);
+  const client = tracker(world);
+  const other = new Talker(world);
+  runFor(world, 10);
+  // When the first key changes, its server has another slice to answer.
+  client.say(`MGET ${key} ${keyOn(world, 0)}${` ${key}`.repeat(200)}\r\n`);
+  runFor(world, 5);
+  other.say(`SET ${key} new\r\n`);
+  runFor(world, 1000);
+  assert.ok(client.read.startsWith(`${invalidation(key)}*202\r\n_\r\n_\r\n`));
+  assert.ok(client.read.endsWith(`new\r\n${invalidation(key)}`));
+  world.proxy.stop();
+});
+
+/** A pool whose first server is ejected when `silent` asks it, and a key of that server. */
+async function wandering(): Promise<{ world: Stand; key: string; eject(): void }> {
+  const world = await stand(
+    "  timeout: 200\n  auto_eject_hosts: true\n  server_failure_limit: 1\n  server_retry_timeout: 60000\n",
+    2,
+  );
+  const silent = new Talker(world);
+  const key = keyOn(world, 0);
+  return {
+    world,
+    key,
+    eject() {
+      world.net.stall(world.addresses[0]!, 300);
+      silent.say(`GET ${key}\r\n`);
+      runFor(world, 150);
+    },
+  };
+}
+
+Deno.test("Tracking says again behind what is under way that keys have moved", async () => {
+  const { world, key, eject } = await wandering();
+  const client = tracker(world);
+  eject();
+  client.say(`GET ${key}\r\n`);
+  runFor(world, 500);
+  assert.equal(client.read, `${invalidation(null)}_\r\n${invalidation(null)}`);
+  assert.equal(world.proxy.pools[0]!.servers[0]!.ejected, true);
+  world.proxy.stop();
+});
+
+Deno.test("Tracking says behind EXEC that keys have moved since they were queued", async () => {
+  const { world, key, eject } = await wandering();
+  const client = tracker(world);
+  eject();
+  client.say(`MULTI\r\nGET ${key}\r\n`);
+  runFor(world, 500);
+  assert.equal(world.proxy.pools[0]!.servers[0]!.ejected, true);
+  assert.equal(client.read, `+OK\r\n+QUEUED\r\n${invalidation(null)}`);
+  client.read = "";
+  client.say("EXEC\r\n");
+  runFor(world, 500);
+  assert.equal(client.read, `${invalidation(null)}*1\r\n_\r\n${invalidation(null)}`);
+  world.proxy.stop();
+});
+
+for (const [how, yml] of [["with", "  timeout: 100\n"], ["without", ""]] as const) {
+  Deno.test(`Tracking notices that a line is gone in silence, ${how} timeout`, async () => {
+    for (const hears of ["pushes", "an ear"]) {
+      const world = await stand(yml, 2);
+      const target = tracker(world);
+      const client = hears === "pushes" ? target : new Talker(world);
+      if (client !== target) {
+        target.say("CLIENT TRACKING OFF\r\nCLIENT ID\r\n");
+        runFor(world, 100);
+        const id = /:(\d+)/.exec(target.read)![1];
+        client.say(`CLIENT TRACKING ON REDIRECT ${id}\r\n`);
+      }
+      client.say(`GET ${keyOn(world, 0)}\r\n`);
+      runFor(world, 100);
+      target.read = "";
+      world.net.down(world.addresses[0]!, true);
+      world.net.up(world.addresses[0]!);
+      runFor(world, 61_000);
+      assert.equal(target.read, invalidation(null));
+      world.proxy.stop();
+    }
+  });
+}

@@ -25,6 +25,7 @@ import { SimClock } from "./clock.ts";
 import { EventLog } from "./event_log.ts";
 import type { Judge } from "./expect.ts";
 import { MemcachedWorkload } from "./memcached_workload.ts";
+import type { ModelRedis } from "./model_redis.ts";
 import { SimNet } from "./net.ts";
 import { type Plan, planOf, type ServerEvent } from "./plan.ts";
 import { Random } from "./random.ts";
@@ -33,6 +34,7 @@ import { RedisWorkload } from "./redis_workload.ts";
 import { type Manners, SimClient, type Workload } from "./sim_client.ts";
 import { GOOD, SimServer } from "./sim_server.ts";
 import { SlowRing } from "./slow_ring.ts";
+import { EarWorkload, ReaderWorkload, TRACKED_KEYS, type Written } from "./tracking_workload.ts";
 import { type Execution, Truth, Violation } from "./truth.ts";
 
 /** Objects are looked at after every so many turns, and whenever a phase ends. */
@@ -85,6 +87,7 @@ export class World implements Judge {
   private readonly lives: { atMs: number; mask: number }[] = [];
   private readonly sentAt = new Map<string, number>();
   private readonly published: Published = new Map();
+  private readonly written: Written = new Map();
   private ejections = 0;
   private healed = false;
   private strict = false;
@@ -150,8 +153,12 @@ export class World implements Judge {
     this.checkAnswered();
     this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.resting);
     this.turns(this.clock.nowMs() + 1000);
+    // Lines of clients that track are pinged now and then.
+    this.turns(this.clock.nowMs() + 1000, () => this.resting);
     this.checkRest();
+    this.checkCaches();
     this.hear();
+    this.rewrite();
     await this.epilogue();
     this.checkCounters();
     await this.stop();
@@ -242,6 +249,80 @@ export class World implements Judge {
     }
   }
 
+  /** Who keeps a cache is told when all of it is written again, and has nothing old in it then. */
+  private rewrite(): void {
+    const { pool } = this.plan;
+    if (this.readers.length === 0 || pool.clientConnectionsMax > 0) return;
+    this.reread();
+    this.log.add(this.clock.nowMs(), "-", "rewrite");
+    const before = new Map(this.readers.map((reader) => [reader, new Map(reader.heard)]));
+    const writer = this.makeClient(QUIET, (id, random) => this.newReader(id, random, null));
+    writer.says = (writer.workload as ReaderWorkload).rewrite();
+    writer.connect(pool.listen);
+    this.turns(this.clock.nowMs() + 10_000, () => writer.quiet);
+    this.checkCaches();
+    for (const reader of this.readers) {
+      const heard = before.get(reader);
+      if (heard === undefined || !reader.broadcasts || writer.failures > 0) continue;
+      const missed = TRACKED_KEYS.find((key) =>
+        reader.hears(key) && reader.heard.get(key) === heard.get(key)
+      );
+      if (missed !== undefined) throw new Violation(`a broadcasting client has not heard of ${missed}`);
+    }
+  }
+
+  /** Who keeps a cache fills it again, over connections that have to be made for that. */
+  private reread(): void {
+    this.log.add(this.clock.nowMs(), "-", "reread");
+    for (const { address } of this.servers) {
+      this.net.down(address);
+      this.net.up(address);
+    }
+    this.turns(this.clock.nowMs() + 1000);
+    for (const client of this.clients) {
+      const { workload, closed, manners } = client;
+      if (closed || manners.leave !== "stay" || !(workload instanceof ReaderWorkload)) continue;
+      if (workload.isServed) client.submit(workload.reread());
+    }
+    this.turns(this.clock.nowMs() + 10_000, () => this.clients.every((client) => client.quiet));
+    this.checkAnswered();
+  }
+
+  /** Those that keep a cache and are still told of changes. */
+  private get readers(): ReaderWorkload[] {
+    return this.clients
+      .filter((client) => !client.closed)
+      .map((client) => client.workload)
+      .filter((workload) => workload instanceof ReaderWorkload && workload.isServed) as ReaderWorkload[];
+  }
+
+  /** When all has been said, what is in a cache is what the key's server has. */
+  private checkCaches(): void {
+    const { pool } = this.plan;
+    if (this.readers.length === 0) return;
+    // Who dozes reads late; and with distribution random nobody knows where a key is.
+    this.turns(this.clock.nowMs() + 5000);
+    if (pool.distribution === "random") return;
+    const all = 2 ** this.servers.length - 1;
+    for (const client of this.clients) {
+      const reader = client.workload;
+      if (!(reader instanceof ReaderWorkload) || client.closed || !reader.isServed) continue;
+      for (const [place, value] of reader.cache) {
+        const [db, key] = place.split(" ") as [string, string];
+        const owner = this.servers.findIndex((server) => this.ring.owns(server.index, key, all));
+        const model = this.servers[owner]!.model as ModelRedis;
+        const present = model.databases[pool.redisDb + Number(db)]!.find(key)?.value ?? null;
+        if (present === value) continue;
+        throw new Violation(
+          `client ${client.id} keeps ${
+            JSON.stringify(value?.slice(0, 40) ?? null)
+          } for ${key} in database ${db}, but ` +
+            `server ${owner} has ${JSON.stringify(String(present).slice(0, 40))}, and nobody has told it`,
+        );
+      }
+    }
+  }
+
   private async epilogue(): Promise<void> {
     this.log.add(this.clock.nowMs(), "-", "epilogue");
     for (const client of this.clients) if (!client.closed) client.dismiss();
@@ -309,7 +390,7 @@ export class World implements Judge {
   private addClient(): void {
     if (this.healed) return;
     const { random, plan } = this;
-    this.makeClient({
+    const manners: Manners = {
       requests: random.magnitude(1, plan.requestsMax),
       batchMax: random.magnitude(1, 40),
       patient: random.chance(0.4),
@@ -318,21 +399,59 @@ export class World implements Judge {
       vanish: !plan.calm && random.chance(0.2) ? 0.2 : 0,
       cut: random.chance(0.4) ? 0.3 : 0,
       leave: random.pick(["goodbye", "goodbye", "half", "destroy", "stay", "stay"] as const),
-    }, plan.redis && random.chance(plan.subscribers)).connect(plan.pool.listen);
+    };
+    if (plan.trackers > 0 && random.chance(plan.trackers)) return this.addReader(manners);
+    if (plan.redis && random.chance(plan.subscribers)) {
+      this.makeClient(manners, (id, random) => new SubscriberWorkload(plan, this, this.published, id, random))
+        .connect(plan.pool.listen);
+    } else this.makeClient(manners).connect(plan.pool.listen);
   }
 
-  private makeWorkload(id: number, random: Random, subscribes: boolean): Workload {
+  /** A client that keeps a cache, and in half of the cases another one that hears for it. */
+  private addReader(manners: Manners): void {
+    const { plan, random } = this;
+    let ear: EarWorkload | null = null;
+    if (random.chance(0.5)) {
+      const client = this.makeClient(
+        {
+          ...QUIET,
+          requests: random.int(0, 3),
+          thinkMaxMs: 100,
+          leave: random.pick(["stay", "stay", "destroy"]),
+        },
+        (_id, random) => ear = new EarWorkload(plan, this, random),
+      );
+      ear!.isClosed = () => client.closed || client.excused;
+      client.connect(plan.pool.listen);
+    }
+    // Invalidations meet replies that wait for others only where many requests are under way.
+    const crowded = {
+      requests: random.magnitude(20, 400),
+      batchMax: random.magnitude(4, 40),
+      thinkMaxMs: 20,
+    };
+    const mine = random.chance(0.7) ? { ...manners, ...crowded, patient: false } : manners;
+    this.makeClient(mine, (id, random) => this.newReader(id, random, ear)).connect(plan.pool.listen);
+  }
+
+  private newReader(id: number, random: Random, ear: EarWorkload | null): ReaderWorkload {
+    return new ReaderWorkload(this.plan, this, this.written, id, random, ear);
+  }
+
+  private makeWorkload(id: number, random: Random): Workload {
     const { plan, published } = this;
-    if (subscribes) return new SubscriberWorkload(plan, this, published, id, random);
     const sentAt = (tag: string) => void this.sentAt.set(tag, this.clock.nowMs());
     if (plan.redis) return new RedisWorkload(plan, this, id, random, sentAt, published);
     return new MemcachedWorkload(plan, this, id, random, sentAt);
   }
 
-  private makeClient(manners: Manners, subscribes = false): SimClient {
+  private makeClient(
+    manners: Manners,
+    make: (id: number, random: Random) => Workload = (id, random) => this.makeWorkload(id, random),
+  ): SimClient {
     const id = this.clients.length + 1;
     const random = this.random.fork();
-    const workload = this.makeWorkload(id, random.fork(), subscribes);
+    const workload = make(id, random.fork());
     const { redis } = this.plan;
     const client = new SimClient(id, redis, manners, workload, this, this.net, this.clock, random, (one) => {
       if (!one.opened) one.clean = false;
@@ -502,6 +621,8 @@ const QUIET: Manners = {
 };
 
 /** Failures that this world can have. */
-const POSSIBLE = new Set("ECONNREFUSED ETIMEDOUT ECONNRESET EPIPE EOF EPROTO ESTRAY ESELECT".split(" "));
+const POSSIBLE = new Set(
+  "ECONNREFUSED ETIMEDOUT ECONNRESET EPIPE EOF EPROTO ESTRAY ESELECT ETRACKING".split(" "),
+);
 /** Those that need a server that says something wrong. */
-const OF_NOISE = new Set("EPROTO ESTRAY ESELECT".split(" "));
+const OF_NOISE = new Set("EPROTO ESTRAY ESELECT ETRACKING".split(" "));

@@ -50,7 +50,7 @@ export function parseTracking(
     const value = i + 1 < args.count ? latin1(bytes, args.starts[i + 1]!, args.ends[i + 1]!) : null;
     if (option === "REDIRECT" && value !== null) {
       if (redirect !== 0) return errorReply("ERR A client can only redirect to a single other client");
-      if (!/^(0|-?[1-9][0-9]{0,17})$/.test(value)) return NOT_AN_INTEGER;
+      if (!/^(0|-?[1-9][0-9]{0,18})$/.test(value) || !isInt64(value)) return NOT_AN_INTEGER;
       redirect = Number(value);
       const refusal = refuses(redirect);
       if (refusal !== null) return refusal;
@@ -72,6 +72,11 @@ export function parseTracking(
     optout: words.has("OPTOUT"),
     noloop: words.has("NOLOOP"),
   };
+}
+
+/** @param digits a whole number in decimal */
+function isInt64(digits: string): boolean {
+  return BigInt.asIntN(64, BigInt(digits)) === BigInt(digits);
 }
 
 /** Why tracking cannot be turned on with these options, or changed to them; null if it can. */

@@ -1,0 +1,111 @@
+/** The options of CLIENT TRACKING: each, each combination that Redis refuses, and what is made of them. */
+import assert from "node:assert/strict";
+import {
+  parseTracking,
+  redirectOf,
+  trackingInfo,
+  type TrackingOptions,
+  trackingRequest,
+} from "../../src/protocol/redis/tracking_options.ts";
+import { textOf } from "../lib/bytes.ts";
+import { OTHER, OwnTracking, scanned, TRACKING_CASES } from "../lib/tracking_cases.ts";
+
+const ID = 17;
+const PLAIN: TrackingOptions = {
+  on: true,
+  redirect: 0,
+  bcast: false,
+  prefixes: [],
+  optin: false,
+  optout: false,
+  noloop: false,
+};
+
+for (const { name, steps } of TRACKING_CASES) {
+  Deno.test(`CLIENT TRACKING, ${name}`, () => {
+    const own = new OwnTracking(ID);
+    for (const [words, reply] of steps) {
+      assert.equal(own.tracking(words.replaceAll(OTHER, String(ID)).split(" ")), `${reply}\r\n`, words);
+    }
+  });
+}
+
+function parsed(...words: string[]): TrackingOptions {
+  const { bytes, args } = scanned(["CLIENT", "TRACKING", ...words]);
+  const options = parseTracking(bytes, args, () => null);
+  assert.ok(!(options instanceof Uint8Array), `${words} is right`);
+  return options;
+}
+
+/** words → what differs from PLAIN → what a server is told, of an ear with the id 5. */
+const READ: readonly (readonly [words: string, options: Partial<TrackingOptions>, told: string])[] = [
+  ["ON", {}, "CLIENT TRACKING ON REDIRECT 5"],
+  ["ON REDIRECT 9", { redirect: 9 }, "CLIENT TRACKING ON REDIRECT 5"],
+  ["ON BCAST", { bcast: true, prefixes: [""] }, "CLIENT TRACKING ON REDIRECT 5 BCAST"],
+  [
+    "ON BCAST PREFIX b PREFIX a",
+    { bcast: true, prefixes: ["b", "a"] },
+    "CLIENT TRACKING ON REDIRECT 5 BCAST PREFIX b PREFIX a",
+  ],
+  ["ON OPTIN NOLOOP", { optin: true, noloop: true }, "CLIENT TRACKING ON REDIRECT 5 OPTIN NOLOOP"],
+  ["ON OPTOUT", { optout: true }, "CLIENT TRACKING ON REDIRECT 5 OPTOUT"],
+];
+
+for (const [words, options, told] of READ) {
+  Deno.test(`parseTracking() and trackingRequest(): ${words}`, () => {
+    const found = parsed(...words.split(" "));
+    assert.deepEqual(found, { ...PLAIN, ...options });
+    assert.equal(textOf(trackingRequest(found, 5)), asRequest(told.split(" ")));
+    const itself = told.replace(" REDIRECT 5", "").split(" ");
+    assert.equal(textOf(trackingRequest(found, 0)), asRequest(itself));
+  });
+}
+
+function asRequest(words: readonly string[]): string {
+  return `*${words.length}\r\n${words.map((word) => `$${word.length}\r\n${word}\r\n`).join("")}`;
+}
+
+Deno.test("trackingRequest() passes prefixes on byte by byte", () => {
+  const options = parsed("ON", "BCAST", "PREFIX", "\xff\r\n\0");
+  assert.equal(
+    textOf(trackingRequest(options, 0)),
+    asRequest(["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "\xff\r\n\0"]),
+  );
+});
+
+Deno.test("mergeTracking() adds prefixes in order and replaces all else", () => {
+  const own = new OwnTracking(ID);
+  own.tracking(["ON", "BCAST", "NOLOOP", "PREFIX", "c", "PREFIX", "a"]);
+  own.tracking(["ON", "BCAST", "PREFIX", "b", "REDIRECT", String(ID)]);
+  assert.deepEqual(own.state?.options, { ...PLAIN, bcast: true, prefixes: ["a", "b", "c"], redirect: ID });
+});
+
+Deno.test("trackingInfo() and redirectOf() where tracking is off", () => {
+  assert.equal(redirectOf(null), -1);
+  assert.equal(
+    textOf(trackingInfo(null, 2)),
+    "*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff\r\n$8\r\nredirect\r\n:-1\r\n$8\r\nprefixes\r\n*0\r\n",
+  );
+});
+
+/** options → state → the flags in Redis' order. */
+const FLAGS: readonly (readonly [words: string, said: boolean, broken: boolean, flags: string])[] = [
+  ["ON", false, false, "on"],
+  ["ON OPTIN", false, false, "on optin"],
+  ["ON OPTIN", true, false, "on optin caching-yes"],
+  ["ON OPTOUT NOLOOP", true, false, "on optout caching-no noloop"],
+  ["ON BCAST NOLOOP", false, true, "on bcast noloop broken_redirect"],
+];
+
+for (const [words, cachingSaid, broken, flags] of FLAGS) {
+  Deno.test(`trackingInfo() of ${words}: ${flags}`, () => {
+    const options = parsed(...words.split(" "));
+    const list = flags.split(" ");
+    const text = list.map((flag) => `$${flag.length}\r\n${flag}\r\n`).join("");
+    const prefixes = options.bcast ? "*1\r\n$0\r\n\r\n" : "*0\r\n";
+    assert.equal(
+      textOf(trackingInfo({ options, cachingSaid, broken }, 3)),
+      `%3\r\n$5\r\nflags\r\n~${list.length}\r\n${text}$8\r\nredirect\r\n:0\r\n$8\r\nprefixes\r\n${prefixes}`,
+    );
+  });
+}
