@@ -20,6 +20,10 @@ export interface Greeting {
 export interface ReplyScan {
   /** Bytes from the reply's start without which it cannot go on; 0 = unknown. */
   readonly needed: number;
+  /** Bytes of elements at the reply's start that are all here. */
+  readonly at: number;
+  /** Those first `count` bytes, at most `at`, are gone: the reply goes on where they ended. */
+  forget(count: number): void;
 }
 
 export interface Front {
@@ -66,6 +70,11 @@ export interface Front {
   fits(request: Request, bytes: Uint8Array, start: number, end: number): boolean;
   /** True if the reply that begins at `start`, whose size the scan has found, is a single value: its bytes, then CRLF. */
   isOneValue(bytes: Uint8Array, start: number): boolean;
+  /**
+   * True if a reply of which the elements before `scan.at` are known can answer `request`, so that they may leave before
+   * the rest has come. Not for a push.
+   */
+  fitsSoFar(request: Request, scan: ReplyScan): boolean;
   /** True if the reply answers no request (RESP3 push). */
   isPush(bytes: Uint8Array, start: number): boolean;
   /**
