@@ -11,7 +11,7 @@
  */
 import { Arena } from "../bytes/arena.ts";
 import { Inbox } from "../bytes/inbox.ts";
-import { type Outbox, SHARE_MIN } from "../bytes/outbox.ts";
+import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { INFO, NOTICE } from "../net/log.ts";
 import type { NetError, Socket } from "../net/net.ts";
 import {
@@ -86,8 +86,12 @@ export class Client implements Endpoint, Postponed {
   inFlight = 0;
   /** About REPLIES_REMEMBERED times the size of its recent replies; to begin with, large ones are expected. */
   private recentBytes = REPLIES_REMEMBERED * 256 * 1024;
-  /** Bytes of replies that wait for earlier ones. */
+  /** Bytes of replies that wait for earlier ones, and of `pushes`. */
   heldBytes = 0;
+  /** A part of the reply to the oldest request has been sent. */
+  private amidReply = false;
+  /** What answers no request and waits for that reply's end. */
+  private pushes: Outbox | null = null;
   /** Congested connections that this client waits for. */
   waits = 0;
   lastActiveMs = 0;
@@ -283,6 +287,7 @@ export class Client implements Endpoint, Postponed {
   deliver(request: Request, bytes: Uint8Array, start: number, end: number): void {
     if (request !== this.head) return this.hold(request, bytes, start, end);
     if (!request.muted) this.send(bytes, start, end);
+    if (this.amidReply) this.replyEnded();
     // Never quite 0: numbers next to it are slow.
     this.recentBytes += 1 - this.recentBytes / REPLIES_REMEMBERED;
     let head = request.next;
@@ -314,9 +319,33 @@ export class Client implements Endpoint, Postponed {
     return false;
   }
 
-  /** Sends bytes that answer no request (a push, a message of a subscription). Borrowed, or shared from SHARE_MIN on. */
+  /**
+   * Sends bytes that answer no request (a push, a message of a subscription), but never in the middle of a reply. Borrowed, or
+   * shared from SHARE_MIN on.
+   */
   push(bytes: Uint8Array, start: number, end: number): void {
-    if (!this.closed) this.send(bytes, start, end);
+    if (this.closed) return;
+    if (!this.amidReply) return this.send(bytes, start, end);
+    this.pushes ??= new Outbox();
+    this.pushes.appendShared(bytes, start, end);
+    this.heldBytes += end - start;
+    this.checkHeld();
+  }
+
+  /** Sends a part of the reply to the oldest request, whose end `deliver` will bring. Bytes as for `push`. */
+  sendPart(bytes: Uint8Array, start: number, end: number): void {
+    if (this.closed) return;
+    this.amidReply = true;
+    this.send(bytes, start, end);
+  }
+
+  private replyEnded(): void {
+    this.amidReply = false;
+    const { pushes } = this;
+    if (pushes === null) return;
+    this.pushes = null;
+    this.heldBytes -= pushes.size;
+    this.socket.sendChunks(pushes);
   }
 
   /** The last request in the queue before `end` (null = in all of it) of which a server has answered all or a part; or null. */

@@ -22,6 +22,10 @@ export interface ReplyScan {
   readonly needed: number;
   /** About how long it will be; a guess, but at least `needed`. 0 = unknown. */
   readonly expected: number;
+  /** Bytes of elements at the reply's start that are all here. */
+  readonly at: number;
+  /** Those first `count` bytes, at most `at`, are gone: the reply goes on where they ended. */
+  forget(count: number): void;
 }
 
 export interface Front {
@@ -68,6 +72,11 @@ export interface Front {
   fits(request: Request, bytes: Uint8Array, start: number, end: number): boolean;
   /** True if the reply that begins at `start`, whose size the scan has found, is a single value: its bytes, then CRLF. */
   isOneValue(bytes: Uint8Array, start: number): boolean;
+  /**
+   * True if a reply of which the elements before `scan.at` are known can answer `request`, so that they may leave before
+   * the rest has come. Not for a push.
+   */
+  fitsSoFar(request: Request, scan: ReplyScan): boolean;
   /** True if the reply answers no request (RESP3 push). */
   isPush(bytes: Uint8Array, start: number): boolean;
   /**

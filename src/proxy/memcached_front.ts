@@ -29,6 +29,7 @@ import {
   SPLIT_GET,
 } from "../protocol/memcached/commands.ts";
 import { scanReply } from "../protocol/memcached/reply.ts";
+import { REPLY_VALUE } from "../protocol/memcached/reply_types.ts";
 import {
   KEY_MAX,
   MemcachedRequest,
@@ -37,7 +38,7 @@ import {
   scanRequest,
   SKIP,
 } from "../protocol/memcached/request.ts";
-import { Scan } from "../protocol/memcached/scan.ts";
+import { Scan, VALUE_LIST } from "../protocol/memcached/scan.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
@@ -241,6 +242,10 @@ export class MemcachedFront implements Front {
     if (!replyFits(row, type)) return false;
     if ((asked.check & CHECK_QUIET) !== 0 && quietDrops(row, type)) asked.muted = true;
     return true;
+  }
+
+  fitsSoFar(asked: Request, scan: ReplyScan): boolean {
+    return (scan as Scan).list === VALUE_LIST && replyFits((asked.check & 0xff) - 1, REPLY_VALUE);
   }
 
   /** A value comes with its line before it and END behind it: two elements at least. */

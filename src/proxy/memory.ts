@@ -58,7 +58,8 @@ export class Memory {
   private stopped = false;
   private readonly pools: Pool[] = [];
   private readonly splits = new Set<Split>();
-  private readonly splitBytes = new Map<Client, number>();
+  /** Bytes of replies that a client is to get and that lie elsewhere: with splits and server connections. */
+  private readonly owedBytes = new Map<Client, number>();
 
   constructor(private readonly options: MemoryOptions) {
     this.stepBytes = Math.min(STEP_MAX, options.max / 16);
@@ -119,34 +120,37 @@ export class Memory {
     });
   }
 
-  /** Also notes with each client the replies of fragments that wait for others. */
+  /** Also notes with each client what lies elsewhere for it: replies of fragments that wait for others, and half replies. */
   private measure(): number {
     let held = 0;
     this.splits.clear();
+    this.owedBytes.clear();
     for (const pool of this.pools) {
       for (const client of pool.clients) held += client.holdsBytes;
       for (const server of pool.servers) {
         for (const connection of server.connections) {
           held += connection.holdsBytes;
+          this.owe(connection.receiver, connection.unfinishedBytes);
           for (let r = connection.head; r !== null; r = r.nextInFlight) {
             if (r.split !== null) this.splits.add(r.split);
           }
         }
       }
     }
-    this.splitBytes.clear();
     for (const split of this.splits) {
-      const { client } = split.parent;
-      let bytes = 0;
-      for (const reply of split.replies) bytes += reply.end - reply.start;
+      const bytes = split.heldBytes;
       held += bytes;
-      if (client !== null) this.splitBytes.set(client, (this.splitBytes.get(client) ?? 0) + bytes);
+      this.owe(split.parent.client, bytes);
     }
     return held;
   }
 
+  private owe(client: Client | null, bytes: number): void {
+    if (client !== null && bytes > 0) this.owedBytes.set(client, (this.owedBytes.get(client) ?? 0) + bytes);
+  }
+
   private holding(client: Client): number {
-    return client.holdsBytes + (this.splitBytes.get(client) ?? 0);
+    return client.holdsBytes + (this.owedBytes.get(client) ?? 0);
   }
 
   /** Closes the greediest, clients first: a server connection takes the requests of others with it. */

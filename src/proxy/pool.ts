@@ -34,6 +34,8 @@ export interface Surroundings {
   readonly clientsMax: number;
   /** Absent: SLICE_ARGUMENTS. */
   readonly sliceArguments?: number;
+  /** Absent: PASS_MIN. */
+  readonly passMin?: number;
 }
 
 /** A worker's place among those of the process. */
@@ -47,6 +49,8 @@ export interface Seat {
 
 /** Arguments of one request that one turn takes care of; see redis_slices.ts. */
 const SLICE_ARGUMENTS = 4096;
+/** Bytes of one reply that are kept in the hope of the rest; see ServerConnection.passOn. */
+const PASS_MIN = 1024 * 1024;
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
 const IDLE_SWEEP_MS = 1000;
@@ -123,6 +127,10 @@ export class Pool {
   /** Requests with more arguments go out in slices. */
   get sliceArguments(): number {
     return this.around.sliceArguments ?? SLICE_ARGUMENTS;
+  }
+  /** A reply of which so much has come, but not all, goes on in parts. */
+  get passMin(): number {
+    return this.around.passMin ?? PASS_MIN;
   }
 
   async listen(): Promise<void> {

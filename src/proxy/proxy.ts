@@ -36,6 +36,8 @@ export interface ProxyOptions {
   readonly startedAtMs?: number;
   /** Arguments of a slice (see redis_slices.ts): few, if the simulator wants to see slices. */
   readonly sliceArguments?: number;
+  /** Bytes of a reply from which on it goes on in parts: few, if the simulator wants to see parts. */
+  readonly passMin?: number;
 }
 
 /** What the proxy tells of the machine and the process it runs in. */

@@ -581,6 +581,10 @@ export class RedisFront implements Front, Sender {
     return true;
   }
 
+  fitsSoFar(): boolean {
+    return true;
+  }
+
   isOneValue(bytes: Uint8Array, start: number): boolean {
     return bytes[start] === 36 || bytes[start] === 61;
   }

@@ -5,6 +5,7 @@
  *   forward ──► outbox ──► server ──► receive ──► head of the queue ──► its client
  *   (before the greetings have been answered: forward ──► backlog)
  *
+ * A large reply is passed on in parts as it comes, if it is its client's turn (`passOn`).
  * A reply that nobody asked for, or bytes that are no reply, could hand one client's data to another: the connection is
  * closed and everything in flight on it fails. No request is ever sent twice.
  */
@@ -77,6 +78,10 @@ export class ServerConnection implements Endpoint {
   /** A large value that is coming in, and how many of its bytes are missing. */
   private pieces: Outbox | null = null;
   private missing = 0;
+  /** The first elements of the reply that is coming in have been passed on, or dropped since nobody wants it. */
+  private begun = false;
+  /** When the last bytes of a reply that is begun came. */
+  private partAtMs = 0;
   /** Bytes ever put into the socket or the backlog. */
   private written = 0;
   /** When the first of the requests that are overdue now timed out; -1 = none, or something has come since. */
@@ -102,6 +107,17 @@ export class ServerConnection implements Endpoint {
   get holdsBytes(): number {
     const { backlog, inbox, pieces, socket } = this;
     return inbox.heldBytes + socket.queuedBytes + (backlog?.size ?? 0) + (pieces?.size ?? 0);
+  }
+
+  /** Of those, the bytes of a reply that is not all here. */
+  get unfinishedBytes(): number {
+    return this.inbox.heldBytes + (this.pieces?.size ?? 0);
+  }
+
+  /** Whose reply is coming in next. */
+  get receiver(): Client | null {
+    const { head } = this;
+    return head === null ? null : head.client ?? head.split?.parent.client ?? null;
   }
 
   // ---- sending
@@ -263,6 +279,7 @@ export class ServerConnection implements Endpoint {
 
   receive(view: Uint8Array): void {
     this.silentSinceMs = -1;
+    if (this.begun) this.partAtMs = this.server.pool.turn.now();
     if (this.pieces !== null) return this.receivePiece(this.pieces, view);
     this.receiveFrom(view, 0);
   }
@@ -276,16 +293,66 @@ export class ServerConnection implements Endpoint {
 
   /** Keeps the first bytes of a reply that is not all here. */
   private keep(view: Uint8Array, at: number): void {
-    const { needed, expected } = this.resume;
+    const { needed } = this.resume;
     const missing = needed - (view.length - at);
-    if (missing >= PIECES_MIN && this.server.pool.front.isOneValue(view, at)) {
+    if (missing >= PIECES_MIN && !this.begun && this.server.pool.front.isOneValue(view, at)) {
       this.pieces = new Outbox();
       this.pieces.append(view, at, view.length);
       this.missing = missing;
       return;
     }
     this.inbox.append(view, at, view.length);
-    if (expected > 0) this.inbox.reserve(expected);
+    this.passOn();
+    this.makeRoom();
+  }
+
+  /**
+   * A large reply is not kept until it is whole: the elements that are all here go on to its client if it is the client's turn, and
+   * are dropped if nobody wants them. Else (replies owed before it, a split) they count against client_output_limit.
+   */
+  private passOn(): void {
+    const { inbox, head, resume } = this;
+    if (inbox.size < this.server.pool.passMin || head === null) return;
+    const { start } = inbox;
+    if (resume.at > 0 && (this.begun || this.mayBegin(head, inbox.bytes, start))) {
+      const end = start + resume.at;
+      inbox.pin();
+      this.passPart(head, inbox.bytes, start, end);
+      inbox.unpin(end, end - start >= SHARE_MIN);
+      resume.forget(end - start);
+    }
+    this.receiver?.mayHold(inbox.size + (head.split?.heldBytes ?? 0));
+  }
+
+  /** Asks the inbox for room: for all of the reply only if it will not go on in parts. */
+  private makeRoom(): void {
+    const { needed, expected } = this.resume;
+    const { passMin } = this.server.pool;
+    const inParts = this.begun || this.inbox.size < passMin;
+    const total = inParts ? Math.max(needed, Math.min(expected, 2 * passMin)) : expected;
+    if (total > 0) this.inbox.reserve(total);
+  }
+
+  private mayBegin(head: Request, bytes: Uint8Array, start: number): boolean {
+    const { front } = this.server.pool;
+    if (front.isPush(bytes, start)) return false;
+    if (unwanted(head)) return true;
+    return head.client !== null && head.client.head === head && front.fitsSoFar(head, this.resume);
+  }
+
+  private passPart(head: Request, bytes: Uint8Array, start: number, end: number): void {
+    const { pool } = this.server;
+    if (!this.begun) {
+      this.begun = true;
+      this.partAtMs = pool.turn.now();
+      // From now on the deadline is for the next part.
+      if (this.oldest === head) this.oldest = head.nextInFlight;
+      head.deadlineMs = Infinity;
+      if (pool.timeoutMs > 0 && !pool.sweeping) pool.startSweep();
+    }
+    if (head.client === null) return;
+    this.server.counters[RESPONSE_BYTES]! += end - start;
+    if (!head.muted) head.client.sendPart(bytes, start, end);
   }
 
   /**
@@ -293,10 +360,10 @@ export class ServerConnection implements Endpoint {
    * nothing has to be scanned but the CRLF at its end.
    */
   private receivePiece(pieces: Outbox, view: Uint8Array): void {
+    if (this.head !== null && unwanted(this.head)) pieces.clear();
     if (view.length < this.missing) {
       this.missing -= view.length;
-      if (this.unwanted) pieces.clear();
-      else pieces.append(view, 0, view.length);
+      pieces.append(view, 0, view.length);
       // Its CR may be the last byte here.
       if (this.missing === 1 && view[view.length - 1] !== CR) this.fail("EPROTO");
       return;
@@ -310,16 +377,12 @@ export class ServerConnection implements Endpoint {
     this.receiveFrom(view, end);
   }
 
-  /** Whoever asked for the reply under way is gone, or has been told that it comes too late. */
-  private get unwanted(): boolean {
-    const { head } = this;
-    return head !== null && head.client === null && head.split === null && head.internal === null &&
-      head.check === 0;
-  }
-
   /** Delivers a reply that lies in pieces and `last[0, end)`: one after the other if it is the client's turn, else joined. */
   private takePieces(pieces: Outbox, last: Uint8Array, end: number): boolean {
-    if (this.unwanted) return this.takeReply(last, 0, end, false);
+    if (this.head !== null && unwanted(this.head)) {
+      pieces.clear();
+      return this.takeReply(last, 0, end, false);
+    }
     const client = this.head?.client ?? null;
     if (client !== null && client.head === this.head && !this.head!.muted && this.head!.check === 0) {
       this.server.counters[RESPONSE_BYTES]! += pieces.size;
@@ -344,14 +407,19 @@ export class ServerConnection implements Endpoint {
       const lacking = this.resume.needed - before;
       const piece = Math.min(lacking > 0 ? lacking : step, view.length - from);
       inbox.append(view, from, from + piece);
-      if (piece < lacking) return view.length;
+      if (piece < lacking) {
+        this.passOn();
+        return view.length;
+      }
       const { start } = inbox;
       inbox.pin();
       const taken = this.takeReplies(inbox.bytes, start, inbox.end) - start;
       inbox.unpin(taken > 0 ? inbox.end : start, taken >= SHARE_MIN);
       if (this.closed) return view.length;
       if (taken > 0) return from + taken - before;
-      if (this.resume.expected > 0) inbox.reserve(this.resume.expected);
+      this.passOn();
+      if (this.closed) return view.length;
+      this.makeRoom();
       from += piece;
       step *= 2;
     }
@@ -367,8 +435,9 @@ export class ServerConnection implements Endpoint {
         if (next !== NEED_MORE) this.fail("EPROTO");
         break;
       }
-      if (front.isPush(bytes, at)) this.holder?.pushed(bytes, at, next);
-      else if (!this.takeReply(bytes, at, next, true)) break;
+      const whole = !this.begun;
+      if (whole && front.isPush(bytes, at)) this.holder?.pushed(bytes, at, next);
+      else if (!this.takeReply(bytes, at, next, whole)) break;
       at = next;
     }
     return at;
@@ -388,6 +457,7 @@ export class ServerConnection implements Endpoint {
       this.fail("EPROTO");
       return false;
     }
+    this.begun = false;
     const next = request.nextInFlight;
     this.head = next;
     if (next === null) this.tail = null;
@@ -427,6 +497,7 @@ export class ServerConnection implements Endpoint {
     }
     if (overdue) this.timedOut(nowMs);
     if (this.closed) return false;
+    if (this.begun && nowMs - this.partAtMs >= this.server.pool.timeoutMs) this.breakOff("stopped");
     // Nothing at all has come for another timeout since the first request was overdue: the server hangs.
     if (this.silentSinceMs >= 0 && nowMs - this.silentSinceMs >= this.server.pool.timeoutMs) {
       return this.giveUpSilent();
@@ -488,7 +559,17 @@ export class ServerConnection implements Endpoint {
     this.failAll(failure);
   }
 
+  /** A client that has a part of its reply can be told nothing, and the rest will not come. */
+  private breakOff(how: string): void {
+    const { head } = this;
+    if (head === null || head.client === null || head.muted) return;
+    head.client.countForwardError();
+    head.client.giveUp(`cannot have the rest of a reply, which has ${how} in the middle`);
+  }
+
   private failAll(failure: Failure): void {
+    if (this.begun) this.breakOff("ended");
+    this.begun = false;
     const unanswered = this.head;
     this.head = this.tail = this.oldest = null;
     for (let r = unanswered; r !== null; r = r.nextInFlight) this.answerFailed(r, failure);
@@ -539,6 +620,11 @@ export class ServerConnection implements Endpoint {
       row[sent ? OUT_QUEUE_BYTES : IN_QUEUE_BYTES]! += r.size;
     }
   }
+}
+
+/** Nobody waits for its reply any more: the client is gone, or has been told that it timed out. */
+function unwanted({ client, split, internal }: Request): boolean {
+  return client === null && internal === null && (split === null || split.parent.client === null);
 }
 
 const NEED_MORE = -1;

@@ -44,6 +44,13 @@ export class Split {
     readonly detail: number,
   ) {}
 
+  /** Bytes of the replies that have come. */
+  get heldBytes(): number {
+    let bytes = 0;
+    for (const reply of this.replies) bytes += reply.end - reply.start;
+    return bytes;
+  }
+
   /** Makes room for one more fragment; returns its place. */
   add(): number {
     this.missing++;

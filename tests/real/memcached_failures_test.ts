@@ -92,7 +92,7 @@ class FakeServer implements AsyncDisposable {
       for (const line of lines) {
         this.lines.push(line);
         const text = this.answer(line);
-        if (text !== null) await conn.write(latin1(text)).catch(() => {});
+        if (text !== null) await say(conn, text).catch(() => {});
       }
     }
     this.connections.delete(conn);
@@ -104,6 +104,11 @@ class FakeServer implements AsyncDisposable {
     for (const conn of this.connections) close(conn);
     await Promise.all(this.#tasks);
   }
+}
+
+async function say(conn: Deno.Conn, text: string): Promise<void> {
+  const bytes = latin1(text);
+  for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
 }
 
 function close(conn: Deno.Conn): void {
@@ -446,7 +451,103 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
       strictEqual(await client.readUntil("END\r\n"), expected);
     }
   },
+
+  "a server that stops in the middle of a large reply: who has a part of it is closed, the others are told":
+    async (
+      f,
+      runtime,
+    ) => {
+      const half = await halfReply(f, runtime, { timeout: 300 });
+      match(await half.other.readLine(), /^SERVER_ERROR Connection timed out/);
+      await half.client.readToEnd();
+      match(half.proxy.log, REST_LOST);
+      half.fake.answer = () => "END\r\n";
+      for (const conn of half.fake.connections) close(conn);
+      await poll(async () => await ask(half.other, "get a\r\n") === "END", "the server to be asked again");
+    },
+
+  "a server that closes in the middle of a large reply: the same": async (f, runtime) => {
+    const half = await halfReply(f, runtime);
+    for (const conn of half.fake.connections) close(conn);
+    match(await half.other.readLine(), /^SERVER_ERROR Connection reset by peer/);
+    await half.client.readToEnd();
+    match(half.proxy.log, REST_LOST);
+    half.fake.answer = () => "END\r\n";
+    strictEqual(await ask(half.other, "get a\r\n"), "END");
+  },
+
+  "a client that leaves in the middle of a large reply: the rest is dropped, the next reply is the other's":
+    async (
+      f,
+      runtime,
+    ) => {
+      const { client, other, fake, proxy } = await halfReply(f, runtime);
+      client.close();
+      const [conn] = fake.connections;
+      // Its FIN alone could mean that it only sends no more.
+      await say(conn!, BLOCK.slice(BLOCK_SENT) + BLOCK.repeat(3));
+      await poll(async () => (await poolCounts(proxy)).client_connections === 1, "the client to be gone");
+      await say(conn!, "END\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+      strictEqual(await other.readUntil("END\r\n"), "VALUE a 0 1\r\nx\r\nEND\r\n");
+      strictEqual(fake.accepted, 1);
+    },
+
+  "a large reply that is not its client's turn, or that is split, counts against client_output_limit": async (
+    f,
+    runtime,
+  ) => {
+    const silent = f.add(new FakeServer(() => null));
+    const fake = f.add(
+      new FakeServer((line) => line.startsWith("get") ? `${BLOCK.repeat(8)}END\r\n` : "TOUCHED\r\n"),
+    );
+    const servers = [`${silent.address}:1 silent`, `${fake.address}:1 it`];
+    const proxy = await f.proxy(runtime, alpha({ servers, client_output_limit: "3mb" }));
+    const client = await f.client(proxy);
+    // Keys are sent until each server has been asked for one.
+    let [there, big] = ["", ""];
+    for (let i = 0; there === "" || big === ""; i++) {
+      const key = `big${i}`;
+      const probe = await f.client(proxy);
+      await probe.send(`touch ${key} 0\r\n`);
+      await poll(() => [...silent.lines, ...fake.lines].includes(`touch ${key} 0`), "a server to be asked");
+      if (silent.lines.includes(`touch ${key} 0`)) there = key;
+      else big = key;
+      probe.close();
+    }
+    const reason = /does not read its replies: \d+ bytes are more than client_output_limit, closing/g;
+    const closed = () => proxy.log.match(reason)?.length ?? 0;
+    await client.send(`get ${there}\r\nget ${big} ${big}\r\n`);
+    strictEqual(await client.readToEnd(), "");
+    strictEqual(closed(), 1);
+    const second = await f.client(proxy);
+    await second.send(`get ${there} ${big}\r\n`);
+    strictEqual(await second.readToEnd(), "");
+    strictEqual(closed(), 2);
+  },
 };
+
+const REST_LOST = /cannot have the rest of a reply, which has (stopped|ended) in the middle, closing/;
+const BLOCK = `VALUE big 0 700000\r\n${"x".repeat(700_000)}\r\n`;
+const BLOCK_SENT = 1000;
+
+/**
+ * A client has got two of six values from a server that has sent three and a bit; another's request is behind it on the same
+ * connection.
+ */
+async function halfReply(f: Fixture, runtime: Runtime, keys: Partial<PoolKeys> = {}) {
+  const fake = f.add(
+    new FakeServer((line) =>
+      line.startsWith("get big") ? BLOCK.repeat(3) + BLOCK.slice(0, BLOCK_SENT) : null
+    ),
+  );
+  const proxy = await f.proxy(runtime, alpha({ servers: [`${fake.address}:1 it`], ...keys }));
+  const [client, other] = [await f.client(proxy), await f.client(proxy)];
+  await client.send(`get${" big".repeat(7)}\r\n`);
+  await poll(() => fake.lines.length > 0, "the first request to arrive");
+  await other.send("get a\r\n");
+  strictEqual(textOf(await client.readExact(2 * BLOCK.length)), BLOCK.repeat(2));
+  return { client, other, fake, proxy };
+}
 
 for (const runtime of RUNTIMES) {
   Deno.test(`memcached pools when something is wrong (${runtime})`, async (t) => {

@@ -4,7 +4,7 @@
  * `deno task hostile` is the same at full size, with times.
  */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
-import { concat, latin1, request } from "../lib/bytes.ts";
+import { concat, latin1, request, textOf } from "../lib/bytes.ts";
 import { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { delay, poll } from "../lib/poll.ts";
@@ -97,6 +97,57 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     await poll(() => reason.test(proxy.log), "the client to be closed");
     strictEqual(await other.command("GET", "nothing"), null);
   },
+
+  "a reply of 60 MB to one request goes through in parts; who does not read it is closed, nobody else":
+    async (
+      f,
+      runtime,
+    ) => {
+      for (const server of [await f.memcached({ args: ["-I", "8m"] }), await f.redis()]) {
+        const memcached = server.kind === "memcached";
+        const value = "x".repeat(MB);
+        const set = memcached ? `set k 0 0 ${MB}\r\n${value}\r\n` : request("SET", "k", value);
+        const get = (count: number) =>
+          memcached ? `get${" k".repeat(count)}\r\n` : request("MGET", ...Array(count).fill("k"));
+        const block = memcached ? `VALUE k 0 ${MB}\r\n${value}\r\n` : `$${MB}\r\n${value}\r\n`;
+
+        const roomy = await f.proxy(runtime, alpha({ servers: [server] }));
+        const reader = await f.client(roomy);
+        await reader.send(set);
+        await reader.readLine();
+        await reader.send(get(60));
+        if (!memcached) strictEqual(await reader.readLine(), "*60");
+        for (let i = 0; i < 60; i++) {
+          strictEqual(textOf(await reader.readExact(block.length)) === block, true);
+        }
+        if (memcached) strictEqual(await reader.readLine(), "END");
+        strictEqual(reader.unread, "");
+
+        const proxy = await f.proxy(
+          runtime,
+          alpha({ servers: [server], client_output_limit: "8mb" }, "32mb"),
+        );
+        const [lazy, other] = [await f.client(proxy), await f.client(proxy)];
+        const small = async () => {
+          await other.send(memcached ? "get nothing\r\n" : request("GET", "nothing"));
+          strictEqual(await other.readLine(), memcached ? "END" : "$-1");
+        };
+        await small();
+        const before = residentBytes(proxy.pid);
+        const peak = await peakOf(
+          proxy,
+          (async () => {
+            await lazy.send(get(60));
+            const reason = /does not read its replies: \d+ bytes are more than client_output_limit, closing/;
+            await poll(() => reason.test(proxy.log), "the client to be closed");
+            await small();
+          })(),
+        );
+        ok(peak - before < 50 * MB, `${server.kind}: from ${before} to ${peak} bytes`);
+        // Nothing but the one client has been given up.
+        strictEqual(proxy.log.match(/clos(e|ing)/g)?.length, 1);
+      }
+    },
 
   "a 2 GB bulk is refused when it is announced, a 400 MB one costs nothing before it comes": async (
     f,

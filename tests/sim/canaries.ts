@@ -18,7 +18,7 @@ import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
 import { concat, latin1 } from "../lib/bytes.ts";
 import { SimSocket } from "./net.ts";
-import type { Plan } from "./plan.ts";
+import { PASS_USUAL, type Plan } from "./plan.ts";
 
 export interface Canary {
   readonly name: string;
@@ -244,6 +244,16 @@ export const CANARIES: readonly Canary[] = [
           this.pieces.reverse();
           return may;
         }),
+  },
+  {
+    name: "who has got a part of a reply gets an error as its rest",
+    where: (plan) => plan.passMin < PASS_USUAL && plan.pool.servers.length === 1 && !plan.calm,
+    plant: () => patch(ServerConnection.prototype, "breakOff", () => function () {}),
+  },
+  {
+    name: "parts of a reply overtake what is owed before it",
+    where: (plan) => plan.passMin < PASS_USUAL,
+    plant: () => patch(ServerConnection.prototype, "mayBegin", () => (head: Request) => head.client !== null),
   },
   {
     name: "a request times out twice as late as it should, and its client is never told",

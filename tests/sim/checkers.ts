@@ -19,6 +19,8 @@ interface Inside {
   readonly open: boolean;
   readonly closed: boolean;
   readonly ready: boolean;
+  readonly begun: boolean;
+  readonly partAtMs: number;
 }
 
 function insist(condition: boolean, what: () => string): void {
@@ -95,9 +97,19 @@ function checkConnection(connection: ServerConnection, queued: ReadonlySet<Reque
   const inside = connection as unknown as Inside;
   const name = () => `connection to ${connection.server.config.name}`;
   insist(!inside.closed, () => `${name()}: closed, but still among its server's`);
+  const { timeoutMs } = connection.server.pool;
+  insist(
+    !inside.begun || connection.head !== null,
+    () => `${name()}: a reply is begun that nobody has asked for`,
+  );
   let last: Request | null = null;
   let sentAt = 0;
   const nowMs = connection.server.pool.clock.nowMs();
+  insist(
+    !inside.begun || !connection.head!.client || timeoutMs === 0 ||
+      inside.partAtMs + timeoutMs + OVERDUE_MAX_MS >= nowMs,
+    () => `${name()}: the rest of a reply is overdue, and nobody was told`,
+  );
   let oldestSeen = inside.oldest === null;
   for (let r = connection.head; r !== null; r = r.nextInFlight) {
     if (r === inside.oldest) oldestSeen = true;

@@ -47,6 +47,8 @@ export interface Plan {
   readonly drains: boolean;
   /** Requests with more arguments go out in slices; few in half of the worlds, so that there are such requests. */
   readonly sliceArguments: number;
+  /** A reply of so many bytes goes on in parts; few in half of the worlds, so that there are such replies. */
+  readonly passMin: number;
 }
 
 export interface ServerEvent {
@@ -57,6 +59,8 @@ export interface ServerEvent {
   readonly losesMemory: boolean;
   readonly loadingMs: number;
 }
+
+export const PASS_USUAL = 1024 * 1024;
 
 export function planOf(random: Random): Plan {
   const redis = random.chance(0.6);
@@ -107,6 +111,7 @@ export function planOf(random: Random): Plan {
     hugeValues: !calm && random.chance(0.05),
     drains: random.chance(0.5),
     sliceArguments: random.pick([4096, 4096, 4096, 1, 3, 5]),
+    passMin: random.pick([PASS_USUAL, PASS_USUAL, PASS_USUAL, 1, 1, 30]),
     // Drawn last: worlds without are as they were before there was tracking.
     trackers: redis && config.pools[0]!.argumentsMax >= OF_TRACKING && random.chance(0.3) ? 0.7 : 0,
   };

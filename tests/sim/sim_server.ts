@@ -36,6 +36,8 @@ interface Connection {
   busy: boolean;
   /** It says nothing more. */
   mute: boolean;
+  /** What it will say when it goes on; null while it does not halt. */
+  rest: Uint8Array[] | null;
   /** To be called at its end. */
   readonly gone: () => void;
 }
@@ -51,6 +53,8 @@ const MEMCACHED_GARBAGE = [
 export class SimServer implements Handler {
   habits: Habits = GOOD;
   frozenUntilMs = 0;
+  /** How often it halts in the middle of its replies to a read; sometimes it ends there. */
+  halts = 0;
   model: ModelRedis | MemoryMemcached;
   /** Reads so far. */
   reads = 0;
@@ -112,7 +116,7 @@ export class SimServer implements Handler {
         () => this.clock.nowMs(),
       );
     }
-    const connection: Connection = { session, waiting: [], busy: false, mute: false, gone };
+    const connection: Connection = { session, waiting: [], busy: false, mute: false, rest: null, gone };
     socket.owner = connection;
   }
 
@@ -175,6 +179,28 @@ export class SimServer implements Handler {
 
   private say(socket: Socket, bytes: Uint8Array): void {
     if (bytes.length === 0) return;
+    const connection = socket.owner as Connection;
+    if (connection.rest !== null) return void connection.rest.push(bytes);
+    if (this.halts > 0 && bytes.length > 1 && this.random.chance(this.halts)) {
+      const at = this.random.int(1, bytes.length - 1);
+      connection.rest = [bytes.slice(at)];
+      this.clock.setTimer(this.random.magnitude(1, 3000), () => this.goOn(socket, connection));
+      return this.send(socket, bytes.slice(0, at));
+    }
+    this.send(socket, bytes);
+  }
+
+  private goOn(socket: Socket, connection: Connection): void {
+    const rest = connection.rest!;
+    connection.rest = null;
+    if (this.random.chance(this.halts)) {
+      connection.mute = true;
+      return socket.end();
+    }
+    for (const bytes of rest) this.send(socket, bytes);
+  }
+
+  private send(socket: Socket, bytes: Uint8Array): void {
     socket.sendShared(bytes, 0, bytes.length);
     socket.flush();
     if (socket.queuedBytes > 1024 * 1024) socket.pause();

@@ -27,7 +27,7 @@ import type { Judge } from "./expect.ts";
 import { MemcachedWorkload } from "./memcached_workload.ts";
 import type { ModelRedis } from "./model_redis.ts";
 import { SimNet } from "./net.ts";
-import { type Plan, planOf, type ServerEvent } from "./plan.ts";
+import { PASS_USUAL, type Plan, planOf, type ServerEvent } from "./plan.ts";
 import { Random } from "./random.ts";
 import { CHANNELS, type Published, SubscriberWorkload } from "./pubsub_workload.ts";
 import { RedisWorkload } from "./redis_workload.ts";
@@ -91,6 +91,8 @@ export class World implements Judge {
   private ejections = 0;
   private healed = false;
   private strict = false;
+  /** Clients that the proxy had to close in the middle of a reply. */
+  private brokenOff = 0;
   private stopping = false;
   private turnsToCheck = 0;
 
@@ -113,7 +115,10 @@ export class World implements Judge {
         plan.password,
       )
     );
-    this.servers.forEach((server, i) => server.habits = plan.habits[i]!);
+    this.servers.forEach((server, i) => {
+      server.habits = plan.habits[i]!;
+      server.halts = plan.passMin < PASS_USUAL && !plan.calm ? 0.3 : 0;
+    });
     this.truth.watch = (execution) => this.checkPlace(execution);
     this.proxy = new Proxy({
       config: plan.config,
@@ -121,12 +126,18 @@ export class World implements Judge {
       clock: this.clock,
       random: this.random.fork().next,
       sliceArguments: plan.sliceArguments,
-      log: { level: 5, write: (_level, text) => this.log.add(this.clock.nowMs(), "proxy", text) },
+      passMin: plan.passMin,
+      log: { level: 5, write: (_level, text) => this.noteLog(text) },
       system: { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 },
     });
     this.pool = this.proxy.pools[0]!;
     this.ring = new SlowRing(plan.pool);
     this.nameFailures();
+  }
+
+  private noteLog(text: string): void {
+    if (/cannot have the rest of a reply/.test(text)) this.brokenOff++;
+    this.log.add(this.clock.nowMs(), "proxy", text);
   }
 
   describe(): string {
@@ -136,7 +147,8 @@ export class World implements Judge {
       `${e.losesMemory ? ", loses its memory" : ""}${e.loadingMs > 0 ? `, loads ${e.loadingMs} ms` : ""}\n`
     );
     const slices = plan.sliceArguments < 100 ? `slices of ${plan.sliceArguments} arguments\n` : "";
-    return `${plan.text}${plan.calm ? "calm\n" : ""}${slices}${events.join("")}`;
+    const parts = plan.passMin < PASS_USUAL ? `replies in parts from ${plan.passMin} bytes on\n` : "";
+    return `${plan.text}${plan.calm ? "calm\n" : ""}${slices}${parts}${events.join("")}`;
   }
 
   async run(): Promise<Result> {
@@ -217,6 +229,7 @@ export class World implements Judge {
     this.net.bury();
     for (const server of this.servers) {
       server.habits = GOOD;
+      server.halts = 0;
       server.frozenUntilMs = 0;
       this.net.up(server.address);
       if (this.plan.redis) server.restart(false, 0);
@@ -498,7 +511,8 @@ export class World implements Judge {
   mayCut(client: SimClient): boolean {
     const { pool } = this.plan;
     return this.stopping || this.plan.clientsLoseConnections || pool.idleTimeoutMs > 0 || !client.opened ||
-      pool.clientConnectionsMax > 0 || this.pool.counters[LIMIT_OUTPUT]! > 0;
+      pool.clientConnectionsMax > 0 || this.pool.counters[LIMIT_OUTPUT]! > 0 ||
+      (this.brokenOff > 0 && !this.plan.calm && !this.strict);
   }
 
   /** Notes which servers are on the ring, and counts those that leave it. */

@@ -39,7 +39,7 @@ import {
   REPLY_VALUE,
   REPLY_VERSION,
 } from "./reply_types.ts";
-import { NEED_MORE, type Scan } from "./scan.ts";
+import { NEED_MORE, NO_LIST, type Scan, STAT_LIST, VALUE_LIST } from "./scan.ts";
 
 export { NEED_MORE };
 /** These bytes can never become a reply. */
@@ -114,23 +114,15 @@ const ORDER_LOST = encode("SERVER_ERROR out of memory writing get response");
  */
 export function scanReply(bytes: Uint8Array, start: number, end: number, scan: Scan): number {
   if (end - start < scan.needed) return NEED_MORE;
-  // Which list the later elements belong to shows at the reply's first byte: VALUE or STAT.
-  const inValues = scan.at > 0 && bytes[start] === 86;
-  const inStats = scan.at > 0 && !inValues;
   let at = start + scan.at;
-  let values = inValues;
-  let stats = inStats;
+  let values = scan.list === VALUE_LIST;
+  let stats = scan.list === STAT_LIST;
   for (;;) {
     let lf = at + scan.seen;
     while (lf < end && bytes[lf] !== 10) lf++;
     const length = lf - at;
     if (length > REPLY_LINE_MAX) return bad(scan);
-    if (lf === end) {
-      scan.at = at - start;
-      scan.seen = length;
-      scan.needed = 0;
-      return NEED_MORE;
-    }
+    if (lf === end) return pauseAt(scan, at - start, listOf(values, stats), length, 0);
     if (length < 2 || bytes[lf - 1] !== 13) return bad(scan);
     const found = findWord(bytes, at, lf - 1);
     if (found === undefined) {
@@ -154,12 +146,7 @@ export function scanReply(bytes: Uint8Array, start: number, end: number, scan: S
         const size = isValue ? valueSize(bytes, at + 6, lf - 1) : dataSize(bytes, at + 3, lf - 1);
         if (size < 0) return bad(scan);
         next += size + 2;
-        if (next > end) {
-          scan.at = at - start;
-          scan.seen = length;
-          scan.needed = next - start;
-          return NEED_MORE;
-        }
+        if (next > end) return pauseAt(scan, at - start, listOf(values, stats), length, next - start);
         if (bytes[next - 2] !== 13 || bytes[next - 1] !== 10) return bad(scan);
         if (!isValue) return done(scan, next, REPLY_VA);
         values = true;
@@ -168,6 +155,18 @@ export function scanReply(bytes: Uint8Array, start: number, end: number, scan: S
     at = next;
     scan.seen = 0;
   }
+}
+
+function listOf(values: boolean, stats: boolean): number {
+  return values ? VALUE_LIST : stats ? STAT_LIST : NO_LIST;
+}
+
+function pauseAt(scan: Scan, at: number, list: number, seen: number, needed: number): number {
+  scan.at = at;
+  scan.list = list;
+  scan.seen = seen;
+  scan.needed = needed;
+  return NEED_MORE;
 }
 
 function done(scan: Scan, at: number, type: number): number {

@@ -12,9 +12,16 @@
 /** More bytes are needed; never an error. */
 export const NEED_MORE = -1;
 
+/** What the finished elements of a reply are. */
+export const NO_LIST = 0;
+export const VALUE_LIST = 1;
+export const STAT_LIST = 2;
+
 export class Scan {
   /** Bytes of finished elements: VALUE blocks or STAT lines of a reply. Requests have none. */
   at = 0;
+  /** NO_LIST, VALUE_LIST or STAT_LIST: what a reply that is not all here has begun with. */
+  list = NO_LIST;
   /** Bytes known to hold no line feed from `at` on. */
   seen = 0;
   /**
@@ -29,8 +36,15 @@ export class Scan {
   /** REPLY_… of the last whole reply. Requests have none. */
   type = 0;
 
+  /** The first `count` bytes of the reply, finished elements, are gone from where it lies. */
+  forget(count: number): void {
+    this.at -= count;
+    if (this.needed > 0) this.needed -= count;
+  }
+
   reset(): void {
     this.at = 0;
+    this.list = NO_LIST;
     this.seen = 0;
     this.needed = 0;
   }

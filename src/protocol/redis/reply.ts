@@ -26,8 +26,10 @@ const GUESS_MARGIN = 1.125;
 /** Where a scan that ran out of bytes goes on, relative to the reply's start. */
 export class ReplyResume {
   at = 0;
-  /** Elements still open; means nothing while `at` is 0. */
+  /** Elements still open; means nothing while `at` is 0 and nothing has been forgotten. */
   open = 0;
+  /** Elements of this reply have been forgotten. */
+  begun = false;
   /** The reply is at least this long; 0 = unknown. */
   needed = 0;
   /** About how long it will be, by what has come of it, or `needed` if that is more; only a guess. 0 = unknown. */
@@ -37,7 +39,17 @@ export class ReplyResume {
   /** For each streamed form around the offset, two numbers: elements open outside it, and what it may hold. */
   readonly streams: number[] = [];
 
+  /** The first `count` bytes of the reply, finished elements, are gone from where it lies. */
+  forget(count: number): void {
+    this.begun = true;
+    this.at -= count;
+    if (this.needed > 0) this.needed -= count;
+    this.expected = Math.max(this.needed, this.expected - count);
+    this.line = Math.max(0, this.line - count);
+  }
+
   reset(): void {
+    this.begun = false;
     this.at =
       this.open =
       this.needed =
@@ -72,7 +84,7 @@ let lineSeen = 0;
  * @returns offset just past the reply, NEED_MORE, or BAD_REPLY if it can never become one
  */
 export function scanReply(bytes: Uint8Array, start: number, end: number, resume: ReplyResume): number {
-  if (resume.at === 0 && resume.line === 0) {
+  if (resume.at === 0 && resume.line === 0 && !resume.begun) {
     const whole = wholeScalar(bytes, start, end);
     if (whole > 0) {
       resume.open = resume.needed = resume.expected = 0;
@@ -138,7 +150,7 @@ function wholeBulk(bytes: Uint8Array, at: number, end: number): number {
 function walk(bytes: Uint8Array, start: number, end: number, resume: ReplyResume): number {
   let at = start + resume.at;
   const streams = resume.streams;
-  let open = resume.at === 0 ? 1 : resume.open;
+  let open = resume.at === 0 && !resume.begun ? 1 : resume.open;
   const line = start + resume.line;
   while (open > 0 || streams.length > 0) {
     const element = at;
@@ -243,6 +255,7 @@ function walk(bytes: Uint8Array, start: number, end: number, resume: ReplyResume
         return BAD_REPLY;
     }
   }
+  resume.begun = false;
   resume.at =
     resume.open =
     resume.needed =
