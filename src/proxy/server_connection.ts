@@ -495,9 +495,12 @@ export class ServerConnection implements Endpoint {
       this.answerFailed(request, failureOf("ETIMEDOUT"));
       if (request.swallowed) return this.giveUpSilent();
     }
+    if (this.begun && this.head!.client !== null && nowMs - this.partAtMs >= this.server.pool.timeoutMs) {
+      overdue = true;
+      this.breakOff(failureOf("ETIMEDOUT"), "stopped");
+    }
     if (overdue) this.timedOut(nowMs);
     if (this.closed) return false;
-    if (this.begun && nowMs - this.partAtMs >= this.server.pool.timeoutMs) this.breakOff("stopped");
     // Nothing at all has come for another timeout since the first request was overdue: the server hangs.
     if (this.silentSinceMs >= 0 && nowMs - this.silentSinceMs >= this.server.pool.timeoutMs) {
       return this.giveUpSilent();
@@ -560,15 +563,16 @@ export class ServerConnection implements Endpoint {
   }
 
   /** A client that has a part of its reply can be told nothing, and the rest will not come. */
-  private breakOff(how: string): void {
+  private breakOff(failure: Failure, how: string): void {
     const { head } = this;
-    if (head === null || head.client === null || head.muted) return;
+    if (head === null || head.client === null) return;
+    if (head.muted) return this.answerFailed(head, failure);
     head.client.countForwardError();
     head.client.giveUp(`cannot have the rest of a reply, which has ${how} in the middle`);
   }
 
   private failAll(failure: Failure): void {
-    if (this.begun) this.breakOff("ended");
+    if (this.begun) this.breakOff(failure, "ended");
     this.begun = false;
     const unanswered = this.head;
     this.head = this.tail = this.oldest = null;

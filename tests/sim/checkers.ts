@@ -106,7 +106,7 @@ function checkConnection(connection: ServerConnection, queued: ReadonlySet<Reque
   let sentAt = 0;
   const nowMs = connection.server.pool.clock.nowMs();
   insist(
-    !inside.begun || !connection.head!.client || timeoutMs === 0 ||
+    !inside.begun || !connection.head!.client || timeoutMs <= 0 ||
       inside.partAtMs + timeoutMs + OVERDUE_MAX_MS >= nowMs,
     () => `${name()}: the rest of a reply is overdue, and nobody was told`,
   );
