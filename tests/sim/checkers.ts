@@ -2,6 +2,7 @@
  * What must hold of the proxy's own objects at any moment between two events. They look inside, past `private`: nothing of
  * this is worth a method in src/.
  */
+import type { Outbox } from "../../src/bytes/outbox.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
 import type { Request } from "../../src/proxy/request.ts";
@@ -76,6 +77,7 @@ function checkClient(client: Client, queued: Set<Request>): void {
     count === client.inFlight,
     () => `${name()}: inFlight is ${client.inFlight}, but ${count} are queued`,
   );
+  held += (client as unknown as { pushes: Outbox | null }).pushes?.size ?? 0;
   insist(
     held === client.heldBytes,
     () => `${name()}: heldBytes is ${client.heldBytes}, but ${held} are held`,
