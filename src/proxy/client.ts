@@ -546,6 +546,9 @@ export class Client implements Endpoint, Postponed {
     }
     this.head = this.tail = null;
     this.inFlight = this.heldBytes = 0;
+    this.amidReply = false;
+    this.pushes?.clear();
+    this.pushes = null;
     this.inbox.clear();
     this.pool.front.abandoned(this);
   }
