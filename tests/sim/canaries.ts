@@ -429,4 +429,14 @@ export const CANARIES: readonly Canary[] = [
           return next;
         }),
   },
+  {
+    name: "a push does not wait for the end of the reply that is begun",
+    where: (plan) => plan.passMin < PASS_USUAL && plan.trackers > 0,
+    only: "redis",
+    plant: () =>
+      patch(Client.prototype, "push", () =>
+        function (bytes, start, end) {
+          if (!this.closed) this.send(bytes, start, end);
+        }),
+  },
 ];
