@@ -48,12 +48,21 @@ export function firstError(parts: readonly Part[]): Uint8Array | null {
 
 /** Room that joins may write to instead of making an array: `bytes[0, end)` holds until the next join. */
 export class Scratch {
-  readonly bytes: Uint8Array = new Uint8Array(SCRATCH_SIZE);
+  bytes: Uint8Array = new Uint8Array(SCRATCH_MIN);
   end = 0;
+
+  /** Makes room for `size` bytes; false if those are too many to keep for good. */
+  fits(size: number): boolean {
+    if (size <= this.bytes.length) return true;
+    if (size > SCRATCH_MAX) return false;
+    this.bytes = new Uint8Array(1 << (32 - Math.clz32(size - 1)));
+    return true;
+  }
 }
 
+const SCRATCH_MIN = 32 * 1024;
 /** Smaller than what is shared without a copy (SHARE_MIN): what lies here has to be copied on. */
-const SCRATCH_SIZE = 32 * 1024;
+const SCRATCH_MAX = 1024 * 1024;
 
 /** For each part where its next value begins, and how many values it should have; grow. */
 let cursors = new Float64Array(16);
@@ -87,7 +96,7 @@ export function joinValues(
     cursors[i] = from;
     size += end - from;
   }
-  const fits = scratch !== null && size <= scratch.bytes.length;
+  const fits = scratch !== null && scratch.fits(size);
   const joined = fits ? scratch.bytes : newArray(size);
   const at = joinRuns(parts, owners, joined);
   if (at !== size) return MISMATCH;
