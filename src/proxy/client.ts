@@ -375,9 +375,10 @@ export class Client implements Endpoint, Postponed {
     this.checkHeld();
   }
 
-  /** As `push`, for all that `chunks` holds; empty afterwards. */
-  pushChunks(chunks: Outbox): void {
-    if (this.closed) return;
+  /** As `sendPart`, for all that `chunks` holds; empty afterwards. */
+  sendPartChunks(chunks: Outbox): void {
+    if (this.closed) return chunks.clear();
+    this.amidReply = true;
     this.recentBytes += chunks.size;
     this.socket.sendChunks(chunks);
     if (!this.dirty) this.pool.turn.touchClient(this);

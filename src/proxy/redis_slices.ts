@@ -183,8 +183,8 @@ export class SlicedRequest implements Postponed {
     const head = encode(`*${this.cut.count}\r\n`);
     if (this.request.muted) values.clear();
     else {
-      client.push(head, 0, head.length);
-      client.pushChunks(values);
+      client.sendPart(head, 0, head.length);
+      client.sendPartChunks(values);
     }
     this.finish(NOTHING);
   }

@@ -336,20 +336,22 @@ export class ServerConnection implements Endpoint {
   private mayBegin(head: Request, bytes: Uint8Array, start: number): boolean {
     const { front } = this.server.pool;
     if (front.isPush(bytes, start)) return false;
-    if (unwanted(head)) return true;
-    return head.client !== null && head.client.head === head && front.fitsSoFar(head, this.resume);
+    return unwanted(head) || isTurnOf(head) && front.fitsSoFar(head, this.resume);
+  }
+
+  /** From now on the deadline is for the next part. */
+  private begin(head: Request): void {
+    if (this.begun) return;
+    const { pool } = this.server;
+    this.begun = true;
+    this.partAtMs = pool.turn.now();
+    if (this.oldest === head) this.oldest = head.nextInFlight;
+    head.deadlineMs = Infinity;
+    if (pool.timeoutMs > 0 && !pool.sweeping) pool.startSweep();
   }
 
   private passPart(head: Request, bytes: Uint8Array, start: number, end: number): void {
-    const { pool } = this.server;
-    if (!this.begun) {
-      this.begun = true;
-      this.partAtMs = pool.turn.now();
-      // From now on the deadline is for the next part.
-      if (this.oldest === head) this.oldest = head.nextInFlight;
-      head.deadlineMs = Infinity;
-      if (pool.timeoutMs > 0 && !pool.sweeping) pool.startSweep();
-    }
+    this.begin(head);
     if (head.client === null) return;
     this.server.counters[RESPONSE_BYTES]! += end - start;
     if (!head.muted) head.client.sendPart(bytes, start, end);
@@ -360,12 +362,12 @@ export class ServerConnection implements Endpoint {
    * nothing has to be scanned but the CRLF at its end.
    */
   private receivePiece(pieces: Outbox, view: Uint8Array): void {
-    if (this.head !== null && unwanted(this.head)) pieces.clear();
     if (view.length < this.missing) {
       this.missing -= view.length;
       pieces.append(view, 0, view.length);
       // Its CR may be the last byte here.
-      if (this.missing === 1 && view[view.length - 1] !== CR) this.fail("EPROTO");
+      if (this.missing === 1 && view[view.length - 1] !== CR) return this.fail("EPROTO");
+      if (pieces.size >= this.server.pool.passMin) this.passPieces(pieces);
       return;
     }
     const end = this.missing;
@@ -377,16 +379,27 @@ export class ServerConnection implements Endpoint {
     this.receiveFrom(view, end);
   }
 
+  /** As passOn, for a value in pieces. */
+  private passPieces(pieces: Outbox): void {
+    const { head } = this;
+    if (head === null) return;
+    if (this.begun || mayLeave(head)) {
+      this.begin(head);
+      this.sendPieces(head, pieces);
+    } else this.receiver?.mayHold(pieces.size + (head.split?.heldBytes ?? 0));
+  }
+
+  private sendPieces(head: Request, pieces: Outbox): void {
+    if (head.client !== null) this.server.counters[RESPONSE_BYTES]! += pieces.size;
+    if (head.client === null || head.muted) pieces.clear();
+    else head.client.sendPartChunks(pieces);
+  }
+
   /** Delivers a reply that lies in pieces and `last[0, end)`: one after the other if it is the client's turn, else joined. */
   private takePieces(pieces: Outbox, last: Uint8Array, end: number): boolean {
-    if (this.head !== null && unwanted(this.head)) {
-      pieces.clear();
-      return this.takeReply(last, 0, end, false);
-    }
-    const client = this.head?.client ?? null;
-    if (client !== null && client.head === this.head && !this.head!.muted && this.head!.check === 0) {
-      this.server.counters[RESPONSE_BYTES]! += pieces.size;
-      client.pushChunks(pieces);
+    const { head } = this;
+    if (head !== null && (this.begun || mayLeave(head))) {
+      this.sendPieces(head, pieces);
       return this.takeReply(last, 0, end, false);
     }
     const whole = newArray(pieces.size + end);
@@ -629,6 +642,16 @@ export class ServerConnection implements Endpoint {
 /** Nobody waits for its reply any more: the client is gone, or has been told that it timed out. */
 function unwanted({ client, split, internal }: Request): boolean {
   return client === null && internal === null && (split === null || split.parent.client === null);
+}
+
+/** Nothing is owed to its client before its reply. */
+function isTurnOf(head: Request): boolean {
+  return head.client !== null && head.client.head === head;
+}
+
+/** A part of a single value may leave before the rest has come, or be dropped. */
+function mayLeave(head: Request): boolean {
+  return unwanted(head) || isTurnOf(head) && head.check === 0;
 }
 
 const NEED_MORE = -1;

@@ -259,6 +259,33 @@ Deno.test("client_output_limit is for what is queued and what is held together",
   one.proxy.stop();
 });
 
+Deno.test("a value of megabytes goes on as it comes, and a push waits for its end", async () => {
+  const one = await stand("", 1);
+  const talker = new Talker(one);
+  talker.say("GET a\r\n");
+  runFor(one, 100);
+  assert.equal(talker.read, "$-1\r\n");
+  talker.read = "";
+  const [client] = one.proxy.pools[0]!.clients;
+  const [connection] = one.proxy.pools[0]!.servers[0]!.connections;
+  const asked = new Request(client!);
+  client!.enqueue(asked);
+  connection!.enqueue(asked);
+  const reply = `$3000000\r\n${"x".repeat(3_000_000)}\r\n`;
+  const push = latin1(">1\r\n+news\r\n");
+  connection!.receive(latin1(reply.slice(0, 10)));
+  for (let at = 10; at < 2_000_010; at += 50_000) connection!.receive(latin1(reply.slice(at, at + 50_000)));
+  client!.push(push, 0, push.length);
+  runFor(one, 1000);
+  assert.ok(talker.read.length > 1_000_000 && reply.startsWith(talker.read), `${talker.read.length} bytes`);
+  assert.equal(client!.heldBytes, push.length);
+  connection!.receive(latin1(reply.slice(2_000_010)));
+  runFor(one, 1000);
+  assert.ok(talker.read === reply + textOf(push));
+  assert.equal(client!.heldBytes, 0);
+  one.proxy.stop();
+});
+
 Deno.test("deletes for memcached values over max_request_size wait for a server that does not read", async () => {
   const world = await stand("  max_request_size: 64\n", 1, false);
   const client = new Talker(world);
