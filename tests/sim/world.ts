@@ -165,8 +165,8 @@ export class World implements Judge {
     this.checkAnswered();
     this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.resting);
     this.turns(this.clock.nowMs() + 1000);
-    // Lines of clients that track are pinged now and then.
-    this.turns(this.clock.nowMs() + 1000, () => this.resting);
+    // Lines of clients that track are pinged now and then; and that a client is gone may have to wait for a stalled link.
+    this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.resting && this.clientsRest);
     this.checkRest();
     this.checkCaches();
     this.hear();
@@ -569,6 +569,10 @@ export class World implements Judge {
     return this.pool.servers.every((server) =>
       !server.ejected && [...server.connections].every((connection) => connection.head === null)
     );
+  }
+
+  private get clientsRest(): boolean {
+    return [...this.pool.clients].every((client) => client.head === null && client.socket.queuedBytes === 0);
   }
 
   private checkRest(): void {
