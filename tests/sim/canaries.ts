@@ -2,6 +2,7 @@
  * Mistakes made on purpose, to see that the simulator notices them. Each is a patch of a class in src/, put on while some
  * seeds run and taken off again. If none of the seeds complains, the checkers are blind.
  */
+import { Outbox } from "../../src/bytes/outbox.ts";
 import { Client } from "../../src/proxy/client.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
 import { MemcachedFront } from "../../src/proxy/memcached_front.ts";
@@ -240,8 +241,10 @@ export const CANARIES: readonly Canary[] = [
     plant: () =>
       patch(SlicedRequest.prototype, "keep", (old) =>
         function (joined, end) {
+          const before = this.values as Outbox;
+          this.values = new Outbox();
           const may = old.call(this, joined, end);
-          this.pieces.reverse();
+          this.values.adopt(before);
           return may;
         }),
   },
