@@ -2,7 +2,6 @@
  * CLIENT TRACKING, request after request of one client, with what redis-server 7.0.15 says to each. The unit test holds our
  * parser to it, tests/real/redis_commands_test.ts holds it to a redis-server.
  */
-import { Args } from "../../src/protocol/redis/args.ts";
 import { errorReply } from "../../src/protocol/redis/errors.ts";
 import {
   mergeTracking,
@@ -10,7 +9,8 @@ import {
   trackingConflict,
   type TrackingState,
 } from "../../src/protocol/redis/tracking_options.ts";
-import { latin1, textOf } from "./bytes.ts";
+import { textOf } from "./bytes.ts";
+import { scanned } from "./scanned.ts";
 
 /** Stands for the id of another client that is there. */
 export const OTHER = "OTHER";
@@ -160,19 +160,4 @@ export class OwnTracking {
     this.state = { options: merged, cachingSaid: false, broken: false };
     return "+OK\r\n";
   }
-}
-
-/** The words of a request as the scanner would leave them. */
-export function scanned(words: readonly string[]): { bytes: Uint8Array; args: Args } {
-  const args = new Args();
-  args.reserve(words.length);
-  args.count = words.length;
-  let text = "";
-  words.forEach((word, i) => {
-    args.starts[i] = text.length;
-    text += word;
-    args.ends[i] = text.length;
-    text += "\r\n";
-  });
-  return { bytes: latin1(text), args };
 }

@@ -23,7 +23,8 @@ import { latin1, request, textOf } from "../lib/bytes.ts";
 import type { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { ReplyError, type Value } from "../lib/resp.ts";
-import { OTHER, OwnTracking, scanned, TRACKING_CASES } from "../lib/tracking_cases.ts";
+import { scanned } from "../lib/scanned.ts";
+import { OTHER, OwnTracking, TRACKING_CASES } from "../lib/tracking_cases.ts";
 
 async function ask(client: RawClient, words: readonly string[]): Promise<string> {
   await client.send(request(...words.map(latin1)));

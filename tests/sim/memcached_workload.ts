@@ -3,7 +3,7 @@ import type { PoolConfig } from "../../src/config/config.ts";
 import { exactly, type Expect, type Judge, matching, silence } from "./expect.ts";
 import type { Plan } from "./plan.ts";
 import type { Random } from "./random.ts";
-import type { Step } from "./redis_workload.ts";
+import { type Step, together } from "./step.ts";
 
 const KINDS = [
   "get",
@@ -275,12 +275,4 @@ const QUIET: Readonly<Record<string, RegExp>> = {
 
 function bad(bytes: string, reply: string): Step {
   return { bytes, expects: [exactly(bytes.slice(0, 20).trim(), reply)], last: false };
-}
-
-function together(steps: readonly Step[]): Step {
-  return {
-    bytes: steps.map((step) => step.bytes).join(""),
-    expects: steps.flatMap((step) => step.expects),
-    last: steps.some((step) => step.last),
-  };
 }

@@ -13,6 +13,7 @@ import type { Session } from "../../src/demo/redis/command.ts";
 import { matchGlob } from "../../src/demo/redis/glob.ts";
 import type { SimClock } from "./clock.ts";
 import { ModelTracking } from "./model_tracking.ts";
+import { bulk } from "./step.ts";
 import { type Truth, Violation } from "./truth.ts";
 
 /** Marks a tag at the end of a key (or pattern). */
@@ -315,10 +316,6 @@ export class ModelRedis extends MemoryRedis {
 /** The client that a key belongs to, by its name. */
 function ownerOf(key: string): string {
   return /^[^k]?k([^.]*)/.exec(key)?.[1] ?? "";
-}
-
-function bulk(text: string): string {
-  return `$${text.length}\r\n${text}\r\n`;
 }
 
 /** A bulk string with the tag at its end; anything else as it is. */

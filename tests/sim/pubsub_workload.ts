@@ -6,7 +6,7 @@ import { matchGlob } from "../../src/demo/redis/glob.ts";
 import { exactly, type Judge, matching } from "./expect.ts";
 import type { Plan } from "./plan.ts";
 import type { Random } from "./random.ts";
-import type { Step } from "./redis_workload.ts";
+import { bulk, type Step, step, together } from "./step.ts";
 import { Violation } from "./truth.ts";
 
 export const CHANNELS = ["c0", "c1", "c2", "news:{a}"];
@@ -139,20 +139,4 @@ export class SubscriberWorkload {
       }
     }
   }
-}
-
-function bulk(text: string): string {
-  return `$${text.length}\r\n${text}\r\n`;
-}
-
-function step(args: readonly string[], expect: Step["expects"][number]): Step {
-  return { bytes: `*${args.length}\r\n${args.map(bulk).join("")}`, expects: [expect], last: false };
-}
-
-function together(steps: readonly Step[]): Step {
-  return {
-    bytes: steps.map((one) => one.bytes).join(""),
-    expects: steps.flatMap((one) => one.expects),
-    last: steps.some((one) => one.last),
-  };
 }

@@ -9,15 +9,8 @@ import { exactly, type Expect, type Judge, matching, refusal, silence } from "./
 import type { Plan } from "./plan.ts";
 import { CHANNELS, type Published } from "./pubsub_workload.ts";
 import type { Random } from "./random.ts";
+import { bulk, type Step, step } from "./step.ts";
 import type { Execution } from "./truth.ts";
-
-export interface Step {
-  /** latin1 */
-  readonly bytes: string;
-  readonly expects: readonly Expect[];
-  /** Nothing is sent after it. */
-  readonly last: boolean;
-}
 
 const KINDS = [
   "get",
@@ -558,8 +551,7 @@ export class RedisWorkload {
   }
 
   private step(args: readonly string[], expect: Expect): Step {
-    let bytes = `*${args.length}\r\n`;
-    for (const arg of args) bytes += bulk(arg);
+    const { bytes } = step(args, expect);
     const last = this.tooLarge(bytes, args.length);
     return { bytes, expects: [this.limited(bytes, args.length, expect)], last };
   }
@@ -588,10 +580,6 @@ function muted(step: Step): Step {
     };
   }
   return { ...step, expects };
-}
-
-function bulk(text: string): string {
-  return `$${text.length}\r\n${text}\r\n`;
 }
 
 function shownOf(args: readonly string[]): string {

@@ -11,7 +11,7 @@ import type { SimClock } from "./clock.ts";
 import { ExpectQueue, type Judge } from "./expect.ts";
 import type { SimNet, SimSocket } from "./net.ts";
 import type { Random } from "./random.ts";
-import type { Step } from "./redis_workload.ts";
+import type { Step } from "./step.ts";
 import { Violation } from "./truth.ts";
 
 export interface Workload {

@@ -11,11 +11,11 @@
  *
  * Keys are without tags, since all clients have to mean the same ones: so only that a value was written to its key is checked.
  */
-import { exactly, type Expect, type Judge, matching } from "./expect.ts";
+import { exactly, type Judge, matching } from "./expect.ts";
 import type { Plan } from "./plan.ts";
 import type { Random } from "./random.ts";
-import type { Step } from "./redis_workload.ts";
 import type { Workload } from "./sim_client.ts";
+import { bulk, type Step, step, together } from "./step.ts";
 import { Violation } from "./truth.ts";
 
 export const TRACKED_KEYS = ["t0", "t1", "t2", "u0", "u1", "u2"];
@@ -417,20 +417,4 @@ function hello3(done: () => void): Step {
       return reply.startsWith("%7\r\n");
     }),
   );
-}
-
-function bulk(text: string): string {
-  return `$${text.length}\r\n${text}\r\n`;
-}
-
-function step(args: readonly string[], expect: Expect): Step {
-  return { bytes: `*${args.length}\r\n${args.map(bulk).join("")}`, expects: [expect], last: false };
-}
-
-function together(steps: readonly Step[]): Step {
-  return {
-    bytes: steps.map((one) => one.bytes).join(""),
-    expects: steps.flatMap((one) => one.expects),
-    last: steps.some((one) => one.last),
-  };
 }

@@ -6,6 +6,7 @@
  * tests/README.md tells what is checked and how to read the log of a failure.
  */
 import { FAILURES, NO_LIVE_SERVER_TEXT } from "../../src/proxy/failures.ts";
+import type { Client } from "../../src/proxy/client.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
 import { Proxy } from "../../src/proxy/proxy.ts";
 import {
@@ -166,7 +167,7 @@ export class World implements Judge {
     this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.resting);
     this.turns(this.clock.nowMs() + 1000);
     // Lines of clients that track are pinged now and then; and that a client is gone may have to wait for a stalled link.
-    this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.resting && this.clientsRest);
+    this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.resting && this.owed === undefined);
     this.checkRest();
     this.checkCaches();
     this.hear();
@@ -571,8 +572,9 @@ export class World implements Judge {
     );
   }
 
-  private get clientsRest(): boolean {
-    return [...this.pool.clients].every((client) => client.head === null && client.socket.queuedBytes === 0);
+  /** A client of the proxy that is owed something. */
+  private get owed(): Client | undefined {
+    return [...this.pool.clients].find((client) => client.head !== null || client.socket.queuedBytes > 0);
   }
 
   private checkRest(): void {
@@ -587,11 +589,8 @@ export class World implements Judge {
         }
       }
     }
-    for (const client of this.pool.clients) {
-      if (client.head !== null || client.socket.queuedBytes > 0) {
-        throw new Violation(`client ${client.serial} of the proxy is not at rest`);
-      }
-    }
+    const { owed } = this;
+    if (owed !== undefined) throw new Violation(`client ${owed.serial} of the proxy is not at rest`);
   }
 
   private checkCounters(): void {

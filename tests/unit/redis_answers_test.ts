@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Args } from "../../src/protocol/redis/args.ts";
 import {
   answer,
   canAnswer,
@@ -26,6 +25,7 @@ import { ReplyWriter } from "../../src/protocol/redis/reply_writer.ts";
 import { LIMIT_OUTPUT, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../../src/stats/metrics.ts";
 import { latin1, textOf } from "../lib/bytes.ts";
 import { parseReply, type Value } from "../lib/resp.ts";
+import { scanned } from "../lib/scanned.ts";
 
 const NONE = new Uint8Array(0);
 
@@ -73,19 +73,6 @@ function newHost(changes: Partial<Host> = {}): Host {
     poolTotal: (metric) => 100 + metric,
     ...changes,
   };
-}
-
-function scanned(words: readonly string[]): { bytes: Uint8Array; args: Args } {
-  const args = new Args();
-  args.reserve(words.length);
-  args.count = words.length;
-  let text = "";
-  words.forEach((word, i) => {
-    args.starts[i] = text.length;
-    text += word;
-    args.ends[i] = text.length;
-  });
-  return { bytes: latin1(text), args };
 }
 
 function raw(line: string, session = newSession(), host = newHost()): string {

@@ -1,7 +1,6 @@
 /** The command table, its look-up, where the keys are, and what is learned from a server. No server needed. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Args } from "../../src/protocol/redis/args.ts";
 import {
   checkArity,
   type Command,
@@ -22,23 +21,8 @@ import {
 import { ROWS } from "../../src/protocol/redis/command_rows.ts";
 import { blocks, findKeys, KeyList, KEYS } from "../../src/protocol/redis/keys.ts";
 import { commandFromInfo, learnFromInfo } from "../../src/protocol/redis/learn.ts";
-
-const latin1 = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));
-
-/** The words one after another, as a scanner would leave them; with rubbish around. */
-function scanned(...words: string[]): { bytes: Uint8Array; args: Args } {
-  const args = new Args();
-  args.reserve(words.length);
-  args.count = words.length;
-  let text = "#";
-  words.forEach((word, i) => {
-    args.starts[i] = text.length;
-    text += word;
-    args.ends[i] = text.length;
-    text += "#";
-  });
-  return { bytes: latin1(text), args };
-}
+import { latin1 } from "../lib/bytes.ts";
+import { scanned } from "../lib/scanned.ts";
 
 function find(name: string): Command | undefined {
   const bytes = latin1(`<${name}>`);
@@ -142,7 +126,7 @@ Deno.test("resolve() goes from containers to subcommands", () => {
     [["get", "docs"], "GET"],
   ];
   for (const [words, expected] of cases) {
-    const { bytes, args } = scanned(...words);
+    const { bytes, args } = scanned(words);
     assert.equal(resolve(bytes, args)?.name, expected, words.join(" "));
   }
 });
@@ -207,7 +191,7 @@ Deno.test("findKeys() finds the keys of every kind of command", () => {
   const keys = new KeyList();
   for (const line of [...valid, `migrate h 1  0 10 auth keys keys k k1`]) {
     const words = line.split(" ");
-    const { bytes, args } = scanned(...words);
+    const { bytes, args } = scanned(words);
     const count = findKeys(resolve(bytes, args)!, bytes, args, keys);
     assert.ok(count >= 0, line);
     assert.equal(keys.count, count);
@@ -241,14 +225,14 @@ Deno.test("findKeys() says what is wrong", () => {
     ["xread streams a b 0", KEYS.UNBALANCED],
   ];
   for (const [line, expected] of cases) {
-    const { bytes, args } = scanned(...line.split(" "));
+    const { bytes, args } = scanned(line.split(" "));
     assert.equal(findKeys(resolve(bytes, args)!, bytes, args, new KeyList()), expected, line);
   }
 });
 
 Deno.test("findKeys() takes more keys than the list had room for", () => {
   const words = ["MGET", ...Array.from({ length: 1000 }, (_, i) => `k${i}`)];
-  const { bytes, args } = scanned(...words);
+  const { bytes, args } = scanned(words);
   const keys = new KeyList();
   assert.equal(findKeys(resolve(bytes, args)!, bytes, args, keys), 1000);
   assert.deepEqual([keys.at[0], keys.at[999]], [1, 1000]);
@@ -262,7 +246,7 @@ Deno.test("findKeys() of any arguments stays inside them", () => {
   const keys = new KeyList();
   fc.assert(
     fc.property(fc.constantFrom(...COMMANDS), words, (command, rest) => {
-      const { bytes, args } = scanned(...command.lower.split("|"), ...rest);
+      const { bytes, args } = scanned([...command.lower.split("|"), ...rest]);
       if (!checkArity(command, args.count)) return;
       const count = findKeys(command, bytes, args, keys);
       for (let i = 0; i < count; i++) assert.ok(keys.at[i]! > 0 && keys.at[i]! < args.count);
@@ -282,7 +266,7 @@ Deno.test("blocks() is true of XREAD only with BLOCK", () => {
     ["xreadgroup group g c BLOCK 1 streams k >", true],
   ];
   for (const [line, expected] of cases) {
-    const { bytes, args } = scanned(...line.split(" "));
+    const { bytes, args } = scanned(line.split(" "));
     assert.equal(blocks(resolve(bytes, args)!, bytes, args), expected, line);
   }
 });
@@ -301,7 +285,7 @@ Deno.test("learnFromInfo() adds a module's command", () => {
   assert.equal(command.route, ROUTE.KEYED);
   assert.equal(command.arity, 3);
   assert.ok(command.flags & FLAG.WRITE && command.flags & FLAG.LEARNED);
-  const { bytes, args } = scanned("bf.add", "k", "v");
+  const { bytes, args } = scanned(["bf.add", "k", "v"]);
   assert.equal(findKeys(command, bytes, args, new KeyList()), 1);
 });
 
@@ -313,7 +297,7 @@ Deno.test("learnFromInfo() reads key specifications where keys move, and subcomm
       INDEX_SPEC(1, keynum)
     }*0\r\n`,
   ))!;
-  const { bytes, args } = scanned("x.union", "2", "a", "b", "c");
+  const { bytes, args } = scanned(["x.union", "2", "a", "b", "c"]);
   const keys = new KeyList();
   assert.equal(findKeys(moving, bytes, args, keys), 2);
   assert.deepEqual([...keys.at.subarray(0, 2)], [2, 3]);
@@ -323,7 +307,7 @@ Deno.test("learnFromInfo() reads key specifications where keys move, and subcomm
       "~1\r\n*10\r\n$7\r\nx.c|get\r\n:3\r\n~1\r\n+readonly\r\n:2\r\n:2\r\n:1\r\n~0\r\n~0\r\n~0\r\n~0\r\n",
   ))!;
   assert.equal(container.subcommands!.length, 1);
-  const inner = scanned("X.C", "Get", "k");
+  const inner = scanned(["X.C", "Get", "k"]);
   assert.equal(resolve(inner.bytes, inner.args)?.name, "X.C|GET");
 });
 

@@ -8,7 +8,8 @@ import {
   trackingRequest,
 } from "../../src/protocol/redis/tracking_options.ts";
 import { textOf } from "../lib/bytes.ts";
-import { OTHER, OwnTracking, scanned, TRACKING_CASES } from "../lib/tracking_cases.ts";
+import { scanned } from "../lib/scanned.ts";
+import { OTHER, OwnTracking, TRACKING_CASES } from "../lib/tracking_cases.ts";
 
 const ID = 17;
 const PLAIN: TrackingOptions = {
