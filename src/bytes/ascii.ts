@@ -47,6 +47,21 @@ export function copy(to: Uint8Array, at: number, from: Uint8Array, start: number
   return at;
 }
 
+/** One array of two. */
+export function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}
+
+/** True if `bytes[start, end)` begins with `word`. */
+export function startsWith(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
+  if (end - start < word.length) return false;
+  for (let i = 0; i < word.length; i++) if (bytes[start + i] !== word[i]) return false;
+  return true;
+}
+
 /** True if `bytes[start, end)` equals `word`, letters compared without case; `word` must be upper case. */
 export function equalsFolded(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
   if (end - start !== word.length) return false;

@@ -20,6 +20,8 @@ const NONE = new Uint8Array(0);
 const SIZE_MIN = 512;
 /** An announced size is trusted for at most this many bytes beyond what has come. */
 const RESERVE_MAX = 256 * 1024;
+/** For sizes that are guessed: one that was guessed too low costs a copy of everything, one too high costs nothing. */
+export const GUESS_MARGIN = 1.125;
 /** With more than this, an inbox that expects more than CHUNK_MAX leaps to what it expects, */
 const LEAP_MIN = 256 * 1024;
 /** but at most this far ahead. */

@@ -11,7 +11,7 @@ export function findConfFile(given: string | null): string {
   return given ?? CONF_FILES.find((file) => existsSync(file)) ?? CONF_FILES[0]!;
 }
 
-/** What a configuration that cannot be used is told with: every problem, then the verdict in nutcracker's words. */
+/** Tells of a configuration that cannot be used: every problem, then nutcracker's verdict or, where there is no file, what to do. */
 export function complaint(error: ConfigError, file: string): string {
   const verdict = existsSync(file)
     ? `configuration file '${file}' syntax is invalid`

@@ -96,10 +96,9 @@ export class Client implements Endpoint, Postponed {
   waits = 0;
   lastActiveMs = 0;
   readonly inbox = new Inbox();
-  /** The front's: where a half-received request's scan goes on. 0 = unknown, else bytes needed in the inbox. */
-  needed = 0;
-  /** The front's: about how large that request will be, at least `needed`; 0 = unknown. */
-  expected = 0;
+  /** Of a half-received request, in bytes: without how many its scan cannot go on, and about how many it will have. 0 = unknown. */
+  private needed = 0;
+  private expected = 0;
   private postponed = false;
   private lent = false;
   /** Its end counts as an error, not as an end of file. */
@@ -186,7 +185,7 @@ export class Client implements Endpoint, Postponed {
   private takeRequests(bytes: Uint8Array, at: number, end: number): number {
     const front = this.pool.front;
     let steps = STEPS_MAX;
-    this.needed = this.expected = 0;
+    this.lacks(0);
     this.taking = true;
     while (at < end) {
       if (steps-- === 0) {
@@ -202,6 +201,16 @@ export class Client implements Endpoint, Postponed {
     }
     this.taking = false;
     return at;
+  }
+
+  /**
+   * The front's: the request at hand is not all here.
+   * @param needed bytes of it without which its scan cannot go on; 0 = unknown
+   * @param expected about how many it will have, at least `needed`
+   */
+  lacks(needed: number, expected = needed): void {
+    this.needed = needed;
+    this.expected = expected;
   }
 
   block(reason: number): void {

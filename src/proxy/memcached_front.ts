@@ -106,7 +106,7 @@ export class MemcachedFront implements Front {
       return next;
     }
     if (next === NEED_MORE) {
-      client.needed = client.expected = session.scan.needed;
+      client.lacks(session.scan.needed);
       return NEED_MORE;
     }
     if (next === SKIP) {

@@ -5,7 +5,7 @@
  *
  * The way of a GET is `step` → `dispatch` → `forwardKey`: no object but its Request is made.
  */
-import { encode, latin1 } from "../bytes/ascii.ts";
+import { encode, latin1, startsWith } from "../bytes/ascii.ts";
 import type { Socket } from "../net/net.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { answer, type Host } from "../protocol/redis/answers.ts";
@@ -125,8 +125,7 @@ export class RedisFront implements Front, Sender {
       if (resume.needed - (end - start) >= STREAM_MIN && session.plain) {
         return this.stepLarge(client, session, bytes, start, end);
       }
-      client.needed = resume.needed;
-      client.expected = expectedSize(resume, limits);
+      client.lacks(resume.needed, expectedSize(resume, limits));
       return NEED_MORE;
     }
     if (next === INLINE) return this.stepInline(client, session, bytes, start, end);
@@ -167,7 +166,7 @@ export class RedisFront implements Front, Sender {
   ): number {
     const { resume } = session;
     const { needed, count, index } = resume;
-    client.needed = client.expected = needed;
+    client.lacks(needed);
     if (index !== count - 1 || !session.authenticated) return NEED_MORE;
     // Arguments that were walked in an earlier call are not in `args` any more.
     resume.reset();
@@ -182,14 +181,14 @@ export class RedisFront implements Front, Sender {
     const owner = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
     if (owner < 0) return NEED_MORE;
     if (!client.atRest()) {
-      client.needed = client.expected = 0;
+      client.lacks(0);
       return NEED_MORE;
     }
     const large = new LargeRequest(client, needed, () => session.large = null);
     if (!large.start(this.pool.servers[owner]!)) return NEED_MORE;
     session.large = large;
     resume.reset();
-    client.needed = client.expected = 0;
+    client.lacks(0);
     this.pool.counters[REQUESTS_TOTAL]!++;
     return large.take(bytes, start, end);
   }
@@ -652,12 +651,6 @@ function subscriberPong(bytes: Uint8Array): Uint8Array {
 const LOADING = encode("-LOADING ");
 const MASTERDOWN = encode("-MASTERDOWN ");
 const NOAUTH_START = encode("-NOAUTH");
-
-function startsWith(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
-  if (end - start < word.length) return false;
-  for (let i = 0; i < word.length; i++) if (bytes[start + i] !== word[i]) return false;
-  return true;
-}
 
 /** A server that wants a password answers every request so itself; any other refusal would put data into the wrong database. */
 function checkSelect(bytes: Uint8Array, start: number, end: number): string | null {

@@ -18,7 +18,7 @@
  * Whenever invalidations may have been lost (a connection is gone, keys have moved) everything is invalidated. Costs as many
  * connections as there are servers, twice that in RESP2, for that client alone; they end with TRACKING OFF or with the client.
  */
-import { copy, encode } from "../bytes/ascii.ts";
+import { concat, copy, encode, startsWith } from "../bytes/ascii.ts";
 import type { TimerId } from "../net/net.ts";
 import { integerOf, isError } from "../protocol/redis/reply.ts";
 import {
@@ -252,7 +252,7 @@ export class Tracking implements TrackingState {
       target.push(bytes, start, end);
       if (target === this.client && behind !== null) this.repeat(behind, bytes, start, end);
     } else if (options.redirect !== 0 && subscriptions !== null && subscriptions.total > 0) {
-      if (!startsWith(bytes, start, HEAD)) return;
+      if (!startsWith(bytes, start, end, HEAD)) return;
       const message = asMessage(bytes, start + HEAD.length, end);
       target.push(message, 0, message.length);
     }
@@ -266,7 +266,7 @@ export class Tracking implements TrackingState {
     const { client } = this;
     if (!(behind instanceof Inserted)) client.insertBehind(behind, bytes.slice(start, end));
     else if (behind.reply !== INVALIDATE_ALL) {
-      const both = concat(behind.reply, bytes, start, end);
+      const both = concat(behind.reply, bytes.subarray(start, end));
       client.replaceHeld(behind, both.length > REPEATED_MAX ? INVALIDATE_ALL : both);
     }
   }
@@ -431,16 +431,4 @@ function asMessage(bytes: Uint8Array, start: number, end: number): Uint8Array {
   if (all) message.set(MESSAGE_NULL, MESSAGE_HEAD.length);
   else copy(message, MESSAGE_HEAD.length, bytes, start, end);
   return message;
-}
-
-function concat(head: Uint8Array, bytes: Uint8Array, start: number, end: number): Uint8Array {
-  const both = new Uint8Array(head.length + end - start);
-  both.set(head);
-  copy(both, head.length, bytes, start, end);
-  return both;
-}
-
-function startsWith(bytes: Uint8Array, start: number, word: Uint8Array): boolean {
-  for (let i = 0; i < word.length; i++) if (bytes[start + i] !== word[i]) return false;
-  return true;
 }

@@ -9,7 +9,7 @@
  * All keys have to be on one server. What Redis would refuse while queueing (unknown command, arity) is refused here in its
  * words; what only the server can know (READONLY, OOM) shows in EXEC's own reply, EXECABORT.
  */
-import { encode } from "../bytes/ascii.ts";
+import { concat, encode, startsWith } from "../bytes/ascii.ts";
 import { isError } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
 import { connectionClassOf, connectionFor } from "./redis_connection.ts";
@@ -359,17 +359,4 @@ export class Transaction implements Holder {
 function wordPair(word: string, number: number): Uint8Array {
   const digits = String(number);
   return encode(`*2\r\n$${word.length}\r\n${word}\r\n$${digits.length}\r\n${digits}\r\n`);
-}
-
-function startsWith(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
-  if (end - start < word.length) return false;
-  for (let i = 0; i < word.length; i++) if (bytes[start + i] !== word[i]) return false;
-  return true;
-}
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const all = new Uint8Array(a.length + b.length);
-  all.set(a);
-  all.set(b, a.length);
-  return all;
 }

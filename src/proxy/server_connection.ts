@@ -105,8 +105,7 @@ export class ServerConnection implements Endpoint {
 
   /** Bytes of memory that would be free without this connection. */
   get holdsBytes(): number {
-    const { backlog, inbox, pieces, socket } = this;
-    return inbox.heldBytes + socket.queuedBytes + (backlog?.size ?? 0) + (pieces?.size ?? 0);
+    return this.unfinishedBytes + this.socket.queuedBytes + (this.backlog?.size ?? 0);
   }
 
   /** Of those, the bytes of a reply that is not all here. */
@@ -321,7 +320,12 @@ export class ServerConnection implements Endpoint {
       inbox.unpin(end, end - start >= SHARE_MIN);
       resume.forget(end - start);
     }
-    this.receiver?.mayHold(inbox.size + (head.split?.heldBytes ?? 0));
+    this.charge(head, inbox.size);
+  }
+
+  /** `bytes` of a half reply are kept here for a client: more than it may leave unread end it. */
+  private charge(head: Request, bytes: number): void {
+    this.receiver?.mayHold(bytes + (head.split?.heldBytes ?? 0));
   }
 
   /** Asks the inbox for room: for all of the reply only if it will not go on in parts. */
@@ -386,7 +390,7 @@ export class ServerConnection implements Endpoint {
     if (this.begun || mayLeave(head)) {
       this.begin(head);
       this.sendPieces(head, pieces);
-    } else this.receiver?.mayHold(pieces.size + (head.split?.heldBytes ?? 0));
+    } else this.charge(head, pieces.size);
   }
 
   private sendPieces(head: Request, pieces: Outbox): void {

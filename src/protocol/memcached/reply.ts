@@ -115,50 +115,49 @@ const ORDER_LOST = encode("SERVER_ERROR out of memory writing get response");
 export function scanReply(bytes: Uint8Array, start: number, end: number, scan: Scan): number {
   if (end - start < scan.needed) return NEED_MORE;
   let at = start + scan.at;
-  let values = scan.list === VALUE_LIST;
-  let stats = scan.list === STAT_LIST;
+  let { list } = scan;
   for (;;) {
     let lf = at + scan.seen;
     while (lf < end && bytes[lf] !== 10) lf++;
     const length = lf - at;
     if (length > REPLY_LINE_MAX) return bad(scan);
-    if (lf === end) return pauseAt(scan, at - start, listOf(values, stats), length, 0);
+    if (lf === end) return pauseAt(scan, at - start, list, length, 0);
     if (length < 2 || bytes[lf - 1] !== 13) return bad(scan);
     const found = findWord(bytes, at, lf - 1);
     if (found === undefined) {
-      if (values || stats || !isNumber(bytes, at, lf - 1)) return bad(scan);
+      if (list !== NO_LIST || !isNumber(bytes, at, lf - 1)) return bad(scan);
       return done(scan, lf + 1, REPLY_NUMBER);
     }
     let next = lf + 1;
     switch (found.shape) {
       case ONE_LINE:
-        if (values || stats) {
+        if (list !== NO_LIST) {
           if (found.type !== REPLY_END) return bad(scan);
         } else if (found.type === REPLY_SERVER_ERROR && losesOrder(bytes, at, lf - 1)) return bad(scan);
-        return done(scan, next, values ? REPLY_VALUE : stats ? REPLY_STAT : found.type);
+        return done(
+          scan,
+          next,
+          list === VALUE_LIST ? REPLY_VALUE : list === STAT_LIST ? REPLY_STAT : found.type,
+        );
       case STATS:
-        if (values) return bad(scan);
-        stats = true;
+        if (list === VALUE_LIST) return bad(scan);
+        list = STAT_LIST;
         break;
       default: {
         const isValue = found.shape === VALUES;
-        if (stats || (values && !isValue)) return bad(scan);
+        if (list === STAT_LIST || (list === VALUE_LIST && !isValue)) return bad(scan);
         const size = isValue ? valueSize(bytes, at + 6, lf - 1) : dataSize(bytes, at + 3, lf - 1);
         if (size < 0) return bad(scan);
         next += size + 2;
-        if (next > end) return pauseAt(scan, at - start, listOf(values, stats), length, next - start);
+        if (next > end) return pauseAt(scan, at - start, list, length, next - start);
         if (bytes[next - 2] !== 13 || bytes[next - 1] !== 10) return bad(scan);
         if (!isValue) return done(scan, next, REPLY_VA);
-        values = true;
+        list = VALUE_LIST;
       }
     }
     at = next;
     scan.seen = 0;
   }
-}
-
-function listOf(values: boolean, stats: boolean): number {
-  return values ? VALUE_LIST : stats ? STAT_LIST : NO_LIST;
 }
 
 function pauseAt(scan: Scan, at: number, list: number, seen: number, needed: number): number {

@@ -52,7 +52,7 @@ export class Scratch {
   end = 0;
 
   /** Makes room for `size` bytes; false if those are too many to keep for good. */
-  fits(size: number): boolean {
+  makeRoom(size: number): boolean {
     if (size <= this.bytes.length) return true;
     if (size > SCRATCH_MAX) return false;
     this.bytes = new Uint8Array(1 << (32 - Math.clz32(size - 1)));
@@ -96,7 +96,7 @@ export function joinValues(
     cursors[i] = from;
     size += end - from;
   }
-  const fits = scratch !== null && scratch.fits(size);
+  const fits = scratch !== null && scratch.makeRoom(size);
   const joined = fits ? scratch.bytes : newArray(size);
   const at = joinRuns(parts, owners, joined);
   if (at !== size) return MISMATCH;

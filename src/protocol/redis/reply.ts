@@ -11,6 +11,8 @@
  * where framing is certain: zeros may lead a length, and `:` may lack digits, as with twemproxy.
  */
 import { latin1 } from "../../bytes/ascii.ts";
+import { GUESS_MARGIN } from "../../bytes/inbox.ts";
+
 export const NEED_MORE = -1;
 export const BAD_REPLY = -2;
 
@@ -20,8 +22,6 @@ const LINE_MAX = 512 * 1024 * 1024;
 const OPEN_MAX = 2 ** 40;
 const BULK_MAX = 2 ** 40;
 const STREAM_DEPTH_MAX = 32;
-/** A size that was guessed too low costs a copy of everything; one that was guessed too high costs nothing (see Inbox). */
-const GUESS_MARGIN = 1.125;
 
 /** Where a scan that ran out of bytes goes on, relative to the reply's start. */
 export class ReplyResume {

@@ -9,6 +9,7 @@
  * laxer about CRLF and twemproxy about zeros.
  * Source: RESP2 as in the Redis 7 protocol page; error texts as in networking.c of Redis 7.0, measured.
  */
+import { GUESS_MARGIN } from "../../bytes/inbox.ts";
 import type { Args } from "./args.ts";
 
 export const NEED_MORE = -1;
@@ -59,8 +60,6 @@ const LF = 10;
 const DIGITS_MAX = 10;
 /** By fewer arguments than this nobody can tell what the others will be like. */
 const GUESS_MIN = 32;
-/** A size that was guessed too low costs a copy of everything; one that was guessed too high costs nothing (see Inbox). */
-const GUESS_MARGIN = 1.125;
 
 /**
  * Scans the request at `start`.
