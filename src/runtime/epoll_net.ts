@@ -59,6 +59,7 @@ import {
 } from "./libc.ts";
 import { Lingerers, type Lingering } from "./linger.ts";
 import { Loop, type Pollable } from "./loop.ts";
+import type { Heard } from "./pace.ts";
 import { SockAddr } from "./sockaddr.ts";
 import { BROKEN, CLOSED, CONNECTING, ENDING, OPEN } from "./socket_state.ts";
 import { claimPath, clearPath } from "./unix_path.ts";
@@ -244,8 +245,9 @@ class EpollListener implements Listener, Pollable {
   }
 }
 
-class EpollSocket implements Socket, Lingering, Pollable {
+class EpollSocket implements Socket, Lingering, Pollable, Heard {
   watchId = 0;
+  heardIn = 0;
   flushedBytes = 0;
   heard = false;
   private state = CONNECTING;
@@ -457,11 +459,12 @@ class EpollSocket implements Socket, Lingering, Pollable {
   }
 
   private read(): void {
-    const { libc, inbound, inboundAt } = this.net;
+    const { libc, loop, inbound, inboundAt } = this.net;
     this.unread = false;
     const count = libc.calls.recv(this.fd, inboundAt, READ_MAX, 0);
     if (count === 0) return this.finReceived();
     if (count < 0) return this.readFailed(libc.errno());
+    loop.pace.read(this, count);
     if (count === READ_MAX || this.hungUp) {
       this.unread = true;
       this.again();

@@ -1,5 +1,5 @@
 /**
- * The C library's socket calls, through Bun's foreign function interface, for epoll_net.ts.
+ * The C library's calls, mostly of sockets, through Bun's foreign function interface, for epoll_net.ts.
  *
  * A call costs about 10 ns on top of the system call's own time (Bun 1.4.5), and nothing is allocated: bytes are given as
  * an address in memory that some array of ours owns and keeps alive during the call. Numbers and layouts below are Linux',
@@ -23,6 +23,9 @@ export const EPOLL_CTL_MOD = 3;
 /** struct epoll_event is packed on x86-64 only; in 32-bit words: its size, and where the data begins. */
 export const EPOLL_EVENT_WORDS = process.arch === "x64" ? 3 : 4;
 export const EPOLL_DATA_WORD = process.arch === "x64" ? 1 : 2;
+
+/** How much later than asked a sleeping thread may wake, in ns. */
+export const PR_SET_TIMERSLACK = 29;
 
 export const SHUT_WR = 1;
 export const MSG_NOSIGNAL = 0x4000;
@@ -106,6 +109,8 @@ interface Calls {
   epoll_create1(flags: number): number;
   epoll_ctl(epoll: number, op: number, fd: number, event: Pointer): number;
   epoll_wait(epoll: number, events: Pointer, count: number, timeoutMs: number): number;
+  usleep(us: number): number;
+  prctl(option: number, value: number): number;
   madvise(at: Pointer, size: number, advice: number): number;
   inet_pton(family: number, text: Pointer, to: Pointer): number;
   __errno_location(): Pointer;
@@ -137,6 +142,8 @@ const SIGNATURES = {
   epoll_create1: { args: ["i32"], returns: "i32" },
   epoll_ctl: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
   epoll_wait: { args: ["i32", "ptr", "i32", "i32"], returns: "i32" },
+  usleep: { args: ["u32"], returns: "i32" },
+  prctl: { args: ["i32", "u64_fast"], returns: "i32" },
   madvise: { args: ["ptr", "u64_fast", "i32"], returns: "i32" },
   inet_pton: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   __errno_location: { args: [], returns: "ptr" },

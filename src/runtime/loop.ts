@@ -1,8 +1,8 @@
 /**
  * An event loop of our own around Bun's: what epoll_net.ts and its clock run on.
  *
- *   ┌► epoll_wait ─► ready sockets ─► timers due ─► end of turn ─┐
- *   └──────────────── setImmediate: Bun's own loop ◄─────────────┘
+ *   ┌► epoll_wait ─► ready sockets ─► timers due ─► end of turn ─► rest (pace.ts) ─┐
+ *   └──────────────────── setImmediate: Bun's own loop ◄─────────────────────────┘
  *
  * Bun's sockets make an array for every read and let nobody choose where bytes go, which is most of what a proxy costs. So
  * sockets are ours, and wait in an epoll set of ours. Bun's own epoll descriptor waits in the same set: whatever wakes
@@ -21,7 +21,9 @@ import {
   EPOLLIN,
   type Libc,
   type Pointer,
+  PR_SET_TIMERSLACK,
 } from "./libc.ts";
+import { Pace } from "./pace.ts";
 import { Timers } from "./timers.ts";
 
 /** Something with a descriptor that the loop watches. */
@@ -37,6 +39,7 @@ const SLEEP_MAX_MS = 1000;
 const EPOLL_CLOEXEC = 0x80000;
 
 export class Loop {
+  readonly pace = new Pace();
   readonly timers = new Timers();
   private readonly epoll: number;
   private readonly events = new Int32Array(EVENTS_MAX * EPOLL_EVENT_WORDS);
@@ -60,6 +63,8 @@ export class Loop {
 
   /** @throws if the thread's own loop cannot be found */
   constructor(private readonly libc: Libc) {
+    // Else a rest would be twice as long.
+    libc.calls.prctl(PR_SET_TIMERSLACK, 1);
     this.eventsAt = libc.addressOf(this.events);
     this.eventAt = libc.addressOf(this.event);
     this.epoll = libc.calls.epoll_create1(EPOLL_CLOEXEC);
@@ -136,9 +141,12 @@ export class Loop {
     this.scheduled = false;
     try {
       if (this.nextEvent === this.eventCount) this.poll();
+      const beganMs = performance.now();
       this.dispatch();
       this.timers.runDue(performance.now());
       this.endTurn();
+      const restUs = this.pace.turnEnded(beganMs, performance.now());
+      if (restUs > 0 && !this.hasWork) this.libc.calls.usleep(restUs);
     } finally {
       if (this.watchedCount > 0 || this.timers.size > 0 || this.hasWork) this.schedule();
     }
