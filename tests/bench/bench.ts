@@ -13,6 +13,7 @@ import { run } from "../lib/process.ts";
 import { compiled, DENO, ROOT, which } from "../lib/repo.ts";
 import { type Case, CASES } from "./cases.ts";
 import { buildLoad, compiler, COMPILER_HINT } from "./load.ts";
+import { chooseCores, type Cores, pin } from "./cores.ts";
 import { drive, fill, measure, type Plan } from "./measure.ts";
 import { report } from "./report.ts";
 import { type CaseResult, type Run } from "./results.ts";
@@ -27,6 +28,7 @@ const HELP = `deno task bench [options]
   --full             the whole matrix, not only the default set (hours)
   --subjects=A,B,…   of ${SUBJECTS.join(", ")} (ringmaster,nutcracker)
   --seconds=S        about how long one run of a case takes (1)
+  --pin              each subject on a core of its own, load and servers on the others
   --no-syscalls      leave out the run under strace
   --json=FILE        keep the figures
   --svg=FILE         draw them
@@ -56,6 +58,8 @@ interface Options {
   pairs: number;
   seconds: number;
   smoke: boolean;
+  /** Null: not pinned. */
+  cores: Cores | null;
   syscalls: boolean;
   cases: readonly Case[];
   subjects: SubjectName[];
@@ -74,7 +78,10 @@ export async function main(args: string[]): Promise<number> {
   const found: Run = { ...await circumstances(args, options), results: [] };
 
   await using fixture = new Fixture();
-  const stand = new Stand(fixture);
+  const { cores } = options;
+  // The servers and the loads inherit it.
+  if (cores !== null) pin(Deno.pid, cores.others);
+  const stand = new Stand(fixture, cores?.subject ?? null);
   const loadProgram = compiler() !== null && options.cases.some((test) => test.kind === "load")
     ? await buildLoad(fixture.dir)
     : null;
@@ -112,6 +119,7 @@ function parse(args: string[]): Options | number {
         "only": { type: "string" },
         "full": { type: "boolean", default: false },
         "subjects": { type: "string", default: "ringmaster,nutcracker" },
+        "pin": { type: "boolean", default: false },
         "no-syscalls": { type: "boolean", default: false },
         "json": { type: "string" },
         "svg": { type: "string" },
@@ -165,6 +173,7 @@ function parse(args: string[]): Options | number {
     cases,
     subjects,
     smoke: values.smoke,
+    cores: values.pin ? chooseCores() : null,
     syscalls: !values["no-syscalls"],
     baseline: subjects.includes("nutcracker") ? "nutcracker" : subjects.at(-1)!,
     json: values.json,
@@ -272,6 +281,7 @@ async function circumstances(args: string[], options: Options): Promise<Omit<Run
       `memcached ${await version("memcached", "-V")}`,
     ],
     command: `deno task bench ${args.join(" ")}`.trim(),
+    pinned: options.cores !== null,
     pairs: options.pairs,
     subjects: options.subjects,
     baseline: options.baseline,

@@ -73,7 +73,11 @@ ${run.machine}. ${
     run.versions.join(", ")
   }. ${run.pairs} pairs; each figure is the median (min–max), each ratio is taken
 pair by pair against ${run.baseline}. CPU is the proxy's user + system time per request in µs; latencies are in ms (of a batch
-when pipelined); resident memory is at the end of the load; calls are system calls per request, by strace, in a run of their own.`;
+when pipelined); resident memory is at the end of the load; calls are system calls per request, by strace, in a run of their own. ${
+    run.pinned
+      ? "The subject has a core to itself, load and servers share the others."
+      : "The system places the processes."
+  }`;
 }
 
 function table(run: Run): string {

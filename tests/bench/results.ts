@@ -28,6 +28,8 @@ export interface Run {
   machine: string;
   versions: string[];
   command: string;
+  /** Each subject had a core to itself. */
+  pinned: boolean;
   pairs: number;
   subjects: SubjectName[];
   /** What the others are compared with. */

@@ -14,6 +14,7 @@ import { Process } from "../lib/process.ts";
 import { need } from "../lib/repo.ts";
 import { poolYml, type Server, type Subject as ProxySubject } from "../lib/servers.ts";
 import { type Topology } from "./cases.ts";
+import { pin } from "./cores.ts";
 
 /** What can be measured; "ringmaster" is the compiled executable. */
 export const SUBJECTS = ["ringmaster", "nutcracker", "deno", "bun", "direct", "haproxy"] as const;
@@ -34,13 +35,20 @@ export class Stand {
   readonly #servers = new Map<string, Promise<Server[]>>();
   readonly #subjects = new Map<string, Promise<Subject>>();
 
-  constructor(private readonly fixture: Fixture) {}
+  /** @param core a core that the subjects have to themselves; null: wherever the system puts them */
+  constructor(private readonly fixture: Fixture, private readonly core: string | null) {}
 
   /** @param fresh a process that no other case has used, for memory that tells of this case alone */
   subject(name: SubjectName, topology: Topology, fresh = ""): Promise<Subject> {
     const key = `${name} ${topology} ${fresh}`;
     let subject = this.#subjects.get(key);
-    if (subject === undefined) this.#subjects.set(key, subject = this.#start(name, topology));
+    if (subject === undefined) this.#subjects.set(key, subject = this.#startPinned(name, topology));
+    return subject;
+  }
+
+  async #startPinned(name: SubjectName, topology: Topology): Promise<Subject> {
+    const subject = await this.#start(name, topology);
+    if (this.core !== null) pin(subject.pid, this.core);
     return subject;
   }
 
