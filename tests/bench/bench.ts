@@ -12,7 +12,7 @@ import { Fixture } from "../lib/fixture.ts";
 import { run } from "../lib/process.ts";
 import { compiled, DENO, ROOT, which } from "../lib/repo.ts";
 import { type Case, CASES } from "./cases.ts";
-import { buildLoad, compiler, COMPILER_HINT } from "./load.ts";
+import { buildC, compiler, COMPILER_HINT } from "./compiler.ts";
 import { chooseCores, type Cores, pin } from "./cores.ts";
 import { drive, fill, measure, type Plan } from "./measure.ts";
 import { report } from "./report.ts";
@@ -83,7 +83,7 @@ export async function main(args: string[]): Promise<number> {
   if (cores !== null) pin(Deno.pid, cores.others);
   const stand = new Stand(fixture, cores?.subject ?? null);
   const loadProgram = compiler() !== null && options.cases.some((test) => test.kind === "load")
-    ? await buildLoad(fixture.dir)
+    ? await buildC("load", fixture.dir)
     : null;
   for (const test of options.cases) {
     const result = await runCase(test, options, stand, loadProgram, fixture.dir);
@@ -163,6 +163,10 @@ function parse(args: string[]): Options | number {
   const absent = subjects.filter((name) =>
     (name === "nutcracker" || name === "haproxy") && which(name) === null
   );
+  if (subjects.includes("floor") && compiler() === null) {
+    console.error(COMPILER_HINT);
+    return 1;
+  }
   if (absent.length > 0) {
     console.error(`not installed: apt-get install -y ${absent.join(" ")}`);
     return 1;
@@ -194,10 +198,9 @@ async function runCase(
   try {
     const subjects: Subject[] = [];
     for (const name of options.subjects) {
-      // It keeps two sockets a client, which 10,000 clients and the usual file limit do not allow.
-      if (name === "haproxy" && test.kind === "idle") continue;
-      const subject = await stand.subject(name, test.topology, test.kind === "idle" ? test.name : "");
-      await fill(subject, test.size);
+      if (!suits(name, test)) continue;
+      const subject = await stand.subject(name, test);
+      if (name !== "floor") await fill(subject, test.size);
       subjects.push(subject);
       result.subjects[name] = { runs: [] };
     }
@@ -246,6 +249,14 @@ async function runCase(
     result.error = (error as Error).message;
   }
   return result;
+}
+
+function suits(name: SubjectName, test: Case): boolean {
+  // It keeps two sockets a client, which 10,000 clients and the usual file limit do not allow.
+  if (name === "haproxy") return test.kind !== "idle";
+  if (name !== "floor") return true;
+  const simple = test.kind === "redis" && (test.op === "get" || test.op === "set");
+  return simple && test.pipeline === 1 && test.size <= 1024;
 }
 
 /** Requests of the warm-up: about a third of a second on a machine of today. */

@@ -5,6 +5,7 @@
  *   load ──► nutcracker ─┼─► the same 2 or 8 redis-servers, or 2 memcacheds
  *   load ──► deno, bun  ─┘
  *   load ──► haproxy ────► one redis-server or memcached of its own ◄──── direct
+ *   load ──► floor              answers by itself, with nothing behind it
  */
 import { RawClient, type Target } from "../lib/client.ts";
 import { type Fixture } from "../lib/fixture.ts";
@@ -13,11 +14,12 @@ import { freePort } from "../lib/ports.ts";
 import { Process } from "../lib/process.ts";
 import { need } from "../lib/repo.ts";
 import { poolYml, type Server, type Subject as ProxySubject } from "../lib/servers.ts";
-import { type Topology } from "./cases.ts";
+import { type Case, type Topology } from "./cases.ts";
+import { buildC } from "./compiler.ts";
 import { pin } from "./cores.ts";
 
-/** What can be measured; "ringmaster" is the compiled executable. */
-export const SUBJECTS = ["ringmaster", "nutcracker", "deno", "bun", "direct", "haproxy"] as const;
+/** What can be measured; "ringmaster" is the compiled executable, "floor" a program that has no servers (floor.c). */
+export const SUBJECTS = ["ringmaster", "nutcracker", "deno", "bun", "direct", "haproxy", "floor"] as const;
 export type SubjectName = typeof SUBJECTS[number];
 
 export interface Subject {
@@ -38,21 +40,23 @@ export class Stand {
   /** @param core a core that the subjects have to themselves; null: wherever the system puts them */
   constructor(private readonly fixture: Fixture, private readonly core: string | null) {}
 
-  /** @param fresh a process that no other case has used, for memory that tells of this case alone */
-  subject(name: SubjectName, topology: Topology, fresh = ""): Promise<Subject> {
-    const key = `${name} ${topology} ${fresh}`;
+  /** What the case is measured on; cases share it, unless a figure or an answer is the case's own. */
+  subject(name: SubjectName, test: Case): Promise<Subject> {
+    // Memory is to tell of this case alone; the floor has one answer.
+    const own = name === "floor" || test.kind === "idle" ? test.name : "";
+    const key = `${name} ${test.topology} ${own}`;
     let subject = this.#subjects.get(key);
-    if (subject === undefined) this.#subjects.set(key, subject = this.#startPinned(name, topology));
+    if (subject === undefined) this.#subjects.set(key, subject = this.#startPinned(name, test));
     return subject;
   }
 
-  async #startPinned(name: SubjectName, topology: Topology): Promise<Subject> {
-    const subject = await this.#start(name, topology);
+  async #startPinned(name: SubjectName, test: Case): Promise<Subject> {
+    const subject = name === "floor" ? await this.#floor(test) : await this.#start(name, test.topology);
     if (this.core !== null) pin(subject.pid, this.core);
     return subject;
   }
 
-  async #start(name: SubjectName, topology: Topology): Promise<Subject> {
+  async #start(name: Exclude<SubjectName, "floor">, topology: Topology): Promise<Subject> {
     if (name === "direct" || name === "haproxy") {
       const servers = await this.#serversOf(topology === "memcached2" ? "memcached" : "redis", 1, "alone");
       if (name === "direct") return { name, pid: servers[0].pid, port: servers[0].port, servers };
@@ -82,6 +86,15 @@ export class Stand {
       this.#servers.set(full, servers = Promise.all(Array.from({ length: count }, start)));
     }
     return servers;
+  }
+
+  async #floor(test: Case): Promise<Subject> {
+    const program = await buildC("floor", this.fixture.dir);
+    const output = `${this.fixture.dir}/floor.${test.name}.log`;
+    const process = this.fixture.add(new Process(program, ["0", String(test.size)], { output }));
+    const listening = () => /listening (\d+)/.exec(process.stderr)?.[1];
+    await pollProcess(process, () => listening() !== undefined, "floor to listen");
+    return { name: "floor", pid: process.pid, port: Number(listening()), servers: [] };
   }
 
   async #haproxy(servers: Server[]): Promise<Subject> {

@@ -24,6 +24,7 @@ const COLOURS: Record<SubjectName, string> = {
   bun: "#d08a3c",
   direct: "#a06cd5",
   haproxy: "#c9605b",
+  floor: "#b3b8bf",
 };
 const INK = "#7a808a";
 
