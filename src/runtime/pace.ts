@@ -16,9 +16,9 @@
 
 const WINDOW_MS = 10;
 /** A trial is so many windows, every other with rests. */
-const TRIAL_WINDOWS = 4;
-/** Rests go on if this many times as many bytes came in with them. */
-const GAIN_MIN = 1.1;
+const TRIAL_WINDOWS = 8;
+/** Rests go on if this many times as many bytes came in with them: more than chance, at a rate that does not depend on us. */
+const GAIN_MIN = 1.05;
 /** How long what a trial has found is believed. After one without gain it doubles up to the second. */
 const BELIEVED_MS = 1000;
 const BELIEVED_MAX_MS = 16_000;
