@@ -24,6 +24,8 @@ const BELIEVED_MS = 1000;
 const BELIEVED_MAX_MS = 16_000;
 /** Less than this share of what came in during the trial, and it is not believed any more: small turns have begun since. */
 const FALLEN = 0.75;
+/** But not sooner than this: a load that comes and goes would be tried all the time. */
+const TRIAL_PAUSE_MS = 500;
 /** Only a thread that is busy for this share of a window rests; it may be less busy for resting. */
 const BUSY_MIN = 0.5;
 const BUSY_MIN_RESTING = 0.3;
@@ -66,6 +68,7 @@ export class Pace {
   private readonly triedMs = [0, 0];
   private believedMs = BELIEVED_MS;
   private nextTrialMs = 0;
+  private lastTrialMs = -Infinity;
   /** Bytes per ms that came in without rests. */
   private freely = 0;
   private lastBusyMs = 0;
@@ -120,7 +123,7 @@ export class Pace {
       this.triedBytes[rested]! += this.bytes;
       this.triedMs[rested]! += lengthMs;
       if (++this.tried === TRIAL_WINDOWS) this.conclude(nowMs);
-    } else if (nowMs >= this.nextTrialMs || this.bytes < lengthMs * this.freely * FALLEN) {
+    } else if (nowMs >= this.nextTrialMs || this.hasFallen(nowMs, lengthMs)) {
       this.mode = TRYING;
       this.tried = 0;
       this.triedBytes.fill(0);
@@ -130,10 +133,15 @@ export class Pace {
     this.restUs = rests ? restUs : 0;
   }
 
+  private hasFallen(nowMs: number, lengthMs: number): boolean {
+    return nowMs >= this.lastTrialMs + TRIAL_PAUSE_MS && this.bytes < lengthMs * this.freely * FALLEN;
+  }
+
   private conclude(nowMs: number): void {
     const [freely, resting] = this.triedBytes.map((bytes, i) => bytes / this.triedMs[i]!);
     const pays = resting! >= freely! * GAIN_MIN;
     this.freely = freely!;
+    this.lastTrialMs = nowMs;
     this.believedMs = pays ? BELIEVED_MS : Math.min(this.believedMs * 2, BELIEVED_MAX_MS);
     this.nextTrialMs = nowMs + this.believedMs;
     this.mode = pays ? RESTING : FREE;

@@ -69,6 +69,15 @@ Deno.test("pace: when much less comes in than before, rests are tried at once", 
   ok(thread.run(GAINS, 200).restingMs > 100);
 });
 
+Deno.test("pace: a load that comes and goes is not tried all the time", () => {
+  const thread = new Thread();
+  let restingMs = 0;
+  for (let i = 0; i < 100; i++) {
+    restingMs += thread.run({ ...LOSES, freely: i % 2 === 0 ? 4000 : 2000 }, 100).restingMs;
+  }
+  ok(restingMs < 1000, `${restingMs}`);
+});
+
 Deno.test("pace: the rest grows with the sockets heard", () => {
   const rest = (sockets: number) => new Thread().run({ ...GAINS, sockets }, 500).lastUs;
   strictEqual(rest(500), 50);
