@@ -67,8 +67,8 @@ export class Pace {
   private readonly triedBytes = [0, 0];
   private readonly triedMs = [0, 0];
   private believedMs = BELIEVED_MS;
-  private nextTrialMs = 0;
-  private lastTrialMs = -Infinity;
+  /** When the last trial ended whose finding is believed. */
+  private triedAtMs = -Infinity;
   /** Bytes per ms that came in without rests. */
   private freely = 0;
   private lastBusyMs = 0;
@@ -113,7 +113,7 @@ export class Pace {
     this.restUs = 0;
     if (nowMs - this.lastBusyMs < FORGET_MS) return;
     this.believedMs = BELIEVED_MS;
-    this.nextTrialMs = 0;
+    this.triedAtMs = -Infinity;
   }
 
   /** Another window in which rests were possible, of `restUs` each, is over. */
@@ -123,7 +123,7 @@ export class Pace {
       this.triedBytes[rested]! += this.bytes;
       this.triedMs[rested]! += lengthMs;
       if (++this.tried === TRIAL_WINDOWS) this.conclude(nowMs);
-    } else if (nowMs >= this.nextTrialMs || this.hasFallen(nowMs, lengthMs)) {
+    } else if (nowMs >= this.triedAtMs + (this.hasFallen(lengthMs) ? TRIAL_PAUSE_MS : this.believedMs)) {
       this.mode = TRYING;
       this.tried = 0;
       this.triedBytes.fill(0);
@@ -133,17 +133,16 @@ export class Pace {
     this.restUs = rests ? restUs : 0;
   }
 
-  private hasFallen(nowMs: number, lengthMs: number): boolean {
-    return nowMs >= this.lastTrialMs + TRIAL_PAUSE_MS && this.bytes < lengthMs * this.freely * FALLEN;
+  private hasFallen(lengthMs: number): boolean {
+    return this.bytes < lengthMs * this.freely * FALLEN;
   }
 
   private conclude(nowMs: number): void {
     const [freely, resting] = this.triedBytes.map((bytes, i) => bytes / this.triedMs[i]!);
     const pays = resting! >= freely! * GAIN_MIN;
     this.freely = freely!;
-    this.lastTrialMs = nowMs;
+    this.triedAtMs = nowMs;
     this.believedMs = pays ? BELIEVED_MS : Math.min(this.believedMs * 2, BELIEVED_MAX_MS);
-    this.nextTrialMs = nowMs + this.believedMs;
     this.mode = pays ? RESTING : FREE;
   }
 }

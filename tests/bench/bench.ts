@@ -80,7 +80,7 @@ export async function main(args: string[]): Promise<number> {
   await using fixture = new Fixture();
   const { cores } = options;
   // The servers and the loads inherit it.
-  if (cores !== null) pin(Deno.pid, cores.others);
+  if (cores !== null) await pin(Deno.pid, cores.others);
   const stand = new Stand(fixture, cores?.subject ?? null);
   const loadProgram = compiler() !== null && options.cases.some((test) => test.kind === "load")
     ? await buildC("load", fixture.dir)

@@ -64,10 +64,11 @@ const BASE = {
 } as const;
 
 function describe(op: string, size: string, clients: number, pipeline: number): string {
-  return `${op.toUpperCase()} ${size}, ${clients} client${clients === 1 ? "" : "s"}${
-    pipeline === 1 ? "" : `, pipeline ${pipeline}`
-  }`;
+  return `${op.toUpperCase()} ${size}, ${clients} client${clients === 1 ? "" : "s"}${piped(pipeline)}`;
 }
+
+/** What a label says of a pipeline. */
+const piped = (pipeline: number): string => pipeline === 1 ? "" : `, pipeline ${pipeline}`;
 
 export const CASES: readonly Case[] = [
   ...matrix(),
@@ -104,7 +105,7 @@ function* matrix(): Generator<Case> {
 function* single(): Generator<Case> {
   for (const op of ["incr", "lpush"] as const) {
     for (const pipeline of [1, 16]) {
-      const label = `${op.toUpperCase()}, 50 clients${pipeline === 1 ? "" : `, pipeline ${pipeline}`}`;
+      const label = `${op.toUpperCase()}, 50 clients${piped(pipeline)}`;
       yield { ...BASE, op, pipeline, name: `${op}-c50-p${pipeline}`, label, standard: pipeline === 1 };
     }
   }
@@ -117,11 +118,8 @@ function* multi(): Generator<Case> {
       for (const keys of [10, 100]) {
         for (const op of ["mget", "mset"] as const) {
           const topology = servers === 2 ? "redis2" : "redis8";
-          const piped = pipeline === 1 ? "" : `-p${pipeline}`;
-          const name = `${op}${keys}-${servers}servers${piped}`;
-          const label = `${op.toUpperCase()} of ${keys} keys, ${servers} servers${
-            pipeline === 1 ? "" : `, pipeline ${pipeline}`
-          }`;
+          const name = `${op}${keys}-${servers}servers${pipeline === 1 ? "" : `-p${pipeline}`}`;
+          const label = `${op.toUpperCase()} of ${keys} keys, ${servers} servers${piped(pipeline)}`;
           const standard = pipeline === 1 || (servers === 2 && keys === 10);
           yield { ...BASE, op, keys, topology, pipeline, name, label, standard };
         }

@@ -8,6 +8,7 @@
  * takes 6 or 10 µs a request, and seven pairs tell little. With a core to itself the ratios of pairs spread by a few percent.
  * What limits requests/s is the load and the servers then, so it is CPU time that is to be compared.
  */
+import { run } from "../lib/process.ts";
 import { which } from "../lib/repo.ts";
 
 export interface Cores {
@@ -34,9 +35,8 @@ export function allowedCores(status: string): number[] {
 }
 
 /** Moves a process and all its threads; what it starts later inherits it. */
-export function pin(pid: number, cores: string): void {
+export async function pin(pid: number, cores: string): Promise<void> {
   const args = ["--all-tasks", "--cpu-list", "--pid", cores, String(pid)];
-  const { success, stderr } = new Deno.Command("taskset", { args, stdout: "null", stderr: "piped" })
-    .outputSync();
-  if (!success) throw new Error(`taskset ${args.join(" ")}: ${new TextDecoder().decode(stderr).trim()}`);
+  const { code, stderr } = await run("taskset", args);
+  if (code !== 0) throw new Error(`taskset ${args.join(" ")}: ${stderr.trim()}`);
 }

@@ -61,7 +61,7 @@ export async function fill(subject: Subject, size: number): Promise<void> {
   }
 }
 
-const isMemcached = (subject: Subject): boolean => subject.servers[0]?.kind === "memcached";
+const isMemcached = (subject: Subject): boolean => subject.servers[0].kind === "memcached";
 
 let round = 0;
 

@@ -52,7 +52,7 @@ export class Stand {
 
   async #startPinned(name: SubjectName, test: Case): Promise<Subject> {
     const subject = name === "floor" ? await this.#floor(test) : await this.#start(name, test.topology);
-    if (this.core !== null) pin(subject.pid, this.core);
+    if (this.core !== null) await pin(subject.pid, this.core);
     return subject;
   }
 
