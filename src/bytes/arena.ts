@@ -5,6 +5,7 @@
  * it is forgotten. It is small, so that one long-lived copy pins little.
  */
 import { copy } from "./ascii.ts";
+import { newArray } from "./chunks.ts";
 
 const CHUNK_SIZE = 16 * 1024;
 /** A larger copy gets an array of its own. */
@@ -27,12 +28,30 @@ export class Arena {
       this.end = length;
       return;
     }
+    const at = this.room(length);
+    this.end = copy(this.bytes, at, from, start, end);
+  }
+
+  /** As `keep`, for `from[start, end)` and then all of `rest`. */
+  keepBoth(from: Uint8Array, start: number, end: number, rest: Uint8Array): void {
+    const at = this.room(end - start + rest.length);
+    const middle = copy(this.bytes, at, from, start, end);
+    this.end = copy(this.bytes, middle, rest, 0, rest.length);
+  }
+
+  /** Makes `bytes` an array with room for `length` bytes from `start` on; returns `start`. */
+  private room(length: number): number {
+    if (length > SMALL_MAX) {
+      this.bytes = newArray(length);
+      return this.start = 0;
+    }
     if (this.used + length > this.chunk.length) {
       this.chunk = new Uint8Array(CHUNK_SIZE);
       this.used = 0;
     }
     this.bytes = this.chunk;
     this.start = this.used;
-    this.end = this.used = copy(this.chunk, this.used, from, start, end);
+    this.used += length;
+    return this.start;
   }
 }

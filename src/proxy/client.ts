@@ -318,6 +318,16 @@ export class Client implements Endpoint, Postponed {
     }
   }
 
+  /** As `deliver`, for a reply that is followed by all of `rest`, which is small. */
+  deliverBoth(request: Request, bytes: Uint8Array, start: number, end: number, rest: Uint8Array): void {
+    if (request !== this.head) {
+      arena.keepBoth(bytes, start, end, rest);
+      return this.holdHere(request, arena.bytes, arena.start, arena.end);
+    }
+    if (!request.muted) this.send(bytes, start, end);
+    this.deliver(request, rest, 0, rest.length);
+  }
+
   /**
    * True if nothing is owed to the client, so that what comes next cannot overtake anything. Otherwise it waits, and has
    * to offer its request again.
@@ -394,17 +404,17 @@ export class Client implements Endpoint, Postponed {
   }
 
   private hold(request: Request, bytes: Uint8Array, start: number, end: number): void {
+    if (end - start >= SHARE_MIN) return this.holdHere(request, bytes, start, end);
+    arena.keep(bytes, start, end);
+    this.holdHere(request, arena.bytes, arena.start, arena.end);
+  }
+
+  /** As `hold`; owned or shared. */
+  private holdHere(request: Request, bytes: Uint8Array, start: number, end: number): void {
     request.done = true;
-    if (end - start >= SHARE_MIN) {
-      request.reply = bytes;
-      request.replyStart = start;
-      request.replyEnd = end;
-    } else {
-      arena.keep(bytes, start, end);
-      request.reply = arena.bytes;
-      request.replyStart = arena.start;
-      request.replyEnd = arena.end;
-    }
+    request.reply = bytes;
+    request.replyStart = start;
+    request.replyEnd = end;
     this.heldBytes += end - start;
     this.checkHeld();
   }

@@ -19,7 +19,10 @@ import {
 } from "../protocol/memcached/answers.ts";
 import {
   EVERY_SERVER,
+  FORM,
+  FORM_GET,
   KEYED,
+  NAMES,
   quietDrops,
   replyFits,
   ROW_FLUSH_ALL,
@@ -129,7 +132,9 @@ export class MemcachedFront implements Front {
         return this.forward(client, placeKey(this.pool, bytes, request), bytes, start, end);
       case SPLIT_GET: {
         if (request.split === 0) {
-          return this.forward(client, placeKey(this.pool, bytes, request), bytes, start, end);
+          const index = placeKey(this.pool, bytes, request);
+          if (FORM[request.row] !== FORM_GET) return this.forward(client, index, bytes, start, end);
+          return this.forwardGet(client, index, bytes);
         }
         const server = placeKeys(this.pool, bytes, start, request);
         if (server === MANY) return sendFragments(client, bytes, request);
@@ -178,6 +183,20 @@ export class MemcachedFront implements Front {
     forwarded.check = checkOf(request.row, request.quiet);
     connection.enqueue(forwarded);
     writeCut(connection, bytes, start, end, request);
+    if (connection.congested) client.waitFor(connection);
+  }
+
+  /** The gets of a turn go out together. */
+  private forwardGet(client: Client, index: number, bytes: Uint8Array): void {
+    if (index === NO_SERVER) return this.refuse(client, this.noLiveServer);
+    const server = this.pool.servers[index]!;
+    const connection = server.connection(0, client.serial);
+    if (connection === null) return this.refuse(client, server.refusal());
+    const { row, keyFirst, wordStarts, wordEnds } = request;
+    const forwarded = new Request(client);
+    client.enqueue(forwarded);
+    forwarded.check = checkOf(row, 0);
+    connection.forwardGet(forwarded, NAMES[row]!, bytes, wordStarts[keyFirst]!, wordEnds[keyFirst]!);
     if (connection.congested) client.waitFor(connection);
   }
 

@@ -9,6 +9,7 @@
  * null: the reply that still comes is swallowed in its turn.
  */
 import type { Client } from "./client.ts";
+import type { GetBatch } from "./get_batch.ts";
 import type { Split } from "./split.ts";
 
 const NONE = new Uint8Array(0);
@@ -24,6 +25,8 @@ export class Request {
   /** A fragment's place in its split. */
   fragment = 0;
   internal: Internal | null = null;
+  /** Set on a get that others have joined: its reply is for all of them, itself included. */
+  batch: GetBatch | null = null;
   /** Turn time at which the client gets an error instead; Infinity = never. */
   deadlineMs = Infinity;
   /** Bytes sent to the server for it. */

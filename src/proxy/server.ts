@@ -9,6 +9,7 @@ import type { ServerConfig } from "../config/config.ts";
 import { IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES } from "../stats/metrics.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import type { Pool } from "./pool.ts";
+import { BATCH_VALUES_MAX } from "./get_batch.ts";
 import { type Holder, ServerConnection } from "./server_connection.ts";
 
 /** Wait after the first failed connect; doubles with each further one. */
@@ -16,6 +17,11 @@ const BACKOFF_FIRST_MS = 5;
 const BACKOFF_MAX_MS = 250;
 /** Unused leased connections kept open. */
 const SPARE_MAX = 8;
+
+/** Bytes of a value, before one is known. */
+const VALUE_GUESS = 4096;
+/** A value's share in what is expected of the next. */
+const VALUE_WEIGHT = 1 / 8;
 
 const QUEUES = [IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES];
 
@@ -34,6 +40,8 @@ export class Server {
   readonly connections: Set<ServerConnection> = new Set();
   /** Clean leased connections that wait for the next who needs one, newest last. */
   private readonly spare: ServerConnection[] = [];
+  /** About how large the values are that are asked for many at once. */
+  private valueBytes = VALUE_GUESS;
   private readonly errorReplies = new Map<string, Uint8Array>();
 
   constructor(readonly pool: Pool, readonly config: ServerConfig, readonly index: number) {
@@ -98,6 +106,20 @@ export class Server {
       if (this.errorReplies.size < 64) this.errorReplies.set(failure.text, reply);
     }
     return reply;
+  }
+
+  /** So many gets may be in one line. Where values are large, this is 1 most of the time. */
+  valuesAtOnce(): number {
+    const count = Math.floor(BATCH_VALUES_MAX / this.valueBytes);
+    if (count > 1) return count;
+    // They may have become smaller: try two now and then.
+    this.valueBytes *= 1 - VALUE_WEIGHT;
+    return 1;
+  }
+
+  /** Learns from a reply of so many bytes to so many gets. */
+  noteValues(bytes: number, count: number): void {
+    this.valueBytes += (bytes / count - this.valueBytes) * VALUE_WEIGHT;
   }
 
   connected(): void {

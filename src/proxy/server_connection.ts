@@ -30,6 +30,7 @@ import {
 import type { Client } from "./client.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import type { Greeting, ReplyScan } from "./front.ts";
+import { GetBatch } from "./get_batch.ts";
 import { type Internal, Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Endpoint } from "./turn.ts";
@@ -40,6 +41,9 @@ const CONGESTED = 1024 * 1024;
 const PIECES_MIN = 64 * 1024;
 /** How far the end of a begun reply is looked for at first, if its size is not known. */
 const REST_MIN = 512;
+/** Batches that nobody uses now, of all connections of the thread. */
+const batches: GetBatch[] = [];
+const BATCHES_KEPT = 64;
 
 /** Who has a connection to itself. */
 export interface Holder {
@@ -72,6 +76,8 @@ export class ServerConnection implements Endpoint {
   /** Neither: requests go straight to the socket. */
   private ready: boolean;
   private backlog: Outbox | null = null;
+  /** Its line is not written yet: gets that come in this turn may join it. Its first get is the tail. */
+  private openBatch: GetBatch | null = null;
   private readonly inbox = new Inbox();
   private resume: ReplyScan;
   private connectTimer: TimerId | null = null;
@@ -115,8 +121,10 @@ export class ServerConnection implements Endpoint {
 
   /** Whose reply is coming in next. */
   get receiver(): Client | null {
-    const { head } = this;
-    return head === null ? null : head.client ?? head.split?.parent.client ?? null;
+    const { head, inbox } = this;
+    if (head === null) return null;
+    if (head.batch !== null) return head.batch.receiver(inbox.bytes, inbox.start, inbox.end);
+    return head.client ?? head.split?.parent.client ?? null;
   }
 
   // ---- sending
@@ -132,6 +140,7 @@ export class ServerConnection implements Endpoint {
    */
   enqueue(request: Request, patient = false): void {
     const pool = this.server.pool;
+    if (this.openBatch !== null) this.closeBatch(this.openBatch);
     if (this.tail === null) this.head = request;
     else this.tail.nextInFlight = request;
     this.tail = request;
@@ -187,6 +196,34 @@ export class ServerConnection implements Endpoint {
   forward(request: Request, bytes: Uint8Array, start: number, end: number): void {
     this.enqueue(request);
     this.write(bytes, start, end);
+  }
+
+  /**
+   * Sends a get of the key `bytes[start, end)`, borrowed: in one line with those of this turn before it, if no other request has
+   * come between. @param name of the command, the same wherever `request.check` is
+   */
+  forwardGet(request: Request, name: Uint8Array, bytes: Uint8Array, start: number, end: number): void {
+    const { openBatch, server } = this;
+    const { check } = request;
+    if (openBatch !== null && openBatch.takes(check, end - start, server.valuesAtOnce())) {
+      openBatch.add(request, bytes, start, end);
+      this.tail!.batch = openBatch;
+      server.counters[REQUESTS]!++;
+      return;
+    }
+    this.enqueue(request);
+    const batch = this.openBatch = batches.pop() ?? new GetBatch();
+    batch.begin(name, check);
+    batch.add(request, bytes, start, end);
+    if (!this.dirty) server.pool.turn.touchServer(this);
+  }
+
+  private closeBatch(batch: GetBatch): void {
+    this.openBatch = null;
+    batch.close();
+    this.write(batch.line, 0, batch.lineEnd);
+    // A get that was left alone is a request like any other.
+    if (batch.size === 1) keepBatch(batch);
   }
 
   /** Sends a request of the proxy's own; the reply or failure goes to `done`. */
@@ -249,6 +286,7 @@ export class ServerConnection implements Endpoint {
 
   flush(): void {
     if (this.closed) return;
+    if (this.openBatch !== null) this.closeBatch(this.openBatch);
     this.socket.flush();
     const waiting = this.socket.queuedBytes + (this.backlog === null ? 0 : this.backlog.size);
     this.congested = waiting > CONGESTED;
@@ -450,6 +488,7 @@ export class ServerConnection implements Endpoint {
       const next = front.scanReply(bytes, at, end, this.resume);
       if (next < 0) {
         if (next !== NEED_MORE) this.fail("EPROTO");
+        else if (this.resume.at > 0 && this.head?.batch) at = this.takeValues(this.head.batch, bytes, at);
         break;
       }
       const whole = !this.begun;
@@ -458,6 +497,42 @@ export class ServerConnection implements Endpoint {
       at = next;
     }
     return at;
+  }
+
+  /** Delivers the values at `at` that are all here, of a reply to many; returns the offset past them. */
+  private takeValues(batch: GetBatch, bytes: Uint8Array, at: number): number {
+    const { counters } = this.server;
+    const size = this.resume.at;
+    const { waiting } = batch;
+    if (batch.takeValues(bytes, at, at + size) !== at + size) this.fail("EPROTO");
+    counters[RESPONSES]! += waiting - batch.waiting;
+    counters[RESPONSE_BYTES]! += size;
+    batch.valueBytes += size;
+    this.resume.forget(size);
+    return at + size;
+  }
+
+  /** As takeReply, for the last bytes of a reply to many. */
+  private finishBatch(
+    request: Request,
+    batch: GetBatch,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    const { server } = this;
+    const { waiting } = batch;
+    if (!batch.finish(bytes, start, end)) {
+      this.answerFailed(request, failureOf("EPROTO"));
+      this.fail("EPROTO");
+      return false;
+    }
+    server.counters[RESPONSES]! += waiting;
+    server.counters[RESPONSE_BYTES]! += end - start;
+    server.noteValues(batch.valueBytes + end - start, batch.size);
+    request.batch = null;
+    keepBatch(batch);
+    return true;
   }
 
   /**
@@ -484,6 +559,7 @@ export class ServerConnection implements Endpoint {
       if (whole && server.pool.front.isOutage(bytes, start, end)) server.failed(failureOf("EPROTO"));
       else if (server.failures !== 0) server.succeeded();
     }
+    if (request.batch !== null) return this.finishBatch(request, request.batch, bytes, start, end);
     const client = request.client;
     if (client !== null) {
       server.counters[RESPONSES]!++;
@@ -592,6 +668,7 @@ export class ServerConnection implements Endpoint {
     if (this.begun) this.breakOff(failure, "ended");
     this.begun = false;
     const unanswered = this.head;
+    this.openBatch = null;
     this.head = this.tail = this.oldest = null;
     for (let r = unanswered; r !== null; r = r.nextInFlight) this.answerFailed(r, failure);
     this.inbox.clear();
@@ -616,7 +693,8 @@ export class ServerConnection implements Endpoint {
   }
 
   private answerFailed(request: Request, failure: Failure): void {
-    const { client, split, internal } = request;
+    const { client, split, internal, batch } = request;
+    if (batch !== null) return this.failBatch(request, batch, failure);
     request.client = request.split = request.internal = null;
     if (client === null && split === null && internal === null) return;
     const reply = this.server.errorReply(failure);
@@ -625,6 +703,12 @@ export class ServerConnection implements Endpoint {
       client.deliver(request, reply, 0, reply.length);
     } else if (split !== null) split.take(request.fragment, reply, 0, reply.length, true);
     else internal!(reply, 0, reply.length, true);
+  }
+
+  private failBatch(request: Request, batch: GetBatch, failure: Failure): void {
+    request.batch = null;
+    batch.fail(this.server.errorReply(failure));
+    keepBatch(batch);
   }
 
   private stopConnectTimer(): void {
@@ -637,15 +721,20 @@ export class ServerConnection implements Endpoint {
     const left = this.ready ? this.socket.flushedBytes : 0;
     for (let r = this.head; r !== null; r = r.nextInFlight) {
       const sent = r.sentAt <= left;
-      row[sent ? OUT_QUEUE : IN_QUEUE]!++;
+      row[sent ? OUT_QUEUE : IN_QUEUE]! += r.batch?.waiting ?? 1;
       row[sent ? OUT_QUEUE_BYTES : IN_QUEUE_BYTES]! += r.size;
     }
   }
 }
 
+function keepBatch(batch: GetBatch): void {
+  if (batches.length < BATCHES_KEPT) batches.push(batch);
+}
+
 /** Nobody waits for its reply any more: the client is gone, or has been told that it timed out. */
-function unwanted({ client, split, internal }: Request): boolean {
-  return client === null && internal === null && (split === null || split.parent.client === null);
+function unwanted({ client, split, internal, batch }: Request): boolean {
+  return client === null && internal === null && batch === null &&
+    (split === null || split.parent.client === null);
 }
 
 /** Nothing is owed to its client before its reply. */

@@ -4,6 +4,7 @@
  */
 import { Outbox } from "../../src/bytes/outbox.ts";
 import { Client } from "../../src/proxy/client.ts";
+import { GetBatch } from "../../src/proxy/get_batch.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
 import { MemcachedFront } from "../../src/proxy/memcached_front.ts";
 import type { MemcachedSession } from "../../src/proxy/memcached_session.ts";
@@ -252,6 +253,46 @@ export const CANARIES: readonly Canary[] = [
     name: "who has got a part of a reply gets an error as its rest",
     where: (plan) => plan.passMin < PASS_USUAL && plan.pool.servers.length === 1 && !plan.calm,
     plant: () => patch(ServerConnection.prototype, "breakOff", () => function () {}),
+  },
+  {
+    name: "the next in a batch gets the next value, whatever its key",
+    only: "memcached",
+    plant: () =>
+      patch(GetBatch.prototype, "find", () =>
+        function () {
+          return this.members.findIndex((member: Request | null) => member !== null);
+        }),
+  },
+  {
+    name: "who gets nothing from a batch is not told so",
+    only: "memcached",
+    plant: () =>
+      patch(GetBatch.prototype, "finish", (old) =>
+        function (bytes, start, end) {
+          const at = this.takeValues(bytes, start, end);
+          for (const member of this.members) if (member !== null && this.waiting > 1) member.client = null;
+          return old.call(this, bytes, at, end);
+        }),
+  },
+  {
+    name: "when a server fails, only the first of a batch is told",
+    only: "memcached",
+    plant: () =>
+      patch(GetBatch.prototype, "fail", (old) =>
+        function (reply) {
+          for (const member of this.members.slice(1)) if (member !== null) member.client = null;
+          old.call(this, reply);
+        }),
+  },
+  {
+    name: "the line of a batch is written once more",
+    only: "memcached",
+    plant: () =>
+      patch(ServerConnection.prototype, "closeBatch", (old) =>
+        function (batch) {
+          old.call(this, batch);
+          if (batch.size > 1) this.write(batch.line, 0, batch.lineEnd);
+        }),
   },
   {
     name: "parts of a reply overtake what is owed before it",

@@ -95,6 +95,15 @@ function checkClient(client: Client, queued: Set<Request>): void {
   insist(!client.closed || count === 0 && client.inbox.size === 0, () => `${name()}: closed, but not empty`);
 }
 
+/** The requests that wait for the reply to `request`: itself, unless others have joined it. */
+function waitingFor(request: Request): Request[] {
+  if (request.batch === null) return [request];
+  const { members, waiting } = request.batch as unknown as { members: (Request | null)[]; waiting: number };
+  const found = members.filter((member) => member !== null);
+  insist(found.length === waiting, () => `a batch counts ${waiting} that wait, but has ${found.length}`);
+  return found;
+}
+
 function checkConnection(connection: ServerConnection, queued: ReadonlySet<Request>): void {
   const inside = connection as unknown as Inside;
   const name = () => `connection to ${connection.server.config.name}`;
@@ -117,14 +126,16 @@ function checkConnection(connection: ServerConnection, queued: ReadonlySet<Reque
     if (r === inside.oldest) oldestSeen = true;
     insist(r.sentAt >= sentAt, () => `${name()}: requests are not in the order of their bytes`);
     sentAt = r.sentAt;
-    if (r.client !== null) {
+    for (const waiting of waitingFor(r)) {
+      const { client } = waiting;
+      if (client === null) continue;
       insist(
         r.deadlineMs + OVERDUE_MAX_MS >= nowMs,
         () => `${name()}: a request is overdue since ${r.deadlineMs.toFixed(1)} ms, and nobody was told`,
       );
-      insist(!r.client.closed, () => `${name()}: holds a request of a client that is gone`);
-      insist(queued.has(r), () => `${name()}: holds a request that its client does not`);
-      insist(!r.done, () => `${name()}: waits for a request that has its reply`);
+      insist(!client.closed, () => `${name()}: holds a request of a client that is gone`);
+      insist(queued.has(waiting), () => `${name()}: holds a request that its client does not`);
+      insist(!waiting.done, () => `${name()}: waits for a request that has its reply`);
     }
     last = r;
   }

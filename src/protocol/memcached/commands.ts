@@ -167,7 +167,7 @@ export const WORDS_MIN: Int32Array = Int32Array.from(COMMANDS, (command) => comm
 export const WORDS_MAX: Int32Array = Int32Array.from(COMMANDS, (command) => command.wordsMax);
 const REPLIES = Int32Array.from(COMMANDS, (command) => command.replies | bit(...R.REPLY_ERRORS));
 const QUIET = Int32Array.from(COMMANDS, (command) => command.quiet);
-const NAMES: readonly Uint8Array[] = COMMANDS.map((command) => encode(command.name));
+export const NAMES: readonly Uint8Array[] = COMMANDS.map((command) => encode(command.name));
 
 /** Rows by the first letter of their names, most used first as in the table. */
 const BY_LETTER: readonly Int32Array[] = Array.from({ length: 256 }, (_, letter) => {

@@ -12,6 +12,7 @@
 import { copy, encode } from "../../bytes/ascii.ts";
 import { replyType } from "./reply.ts";
 import { CLASS_ERROR, REPLY_CLASS, REPLY_END, REPLY_VALUE } from "./reply_types.ts";
+import { blockEnd, blockHasKey } from "./value_block.ts";
 
 const END = encode("END\r\n");
 
@@ -72,8 +73,8 @@ export function joinGet(
     const start = cursors[f]!;
     const keyStart = keys.starts[keys.first + i]!;
     const keyEnd = keys.ends[keys.first + i]!;
-    if (!hasKey(bytes, start, end, keys.bytes, keyStart, keyEnd)) continue;
-    const next = blockEnd(bytes, start + 7 + keyEnd - keyStart, end);
+    if (!blockHasKey(bytes, start, end, keys.bytes, keyStart, keyEnd)) continue;
+    const next = blockEnd(bytes, start, keyEnd - keyStart, end);
     if (next < 0) return -1 - f;
     at = copy(to, at, bytes, start, next);
     cursors[f] = next;
@@ -83,33 +84,6 @@ export function joinGet(
     if (replies.ends[f]! - start !== END.length || replies.bytes[f]![start] !== END[0]) return -1 - f;
   }
   return copy(to, at, END, 0, END.length);
-}
-
-/** True if a block "VALUE key " for this key starts at `start`. */
-function hasKey(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  keys: Uint8Array,
-  keyStart: number,
-  keyEnd: number,
-): boolean {
-  // A V is VALUE: scanReply has seen to it.
-  let at = start + 6;
-  const length = keyEnd - keyStart;
-  if (at + length >= end || bytes[start] !== 86) return false;
-  for (let i = keyStart; i < keyEnd; i++) if (bytes[at++] !== keys[i]) return false;
-  return bytes[at] === 32;
-}
-
-/** Offset past the block of which `bytes[at, …)` is "flags length[ cas]\r\ndata\r\n"; -1 if it does not end before `end`. */
-function blockEnd(bytes: Uint8Array, at: number, end: number): number {
-  while (at < end && bytes[at] !== 32 && bytes[at] !== 10) at++;
-  let size = 0;
-  for (at++; at < end && bytes[at]! >= 48 && bytes[at]! <= 57; at++) size = size * 10 + bytes[at]! - 48;
-  while (at < end && bytes[at] !== 10) at++;
-  at += 1 + size + 2;
-  return at <= end ? at : -1;
 }
 
 /**
