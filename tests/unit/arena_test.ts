@@ -60,3 +60,16 @@ Deno.test("Arena.keep() starts a new array where a copy would run over the end b
     }
   }
 });
+
+Deno.test("Arena.keepBoth() keeps two ranges as one, where keep() would", () => {
+  const arena = new Arena();
+  const view = new Uint8Array(4096).map((_, i) => i);
+  const rest = new Uint8Array([101, 102]);
+  for (const length of [0, 1, 33, 2046, 2047, 4000]) {
+    arena.keepBoth(view, 3, 3 + length, rest);
+    const { bytes, start, end } = arena;
+    arena.keep(new Uint8Array(9), 0, 9);
+    strictEqual(textOf(bytes, start, end), textOf(view, 3, 3 + length) + "ef");
+    strictEqual(bytes === arena.bytes, length + 2 <= 2048);
+  }
+});
