@@ -65,6 +65,13 @@ export class Outbox {
     this.size += end - start;
   }
 
+  /** Takes over a chunk from `takeChunk`, of which `chunk[start, end)`, not empty, is to be sent. It leaves by itself. */
+  appendChunk(chunk: Uint8Array, start: number, end: number): void {
+    this.retireTail();
+    this.retire(chunk, start, end, false);
+    this.size += end - start;
+  }
+
   /** Takes over all that `other` holds, without a copy; it is empty afterwards. */
   adopt(other: Outbox): void {
     this.retireTail();

@@ -60,8 +60,11 @@ const EXPECTED_MAX = 16 * 1024 * 1024;
 const IN_FLIGHT_MIN = 4;
 const REPLIES_REMEMBERED = 8;
 
-const NONE = new Uint8Array(0);
+/** From this size on a held reply leaves in the chunk it lies in: a system call of its own costs less than the copy. */
+const HAND_OVER_MIN = 32 * 1024;
+
 const arena = new Arena();
+const handOver = new Outbox();
 
 /** Stands in a client's queue for bytes that answer no request. */
 export class Inserted extends Request {}
@@ -302,8 +305,7 @@ export class Client implements Endpoint, Postponed {
     let head = request.next;
     this.inFlight--;
     while (head !== null && head.done) {
-      if (!head.muted) this.send(head.reply, head.replyStart, head.replyEnd);
-      this.heldBytes -= head.replyEnd - head.replyStart;
+      this.sendHeld(head);
       head = head.next;
       this.inFlight--;
     }
@@ -322,7 +324,7 @@ export class Client implements Endpoint, Postponed {
   deliverBoth(request: Request, bytes: Uint8Array, start: number, end: number, rest: Uint8Array): void {
     if (request !== this.head) {
       arena.keepBoth(bytes, start, end, rest);
-      return this.holdHere(request, arena.bytes, arena.start, arena.end);
+      return this.holdKept(request);
     }
     if (!request.muted) this.send(bytes, start, end);
     this.deliver(request, rest, 0, rest.length);
@@ -387,17 +389,19 @@ export class Client implements Endpoint, Postponed {
 
   /** Gives a request that is done and waits for its turn other bytes; owned. */
   replaceHeld(request: Request, bytes: Uint8Array): void {
-    this.heldBytes += bytes.length - (request.replyEnd - request.replyStart);
-    request.reply = bytes;
-    request.replyStart = 0;
-    request.replyEnd = bytes.length;
-    this.checkHeld();
+    this.heldBytes -= request.replyEnd - request.replyStart;
+    request.dropReply();
+    this.holdHere(request, bytes, 0, bytes.length);
   }
 
   /** As `sendPart`, for all that `chunks` holds; empty afterwards. */
   sendPartChunks(chunks: Outbox): void {
     if (this.closed) return chunks.clear();
     this.amidReply = true;
+    this.sendChunks(chunks);
+  }
+
+  private sendChunks(chunks: Outbox): void {
     this.recentBytes += chunks.size;
     this.socket.sendChunks(chunks);
     if (!this.dirty) this.pool.turn.touchClient(this);
@@ -406,10 +410,15 @@ export class Client implements Endpoint, Postponed {
   private hold(request: Request, bytes: Uint8Array, start: number, end: number): void {
     if (end - start >= SHARE_MIN) return this.holdHere(request, bytes, start, end);
     arena.keep(bytes, start, end);
+    this.holdKept(request);
+  }
+
+  /** Holds what the arena has just kept. */
+  private holdKept(request: Request): void {
+    request.ownsReply = arena.own;
     this.holdHere(request, arena.bytes, arena.start, arena.end);
   }
 
-  /** As `hold`; owned or shared. */
   private holdHere(request: Request, bytes: Uint8Array, start: number, end: number): void {
     request.done = true;
     request.reply = bytes;
@@ -417,6 +426,19 @@ export class Client implements Endpoint, Postponed {
     request.replyEnd = end;
     this.heldBytes += end - start;
     this.checkHeld();
+  }
+
+  private sendHeld(request: Request): void {
+    const { reply, replyStart, replyEnd } = request;
+    const size = replyEnd - replyStart;
+    this.heldBytes -= size;
+    if (request.ownsReply && size >= HAND_OVER_MIN && !request.muted) {
+      request.ownsReply = false;
+      handOver.appendChunk(reply, replyStart, replyEnd);
+      return this.sendChunks(handOver);
+    }
+    if (!request.muted) this.send(reply, replyStart, replyEnd);
+    if (request.ownsReply) request.dropReply();
   }
 
   private checkHeld(): void {
@@ -562,7 +584,7 @@ export class Client implements Endpoint, Postponed {
     this.pool.counters[CLIENT_CONNECTIONS]!--;
     for (let r = this.head; r !== null; r = r.next) {
       r.client = null;
-      r.reply = NONE;
+      r.dropReply();
     }
     this.head = this.tail = null;
     this.inFlight = this.heldBytes = 0;

@@ -8,6 +8,7 @@
  * A client that is gone, or a request that timed out, leaves its record in the connection's queue with `client`
  * null: the reply that still comes is swallowed in its turn.
  */
+import { giveChunk } from "../bytes/chunks.ts";
 import type { Client } from "./client.ts";
 import type { GetBatch } from "./get_batch.ts";
 import type { Split } from "./split.ts";
@@ -46,6 +47,16 @@ export class Request {
   reply: Uint8Array = NONE;
   replyStart = 0;
   replyEnd = 0;
+  /** `reply` is a chunk with nothing else in it: whoever drops the reply gives it back. */
+  ownsReply = false;
 
   constructor(public client: Client | null) {}
+
+  /** Lets go of a reply that is held. */
+  dropReply(): void {
+    if (this.ownsReply) giveChunk(this.reply);
+    this.ownsReply = false;
+    this.reply = NONE;
+    this.replyStart = this.replyEnd = 0;
+  }
 }

@@ -5,6 +5,7 @@
  */
 import { SHARE_MIN } from "../bytes/outbox.ts";
 import { Arena } from "../bytes/arena.ts";
+import { giveChunk } from "../bytes/chunks.ts";
 import { Scratch } from "../protocol/redis/join.ts";
 import type { Client } from "./client.ts";
 import type { Request } from "./request.ts";
@@ -14,6 +15,8 @@ export interface FragmentReply {
   bytes: Uint8Array;
   start: number;
   end: number;
+  /** `bytes` is a chunk with nothing else in it. */
+  ownsBytes: boolean;
   /** The bytes were made here because the server failed. */
   failed: boolean;
 }
@@ -54,7 +57,7 @@ export class Split {
   /** Makes room for one more fragment; returns its place. */
   add(): number {
     this.missing++;
-    this.replies.push({ bytes: EMPTY, start: 0, end: 0, failed: false });
+    this.replies.push({ bytes: EMPTY, start: 0, end: 0, ownsBytes: false, failed: false });
     return this.replies.length - 1;
   }
 
@@ -73,6 +76,7 @@ export class Split {
       reply.bytes = arena.bytes;
       reply.start = arena.start;
       reply.end = arena.end;
+      reply.ownsBytes = arena.own;
     }
     reply.failed = failed;
     if (failed) this.failed = true;
@@ -81,10 +85,12 @@ export class Split {
 
   private finish(): void {
     const client = this.parent.client;
-    if (client === null) return;
-    const joined = this.join(this);
-    if (this.failed) client.countForwardError();
-    this.deliver(client, joined, joined === SCRATCH.bytes ? SCRATCH.end : joined.length);
+    if (client !== null) {
+      const joined = this.join(this);
+      if (this.failed) client.countForwardError();
+      this.deliver(client, joined, joined === SCRATCH.bytes ? SCRATCH.end : joined.length);
+    }
+    for (const reply of this.replies) if (reply.ownsBytes) giveChunk(reply.bytes);
   }
 
   /** Hands `joined[0, end)` on; owned unless it lies in SCRATCH. */

@@ -1,6 +1,7 @@
 /** Copies that outlive the view they came in: whatever happens to the view or to later copies, they stay as they were. */
 import { notStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { Arena } from "../../src/bytes/arena.ts";
+import { giveChunk } from "../../src/bytes/chunks.ts";
 import { textOf } from "../lib/bytes.ts";
 import { Random } from "../lib/random.ts";
 
@@ -22,7 +23,7 @@ Deno.test("Arena.keep() copies are not changed by the view, nor by later copies"
   for (const { bytes, start, end, text } of kept) ok(textOf(bytes, start, end) === text);
 });
 
-Deno.test("Arena.keep() puts small copies side by side and gives a large one an array of its own", () => {
+Deno.test("Arena.keep() puts small copies side by side and gives a large one a chunk of its own", () => {
   const arena = new Arena();
   const view = new Uint8Array(4096).fill(7);
   arena.keep(view, 0, 10);
@@ -32,8 +33,15 @@ Deno.test("Arena.keep() puts small copies side by side and gives a large one an 
   strictEqual(arena.start, end);
   arena.keep(view, 0, 2049);
   notStrictEqual(arena.bytes, bytes);
-  strictEqual(arena.bytes.length, 2049);
+  ok(arena.own);
+  strictEqual(arena.start, 0);
+  // Given back, it serves the next.
+  const chunk = arena.bytes;
+  giveChunk(chunk);
+  arena.keep(view, 0, 4096);
+  strictEqual(arena.bytes, chunk);
   arena.keep(view, 0, 3);
+  ok(!arena.own);
   strictEqual(arena.bytes, bytes);
   strictEqual(arena.start, end + 2048);
 });
