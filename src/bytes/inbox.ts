@@ -18,8 +18,9 @@ import { CHUNK_MAX, CHUNK_MIN, giveChunk, takeChunk } from "./chunks.ts";
 
 const NONE = new Uint8Array(0);
 const SIZE_MIN = 512;
-/** An announced size is trusted for at most this many bytes beyond what has come. */
+/** An announced size is trusted for at most this many bytes beyond what has come, or this many times as many: */
 const RESERVE_MAX = 256 * 1024;
+const RESERVE_TIMES = 4;
 /** For sizes that are guessed: one that was guessed too low costs a copy of everything, one too high costs nothing. */
 export const GUESS_MARGIN = 1.125;
 /** With more than this, an inbox that expects more than CHUNK_MAX leaps to what it expects, */
@@ -94,7 +95,10 @@ export class Inbox {
       // An expectation that creeps up must not mean a copy of everything each time.
       return this.grow(Math.max(wanted, Math.min(expected, size + LEAP_MAX), size + (size >> 1)));
     }
-    const ahead = Math.max(wanted, Math.min(expected, size + RESERVE_MAX));
+    const ahead = Math.max(
+      wanted,
+      Math.min(expected, Math.max(wanted + RESERVE_MAX, wanted * RESERVE_TIMES)),
+    );
     // Chunks double from size to size by themselves; other arrays are of the size asked for.
     if (ahead >= CHUNK_MIN && ahead <= CHUNK_MAX) return this.grow(ahead);
     if (wanted > expected) return this.grow(Math.max(wanted, size * 2, SIZE_MIN));

@@ -135,8 +135,8 @@ export class Client implements Endpoint, Postponed {
       const at = this.takeRequests(view, from, view.length);
       this.lent = false;
       if (at < view.length && !this.closing) {
-        this.inbox.append(view, at, view.length);
         if (this.expected > 0) this.inbox.reserve(this.expected);
+        this.inbox.append(view, at, view.length);
       }
       return;
     }
