@@ -9,8 +9,9 @@
  * Nobody counts on the data path: bytes received since the last look are added up, and no more than a small multiple of them
  * can be held that was not before. So a look at every client is due only once `stepBytes` have come, whatever the traffic.
  * Held is not resident: the runtime's own 60 MB and garbage that it has not collected come on top (Bun: up to twice).
- * When much was held and is not any more, the runtime is asked to give memory back to the system.
+ * When much was held and is not any more, chunks are let go and the runtime is asked to give memory back to the system.
  */
+import { CHUNKS_KEPT, limitChunks, trimChunks, unusedChunkBytes } from "../bytes/chunks.ts";
 import { NOTICE, WARN } from "../net/log.ts";
 import type { Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
@@ -32,7 +33,9 @@ const LOOK_AGAIN_MS = 50;
 /** Memory is given back after this much was held. */
 const SPIKE_MIN = 64 * 1024 * 1024;
 const SPIKE_OVER = 16 * 1024 * 1024;
-const COLLECT_AFTER_MS = 500;
+const COLLECT_AFTER_MS = 2000;
+/** Unused chunks may take this share of the maximum; they are not among what is held. */
+const CHUNKS_SHARE = 1 / 8;
 
 /** What a thread's memory is looked after with. */
 export interface MemoryOptions {
@@ -63,6 +66,7 @@ export class Memory {
 
   constructor(private readonly options: MemoryOptions) {
     this.stepBytes = Math.min(STEP_MAX, options.max / 16);
+    limitChunks(options.max * CHUNKS_SHARE);
   }
 
   add(pool: Pool): void {
@@ -104,7 +108,9 @@ export class Memory {
       );
     }
     if (this.heldBytes > SPIKE_MIN) this.spiked = true;
-    if (this.full || this.spiked) this.lookAgain();
+    // What is held now will be unused chunks.
+    const chunkBytes = Math.max(this.heldBytes, unusedChunkBytes());
+    if (this.full || this.spiked || chunkBytes > CHUNKS_KEPT) this.lookAgain();
   }
 
   private lookAgain(): void {
@@ -112,9 +118,10 @@ export class Memory {
     this.timer = true;
     this.options.clock.setTimer(this.full ? LOOK_AGAIN_MS : COLLECT_AFTER_MS, () => {
       this.timer = false;
-      const calm = this.spiked && !this.full && this.heldBytes < SPIKE_OVER;
+      const calm = !this.full && this.heldBytes < SPIKE_OVER;
       this.look();
       if (!calm || this.stopped || this.heldBytes >= SPIKE_OVER) return;
+      if (trimChunks() === 0 && !this.spiked) return;
       this.spiked = false;
       this.options.collect?.();
     });

@@ -5,6 +5,7 @@
  *
  * tests/README.md tells what is checked and how to read the log of a failure.
  */
+import { dropChunks } from "../../src/bytes/chunks.ts";
 import { FAILURES, NO_LIVE_SERVER_TEXT } from "../../src/proxy/failures.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
@@ -98,6 +99,8 @@ export class World implements Judge {
   private turnsToCheck = 0;
 
   constructor(readonly seed: number) {
+    // Nothing of the world before it.
+    dropChunks(0);
     this.random = new Random(seed);
     this.plan = planOf(this.random.fork());
     const { plan } = this;
