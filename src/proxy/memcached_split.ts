@@ -8,6 +8,7 @@
  * hits have to be put back into the order of the request.
  */
 import { copy, encode } from "../bytes/ascii.ts";
+import { newArray } from "../bytes/chunks.ts";
 import { decodeKey } from "../protocol/memcached/base64.ts";
 import { firstError, joinedSizeMax, joinGet, type Keys, type Replies } from "../protocol/memcached/join.ts";
 import { replyClass } from "../protocol/memcached/reply.ts";
@@ -22,7 +23,7 @@ import { failureOf } from "./failures.ts";
 import type { Pool } from "./pool.ts";
 import { Request } from "./request.ts";
 import type { ServerConnection } from "./server_connection.ts";
-import { type FragmentReply, type Joiner, Split } from "./split.ts";
+import { type FragmentReply, type Joiner, SCRATCH, Split } from "./split.ts";
 
 /** The keys of the request at hand are on several servers. */
 export const MANY = -2;
@@ -182,9 +183,14 @@ export function writeCut(
 const JOIN_GET: Joiner = (split) => {
   const { keys, keyFragments, connections } = split as SplitOfGet;
   const replies = repliesOf(split);
-  const joined = new Uint8Array(joinedSizeMax(replies));
+  const sizeMax = joinedSizeMax(replies);
+  const fits = SCRATCH.makeRoom(sizeMax);
+  const joined = fits ? SCRATCH.bytes : newArray(sizeMax);
   const end = joinGet(keys, keyFragments, replies, joined, 0);
-  if (end >= 0) return end === joined.length ? joined : joined.slice(0, end);
+  if (end >= 0) {
+    SCRATCH.end = end;
+    return fits ? joined : joined.subarray(0, end);
+  }
   const spoiler = split.replies[-1 - end]!;
   if (replyClass(spoiler.bytes, spoiler.start, spoiler.end) >= CLASS_ERROR) return ownedReply(spoiler);
   // Values that nobody asked for: somebody else may be getting ours.
