@@ -581,6 +581,8 @@ export class ServerConnection implements Endpoint {
   /** Fails what is overdue; the late replies will be swallowed. True if requests remain that can time out. */
   sweep(nowMs: number): boolean {
     let overdue = false;
+    // After a turn longer than `timeout` its first get may be overdue before its line is written: nobody may join it any more.
+    if (this.openBatch !== null) this.closeBatch(this.openBatch);
     while (this.oldest !== null && this.oldest.deadlineMs <= nowMs) {
       const request: Request = this.oldest;
       this.oldest = request.nextInFlight;
