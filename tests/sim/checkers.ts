@@ -28,8 +28,12 @@ function insist(condition: boolean, what: () => string): void {
   if (!condition) throw new Violation(what());
 }
 
-/** @throws Violation */
-export function checkPool(pool: Pool): void {
+/**
+ * @param turnMaxMs how long a turn may take
+ * @throws Violation
+ */
+export function checkPool(pool: Pool, turnMaxMs: number): void {
+  const lateMs = OVERDUE_MAX_MS + 2 * turnMaxMs;
   const queued = new Set<Request>();
   let open = 0;
   for (const client of pool.clients) {
@@ -43,7 +47,7 @@ export function checkPool(pool: Pool): void {
   for (const server of pool.servers) {
     let connected = 0;
     for (const connection of server.connections) {
-      checkConnection(connection, queued);
+      checkConnection(connection, queued, lateMs);
       if ((connection as unknown as Inside).open) connected++;
     }
     insist(
@@ -104,7 +108,7 @@ function waitingFor(request: Request): Request[] {
   return found;
 }
 
-function checkConnection(connection: ServerConnection, queued: ReadonlySet<Request>): void {
+function checkConnection(connection: ServerConnection, queued: ReadonlySet<Request>, lateMs: number): void {
   const inside = connection as unknown as Inside;
   const name = () => `connection to ${connection.server.config.name}`;
   insist(!inside.closed, () => `${name()}: closed, but still among its server's`);
@@ -118,7 +122,7 @@ function checkConnection(connection: ServerConnection, queued: ReadonlySet<Reque
   const nowMs = connection.server.pool.clock.nowMs();
   insist(
     !inside.begun || !connection.head!.client || timeoutMs <= 0 ||
-      inside.partAtMs + timeoutMs + OVERDUE_MAX_MS >= nowMs,
+      inside.partAtMs + timeoutMs + lateMs >= nowMs,
     () => `${name()}: the rest of a reply is overdue, and nobody was told`,
   );
   let oldestSeen = inside.oldest === null;
@@ -130,7 +134,7 @@ function checkConnection(connection: ServerConnection, queued: ReadonlySet<Reque
       const { client } = waiting;
       if (client === null) continue;
       insist(
-        r.deadlineMs + OVERDUE_MAX_MS >= nowMs,
+        r.deadlineMs + lateMs >= nowMs,
         () => `${name()}: a request is overdue since ${r.deadlineMs.toFixed(1)} ms, and nobody was told`,
       );
       insist(!client.closed, () => `${name()}: holds a request of a client that is gone`);

@@ -11,6 +11,10 @@ interface Event {
   readonly atMs: number;
   readonly serial: number;
   run: (() => void) | null;
+  /** A handler's, not the network's: in a long turn it comes behind the sockets' events, as in a real loop. */
+  isTimer: boolean;
+  /** It is on the heap. */
+  queued: boolean;
 }
 
 /** So many turns without time passing means that something runs in a circle. */
@@ -24,6 +28,8 @@ export class SimClock implements Clock {
   private cancelled = 0;
   /** Turns since the start. */
   turns = 0;
+  /** Asked how long each turn takes; absent: no time at all. What becomes due meanwhile belongs to the same turn. */
+  turnMs: (() => number) | null = null;
 
   /** @param epochMs wall time at the start, in ms since 1970 */
   constructor(private readonly epochMs = 1_700_000_000_000) {}
@@ -38,14 +44,16 @@ export class SimClock implements Clock {
 
   setTimer(afterMs: number, run: () => void): Event {
     if (Number.isNaN(afterMs)) throw new RangeError("setTimer: expected milliseconds, found NaN");
-    return this.at(this.now + Math.max(0, afterMs), run);
+    const event = this.at(this.now + Math.max(0, afterMs), run);
+    event.isTimer = true;
+    return event;
   }
 
   clearTimer(id: unknown): void {
     const event = id as Event | null | undefined;
     if (event === null || event === undefined || event.run === null) return;
     event.run = null;
-    if (++this.cancelled * 2 > this.heap.length) this.sweep();
+    if (event.queued && ++this.cancelled * 2 > this.heap.length) this.sweep();
   }
 
   afterTurn(run: () => void): void {
@@ -54,7 +62,13 @@ export class SimClock implements Clock {
 
   /** As setTimer, but at a time of the clock; one that has passed means in the next turn. */
   at(atMs: number, run: () => void): Event {
-    const event: Event = { atMs: Math.max(this.now, atMs), serial: this.serial++, run };
+    const event: Event = {
+      atMs: Math.max(this.now, atMs),
+      serial: this.serial++,
+      run,
+      isTimer: false,
+      queued: true,
+    };
     this.push(event);
     return event;
   }
@@ -74,18 +88,25 @@ export class SimClock implements Clock {
   turn(): boolean {
     const atMs = this.nextMs();
     if (atMs === Infinity) return false;
-    this.now = atMs;
+    this.now = Math.max(this.now, atMs);
     this.turns++;
     const last = this.serial;
+    const endMs = this.now + (this.turnMs?.() ?? 0);
+    const timers: Event[] = [];
     for (;;) {
       this.dropCancelled();
       const event = this.heap[0];
-      if (event === undefined || event.atMs > atMs || event.serial >= last) break;
+      if (event === undefined || event.atMs > endMs || event.serial >= last) break;
       this.pop();
-      const { run } = event;
-      event.run = null;
-      run!();
+      event.queued = false;
+      if (event.isTimer && endMs > atMs) timers.push(event);
+      else {
+        this.now = Math.max(this.now, event.atMs);
+        fire(event);
+      }
     }
+    this.now = endMs;
+    for (const event of timers) fire(event);
     const callbacks = this.nextTurn;
     this.nextTurn = [];
     for (const run of callbacks) run();
@@ -170,4 +191,11 @@ export class SimClock implements Clock {
 
 function before(a: Event, b: Event): boolean {
   return a.atMs < b.atMs || a.atMs === b.atMs && a.serial < b.serial;
+}
+
+function fire(event: Event): void {
+  const { run } = event;
+  event.run = null;
+  // Null: cancelled since the turn has begun.
+  run?.();
 }

@@ -47,6 +47,8 @@ export interface Plan {
   readonly drains: boolean;
   /** Requests with more arguments go out in slices; few in half of the worlds, so that there are such requests. */
   readonly sliceArguments: number;
+  /** Some turns take their time: timers become due in the middle of them. */
+  readonly longTurns: boolean;
   /** A reply of so many bytes goes on in parts; few in half of the worlds, so that there are such replies. */
   readonly passMin: number;
 }
@@ -112,8 +114,9 @@ export function planOf(random: Random): Plan {
     drains: random.chance(0.5),
     sliceArguments: random.pick([4096, 4096, 4096, 1, 3, 5]),
     passMin: random.pick([PASS_USUAL, PASS_USUAL, PASS_USUAL, 1, 1, 30]),
-    // Drawn last: worlds without are as they were before there was tracking.
+    // Drawn last, each behind what was there before: worlds without are as they were.
     trackers: redis && config.pools[0]!.argumentsMax >= OF_TRACKING && random.chance(0.3) ? 0.7 : 0,
+    longTurns: !calm && random.chance(0.15),
   };
 }
 

@@ -41,6 +41,9 @@ import { type Execution, Truth, Violation } from "./truth.ts";
 
 /** Objects are looked at after every so many turns, and whenever a phase ends. */
 const CHECK_EVERY_TURNS = 8;
+/** The share of turns that are long in a world that has such. */
+const LONG_TURNS = 0.1;
+const LONG_TURN_MAX_MS = 500;
 /** After the trouble is over everybody must have been answered within this time. */
 const PATIENCE_MS = 300_000;
 const EVENTS_SHOWN = 50;
@@ -104,6 +107,11 @@ export class World implements Judge {
     this.random = new Random(seed);
     this.plan = planOf(this.random.fork());
     const { plan } = this;
+    if (plan.longTurns) {
+      const turnRandom = new Random(seed);
+      this.clock.turnMs = () =>
+        turnRandom.chance(LONG_TURNS) ? turnRandom.magnitude(10, LONG_TURN_MAX_MS) : 0;
+    }
     this.net = new SimNet(this.clock, this.random.fork(), { faults: plan.serverFaults, log: this.log });
     this.net.setFaults(plan.clientFaults, plan.pool.listen);
     const serverRandom = this.random.fork();
@@ -228,6 +236,7 @@ export class World implements Judge {
 
   private heal(): void {
     this.healed = true;
+    this.clock.turnMs = null;
     this.log.add(this.clock.nowMs(), "-", "heal");
     this.net.heal();
     this.net.bury();
@@ -385,7 +394,7 @@ export class World implements Judge {
       );
     }
     if (this.clock.waiting > 0) throw new Violation(`${this.clock.waiting} timers are left after the end`);
-    checkPool(this.pool);
+    checkPool(this.pool, this.plan.longTurns ? LONG_TURN_MAX_MS : 0);
   }
 
   // ---- clients
@@ -554,7 +563,7 @@ export class World implements Judge {
 
   private checkObjects(): void {
     this.turnsToCheck = 0;
-    checkPool(this.pool);
+    checkPool(this.pool, this.plan.longTurns ? LONG_TURN_MAX_MS : 0);
     this.net.invariants();
   }
 
