@@ -11,12 +11,15 @@
  * Chunks come from and return to chunks.ts. Checked by tests/property/outbox_test.ts.
  */
 import { copy } from "./ascii.ts";
-import { giveChunk, takeChunk } from "./chunks.ts";
+import { giveChunk, keepOffered, takeChunk } from "./chunks.ts";
 
 /** From this size on, an array that is handed over is sent as it is; smaller ones are copied into chunks that are warm. */
 export const SHARE_MIN = 2 * 1024 * 1024;
 /** Chunks of an outbox are at most this large. */
 const PIECE_MAX = 256 * 1024;
+
+/** So many bytes of a chunk that is offered are not copied: it is kept. It will leave by itself, with a system call of its own. */
+export const KEEP_MIN: number = 64 * 1024;
 
 /** An outbox starts with a chunk as large as it last filled, up to this: a peer that stops reading holds on to it. */
 const USUAL_MAX = 16 * 1024;
@@ -47,9 +50,10 @@ export class Outbox {
   /** Bytes held. */
   size = 0;
 
-  /** Copies `bytes[start, end)` to the end; borrowed. */
+  /** Copies `bytes[start, end)` to the end; borrowed, unless it lies in a chunk that is offered. */
   append(bytes: Uint8Array, start: number, end: number): void {
     const length = end - start;
+    if (length >= KEEP_MIN && keepOffered(bytes)) return this.appendChunk(bytes, start, end);
     this.size += length;
     if (this.tailEnd + length > this.tail.length && !this.makeRoom(length)) {
       return this.appendPieces(bytes, start, end);

@@ -10,8 +10,9 @@
  * long is cut into turns (STEPS_MAX), so one pipeline does not stall the others.
  */
 import { Arena } from "../bytes/arena.ts";
+import { endOffer, offerChunk } from "../bytes/chunks.ts";
 import { Inbox } from "../bytes/inbox.ts";
-import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
+import { KEEP_MIN, Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { INFO, NOTICE } from "../net/log.ts";
 import type { NetError, Socket } from "../net/net.ts";
 import {
@@ -175,10 +176,14 @@ export class Client implements Endpoint, Postponed {
   }
 
   private takeFromInbox(): void {
-    const inbox = this.inbox;
+    const { inbox, needed } = this;
     inbox.pin();
+    // One large request and nothing else: its server's outbox may have the chunk it lies in.
+    const offers = needed >= KEEP_MIN && needed === inbox.size;
+    if (offers) offerChunk(inbox.bytes);
     const at = this.takeRequests(inbox.bytes, inbox.start, inbox.end);
-    inbox.unpin(this.closing ? inbox.end : at, this.lent);
+    const kept = offers && endOffer();
+    inbox.unpin(this.closing ? inbox.end : at, this.lent || kept);
     this.lent = false;
     if (this.closing) return;
     if (this.expected > 0) inbox.reserve(this.expected);

@@ -5,12 +5,16 @@ import {
   CHUNK_MIN,
   CHUNKS_KEPT,
   dropChunks,
+  endOffer,
   giveChunk,
+  keepOffered,
   limitChunks,
+  offerChunk,
   takeChunk,
   trimChunks,
   unusedChunkBytes,
 } from "../../src/bytes/chunks.ts";
+import { KEEP_MIN, Outbox } from "../../src/bytes/outbox.ts";
 
 /** Takes chunks of `size` bytes worth `bytes`, and gives them back. */
 function use(bytes: number, size = CHUNK_MAX): void {
@@ -47,7 +51,7 @@ Deno.test("giveChunk() keeps no array of another size, and not more than it may"
   }
   limitChunks(Infinity);
   use(1024 * CHUNK_MAX / 8);
-  ok(unusedChunkBytes() > CHUNKS_KEPT && unusedChunkBytes() <= 64 * 1024 * 1024);
+  ok(unusedChunkBytes() > CHUNKS_KEPT && unusedChunkBytes() <= 256 * 1024 * 1024);
   dropChunks(0);
 });
 
@@ -63,4 +67,25 @@ Deno.test("trimChunks() lets go what nobody has used since the last time, and on
   strictEqual(unusedChunkBytes(), CHUNKS_KEPT);
   strictEqual(trimChunks(), 0);
   dropChunks(0);
+});
+
+Deno.test("a chunk that is offered goes to the first who wants it, and an outbox wants it only for much", () => {
+  const chunk = takeChunk(2 * KEEP_MIN);
+  chunk.fill(120);
+  for (const [size, kept] of [[KEEP_MIN - 1, false], [KEEP_MIN, true]] as const) {
+    const outbox = new Outbox();
+    outbox.append(new Uint8Array(3), 0, 3);
+    offerChunk(chunk);
+    outbox.append(chunk, 5, 5 + size);
+    strictEqual(endOffer(), kept);
+    outbox.append(new Uint8Array(2), 0, 2);
+    const sent = new Uint8Array(outbox.size);
+    strictEqual(outbox.moveTo(sent), size + 5);
+    ok(sent.subarray(3, 3 + size).every((byte) => byte === 120));
+    // Sent, it has come back.
+    strictEqual(takeChunk(2 * KEEP_MIN) === chunk, kept);
+  }
+  offerChunk(chunk);
+  ok(!keepOffered(new Uint8Array(1)) && keepOffered(chunk) && !keepOffered(chunk));
+  ok(endOffer());
 });
