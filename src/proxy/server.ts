@@ -22,6 +22,9 @@ const SPARE_MAX = 8;
 const VALUE_GUESS = 4096;
 /** A value's share in what is expected of the next. */
 const VALUE_WEIGHT = 1 / 8;
+/** How long a server that has brought a value nobody asked for is asked for one key at a time; each time so many times as long. */
+const APART_MS = 60_000;
+const APART_TIMES = 60;
 
 const QUEUES = [IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES];
 
@@ -42,6 +45,8 @@ export class Server {
   private readonly spare: ServerConnection[] = [];
   /** About how large the values are that are asked for many at once. */
   private valueBytes = VALUE_GUESS;
+  private apartMs = APART_MS;
+  private apartUntilMs = -Infinity;
   private readonly errorReplies = new Map<string, Uint8Array>();
 
   constructor(readonly pool: Pool, readonly config: ServerConfig, readonly index: number) {
@@ -110,11 +115,18 @@ export class Server {
 
   /** So many gets may be in one line. Where values are large, this is 1 most of the time. */
   valuesAtOnce(): number {
+    if (this.apartUntilMs > this.pool.turn.now()) return 1;
     const count = Math.floor(BATCH_VALUES_MAX / this.valueBytes);
     if (count > 1) return count;
     // They may have become smaller: try two now and then.
     this.valueBytes *= 1 - VALUE_WEIGHT;
     return 1;
+  }
+
+  /** The keys of its values are not those it was asked for: some proxies change them. Asked for one at a time it is understood. */
+  askApart(): void {
+    this.apartUntilMs = this.pool.turn.now() + this.apartMs;
+    this.apartMs *= APART_TIMES;
   }
 
   /** Learns from a reply of so many bytes to so many gets. */

@@ -504,12 +504,17 @@ export class ServerConnection implements Endpoint {
     const { counters } = this.server;
     const size = this.resume.at;
     const { waiting } = batch;
-    if (batch.takeValues(bytes, at, at + size) !== at + size) this.fail("EPROTO");
+    if (batch.takeValues(bytes, at, at + size) !== at + size) this.failUnasked();
     counters[RESPONSES]! += waiting - batch.waiting;
     counters[RESPONSE_BYTES]! += size;
     batch.valueBytes += size;
     this.resume.forget(size);
     return at + size;
+  }
+
+  private failUnasked(): void {
+    this.server.askApart();
+    this.fail("EPROTO", "a value that was not asked for; its keys are asked for one at a time for a while");
   }
 
   /** As takeReply, for the last bytes of a reply to many. */
@@ -524,7 +529,7 @@ export class ServerConnection implements Endpoint {
     const { waiting } = batch;
     if (!batch.finish(bytes, start, end)) {
       this.answerFailed(request, failureOf("EPROTO"));
-      this.fail("EPROTO");
+      this.failUnasked();
       return false;
     }
     server.counters[RESPONSES]! += waiting;

@@ -190,6 +190,26 @@ Deno.test("a value that nobody asked for ends the connection, and nobody gets it
   ok(connection !== stand.connection, "a new connection");
 });
 
+Deno.test("a server that changes keys is asked for one at a time after the first failure", async () => {
+  const stand = await Stand.make(2);
+  const asked: string[] = [];
+  for (let round = 0; round < 3; round++) {
+    stand.receive(0, "get a\r\n");
+    stand.receive(1, "get b\r\n");
+    stand.run(5);
+    for (const line of stand.server.take().split("\r\n")) {
+      if (!line.startsWith("get ")) continue;
+      asked.push(line);
+      stand.server.say(`${line.split(" ").slice(1).map((key) => value(`prefix/${key}`)).join("")}END\r\n`);
+    }
+    stand.run(5);
+    const said = stand.peers.map((peer) => peer.take());
+    if (round === 0) said.forEach((text) => match(text, /^SERVER_ERROR /));
+    else deepStrictEqual(said, [`${value("prefix/a")}END\r\n`, `${value("prefix/b")}END\r\n`]);
+  }
+  deepStrictEqual(asked, ["get a b", "get a", "get b", "get a", "get b"]);
+});
+
 Deno.test("large values are asked for one by one, and small ones together again", async () => {
   const stand = await Stand.make(2);
   const big = "x".repeat(300_000);
