@@ -6,7 +6,7 @@
  *
  * A socket that is between messages holds no memory here. Growth is by half the size at least, so a message that
  * arrives in any number of pieces costs O(its size) in copies; a known size (`reserve`) saves most of those, but only
- * RESERVE_MAX ahead, since a size that the peer merely announces must not cost memory before its bytes come. All but the
+ * RESERVE_MAX or RESERVE_TIMES ahead, since a size that the peer merely announces must not cost memory before its bytes come. All but the
  * smallest arrays come from and return to chunks.ts.
  *
  * Beyond CHUNK_MAX copies would stop everybody: 16 MB take a millisecond on a good machine and 50 on a bad one, mostly for
@@ -18,7 +18,7 @@ import { CHUNK_MAX, CHUNK_MIN, giveChunk, takeChunk } from "./chunks.ts";
 
 const NONE = new Uint8Array(0);
 const SIZE_MIN = 512;
-/** An announced size is trusted for at most this many bytes beyond what has come, or this many times as many: */
+/** An announced size is trusted for at most this many bytes beyond what has come, or this many times what has come. */
 const RESERVE_MAX = 256 * 1024;
 const RESERVE_TIMES = 4;
 /** For sizes that are guessed: one that was guessed too low costs a copy of everything, one too high costs nothing. */

@@ -384,12 +384,11 @@ export class Client implements Endpoint, Postponed {
   /** Puts bytes that answer no request into the queue, to leave right behind the reply to `request`; owned. */
   insertBehind(request: Request, bytes: Uint8Array): void {
     const inserted = new Inserted(this);
-    inserted.done = true;
     inserted.next = request.next;
     request.next = inserted;
     if (this.tail === request) this.tail = inserted;
     this.inFlight++;
-    this.replaceHeld(inserted, bytes);
+    this.holdHere(inserted, bytes, 0, bytes.length);
   }
 
   /** Gives a request that is done and waits for its turn other bytes; owned. */
@@ -424,6 +423,7 @@ export class Client implements Endpoint, Postponed {
     this.holdHere(request, arena.bytes, arena.start, arena.end);
   }
 
+  /** Holds a reply that is owned or shared. */
   private holdHere(request: Request, bytes: Uint8Array, start: number, end: number): void {
     request.done = true;
     request.reply = bytes;

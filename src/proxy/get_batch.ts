@@ -13,8 +13,8 @@
  * there is known at END only, so the order of the values does not matter. If a key that two ask for comes or goes in
  * between, either may get it: both were asking all the while.
  */
-import { copy, encode } from "../bytes/ascii.ts";
-import { blockEnd, blockHasKey } from "../protocol/memcached/value_block.ts";
+import { copy } from "../bytes/ascii.ts";
+import { blockEnd, blockHasKey, END } from "../protocol/memcached/value_block.ts";
 import type { Client } from "./client.ts";
 import type { Request } from "./request.ts";
 
@@ -25,11 +25,23 @@ export const BATCH_VALUES_MAX = 256 * 1024;
 /** Bytes of a line; every memcached takes 2,048. */
 const LINE_SIZE_MAX = 2000;
 
-const END = encode("END\r\n");
 const V = 86;
 const E = 69;
 const N = 78;
 const SPACE = 32;
+
+/** Batches that nobody uses now, of all connections of the thread. */
+const unused: GetBatch[] = [];
+const UNUSED_MAX = 64;
+
+/** A batch for `begin`; the caller's until `giveBatch`. */
+export function takeBatch(): GetBatch {
+  return unused.pop() ?? new GetBatch();
+}
+
+export function giveBatch(batch: GetBatch): void {
+  if (unused.length < UNUSED_MAX) unused.push(batch);
+}
 
 export class GetBatch {
   /** "get a b c": what is sent, and what the reply's keys are compared with. */
@@ -114,23 +126,22 @@ export class GetBatch {
     if (at < 0) return false;
     const isEnd = bytes[at] === E && bytes[at + 1] === N;
     if (!isEnd && this.waiting < this.size) return false;
-    for (let i = 0; this.waiting > 0; i++) {
-      if (this.members[i] === null) continue;
-      const request = this.take(i);
-      release(request)?.deliver(request, bytes, at, end);
-    }
+    this.answerRest(bytes, at, end, false);
     return true;
   }
 
   /** Answers everybody who has nothing yet with an error that the proxy has made; shared. */
   fail(reply: Uint8Array): void {
+    this.answerRest(reply, 0, reply.length, true);
+  }
+
+  private answerRest(bytes: Uint8Array, start: number, end: number, failed: boolean): void {
     for (let i = 0; this.waiting > 0; i++) {
       if (this.members[i] === null) continue;
       const request = this.take(i);
       const client = release(request);
-      if (client === null) continue;
-      client.countForwardError();
-      client.deliver(request, reply, 0, reply.length);
+      if (failed) client?.countForwardError();
+      client?.deliver(request, bytes, start, end);
     }
   }
 

@@ -63,6 +63,7 @@ import { type MemcachedHost, proxyStats } from "./memcached_stats.ts";
 import { MEMORY_FULL_TEXT } from "./memory.ts";
 import type { Pool } from "./pool.ts";
 import { Request } from "./request.ts";
+import type { ServerConnection } from "./server_connection.ts";
 
 /** The memcached whose protocol we speak: clients switch features on it. Our own version is in `stats proxy`. */
 const VERSION_LINE = encode("VERSION 1.6.18\r\n");
@@ -173,14 +174,9 @@ export class MemcachedFront implements Front {
   }
 
   private forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
-    if (index === NO_SERVER) return this.refuse(client, this.noLiveServer);
-    const server = this.pool.servers[index]!;
-    const connection = server.connection(0, client.serial);
-    if (connection === null) return this.refuse(client, server.refusal());
-    const forwarded = new Request(client);
-    client.enqueue(forwarded);
-    if (request.noreply === 1) forwarded.muted = true;
-    forwarded.check = checkOf(request.row, request.quiet);
+    const connection = this.connectionFor(client, index);
+    if (connection === null) return;
+    const forwarded = enqueued(client);
     connection.enqueue(forwarded);
     writeCut(connection, bytes, start, end, request);
     if (connection.congested) client.waitFor(connection);
@@ -188,16 +184,23 @@ export class MemcachedFront implements Front {
 
   /** The gets of a turn go out together. */
   private forwardGet(client: Client, index: number, bytes: Uint8Array): void {
-    if (index === NO_SERVER) return this.refuse(client, this.noLiveServer);
+    const connection = this.connectionFor(client, index);
+    if (connection === null) return;
+    const { row, keyFirst, wordStarts, wordEnds } = request;
+    connection.forwardGet(enqueued(client), NAMES[row]!, bytes, wordStarts[keyFirst]!, wordEnds[keyFirst]!);
+    if (connection.congested) client.waitFor(connection);
+  }
+
+  /** The client's connection to a server, or null: it has been told why there is none. */
+  private connectionFor(client: Client, index: number): ServerConnection | null {
+    if (index === NO_SERVER) {
+      this.refuse(client, this.noLiveServer);
+      return null;
+    }
     const server = this.pool.servers[index]!;
     const connection = server.connection(0, client.serial);
-    if (connection === null) return this.refuse(client, server.refusal());
-    const { row, keyFirst, wordStarts, wordEnds } = request;
-    const forwarded = new Request(client);
-    client.enqueue(forwarded);
-    forwarded.check = checkOf(row, 0);
-    connection.forwardGet(forwarded, NAMES[row]!, bytes, wordStarts[keyFirst]!, wordEnds[keyFirst]!);
-    if (connection.congested) client.waitFor(connection);
+    if (connection === null) this.refuse(client, server.refusal());
+    return connection;
   }
 
   private refuse(client: Client, error: Uint8Array): void {
@@ -284,6 +287,15 @@ export class MemcachedFront implements Front {
   errorReply(text: string): Uint8Array {
     return encode(`SERVER_ERROR ${text}\r\n`);
   }
+}
+
+/** The request at hand, in its client's queue. */
+function enqueued(client: Client): Request {
+  const forwarded = new Request(client);
+  client.enqueue(forwarded);
+  if (request.noreply === 1) forwarded.muted = true;
+  forwarded.check = checkOf(request.row, request.quiet);
+  return forwarded;
 }
 
 /** Drops `size` bytes from `start` on: what is here now, the rest as it comes. */

@@ -8,7 +8,6 @@
  * hits have to be put back into the order of the request.
  */
 import { copy, encode } from "../bytes/ascii.ts";
-import { newArray } from "../bytes/chunks.ts";
 import { decodeKey } from "../protocol/memcached/base64.ts";
 import { firstError, joinedSizeMax, joinGet, type Keys, type Replies } from "../protocol/memcached/join.ts";
 import { replyClass } from "../protocol/memcached/reply.ts";
@@ -183,13 +182,12 @@ export function writeCut(
 const JOIN_GET: Joiner = (split) => {
   const { keys, keyFragments, connections } = split as SplitOfGet;
   const replies = repliesOf(split);
-  const sizeMax = joinedSizeMax(replies);
-  const fits = SCRATCH.makeRoom(sizeMax);
-  const joined = fits ? SCRATCH.bytes : newArray(sizeMax);
+  const joined = SCRATCH.arrayFor(joinedSizeMax(replies));
   const end = joinGet(keys, keyFragments, replies, joined, 0);
   if (end >= 0) {
+    if (joined !== SCRATCH.bytes) return joined.subarray(0, end);
     SCRATCH.end = end;
-    return fits ? joined : joined.subarray(0, end);
+    return joined;
   }
   const spoiler = split.replies[-1 - end]!;
   if (replyClass(spoiler.bytes, spoiler.start, spoiler.end) >= CLASS_ERROR) return ownedReply(spoiler);

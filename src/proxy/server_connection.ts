@@ -30,7 +30,7 @@ import {
 import type { Client } from "./client.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import type { Greeting, ReplyScan } from "./front.ts";
-import { GetBatch } from "./get_batch.ts";
+import { type GetBatch, giveBatch, takeBatch } from "./get_batch.ts";
 import { type Internal, Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Endpoint } from "./turn.ts";
@@ -41,9 +41,6 @@ const CONGESTED = 1024 * 1024;
 const PIECES_MIN = 64 * 1024;
 /** How far the end of a begun reply is looked for at first, if its size is not known. */
 const REST_MIN = 512;
-/** Batches that nobody uses now, of all connections of the thread. */
-const batches: GetBatch[] = [];
-const BATCHES_KEPT = 64;
 
 /** Who has a connection to itself. */
 export interface Holder {
@@ -212,7 +209,7 @@ export class ServerConnection implements Endpoint {
       return;
     }
     this.enqueue(request);
-    const batch = this.openBatch = batches.pop() ?? new GetBatch();
+    const batch = this.openBatch = takeBatch();
     batch.begin(name, check);
     batch.add(request, bytes, start, end);
     if (!this.dirty) server.pool.turn.touchServer(this);
@@ -223,7 +220,7 @@ export class ServerConnection implements Endpoint {
     batch.close();
     this.write(batch.line, 0, batch.lineEnd);
     // A get that was left alone is a request like any other.
-    if (batch.size === 1) keepBatch(batch);
+    if (batch.size === 1) giveBatch(batch);
   }
 
   /** Sends a request of the proxy's own; the reply or failure goes to `done`. */
@@ -536,7 +533,7 @@ export class ServerConnection implements Endpoint {
     server.counters[RESPONSE_BYTES]! += end - start;
     server.noteValues(batch.valueBytes + end - start, batch.size);
     request.batch = null;
-    keepBatch(batch);
+    giveBatch(batch);
     return true;
   }
 
@@ -715,7 +712,7 @@ export class ServerConnection implements Endpoint {
   private failBatch(request: Request, batch: GetBatch, failure: Failure): void {
     request.batch = null;
     batch.fail(this.server.errorReply(failure));
-    keepBatch(batch);
+    giveBatch(batch);
   }
 
   private stopConnectTimer(): void {
@@ -732,10 +729,6 @@ export class ServerConnection implements Endpoint {
       row[sent ? OUT_QUEUE_BYTES : IN_QUEUE_BYTES]! += r.size;
     }
   }
-}
-
-function keepBatch(batch: GetBatch): void {
-  if (batches.length < BATCHES_KEPT) batches.push(batch);
 }
 
 /** Nobody waits for its reply any more: the client is gone, or has been told that it timed out. */

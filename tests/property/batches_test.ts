@@ -4,50 +4,24 @@
  */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
-import type { Handler, Socket } from "../../src/net/net.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import { Proxy } from "../../src/proxy/proxy.ts";
 import type { ServerConnection } from "../../src/proxy/server_connection.ts";
 import { REQUESTS, RESPONSES } from "../../src/stats/metrics.ts";
-import { latin1, textOf } from "../lib/bytes.ts";
+import { latin1 } from "../lib/bytes.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
+import { Reader, SYSTEM } from "../sim/reader.ts";
 
-const SYSTEM = { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 };
 const SERVER = "10.0.0.1:11211";
 const TIMEOUT_MS = 1000;
 const LISTENING = { backlog: 1, reusePort: false, keepAlive: false };
 
-/** Writes down what it reads. */
-class Peer implements Handler {
-  read = "";
-  socket: Socket | null = null;
-
+class Peer extends Reader {
   say(text: string): void {
-    const bytes = latin1(text);
-    this.socket!.send(bytes, 0, bytes.length);
-    this.socket!.flush();
+    this.send(latin1(text));
   }
-
-  /** What has been read since the last time. */
-  take(): string {
-    const { read } = this;
-    this.read = "";
-    return read;
-  }
-
-  open(socket: Socket): void {
-    this.socket = socket;
-  }
-  data(_: Socket, view: Uint8Array): void {
-    this.read += textOf(view);
-  }
-  eof(socket: Socket): void {
-    socket.end();
-  }
-  drain(): void {}
-  close(): void {}
 }
 
 /** A pool of one server that says what the test says, and clients that have connected. */
@@ -162,7 +136,7 @@ Deno.test("a server that fails in the middle: who has a value keeps it, the othe
   stand.server.say(`${value("b")}VALUE c 0 1\r\n`);
   stand.run(1);
   strictEqual(stand.peers[1]!.take(), `${value("b")}END\r\n`);
-  stand.server.socket!.destroy();
+  stand.server.socket.destroy();
   stand.run(1);
   const said = stand.peers.map((peer) => peer.take());
   for (const i of [0, 2]) match(said[i]!, /^SERVER_ERROR Connection reset by peer/);

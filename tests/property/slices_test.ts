@@ -7,18 +7,16 @@ import fc from "fast-check";
 import { parseConfig } from "../../src/config/parse.ts";
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import { serveMemory } from "../../src/demo/serve.ts";
-import type { Handler, Socket } from "../../src/net/net.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import { Proxy } from "../../src/proxy/proxy.ts";
 import type { ServerConnection } from "../../src/proxy/server_connection.ts";
 import type { RedisSession } from "../../src/proxy/redis_session.ts";
 import { LIMIT_OUTPUT, REQUESTS } from "../../src/stats/metrics.ts";
-import { latin1, request, textOf } from "../lib/bytes.ts";
+import { latin1, request } from "../lib/bytes.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
-
-const SYSTEM = { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 };
+import { Reader, SYSTEM } from "../sim/reader.ts";
 
 /** A pool of three servers whose proxy sends `sliceArguments` arguments at a time. */
 class Stand {
@@ -73,39 +71,15 @@ class Stand {
   }
 }
 
-class Talker implements Handler {
-  read = "";
-  closed = false;
-  readonly socket: Socket;
-
+class Talker extends Reader {
   constructor({ net, config }: Stand) {
+    super();
     this.socket = net.connect(config.pools[0]!.listen, this, null);
   }
 
   say(...words: string[]): this {
-    const bytes = request(...words);
-    this.socket.send(bytes, 0, bytes.length);
-    this.socket.flush();
+    this.send(request(...words));
     return this;
-  }
-
-  /** What has been read since the last time. */
-  take(): string {
-    const { read } = this;
-    this.read = "";
-    return read;
-  }
-
-  open(): void {}
-  data(_socket: Socket, view: Uint8Array): void {
-    this.read += textOf(view);
-  }
-  eof(socket: Socket): void {
-    socket.end();
-  }
-  drain(): void {}
-  close(): void {
-    this.closed = true;
   }
 }
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import { serveMemory } from "../../src/demo/serve.ts";
-import type { Address, Handler, Socket } from "../../src/net/net.ts";
+import type { Address, Handler } from "../../src/net/net.ts";
 import { Proxy } from "../../src/proxy/proxy.ts";
 import { Request } from "../../src/proxy/request.ts";
 import { SERVER_CONNECTIONS } from "../../src/stats/metrics.ts";
@@ -11,6 +11,7 @@ import { latin1, request, textOf } from "../lib/bytes.ts";
 import { SimClock } from "./clock.ts";
 import { SimNet, type SimSocket } from "./net.ts";
 import { Random } from "./random.ts";
+import { Reader, SYSTEM } from "./reader.ts";
 import { SimServer } from "./sim_server.ts";
 import { Truth } from "./truth.ts";
 
@@ -20,8 +21,6 @@ interface Stand {
   readonly proxy: Proxy;
   readonly addresses: readonly Address[];
 }
-
-const SYSTEM = { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 };
 
 /** A pool of `count` model servers. */
 async function stand(yml: string, count: number, redis = true, sliceArguments = 4096): Promise<Stand> {
@@ -73,32 +72,19 @@ function runFor({ clock }: Stand, ms: number): void {
 }
 
 /** A client that sends what it is told; `read` grows. */
-class Talker implements Handler {
-  read = "";
-  private readonly socket: Socket;
-
+class Talker extends Reader {
   constructor({ net, proxy }: Stand) {
+    super();
     this.socket = net.connect(proxy.pools[0]!.config.listen, this, null);
   }
 
   say(text: string): void {
-    const bytes = latin1(text);
-    this.socket.send(bytes, 0, bytes.length);
-    this.socket.flush();
+    this.send(latin1(text));
   }
 
-  open(): void {}
-  data(_socket: Socket, view: Uint8Array): void {
-    this.read += textOf(view);
-  }
   halfClose(): void {
     (this.socket as SimSocket).halfClose();
   }
-  eof(socket: Socket): void {
-    socket.end();
-  }
-  drain(): void {}
-  close(): void {}
 }
 
 /** What a client reads that sends `bytes` to a pool of one Redis, within a minute. */

@@ -28,6 +28,7 @@ import { EventLog } from "./event_log.ts";
 import type { Judge } from "./expect.ts";
 import { MemcachedWorkload } from "./memcached_workload.ts";
 import type { ModelRedis } from "./model_redis.ts";
+import { SYSTEM } from "./reader.ts";
 import { SimNet } from "./net.ts";
 import { PASS_USUAL, type Plan, planOf, type ServerEvent } from "./plan.ts";
 import { Random } from "./random.ts";
@@ -100,6 +101,7 @@ export class World implements Judge {
   private brokenOff = 0;
   private stopping = false;
   private turnsToCheck = 0;
+  private readonly turnMaxMs: number;
 
   constructor(readonly seed: number) {
     // Nothing of the world before it.
@@ -107,6 +109,7 @@ export class World implements Judge {
     this.random = new Random(seed);
     this.plan = planOf(this.random.fork());
     const { plan } = this;
+    this.turnMaxMs = plan.longTurns ? LONG_TURN_MAX_MS : 0;
     if (plan.longTurns) {
       const turnRandom = new Random(seed);
       this.clock.turnMs = () =>
@@ -140,7 +143,7 @@ export class World implements Judge {
       sliceArguments: plan.sliceArguments,
       passMin: plan.passMin,
       log: { level: 5, write: (_level, text) => this.noteLog(text) },
-      system: { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 },
+      system: SYSTEM,
     });
     this.pool = this.proxy.pools[0]!;
     this.ring = new SlowRing(plan.pool);
@@ -394,7 +397,7 @@ export class World implements Judge {
       );
     }
     if (this.clock.waiting > 0) throw new Violation(`${this.clock.waiting} timers are left after the end`);
-    checkPool(this.pool, this.plan.longTurns ? LONG_TURN_MAX_MS : 0);
+    checkPool(this.pool, this.turnMaxMs);
   }
 
   // ---- clients
@@ -563,7 +566,7 @@ export class World implements Judge {
 
   private checkObjects(): void {
     this.turnsToCheck = 0;
-    checkPool(this.pool, this.plan.longTurns ? LONG_TURN_MAX_MS : 0);
+    checkPool(this.pool, this.turnMaxMs);
     this.net.invariants();
   }
 

@@ -9,12 +9,10 @@
  * next VALUE of the key's fragment if it has that key gives request order, duplicates repeated: what
  * twemproxy gives, and what one memcached would.
  */
-import { copy, encode } from "../../bytes/ascii.ts";
+import { copy } from "../../bytes/ascii.ts";
 import { replyType } from "./reply.ts";
 import { CLASS_ERROR, REPLY_CLASS, REPLY_END, REPLY_VALUE } from "./reply_types.ts";
-import { blockEnd, blockHasKey } from "./value_block.ts";
-
-const END = encode("END\r\n");
+import { blockEnd, blockHasKey, END } from "./value_block.ts";
 
 /** The replies of one split request, by fragment: reply f is bytes[f][starts[f], ends[f]), as scanReply framed it. */
 export interface Replies {

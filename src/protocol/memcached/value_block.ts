@@ -4,6 +4,10 @@
  *   VALUE key flags length[ cas]\r\n
  *   data\r\n
  */
+import { encode } from "../../bytes/ascii.ts";
+
+/** What ends the values of a reply. */
+export const END: Uint8Array = encode("END\r\n");
 
 const V = 86;
 const SPACE = 32;
@@ -27,9 +31,7 @@ export function blockHasKey(
   return bytes[at] === SPACE;
 }
 
-/**
- * Offset past the block at `start`, whose key has `keyLength` bytes; -1 if it does not end at `end` or before.
- */
+/** Offset past the block at `start`, whose key has `keyLength` bytes; -1 if it does not end at `end` or before. */
 export function blockEnd(bytes: Uint8Array, start: number, keyLength: number, end: number): number {
   // At the flags.
   let at = start + WORD + keyLength + 1;

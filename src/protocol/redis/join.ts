@@ -51,12 +51,11 @@ export class Scratch {
   bytes: Uint8Array = new Uint8Array(SCRATCH_MIN);
   end = 0;
 
-  /** Makes room for `size` bytes; false if those are too many to keep for good. */
-  makeRoom(size: number): boolean {
-    if (size <= this.bytes.length) return true;
-    if (size > SCRATCH_MAX) return false;
-    this.bytes = new Uint8Array(1 << (32 - Math.clz32(size - 1)));
-    return true;
+  /** `bytes`, with room for `size` bytes; if those are too many to keep for good, a new array of just that size. */
+  arrayFor(size: number): Uint8Array {
+    if (size > SCRATCH_MAX) return newArray(size);
+    if (size > this.bytes.length) this.bytes = new Uint8Array(1 << (32 - Math.clz32(size - 1)));
+    return this.bytes;
   }
 }
 
@@ -96,11 +95,10 @@ export function joinValues(
     cursors[i] = from;
     size += end - from;
   }
-  const fits = scratch !== null && scratch.makeRoom(size);
-  const joined = fits ? scratch.bytes : newArray(size);
+  const joined = scratch?.arrayFor(size) ?? newArray(size);
   const at = joinRuns(parts, owners, joined);
   if (at !== size) return MISMATCH;
-  if (fits) scratch.end = size;
+  if (joined === scratch?.bytes) scratch.end = size;
   return joined;
 }
 
