@@ -99,6 +99,8 @@ export class Client implements Endpoint, Postponed {
   /** Congested connections that this client waits for. */
   waits = 0;
   lastActiveMs = 0;
+  /** Makes more of a long reply when there is room for it. */
+  private toGoOn: Postponed | null = null;
   readonly inbox = new Inbox();
   /** Of a half-received request, in bytes: without how many its scan cannot go on, and about how many it will have. 0 = unknown. */
   private needed = 0;
@@ -472,6 +474,15 @@ export class Client implements Endpoint, Postponed {
 
   drained(): void {
     this.unblock(OUTPUT);
+    const { toGoOn } = this;
+    if (toGoOn === null) return;
+    this.toGoOn = null;
+    this.pool.turn.later(toGoOn);
+  }
+
+  /** Goes on with `work` when all that is queued has left the process; its client may be gone by then. */
+  whenDrained(work: Postponed): void {
+    this.toGoOn = work;
   }
 
   /**

@@ -53,6 +53,7 @@ import { LargeRequest, STREAM_MIN } from "./redis_large.ts";
 import { RedisModes, type Sender } from "./redis_modes.ts";
 import { SLICE_BYTES, SlicedRequest } from "./redis_slices.ts";
 import { MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./redis_split.ts";
+import { Walk, WALK_ARGUMENTS } from "./redis_walk.ts";
 import { Request } from "./request.ts";
 import { type Joiner, SCRATCH } from "./split.ts";
 
@@ -83,6 +84,8 @@ export class RedisFront implements Front, Sender {
   private readonly limits: RequestLimits;
   /** Requests with more arguments go out in slices. */
   private readonly sliceArguments: number;
+  /** Requests with more arguments are walked, if they are of that kind. */
+  private readonly walkArguments: number;
   private readonly config: PoolConfig;
   private readonly learner: CommandLearner;
   private readonly modes: RedisModes;
@@ -93,6 +96,7 @@ export class RedisFront implements Front, Sender {
     this.config = pool.config;
     this.limits = pool.config;
     this.sliceArguments = pool.sliceArguments;
+    this.walkArguments = Math.min(WALK_ARGUMENTS, pool.sliceArguments);
     this.learner = new CommandLearner(pool);
     this.modes = new RedisModes(pool, this, host);
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
@@ -150,7 +154,7 @@ export class RedisFront implements Front, Sender {
     const first = bytes.indexOf(LF, start) + 1;
     noteArguments(bytes, first, 0, Math.min(count, NOTED_FIRST), 1, Infinity, args);
     args.count = count;
-    const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
+    const command = resolve(bytes, args);
     if (session.plain && command !== undefined && needsFirst(command)) return next;
     resume.reset();
     return scanRequest(bytes, start, end, args, limits, resume);
@@ -343,6 +347,14 @@ export class RedisFront implements Front, Sender {
     end: number,
   ): boolean {
     const { modes } = this;
+    if (args.count > this.walkArguments) {
+      const work = modes.walkWork(session, command, args.count);
+      if (work !== null) {
+        if (!client.atRest()) return false;
+        new Walk(client, bytes, start, end, command.container === null ? 1 : 2, args.count, work);
+        return true;
+      }
+    }
     switch (command.route) {
       case ROUTE.KEYED:
       case ROUTE.SCRIPT_KEYED:
@@ -603,7 +615,8 @@ export class RedisFront implements Front, Sender {
 }
 
 /** Can a request of very many arguments be sent on its way by its first NOTED_FIRST ones? */
-function needsFirst({ route, finder, firstKey, lastKey }: Command): boolean {
+function needsFirst({ name, route, finder, firstKey, lastKey }: Command): boolean {
+  if (WALKED.has(name)) return true;
   if (route === ROUTE.KEYED) return finder === FINDER.RANGE && firstKey === lastKey && firstKey < NOTED_FIRST;
   return route === ROUTE.SPLIT_VALUES || route === ROUTE.SPLIT_PAIRS || route === ROUTE.SPLIT_SUM;
 }
@@ -627,6 +640,12 @@ const APART: ReadonlySet<string> = new Set([
   "FUNCTION|KILL",
   "FUNCTION|STATS",
   "SHUTDOWN",
+]);
+
+/** What is walked some arguments a turn if there are very many (RedisModes.walkWork). */
+const WALKED: ReadonlySet<string> = new Set([
+  "COMMAND|INFO",
+  "COMMAND|DOCS",
 ]);
 
 /** What is not queued between MULTI and EXEC. */

@@ -9,7 +9,7 @@
 import { encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import { type Command, FINDER, FLAG, JOIN, ROUTE } from "../protocol/redis/command.ts";
-import { docsFrom, documented, ownDocs } from "../protocol/redis/command_docs.ts";
+import { docsFrom, type DocsNames, documented, ownDocs } from "../protocol/redis/command_docs.ts";
 import { CROSSSLOT, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
 import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
@@ -24,6 +24,7 @@ import type { Host } from "../protocol/redis/answers.ts";
 import { joinInfoTexts } from "../protocol/redis/info_join.ts";
 import { BlockingCall } from "./redis_blocking.ts";
 import { connectionFor } from "./redis_connection.ts";
+import { DocsQuestion, InfoRows } from "./redis_command_walk.ts";
 import { CHANNEL, PATTERN, PubSub, SHARD } from "./redis_pubsub.ts";
 import { type RedisSession, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts";
 import { sendEverywhere } from "./redis_split.ts";
@@ -31,6 +32,7 @@ import { Tracking } from "./redis_tracking.ts";
 import { Transaction } from "./redis_transaction.ts";
 import { Request } from "./request.ts";
 import { type Joiner, Split } from "./split.ts";
+import { type SliceWork, type Walk, WalkSplit } from "./redis_walk.ts";
 
 const OK = encode("+OK\r\n");
 const BAD_CURSOR = encode("-ERR invalid cursor\r\n");
@@ -363,16 +365,49 @@ export class RedisModes {
 
   /** COMMAND DOCS: the fixed server's, with our word on what this proxy refuses; our own if it does not answer. */
   commandDocs(client: Client, session: RedisSession, bytes: Uint8Array, start: number, end: number): void {
-    const { resp } = session;
     const commands = documented(bytes, this.sender.args);
     const server = this.sender.fixedServer();
-    if (server < 0) return client.answer(ownDocs(commands, resp));
-    this.sendJoined(client, session, server, bytes, start, end, (split) => {
+    if (server < 0) return client.answer(ownDocs(commands, session.resp));
+    this.sendJoined(client, session, server, bytes, start, end, this.joinDocs(commands, session.resp));
+  }
+
+  private joinDocs(commands: readonly Command[], resp: 2 | 3): Joiner {
+    return (split) => {
       const { bytes: reply, start: from, end: to } = split.replies[0]!;
       // Servers older than 7.0 do not know COMMAND DOCS.
       if (isError(reply, from)) return ownDocs(commands, resp);
       return docsFrom(reply, from, to, commands, this.pool.config.dangerousCommands, resp);
-    });
+    };
+  }
+
+  /** The same for very many names. */
+  private askDocs(walk: Walk, names: DocsNames): void {
+    const { client } = walk;
+    const session = client.session as RedisSession;
+    const { commands } = names;
+    const server = this.sender.fixedServer();
+    const connection = server < 0 ? null : connectionFor(client, session, this.pool.servers[server]!);
+    if (connection === null) return walk.finish(ownDocs(commands, session.resp));
+    const split = new WalkSplit(walk, this.joinDocs(commands, session.resp));
+    const fragment = new Request(null);
+    fragment.split = split;
+    fragment.fragment = split.add();
+    const request = names.request();
+    connection.forward(fragment, request, 0, request.length);
+  }
+
+  // ---- very many arguments
+
+  /** What is to be done with the arguments of a request of very many, slice by slice; null if it is taken whole. */
+  walkWork(session: RedisSession, command: Command, count: number): SliceWork | null {
+    switch (command.name) {
+      case "COMMAND|INFO":
+        return new InfoRows(count - 2, session.resp);
+      case "COMMAND|DOCS":
+        return new DocsQuestion((walk, names) => this.askDocs(walk, names));
+      default:
+        return null;
+    }
   }
 
   // ---- CLIENT REPLY, TRACKING, CACHING

@@ -4,7 +4,6 @@ import type { Session } from "../protocol/redis/answers.ts";
 import type { BlockingCall } from "./redis_blocking.ts";
 import type { LargeRequest } from "./redis_large.ts";
 import type { Subscriptions } from "./redis_pubsub.ts";
-import type { SlicedRequest } from "./redis_slices.ts";
 import type { Tracking } from "./redis_tracking.ts";
 import type { Transaction } from "./redis_transaction.ts";
 import { RequestResume } from "../protocol/redis/request.ts";
@@ -31,8 +30,8 @@ export class RedisSession implements Session {
   blocking: BlockingCall | null = null;
   /** A request that streams through. */
   large: LargeRequest | null = null;
-  /** A request that goes out in slices. */
-  sliced: SlicedRequest | null = null;
+  /** A request that goes out, or is answered, in slices. */
+  sliced: { readonly holdsBytes: number } | null = null;
   /** What the client is subscribed to. */
   subscriptions: Subscriptions | null = null;
   /** Dedicated connections, of a client that has a mode of its own on its servers (CLIENT TRACKING). */

@@ -11,25 +11,55 @@
 import { latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
 import { CATEGORY, type Command, FLAG, ROUTE } from "./command.ts";
-import { findByName, TOP_COMMANDS } from "./commands.ts";
+import { findByName, findNamed, NAME_MAX, TOP_COMMANDS } from "./commands.ts";
 import { isRefused } from "./errors.ts";
 import { bulksOf, countOf, firstElement, ReplyResume, scanReply, typeOf } from "./reply.ts";
 import { ReplyWriter } from "./reply_writer.ts";
 
 const MAP = 37;
-const NAME_MAX = 256;
+/** So many names that are in no table of ours are handed to a server. */
+const OTHERS_MAX = 256;
 
 /** The commands that COMMAND DOCS [name …] asks for; what is unknown is left out. */
 export function documented(bytes: Uint8Array, args: Args): readonly Command[] {
   if (args.count <= 2) return TOP_COMMANDS;
   const commands: Command[] = [];
   for (let i = 2; i < args.count; i++) {
-    const start = args.starts[i]!;
-    const end = args.ends[i]!;
-    const command = end - start > NAME_MAX ? undefined : findByName(latin1(bytes, start, end));
+    const command = findNamed(bytes, args.starts[i]!, args.ends[i]!);
     if (command !== undefined) commands.push(command);
   }
   return commands;
+}
+
+/** What very many names ask for, each command once: a request to a server, and as `documented`. */
+export class DocsNames {
+  private readonly known = new Set<Command>();
+  /** In no table of ours; a server may know them. */
+  private readonly others = new Set<string>();
+
+  /** Notes the names from argument `first` on. */
+  note(bytes: Uint8Array, args: Args, first: number): void {
+    for (let i = first; i < args.count; i++) {
+      const start = args.starts[i]!;
+      const end = args.ends[i]!;
+      const command = findNamed(bytes, start, end);
+      if (command !== undefined) this.known.add(command);
+      else if (end - start <= 2 * NAME_MAX && this.others.size < OTHERS_MAX) {
+        this.others.add(latin1(bytes, start, end));
+      }
+    }
+  }
+
+  get commands(): readonly Command[] {
+    return [...this.known];
+  }
+
+  request(): Uint8Array {
+    const names = [...this.commands.map((command) => command.lower), ...this.others];
+    const writer = new ReplyWriter(2).array(names.length + 2).bulk("COMMAND").bulk("DOCS");
+    for (const name of names) writer.bulkLatin1(name);
+    return writer.take();
+  }
 }
 
 /** The reply without a server's help. */

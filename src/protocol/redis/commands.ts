@@ -102,10 +102,16 @@ export function resolveAt(bytes: Uint8Array, args: Args, first: number): Command
 /** What `findCommand` would find for a text, or for "client|id" the subcommand; for the control plane. */
 export function findByName(name: string): Command | undefined {
   const bytes = new TextEncoder().encode(name);
-  const bar = bytes.indexOf(124);
-  if (bar === -1) return findCommand(bytes, 0, bytes.length);
-  const container = findCommand(bytes, 0, bar);
-  return container === undefined ? undefined : findSubcommand(container, bytes, bar + 1, bytes.length);
+  return findNamed(bytes, 0, bytes.length);
+}
+
+/** As `findByName`, for the name `bytes[start, end)`. */
+export function findNamed(bytes: Uint8Array, start: number, end: number): Command | undefined {
+  if (end - start > 2 * NAME_MAX + 1) return undefined;
+  let bar = start;
+  while (bar < end && bytes[bar] !== 124) bar++;
+  const command = findCommand(bytes, start, bar);
+  return bar === end || command === undefined ? command : findSubcommand(command, bytes, bar + 1, end);
 }
 
 /** How many buckets the look-up of the command visits; ≥ 1. For tests. */

@@ -7,7 +7,7 @@
 import { latin1 } from "../../bytes/ascii.ts";
 import { Args } from "./args.ts";
 import { CATEGORY_NAMES, checkArity, type Command, FINDER, FLAG, FLAG_NAMES } from "./command.ts";
-import { COMMANDS, findByName, resolveAt, TOP_COMMANDS } from "./commands.ts";
+import { COMMANDS, findNamed, resolveAt, TOP_COMMANDS } from "./commands.ts";
 import { errorReply, SYNTAX_ERROR } from "./errors.ts";
 import { findKeys, KeyList } from "./keys.ts";
 import { globMatches } from "./glob.ts";
@@ -33,12 +33,41 @@ export function commandInfo(bytes: Uint8Array, args: Args, first: number, resp: 
     return written;
   }
   const reply = new ReplyWriter(resp).array(args.count - first);
-  for (let i = first; i < args.count; i++) {
-    const command = named(bytes, args, i);
-    if (command === undefined) reply.null();
-    else writeEntry(reply, command);
-  }
+  writeInfoRows(reply, bytes, args, first, resp);
   return reply.take();
+}
+
+/** The elements of COMMAND INFO's reply for the commands named from argument `first` on. */
+export function writeInfoRows(
+  reply: ReplyWriter,
+  bytes: Uint8Array,
+  args: Args,
+  first: number,
+  resp: 2 | 3,
+): void {
+  for (let i = first; i < args.count; i++) {
+    const command = findNamed(bytes, args.starts[i]!, args.ends[i]!);
+    if (command === undefined) reply.null();
+    else {
+      const row = infoRow(command, resp);
+      reply.element(row, 0, row.length);
+    }
+  }
+}
+
+/** Each command's element as it has once been written, by id; written again when commands have been learned. */
+const infoRows: { count: number; rows: (Uint8Array | undefined)[] }[] = [];
+
+function infoRow(command: Command, resp: 2 | 3): Uint8Array {
+  let known = infoRows[resp];
+  if (known?.count !== COMMANDS.length) known = infoRows[resp] = { count: COMMANDS.length, rows: [] };
+  let row = known.rows[command.id];
+  if (row === undefined) {
+    const reply = new ReplyWriter(resp);
+    writeEntry(reply, command);
+    row = known.rows[command.id] = reply.take();
+  }
+  return row;
 }
 
 /** Name, arity, flags, first key, last key, step, categories, tips, key specifications, subcommands. */
@@ -185,10 +214,6 @@ export function commandGetkeys(bytes: Uint8Array, args: Args, withFlags: boolean
     if (withFlags) writeKeyFlags(reply, command);
   }
   return reply.take();
-}
-
-function named(bytes: Uint8Array, args: Args, at: number): Command | undefined {
-  return args.ends[at]! - args.starts[at]! > 256 ? undefined : findByName(text(bytes, args, at));
 }
 
 function text(bytes: Uint8Array, args: Args, at: number): string {

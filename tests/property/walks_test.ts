@@ -1,0 +1,118 @@
+/**
+ * Requests of very many arguments that are answered some arguments a turn: the reply is that of the whole request, no turn does
+ * much, and no more of it is made than the client reads. The whole proxy on the simulator's network.
+ */
+import { ok, strictEqual } from "node:assert/strict";
+import { parseConfig } from "../../src/config/parse.ts";
+import { MemoryRedis } from "../../src/demo/memory_redis.ts";
+import { serveMemory } from "../../src/demo/serve.ts";
+import type { Client } from "../../src/proxy/client.ts";
+import { Proxy } from "../../src/proxy/proxy.ts";
+import { request } from "../lib/bytes.ts";
+import { SimClock } from "../sim/clock.ts";
+import { SimNet } from "../sim/net.ts";
+import { Random } from "../sim/random.ts";
+import { Reader, SYSTEM } from "../sim/reader.ts";
+
+/** A pool of three servers. */
+class Stand {
+  readonly clock = new SimClock();
+  readonly net = new SimNet(this.clock, new Random(1));
+  readonly config = parseConfig(
+    `alpha:\n  listen: 127.0.0.1:1\n  redis: true\n  servers:\n` +
+      [1, 2, 3].map((i) => `    - 10.0.0.${i}:6379:1\n`).join(""),
+    "sim.yml",
+  );
+  readonly proxy: Proxy;
+
+  private constructor(sliceArguments?: number) {
+    const { clock, net, config } = this;
+    const log = { level: 0, write: () => {} };
+    const random = new Random(2).next;
+    this.proxy = new Proxy({ config, net, clock, random, log, system: SYSTEM, sliceArguments });
+  }
+
+  static async make(sliceArguments?: number): Promise<Stand> {
+    const stand = new Stand(sliceArguments);
+    const random = new Random(3).next;
+    for (const { address } of stand.config.pools[0]!.servers) {
+      await serveMemory(stand.net, address, new MemoryRedis({ nowMs: () => stand.clock.wallMs(), random }));
+    }
+    await stand.proxy.listen(null);
+    return stand;
+  }
+
+  get pool() {
+    return this.proxy.pools[0]!;
+  }
+
+  talker(): Talker {
+    return new Talker(this);
+  }
+
+  run(ms = 1000): void {
+    this.clock.run(this.clock.nowMs() + ms);
+  }
+
+  /** The reply to one request, by a client of its own. */
+  ask(...words: string[]): string {
+    const client = this.talker();
+    client.say(...words);
+    this.run(60_000);
+    const reply = client.take();
+    client.socket!.destroy();
+    this.run();
+    return reply;
+  }
+}
+
+class Talker extends Reader {
+  constructor({ net, config }: Stand) {
+    super();
+    this.socket = net.connect(config.pools[0]!.listen, this, null);
+  }
+
+  say(...words: string[]): this {
+    this.send(request(...words));
+    return this;
+  }
+}
+
+Deno.test("a walked request is answered as if it were taken whole", async () => {
+  const small = await Stand.make(3);
+  const whole = await Stand.make();
+  const names = ["get", "GET", "nosuch", "client", "client|id", "client|nosuch", "mset", "x|y", "eval"];
+  const requests = [
+    ["COMMAND", "INFO", ...names],
+    ["COMMAND", "DOCS", ...new Set(names.slice(1))],
+  ];
+  for (const words of requests) strictEqual(small.ask(...words), whole.ask(...words), words.join(" "));
+});
+
+Deno.test("no more of COMMAND INFO's reply is made than its client reads, and others are served meanwhile", async () => {
+  const stand = await Stand.make();
+  const client = stand.talker();
+  client.socket.pause();
+  client.say("COMMAND", "INFO", ...Array.from({ length: 20_000 }, () => "client")).say("PING");
+  stand.run();
+  const [served] = [...stand.pool.clients] as Client[];
+  ok(served!.holdsBytes < 4 * 1024 * 1024, `${served!.holdsBytes} bytes are held`);
+  strictEqual(stand.ask("PING"), "+PONG\r\n");
+  client.socket.resume();
+  stand.run(60_000);
+  const reply = client.take();
+  const one = stand.ask("COMMAND", "INFO", "client").slice("*1\r\n".length);
+  strictEqual(reply.length, "*20000\r\n+PONG\r\n".length + 20_000 * one.length);
+  ok(reply.endsWith(`${one}+PONG\r\n`));
+});
+
+Deno.test("a client that goes away in the middle of its walk is forgotten", async () => {
+  const stand = await Stand.make();
+  const client = stand.talker();
+  client.socket.pause();
+  client.say("COMMAND", "INFO", ...Array.from({ length: 20_000 }, () => "client"));
+  stand.run();
+  client.socket!.destroy();
+  stand.run();
+  strictEqual(stand.pool.clients.size, 0);
+});
