@@ -63,6 +63,13 @@ const LIMITS: readonly Limit[] = [
     beyond: "not read from meanwhile",
     counter: null,
   },
+  {
+    key: null,
+    what: "1 MiB of replies that one client has not read",
+    beyond:
+      "not read from until they have left; one that takes none of them is read on, up to `client_output_limit`",
+    counter: null,
+  },
 ];
 
 /** Markdown. Throws if a key or counter does not exist. */

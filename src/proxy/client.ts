@@ -49,8 +49,13 @@ const AHEAD_MAX = 1024 * 1024;
 const REST_MIN = 512;
 /** Requests taken from one client in one turn. */
 const STEPS_MAX = 256;
-/** A client with this many unread reply bytes is not read from until they have left. */
+/**
+ * A client with this many unread reply bytes is not read from until they have left, or until it has taken none of them for
+ * PATIENCE_MS: then it may be one that writes its whole pipeline before it reads, and would wait for us as we for it. Such a one is
+ * read on, up to client_output_limit, until all its replies have left. The other reasons to wait end without its reading.
+ */
 const OUTPUT_HIGH = 1024 * 1024;
+const PATIENCE_MS = 20;
 
 /**
  * A client has no more requests under way than would, with replies like its recent ones, bring this many bytes. Replies that
@@ -111,6 +116,10 @@ export class Client implements Endpoint, Postponed {
   private broken = false;
   /** Nothing more is read. */
   private deaf = false;
+  /** It writes before it reads: OUTPUT_HIGH does not hold, until all replies have left. */
+  private writesFirst = false;
+  /** Its reading is being watched. */
+  private watched = false;
   /** Requests are being taken: what is behind them in the inbox is not left over. */
   private taking = false;
 
@@ -469,10 +478,14 @@ export class Client implements Endpoint, Postponed {
     if (this.leaving) this.flushedLeaving();
     const queued = socket.queuedBytes;
     if (queued + this.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
-    else if (queued >= OUTPUT_HIGH) this.block(OUTPUT);
+    else if (queued >= OUTPUT_HIGH && !this.writesFirst) {
+      this.block(OUTPUT);
+      if (!this.watched) this.watchReading();
+    }
   }
 
   drained(): void {
+    this.writesFirst = false;
     this.unblock(OUTPUT);
     const { toGoOn } = this;
     if (toGoOn === null) return;
@@ -483,6 +496,19 @@ export class Client implements Endpoint, Postponed {
   /** Goes on with `work` when all that is queued has left the process; its client may be gone by then. */
   whenDrained(work: Postponed): void {
     this.toGoOn = work;
+  }
+
+  /** Waits until its unread replies have left, or none of them leaves any more. */
+  private watchReading(): void {
+    const { flushedBytes } = this.socket;
+    this.watched = true;
+    this.pool.setTimer(PATIENCE_MS, () => {
+      this.watched = false;
+      if (this.closed || (this.blocked & OUTPUT) === 0) return;
+      if (this.socket.flushedBytes !== flushedBytes) return this.watchReading();
+      this.writesFirst = true;
+      this.unblock(OUTPUT);
+    });
   }
 
   /**

@@ -288,6 +288,24 @@ Deno.test("deletes for memcached values over max_request_size wait for a server 
   world.proxy.stop();
 });
 
+Deno.test("a client that reads nothing is read on: what it writes before it reads is answered", async () => {
+  const world = await stand("", 1);
+  const client = new Talker(world);
+  const value = "v".repeat(10_000);
+  client.say(`SET k ${value}\r\n`);
+  runFor(world, 1000);
+  client.read = "";
+  client.socket.pause();
+  for (let i = 0; i < 300; i++) client.say("GET k\r\n".repeat(10) + `SET other ${value}\r\n`);
+  runFor(world, 10_000);
+  assert.equal(client.socket.queuedBytes, 0);
+  client.socket.resume();
+  runFor(world, 60_000);
+  const replies = `$10000\r\n${value}\r\n`.repeat(10) + "+OK\r\n";
+  assert.equal(client.read.length, 300 * replies.length);
+  world.proxy.stop();
+});
+
 Deno.test("CLIENT TRACKING is answered although the client has ended its side", async () => {
   const world = await stand("", 2);
   const client = new Talker(world);
