@@ -10,6 +10,7 @@
  */
 import { NOTICE } from "../net/log.ts";
 import { SERVER_EJECTED_AT, SERVER_EJECTS } from "../stats/metrics.ts";
+import { PROBE } from "./illness.ts";
 import type { Pool } from "./pool.ts";
 import type { Server } from "./server.ts";
 
@@ -100,7 +101,7 @@ export class Ejection {
     };
     const timer = pool.setTimer(pool.config.probeTimeoutMs, () => settle(false));
     connection.ask(pool.front.probe, (bytes, start, end, failed) => {
-      const well = !failed && !pool.front.isOutage(bytes, start, end);
+      const well = !failed && pool.front.illness(bytes, start, end, PROBE) === null;
       // Not from inside the connection's own reply loop.
       pool.turn.later({ resume: () => settle(well) });
     });

@@ -4,6 +4,7 @@
  */
 import type { Socket } from "../net/net.ts";
 import type { Client } from "./client.ts";
+import type { Failure } from "./failures.ts";
 import type { Request } from "./request.ts";
 
 /** One request of the handshake with a server; its reply is swallowed. */
@@ -80,12 +81,12 @@ export interface Front {
   /** True if the reply answers no request (RESP3 push). */
   isPush(bytes: Uint8Array, start: number): boolean;
   /**
-   * True if this reply means that the server cannot serve now (loading, master down): counts as a failure of the
-   * server, although the client gets it as it is. Called for every reply, so it must be cheap.
+   * What is wrong with a server that says this; null if nothing is (see illness.ts). Called for every reply, so it must be cheap.
+   * @param where ACCEPT, GREETING, REQUEST or PROBE, or several of them
    */
-  isOutage(bytes: Uint8Array, start: number, end: number): boolean;
+  illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null;
   /** An error reply with this text; owned. */
   errorReply(text: string): Uint8Array;
-  /** The request that asks a server whether it is well; any reply that is no outage will do. */
+  /** The request that asks a server whether it is well; any reply that is no illness will do. */
   readonly probe: Uint8Array;
 }

@@ -45,8 +45,9 @@ import { Scan, VALUE_LIST } from "../protocol/memcached/scan.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
-import { NO_LIVE_SERVER_TEXT } from "./failures.ts";
+import { type Failure, NO_LIVE_SERVER_TEXT } from "./failures.ts";
 import type { Front, Greeting, ReplyScan } from "./front.ts";
+import { Illnesses } from "./illness.ts";
 import { MemcachedSession } from "./memcached_session.ts";
 import {
   checkOf,
@@ -69,6 +70,7 @@ import type { ServerConnection } from "./server_connection.ts";
 const VERSION_LINE = encode("VERSION 1.6.18\r\n");
 const ROW_SET = rowOf("set");
 const ROW_MS = rowOf("ms");
+const ILLNESSES = new Illnesses("memcached");
 const NO_GREETINGS: readonly Greeting[] = [];
 const CHECK_QUIET = 0x100;
 
@@ -279,9 +281,9 @@ export class MemcachedFront implements Front {
     return false;
   }
 
-  /** memcached has no state in which it answers but cannot serve. */
-  isOutage(): boolean {
-    return false;
+  illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null {
+    // "ER": END is the commonest of all replies.
+    return bytes[start] === 69 && bytes[start + 1] === 82 ? ILLNESSES.find(bytes, start, end, where) : null;
   }
 
   errorReply(text: string): Uint8Array {

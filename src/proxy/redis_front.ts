@@ -41,8 +41,9 @@ import {
 import { NO_SERVER } from "../ring/placement.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
-import { NO_LIVE_SERVER_TEXT } from "./failures.ts";
+import { type Failure, NO_LIVE_SERVER_TEXT } from "./failures.ts";
 import type { Front, Greeting, ReplyScan } from "./front.ts";
+import { Illnesses } from "./illness.ts";
 import { MEMORY_FULL_TEXT } from "./memory.ts";
 import type { Pool } from "./pool.ts";
 import { CommandLearner } from "./redis_learn.ts";
@@ -604,9 +605,8 @@ export class RedisFront implements Front, Sender {
     return isPush(bytes, start);
   }
 
-  isOutage(bytes: Uint8Array, start: number, end: number): boolean {
-    return bytes[start] === 45 &&
-      (startsWith(bytes, start, end, LOADING) || startsWith(bytes, start, end, MASTERDOWN));
+  illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null {
+    return bytes[start] === 45 ? ILLNESSES.find(bytes, start, end, where) : null;
   }
 
   errorReply(text: string): Uint8Array {
@@ -667,8 +667,7 @@ function subscriberPong(bytes: Uint8Array): Uint8Array {
   );
 }
 
-const LOADING = encode("-LOADING ");
-const MASTERDOWN = encode("-MASTERDOWN ");
+const ILLNESSES = new Illnesses("redis");
 const NOAUTH_START = encode("-NOAUTH");
 
 /** A server that wants a password answers every request so itself; any other refusal would put data into the wrong database. */

@@ -17,6 +17,7 @@ import { globMatches } from "../protocol/redis/glob.ts";
 import { BAD_REPLY, isError, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
 import { failureOf } from "./failures.ts";
+import { ACCEPT } from "./illness.ts";
 import type { Pool } from "./pool.ts";
 import type { RedisSession } from "./redis_session.ts";
 import type { Server } from "./server.ts";
@@ -389,7 +390,9 @@ class Upstream {
   /** The server refuses AUTH or SUBSCRIBE: who waits is told in its words. */
   private refused(text: string): void {
     this.hub.pool.log.write(WARN, `server '${this.server.config.name}' refuses a subscription: ${text}`);
-    this.hub.failed(this.server.index, encode(`-${text}\r\n`));
+    const said = encode(`-${text}\r\n`);
+    const illness = this.hub.pool.front.illness(said, 0, said.length, ACCEPT);
+    this.hub.failed(this.server.index, illness === null ? said : this.server.errorReply(illness));
   }
 
   closed(code: string): void {

@@ -31,6 +31,7 @@ import type { Client } from "./client.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import type { Greeting, ReplyScan } from "./front.ts";
 import { type GetBatch, giveBatch, takeBatch } from "./get_batch.ts";
+import { ACCEPT, GREETING, REQUEST } from "./illness.ts";
 import { type Internal, Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Endpoint } from "./turn.ts";
@@ -75,6 +76,8 @@ export class ServerConnection implements Endpoint {
   private backlog: Outbox | null = null;
   /** Its line is not written yet: gets that come in this turn may join it. Its first get is the tail. */
   private openBatch: GetBatch | null = null;
+  /** No reply has come yet. */
+  private fresh = true;
   private readonly inbox = new Inbox();
   private resume: ReplyScan;
   private connectTimer: TimerId | null = null;
@@ -238,7 +241,8 @@ export class ServerConnection implements Endpoint {
     request.swallowed = true;
     request.internal = (bytes, start, end, failed) => {
       if (failed) return;
-      const code = greeting.check(bytes, start, end);
+      const { front } = this.server.pool;
+      const code = front.illness(bytes, start, end, GREETING)?.code ?? greeting.check(bytes, start, end);
       if (code !== null) return this.fail(code, latin1(bytes, start, end).trimEnd());
       if (!last) return;
       this.greeted = true;
@@ -543,6 +547,10 @@ export class ServerConnection implements Endpoint {
    */
   private takeReply(bytes: Uint8Array, start: number, end: number, whole: boolean): boolean {
     const request = this.head;
+    if (this.fresh) {
+      this.fresh = false;
+      if (whole && this.turnedAway(bytes, start, end)) return false;
+    }
     if (request === null) {
       this.fail("ESTRAY");
       return false;
@@ -558,7 +566,8 @@ export class ServerConnection implements Endpoint {
     if (this.oldest === request) this.oldest = next;
     const server = this.server;
     if (!request.swallowed) {
-      if (whole && server.pool.front.isOutage(bytes, start, end)) server.failed(failureOf("EPROTO"));
+      const illness = whole ? server.pool.front.illness(bytes, start, end, REQUEST) : null;
+      if (illness !== null) server.failed(illness);
       else if (server.failures !== 0) server.succeeded();
     }
     if (request.batch !== null) return this.finishBatch(request, request.batch, bytes, start, end);
@@ -576,6 +585,13 @@ export class ServerConnection implements Endpoint {
     }
     if (this.holder !== null && !request.swallowed && !this.closed) this.holder.answered(this);
     return !this.closed;
+  }
+
+  /** The server's first line may be one that it says to whoever connects, whatever was asked. */
+  private turnedAway(bytes: Uint8Array, start: number, end: number): boolean {
+    const illness = this.server.pool.front.illness(bytes, start, end, ACCEPT);
+    if (illness !== null) this.fail(illness.code, latin1(bytes, start, end).trimEnd());
+    return illness !== null;
   }
 
   // ---- deadlines

@@ -211,6 +211,11 @@ export const CANARIES: readonly Canary[] = [
     },
   },
   {
+    name: "the line of a full server is taken for a reply",
+    where: (plan) => plan.turnsAway > 0 && plan.pool.clientConnectionsMax === 0,
+    plant: () => patch(ServerConnection.prototype, "turnedAway", () => () => false),
+  },
+  {
     name: "the ring forgets that a server was ejected",
     plant: () => patch(Placement.prototype, "setLive", () => function () {}),
   },

@@ -49,6 +49,8 @@ export interface Plan {
   readonly sliceArguments: number;
   /** Some turns take their time: timers become due in the middle of them. */
   readonly longTurns: boolean;
+  /** How often a server is full when somebody connects. */
+  readonly turnsAway: number;
   /** A reply of so many bytes goes on in parts; few in half of the worlds, so that there are such replies. */
   readonly passMin: number;
 }
@@ -117,6 +119,7 @@ export function planOf(random: Random): Plan {
     // Drawn last, each behind what was there before: worlds without are as they were.
     trackers: redis && config.pools[0]!.argumentsMax >= OF_TRACKING && random.chance(0.3) ? 0.7 : 0,
     longTurns: !calm && random.chance(0.15),
+    turnsAway: !calm && random.chance(0.15) ? 0.5 * random.next() : 0,
   };
 }
 

@@ -20,6 +20,7 @@ interface Stand {
   readonly net: SimNet;
   readonly proxy: Proxy;
   readonly addresses: readonly Address[];
+  readonly servers: readonly SimServer[];
 }
 
 /** A pool of `count` model servers. */
@@ -33,14 +34,15 @@ async function stand(yml: string, count: number, redis = true, sliceArguments = 
   );
   const truth = new Truth();
   const addresses = config.pools[0]!.servers.map((server) => server.address);
-  for (const [i, address] of addresses.entries()) {
-    await new SimServer(i, address, redis, net, clock, truth, new Random(3 + i), null).listen();
-  }
+  const models = addresses.map((address, i) =>
+    new SimServer(i, address, redis, net, clock, truth, new Random(3 + i), null)
+  );
+  for (const model of models) await model.listen();
   const log = { level: 0, write: () => {} };
   const random = new Random(2).next;
   const proxy = new Proxy({ config, net, clock, random, log, system: SYSTEM, sliceArguments });
   await proxy.listen(null);
-  return { clock, net, proxy, addresses };
+  return { clock, net, proxy, addresses, servers: models };
 }
 
 /** A key of the server with this index, while all are on the ring. */
@@ -499,3 +501,31 @@ for (const [how, yml] of [["with", "  timeout: 100\n"], ["without", ""]] as cons
     }
   });
 }
+
+Deno.test("a full server is ejected after as many failures as any other, and its line is nobody's reply", async () => {
+  for (const redis of [true, false]) {
+    const yml = "  auto_eject_hosts: true\n  server_failure_limit: 2\n  server_retry_timeout: 1000\n";
+    const world = await stand(yml, 2, redis);
+    world.servers[0]!.turnsAway = 1;
+    const client = new Talker(world);
+    const key = keyOn(world, 0);
+    const get = redis ? `GET ${key}\r\n` : `get ${key}\r\n`;
+    for (let i = 0; i < 10; i++) {
+      client.say(get);
+      runFor(world, 10);
+    }
+    // Its probe is turned away too.
+    runFor(world, 5000);
+    client.say(get);
+    runFor(world, 10);
+    const error = `${
+      redis ? "-ERR" : "SERVER_ERROR"
+    } max number of clients reached (server 10.0.0.1:6379)\r\n`;
+    assert.equal(client.read, error.repeat(2) + (redis ? "$-1\r\n" : "END\r\n").repeat(9));
+    assert.equal(world.proxy.pools[0]!.servers[0]!.ejected, true);
+    world.servers[0]!.turnsAway = 0;
+    runFor(world, 5000);
+    assert.equal(world.proxy.pools[0]!.servers[0]!.ejected, false);
+    world.proxy.stop();
+  }
+});

@@ -55,6 +55,8 @@ export class SimServer implements Handler {
   frozenUntilMs = 0;
   /** How often it halts in the middle of its replies to a read; sometimes it ends there. */
   halts = 0;
+  /** How often it is full when somebody connects: it says so, unasked, and closes. */
+  turnsAway = 0;
   model: ModelRedis | MemoryMemcached;
   /** Reads so far. */
   reads = 0;
@@ -96,6 +98,11 @@ export class SimServer implements Handler {
   }
 
   open(socket: Socket): void {
+    if (this.turnsAway > 0 && this.random.chance(this.turnsAway)) {
+      const text = this.redis ? "-ERR max number of clients reached" : "ERROR Too many open connections";
+      this.send(socket, toBytes(`${text}\r\n`));
+      return socket.end();
+    }
     const number = ++this.truth.connections;
     let session: MemorySession;
     let gone = () => {};
@@ -121,8 +128,8 @@ export class SimServer implements Handler {
   }
 
   data(socket: Socket, bytes: Uint8Array): void {
-    const connection = socket.owner as Connection;
-    if (connection.mute) return;
+    const connection = socket.owner as Connection | null | undefined;
+    if (!connection || connection.mute) return;
     this.reads++;
     connection.waiting.push(bytes.slice());
     if (!connection.busy) this.work(socket, connection);
@@ -215,8 +222,8 @@ export class SimServer implements Handler {
   }
 
   close(socket: Socket): void {
-    const connection = socket.owner as Connection | undefined;
-    if (connection === undefined) return;
+    const connection = socket.owner as Connection | null | undefined;
+    if (!connection) return;
     connection.mute = true;
     connection.session.close();
     connection.gone();

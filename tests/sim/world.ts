@@ -133,6 +133,7 @@ export class World implements Judge {
     this.servers.forEach((server, i) => {
       server.habits = plan.habits[i]!;
       server.halts = plan.passMin < PASS_USUAL && !plan.calm ? 0.3 : 0;
+      server.turnsAway = plan.turnsAway;
     });
     this.truth.watch = (execution) => this.checkPlace(execution);
     this.proxy = new Proxy({
@@ -163,7 +164,8 @@ export class World implements Judge {
     );
     const slices = plan.sliceArguments < 100 ? `slices of ${plan.sliceArguments} arguments\n` : "";
     const parts = plan.passMin < PASS_USUAL ? `replies in parts from ${plan.passMin} bytes on\n` : "";
-    return `${plan.text}${plan.calm ? "calm\n" : ""}${slices}${parts}${events.join("")}`;
+    const away = plan.turnsAway > 0 ? `servers are full ${plan.turnsAway.toFixed(2)} of the time\n` : "";
+    return `${plan.text}${plan.calm ? "calm\n" : ""}${slices}${parts}${away}${events.join("")}`;
   }
 
   async run(): Promise<Result> {
@@ -246,6 +248,7 @@ export class World implements Judge {
     for (const server of this.servers) {
       server.habits = GOOD;
       server.halts = 0;
+      server.turnsAway = 0;
       server.frozenUntilMs = 0;
       this.net.up(server.address);
       if (this.plan.redis) server.restart(false, 0);
@@ -501,7 +504,9 @@ export class World implements Judge {
       plan.events.some((e) => e.loadingMs > 0);
     const start = plan.redis ? "-ERR " : "SERVER_ERROR ";
     for (const { code, text } of FAILURES.values()) {
-      if (!POSSIBLE.has(code) || !noise && OF_NOISE.has(code)) continue;
+      if (!POSSIBLE.has(code) && !(code === "EFULL" && plan.turnsAway > 0) || !noise && OF_NOISE.has(code)) {
+        continue;
+      }
       for (const server of plan.pool.servers) {
         this.failures.add(`${start}${text} (server ${server.name})\r\n`);
       }
