@@ -591,6 +591,9 @@ const PASSED_THROUGH: Case[] = [
 ];
 
 const lowerCase = "rewrites the name in lower case";
+/** What only a guard of ours answers: there is nothing to compare it with. */
+const guardOfOurOwn = "a guard of our own, not run there";
+
 const FRAGMENTS: Case[] = [
   {
     name: "MGET: one fragment a server",
@@ -649,7 +652,7 @@ const FRAGMENTS: Case[] = [
     receive: [cmd("MGET a", "GET a"), cmd("MGET b")],
     reply: [[array(NIL, NIL), "+still in order\r\n"], [array(NIL)]],
     expect: "-ERR Invalid argument: the servers' replies do not fit together\r\n+still in order\r\n",
-    differs: { nutcracker: { why: "answers garbage, or ends by SIGSEGV" } },
+    differs: { nutcracker: { why: guardOfOurOwn } },
   },
   {
     name: "MGET: a nil array from a server",
@@ -657,7 +660,7 @@ const FRAGMENTS: Case[] = [
     receive: [cmd("MGET a", "GET a"), cmd("MGET b")],
     reply: [["*-1\r\n", "+still in order\r\n"], [array(NIL)]],
     expect: "-ERR Invalid argument: the servers' replies do not fit together\r\n+still in order\r\n",
-    differs: { nutcracker: { why: "ends by SIGSEGV" } },
+    differs: { nutcracker: { why: guardOfOurOwn } },
   },
 ];
 
