@@ -108,7 +108,8 @@ export class MemcachedFront implements Front {
     const next = scanRequest(bytes, start, end, this.limits, session.scan, request);
     if (next >= 0) {
       this.pool.counters[REQUESTS_TOTAL]!++;
-      this.dispatch(client, bytes, start, next);
+      // Blanks before the name stay here: to 1.6.40 and later such a line is no command, and its data block is some.
+      this.dispatch(client, bytes, request.wordCount > 0 ? request.wordStarts[0]! : start, next);
       return next;
     }
     if (next === NEED_MORE) {

@@ -9,6 +9,7 @@
  */
 import { copy, encode } from "../bytes/ascii.ts";
 import { decodeKey } from "../protocol/memcached/base64.ts";
+import { rowOf } from "../protocol/memcached/commands.ts";
 import { firstError, joinedSizeMax, joinGet, type Keys, type Replies } from "../protocol/memcached/join.ts";
 import { replyClass } from "../protocol/memcached/reply.ts";
 import { CLASS_ERROR } from "../protocol/memcached/reply_types.ts";
@@ -23,6 +24,8 @@ import type { Pool } from "./pool.ts";
 import { Request } from "./request.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import { type FragmentReply, type Joiner, SCRATCH, Split } from "./split.ts";
+
+const ROW_BGET = rowOf("bget");
 
 /** The keys of the request at hand are on several servers. */
 export const MANY = -2;
@@ -66,7 +69,7 @@ export function placeKeys(pool: Pool, bytes: Uint8Array, start: number, request:
     if (server !== keyServers[0]) only = false;
   }
   // The LF counts here: a line of LINE_MAX bytes before it may be forwarded.
-  return only && request.lineEnd - start <= LINE_MAX + 1 ? keyServers[0]! : MANY;
+  return only && request.lineEnd - start <= LINE_MAX + 1 && request.row !== ROW_BGET ? keyServers[0]! : MANY;
 }
 
 /** A get that was split: what its join needs besides the replies. */

@@ -27,6 +27,8 @@ export interface ServerOptions {
   path?: string;
   /** More arguments for the server. */
   args?: string[];
+  /** Another version of it than the one on PATH. */
+  program?: string;
 }
 
 let serial = 0;
@@ -198,7 +200,7 @@ export async function startMemcached(options: ServerOptions = {}): Promise<Serve
   // memcached refuses to run as root unless told as whom.
   const user = Deno.uid() === 0 ? ["-u", "root"] : [];
   const args = [...where, ...user, "-m", "64", ...options.args ?? []];
-  const program = need("memcached");
+  const program = options.program ?? need("memcached");
   const spawn = () => new Process(program, args, { output: `${dir}/${name}.log` });
   const server = new Server(dir, ownDir, spawn, "memcached", target);
   await server.waitReady();

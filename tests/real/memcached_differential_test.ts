@@ -17,7 +17,7 @@ import { latin1, show } from "../lib/bytes.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { Random } from "../lib/random.ts";
 import { poolYml, RUNTIMES } from "../lib/servers.ts";
-import { CLOSED, Side, steady, STILL } from "./memcached_side.ts";
+import { CLOSED, isStrange, Side, steady, STILL } from "./memcached_side.ts";
 
 const SEQUENCES = Number(Deno.env.get("RINGMASTER_SEQUENCES") ?? 3000);
 const SEED = Number(Deno.env.get("RINGMASTER_SEED") ?? 1);
@@ -323,6 +323,7 @@ for (const runtime of RUNTIMES) {
     const proxied = f.add(new Side(proxy.target));
     for (let seed = SEED; seed < SEED + count; seed++) {
       const { steps, random } = sequence(seed);
+      if (steps.some((step) => isStrange(step + PAD))) continue;
       for (const step of steps) {
         const expected = steady(await direct.ask([step, PAD]));
         const actual = steady(await proxied.ask([...cut(step, random), PAD]));
@@ -351,6 +352,12 @@ const DIFFERENCES: readonly { why: string; input: string; memcached: string | nu
     input: "ma made N0 q\r\nmn\r\n",
     memcached: "HD\r\nMN\r\n",
     we: "MN\r\n",
+  },
+  {
+    why: "what 1.6.18 and 1.6.40 read differently is refused, and its data block goes with it",
+    input: "set odd 0 0 +2\r\nmn\r\n  set odd 0 0 2\r\nmn\r\nms odd 2 !\r\nmn\r\n",
+    memcached: "STORED\r\nSTORED\r\nCLIENT_ERROR invalid flag\r\n",
+    we: "CLIENT_ERROR bad command line format\r\nSTORED\r\nCLIENT_ERROR invalid flag\r\n",
   },
   {
     why: "a line of more than 2048 bytes (get and gets apart): memcached closes if it has not got it whole",

@@ -39,6 +39,7 @@ import { Fixture } from "../lib/fixture.ts";
 import { within } from "../lib/poll.ts";
 import { Random } from "../lib/random.ts";
 import type { Server } from "../lib/servers.ts";
+import { isStrange } from "./memcached_side.ts";
 
 const LIMITS = { keysMax: 100_000, getLineMax: 1 << 24, valueSizeMax: 1 << 30 };
 const CLOSED = "<closed>";
@@ -121,8 +122,9 @@ class Stand {
       else if (out.split === 1) this.split(input, out, turn, sent);
       else {
         turn.replies = 1;
-        if (out.cutEnd > 0) sent.push(input.slice(start, out.cutStart), input.slice(out.cutEnd, at));
-        else sent.push(input.slice(start, at));
+        const from = out.wordStarts[0]!;
+        if (out.cutEnd > 0) sent.push(input.slice(from, out.cutStart), input.slice(out.cutEnd, at));
+        else sent.push(input.slice(from, at));
       }
     }
     const upstream = await Upstream.connect(this.path);
@@ -521,6 +523,7 @@ Deno.test("scanRequest(), scanReply() and local answers agree with memcached", a
   const { a, b, stand } = await setUp(f);
   const wrong: string[] = [];
   for (const input of INPUTS) {
+    if (isStrange(input)) continue;
     const bytes = latin1(input);
     const expected = steady(await direct(a, bytes));
     let actual: string;
@@ -579,6 +582,18 @@ function frames(bytes: Uint8Array, size: number): number[] {
 
 /** Where we differ on purpose: input, what memcached 1.6.18 says, what we say. */
 const DIFFERENCES: readonly [why: string, input: string, memcached: string, we: string][] = [
+  [
+    "what 1.6.40 and later read otherwise is refused here, and its data block goes with it",
+    "set odd 0 0 +2\r\nmn\r\nms odd 2\t c\r\nmn\r\nset odd\0 0 0 2\r\nmn\r\n",
+    "STORED\r\nHD c2\r\nERROR\r\nMN\r\n",
+    `${"CLIENT_ERROR bad command line format\r\n".repeat(2)}ERROR\r\nMN\r\n`,
+  ],
+  [
+    "delete of a key called noreply, which 1.6.40 and later take for silence",
+    "delete noreply\r\n",
+    "NOT_FOUND\r\n",
+    "CLIENT_ERROR bad command line format\r\n",
+  ],
   [
     "memcached forgets replies that wait before a get with a long key",
     `mn\r\nget a ${K251}\r\nmn\r\n`,
@@ -710,6 +725,7 @@ Deno.test("random pipelines are answered as memcached answers them", async () =>
       if (at === bytes.length) break;
       input += "\r\n";
     }
+    if (isStrange(input)) continue;
     const bytes = latin1(input);
     assert.equal(
       steady(await stand.ask(bytes)),

@@ -1,6 +1,14 @@
 /**
  * One side of a comparison with memcached: the server itself, or a proxy in front of others like it.
  */
+import {
+  MemcachedRequest,
+  NEED_MORE,
+  RequestScan,
+  scanRequest,
+  SKIP,
+} from "../../src/protocol/memcached/request.ts";
+import { latin1 } from "../lib/bytes.ts";
 import { RawClient, type Target } from "../lib/client.ts";
 
 /** Stands at the end of what was said by a side that then closed the connection. */
@@ -11,6 +19,27 @@ export const CLOSED = "<closed>";
  * anything else, also a reply that has not left, holds the item when it is changed.
  */
 export const STILL = "no_lru_maintainer,no_lru_crawler";
+
+const LIMITS = { keysMax: 100_000, getLineMax: 1 << 24, valueSizeMax: 1 << 30 };
+
+/**
+ * True if a request in `text` is one that memcached 1.6.18 and 1.6.40 read differently: we answer it ourselves, with a refusal where
+ * one of them does what is asked (tests/unit/memcached_request_test.ts has them one by one).
+ */
+export function isStrange(text: string): boolean {
+  const bytes = latin1(text);
+  const scan = new RequestScan();
+  const out = new MemcachedRequest();
+  for (let at = 0; at < bytes.length;) {
+    out.strange = 0;
+    const start = at;
+    at = scanRequest(bytes, at, bytes.length, LIMITS, scan, out);
+    if (out.strange === 1) return true;
+    if (at === SKIP) at = start + out.needed;
+    else if (at === NEED_MORE || at < 0) return false;
+  }
+  return false;
+}
 
 let fences = 0;
 

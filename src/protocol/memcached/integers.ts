@@ -36,8 +36,37 @@ export function isUnsigned(bytes: Uint8Array, start: number, end: number): boole
 /** The digits of a number that fits into 31 bits whatever they are. */
 const PLAIN_MAX = 9;
 
+/** The last word asked about was plain. */
+let plain = false;
+
 function parse(bytes: Uint8Array, start: number, end: number, signed: boolean): boolean {
-  return parsePlain(bytes, start, end) || parseAny(bytes, start, end, signed);
+  plain = parsePlain(bytes, start, end);
+  return plain || parseAny(bytes, start, end, signed);
+}
+
+// What `isStrict` may expect of a word.
+export const UNSIGNED_32 = 0;
+export const SIGNED_32 = 1;
+export const UNSIGNED_64 = 2;
+
+/**
+ * Whether every memcached reads the number alike, of the word for which `isSigned` or `isUnsigned` has just said true: since
+ * 1.6.40 nothing but digits is taken (and a minus), and nothing wraps. Plain digits, as few as the range has, within it.
+ */
+export function isStrict(bytes: Uint8Array, start: number, end: number, range: number): boolean {
+  if (plain) return true;
+  let at = start;
+  if (range === SIGNED_32 && bytes[at] === 45) at++;
+  const digits = end - at;
+  if (digits < 1 || digits > (range === UNSIGNED_64 ? 20 : 10)) return false;
+  let value = 0;
+  for (; at < end; at++) {
+    const digit = bytes[at]! - 48;
+    if (digit < 0 || digit > 9) return false;
+    value = value * 10 + digit;
+  }
+  // Whether 20 digits are below 2^64 has been asked before.
+  return range === UNSIGNED_64 || value <= (range === SIGNED_32 ? 0x7fffffff : 0xffffffff);
 }
 
 /** True for one to nine digits and nothing else, which is what clients send. */

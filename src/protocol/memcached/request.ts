@@ -9,6 +9,12 @@
  * their effect is made here (`noreply`: the reply is swallowed; `q`: `quietDrops` says which are). A line is
  * forwarded only if it is certain how many bytes memcached will take after it and that it will answer once;
  * every other line is answered here in memcached's words, and what follows it is read as memcached would.
+ * And only if every memcached since 1.6.18 reads it alike. 1.6.40 has another parser: it refuses what 1.6.18 took ("+8",
+ * "8\t", lengths that wrap, blanks before the name), runs the data block of some refused lines as commands, and takes
+ * `noreply` where 1.6.18 takes a key. One reply too many or too few on a shared connection is somebody else's value. So what
+ * goes to a server has: no blanks before the name (they are not forwarded), no NUL, numbers of plain digits within their range,
+ * flags of `ms` that are letters, each once. Every other line is answered here; whether a data block follows it is 1.6.18's
+ * reading, whatever was answered: a client that knows its server is never out of step.
  *
  * Truth: memcached 1.6.18, tried over a socket (tests/real/memcached_protocol_test.ts). What that showed:
  *  - Words are separated by spaces only; a tab or a carriage return is part of a key. A line ends at LF; one CR
@@ -74,7 +80,7 @@ import {
   WORDS_MIN,
 } from "./commands.ts";
 import { encode } from "../../bytes/ascii.ts";
-import { isSigned, isUnsigned, lowBits } from "./integers.ts";
+import { isSigned, isStrict, isUnsigned, lowBits, SIGNED_32, UNSIGNED_32, UNSIGNED_64 } from "./integers.ts";
 import { NEED_MORE, Scan } from "./scan.ts";
 
 export { NEED_MORE };
@@ -125,6 +131,7 @@ const NOREPLY = encode("noreply");
 const HTTP = encode("HTTP/");
 const MG = rowOf("mg");
 const MS = rowOf("ms");
+const ROW_BGET = rowOf("bget");
 
 /** Limits of one pool. */
 export interface RequestLimits {
@@ -185,6 +192,8 @@ export class MemcachedRequest {
   split = 0;
   /** Bytes of the whole request, once its line is known; 0 before. */
   needed = 0;
+  /** 1: not all memcacheds would read the line alike. It is answered here. */
+  strange = 0;
 
   /** Makes room for `count` words, keeping what is there. */
   reserve(count: number): void {
@@ -236,6 +245,7 @@ export function scanRequest(
   out.lineEnd = lf + 1;
   readWords(bytes, start, length > 1 && bytes[lf - 1] === 13 ? lf - 1 : lf, limits.keysMax + 2, out);
   const dataLength = readLine(bytes, length, limits, out);
+  if (out.strange === 1 && out.answer === ANSWER_NONE) answer(out, ANSWER_BAD_FORMAT);
   const dataEnd = out.lineEnd + Math.max(dataLength, 0);
   out.dataStart = out.lineEnd;
   out.dataEnd = dataEnd;
@@ -295,13 +305,17 @@ function readWords(
   let ends = out.wordEnds;
   let count = 0;
   let at = start;
+  out.strange = 0;
   while (at < stop) {
     let byte = bytes[at]!;
     if (byte === 32) {
       at++;
       continue;
     }
-    if (byte === 0) break;
+    if (byte === 0) {
+      out.strange = 1;
+      break;
+    }
     const wordStart = at;
     do byte = bytes[++at]!; while (at < stop && byte !== 32 && byte !== 0);
     if (count === starts.length) {
@@ -353,7 +367,7 @@ function readLine(bytes: Uint8Array, length: number, limits: RequestLimits, out:
     case FORM_CAS:
       return readStore(bytes, FORM[row] === FORM_CAS, out);
     case FORM_GAT:
-      if (!isSigned(bytes, starts[1]!, ends[1]!)) return refuse(out, ANSWER_BAD_EXPTIME);
+      if (!readNumber(bytes, 1, SIGNED_32, out) || out.strange === 1) return refuse(out, ANSWER_BAD_EXPTIME);
       // memcached answers so to a gat without keys.
       if (count === 2) return refuse(out, ANSWER_END);
       return readKeys(length, limits.keysMax, keyWord, out);
@@ -452,7 +466,8 @@ function readKeys(lineLength: number, keysMax: number, first: number, out: Memca
   if (count - first > keysMax) return refuse(out, ANSWER_TOO_MANY_KEYS);
   out.keyFirst = first;
   out.keyCount = count - first;
-  out.split = count - first > 1 || lineLength > LINE_MAX ? 1 : 0;
+  // What has to be written anew, since not every version knows bget, is written by splitGet.
+  out.split = count - first > 1 || lineLength > LINE_MAX || out.row === ROW_BGET ? 1 : 0;
   return -1;
 }
 
@@ -462,18 +477,35 @@ function readStore(bytes: Uint8Array, hasCas: boolean, out: MemcachedRequest): n
   readNoreply(bytes, out);
   readKey(1, out);
   if (out.answer !== ANSWER_NONE) return -1;
-  if (hasCas && !isUnsigned(bytes, starts[5]!, ends[5]!)) return refuse(out, ANSWER_BAD_FORMAT);
+  if (hasCas && !readNumber(bytes, 5, UNSIGNED_64, out)) return refuse(out, ANSWER_BAD_FORMAT);
   if (
-    !isUnsigned(bytes, starts[2]!, ends[2]!) || !isSigned(bytes, starts[3]!, ends[3]!) ||
+    !readNumber(bytes, 2, UNSIGNED_32, out) || !readNumber(bytes, 3, SIGNED_32, out) ||
     !isSigned(bytes, starts[4]!, ends[4]!)
   ) return refuse(out, ANSWER_BAD_FORMAT);
+  return readLength(bytes, 4, out);
+}
+
+/** True if 1.6.18 takes the word for a number; notes if other versions do not. */
+function readNumber(bytes: Uint8Array, word: number, range: number, out: MemcachedRequest): boolean {
+  const start = out.wordStarts[word]!;
+  const end = out.wordEnds[word]!;
+  const good = range === SIGNED_32 ? isSigned(bytes, start, end) : isUnsigned(bytes, start, end);
+  if (good && !isStrict(bytes, start, end, range)) out.strange = 1;
+  return good;
+}
+
+/** The length of a data block, for which `isSigned` has just said true. */
+function readLength(bytes: Uint8Array, word: number, out: MemcachedRequest): number {
   const length = lowBits();
   if (length < 0 || length > LENGTH_MAX) return refuse(out, ANSWER_BAD_FORMAT);
+  if (!isStrict(bytes, out.wordStarts[word]!, out.wordEnds[word]!, UNSIGNED_32)) out.strange = 1;
   return length;
 }
 
 function readDelete(bytes: Uint8Array, out: MemcachedRequest): number {
   const count = out.wordCount;
+  // `delete noreply`: since 1.6.40 the word is taken twice, as the key and for silence.
+  if (count === 2 && equals(bytes, out.wordStarts[1]!, out.wordEnds[1]!, NOREPLY)) out.strange = 1;
   if (count > 2) {
     readNoreply(bytes, out);
     const start = out.wordStarts[2]!;
@@ -505,13 +537,20 @@ function readMeta(bytes: Uint8Array, out: MemcachedRequest): number {
   }
   if (form === FORM_META_SET) {
     if (!isSigned(bytes, starts[2]!, ends[2]!)) return refuse(out, ANSWER_BAD_FORMAT);
-    length = lowBits();
-    if (length < 0 || length > LENGTH_MAX) return refuse(out, ANSWER_BAD_FORMAT);
+    length = readLength(bytes, 2, out);
+    if (length < 0) return -1;
     first = 3;
   }
   let quietWords = 0;
+  let letters = 0;
+  let foreign = false;
   for (let i = first; i < count; i++) {
-    switch (bytes[starts[i]!]) {
+    const flag = bytes[starts[i]!]!;
+    const letter = (flag | 32) - 97;
+    // Bits 0 to 25 for either case: two different letters never pass for one, at worst "t" and "T" are looked at again below.
+    if (letter < 0 || letter > 25 || flag > 122 || (letters >>> letter & 1) !== 0) foreign = true;
+    else letters |= 1 << letter;
+    switch (flag) {
       case 113: // q
         quietWords++;
         cut(out, i);
@@ -532,8 +571,22 @@ function readMeta(bytes: Uint8Array, out: MemcachedRequest): number {
   if (quietWords > 1) {
     out.cutStart = out.cutEnd = 0;
     answer(out, row === MG || row === MS ? flagFault(bytes, first, out) : ANSWER_INVALID_OR_DUPLICATE_FLAG);
-  }
+  } else if (foreign && form === FORM_META_SET) refuseFlags(bytes, first, out);
   return length;
+}
+
+/**
+ * A flag of `ms` that is no letter: 1.6.40 and later take no data block behind it. And flags given twice: nothing says that every
+ * version takes one.
+ */
+function refuseFlags(bytes: Uint8Array, first: number, out: MemcachedRequest): void {
+  for (let i = first; i < out.wordCount; i++) {
+    const flag = bytes[out.wordStarts[i]!]!;
+    const letter = (flag | 32) - 97;
+    let bad = letter < 0 || letter > 25 || flag > 122;
+    for (let k = first; k < i; k++) if (bytes[out.wordStarts[k]!] === flag) bad = true;
+    if (bad) return answer(out, flagFault(bytes, first, out));
+  }
 }
 
 const FLAGS = encode("bNTROPLkstcfvhuqlFCMJDI");
