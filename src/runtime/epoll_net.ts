@@ -152,7 +152,7 @@ class LoopClock implements Clock {
   constructor(private readonly loop: Loop) {}
 
   nowMs(): number {
-    return performance.now();
+    return this.loop.nowMs();
   }
 
   wallMs(): number {

@@ -11,6 +11,7 @@
  */
 import type { Clock, Socket, TimerId } from "../net/net.ts";
 import { SystemClock } from "./clock.ts";
+import { RunningClock } from "./running_clock.ts";
 
 /** After FIN: nothing came from the peer for this long. */
 const QUIET_MAX_MS = 5000;
@@ -57,14 +58,14 @@ export class Lingerers {
   }
 
   private watch(socket: Lingering, quietMaxMs: number, maxMs: number): void {
-    const nowMs = performance.now();
+    const nowMs = this.clock.nowMs();
     this.waiting.set(socket, { heardMs: nowMs, quietMaxMs, endMs: nowMs + maxMs });
     this.timer ??= this.clock.setTimer(SWEEP_MS, () => this.sweep());
   }
 
   private sweep(): void {
     this.timer = null;
-    const nowMs = performance.now();
+    const nowMs = this.clock.nowMs();
     for (const [socket, limits] of this.waiting) {
       if (socket.heard) {
         socket.heard = false;
@@ -80,4 +81,4 @@ export class Lingerers {
 }
 
 /** Those of Bun's and Deno's own sockets. */
-export const lingerers: Lingerers = new Lingerers(new SystemClock());
+export const lingerers: Lingerers = new Lingerers(new RunningClock(new SystemClock()));

@@ -24,6 +24,7 @@ import {
   PR_SET_TIMERSLACK,
 } from "./libc.ts";
 import { Pace } from "./pace.ts";
+import { RunningTime } from "./running_time.ts";
 import { Timers } from "./timers.ts";
 
 /** Something with a descriptor that the loop watches. */
@@ -40,7 +41,9 @@ const EPOLL_CLOEXEC = 0x80000;
 
 export class Loop {
   readonly pace = new Pace();
+  /** Due by `nowMs`. */
   readonly timers = new Timers();
+  private readonly time = new RunningTime(() => performance.now());
   private readonly epoll: number;
   private readonly events = new Int32Array(EVENTS_MAX * EPOLL_EVENT_WORDS);
   private readonly eventsAt: Pointer;
@@ -112,8 +115,13 @@ export class Loop {
     this.schedule();
   }
 
+  /** Monotonic; leaves out what a stop of the process takes. */
+  nowMs(): number {
+    return this.time.look(this.timers.nextMs);
+  }
+
   setTimer(afterMs: number, run: () => void): object {
-    const timer = this.timers.add(performance.now() + Math.max(afterMs, 0), run);
+    const timer = this.timers.add(this.nowMs() + Math.max(afterMs, 0), run);
     this.schedule();
     return timer;
   }
@@ -143,7 +151,7 @@ export class Loop {
       if (this.nextEvent === this.eventCount) this.poll();
       const beganMs = performance.now();
       this.dispatch();
-      this.timers.runDue(performance.now());
+      this.timers.runDue(this.nowMs());
       this.endTurn();
       const restUs = this.pace.turnEnded(beganMs, performance.now());
       if (restUs > 0 && !this.hasWork) this.libc.calls.usleep(restUs);
@@ -167,7 +175,7 @@ export class Loop {
   private sleepMs(): number {
     const dueMs = this.timers.nextMs;
     if (dueMs === Infinity) return SLEEP_MAX_MS;
-    return Math.min(Math.max(Math.ceil(dueMs - performance.now()), 0), SLEEP_MAX_MS);
+    return Math.min(Math.max(Math.ceil(dueMs - this.nowMs()), 0), SLEEP_MAX_MS);
   }
 
   private dispatch(): void {

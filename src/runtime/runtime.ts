@@ -6,6 +6,7 @@ import process from "node:process";
 import type { Clock, Net } from "../net/net.ts";
 import { BunNet } from "./bun.ts";
 import { SystemClock } from "./clock.ts";
+import { RunningClock } from "./running_clock.ts";
 import { DenoNet } from "./deno.ts";
 import { EpollNet } from "./epoll_net.ts";
 import { Libc } from "./libc.ts";
@@ -30,12 +31,17 @@ const SOCKETS_VARIABLE = "RINGMASTER_SOCKETS";
 
 export function currentRuntime(): Runtime {
   if (!("Bun" in globalThis)) {
-    return { net: new DenoNet(), clock: new SystemClock(), name: "deno", version: Deno.version.deno };
+    return {
+      net: new DenoNet(),
+      clock: new RunningClock(new SystemClock()),
+      name: "deno",
+      version: Deno.version.deno,
+    };
   }
   const own = process.env[SOCKETS_VARIABLE] === "runtime" ? null : openEpollNet();
   return {
     net: own ?? new BunNet(),
-    clock: own?.clock ?? new SystemClock(),
+    clock: own?.clock ?? new RunningClock(new SystemClock()),
     name: "bun",
     version: Bun.version,
     collect: () => Bun.gc(true),

@@ -27,7 +27,7 @@ export class Timers {
 
   /** When the next one is due; Infinity if there is none. May be that of one called off. */
   get nextMs(): number {
-    return this.heap.length === 0 ? Infinity : this.heap[0]!.dueMs;
+    return this.size === 0 ? Infinity : this.heap[0]!.dueMs;
   }
 
   add(dueMs: number, run: () => void): object {

@@ -9,6 +9,7 @@ import process from "node:process";
 import { BunNet } from "../../src/runtime/bun.ts";
 import type { Clock, Net } from "../../src/net/net.ts";
 import { SystemClock } from "../../src/runtime/clock.ts";
+import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { EpollNet } from "../../src/runtime/epoll_net.ts";
 import { Libc } from "../../src/runtime/libc.ts";
 import { contract } from "./contract.ts";
@@ -24,7 +25,7 @@ contract(net, clock, register, dir);
 kernelContract(net, clock, register, dir);
 
 function netAndClock(name: string): [Net, Clock] {
-  if (name === "bun") return [new BunNet(), new SystemClock()];
+  if (name === "bun") return [new BunNet(), new RunningClock(new SystemClock())];
   const net = new EpollNet(Libc.open()!);
   return [net, net.clock];
 }

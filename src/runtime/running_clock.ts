@@ -1,0 +1,66 @@
+/** A clock of the time in which this thread ran (running_time.ts), on top of one that goes on always. */
+import type { Clock, TimerId } from "../net/net.ts";
+import { RunningTime } from "./running_time.ts";
+import { Timers } from "./timers.ts";
+
+export class RunningClock implements Clock {
+  private readonly timers = new Timers();
+  private readonly time: RunningTime;
+  /** The timer of the clock below, and for when. */
+  private alarm: TimerId | null = null;
+  private alarmMs = Infinity;
+
+  constructor(private readonly below: Clock) {
+    this.time = new RunningTime(() => below.nowMs());
+  }
+
+  nowMs(): number {
+    return this.time.look(this.timers.nextMs);
+  }
+
+  wallMs(): number {
+    return this.below.wallMs();
+  }
+
+  setTimer(afterMs: number, run: () => void): TimerId {
+    const timer = this.timers.add(this.nowMs() + Math.max(afterMs, 0), run);
+    this.setAlarm();
+    return timer;
+  }
+
+  clearTimer(id: TimerId): void {
+    this.timers.remove(id as object);
+    if (this.timers.size === 0) this.stopAlarm();
+  }
+
+  afterTurn(run: () => void): void {
+    this.below.afterTurn(run);
+  }
+
+  /** One that comes too early sets the next. */
+  private setAlarm(): void {
+    const { nextMs } = this.timers;
+    if (nextMs >= this.alarmMs) return;
+    this.stopAlarm();
+    this.alarmMs = nextMs;
+    // Timers may be early by a fraction of a millisecond.
+    const afterMs = Math.max(Math.ceil(nextMs - this.nowMs()), 0);
+    this.alarm = this.below.setTimer(afterMs, () => this.ring());
+  }
+
+  private stopAlarm(): void {
+    if (this.alarm !== null) this.below.clearTimer(this.alarm);
+    this.alarm = null;
+    this.alarmMs = Infinity;
+  }
+
+  private ring(): void {
+    this.alarm = null;
+    this.alarmMs = Infinity;
+    try {
+      this.timers.runDue(this.nowMs());
+    } finally {
+      this.setAlarm();
+    }
+  }
+}
