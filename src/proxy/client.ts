@@ -99,6 +99,8 @@ export class Client implements Endpoint, Postponed {
   heldBytes = 0;
   /** A part of the reply to the oldest request has been sent. */
   private amidReply = false;
+  /** The reply to EXEC leaves as several requests' replies: nothing may come between them, until none is owed. */
+  private woven = false;
   /** What answers no request and waits for that reply's end. */
   private pushes: Outbox | null = null;
   /** Congested connections that this client waits for. */
@@ -331,7 +333,7 @@ export class Client implements Endpoint, Postponed {
       this.unblock(IN_FLIGHT);
     }
     if (head === null) {
-      if ((this.blocked & BARRIER) !== 0) this.unblock(BARRIER);
+      if ((this.blocked & BARRIER) !== 0) this.barrierPassed();
       if (this.closing || this.eof) this.endIfDone();
     }
   }
@@ -362,7 +364,7 @@ export class Client implements Endpoint, Postponed {
    */
   push(bytes: Uint8Array, start: number, end: number): void {
     if (this.closed) return;
-    if (!this.amidReply) return this.send(bytes, start, end);
+    if (!this.amidReply && !this.woven) return this.send(bytes, start, end);
     this.pushes ??= new Outbox();
     this.pushes.appendShared(bytes, start, end);
     this.heldBytes += end - start;
@@ -376,8 +378,24 @@ export class Client implements Endpoint, Postponed {
     this.send(bytes, start, end);
   }
 
+  /** Until everything in the queue has been answered, what leaves is one reply, and no further request is taken. */
+  beginWoven(): void {
+    this.woven = true;
+    this.block(BARRIER);
+  }
+
+  private barrierPassed(): void {
+    if (this.woven) {
+      this.woven = false;
+      this.replyEnded();
+    }
+    this.unblock(BARRIER);
+  }
+
   private replyEnded(): void {
     this.amidReply = false;
+    // Between the elements there is no place for pushes either.
+    if (this.woven) return;
     const { pushes } = this;
     if (pushes === null) return;
     this.pushes = null;

@@ -33,6 +33,7 @@ import {
   noteArguments,
   requestError,
   type RequestLimits,
+  RequestResume,
   scanRequest,
   skimRequest,
   TOO_LARGE,
@@ -332,10 +333,22 @@ export class RedisFront implements Front, Sender {
       return true;
     }
     if (queueing && !TRANSACTION_COMMANDS.has(command!.name)) {
-      this.modes.queue(session.transaction!, command!, bytes, start, end);
+      this.modes.queue(session, command!, bytes, start, end);
       return true;
     }
     return this.route(client, session, command!, bytes, start, end);
+  }
+
+  rerun(client: Client, bytes: Uint8Array): void {
+    const session = client.session as RedisSession;
+    const { tail } = client;
+    scanRequest(bytes, 0, bytes.length, args, this.limits, new RequestResume());
+    const command = resolve(bytes, args)!;
+    // SELECT of the database the client is in (or of none): nothing that must wait for what is owed.
+    if (command.name === "SELECT") client.answer(answer(command, bytes, args, session, this.host));
+    else if (!this.route(client, session, command, bytes, 0, bytes.length) || client.tail === tail) {
+      client.answer(errorReply(`ERR '${command.lower}' is too large for a transaction through this proxy`));
+    }
   }
 
   /** False if the client has been blocked and has to offer the request again. */

@@ -29,7 +29,7 @@ import { CHANNEL, PATTERN, PubSub, SHARD } from "./redis_pubsub.ts";
 import { type RedisSession, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts";
 import { sendEverywhere } from "./redis_split.ts";
 import { Tracking } from "./redis_tracking.ts";
-import { Transaction } from "./redis_transaction.ts";
+import { ACROSS, Transaction } from "./redis_transaction.ts";
 import { Request } from "./request.ts";
 import { type Joiner, Split } from "./split.ts";
 import { type SliceWork, type Walk, WalkSplit } from "./redis_walk.ts";
@@ -63,10 +63,11 @@ export interface Sender {
   /** To the server with this index (-1 = none live). */
   forward(client: Client, server: number, bytes: Uint8Array, start: number, end: number): void;
   fixedServer(): number;
+  /** A request that was checked when it came, for one reply: EXEC's part that no server has. */
+  rerun(client: Client, bytes: Uint8Array): void;
 }
 
-/** `ownerOf` found keys on different servers, or no keys, or has answered with an error. */
-const ACROSS = -2;
+/** `ownerOf` found no keys (ACROSS: keys on different servers), or has answered with an error. */
 const KEYLESS = -3;
 const ANSWERED = -4;
 
@@ -121,7 +122,10 @@ export class RedisModes {
     start: number,
     end: number,
   ): boolean {
-    const transaction = session.transaction ??= new Transaction(client);
+    const transaction = session.transaction ??= new Transaction(
+      client,
+      (who, part) => this.sender.rerun(who, part),
+    );
     const done = this.transact(transaction, client, command, bytes, start, end);
     if (transaction.over) session.transaction = null;
     return done;
@@ -161,24 +165,46 @@ export class RedisModes {
   }
 
   /** Keeps a command between MULTI and EXEC. */
-  queue(transaction: Transaction, command: Command, bytes: Uint8Array, start: number, end: number): void {
+  queue(session: RedisSession, command: Command, bytes: Uint8Array, start: number, end: number): void {
     const { args } = this.sender;
+    const transaction = session.transaction!;
     const sizeMax = this.pool.config.requestSizeMax;
     if ((command.flags & FLAG.NO_MULTI) !== 0) return transaction.refuse(NOT_INSIDE);
-    if (!canQueue(command, this.pool.servers.length === 1)) {
-      const name = command.name.replace("|", " ");
-      return transaction.refuse(
-        errorReply(`ERR '${name}' cannot be part of a transaction through this proxy`),
-      );
+    const alone = this.pool.servers.length === 1;
+    const name = command.name.replace("|", " ");
+    const cost = this.asideCost(command, bytes, session);
+    if (cost > 0) {
+      const owner = command.name === "PUBLISH"
+        ? this.pool.placement.serverOf(bytes, args.starts[1]!, args.ends[1]!)
+        : undefined;
+      return transaction.addAside(name, cost, owner, bytes, start, end, sizeMax);
     }
-    if (command.name === "PUBLISH") {
-      const server = this.pool.placement.serverOf(bytes, args.starts[1]!, args.ends[1]!);
-      return transaction.add(server, bytes, start, end, sizeMax);
+    if (!canQueue(command, alone)) {
+      const other = command.name === "SELECT" ? "SELECT of another database" : `'${name}'`;
+      return transaction.refuseOurs(
+        name,
+        errorReply(`ERR ${other} cannot be part of a transaction through this proxy`),
+      );
     }
     const owner = command.finder === FINDER.NONE ? KEYLESS : this.ownerOf(command, bytes);
     if (typeof owner !== "number") return transaction.refuse(owner);
-    if (owner === ACROSS) return transaction.refuse(CROSSSLOT);
-    transaction.add(owner === KEYLESS ? -1 : owner, bytes, start, end, sizeMax);
+    transaction.add(name, owner === KEYLESS ? -1 : owner, bytes, start, end, sizeMax);
+  }
+
+  /** What a command costs that is kept aside in a transaction (redis_woven.ts); 0 if its server gets it, or it is refused. */
+  private asideCost(command: Command, bytes: Uint8Array, session: RedisSession): number {
+    const { args } = this.sender;
+    if (command.name === "PUBLISH") return this.pool.servers.length === 1 ? 0 : 1;
+    if (command.route !== ROUTE.LOCAL || QUEUED_LOCALS.has(command.name)) return 0;
+    if (NEVER_ASIDE.has(command.name)) return 0;
+    if (command.name === "SELECT") {
+      const db = latin1(bytes, args.starts[1]!, args.ends[1]!);
+      // A wrong number is an error in its place; another database would be the server's for what follows.
+      const other = /^[0-9]+$/.test(db) && Number(db) < this.pool.config.databases &&
+        Number(db) !== session.db;
+      return other ? 0 : 1;
+    }
+    return command.name === "INFO" || command.name.startsWith("COMMAND") ? COSTLY : 1;
   }
 
   // ---- blocking
@@ -585,6 +611,11 @@ const QUEUED_LOCALS: ReadonlySet<string> = new Set([
   "PUBLISH",
   "SPUBLISH",
 ]);
+
+/** Local commands that change how replies are read, or what the connection is. */
+const NEVER_ASIDE: ReadonlySet<string> = new Set(["HELLO", "QUIT", "RESET"]);
+/** Of ASIDE_MAX: an answer of many kilobytes, or one that all servers are asked for. */
+const COSTLY = 64;
 
 /** @param alone the pool has one server, which then is the whole pool inside a transaction too */
 function canQueue(command: Command, alone: boolean): boolean {

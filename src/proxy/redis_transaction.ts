@@ -6,18 +6,21 @@
  * Nothing reaches a server before EXEC, so a client that goes away in between leaves nothing behind, and without WATCH
  * the shared connection will do: the transaction is contiguous on it. WATCH is a promise about a connection, so
  * it takes a leased one, which ends with EXEC, DISCARD or UNWATCH, or is closed with the client.
+ * What is not for that server (answers of our own, messages for other servers' channels) waits aside: redis_woven.ts.
  * All keys have to be on one server. What Redis would refuse while queueing (unknown command, arity) is refused here in its
  * words; what only the server can know (READONLY, OOM) shows in EXEC's own reply, EXECABORT.
  */
-import { concat, encode, startsWith } from "../bytes/ascii.ts";
+import { concat, encode, latin1, startsWith } from "../bytes/ascii.ts";
+import { errorReply } from "../protocol/redis/errors.ts";
 import { isError } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
 import { connectionClassOf, connectionFor } from "./redis_connection.ts";
 import type { RedisSession } from "./redis_session.ts";
+import { type Aside, ASIDE_MAX, NO_ELEMENTS, type Rerun, weave } from "./redis_woven.ts";
 import { type Internal, Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
-import { Split } from "./split.ts";
+import { type Joiner, Split } from "./split.ts";
 
 export const OK = encode("+OK\r\n");
 const QUEUED = encode("+QUEUED\r\n");
@@ -31,6 +34,12 @@ const WATCH_INSIDE = encode("-ERR WATCH inside MULTI is not allowed\r\n");
 const ABORTED = encode("-EXECABORT Transaction discarded because of previous errors.\r\n");
 const ABORTED_START = encode("-EXECABORT ");
 const ABORTED_BECAUSE = encode("-EXECABORT Transaction discarded because of: ");
+const EXECABORT_FOR = "EXECABORT Transaction discarded because of: ";
+const TOO_MANY_ASIDE = errorReply(
+  `ERR too many commands of this transaction are answered by the proxy or go to other servers (${ASIDE_MAX})`,
+);
+/** Keys of one command are on several servers. */
+export const ACROSS = -2;
 const MINUS = 45;
 const NO_OWNERS = new Uint16Array(0);
 const CROSSSLOT = encode("-CROSSSLOT Keys in request don't hash to the same server\r\n");
@@ -46,6 +55,12 @@ export class Transaction implements Holder {
   queuedBytes = 0;
   /** A command was refused while queueing: EXEC will be too. */
   private broken = false;
+  /** Why, where Redis would not have refused it: EXEC tells, since few programs look at the replies before. "" = Redis would. */
+  private because = "";
+  /** Refused or not. */
+  private commands = 0;
+  private asides: Aside[] = [];
+  private asideCost = 0;
   /** The server of all keys so far; -1 = none yet. */
   private server = -1;
   /** The connection that watches, and its server. */
@@ -60,7 +75,8 @@ export class Transaction implements Holder {
   private expected = 0;
   private releaseWhenAnswered = false;
 
-  constructor(private readonly client: Client) {}
+  /** @param rerun runs what waits aside */
+  constructor(private readonly client: Client, private readonly rerun: Rerun) {}
 
   /** True if nothing is left of it: the session can forget it. */
   get over(): boolean {
@@ -70,10 +86,8 @@ export class Transaction implements Holder {
   multi(): void {
     // An error, but none that spoils the transaction.
     if (this.queueing) return this.client.answer(NESTED);
+    this.clear();
     this.queueing = true;
-    this.broken = false;
-    this.queue = [];
-    this.queuedBytes = 0;
     this.server = this.watching;
     this.client.answer(OK);
   }
@@ -81,7 +95,30 @@ export class Transaction implements Holder {
   /** Refuses a command inside MULTI: EXEC will abort. */
   refuse(error: Uint8Array): void {
     this.broken = true;
+    this.commands++;
     this.client.answer(error);
+  }
+
+  /** As `refuse`, for what Redis alone would have accepted: EXEC repeats it. @param command its name, "CLIENT LIST" */
+  refuseOurs(command: string, error: Uint8Array): void {
+    this.because ||= `command ${this.commands + 1}, '${command}': ${latin1(error, 1, error.length - 2)}`;
+    this.refuse(error);
+  }
+
+  /** Its keys are on another server than those before it. */
+  private refuseCross(command: string, error: Uint8Array): void {
+    if (this.because === "") {
+      this.because = `${latin1(error, 1, error.length - 2)} (command ${this.commands + 1}, '${command}'); ` +
+        this.hint;
+    }
+    this.refuse(error);
+  }
+
+  private get hint(): string {
+    const tag = this.client.pool.config.hashTag;
+    return tag === null
+      ? 'set hash_tag: "{}" for this pool and give all keys of a transaction one tag, {tag}:name'
+      : `give all keys of a transaction one hash tag, ${latin1(tag, 0, 1)}tag${latin1(tag, 1, 2)}:name`;
   }
 
   /** EXEC itself was wrong (arity): Redis forgets the transaction and the watch. False if it has to be offered again. */
@@ -96,20 +133,59 @@ export class Transaction implements Holder {
 
   /**
    * Keeps a command for EXEC.
-   * @param server where its keys are; -1 for a command without keys
+   * @param server where its keys are; -1 for a command without keys, ACROSS if they are on several
    */
-  add(server: number, bytes: Uint8Array, start: number, end: number, bytesMax: number): void {
-    if (server >= 0) {
-      if (this.server >= 0 && server !== this.server) return this.refuse(CROSSSLOT);
+  add(
+    command: string,
+    server: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    bytesMax: number,
+  ): void {
+    if (server !== -1) {
+      if (server === ACROSS || (this.server >= 0 && server !== this.server)) {
+        return this.refuseCross(command, CROSSSLOT);
+      }
       this.server = server;
     }
-    this.queuedBytes += end - start;
-    if (this.queuedBytes > bytesMax) {
-      this.queue = [];
-      return this.refuse(TOO_LARGE);
-    }
+    if (!this.fits(end - start, bytesMax)) return;
     if (!this.broken) this.queue.push(bytes.slice(start, end));
     this.client.answer(QUEUED);
+  }
+
+  /**
+   * Keeps a command that its server does not get.
+   * @param cost of ASIDE_MAX
+   * @param channelOwner see Aside
+   */
+  addAside(
+    command: string,
+    cost: number,
+    channelOwner: number | undefined,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    bytesMax: number,
+  ): void {
+    this.asideCost += cost;
+    if (this.asideCost > ASIDE_MAX) return this.refuseOurs(command, TOO_MANY_ASIDE);
+    if (!this.fits(end - start, bytesMax)) return;
+    if (!this.broken) {
+      this.asides.push({ before: this.queue.length, bytes: bytes.slice(start, end), channelOwner });
+    }
+    this.client.answer(QUEUED);
+  }
+
+  private fits(size: number, bytesMax: number): boolean {
+    this.commands++;
+    this.queuedBytes += size;
+    if (this.queuedBytes <= bytesMax) return true;
+    this.queue = [];
+    this.asides = [];
+    this.commands--;
+    this.refuse(TOO_LARGE);
+    return false;
   }
 
   /** @param server all watched keys are on it. False if the client has to offer the request again. */
@@ -182,27 +258,57 @@ export class Transaction implements Holder {
       return true;
     }
     if (this.watch !== null && (!client.atRest() || (!this.broken && !this.align(this.watch)))) return false;
-    const { queue } = this;
-    const index = this.server >= 0 ? this.server : fixed;
-    const { broken, watchLost } = this;
+    const index = this.execServer(fixed);
+    const { queue, asides } = this.toldApart(index);
+    const { broken, because, watchLost } = this;
     this.clear();
     this.watchLost = false;
     if (broken) {
       if (this.watch !== null) this.endWatch(null);
-      client.answer(ABORTED);
+      client.answer(because === "" ? ABORTED : errorReply(EXECABORT_FOR + because));
     } else if (watchLost) {
       // As if a watched key had been touched, which it may have been: the client tries again.
       client.answer((client.session as RedisSession).resp === 3 ? NULL : NULL_ARRAY);
     } else if (this.watch !== null) {
-      this.sendAll(this.watch, queue);
+      this.sendAll(this.watch, queue, asides);
       this.releaseWhenAnswered = true;
       client.block(LEASED);
-    } else if (queue.length === 0) client.answer(EMPTY);
-    else this.execShared(index, queue);
+    } else if (queue.length > 0) this.execShared(index, queue, asides);
+    else if (asides.length === 0) client.answer(EMPTY);
+    else {
+      const parent = new Request(client);
+      client.enqueue(parent);
+      client.beginWoven();
+      weave(client, parent, asides, NO_ELEMENTS, 0, NO_ELEMENTS.length, this.rerun);
+    }
     return true;
   }
 
-  private execShared(index: number, queue: readonly Uint8Array[]): void {
+  /** Where EXEC goes: without a key, to the first message's server. */
+  private execServer(fixed: number): number {
+    if (this.server >= 0) return this.server;
+    if (this.queue.length > 0) return fixed;
+    return this.asides.find(({ channelOwner }) => channelOwner !== undefined)?.channelOwner ?? fixed;
+  }
+
+  /** Messages for channels of the transaction's own server are a part of it after all. */
+  private toldApart(index: number): { queue: readonly Uint8Array[]; asides: readonly Aside[] } {
+    if (index < 0 || !this.asides.some(({ channelOwner }) => channelOwner === index)) {
+      return { queue: this.queue, asides: this.asides };
+    }
+    const queue: Uint8Array[] = [];
+    const asides: Aside[] = [];
+    let at = 0;
+    for (const aside of this.asides) {
+      while (at < aside.before) queue.push(this.queue[at++]!);
+      if (aside.channelOwner === index) queue.push(aside.bytes);
+      else asides.push({ before: queue.length, bytes: aside.bytes });
+    }
+    while (at < this.queue.length) queue.push(this.queue[at++]!);
+    return { queue, asides };
+  }
+
+  private execShared(index: number, queue: readonly Uint8Array[], asides: readonly Aside[]): void {
     const { client } = this;
     const { pool } = client;
     const session = client.session as RedisSession;
@@ -215,7 +321,7 @@ export class Transaction implements Holder {
       );
       return;
     }
-    this.sendAll(connection, queue);
+    this.sendAll(connection, queue, asides);
     session.tracking?.execSent();
     if (connection.congested) client.waitFor(connection);
   }
@@ -251,7 +357,11 @@ export class Transaction implements Holder {
    * MULTI, the queue and EXEC, back to back; only EXEC's reply is for the client. If the server refused a command while
    * queueing, the client is told which error it was: it has read +QUEUED.
    */
-  private sendAll(connection: ServerConnection, queue: readonly Uint8Array[]): void {
+  private sendAll(
+    connection: ServerConnection,
+    queue: readonly Uint8Array[],
+    asides: readonly Aside[],
+  ): void {
     let refusal: Uint8Array | null = null;
     const look: Internal = (reply, start, end, failed) => {
       if (refusal === null && !failed && reply[start] === MINUS) refusal = reply.slice(start + 1, end);
@@ -261,7 +371,8 @@ export class Transaction implements Holder {
     for (const command of queue) this.forwardFor(look, connection, command);
     const parent = new Request(this.client);
     this.client.enqueue(parent);
-    const split = new Split(
+    if (asides.length > 0) this.client.beginWoven();
+    const split = new ExecSplit(
       parent,
       ({ replies }) => {
         const { bytes, start, end } = replies[0]!;
@@ -273,8 +384,8 @@ export class Transaction implements Holder {
         }
         return concat(ABORTED_BECAUSE, refusal);
       },
-      NO_OWNERS,
-      0,
+      asides,
+      this.rerun,
     );
     const exec = new Request(null);
     exec.split = split;
@@ -311,7 +422,10 @@ export class Transaction implements Holder {
 
   private clear(): void {
     this.queueing = this.broken = false;
+    this.because = "";
+    this.commands = this.asideCost = 0;
     this.queue = [];
+    this.asides = [];
     this.queuedBytes = 0;
     this.server = -1;
   }
@@ -353,6 +467,23 @@ export class Transaction implements Holder {
     this.forgetWatch();
     this.watchLost = false;
     if (connection !== null) server!.giveBack(connection, false);
+  }
+}
+
+/** EXEC's own request: its reply is the transaction's, with what waits aside in its places. */
+class ExecSplit extends Split {
+  constructor(
+    parent: Request,
+    join: Joiner,
+    private readonly asides: readonly Aside[],
+    private readonly rerun: Rerun,
+  ) {
+    super(parent, join, NO_OWNERS, 0);
+  }
+
+  protected override deliver(client: Client, joined: Uint8Array, end: number): void {
+    if (this.asides.length === 0) super.deliver(client, joined, end);
+    else weave(client, this.parent, this.asides, joined, 0, end, this.rerun);
   }
 }
 
