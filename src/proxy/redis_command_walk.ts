@@ -1,9 +1,14 @@
-/** COMMAND INFO and COMMAND DOCS of very many names. */
+/** Commands of very many arguments that ask about each: COMMAND INFO and DOCS, PUBSUB NUMSUB, SCRIPT EXISTS. */
+import { concat, encode } from "../bytes/ascii.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import { DocsNames } from "../protocol/redis/command_docs.ts";
 import { writeInfoRows } from "../protocol/redis/introspection.ts";
 import { ReplyWriter } from "../protocol/redis/reply_writer.ts";
-import type { SliceWork, Walk } from "./redis_walk.ts";
+import { firstElement, isError } from "../protocol/redis/reply.ts";
+import type { Command } from "../protocol/redis/command.ts";
+import { sendEverywhere } from "./redis_split.ts";
+import { type Joiner, SCRATCH } from "./split.ts";
+import { type SliceWork, type Walk, WalkSplit } from "./redis_walk.ts";
 
 /** COMMAND INFO: the rows of a slice leave together. */
 export class InfoRows implements SliceWork {
@@ -39,5 +44,49 @@ export class DocsQuestion implements SliceWork {
 
   end(walk: Walk): void {
     this.ask(walk, this.names);
+  }
+}
+
+/** Asks every server about a slice at a time; the replies are arrays with as many elements for each argument. */
+export class EveryServerWork implements SliceWork {
+  private readonly name: string;
+  private begun = false;
+
+  /**
+   * @param count arguments after the name, which has two words
+   * @param each elements of the reply for each
+   * @param join makes one array of the servers' replies to a slice
+   */
+  constructor(
+    command: Command,
+    private readonly count: number,
+    private readonly each: number,
+    private readonly join: Joiner,
+  ) {
+    this.name = command.name.split("|").map((word) => `$${word.length}\r\n${word}\r\n`).join("");
+  }
+
+  slice(walk: Walk, bytes: Uint8Array, args: Args): void {
+    const names = args.count - 1;
+    const head = encode(`*${names + 2}\r\n${this.name}`);
+    const request = concat(head, bytes.subarray(args.ends[0]! + 2, args.ends[names]! + 2));
+    const split = new WalkSplit(walk, this.join, 0, (joined, end) => this.took(walk, joined, end));
+    sendEverywhere(walk.client, request, 0, request.length, this.join, 0, split);
+  }
+
+  private took(walk: Walk, joined: Uint8Array, end: number): void {
+    if (isError(joined, 0)) {
+      // A part of the reply may have left: an error would be taken for an element.
+      if (this.begun) walk.client.giveUp("cannot have the rest of a reply, which has failed in the middle");
+      return walk.finish(joined === SCRATCH.bytes ? joined.slice(0, end) : joined);
+    }
+    if (!this.begun) walk.sendPart(encode(`*${this.count * this.each}\r\n`));
+    this.begun = true;
+    walk.sendPart(joined, firstElement(joined, 0), end);
+    walk.goOn();
+  }
+
+  end(walk: Walk): void {
+    walk.finish();
   }
 }

@@ -659,6 +659,15 @@ const APART: ReadonlySet<string> = new Set([
 const WALKED: ReadonlySet<string> = new Set([
   "COMMAND|INFO",
   "COMMAND|DOCS",
+  "SUBSCRIBE",
+  "PSUBSCRIBE",
+  "SSUBSCRIBE",
+  "UNSUBSCRIBE",
+  "PUNSUBSCRIBE",
+  "SUNSUBSCRIBE",
+  "PUBSUB|NUMSUB",
+  "PUBSUB|SHARDNUMSUB",
+  "SCRIPT|EXISTS",
 ]);
 
 /** What is not queued between MULTI and EXEC. */

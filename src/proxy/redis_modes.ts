@@ -24,15 +24,15 @@ import type { Host } from "../protocol/redis/answers.ts";
 import { joinInfoTexts } from "../protocol/redis/info_join.ts";
 import { BlockingCall } from "./redis_blocking.ts";
 import { connectionFor } from "./redis_connection.ts";
-import { DocsQuestion, InfoRows } from "./redis_command_walk.ts";
-import { CHANNEL, PATTERN, PubSub, SHARD } from "./redis_pubsub.ts";
+import { DocsQuestion, EveryServerWork, InfoRows } from "./redis_command_walk.ts";
+import { CHANNEL, PATTERN, PubSub, SHARD, SubscribeWork, UnsubscribeWork } from "./redis_pubsub.ts";
 import { type RedisSession, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts";
 import { sendEverywhere } from "./redis_split.ts";
 import { Tracking } from "./redis_tracking.ts";
 import { ACROSS, Transaction } from "./redis_transaction.ts";
 import { Request } from "./request.ts";
 import { type Joiner, Split } from "./split.ts";
-import { type SliceWork, type Walk, WalkSplit } from "./redis_walk.ts";
+import { type SliceWork, Walk, WALK_ARGUMENTS, WalkSplit } from "./redis_walk.ts";
 
 const OK = encode("+OK\r\n");
 const BAD_CURSOR = encode("-ERR invalid cursor\r\n");
@@ -259,24 +259,27 @@ export class RedisModes {
         return true;
       case "PUBSUB|NUMSUB":
       case "PUBSUB|SHARDNUMSUB": {
-        const kind = command.name === "PUBSUB|NUMSUB" ? CHANNEL : SHARD;
-        const more = (name: string) => this.pubsub.clientsBehind(kind, name);
-        sendEverywhere(client, bytes, start, end, (split) => joinCounts(split.replies, more), 0);
+        sendEverywhere(client, bytes, start, end, this.joinNumsub(command), 0);
         return true;
       }
     }
     if (!client.atRest()) return false;
     const names = this.words(bytes, 1);
-    const kind = command.name.startsWith("P")
-      ? PATTERN
-      : command.name.startsWith("S") && command.name[1] !== "U"
-      ? SHARD
-      : command.name.startsWith("SUN")
-      ? SHARD
-      : CHANNEL;
-    if (command.name.includes("UNSUB")) this.pubsub.unsubscribe(client, kind, names);
-    else this.pubsub.subscribe(client, kind, names);
+    const kind = KIND_OF.get(command.name)!;
+    if (command.name.includes("UNSUB")) {
+      const mine = session.subscriptions;
+      const many = mine === null ? 0 : mine.names[kind]!.size;
+      if (names.length === 0 && many > WALK_ARGUMENTS) {
+        new Walk(client, bytes, start, end, 1, 1, new UnsubscribeWork(this.pubsub, kind, true));
+      } else this.pubsub.unsubscribe(client, kind, names);
+    } else this.pubsub.subscribe(client, kind, names);
     return true;
+  }
+
+  private joinNumsub(command: Command): Joiner {
+    const kind = command.name === "PUBSUB|NUMSUB" ? CHANNEL : SHARD;
+    const more = (name: string) => this.pubsub.clientsBehind(kind, name);
+    return (split) => joinCounts(split.replies, more);
   }
 
   private sendMessage(
@@ -426,7 +429,19 @@ export class RedisModes {
 
   /** What is to be done with the arguments of a request of very many, slice by slice; null if it is taken whole. */
   walkWork(session: RedisSession, command: Command, count: number): SliceWork | null {
+    const kind = KIND_OF.get(command.name);
+    if (kind !== undefined) {
+      return command.name.includes("UNSUB")
+        ? new UnsubscribeWork(this.pubsub, kind, false)
+        : new SubscribeWork(this.pubsub, kind);
+    }
     switch (command.name) {
+      case "PUBSUB|NUMSUB":
+      case "PUBSUB|SHARDNUMSUB": {
+        return new EveryServerWork(command, count - 2, 2, this.joinNumsub(command));
+      }
+      case "SCRIPT|EXISTS":
+        return new EveryServerWork(command, count - 2, 1, (split) => joinEvery(split.replies, command.join));
       case "COMMAND|INFO":
         return new InfoRows(count - 2, session.resp);
       case "COMMAND|DOCS":
@@ -591,6 +606,15 @@ export class RedisModes {
     session.refresh();
   }
 }
+
+const KIND_OF: ReadonlyMap<string, number> = new Map([
+  ["SUBSCRIBE", CHANNEL],
+  ["UNSUBSCRIBE", CHANNEL],
+  ["PSUBSCRIBE", PATTERN],
+  ["PUNSUBSCRIBE", PATTERN],
+  ["SSUBSCRIBE", SHARD],
+  ["SUNSUBSCRIBE", SHARD],
+]);
 
 /** What clients see of the pool, not of its servers. */
 const POOL_SETTINGS: ReadonlySet<string> = new Set([

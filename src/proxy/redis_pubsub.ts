@@ -13,6 +13,7 @@ import { encode, latin1 } from "../bytes/ascii.ts";
 import { Inbox } from "../bytes/inbox.ts";
 import { WARN } from "../net/log.ts";
 import type { Handler, Socket, TimerId } from "../net/net.ts";
+import type { Args } from "../protocol/redis/args.ts";
 import { globMatches } from "../protocol/redis/glob.ts";
 import { BAD_REPLY, isError, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
@@ -20,7 +21,9 @@ import { failureOf } from "./failures.ts";
 import { ACCEPT } from "./illness.ts";
 import type { Pool } from "./pool.ts";
 import type { RedisSession } from "./redis_session.ts";
+import { type SliceWork, type Walk, WALK_ARGUMENTS } from "./redis_walk.ts";
 import type { Server } from "./server.ts";
+import type { Postponed } from "./turn.ts";
 
 /** What can be subscribed to; also the place in the tables below. */
 export const CHANNEL = 0;
@@ -35,6 +38,9 @@ const MESSAGE_WORDS: readonly string[] = ["message", "pmessage", "smessage"];
 const RETRY_FIRST_MS = 20;
 const RETRY_MAX_MS = 1000;
 
+/** So many subscriptions are begun or ended in a turn. */
+const ERRANDS_MAX = 512;
+
 /** What one client is subscribed to: names as latin1 text, by kind. */
 export class Subscriptions {
   readonly names: readonly Set<string>[] = [new Set(), new Set(), new Set()];
@@ -42,6 +48,10 @@ export class Subscriptions {
   /** What Redis counts in its acknowledgements: channels and patterns together, shard channels apart. */
   count(kind: number): number {
     return kind === SHARD ? this.names[SHARD]!.size : this.names[CHANNEL]!.size + this.names[PATTERN]!.size;
+  }
+
+  *all(): Iterator<readonly [kind: number, name: string]> {
+    for (const kind of [CHANNEL, PATTERN, SHARD]) for (const name of this.names[kind]!) yield [kind, name];
   }
 
   get total(): number {
@@ -69,6 +79,8 @@ export class PubSub {
   private readonly topics: readonly Map<string, Topic>[] = [new Map(), new Map(), new Map()];
   private readonly upstreams: (Upstream | null)[];
   private readonly waits = new Set<Wait>();
+  /** Something has been confirmed since those who wait were looked at. */
+  private unsettled = false;
 
   constructor(readonly pool: Pool) {
     this.upstreams = pool.servers.map(() => null);
@@ -85,6 +97,23 @@ export class PubSub {
    * @param names as latin1 text, in the order given; never empty
    */
   subscribe(client: Client, kind: number, names: readonly string[]): void {
+    client.block(LEASED);
+    this.subscribeSome(client, kind, names, (failed) => {
+      if (failed !== null) client.answer(failed);
+      client.unblock(LEASED);
+    });
+  }
+
+  /**
+   * As `subscribe`, for some names of a request.
+   * @param answered called once, unless the client is gone: with the error, or null if the acknowledgements have been sent
+   */
+  subscribeSome(
+    client: Client,
+    kind: number,
+    names: readonly string[],
+    answered: (failed: Uint8Array | null) => void,
+  ): void {
     const session = client.session as RedisSession;
     const mine = session.subscriptions ??= new Subscriptions();
     const topics = names.map((name) => this.topicFor(kind, name));
@@ -97,7 +126,6 @@ export class PubSub {
         if (mine.total === 0) session.subscriptions = null;
         session.refresh();
         client.countForwardError();
-        client.answer(failed);
       } else {
         for (const topic of topics) {
           mine.names[kind]!.add(topic.name);
@@ -105,11 +133,10 @@ export class PubSub {
           acknowledge(client, SUBSCRIBE_WORDS[kind]!, topic.name, count);
         }
       }
-      client.unblock(LEASED);
+      answered(failed);
     };
     const wait = { client, topics, done };
     if (topics.every((topic) => topic.unconfirmed.size === 0)) return done(null);
-    client.block(LEASED);
     this.waits.add(wait);
     const { pool } = this;
     if (pool.timeoutMs > 0) pool.setTimer(pool.timeoutMs, () => this.timedOut(wait));
@@ -151,12 +178,13 @@ export class PubSub {
     }
     const mine = session.subscriptions;
     session.subscriptions = null;
-    mine?.names.forEach((names, kind) => {
-      for (const name of names) {
-        const topic = this.topics[kind]!.get(name);
-        if (topic !== undefined) this.leave(client, topic);
-      }
-    });
+    if (mine !== null) new Leaving(this, client, mine).resume();
+  }
+
+  /** Takes a client out of one topic, if there is such. */
+  leaveNamed(client: Client, kind: number, name: string): void {
+    const topic = this.topics[kind]!.get(name);
+    if (topic !== undefined) this.leave(client, topic);
   }
 
   /** How many receivers a server's answer to PUBLISH leaves out: it counts our one connection, not who is behind it. */
@@ -188,6 +216,7 @@ export class PubSub {
         for (const server of before) this.upstreams[server]?.unsubscribe(kind, topic.name);
       }
     }
+    this.unsettled = true;
     this.settle();
   }
 
@@ -239,11 +268,13 @@ export class PubSub {
 
   confirmed(server: number, kind: number, name: string): void {
     this.topics[kind]!.get(name)?.unconfirmed.delete(server);
-    this.settle();
+    this.unsettled = true;
   }
 
-  /** Tells the waiting clients whose topics are all confirmed. */
-  private settle(): void {
+  /** Tells the waiting clients whose topics are all confirmed, if any has been since the last time. */
+  settle(): void {
+    if (!this.unsettled) return;
+    this.unsettled = false;
     for (const wait of this.waits) {
       if (wait.topics.some((topic) => topic.unconfirmed.size > 0)) continue;
       this.waits.delete(wait);
@@ -298,8 +329,79 @@ function surplus(topic: Topic | undefined): number {
   return topic === undefined ? 0 : topic.clients.size - 1;
 }
 
+/** A client leaves all topics, some a turn; it does nothing else meanwhile. */
+class Leaving implements Postponed {
+  private readonly names: Iterator<readonly [kind: number, name: string]>;
+
+  constructor(private readonly hub: PubSub, private readonly client: Client, left: Subscriptions) {
+    this.names = left.all();
+  }
+
+  resume(): void {
+    for (let i = 0; i < ERRANDS_MAX; i++) {
+      const { value, done } = this.names.next();
+      if (done) return this.client.unblock(LEASED);
+      this.hub.leaveNamed(this.client, value[0], value[1]);
+    }
+    if (!this.client.closed) this.client.block(LEASED);
+    this.hub.pool.turn.later(this);
+  }
+}
+
+/** SUBSCRIBE of very many names: those of a slice are acknowledged before the next ones are asked for. */
+export class SubscribeWork implements SliceWork {
+  constructor(private readonly hub: PubSub, private readonly kind: number) {}
+
+  slice(walk: Walk, bytes: Uint8Array, args: Args): void {
+    this.hub.subscribeSome(walk.client, this.kind, textsOf(bytes, args), (failed) => {
+      if (failed !== null) walk.finish(failed);
+      else walk.goOn();
+    });
+  }
+
+  end(walk: Walk): void {
+    (walk.client.session as RedisSession).refresh();
+    walk.finish();
+  }
+}
+
+/** UNSUBSCRIBE of very many names, or without a name from very many. */
+export class UnsubscribeWork implements SliceWork {
+  /** @param all without a name */
+  constructor(private readonly hub: PubSub, private readonly kind: number, private readonly all: boolean) {}
+
+  slice(walk: Walk, bytes: Uint8Array, args: Args): void {
+    this.hub.unsubscribe(walk.client, this.kind, textsOf(bytes, args));
+    walk.goOn();
+  }
+
+  end(walk: Walk): void {
+    const session = walk.client.session as RedisSession;
+    const left = session.subscriptions?.names[this.kind];
+    if (this.all && left !== undefined && left.size > 0) {
+      const names = [];
+      for (const name of left) if (names.push(name) === WALK_ARGUMENTS) break;
+      this.hub.unsubscribe(walk.client, this.kind, names);
+      return walk.goOn();
+    }
+    session.refresh();
+    walk.finish();
+  }
+}
+
+function textsOf(bytes: Uint8Array, args: Args): string[] {
+  const texts: string[] = [];
+  for (let i = 1; i < args.count; i++) texts.push(latin1(bytes, args.starts[i]!, args.ends[i]!));
+  return texts;
+}
+
 /** One connection to one server that carries nothing but subscriptions. */
-class Upstream {
+class Upstream implements Postponed {
+  /** Subscriptions to begin and to end, in order; those before `done` have been written. */
+  private readonly errands: { word: string; name: string }[] = [];
+  private done = 0;
+  /** It is the turn's to resume. */
+  private coming = false;
   private socket: Socket | null = null;
   private retryTimer: TimerId | null = null;
   private connectTimer: TimerId | null = null;
@@ -307,7 +409,7 @@ class Upstream {
   private heardAtMs = 0;
   private stopped = false;
   private inbox = new Inbox();
-  private resume = new ReplyResume();
+  private scan = new ReplyResume();
   private open = false;
 
   constructor(private readonly hub: PubSub, private readonly server: Server) {
@@ -318,11 +420,12 @@ class Upstream {
     const { pool } = this.hub;
     this.retryTimer = null;
     this.inbox = new Inbox();
-    this.resume = new ReplyResume();
+    this.scan = new ReplyResume();
     const socket = pool.net.connect(this.server.config.address, HANDLER, this);
     this.socket = socket;
     const auth = pool.config.redisAuth;
     if (auth !== null) this.write("AUTH", [latin1(auth)]);
+    this.errands.length = this.done = 0;
     for (const topic of this.hub.wanted(this.server.index)) this.subscribe(topic.kind, topic.name);
     this.connectTimer = pool.setTimer(pool.config.connectTimeoutMs, () => {
       if (this.open) return;
@@ -331,11 +434,40 @@ class Upstream {
   }
 
   subscribe(kind: number, name: string): void {
-    this.write(SUBSCRIBE_WORDS[kind]!, [name]);
+    this.put(SUBSCRIBE_WORDS[kind]!, name);
   }
 
   unsubscribe(kind: number, name: string): void {
-    this.write(UNSUBSCRIBE_WORDS[kind]!, [name]);
+    this.put(UNSUBSCRIBE_WORDS[kind]!, name);
+  }
+
+  private put(word: string, name: string): void {
+    if (this.socket === null) return;
+    this.errands.push({ word, name });
+    if (this.coming) return;
+    this.coming = true;
+    this.hub.pool.turn.later(this);
+  }
+
+  /** Called by the turn: writes some of what has been put off, neighbours of one kind as one request. */
+  resume(): void {
+    this.coming = false;
+    const { errands } = this;
+    const end = Math.min(errands.length, this.done + ERRANDS_MAX);
+    while (this.done < end) {
+      const { word } = errands[this.done]!;
+      const names = [];
+      while (this.done < end && errands[this.done]!.word === word) names.push(errands[this.done++]!.name);
+      // SSUBSCRIBE of several channels is refused by a cluster's server if they have different slots.
+      if (word[0] === "s" && word !== "subscribe") { for (const name of names) this.write(word, [name]); }
+      else this.write(word, names);
+    }
+    this.socket?.flush();
+    if (this.done === errands.length) errands.length = this.done = 0;
+    else {
+      this.coming = true;
+      this.hub.pool.turn.later(this);
+    }
   }
 
   private write(word: string, names: readonly string[]): void {
@@ -346,8 +478,6 @@ class Upstream {
         names.map((name) => `$${name.length}\r\n${name}\r\n`).join(""),
     );
     socket.send(bytes, 0, bytes.length);
-    // Few and far between: a flush at once, in the next turn as every flush.
-    this.hub.pool.turn.later({ resume: () => socket.flush() });
   }
 
   opened(): void {
@@ -367,14 +497,16 @@ class Upstream {
     const { inbox } = this;
     this.heardAtMs = this.hub.pool.turn.now();
     inbox.append(view, 0, view.length);
-    if (inbox.size < this.resume.needed) return;
+    if (inbox.size < this.scan.needed) return;
     while (inbox.size > 0) {
-      const end = scanReply(inbox.bytes, inbox.start, inbox.end, this.resume);
+      const end = scanReply(inbox.bytes, inbox.start, inbox.end, this.scan);
       if (end === BAD_REPLY) return this.socket!.destroy();
       if (end < 0) break;
       this.take(inbox.bytes, inbox.start, end);
       inbox.consumeTo(end);
     }
+    // Once for all that has come: whoever waits for many topics would be looked at for each.
+    this.hub.settle();
   }
 
   private take(bytes: Uint8Array, start: number, end: number): void {
@@ -384,7 +516,10 @@ class Upstream {
     const subscribed = SUBSCRIBE_WORDS.indexOf(word);
     if (subscribed >= 0) return this.hub.confirmed(this.server.index, subscribed, name);
     const kind = MESSAGE_WORDS.indexOf(word);
-    if (kind >= 0) this.hub.message(kind, name, bytes, start, end);
+    if (kind < 0) return;
+    // Whoever is subscribed by what came before it has to get it.
+    this.hub.settle();
+    this.hub.message(kind, name, bytes, start, end);
   }
 
   /** The server refuses AUTH or SUBSCRIBE: who waits is told in its words. */

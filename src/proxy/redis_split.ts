@@ -148,7 +148,10 @@ function writeHead(command: Command, count: number): number {
   return at;
 }
 
-/** Sends the whole request to every server of the pool. */
+/**
+ * Sends the whole request to every server of the pool.
+ * @param sliceOf set if it is a slice of a request that is in the client's queue already: its split
+ */
 export function sendEverywhere(
   client: Client,
   bytes: Uint8Array,
@@ -156,11 +159,11 @@ export function sendEverywhere(
   end: number,
   join: Joiner,
   detail: number,
+  sliceOf: Split | null = null,
 ): void {
   const pool = client.pool;
-  const parent = new Request(client);
-  const split = new Split(parent, join, NO_OWNERS, detail);
-  client.enqueue(parent);
+  const split = sliceOf ?? new Split(new Request(client), join, NO_OWNERS, detail);
+  if (sliceOf === null) client.enqueue(split.parent);
   const session = client.session as RedisSession;
   for (let i = 0; i < pool.servers.length; i++) split.add();
   for (let i = 0; i < pool.servers.length; i++) {

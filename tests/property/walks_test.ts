@@ -4,8 +4,6 @@
  */
 import { ok, strictEqual } from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
-import { MemoryRedis } from "../../src/demo/memory_redis.ts";
-import { serveMemory } from "../../src/demo/serve.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import { Proxy } from "../../src/proxy/proxy.ts";
 import { request } from "../lib/bytes.ts";
@@ -13,6 +11,8 @@ import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
 import { Reader, SYSTEM } from "../sim/reader.ts";
+import { SimServer } from "../sim/sim_server.ts";
+import { Truth } from "../sim/truth.ts";
 
 /** A pool of three servers. */
 class Stand {
@@ -34,9 +34,9 @@ class Stand {
 
   static async make(sliceArguments?: number): Promise<Stand> {
     const stand = new Stand(sliceArguments);
-    const random = new Random(3).next;
-    for (const { address } of stand.config.pools[0]!.servers) {
-      await serveMemory(stand.net, address, new MemoryRedis({ nowMs: () => stand.clock.wallMs(), random }));
+    const { net, clock } = stand;
+    for (const [i, { address }] of stand.config.pools[0]!.servers.entries()) {
+      await new SimServer(i, address, true, net, clock, new Truth(), new Random(3 + i), null).listen();
     }
     await stand.proxy.listen(null);
     return stand;
@@ -85,6 +85,9 @@ Deno.test("a walked request is answered as if it were taken whole", async () => 
   const requests = [
     ["COMMAND", "INFO", ...names],
     ["COMMAND", "DOCS", ...new Set(names.slice(1))],
+    ["SUBSCRIBE", ...names],
+    ["PSUBSCRIBE", ...names],
+    ["UNSUBSCRIBE", ...names],
   ];
   for (const words of requests) strictEqual(small.ask(...words), whole.ask(...words), words.join(" "));
 });
@@ -115,4 +118,49 @@ Deno.test("a client that goes away in the middle of its walk is forgotten", asyn
   client.socket!.destroy();
   stand.run();
   strictEqual(stand.pool.clients.size, 0);
+});
+
+/** Names enough for many slices. */
+const MANY = Array.from({ length: 5000 }, (_, i) => `n${i}`);
+
+Deno.test("SUBSCRIBE of very many names acknowledges each, and messages come; UNSUBSCRIBE takes all back", async () => {
+  for (const [subscribe, unsubscribe] of [["SUBSCRIBE", "UNSUBSCRIBE"], ["PSUBSCRIBE", "PUNSUBSCRIBE"]]) {
+    const stand = await Stand.make();
+    const client = stand.talker();
+    client.say(subscribe!, ...MANY);
+    stand.run(60_000);
+    const acknowledged = (word: string, count: (i: number) => number) =>
+      MANY.map((name, i) =>
+        `*3\r\n$${word.length}\r\n${word.toLowerCase()}\r\n$${name.length}\r\n${name}\r\n:${count(i)}\r\n`
+      ).join("");
+    ok(client.take() === acknowledged(subscribe!, (i) => i + 1), "every name is acknowledged, in order");
+    strictEqual(stand.ask("PUBLISH", "n4321", "hello"), ":1\r\n");
+    ok(client.take().endsWith("$5\r\nn4321\r\n$5\r\nhello\r\n"));
+    client.say(unsubscribe!);
+    stand.run(60_000);
+    ok(client.take() === acknowledged(unsubscribe!, (i) => MANY.length - 1 - i), "and taken back");
+    client.say("PING");
+    stand.run();
+    strictEqual(client.take(), "+PONG\r\n");
+    strictEqual(stand.ask("PUBLISH", "n4321", "hello"), ":0\r\n");
+  }
+});
+
+Deno.test("a client that goes away, or says RESET, leaves its very many channels", async () => {
+  const stand = await Stand.make();
+  for (const end of ["RESET", ""]) {
+    const client = stand.talker();
+    client.say("SUBSCRIBE", ...MANY);
+    stand.run(60_000);
+    client.take();
+    if (end === "") client.socket.destroy();
+    else client.say(end).say("SUBSCRIBE", "n1", "again");
+    stand.run(60_000);
+    const again = end === "" ? 0 : 1;
+    if (end !== "") ok(client.take().endsWith("$5\r\nagain\r\n:2\r\n"));
+    strictEqual(stand.ask("PUBLISH", "n1", "x"), `:${again}\r\n`);
+    strictEqual(stand.ask("PUBLISH", "n2", "x"), ":0\r\n");
+    client.socket.destroy();
+    stand.run();
+  }
 });

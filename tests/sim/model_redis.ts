@@ -191,7 +191,7 @@ export class ModelRedis extends MemoryRedis {
       case "psubscribe":
       case "unsubscribe":
       case "punsubscribe":
-        this.subscribe(session, name, args[1]!);
+        for (const channel of args.slice(1)) this.subscribe(session, name, channel);
         return true;
       case "publish":
         this.publish(session, args[1]!, args[2]!, tagged);
