@@ -10,18 +10,21 @@
  */
 import { encode } from "../bytes/ascii.ts";
 import {
+  ANSWER_BINARY,
   ANSWER_FLUSH_ALL,
   ANSWER_LINE_TOO_LONG,
   ANSWER_NONE,
   ANSWER_TOO_LARGE,
   ANSWER_TOO_MANY_KEYS,
   ANSWERS,
+  binaryRefusal,
 } from "../protocol/memcached/answers.ts";
 import {
   EVERY_SERVER,
   FORM,
   FORM_GET,
   KEYED,
+  knownToAll,
   NAMES,
   quietDrops,
   replyFits,
@@ -32,7 +35,7 @@ import {
   SPLIT_GET,
 } from "../protocol/memcached/commands.ts";
 import { scanReply } from "../protocol/memcached/reply.ts";
-import { REPLY_VALUE } from "../protocol/memcached/reply_types.ts";
+import { REPLY_ERROR, REPLY_VALUE } from "../protocol/memcached/reply_types.ts";
 import {
   KEY_MAX,
   MemcachedRequest,
@@ -73,6 +76,8 @@ const ROW_MS = rowOf("ms");
 const ILLNESSES = new Illnesses("memcached");
 const NO_GREETINGS: readonly Greeting[] = [];
 const CHECK_QUIET = 0x100;
+/** Bytes of "ERROR\r\n". */
+const ERROR_ALONE = 7;
 
 const request = new MemcachedRequest();
 /** What the reply scanned last is: `fits` is asked about that one. */
@@ -122,7 +127,7 @@ export class MemcachedFront implements Front {
       return skip(session, request.needed, start, end);
     }
     this.pool.counters[request.answer === ANSWER_LINE_TOO_LONG ? LIMIT_REQUEST : PROTOCOL_ERROR]!++;
-    client.answer(ANSWERS[request.answer]!);
+    client.answer(request.answer === ANSWER_BINARY ? binaryRefusal(bytes, start) : ANSWERS[request.answer]!);
     client.protocolError();
     return NEED_MORE;
   }
@@ -172,7 +177,9 @@ export class MemcachedFront implements Front {
     const flush = request.row === ROW_FLUSH_ALL;
     if (flush && !this.pool.config.dangerousCommands) return this.answer(client, ANSWER_FLUSH_ALL);
     // One server's statistics stay as it says them.
-    if (this.pool.servers.length === 1) return this.forward(client, 0, bytes, start, end);
+    const { servers } = this.pool;
+    if (servers.every((server) => server.ejected)) return this.refuse(client, this.noLiveServer);
+    if (servers.length === 1) return this.forward(client, 0, bytes, start, end);
     sendEverywhere(client, bytes, request, flush ? JOIN_SAME : JOIN_STATS);
   }
 
@@ -261,10 +268,11 @@ export class MemcachedFront implements Front {
     return next;
   }
 
-  fits(asked: Request): boolean {
+  fits(asked: Request, _: Uint8Array, start: number, end: number): boolean {
     const type = scannedType;
     const row = (asked.check & 0xff) - 1;
     if (!replyFits(row, type)) return false;
+    if (type === REPLY_ERROR && end - start === ERROR_ALONE && knownToAll(row)) return false;
     if ((asked.check & CHECK_QUIET) !== 0 && quietDrops(row, type)) asked.muted = true;
     return true;
   }

@@ -136,7 +136,10 @@ function copyKeys(bytes: Uint8Array, request: MemcachedRequest): Keys {
   return { bytes: bytes.slice(from, wordEnds[last - 1]), starts, ends, first: 0, count: keyCount };
 }
 
-/** Sends one line to every server of the pool, those off the ring too. */
+/**
+ * Sends one line to every server of the pool but the ejected: with auto_eject_hosts one server that is down is not to fail what concerns
+ * them all. One at least must be live.
+ */
 export function sendEverywhere(
   client: Client,
   bytes: Uint8Array,
@@ -148,9 +151,10 @@ export function sendEverywhere(
   client.enqueue(parent);
   if (request.noreply === 1) parent.muted = true;
   const split = new Split(parent, join, NO_OWNERS, request.stats);
-  for (let i = 0; i < pool.servers.length; i++) split.add();
-  for (let i = 0; i < pool.servers.length; i++) {
-    const server = pool.servers[i]!;
+  const servers = pool.servers.filter((server) => !server.ejected);
+  for (let i = 0; i < servers.length; i++) split.add();
+  for (let i = 0; i < servers.length; i++) {
+    const server = servers[i]!;
     const connection = server.connection(0, client.serial);
     if (connection === null) {
       const refusal = server.refusal();

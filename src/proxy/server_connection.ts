@@ -331,6 +331,10 @@ export class ServerConnection implements Endpoint {
 
   /** Keeps the first bytes of a reply that is not all here. */
   private keep(view: Uint8Array, at: number): void {
+    // A reply too many is one as soon as it begins: else whoever asks next would get it. A new connection may be turned away.
+    if (this.head === null && !this.fresh && !this.server.pool.front.isPush(view, at)) {
+      return this.fail("ESTRAY");
+    }
     const { needed } = this.resume;
     const missing = needed - (view.length - at);
     if (missing >= PIECES_MIN && !this.begun && this.server.pool.front.isOneValue(view, at)) {

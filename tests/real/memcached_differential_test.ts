@@ -339,6 +339,8 @@ for (const runtime of RUNTIMES) {
   });
 }
 
+const BINARY = "this version does not speak the binary protocol: use the text or meta protocol";
+
 /** Where the two differ on purpose. `memcached` null: not asked, since it would do what is asked, or wait for more. */
 const DIFFERENCES: readonly { why: string; input: string; memcached: string | null; we: string }[] = [
   {
@@ -375,7 +377,7 @@ const DIFFERENCES: readonly { why: string; input: string; memcached: string | nu
     why: "the binary protocol is not spoken",
     input: "\x80\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
     memcached: null,
-    we: `CLIENT_ERROR binary protocol is not supported, use the text or meta protocol\r\n${CLOSED}`,
+    we: `\x81\x0a\0\0\0\0\0\x81\0\0\0\x4e${"\0".repeat(12)}${BINARY}${CLOSED}`,
   },
   {
     why: "what is about one server's insides is to be asked of the server itself",
@@ -409,7 +411,9 @@ const DIFFERENCES: readonly { why: string; input: string; memcached: string | nu
     why: "flush_all is dangerous: only with dangerous_commands: allow",
     input: "flush_all\r\nflush_all noreply\r\nflush_all 10\r\nmn\r\n",
     memcached: null,
-    we: "CLIENT_ERROR flush_all not allowed\r\nCLIENT_ERROR flush_all not allowed\r\nMN\r\n",
+    we: `${
+      "CLIENT_ERROR flush_all not allowed, unless dangerous_commands of the pool is allow\r\n".repeat(2)
+    }MN\r\n`,
   },
   {
     why: "stats proxy is ours",

@@ -195,6 +195,10 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     await poll(async () => await ask(client, `set ${first} 0 0 1\r\nm\r\n`) === "STORED", "the key to move");
     strictEqual(await ask(await f.client(servers[1]!), `mg ${first}\r\n`), "HD");
     strictEqual((await poolCounts(proxy)).server_ejects, 1);
+    // What concerns every server leaves the ejected out.
+    strictEqual(await ask(client, "stats reset\r\n"), "RESET");
+    await client.send("stats\r\n");
+    match(await client.readUntil("END\r\n"), /^STAT pid /);
     await servers[0]!.start();
     const direct = await f.client(servers[0]!);
     await poll(async () => {
@@ -208,6 +212,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     }
     match(await ask(client, `get ${first} ${second}\r\n`), none);
     match(await ask(client, `mg ${first} v\r\n`), none);
+    match(await ask(client, "stats\r\n"), none);
     strictEqual(await ask(client, `set ${first} 0 0 1 noreply\r\nx\r\nmn\r\n`), "MN");
     for (const server of servers) await server.start();
     for (const key of [first, second]) {
@@ -332,6 +337,9 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
       ["mg a v\r\n", "VA 2\r\nabc\r\n"],
       ["mn\r\nincr a 1\r\n", "HD\r\n"],
       ["touch a 0\r\n", "12345678901234567890123\r\n"],
+      // Every memcached knows these: such a line answers something else that it has read as a command.
+      ["get a\r\n", "ERROR\r\n"],
+      ["set a 0 0 1\r\nx\r\n", "ERROR\r\n"],
     ];
     let accepted = 0;
     for (const [request, reply] of cases) {
@@ -343,6 +351,10 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     }
     // One reply too many.
     fake.answer = () => "DELETED\r\nNOT_FOUND\r\n";
+    strictEqual(await ask(client, "delete a\r\n"), "DELETED");
+    await poll(() => fake.connections.size === 0, "the connection to be closed");
+    // And the first bytes of one: they are not kept for who asks next.
+    fake.answer = () => "DELETED\r\nNOT_FO";
     strictEqual(await ask(client, "delete a\r\n"), "DELETED");
     await poll(() => fake.connections.size === 0, "the connection to be closed");
     fake.answer = () => "NOT_FOUND\r\n";

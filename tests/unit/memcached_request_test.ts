@@ -108,7 +108,8 @@ const CASES: readonly [string, Partial<Seen>][] = [
   [`get${SPACES.repeat(5)}k\r\n`, { result: FAULT, answer: "CLIENT_ERROR line too long" }],
   ["x".repeat(2049), { result: FAULT, answer: "CLIENT_ERROR line too long" }],
   ["x".repeat(2047) + "\r\n", { answer: "ERROR" }],
-  ["\x80\x0a\0\0", { result: FAULT, answer: textOf(ANSWERS[22]!).trimEnd() }],
+  [`\x80\x0a${"\0".repeat(21)}`, { result: NEED_MORE }],
+  [`\x80\x0a${"\0".repeat(22)}`, { result: FAULT, answer: textOf(ANSWERS[22]!).trimEnd() }],
 
   ["set a 1 0 3\r\nabc\r\n", { name: "set", keys: ["a"], data: "abc" }],
   ["set a 1 0 3\nabc\r\n", { name: "set", keys: ["a"], data: "abc" }],

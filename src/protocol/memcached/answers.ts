@@ -49,15 +49,32 @@ const TEXTS: readonly string[] = [
   "END",
   "ERROR: shutdown not enabled",
   "CLIENT_ERROR watch commands not allowed",
-  "CLIENT_ERROR flush_all not allowed",
+  "CLIENT_ERROR flush_all not allowed, unless dangerous_commands of the pool is allow",
   "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]",
   // Ours, from here on.
   "CLIENT_ERROR command not allowed through a proxy, ask the server itself",
   "CLIENT_ERROR these stats are not available through a proxy, ask the servers themselves",
   "CLIENT_ERROR too many keys in one request",
   "CLIENT_ERROR line too long",
-  "CLIENT_ERROR binary protocol is not supported, use the text or meta protocol",
+  "CLIENT_ERROR this version does not speak the binary protocol: use the text or meta protocol",
 ];
+
+/** Bytes of a header of the binary protocol. */
+export const BINARY_HEADER = 24;
+
+/** The answer to the request of the binary protocol whose header begins at `start`: an error in its own protocol, status 0x0081. */
+export function binaryRefusal(bytes: Uint8Array, start: number): Uint8Array {
+  const text = encode(TEXTS[ANSWER_BINARY]!.slice("CLIENT_ERROR ".length));
+  const packet = new Uint8Array(BINARY_HEADER + text.length);
+  packet[0] = 0x81;
+  packet[1] = bytes[start + 1]!;
+  packet[7] = 0x81;
+  packet[11] = text.length;
+  // The opaque.
+  for (let i = 12; i < 16; i++) packet[i] = bytes[start + i]!;
+  packet.set(text, BINARY_HEADER);
+  return packet;
+}
 
 /** Answer code → line with CRLF; never written to. */
 export const ANSWERS: readonly Uint8Array[] = TEXTS.map((text) => encode(text === "" ? "" : text + "\r\n"));

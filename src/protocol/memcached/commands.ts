@@ -196,6 +196,17 @@ export function replyFits(row: number, type: number): boolean {
   return (REPLIES[row]! >>> type & 1) !== 0;
 }
 
+const OLDEST = "get gets set add replace append prepend cas delete incr decr".split(" ");
+const IN_ALL_VERSIONS = Uint8Array.from(COMMANDS, ({ name }) => OLDEST.includes(name) ? 1 : 0);
+
+/**
+ * True if every memcached knows the command: "ERROR" alone does not answer a whole line of it, but some other line that the server has
+ * read as a command.
+ */
+export function knownToAll(row: number): boolean {
+  return IN_ALL_VERSIONS[row] === 1;
+}
+
 /** True if memcached would have held this reply back for a request that had the `q` flag. */
 export function quietDrops(row: number, type: number): boolean {
   return (QUIET[row]! >>> type & 1) !== 0;

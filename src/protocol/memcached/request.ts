@@ -50,6 +50,7 @@ import {
   ANSWER_STATS_REFUSED,
   ANSWER_TOO_LARGE,
   ANSWER_TOO_MANY_KEYS,
+  BINARY_HEADER,
 } from "./answers.ts";
 import {
   ANSWER,
@@ -228,7 +229,11 @@ export function scanRequest(
 ): number {
   out.needed = 0;
   if (end <= start) return NEED_MORE;
-  if (scan.started === 0 && bytes[start] === 0x80) return fault(scan, out, ANSWER_BINARY);
+  if (scan.started === 0 && bytes[start] === 0x80) {
+    if (end - start >= BINARY_HEADER) return fault(scan, out, ANSWER_BINARY);
+    scan.needed = BINARY_HEADER;
+    return NEED_MORE;
+  }
 
   let lf = start + scan.seen;
   while (lf < end && bytes[lf] !== 10) lf++;
