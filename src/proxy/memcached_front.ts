@@ -52,6 +52,7 @@ import { type Failure, NO_LIVE_SERVER_TEXT } from "./failures.ts";
 import type { Front, Greeting, ReplyScan } from "./front.ts";
 import { Illnesses } from "./illness.ts";
 import { MemcachedSession } from "./memcached_session.ts";
+import { SlicedGet } from "./memcached_slices.ts";
 import {
   checkOf,
   JOIN_SAME,
@@ -86,6 +87,8 @@ let scannedType = 0;
 export class MemcachedFront implements Front {
   readonly probe: Uint8Array = encode("version\r\n");
   private readonly limits: RequestLimits;
+  /** A get of more keys goes out in slices of so many. */
+  private readonly sliceKeys: number;
   private readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
 
@@ -97,6 +100,7 @@ export class MemcachedFront implements Front {
       getLineMax: Math.min(requestSizeMax, (argumentsMax + 2) * (KEY_MAX + 1)),
       valueSizeMax: requestSizeMax,
     };
+    this.sliceKeys = pool.sliceArguments;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
@@ -112,6 +116,9 @@ export class MemcachedFront implements Front {
     if (session.skipBytes > 0) return skip(session, session.skipBytes, start, end);
     const next = scanRequest(bytes, start, end, this.limits, session.scan, request);
     if (next >= 0) {
+      if (request.keyCount > this.sliceKeys && request.answer === ANSWER_NONE && !this.pool.memory.full) {
+        return this.slice(client, session, bytes) ? next : NEED_MORE;
+      }
       this.pool.counters[REQUESTS_TOTAL]!++;
       // Blanks before the name stay here: to 1.6.40 and later such a line is no command, and its data block is some.
       this.dispatch(client, bytes, request.wordCount > 0 ? request.wordStarts[0]! : start, next);
@@ -154,6 +161,21 @@ export class MemcachedFront implements Front {
       default:
         this.answerHere(client);
     }
+  }
+
+  /** Begins a get of very many keys. False if it has to wait until the client is owed nothing. */
+  private slice(client: Client, session: MemcachedSession, bytes: Uint8Array): boolean {
+    if (!client.atRest()) {
+      client.lacks(0);
+      return false;
+    }
+    this.pool.counters[REQUESTS_TOTAL]!++;
+    session.sliced = new SlicedGet(client, bytes, request, () => session.sliced = null);
+    return true;
+  }
+
+  holdsBytes(client: Client): number {
+    return (client.session as MemcachedSession).sliced?.holdsBytes ?? 0;
   }
 
   /** max_memory is reached. */
@@ -242,7 +264,9 @@ export class MemcachedFront implements Front {
     return (client.session as MemcachedSession).skipBytes > 0;
   }
 
-  abandoned(): void {}
+  abandoned(client: Client): void {
+    (client.session as MemcachedSession).sliced = null;
+  }
 
   ringChanged(): void {}
 

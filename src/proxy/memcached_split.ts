@@ -72,32 +72,43 @@ export function placeKeys(pool: Pool, bytes: Uint8Array, start: number, request:
   return only && request.lineEnd - start <= LINE_MAX + 1 && request.row !== ROW_BGET ? keyServers[0]! : MANY;
 }
 
+/** Of a get that is split: its keys, the fragment of each, and the connection of each fragment. */
+export interface GetParts {
+  readonly keys: Keys;
+  readonly keyFragments: Int32Array;
+  readonly connections: (ServerConnection | null)[];
+}
+
 /** A get that was split: what its join needs besides the replies. */
-class SplitOfGet extends Split {
-  constructor(
-    parent: Request,
-    readonly keys: Keys,
-    readonly keyFragments: Int32Array,
-    readonly connections: (ServerConnection | null)[],
-  ) {
+export class SplitOfGet extends Split {
+  constructor(parent: Request, readonly parts: GetParts) {
     super(parent, JOIN_GET, NO_OWNERS, 0);
   }
 }
 
 /** Sends the fragments of the get whose keys have just been placed (`placeKeys` returned MANY). */
 export function sendFragments(client: Client, bytes: Uint8Array, request: MemcachedRequest): void {
-  const { pool } = client;
-  getSplit.split(request, keyServers, pool.servers.length);
   const parent = new Request(client);
   client.enqueue(parent);
-  const count = getSplit.count;
+  sendParts(client, bytes, request, (parts) => new SplitOfGet(parent, parts));
+}
+
+/** As sendFragments, for keys that have just been placed, on however many servers, and with a split of the caller's own. */
+export function sendParts(
+  client: Client,
+  bytes: Uint8Array,
+  request: MemcachedRequest,
+  makeSplit: (parts: GetParts) => SplitOfGet,
+): void {
+  const { pool } = client;
+  getSplit.split(request, keyServers, pool.servers.length);
+  const { count } = getSplit;
   const connections: (ServerConnection | null)[] = [];
-  const split = new SplitOfGet(
-    parent,
-    copyKeys(bytes, request),
-    getSplit.keyFragments.slice(0, request.keyCount),
+  const split = makeSplit({
+    keys: copyKeys(bytes, request),
+    keyFragments: getSplit.keyFragments.slice(0, request.keyCount),
     connections,
-  );
+  });
   for (let f = 0; f < count; f++) split.add();
   for (let f = 0; f < count; f++) {
     const server = pool.servers[getSplit.servers[f]!]!;
@@ -187,7 +198,7 @@ export function writeCut(
 
 /** Values of healthy servers are withheld if another failed: a missing VALUE would read as a miss. */
 const JOIN_GET: Joiner = (split) => {
-  const { keys, keyFragments, connections } = split as SplitOfGet;
+  const { keys, keyFragments, connections } = (split as SplitOfGet).parts;
   const replies = repliesOf(split);
   const joined = SCRATCH.arrayFor(joinedSizeMax(replies));
   const end = joinGet(keys, keyFragments, replies, joined, 0);
