@@ -8,7 +8,7 @@ import { GetBatch } from "../../src/proxy/get_batch.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
 import { MemcachedFront } from "../../src/proxy/memcached_front.ts";
 import type { MemcachedSession } from "../../src/proxy/memcached_session.ts";
-import type { Request } from "../../src/proxy/request.ts";
+import { Request } from "../../src/proxy/request.ts";
 import { SlicedRequest } from "../../src/proxy/redis_slices.ts";
 import { PubSub } from "../../src/proxy/redis_pubsub.ts";
 import { Tracking } from "../../src/proxy/redis_tracking.ts";
@@ -18,7 +18,7 @@ import { Split } from "../../src/proxy/split.ts";
 import { Pool } from "../../src/proxy/pool.ts";
 import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
-import { concat, latin1 } from "../lib/bytes.ts";
+import { concat, latin1, textOf } from "../lib/bytes.ts";
 import { SimSocket } from "./net.ts";
 import { PASS_USUAL, type Plan } from "./plan.ts";
 
@@ -429,6 +429,20 @@ export const CANARIES: readonly Canary[] = [
           this.answer = null;
           for (const line of this.lines) line?.connection.server.giveBack(line.connection, true);
           this.lines.length = 0;
+        }),
+  },
+  {
+    name: "a line whose data block some memcacheds run as a command is forwarded",
+    only: "memcached",
+    plant: () =>
+      patch(MemcachedFront.prototype, "dispatch", (old) =>
+        function (client: Client, bytes, start, end) {
+          const odd = /^set \S+ 5 0 \+/.test(textOf(bytes, start, Math.min(end, start + 300)));
+          const connection = odd ? this.pool.servers[0].connection(0, client.serial) : null;
+          if (connection === null) return old.call(this, client, bytes, start, end);
+          const request = new Request(client);
+          client.enqueue(request);
+          connection.forward(request, bytes, start, end);
         }),
   },
   {

@@ -84,12 +84,23 @@ export class MemcachedWorkload {
           () => bad("nosuch\r\n", "ERROR\r\n"),
           () => bad("get\r\n", "ERROR\r\n"),
           () => bad(`get ${"k".repeat(251)}\r\n`, "CLIENT_ERROR bad command line format\r\n"),
+          () => this.odd(),
           () => this.judged("incr a x\r\n", "CLIENT_ERROR invalid numeric delta argument\r\n"),
         ])();
     }
   }
 
   // ---- kinds
+
+  /** A line that some memcacheds refuse and run the data block of, which is a command: it must reach none. */
+  private odd(): Step {
+    const tag = this.newTag();
+    const block = `mg ${this.key(tag)} v`;
+    return bad(
+      `set ${this.key(tag)} 5 0 +${block.length}\r\n${block}\r\n`,
+      "CLIENT_ERROR bad command line format\r\n",
+    );
+  }
 
   private get(line: string, tags: readonly string[]): Step {
     const expect = matching(line, (reply) => {

@@ -41,6 +41,12 @@ export class ModelMemcachedSession {
       const line = toText(inbox.bytes, inbox.start, lineEnd).replace(/\r$/, "");
       const words = line.split(" ").filter((word) => word !== "");
       const size = blockSize(words);
+      if (size < 0 && (STORES.has(words[0] ?? "") || words[0] === "ms")) {
+        // As memcached 1.6.40 and later: the data block of a line that it refuses is run as commands.
+        inbox.consumeTo(lineEnd + 1);
+        replies += "CLIENT_ERROR bad command line format\r\n";
+        continue;
+      }
       const end = lineEnd + 1 + (size >= 0 ? size + 2 : 0);
       if (end > inbox.end) {
         this.needed = end - inbox.start;
