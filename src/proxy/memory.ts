@@ -8,10 +8,12 @@
  *
  * Nobody counts on the data path: bytes received since the last look are added up, and no more than a small multiple of them
  * can be held that was not before. So a look at every client is due only once `stepBytes` have come, whatever the traffic.
- * Held is not resident: the runtime's own 60 MB and garbage that it has not collected come on top (Bun: up to twice).
+ * Held is not resident: the runtime's own 60 MB, unused chunks and garbage come on top, which can be several times as much. So
+ * resident memory is looked at as well: beyond the maximum and SPARE, chunks are let go and garbage is collected at once, and if that
+ * does not do, the greediest are closed. That bounds what nobody charges, too.
  * When much was held and is not any more, chunks are let go and the runtime is asked to give memory back to the system.
  */
-import { CHUNKS_KEPT, limitChunks, trimChunks, unusedChunkBytes } from "../bytes/chunks.ts";
+import { CHUNKS_KEPT, dropChunks, limitChunks, trimChunks, unusedChunkBytes } from "../bytes/chunks.ts";
 import { NOTICE, WARN } from "../net/log.ts";
 import type { Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
@@ -34,6 +36,8 @@ const LOOK_AGAIN_MS = 50;
 const SPIKE_MIN = 64 * 1024 * 1024;
 const SPIKE_OVER = 16 * 1024 * 1024;
 const COLLECT_AFTER_MS = 2000;
+/** What the process may have resident beyond the maximum. */
+const SPARE = 48 * 1024 * 1024;
 /** Unused chunks may take this share of the maximum; they are not among what is held. */
 const CHUNKS_SHARE = 1 / 8;
 
@@ -46,6 +50,9 @@ export interface MemoryOptions {
   readonly max: number;
   /** Gives unused memory back to the system, if the runtime can. */
   readonly collect: (() => void) | null;
+  /** Bytes that are resident of the whole process, and its own maximum, that of all threads; 0 = not known. */
+  readonly residentBytes: () => number;
+  readonly processMax: number;
 }
 
 export class Memory {
@@ -55,6 +62,10 @@ export class Memory {
   heldBytes = 0;
   private readonly stepBytes: number;
   private sinceBytes = 0;
+  /** Resident memory after the last collection. */
+  private quietBytes = 0;
+  /** With more resident than this, garbage is collected at once. */
+  private ceilingBytes: number;
   private looking = false;
   private spiked = false;
   private timer = false;
@@ -66,6 +77,7 @@ export class Memory {
 
   constructor(private readonly options: MemoryOptions) {
     this.stepBytes = Math.min(STEP_MAX, options.max / 16);
+    this.ceilingBytes = options.processMax + SPARE;
     limitChunks(options.max * CHUNKS_SHARE);
   }
 
@@ -73,7 +85,7 @@ export class Memory {
     this.pools.push(pool);
   }
 
-  /** So many bytes have been received from anybody. */
+  /** So many bytes have been received from anybody, or are about to be taken for what somebody has asked for. */
   note(bytes: number): void {
     if ((this.sinceBytes += bytes) >= this.stepBytes && !this.looking) {
       this.looking = true;
@@ -96,7 +108,8 @@ export class Memory {
     const { max } = this.options;
     this.sinceBytes = 0;
     this.heldBytes = this.measure();
-    if (this.heldBytes > max) this.relieve();
+    if (this.heldBytes > max) this.relieve(RELIEVED * max);
+    const residentBytes = this.watchResident();
     const full = this.heldBytes > (this.full ? RELIEVED : 1) * max;
     if (full !== this.full) {
       this.full = full;
@@ -107,7 +120,7 @@ export class Memory {
           : `max_memory has room again: ${this.heldBytes} of ${max} bytes are held`,
       );
     }
-    if (this.heldBytes > SPIKE_MIN) this.spiked = true;
+    if (this.heldBytes > SPIKE_MIN || residentBytes > this.quietBytes + 2 * SPIKE_MIN) this.spiked = true;
     // What is held now will be unused chunks.
     const chunkBytes = Math.max(this.heldBytes, unusedChunkBytes());
     if (this.full || this.spiked || chunkBytes > CHUNKS_KEPT) this.lookAgain();
@@ -123,8 +136,32 @@ export class Memory {
       if (!calm || this.stopped || this.heldBytes >= SPIKE_OVER) return;
       if (trimChunks() === 0 && !this.spiked) return;
       this.spiked = false;
-      this.options.collect?.();
+      this.collect();
     });
+  }
+
+  private collect(): number {
+    this.options.collect?.();
+    return this.quietBytes = this.options.residentBytes();
+  }
+
+  /** Gives back what is unused, at once, if too much is resident; closes the greediest if that is not enough. */
+  private watchResident(): number {
+    const { residentBytes, processMax, collect, max } = this.options;
+    const resident = residentBytes();
+    const ceiling = processMax + SPARE;
+    if (resident <= ceiling) this.ceilingBytes = ceiling;
+    // Without a collector at hand nobody knows how much of it is garbage.
+    if (resident <= this.ceilingBytes || collect === null) return resident;
+    dropChunks(0);
+    let left = this.collect();
+    if (left > ceiling) {
+      this.relieve(this.heldBytes - (left - ceiling) * (max / processMax));
+      left = this.collect();
+    }
+    // What does not go is not collected again and again.
+    this.ceilingBytes = Math.max(ceiling, left + this.stepBytes);
+    return left;
   }
 
   /** Also notes with each client what lies elsewhere for it: replies of fragments that wait for others, and half replies. */
@@ -161,8 +198,7 @@ export class Memory {
   }
 
   /** Closes the greediest, clients first: a server connection takes the requests of others with it. */
-  private relieve(): void {
-    const goal = this.options.max * RELIEVED;
+  private relieve(goal: number): void {
     const clients: Client[] = [];
     const connections: ServerConnection[] = [];
     for (const pool of this.pools) {

@@ -80,6 +80,8 @@ export class Proxy {
       turn: this.turn,
       max: memoryMax(config, system.memoryTotal ?? 0) / this.seat.board.workers,
       collect: system.collect ? () => system.collect!() : null,
+      residentBytes: () => system.memoryBytes(),
+      processMax: memoryMax(config, system.memoryTotal ?? 0),
     });
     const around = {
       ...options,
