@@ -186,6 +186,12 @@ const CASES: readonly [string, Partial<Seen>][] = [
   ["delete a\r\n", { name: "delete", keys: ["a"] }],
   ["delete a 0\r\n", { name: "delete", keys: ["a"] }],
   ["delete noreply\r\n", { name: "delete", answer: BAD }],
+  ["delete noreply noreply\r\n", {
+    name: "delete",
+    answer: BAD,
+    cut: "delete noreply\r\n",
+    flags: "noreply",
+  }],
   ["delete a 0 noreply\r\n", { name: "delete", keys: ["a"], cut: "delete a 0\r\n", flags: "noreply" }],
   ["delete a 1\r\n", { name: "delete", answer: `${BAD}.  Usage: delete <key> [noreply]` }],
   ["delete a 0 0 0\r\n", { name: "delete", answer: "ERROR" }],

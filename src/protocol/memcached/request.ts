@@ -509,8 +509,8 @@ function readLength(bytes: Uint8Array, word: number, out: MemcachedRequest): num
 
 function readDelete(bytes: Uint8Array, out: MemcachedRequest): number {
   const count = out.wordCount;
-  // `delete noreply`: since 1.6.40 the word is taken twice, as the key and for silence.
-  if (count === 2 && equals(bytes, out.wordStarts[1]!, out.wordEnds[1]!, NOREPLY)) out.strange = 1;
+  // `delete noreply`, perhaps what is left of `delete noreply noreply`: since 1.6.40 the word is taken twice, as the key and for silence.
+  if (equals(bytes, out.wordStarts[1]!, out.wordEnds[1]!, NOREPLY)) out.strange = 1;
   if (count > 2) {
     readNoreply(bytes, out);
     const start = out.wordStarts[2]!;
