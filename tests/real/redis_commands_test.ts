@@ -32,6 +32,9 @@ async function ask(client: RawClient, words: readonly string[]): Promise<string>
   return (await client.readReply()).text.replace("the HELLO AUTH <user>", "the HELLO <proto> AUTH <user>");
 }
 
+/** What takes more arguments since Redis 7.2 (WITHSCORE); before, exactly as many as the table's fewest. */
+const LONGER_SINCE_7_2: ReadonlySet<string> = new Set(["ZRANK", "ZREVRANK"]);
+
 function bits(names: Value, table: readonly string[], prefix: string): number {
   return (names as string[]).reduce((sum, name) => {
     const bit = table.indexOf(name.slice(prefix.length));
@@ -68,7 +71,7 @@ Deno.test("COMMANDS agree with COMMAND of redis-server in arity, flags, categori
       },
       {
         name,
-        arity,
+        arity: LONGER_SINCE_7_2.has(command.name) ? -Math.abs(arity as number) : arity,
         flags: FLAG_NAMES.filter((_, i) => bits(flags!, FLAG_NAMES, "") & (1 << i)),
         categories: CATEGORY_NAMES.filter((_, i) => bits(categories!, CATEGORY_NAMES, "@") & (1 << i)),
         keys: [first, last, step],
@@ -125,7 +128,8 @@ function callsOf(command: Command): string[][] {
   if (command.finder !== FINDER.RANGE) return [];
   const calls: string[][] = [];
   const fewest = Math.abs(command.arity);
-  for (const count of command.arity > 0 ? [fewest] : [fewest, fewest + 1, fewest + 2, fewest + 4]) {
+  const exact = command.arity > 0 || LONGER_SINCE_7_2.has(command.name);
+  for (const count of exact ? [fewest] : [fewest, fewest + 1, fewest + 2, fewest + 4]) {
     const words = command.lower.split("|");
     for (let i = words.length; i < count; i++) words.push(`arg${i}`);
     if (command.keyStep !== 2 || words.length % 2 === 1) calls.push(words);

@@ -136,6 +136,10 @@ Deno.test("checkArity() counts as Redis does", () => {
   const mget = findByName("MGET")!;
   assert.deepEqual([1, 2, 3].map((n) => checkArity(get, n)), [false, true, false]);
   assert.deepEqual([1, 2, 3, 100].map((n) => checkArity(mget, n)), [false, true, true, true]);
+  // WITHSCORE, since Redis 7.2.
+  for (const name of ["ZRANK", "ZREVRANK"]) {
+    assert.deepEqual([2, 3, 4].map((n) => checkArity(findByName(name)!, n)), [false, true, true], name);
+  }
 });
 
 Deno.test("needsAuth() lets AUTH, HELLO, QUIT and RESET through, nothing else", () => {
@@ -169,6 +173,7 @@ Deno.test("findKeys() finds the keys of every kind of command", () => {
     "xread count 5 block 10 streams k k1 0 0",
     "xreadgroup group g streams noack streams k >",
     "xreadgroup group streams streams count 1 streams k k1 > >",
+    "xreadgroup group g claim claim 10 count 1 streams k k1 > >",
     "sort k",
     "sort k by w* limit 0 1 get # get store store k1",
     "sort k store a store k1",
@@ -264,6 +269,8 @@ Deno.test("blocks() is true of XREAD only with BLOCK", () => {
     ["xread streams block 0", false],
     ["xreadgroup group block block streams k >", false],
     ["xreadgroup group g c BLOCK 1 streams k >", true],
+    ["xreadgroup group g c claim 10 streams k >", false],
+    ["xreadgroup group g c claim 10 block 0 streams k >", true],
   ];
   for (const [line, expected] of cases) {
     const { bytes, args } = scanned(line.split(" "));

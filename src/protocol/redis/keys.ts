@@ -43,6 +43,7 @@ const STREAMS = encode("STREAMS");
 const BLOCK = encode("BLOCK");
 const COUNT = encode("COUNT");
 const GROUP = encode("GROUP");
+const CLAIM = encode("CLAIM");
 const NOACK = encode("NOACK");
 const STORE = encode("STORE");
 const STOREDIST = encode("STOREDIST");
@@ -117,6 +118,8 @@ function findStreams(bytes: Uint8Array, args: Args, into: KeyList): number {
       for (let k = 0; k < rest / 2; k++) into.at[k] = i + 1 + k;
       return rest / 2;
     } else if (isWord(bytes, args, i, BLOCK) || isWord(bytes, args, i, COUNT)) i++;
+    // XREADGROUP of Redis 8.4 on; older servers say themselves that they do not know it.
+    else if (isWord(bytes, args, i, CLAIM)) i++;
     else if (isWord(bytes, args, i, GROUP)) i += 2;
     else if (!isWord(bytes, args, i, NOACK)) return KEYS.SYNTAX;
   }
@@ -178,7 +181,7 @@ export function blocks(command: Command, bytes: Uint8Array, args: Args): boolean
     if (isWord(bytes, args, i, BLOCK)) return true;
     if (isWord(bytes, args, i, STREAMS)) return false;
     if (isWord(bytes, args, i, GROUP)) i += 2;
-    else if (isWord(bytes, args, i, COUNT)) i++;
+    else if (isWord(bytes, args, i, COUNT) || isWord(bytes, args, i, CLAIM)) i++;
   }
   return false;
 }
