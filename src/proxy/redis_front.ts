@@ -10,7 +10,7 @@ import type { Socket } from "../net/net.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { answer, type Host } from "../protocol/redis/answers.ts";
 import { Args } from "../protocol/redis/args.ts";
-import { checkArity, type Command, FINDER, needsAuth, ROUTE } from "../protocol/redis/command.ts";
+import { checkArity, type Command, FINDER, FLAG, needsAuth, ROUTE } from "../protocol/redis/command.ts";
 import { findCommand, resolve } from "../protocol/redis/commands.ts";
 import {
   arityError,
@@ -21,6 +21,7 @@ import {
   refusal,
   unknownError,
 } from "../protocol/redis/errors.ts";
+import { shiftDatabases } from "../protocol/redis/database.ts";
 import { inlineToArray, scanInline } from "../protocol/redis/inline.ts";
 import { joinEvery, joinOk, joinSum, joinValues } from "../protocol/redis/join.ts";
 import { blocks, findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
@@ -331,6 +332,20 @@ export class RedisFront implements Front, Sender {
         }': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`,
       ));
       return true;
+    }
+    if ((command!.flags & FLAG.DATABASE) !== 0) {
+      const { databases, redisDb } = this.config;
+      const { error, request } = shiftDatabases(command!, bytes, args, databases, redisDb);
+      if (error !== null) {
+        if (queueing) session.transaction!.refuseOurs(command!.name, error);
+        else client.answer(error);
+        return true;
+      }
+      if (request !== null) {
+        bytes = request;
+        start = 0;
+        end = request.length;
+      }
     }
     if (queueing && !TRANSACTION_COMMANDS.has(command!.name)) {
       this.modes.queue(session, command!, bytes, start, end);

@@ -195,6 +195,32 @@ Deno.test("SELECT: each database has connections of its own; data and replies ne
   }
 });
 
+Deno.test("MOVE and COPY name the client's databases: redis_db is added, `databases` is the limit, in MULTI too", async () => {
+  await using f = new Fixture();
+  const { client, direct } = await three(f, { redis_db: 4 });
+  const out = /^ERR DB index is out of range$/;
+  deepStrictEqual(await client.pipeline(["SET", "{t}a", "1"], ["COPY", "{t}a", "{t}b", "DB", "2"]), [
+    "OK",
+    1,
+  ]);
+  strictEqual(await client.command("MOVE", "{t}a", "1"), 1);
+  error(await client.command("MOVE", "{t}b", "4"), out);
+  error(await client.command("COPY", "{t}b", "{t}c", "DB", "4"), out);
+  await client.pipeline(["MULTI"], ["SET", "{t}d", "1"], ["MOVE", "{t}d", "3"]);
+  deepStrictEqual(await client.command("EXEC"), ["OK", 1]);
+  await client.command("MULTI");
+  error(await client.command("MOVE", "{t}d", "4"), out);
+  error(await client.command("EXEC"), /^EXECABORT /);
+  const found: string[] = [];
+  for (const d of direct) {
+    for (let db = 0; db < 16; db++) {
+      await d.command("SELECT", db);
+      found.push(...(await d.command("KEYS", "*") as string[]).map((key) => `${key} ${db}`));
+    }
+  }
+  deepStrictEqual(found.sort(), ["{t}a 5", "{t}b 6", "{t}d 7"]);
+});
+
 Deno.test("a request after SELECT does not overtake one before it", async () => {
   await using f = new Fixture();
   const { client } = await three(f);

@@ -160,12 +160,8 @@ on("RESET", (_bytes, _args, session, host) => {
 });
 
 on("SELECT", (bytes, args, session, host) => {
-  const db = parseInteger(bytes, args.starts[1]!, args.ends[1]!);
-  if (db === null) return NOT_AN_INTEGER;
-  if (db < -2147483648 || db > 2147483647) {
-    return errorReply("ERR value is out of range, value must between -2147483648 and 2147483647");
-  }
-  if (db < 0 || db >= host.databases) return errorReply("ERR DB index is out of range");
+  const db = databaseIn(bytes, args, 1, host.databases);
+  if (typeof db !== "number") return db;
   session.db = db;
   return OK;
 });
@@ -454,6 +450,21 @@ function word(bytes: Uint8Array, args: Args, at: number): string {
 function onOrOff(bytes: Uint8Array, args: Args, at: number): boolean | null {
   const value = word(bytes, args, at);
   return value === "ON" ? true : value === "OFF" ? false : null;
+}
+
+/** The database that argument `index` names, of `databases` there are; else the error reply for it. */
+export function databaseIn(
+  bytes: Uint8Array,
+  args: Args,
+  index: number,
+  databases: number,
+): number | Uint8Array {
+  const db = parseInteger(bytes, args.starts[index]!, args.ends[index]!);
+  if (db === null) return NOT_AN_INTEGER;
+  if (db < -2147483648 || db > 2147483647) {
+    return errorReply("ERR value is out of range, value must between -2147483648 and 2147483647");
+  }
+  return db < 0 || db >= databases ? errorReply("ERR DB index is out of range") : db;
 }
 
 /** An integer as Redis reads one: no plus, no leading zero, 64 bits. Beyond 2^53 it is only nearly right. */

@@ -90,6 +90,8 @@ export const FLAG = {
   OPEN: 1 << 22,
   /** Not in the table: a server told us about it (learn.ts). */
   LEARNED: 1 << 23,
+  /** Names a database by its number, which is checked and moved by the pool's `redis_db` (database.ts). */
+  DATABASE: 1 << 24,
 } as const;
 
 /** The names COMMAND gives the first twenty bits of FLAG, by bit number. */

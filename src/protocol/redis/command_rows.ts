@@ -47,6 +47,7 @@ const {
   DANGEROUS: DANGER,
   CHANNELS: CHAN,
   OPEN,
+  DATABASE: DBN,
 } = FLAG;
 
 /** What the flags do not already say: WRITE, READ, ADMIN, PUBSUB, BLOCKING, FAST and SLOW follow from them. */
@@ -131,7 +132,7 @@ const OTHER_CLIENTS =
 
 export const ROWS: readonly Row[] = [
   // generic
-  ["COPY", -3, W | OOM, C_KEYSPACE, KEYED, TWO],
+  ["COPY", -3, W | OOM | DBN, C_KEYSPACE, KEYED, TWO],
   ["DEL", -2, W, C_KEYSPACE, SPLIT_SUM, ALL],
   ["DUMP", 2, R, C_KEYSPACE, KEYED, ONE],
   ["EXISTS", -2, R | F, C_KEYSPACE, SPLIT_SUM, ALL],
@@ -140,7 +141,8 @@ export const ROWS: readonly Row[] = [
   ["EXPIRETIME", 2, R | F, C_KEYSPACE, KEYED, ONE],
   ["KEYS", 2, R, C_KEYSPACE | C_DANGEROUS, EVERY_SERVER, NO_KEY, CONCAT],
   ["MIGRATE", -6, W | MOV, C_KEYSPACE | C_DANGEROUS, REFUSED, MIGRATE_KEYS, NONE, MOVES_KEYS],
-  ["MOVE", 3, W | F, C_KEYSPACE, KEYED, ONE],
+  // Not KEYED: its number has to be looked at, which the shortest way through the proxy does not.
+  ["MOVE", 3, W | F | DBN, C_KEYSPACE, SCRIPT_KEYED, ONE],
   ["OBJECT", -2, 0, 0, LOCAL, NO_KEY],
   ["OBJECT|ENCODING", 3, R, C_KEYSPACE, KEYED, SECOND],
   ["OBJECT|FREQ", 3, R, C_KEYSPACE, KEYED, SECOND],
