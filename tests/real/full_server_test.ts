@@ -61,12 +61,6 @@ async function fullServer(f: Fixture, servers: Server[], redis: boolean, error: 
   }, "the server to be used again");
 }
 
-Deno.test("a redis-server at maxclients is ejected, and comes back when there is room", async () => {
-  await using f = new Fixture();
-  const servers = [await f.redis({ port: 0, args: ["--maxclients", "4"] }), await f.redis()];
-  await fullServer(f, servers, true, /^-ERR max number of clients reached/);
-});
-
 Deno.test("a memcached at its limit of connections is ejected, and comes back when there is room", async () => {
   await using f = new Fixture();
   const servers = [
