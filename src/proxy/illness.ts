@@ -31,7 +31,10 @@ function illness(protocol: "redis" | "memcached", words: string, where: number, 
   return { protocol, words: encode(words), where, failure: failureOf(code) };
 }
 
-/** Seen from Redis 7.0 and 8.6, Valkey 9.1, memcached 1.6.18 and 1.6.45. */
+/**
+ * Lines of a full server: seen from Redis 7.0 and 8.6, Valkey 9.1, memcached 1.6.18 and 1.6.45 (maxconns_fast). -DENIED and the fd event
+ * have not been seen, nor have the answers to PROBE.
+ */
 const ILLNESSES: readonly Illness[] = [
   illness("redis", "-ERR max number of clients", ACCEPT, "EFULL"),
   illness("redis", "-DENIED ", ACCEPT, "EDENIED"),
