@@ -11,7 +11,7 @@
  * words; what only the server can know (READONLY, OOM) shows in EXEC's own reply, EXECABORT.
  */
 import { concat, encode, latin1, startsWith } from "../bytes/ascii.ts";
-import { errorReply } from "../protocol/redis/errors.ts";
+import { CROSSSLOT, errorReply } from "../protocol/redis/errors.ts";
 import { isError } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
 import { connectionClassOf, connectionFor } from "./redis_connection.ts";
@@ -42,7 +42,6 @@ const TOO_MANY_ASIDE = errorReply(
 export const ACROSS = -2;
 const MINUS = 45;
 const NO_OWNERS = new Uint16Array(0);
-const CROSSSLOT = encode("-CROSSSLOT Keys in request don't hash to the same server\r\n");
 const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
 const MULTI_BYTES = encode("*1\r\n$5\r\nMULTI\r\n");
 const EXEC_BYTES = encode("*1\r\n$4\r\nEXEC\r\n");

@@ -9,7 +9,7 @@
  * The others run when EXEC's reply has come and was an array, in their order; a client whose transaction did not happen has
  * changed nothing here either. Nothing else is taken from the client until the last element has left.
  */
-import { encode } from "../bytes/ascii.ts";
+import { encode, latin1 } from "../bytes/ascii.ts";
 import { ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import type { Client } from "./client.ts";
 import { Request } from "./request.ts";
@@ -52,7 +52,7 @@ export function weave(
   const { muted } = client;
   client.muted = parent.muted;
   const first = reply.indexOf(LF, start) + 1;
-  const count = Number(digits(reply, start + 1, first - 2));
+  const count = Number(latin1(reply, start + 1, first - 2));
   const resume = new ReplyResume();
   let at = first;
   let seen = 0;
@@ -80,10 +80,4 @@ export function weave(
   client.muted = muted;
   // Not before: until now everything behind it has been held, so that nothing could leave out of turn.
   client.deliver(parent, begin, 0, begin.length);
-}
-
-function digits(bytes: Uint8Array, start: number, end: number): string {
-  let text = "";
-  for (let i = start; i < end; i++) text += String.fromCharCode(bytes[i]!);
-  return text;
 }

@@ -12,11 +12,11 @@ import { Proxy } from "../../src/proxy/proxy.ts";
 import type { ServerConnection } from "../../src/proxy/server_connection.ts";
 import type { RedisSession } from "../../src/proxy/redis_session.ts";
 import { LIMIT_OUTPUT, REQUESTS } from "../../src/stats/metrics.ts";
-import { latin1, request } from "../lib/bytes.ts";
+import { latin1 } from "../lib/bytes.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
-import { Reader, SYSTEM } from "../sim/reader.ts";
+import { SYSTEM, Talker } from "../sim/reader.ts";
 
 /** A pool of three servers whose proxy sends `sliceArguments` arguments at a time. */
 class Stand {
@@ -57,7 +57,7 @@ class Stand {
   }
 
   talker(): Talker {
-    return new Talker(this);
+    return new Talker(this.net, this.config.pools[0]!.listen);
   }
 
   run(ms = 1000): void {
@@ -68,18 +68,6 @@ class Stand {
   runUntilSent(count: number): void {
     this.clock.run(this.clock.nowMs() + 10_000, () => this.sent >= count);
     ok(this.sent >= count, `${this.sent} requests were sent`);
-  }
-}
-
-class Talker extends Reader {
-  constructor({ net, config }: Stand) {
-    super();
-    this.socket = net.connect(config.pools[0]!.listen, this, null);
-  }
-
-  say(...words: string[]): this {
-    this.send(request(...words));
-    return this;
   }
 }
 

@@ -6,11 +6,10 @@ import { ok, strictEqual } from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import { Proxy } from "../../src/proxy/proxy.ts";
-import { request } from "../lib/bytes.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
-import { Reader, SYSTEM } from "../sim/reader.ts";
+import { SYSTEM, Talker } from "../sim/reader.ts";
 import { SimServer } from "../sim/sim_server.ts";
 import { Truth } from "../sim/truth.ts";
 
@@ -47,7 +46,7 @@ class Stand {
   }
 
   talker(): Talker {
-    return new Talker(this);
+    return new Talker(this.net, this.config.pools[0]!.listen);
   }
 
   run(ms = 1000): void {
@@ -63,18 +62,6 @@ class Stand {
     client.socket!.destroy();
     this.run();
     return reply;
-  }
-}
-
-class Talker extends Reader {
-  constructor({ net, config }: Stand) {
-    super();
-    this.socket = net.connect(config.pools[0]!.listen, this, null);
-  }
-
-  say(...words: string[]): this {
-    this.send(request(...words));
-    return this;
   }
 }
 

@@ -1,6 +1,6 @@
 /** One end of a connection that writes down what it reads; what it says is up to who makes it. */
-import type { Handler, Socket } from "../../src/net/net.ts";
-import { textOf } from "../lib/bytes.ts";
+import type { Address, Handler, Net, Socket } from "../../src/net/net.ts";
+import { request, textOf } from "../lib/bytes.ts";
 
 /** What a proxy is told of the system it runs on. */
 export const SYSTEM = { hostName: "sim", processId: 1, os: "sim", filesMax: 0, memoryBytes: () => 0 };
@@ -35,5 +35,18 @@ export class Reader implements Handler {
   drain(): void {}
   close(): void {
     this.closed = true;
+  }
+}
+
+/** A Redis client that says one request after the other. */
+export class Talker extends Reader {
+  constructor(net: Net, address: Address) {
+    super();
+    this.socket = net.connect(address, this, null);
+  }
+
+  say(...words: string[]): this {
+    this.send(request(...words));
+    return this;
   }
 }
