@@ -40,6 +40,7 @@ import {
   TOO_LARGE,
   TOO_MANY_ARGUMENTS,
 } from "../protocol/redis/request.ts";
+import { patternError } from "../protocol/redis/sort_patterns.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
@@ -345,6 +346,16 @@ export class RedisFront implements Front, Sender {
         bytes = request;
         start = 0;
         end = request.length;
+      }
+    }
+    if ((command!.flags & FLAG.PATTERNS) !== 0 && this.pool.servers.length > 1) {
+      const refused = this.config.distribution === "random"
+        ? null
+        : patternError(bytes, args, this.pool.placement, this.config.hashTag);
+      if (refused !== null) {
+        if (queueing) session.transaction!.refuseOurs(command!.name, refused);
+        else client.answer(refused);
+        return true;
       }
     }
     if (queueing && !TRANSACTION_COMMANDS.has(command!.name)) {

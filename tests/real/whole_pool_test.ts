@@ -403,3 +403,42 @@ Deno.test("commands with keys of several servers say CROSSSLOT; with a hash tag 
   strictEqual(await client.command("UNLINK", ...many.slice(0, 10)), 10);
   strictEqual(await client.command("DEL", ...many), 20);
 });
+
+Deno.test("SORT with BY and GET patterns is refused unless the patterns' keys are on the key's server, in MULTI too", async () => {
+  await using f = new Fixture();
+  const { client } = await three(f);
+  await client.pipeline(["RPUSH", "{t}l", "1", "2", "3"], ["RPUSH", "l", "1", "2"]);
+  for (const i of [1, 2, 3]) {
+    await client.pipeline(["SET", `{t}w${i}`, String(10 - i)], ["HSET", `{t}h${i}`, "name", `n${i}`]);
+  }
+  const refused = /^ERR (BY|GET) option of SORT denied, .* own hash tag, \{tag\}weight_\*$/;
+  for (const sort of ["SORT", "SORT_RO"]) {
+    for (const words of ["l BY w*", "{t}l GET w*", "{t}l BY w*->x", "{t}l BY {t*}w", "{t}l GET # GET *{t}"]) {
+      error(await client.command(sort, ...words.split(" ")), refused);
+    }
+    deepStrictEqual(await client.command(sort, "{t}l", "BY", "{t}w*"), ["3", "2", "1"]);
+    deepStrictEqual(
+      await client.command(sort, "{t}l", "BY", "w{t}*", "GET", "{t}h*->name", "LIMIT", "0", "1"),
+      ["n1"],
+    );
+    deepStrictEqual(await client.command(sort, "l", "BY", "nosort", "GET", "#"), ["1", "2"]);
+    deepStrictEqual(await client.command(sort, "l", "GET", "#", "GET", "fix"), ["1", null, "2", null]);
+    error(await client.command(sort, "l", "NONE", "BY", "w*"), /^ERR syntax error$/);
+  }
+  error(await client.command("SORT", "{t}l", "BY", "w*", "STORE", "{t}d"), refused);
+  strictEqual(await client.command("SORT", "{t}l", "BY", "{t}w*", "STORE", "{t}d"), 3);
+  error(await client.command("SORT_RO", "{t}l", "STORE", "d"), /^ERR syntax error$/);
+  await client.command("MULTI");
+  strictEqual(await client.command("SORT", "{t}l", "BY", "{t}w*"), "QUEUED");
+  deepStrictEqual(await client.command("EXEC"), [["3", "2", "1"]]);
+  for (const sort of ["SORT", "SORT_RO"]) {
+    await client.command("MULTI");
+    error(await client.command(sort, "{t}l", "BY", "w*"), refused);
+    error(await client.command("EXEC"), /^EXECABORT .*: command 1, 'SORT.*': ERR BY option of SORT denied/);
+  }
+  const one = await f.proxy("compiled", poolYml({ one: { servers: [await f.redis()] } }));
+  const alone = await f.client(one);
+  await alone.pipeline(["RPUSH", "l", "1", "2"], ["MSET", "w1", "2", "w2", "1"]);
+  deepStrictEqual(await alone.command("SORT", "l", "BY", "w*"), ["2", "1"]);
+  deepStrictEqual(await alone.command("SORT_RO", "l", "BY", "w*", "GET", "w*"), ["1", "2"]);
+});

@@ -179,6 +179,7 @@ Deno.test("findKeys() finds the keys of every kind of command", () => {
     "sort k store a store k1",
     "sort k by store get store",
     "sort_ro k by w*",
+    "sort_ro k store a",
     "georadius k 0 0 1 m store k2 storedist k1",
     "georadiusbymember k m 1 m storedist k1",
     "migrate h 1 k 0 10",

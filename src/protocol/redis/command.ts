@@ -92,6 +92,8 @@ export const FLAG = {
   LEARNED: 1 << 23,
   /** Names a database by its number, which is checked and moved by the pool's `redis_db` (database.ts). */
   DATABASE: 1 << 24,
+  /** Its BY and GET patterns name keys that only the server can work out (sort_patterns.ts). */
+  PATTERNS: 1 << 25,
 } as const;
 
 /** The names COMMAND gives the first twenty bits of FLAG, by bit number. */
@@ -175,7 +177,7 @@ export const FINDER = {
   NUMKEYS: 2,
   /** XREAD, XREADGROUP: the first half of what follows STREAMS. */
   STREAMS: 3,
-  /** SORT: the first argument and STORE's. */
+  /** SORT: the first argument and STORE's; of SORT_RO, which writes nothing, the first. */
   SORT: 4,
   /** GEORADIUS: the first argument and STORE's or STOREDIST's. */
   GEORADIUS: 5,

@@ -48,6 +48,7 @@ const {
   CHANNELS: CHAN,
   OPEN,
   DATABASE: DBN,
+  PATTERNS: PAT,
 } = FLAG;
 
 /** What the flags do not already say: WRITE, READ, ADMIN, PUBSUB, BLOCKING, FAST and SLOW follow from them. */
@@ -159,8 +160,8 @@ export const ROWS: readonly Row[] = [
   ["RENAMENX", 3, W | F, C_KEYSPACE, KEYED, TWO],
   ["RESTORE", -4, W | OOM, C_KEYSPACE | C_DANGEROUS, KEYED, ONE],
   ["SCAN", -2, R, C_KEYSPACE, SCAN, NO_KEY],
-  ["SORT", -2, W | OOM | MOV, C_SET | C_SORTEDSET | C_LIST | C_DANGEROUS, KEYED, SORT_KEYS],
-  ["SORT_RO", -2, R | MOV, C_SET | C_SORTEDSET | C_LIST | C_DANGEROUS, KEYED, ONE],
+  ["SORT", -2, W | OOM | MOV | PAT, C_SET | C_SORTEDSET | C_LIST | C_DANGEROUS, KEYED, SORT_KEYS],
+  ["SORT_RO", -2, R | MOV | PAT, C_SET | C_SORTEDSET | C_LIST | C_DANGEROUS, KEYED, SORT_KEYS],
   ["TOUCH", -2, R | F, C_KEYSPACE, SPLIT_SUM, ALL],
   ["TTL", 2, R | F, C_KEYSPACE, KEYED, ONE],
   ["TYPE", 2, R | F, C_KEYSPACE, KEYED, ONE],

@@ -71,7 +71,7 @@ export function findKeys(command: Command, bytes: Uint8Array, args: Args, into: 
     case FINDER.STREAMS:
       return into.count = findStreams(bytes, args, into);
     case FINDER.SORT:
-      return into.count = findSort(bytes, args, into);
+      return into.count = findSort(command, bytes, args, into);
     case FINDER.GEORADIUS:
       return into.count = findGeoradius(bytes, args, into);
     case FINDER.MIGRATE:
@@ -126,14 +126,15 @@ function findStreams(bytes: Uint8Array, args: Args, into: KeyList): number {
   return KEYS.SYNTAX;
 }
 
-/** BY and GET patterns name further keys, which only the server can work out; they are looked up on its own. */
-function findSort(bytes: Uint8Array, args: Args, into: KeyList): number {
+/** BY and GET patterns name further keys, which only the server can work out: see sort_patterns.ts. */
+function findSort(command: Command, bytes: Uint8Array, args: Args, into: KeyList): number {
+  const stores = (command.flags & FLAG.WRITE) !== 0;
   let count = 1;
   into.at[0] = 1;
   for (let i = 2; i < args.count; i++) {
     if (isWord(bytes, args, i, LIMIT)) i += 2;
     else if (isWord(bytes, args, i, GET) || isWord(bytes, args, i, BY)) i++;
-    else if (isWord(bytes, args, i, STORE) && i + 1 < args.count) {
+    else if (stores && isWord(bytes, args, i, STORE) && i + 1 < args.count) {
       // The last STORE counts.
       into.at[1] = ++i;
       count = 2;
