@@ -547,11 +547,17 @@ export class Client implements Endpoint, Postponed {
   /** Closes the connection at once. @param reason for the log: completes "client …" */
   giveUp(reason: string): void {
     if (this.closed) return;
-    this.broken = true;
     this.pool.log.write(
       NOTICE,
       `c ${this.serial} '${this.socket.peer()}' in pool '${this.pool.config.name}' ${reason}, closing`,
     );
+    this.hangUp();
+  }
+
+  /** Closes the connection at once, without a word, with whatever is owed. */
+  hangUp(): void {
+    if (this.closed) return;
+    this.broken = true;
     this.socket.destroy();
     this.abandon();
   }

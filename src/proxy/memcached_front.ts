@@ -25,6 +25,7 @@ import {
   FORM_GET,
   KEYED,
   knownToAll,
+  LOCAL,
   NAMES,
   quietDrops,
   replyFits,
@@ -41,6 +42,7 @@ import {
   MemcachedRequest,
   NEED_MORE,
   type RequestLimits,
+  ROW_HTTP,
   scanRequest,
   SKIP,
 } from "../protocol/memcached/request.ts";
@@ -178,8 +180,9 @@ export class MemcachedFront implements Front {
     return (client.session as MemcachedSession).sliced?.holdsBytes ?? 0;
   }
 
-  /** max_memory is reached. */
+  /** max_memory is reached: refuses what needs a server. */
   private refuseWork(client: Client): void {
+    if (request.kind === LOCAL) return this.answerHere(client);
     this.pool.counters[LIMIT_MEMORY]!++;
     if (request.noreply === 0) client.answer(this.memoryFull);
   }
@@ -190,7 +193,11 @@ export class MemcachedFront implements Front {
   }
 
   private answerHere(client: Client): void {
-    if (request.row === ROW_QUIT) client.closeAfterReplies();
+    if (request.row === ROW_HTTP) {
+      this.pool.httpGuard.note(client);
+      // What is owed for earlier requests still goes out, as from memcached.
+      client.protocolError();
+    } else if (request.row === ROW_QUIT) client.closeAfterReplies();
     else if (request.row === ROW_VERSION) client.answer(VERSION_LINE);
     else client.answer(proxyStats(this.host, this.pool.config.name));
   }

@@ -16,6 +16,7 @@ import { CLIENT_CONNECTIONS, LIMIT_CONNECTIONS, LIMIT_IDLE, LIMIT_MEMORY } from 
 import { Client } from "./client.ts";
 import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
+import type { HttpGuard } from "./http_guard.ts";
 import { type Memory, MEMORY_FULL_TEXT } from "./memory.ts";
 import { Server } from "./server.ts";
 import type { ServerConnection } from "./server_connection.ts";
@@ -29,6 +30,7 @@ export interface Surroundings {
   readonly random: () => number;
   readonly log: Log;
   readonly memory: Memory;
+  readonly httpGuard: HttpGuard;
   readonly seat: Seat;
   /** What the file limit leaves for clients of all pools and workers together. */
   readonly clientsMax: number;
@@ -123,6 +125,9 @@ export class Pool {
   }
   get random(): () => number {
     return this.around.random;
+  }
+  get httpGuard(): HttpGuard {
+    return this.around.httpGuard;
   }
   /** Requests with more arguments go out in slices. */
   get sliceArguments(): number {

@@ -15,6 +15,7 @@ import { sumStats } from "../stats/sum.ts";
 import { REDIS_VERSION, VERSION } from "../stats/version.ts";
 import { Drain } from "./drain.ts";
 import type { Front } from "./front.ts";
+import { HttpGuard } from "./http_guard.ts";
 import { MemcachedFront } from "./memcached_front.ts";
 import { Memory } from "./memory.ts";
 import { Pool, type Seat } from "./pool.ts";
@@ -87,6 +88,7 @@ export class Proxy {
       ...options,
       turn: this.turn,
       memory: this.memory,
+      httpGuard: new HttpGuard(clock, options.log, this.seat.board.workers),
       seat: this.seat,
       clientsMax: clientsMax(config, options.system.filesMax, this.seat.board.workers),
     };

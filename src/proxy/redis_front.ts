@@ -21,6 +21,7 @@ import {
   refusal,
   unknownError,
 } from "../protocol/redis/errors.ts";
+import { isHttpWord } from "../protocol/http.ts";
 import { shiftDatabases } from "../protocol/redis/database.ts";
 import { inlineToArray, scanInline } from "../protocol/redis/inline.ts";
 import { joinEvery, joinOk, joinSum, joinValues } from "../protocol/redis/join.ts";
@@ -279,6 +280,12 @@ export class RedisFront implements Front, Sender {
     start: number,
     end: number,
   ): boolean {
+    // Before anything else looks at it, in whatever state the client is.
+    if (named === undefined && isHttpWord(bytes, args.starts[0]!, args.ends[0]!)) {
+      this.pool.httpGuard.note(client);
+      client.hangUp();
+      return true;
+    }
     const skipped = session.replies === REPLIES_SKIP_NEXT;
     if (skipped) client.muted = true;
     const { tracking } = session;

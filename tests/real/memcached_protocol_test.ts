@@ -28,6 +28,7 @@ import {
   MemcachedRequest,
   NEED_MORE,
   RequestScan,
+  ROW_HTTP,
   scanRequest,
 } from "../../src/protocol/memcached/request.ts";
 import { Scan } from "../../src/protocol/memcached/scan.ts";
@@ -112,7 +113,7 @@ class Stand {
         replies: 0,
         stats: out.stats,
       };
-      if (at === FAULT || (out.row === ROW_QUIT && out.answer === ANSWER_NONE)) {
+      if (at === FAULT || ((out.row === ROW_QUIT || out.row === ROW_HTTP) && out.answer === ANSWER_NONE)) {
         closed = true;
         break;
       }

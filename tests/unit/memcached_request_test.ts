@@ -12,6 +12,7 @@ import {
   NEED_MORE,
   type RequestLimits,
   RequestScan,
+  ROW_HTTP,
   scanRequest,
   SKIP,
 } from "../../src/protocol/memcached/request.ts";
@@ -64,7 +65,8 @@ function seen(input: string): Seen {
 
 function describe(bytes: Uint8Array, start: number, out: MemcachedRequest): Omit<Seen, "result"> {
   const text: Omit<Seen, "result"> = {};
-  if (out.row !== UNKNOWN) text.name = COMMANDS[out.row]!.name;
+  if (out.row === ROW_HTTP) text.name = "HTTP";
+  else if (out.row !== UNKNOWN) text.name = COMMANDS[out.row]!.name;
   if (out.answer !== 0) text.answer = textOf(ANSWERS[out.answer]!).trimEnd();
   if (out.keyCount > 0 && out.answer === 0) {
     text.keys = Array.from(
@@ -254,7 +256,13 @@ const CASES: readonly [string, Partial<Seen>][] = [
   ["GET a\r\n", { answer: "ERROR" }],
   ["m\r\n", { answer: "ERROR" }],
   ["mx a\r\n", { answer: "ERROR" }],
-  ["GET / HTTP/1.1\r\n", { name: "quit" }],
+  ["GET / HTTP/1.1\r\n", { name: "HTTP" }],
+  ["POST / HTTP/1.1\r\n", { name: "HTTP" }],
+  ["pOsT\r\n", { name: "HTTP" }],
+  ["Host: x:11211\r\n", { name: "HTTP" }],
+  ["  hosT:\0 x\n", { name: "HTTP" }],
+  ["Host:x\r\n", { answer: "ERROR" }],
+  ["POSTS\r\n", { answer: "ERROR" }],
   ["get / HTTP/1.1\r\n", { name: "get", keys: ["/", "HTTP/1.1"], flags: "split" }],
   ["gx HTTP/1.1\r\n", { answer: "ERROR" }],
 ];

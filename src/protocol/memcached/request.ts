@@ -73,7 +73,6 @@ import {
   LOCAL,
   REFUSED,
   ROW_MN,
-  ROW_QUIT,
   rowOf,
   SPLIT_GET,
   UNKNOWN,
@@ -82,6 +81,7 @@ import {
 } from "./commands.ts";
 import { encode } from "../../bytes/ascii.ts";
 import { isSigned, isStrict, isUnsigned, lowBits, SIGNED_32, UNSIGNED_32, UNSIGNED_64 } from "./integers.ts";
+import { isHttpWord } from "../http.ts";
 import { NEED_MORE, Scan } from "./scan.ts";
 
 export { NEED_MORE };
@@ -89,6 +89,9 @@ export { NEED_MORE };
 export const SKIP = -2;
 /** Protocol fault: answer `ANSWERS[out.answer]` after all earlier replies, then close. */
 export const FAULT = -3;
+
+/** In place of a row: no command but HTTP, and the connection ends here. */
+export const ROW_HTTP = -2;
 
 /** Bytes of a key. */
 export const KEY_MAX = 250;
@@ -155,7 +158,7 @@ export class RequestScan extends Scan {
  * and read before the next scan, as `Args` is for Redis.
  */
 export class MemcachedRequest {
-  /** Row of COMMANDS, or UNKNOWN. */
+  /** Row of COMMANDS, UNKNOWN, or ROW_HTTP. */
   row = UNKNOWN;
   /** KEYED, SPLIT_GET, LOCAL, EVERY_SERVER or REFUSED. LOCAL and REFUSED wherever `answer` is set. */
   kind = LOCAL;
@@ -250,7 +253,7 @@ export function scanRequest(
   out.lineEnd = lf + 1;
   readWords(bytes, start, length > 1 && bytes[lf - 1] === 13 ? lf - 1 : lf, limits.keysMax + 2, out);
   const dataLength = readLine(bytes, length, limits, out);
-  if (out.strange === 1 && out.answer === ANSWER_NONE) answer(out, ANSWER_BAD_FORMAT);
+  if (out.strange === 1 && out.answer === ANSWER_NONE && out.row !== ROW_HTTP) answer(out, ANSWER_BAD_FORMAT);
   const dataEnd = out.lineEnd + Math.max(dataLength, 0);
   out.dataStart = out.lineEnd;
   out.dataEnd = dataEnd;
@@ -358,7 +361,7 @@ function readLine(bytes: Uint8Array, length: number, limits: RequestLimits, out:
   if (count === 0 || ends[0]! - starts[0]! < 2) return refuse(out, ANSWER_ERROR);
   const row = findCommand(bytes, starts[0]!, ends[0]!);
   if (row === UNKNOWN) {
-    if (isHttp(bytes, out)) out.row = ROW_QUIT;
+    if (isHttp(bytes, out)) out.row = ROW_HTTP;
     else answer(out, ANSWER_ERROR);
     return -1;
   }
@@ -417,9 +420,13 @@ function refuse(out: MemcachedRequest, code: number): number {
   return -1;
 }
 
-/** Browsers and probes: memcached hangs up, if the name starts with none of the letters it looks at first. */
+/**
+ * Browsers and probes: memcached hangs up at "HTTP/", if the name starts with none of the letters it looks at first. At the words
+ * that redis-server hangs up at, too, we do here.
+ */
 function isHttp(bytes: Uint8Array, out: MemcachedRequest): boolean {
   const nameStart = out.wordStarts[0]!;
+  if (isHttpWord(bytes, nameStart, out.wordEnds[0]!)) return true;
   switch (bytes[nameStart]) {
     case 97: // a
     case 99: // c
