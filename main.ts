@@ -12,6 +12,7 @@ import { demo } from "./src/cli/demo.ts";
 import { type Flags, parseFlags, UsageError } from "./src/cli/flags.ts";
 import { helpText, statsText, usageText, versionText } from "./src/cli/help.ts";
 import { EXIT_OK, EXIT_USAGE, type Io } from "./src/cli/io.ts";
+import { plan } from "./src/cli/plan.ts";
 import { route } from "./src/cli/route.ts";
 import { run } from "./src/cli/run.ts";
 import { schema } from "./src/cli/schema.ts";
@@ -63,6 +64,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return testConf(findConfFile(flags.confFile), io);
     case "route":
       return route(flags.options, io);
+    case "plan":
+      return plan(flags.options, io);
     case "schema":
       return schema(io);
     case "demo":

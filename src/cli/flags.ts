@@ -54,7 +54,20 @@ export interface RouteOptions {
   readonly keys: readonly string[];
 }
 
-export type CommandName = "route" | "demo" | "schema";
+export interface PlanOptions {
+  /** The two files, as named. */
+  readonly before: string;
+  readonly after: string;
+  /** null: all pools. */
+  readonly pool: string | null;
+  /** A file of keys, one a line; "-" is standard input; null: the ring is measured instead. */
+  readonly keys: string | null;
+  readonly json: boolean;
+  /** Where to write the drawing; null: nowhere. */
+  readonly svg: string | null;
+}
+
+export type CommandName = "route" | "plan" | "demo" | "schema";
 
 export type Flags =
   | { readonly command: "run"; readonly options: RunOptions }
@@ -63,6 +76,7 @@ export type Flags =
   | { readonly command: "describe" }
   | { readonly command: "test"; readonly confFile: string | null }
   | { readonly command: "route"; readonly options: RouteOptions }
+  | { readonly command: "plan"; readonly options: PlanOptions }
   | { readonly command: "demo"; readonly options: { readonly json: boolean } }
   | { readonly command: "schema" };
 
@@ -182,6 +196,28 @@ export const COMMANDS: readonly Command[] = [
     ],
   },
   {
+    name: "plan",
+    usage: "[flags] OLD NEW",
+    sentence: "What moves if configuration NEW takes the place of OLD: keys, shares of servers.",
+    flags: [
+      HELP,
+      flag("", "pool", "only this pool (default: every pool of either file)", "S", "a name"),
+      flag(
+        "",
+        "keys",
+        "count these keys, one a line (- is standard input), not the ring",
+        "S",
+        "a file name",
+      ),
+      flag("", "json", "one JSON document, in place of text"),
+      flag("", "svg", "draw it into this file as well", "S", "a file name"),
+    ],
+    notes: [
+      "Shares are exact parts of the hash space; with --keys they are exact for the keys given. A server is\n" +
+      "known by its name; one whose name is new but whose address is not was renamed, and its keys did not move.",
+    ],
+  },
+  {
     name: "demo",
     usage: "[flags]",
     sentence: "Three servers, two pools and the dashboard, to try; says what to type next.",
@@ -213,6 +249,7 @@ export function parseFlags(argv: readonly string[]): Flags {
   const given = read(command, argv.slice(1));
   if (given.has("help")) return { command: "help", topic: name };
   if (name === "route") return { command: "route", options: routeOptions(given) };
+  if (name === "plan") return { command: "plan", options: planOptions(given) };
   refuseWords(given, command);
   if (name === "demo") return { command: "demo", options: { json: given.has("json") } };
   return { command: "schema" };
@@ -278,6 +315,21 @@ function routeOptions(given: Given): RouteOptions {
     json: given.has("json"),
     ejected: (given.text("ejected") ?? "").split(",").filter((name) => name !== ""),
     keys: given.words,
+  };
+}
+
+function planOptions(given: Given): PlanOptions {
+  const [before, after, extra] = given.words;
+  if (before === undefined || after === undefined || extra !== undefined) {
+    throw new UsageError(`plan: found ${given.words.length} words, expected two files: OLD NEW`);
+  }
+  return {
+    before,
+    after,
+    pool: given.text("pool"),
+    keys: given.text("keys"),
+    json: given.has("json"),
+    svg: given.text("svg"),
   };
 }
 

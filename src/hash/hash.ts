@@ -47,3 +47,8 @@ export const HASHES = {
 } as const satisfies Readonly<Record<string, Hash>>;
 
 export type HashName = keyof typeof HASHES;
+
+/** How many values a hash may have: 0 ≤ value < this. crc32 keeps fifteen bits, all others 32. */
+export function hashSpace(name: HashName): number {
+  return name === "crc32" ? 2 ** 15 : 2 ** 32;
+}

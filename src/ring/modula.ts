@@ -28,14 +28,15 @@ export function buildModula(servers: readonly RingServer[], live: Uint8Array): M
 }
 
 export class Modula implements Ring {
-  private readonly weight: number;
+  /** Sum of the live servers' weights: the ring repeats itself after so many hashes. */
+  readonly weight: number;
 
   /**
    * @param owners indexes of the live servers, ascending
    * @param borders where each one's entries end in the list: running sums of weights. Doubles, because
    *   sums may pass 2^32 (no vector covers such a pool)
    */
-  constructor(private readonly owners: Int32Array, private readonly borders: Float64Array) {
+  constructor(readonly owners: Int32Array, readonly borders: Float64Array) {
     this.weight = borders[borders.length - 1]!;
   }
 

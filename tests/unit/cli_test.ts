@@ -1,12 +1,13 @@
 /** The command line: flags and their quirks, help and schema from their tables, -t, and routing against nutcracker's placement. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CONF_FILES, findConfFile, testConf } from "../../src/cli/conf_file.ts";
 import { COMMANDS, type Flags, parseFlags, type RunOptions, UsageError } from "../../src/cli/flags.ts";
 import { helpText, statsText, usageText, versionText } from "../../src/cli/help.ts";
 import type { Io } from "../../src/cli/io.ts";
+import { plan } from "../../src/cli/plan.ts";
 import { route } from "../../src/cli/route.ts";
 import { jsonSchema, schema } from "../../src/cli/schema.ts";
 import { KEYS, POOL_KEYS } from "../../src/config/schema.ts";
@@ -71,6 +72,7 @@ Deno.test('parseFlags() takes -o "" for standard error, as nutcracker does', () 
   assert.deepEqual(parseFlags(["-o", ""]), { command: "run", options: { ...DEFAULTS, output: "stderr" } });
 });
 
+const PLAN = { before: "a.yml", after: "b.yml", pool: null, keys: null, json: false, svg: null };
 const ROUTE = { confFile: null, pool: null, hex: false, json: false, ejected: [] };
 
 const OTHERS: readonly (readonly [string, Flags])[] = [
@@ -86,6 +88,11 @@ const OTHERS: readonly (readonly [string, Flags])[] = [
   ["route -c f --pool p --hex --json --ejected a,b -- - -x", {
     command: "route",
     options: { confFile: "f", pool: "p", hex: true, json: true, ejected: ["a", "b"], keys: ["-", "-x"] },
+  }],
+  ["plan a.yml b.yml", { command: "plan", options: PLAN }],
+  ["plan --pool p --keys - --json --svg x.svg a.yml b.yml", {
+    command: "plan",
+    options: { ...PLAN, pool: "p", keys: "-", json: true, svg: "x.svg" },
   }],
   ["route -", { command: "route", options: { ...ROUTE, keys: ["-"] } }],
   ["demo", { command: "demo", options: { json: false } }],
@@ -130,10 +137,12 @@ const ERRORS: readonly (readonly [string, RegExp])[] = [
   ["--workers 257", /^option --workers requires a number/],
   ["--log-format xml", /^option --log-format requires text or json, found "xml"$/],
   ["--admin 127.0.0.1:80", /^option --admin requires off, found "127.0.0.1:80"$/],
-  ["foo", /^unknown word "foo"; expected a flag or one of route, demo, schema$/],
+  ["foo", /^unknown word "foo"; expected a flag or one of route, plan, demo, schema$/],
   ["-d route a", /^unknown word "route"; the command comes first: ringmaster route …$/],
   ["route", /^route: no KEY given/],
   ["route --hx a", /^invalid option --hx/],
+  ["plan a.yml", /^plan: found 1 words, expected two files: OLD NEW$/],
+  ["plan a b c", /^plan: found 3 words, expected two files: OLD NEW$/],
   ["schema x", /^unknown word "x"; schema takes no words$/],
 ];
 
@@ -337,6 +346,81 @@ Deno.test("route() hands over many lines in few pieces", () => {
     (confFile) => assert.equal(route({ ...ROUTE, confFile, keys: ["-"] }, counting), 0, io.errors),
   );
   assert.ok(pieces > 1 && pieces < 100, `${pieces} pieces`);
+});
+
+/** Plans from TWO_POOLS to `after`; the words FILE and SVG among the arguments are files in a folder of their own. */
+function planned(after: string, args: string[], keys = ""): Outcome & { svg: string } {
+  return withFile(TWO_POOLS, (before) => {
+    const [next, file, svg] = ["new.yml", "keys", "x.svg"].map((name) => join(before, "..", name)) as [
+      string,
+      string,
+      string,
+    ];
+    writeFileSync(next, after);
+    writeFileSync(file, keys);
+    writeFileSync(svg, "");
+    const io = new Recorder();
+    const words = args.map((word) => word.replace("FILE", file).replace("SVG", svg));
+    const flags = parseFlags(["plan", ...words, before, next]);
+    assert.equal(flags.command, "plan");
+    const code = flags.command === "plan" ? plan(flags.options, io) : -1;
+    return { code, io, svg: readFileSync(svg, "utf8") };
+  });
+}
+
+const THIRD = TWO_POOLS.replace("h:2:1 two ]", "h:2:1 two, h:3:2 three ]")
+  .replace(/solo:[^]*$/, "more:\n  listen: 127.0.0.1:4\n  servers: [ h:1:1 ]\n");
+
+Deno.test("plan() tells of every pool: changed, drawn, added and removed", () => {
+  const { code, io } = planned(THIRD, []);
+  assert.equal(code, 0, io.errors);
+  assert.match(io.text, /^pool beta: [0-9.]+ % of all keys move\n +server +before +after\n +one /m);
+  assert.match(io.text, /^ +three +h:3 +- +[0-9.]+ %$/m);
+  assert.match(io.text, /^ +one +three +[0-9.]+ %$/m);
+  assert.match(io.text, /^pool alpha: what moves cannot be told: with distribution random/m);
+  assert.match(io.text, /^pool more: added, one server$/m);
+  assert.match(io.text, /^pool solo: removed, one server$/m);
+});
+
+Deno.test("plan() with --json prints one document, and --svg draws one", () => {
+  const { code, io, svg } = planned(THIRD, ["--json", "--pool", "beta", "--svg", "SVG"]);
+  assert.equal(code, 0, io.errors);
+  const { pools } = JSON.parse(io.text);
+  assert.deepEqual([pools.length, pools[0].name, pools[0].basis], [1, "beta", "ring"]);
+  const sum = pools[0].moves.reduce((all: number, move: { share: number }) => all + move.share, 0);
+  assert.ok(Math.abs(sum - pools[0].moved) < 1e-9);
+  assert.match(svg, /^<svg .*pool beta: [0-9.]+ % of the keys move.*<\/svg>\n$/s);
+});
+
+Deno.test("plan() with --keys counts lines, however long the file and whatever its last line", () => {
+  const keys = Array.from({ length: 50_000 }, (_, k) => `key:${k}`).join("\n");
+  const { code, io } = planned(THIRD, ["--keys", "FILE", "--json", "--pool=beta"], keys);
+  assert.equal(code, 0, io.errors);
+  const [{ basis, keys: count, moved }] = JSON.parse(io.text).pools;
+  assert.deepEqual([basis, count], ["keys", 50_000]);
+  assert.ok(moved > 0.4 && moved < 0.6, `${moved}`);
+});
+
+Deno.test("plan() refuses what it cannot read or write, with the place", () => {
+  const cases: [string[], string, number, RegExp][] = [
+    [
+      ["--pool", "x"],
+      THIRD,
+      2,
+      /^ringmaster plan: option --pool: found "x", expected one of beta, more, alpha, solo$/m,
+    ],
+    [[], "p: 1\n", 1, /new\.yml:1:4: p: found "1", expected a pool/],
+    [["--keys", "FILE/no"], THIRD, 1, /^option --keys: .*ENOTDIR/],
+    [["--svg", "FILE/no"], THIRD, 1, /^option --svg: .*ENOTDIR/],
+  ];
+  for (const [args, after, code, expected] of cases) {
+    const outcome = planned(after, args);
+    assert.equal(outcome.code, code);
+    assert.match(outcome.io.errors, expected);
+  }
+  const long = planned(THIRD, ["--keys", "FILE"], "a\n" + "x".repeat(2_000_000));
+  assert.equal(long.code, 1);
+  assert.match(long.io.errors, /keys:2: found a line of more than 1048576 bytes, expected a key a line/);
 });
 
 Deno.test("testConf() prints every problem and the verdict", () => {

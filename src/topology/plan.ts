@@ -1,0 +1,306 @@
+/**
+ * What a change of configuration moves: for each pool, which share of its keys goes from which server to which.
+ *
+ *   two PoolConfigs ──► rings ──► sharedHashes (ring/shares.ts) ──► PoolPlan ──► planText
+ *                        └─────► keys counted one by one ─────────────▲
+ *
+ * A server is who it was if its name is the same (its place on the ring follows the name) or, for a name that is new, if
+ * its address is that of one whose name is gone: then it was renamed, and a key that goes from the old name to the new
+ * one has not moved. `ringmaster plan` prints this, a reload logs it.
+ */
+import type { PoolConfig } from "../config/config.ts";
+import { HASHES, hashSpace } from "../hash/hash.ts";
+import { Placement } from "../ring/placement.ts";
+import type { Ring } from "../ring/ring.ts";
+import { sharedHashes } from "../ring/shares.ts";
+
+/** A server of the pool, before, after or both; shares are parts of 1. */
+export interface PlanServer {
+  /** Its name after the change, or before it if it leaves. */
+  readonly name: string;
+  /** Its name before, if it is renamed; else the same name. */
+  readonly formerly: string;
+  readonly address: string;
+  /** null: it is not in the pool then. */
+  readonly before: number | null;
+  readonly after: number | null;
+}
+
+export interface PlanMove {
+  readonly from: string;
+  readonly to: string;
+  /** Part of all keys of the pool, above 0. */
+  readonly share: number;
+}
+
+export interface PoolPlan {
+  readonly name: string;
+  readonly change: "added" | "removed" | "changed" | "same";
+  /**
+   * What the shares are parts of: the hash space (exact), the keys given (exact for these), or nothing: then `moved` and
+   * `moves` cannot be told, `why` says so, and shares are only told of the side whose ring is known.
+   */
+  readonly basis: "ring" | "keys" | "unknown";
+  readonly why: string;
+  /** How many keys were counted; 0 unless basis is "keys". */
+  readonly keys: number;
+  /** Part of 1, of keys whose server is another one; null if unknown, or the pool is added or removed. */
+  readonly moved: number | null;
+  readonly servers: readonly PlanServer[];
+  /** The largest first. */
+  readonly moves: readonly PlanMove[];
+  /** What else a reader should know before the change. */
+  readonly notes: readonly string[];
+}
+
+/** One pool before and after, and who is who. Counts keys one by one if asked to. */
+export class PoolChange {
+  readonly name: string;
+  readonly #before: PoolConfig | null;
+  readonly #after: PoolConfig | null;
+  readonly #old: Placement | null;
+  readonly #new: Placement | null;
+  /** Of each server before: its index after, or -1. */
+  readonly #heirs: readonly number[];
+  readonly #counts: Float64Array;
+  #keys = 0;
+
+  /** @param before null: the pool is added. @param after null: it is removed. Not both. */
+  constructor(before: PoolConfig | null, after: PoolConfig | null) {
+    this.name = (after ?? before)!.name;
+    this.#before = before;
+    this.#after = after;
+    this.#old = before === null ? null : placementOf(before);
+    this.#new = after === null ? null : placementOf(after);
+    this.#heirs = before === null || after === null ? [] : heirsOf(before, after);
+    this.#counts = new Float64Array((before?.servers.length ?? 0) * (after?.servers.length ?? 0));
+  }
+
+  /** Counts the key `bytes[start, end)`; borrowed. Of no effect where keys have no server of their own. */
+  count(bytes: Uint8Array, start: number, end: number): void {
+    this.#keys++;
+    if (this.#old === null || this.#new === null || isDrawn(this.#before!) || isDrawn(this.#after!)) return;
+    const [i, j] = [this.#old.serverOf(bytes, start, end), this.#new.serverOf(bytes, start, end)];
+    this.#counts[i * this.#after!.servers.length + j]!++;
+  }
+
+  /** @param byKeys the shares are those of the keys counted, not of the ring */
+  plan(byKeys: boolean): PoolPlan {
+    const [before, after] = [this.#before, this.#after];
+    const base = { name: this.name, keys: 0, moved: null, moves: [], notes: [], why: "" };
+    if (before === null || after === null) {
+      const shares = sharesOf((after ?? before)!);
+      const servers = (after ?? before)!.servers.map((server, i) => ({
+        name: server.name,
+        formerly: server.name,
+        address: server.addressText,
+        before: after === null ? shares[i]! : null,
+        after: after === null ? null : shares[i]!,
+      }));
+      return { ...base, change: before === null ? "added" : "removed", basis: "ring", servers };
+    }
+    const notes = notesOf(before, after, this.#heirs);
+    const drawn = isDrawn(before) || isDrawn(after);
+    const differs = drawn ? null : differenceOf(before, after);
+    if (drawn || (!byKeys && differs !== null)) {
+      const why = drawn ? "with distribution random no key has a server of its own" : differs!;
+      const servers = this.#servers(sharesOf(before), sharesOf(after));
+      return { ...base, change: "changed", basis: "unknown", why, servers, notes };
+    }
+    const counts = byKeys ? this.#counts : this.#overRing(before, after);
+    const total = byKeys ? Math.max(this.#keys, 1) : spaceOf(before, after);
+    const width = after.servers.length;
+    const sums = { before: new Float64Array(before.servers.length), after: new Float64Array(width) };
+    const moves: PlanMove[] = [];
+    let moved = 0;
+    counts.forEach((count, at) => {
+      const [i, j] = [Math.floor(at / width), at % width];
+      sums.before[i]! += count / total;
+      sums.after[j]! += count / total;
+      if (count === 0 || this.#heirs[i] === j) return;
+      moved += count;
+      moves.push({ from: before.servers[i]!.name, to: after.servers[j]!.name, share: count / total });
+    });
+    moves.sort((a, b) => b.share - a.share);
+    const servers = this.#servers(sums.before, sums.after);
+    const same = moved === 0 && notes.length === 0 && before.servers.length === width;
+    return {
+      ...base,
+      change: same ? "same" : "changed",
+      basis: byKeys ? "keys" : "ring",
+      keys: byKeys ? this.#keys : 0,
+      moved: moved / total,
+      servers,
+      moves,
+      notes,
+    };
+  }
+
+  #overRing(before: PoolConfig, after: PoolConfig): Float64Array {
+    const sizes = [before.servers.length, after.servers.length] as const;
+    return sharedHashes(
+      ringOf(before, this.#old!),
+      ringOf(after, this.#new!),
+      sizes,
+      spaceOf(before, after),
+    )!;
+  }
+
+  /** Rows of all servers: those that stay or come, in their order after, then those that leave. */
+  #servers(sharesBefore: ArrayLike<number>, sharesAfter: ArrayLike<number>): PlanServer[] {
+    const after = this.#after!.servers.map((server, j) => {
+      const i = this.#heirs.indexOf(j);
+      return {
+        name: server.name,
+        formerly: this.#before!.servers[i]?.name ?? server.name,
+        address: server.addressText,
+        before: i < 0 ? null : sharesBefore[i]!,
+        after: sharesAfter[j]!,
+      };
+    });
+    const left = this.#before!.servers.flatMap((server, i) =>
+      this.#heirs[i]! >= 0 ? [] : [{
+        name: server.name,
+        formerly: server.name,
+        address: server.addressText,
+        before: sharesBefore[i]!,
+        after: null,
+      }]
+    );
+    return [...after, ...left];
+  }
+}
+
+/** Pools by name: those of `after` in their order, then those that are removed. */
+export function changesOf(before: readonly PoolConfig[], after: readonly PoolConfig[]): PoolChange[] {
+  return [
+    ...after.map((pool) => new PoolChange(before.find((each) => each.name === pool.name) ?? null, pool)),
+    ...before.filter((pool) => !after.some((each) => each.name === pool.name))
+      .map((pool) => new PoolChange(pool, null)),
+  ];
+}
+
+/** For people: a headline, and unless nothing changes a table of servers, the moves and the notes. Ends with a newline. */
+export function planText(plan: PoolPlan): string {
+  const lines = [`pool ${plan.name}: ${headline(plan)}`];
+  if (plan.change === "same") return lines[0] + "\n";
+  const rows = plan.servers.map((server) => [
+    server.name,
+    server.address === server.name ? "" : server.address,
+    server.before === null ? "-" : percent(server.before),
+    server.after === null ? "-" : percent(server.after),
+  ]);
+  lines.push(...table(["server", "", "before", "after"], rows));
+  if (plan.moves.length > 0) {
+    lines.push(...table(["from", "to", "moves"], plan.moves.map((m) => [m.from, m.to, percent(m.share)])));
+  }
+  return [...lines, ...plan.notes.map((note) => `  note: ${note}`)].join("\n") + "\n";
+}
+
+function headline(plan: PoolPlan): string {
+  const servers = plan.servers.length === 1 ? "one server" : `${plan.servers.length} servers`;
+  if (plan.change === "added" || plan.change === "removed") return `${plan.change}, ${servers}`;
+  if (plan.moved === null) return `what moves cannot be told: ${plan.why}`;
+  const of = plan.basis === "keys" ? `the ${plan.keys} keys given` : "all keys";
+  if (plan.change === "same") return "nothing changes";
+  if (plan.moved === 0) return plan.basis === "keys" ? `none of ${of} moves` : "no key moves";
+  return `${percent(plan.moved)} of ${of} move`;
+}
+
+/** "12.5 %": one decimal, but what is there is never shown as nothing, nor what is missing as everything. */
+export function percent(share: number): string {
+  const text = (share * 100).toFixed(1);
+  if (share > 0 && text === "0.0") return "< 0.1 %";
+  if (share < 1 && text === "100.0") return "> 99.9 %";
+  return `${text} %`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
+  return all.map((row) =>
+    "  " +
+    row.map((cell, column) =>
+      /^[-?<>0-9]/.test(cell) && column > 0 ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)
+    ).join("  ").trimEnd()
+  );
+}
+
+function placementOf(pool: PoolConfig): Placement {
+  return new Placement({
+    hash: HASHES[pool.hash],
+    distribution: pool.distribution,
+    hashTag: pool.hashTag,
+    servers: pool.servers,
+    random: () => 0,
+  });
+}
+
+const isDrawn = (pool: PoolConfig): boolean => pool.distribution === "random" && pool.servers.length > 1;
+
+/** Of a side with several servers: a pool of one server hashes nothing. */
+const spaceOf = (before: PoolConfig, after: PoolConfig): number =>
+  hashSpace(before.servers.length > 1 ? before.hash : after.hash);
+
+/** Why the two rings cannot be laid over each other; null if they can. */
+function differenceOf(before: PoolConfig, after: PoolConfig): string | null {
+  if (before.servers.length === 1 || after.servers.length === 1) return null;
+  if (before.hash !== after.hash) {
+    return `hash changes from ${before.hash} to ${after.hash}, so that practically every key is placed anew`;
+  }
+  if (tagText(before) === tagText(after)) return null;
+  return `hash_tag changes from ${tagText(before)} to ${tagText(after)}; --keys FILE counts real keys`;
+}
+
+function tagText(pool: PoolConfig): string {
+  return pool.hashTag === null ? "none" : JSON.stringify(String.fromCharCode(...pool.hashTag));
+}
+
+/** null for a pool of one server, which hashes nothing. */
+const ringOf = (pool: PoolConfig, placement: Placement): Ring | null =>
+  pool.servers.length === 1 ? null : placement.ring;
+
+/** Each server's part of the hash space. */
+function sharesOf(pool: PoolConfig): Float64Array {
+  const size = pool.servers.length;
+  if (isDrawn(pool)) return new Float64Array(size).fill(1 / size);
+  const space = hashSpace(pool.hash);
+  return scaled(sharedHashes(ringOf(pool, placementOf(pool)), null, [size, 1], space)!, 1 / space);
+}
+
+const scaled = (counts: Float64Array, by: number): Float64Array => counts.map((count) => count * by);
+
+function heirsOf(before: PoolConfig, after: PoolConfig): number[] {
+  const gone = (name: string) => !after.servers.some((server) => server.name === name);
+  const isNew = (name: string) => !before.servers.some((server) => server.name === name);
+  return before.servers.map((server) =>
+    gone(server.name)
+      ? after.servers.findIndex((each) => isNew(each.name) && each.addressText === server.addressText)
+      : after.servers.findIndex((each) => each.name === server.name)
+  );
+}
+
+function notesOf(before: PoolConfig, after: PoolConfig, heirs: readonly number[]): string[] {
+  const notes: string[] = [];
+  before.servers.forEach((server, i) => {
+    const heir = after.servers[heirs[i]!];
+    if (heir === undefined) return;
+    if (heir.name !== server.name) {
+      notes.push(`${server.name} is renamed ${heir.name}; its place on the ring is another one`);
+    }
+    if (heir.addressText !== server.addressText) {
+      notes.push(
+        `${heir.name} moves from ${server.addressText} to ${heir.addressText}; its keys stay with the name, their values must be there`,
+      );
+    }
+  });
+  if (before.redis !== after.redis) {
+    notes.push(`the protocol changes to ${after.redis ? "Redis" : "memcached"}`);
+  }
+  if (before.redisDb !== after.redisDb) {
+    notes.push(
+      `redis_db changes from ${before.redisDb} to ${after.redisDb}: no key of the old database is seen`,
+    );
+  }
+  return notes;
+}
