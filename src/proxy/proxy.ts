@@ -109,6 +109,7 @@ export class Proxy {
       poolName: config.name,
       password: config.redisAuth,
       databases: config.databases,
+      redisDb: config.redisDb,
       resp3: true,
       version: REDIS_VERSION,
       ringmasterVersion: VERSION,

@@ -1,6 +1,7 @@
 /** Commands of very many arguments that ask about each: COMMAND INFO and DOCS, PUBSUB NUMSUB, SCRIPT EXISTS. */
 import { concat, encode } from "../bytes/ascii.ts";
 import type { Args } from "../protocol/redis/args.ts";
+import type { DatabaseChannels } from "../protocol/redis/database_channels.ts";
 import { DocsNames } from "../protocol/redis/command_docs.ts";
 import { writeInfoRows } from "../protocol/redis/introspection.ts";
 import { ReplyWriter } from "../protocol/redis/reply_writer.ts";
@@ -56,12 +57,14 @@ export class EveryServerWork implements SliceWork {
    * @param count arguments after the name, which has two words
    * @param each elements of the reply for each
    * @param join makes one array of the servers' replies to a slice
+   * @param channels how the arguments are called on the servers, if they are channels
    */
   constructor(
     command: Command,
     private readonly count: number,
     private readonly each: number,
     private readonly join: Joiner,
+    private readonly channels: DatabaseChannels | null = null,
   ) {
     this.name = command.name.split("|").map((word) => `$${word.length}\r\n${word}\r\n`).join("");
   }
@@ -69,7 +72,8 @@ export class EveryServerWork implements SliceWork {
   slice(walk: Walk, bytes: Uint8Array, args: Args): void {
     const names = args.count - 1;
     const head = encode(`*${names + 2}\r\n${this.name}`);
-    const request = concat(head, bytes.subarray(args.ends[0]! + 2, args.ends[names]! + 2));
+    const own = bytes.subarray(args.ends[0]! + 2, args.ends[names]! + 2);
+    const request = concat(head, this.channels?.wireBulks(bytes, args, 1) ?? own);
     const split = new WalkSplit(walk, this.join, 0, (joined, end) => this.took(walk, joined, end));
     sendEverywhere(walk.client, request, 0, request.length, this.join, 0, split);
   }

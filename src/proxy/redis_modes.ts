@@ -6,7 +6,7 @@
  * here is who gets what. Every method returns false if the client has been blocked and has to offer its request
  * again, for instance because replies are still owed that the command must not overtake.
  */
-import { encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
+import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import { type Command, FINDER, FLAG, JOIN, ROUTE } from "../protocol/redis/command.ts";
 import { docsFrom, type DocsNames, documented, ownDocs } from "../protocol/redis/command_docs.ts";
@@ -253,6 +253,8 @@ export class RedisModes {
         this.sendMessage(client, session, command.name === "SPUBLISH", bytes, start, end);
         return true;
       case "PUBSUB|CHANNELS":
+        this.listChannels(client, bytes, start, end);
+        return true;
       case "PUBSUB|SHARDCHANNELS":
         sendEverywhere(client, bytes, start, end, JOIN_ALL, JOIN.CONCAT);
         return true;
@@ -261,7 +263,16 @@ export class RedisModes {
         return true;
       case "PUBSUB|NUMSUB":
       case "PUBSUB|SHARDNUMSUB": {
-        sendEverywhere(client, bytes, start, end, this.joinNumsub(command), 0);
+        const wires = command.name === "PUBSUB|NUMSUB"
+          ? this.pubsub.channels.wireBulks(bytes, this.sender.args, 2)
+          : null;
+        const request = wires === null ? null : concat(
+          encode(`*${this.sender.args.count}\r\n$6\r\nPUBSUB\r\n$6\r\nNUMSUB\r\n`),
+          wires,
+        );
+        const join = this.joinNumsub(command);
+        if (request === null) sendEverywhere(client, bytes, start, end, join, 0);
+        else sendEverywhere(client, request, 0, request.length, join, 0);
         return true;
       }
     }
@@ -281,7 +292,34 @@ export class RedisModes {
   private joinNumsub(command: Command): Joiner {
     const kind = command.name === "PUBSUB|NUMSUB" ? CHANNEL : SHARD;
     const more = (name: string) => this.pubsub.clientsBehind(kind, name);
-    return (split) => joinCounts(split.replies, more);
+    const called = (wire: string) => kind === SHARD ? wire : this.pubsub.channels.toClient(wire) ?? wire;
+    return (split) => joinCounts(split.replies, more, called);
+  }
+
+  /** PUBSUB CHANNELS: those of other pools' databases are left out, and those that all servers are asked for are there once. */
+  private listChannels(client: Client, bytes: Uint8Array, start: number, end: number): void {
+    const { args } = this.sender;
+    const { channels } = this.pubsub;
+    const pattern = args.count > 2 ? latin1(bytes, args.starts[2]!, args.ends[2]!) : "*";
+    const wire = channels.toWirePattern(pattern);
+    const join: Joiner = (split) => {
+      const joined = joinEvery(split.replies, JOIN.CONCAT);
+      if (isError(joined, 0) || (wire === pattern && !/\n__(sub)?key/.test(latin1(joined)))) return joined;
+      const names = new Set<string>();
+      for (const channel of bulksOf(joined, 0, joined.length)) {
+        const name = channels.matched(pattern, wire, channel);
+        if (name !== null) names.add(name);
+      }
+      const reply = new ReplyWriter(2).array(names.size);
+      for (const name of names) reply.bulkLatin1(name);
+      return reply.take();
+    };
+    if (wire === pattern) return sendEverywhere(client, bytes, start, end, join, 0);
+    const request = Uint8Array.from(
+      `*3\r\n$6\r\nPUBSUB\r\n$8\r\nCHANNELS\r\n$${wire.length}\r\n${wire}\r\n`,
+      (c) => c.charCodeAt(0),
+    );
+    sendEverywhere(client, request, 0, request.length, join, 0);
   }
 
   private sendMessage(
@@ -440,7 +478,8 @@ export class RedisModes {
     switch (command.name) {
       case "PUBSUB|NUMSUB":
       case "PUBSUB|SHARDNUMSUB": {
-        return new EveryServerWork(command, count - 2, 2, this.joinNumsub(command));
+        const channels = command.name === "PUBSUB|NUMSUB" ? this.pubsub.channels : null;
+        return new EveryServerWork(command, count - 2, 2, this.joinNumsub(command), channels);
       }
       case "SCRIPT|EXISTS":
         return new EveryServerWork(command, count - 2, 1, (split) => joinEvery(split.replies, command.join));

@@ -9,11 +9,12 @@
  * a server goes away its topics are subscribed again as soon as it is back; messages in between are lost, as they are
  * with Redis. Messages come in RESP2 form and differ in RESP3 by their first byte only (`*` and `>`).
  */
-import { encode, latin1 } from "../bytes/ascii.ts";
+import { concat, encode, latin1 } from "../bytes/ascii.ts";
 import { Inbox } from "../bytes/inbox.ts";
 import { WARN } from "../net/log.ts";
 import type { Handler, Socket, TimerId } from "../net/net.ts";
 import type { Args } from "../protocol/redis/args.ts";
+import { DatabaseChannels, isDatabaseChannel } from "../protocol/redis/database_channels.ts";
 import { globMatches } from "../protocol/redis/glob.ts";
 import { BAD_REPLY, isError, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
@@ -65,7 +66,13 @@ class Topic {
   /** Servers that have not acknowledged yet. */
   readonly unconfirmed = new Set<number>();
 
-  constructor(readonly kind: number, readonly name: string, public servers: readonly number[]) {}
+  /** @param wire what servers are asked for: the name, but where it tells of a database (database_channels.ts) */
+  constructor(
+    readonly kind: number,
+    readonly name: string,
+    readonly wire: string,
+    public servers: readonly number[],
+  ) {}
 }
 
 /** A client's SUBSCRIBE that waits for servers. */
@@ -76,7 +83,11 @@ interface Wait {
 }
 
 export class PubSub {
+  /** By the clients' names. */
   private readonly topics: readonly Map<string, Topic>[] = [new Map(), new Map(), new Map()];
+  /** By the wire's, those where it is another; several patterns may be one there. */
+  private readonly aliases: readonly Map<string, Set<Topic>>[] = [new Map(), new Map(), new Map()];
+  readonly channels: DatabaseChannels;
   private readonly upstreams: (Upstream | null)[];
   private readonly waits = new Set<Wait>();
   /** Something has been confirmed since those who wait were looked at. */
@@ -84,6 +95,7 @@ export class PubSub {
 
   constructor(readonly pool: Pool) {
     this.upstreams = pool.servers.map(() => null);
+    this.channels = new DatabaseChannels(pool.config.databases, pool.config.redisDb);
   }
 
   /** Nothing of a pool's pub/sub is in use. */
@@ -187,12 +199,21 @@ export class PubSub {
     if (topic !== undefined) this.leave(client, topic);
   }
 
-  /** How many receivers a server's answer to PUBLISH leaves out: it counts our one connection, not who is behind it. */
-  receiversBehind(channel: string, sharded: boolean): number {
-    if (sharded) return surplus(this.topics[SHARD]!.get(channel));
+  /**
+   * How many receivers a server's answer to PUBLISH leaves out: it counts our one connection, not who is behind it.
+   * @param wire the channel's name on the server
+   */
+  receiversBehind(wire: string, sharded: boolean): number {
+    if (sharded) return surplus(this.topics[SHARD]!.get(wire));
+    const channel = this.channels.toClient(wire) ?? wire;
     let receivers = surplus(this.topics[CHANNEL]!.get(channel));
-    for (const topic of this.topics[PATTERN]!.values()) {
-      if (globMatches(topic.name, channel)) receivers += surplus(topic);
+    const patterns = this.topics[PATTERN]!;
+    for (const topic of patterns.values()) {
+      if (globMatches(topic.name, channel, false)) receivers += topic.clients.size;
+      if (topic.wire === topic.name && globMatches(topic.wire, wire, false)) receivers--;
+    }
+    for (const pattern of this.aliases[PATTERN]!.keys()) {
+      if (patterns.get(pattern)?.wire !== pattern && globMatches(pattern, wire, false)) receivers--;
     }
     return receivers;
   }
@@ -208,12 +229,12 @@ export class PubSub {
     for (const kind of [CHANNEL, SHARD]) {
       for (const topic of this.topics[kind]!.values()) {
         const before = topic.servers;
-        const now = this.serversOf(kind, topic.name);
+        const now = this.serversOf(kind, topic.wire);
         if (before[0] === now[0]) continue;
         topic.servers = now;
         topic.unconfirmed.clear();
         for (const server of now) this.ask(topic, server);
-        for (const server of before) this.upstreams[server]?.unsubscribe(kind, topic.name);
+        for (const server of before) this.upstreams[server]?.unsubscribe(kind, topic.wire);
       }
     }
     this.unsettled = true;
@@ -227,34 +248,60 @@ export class PubSub {
   private topicFor(kind: number, name: string): Topic {
     const present = this.topics[kind]!.get(name);
     if (present !== undefined) return present;
-    const topic = new Topic(kind, name, this.serversOf(kind, name));
+    const wire = kind === CHANNEL
+      ? this.channels.toWire(name)
+      : kind === PATTERN
+      ? this.channels.toWirePattern(name)
+      : name;
+    const topic = new Topic(kind, name, wire, this.serversOf(kind, wire));
     this.topics[kind]!.set(name, topic);
+    if (wire !== name) {
+      const same = this.aliases[kind]!.get(wire);
+      if (same === undefined) this.aliases[kind]!.set(wire, new Set([topic]));
+      else same.add(topic);
+    }
     for (const server of topic.servers) this.ask(topic, server);
     return topic;
   }
 
-  private serversOf(kind: number, name: string): readonly number[] {
+  /** All topics that the servers know by this name. */
+  private behind(kind: number, wire: string): readonly Topic[] {
+    const own = this.topics[kind]!.get(wire);
+    const same = this.aliases[kind]!.get(wire);
+    const direct = own !== undefined && own.wire === wire ? [own] : [];
+    return same === undefined ? direct : [...direct, ...same];
+  }
+
+  private serversOf(kind: number, wire: string): readonly number[] {
     // Each server tells of its own keys: keyspace notifications come from all. With distribution "random" a message may
     // be published on any server.
     const anywhere = this.pool.config.distribution === "random";
-    if (kind === PATTERN || anywhere || (kind === CHANNEL && /^__key(space|event)@/.test(name))) {
+    if (kind === PATTERN || anywhere || (kind === CHANNEL && isDatabaseChannel(wire))) {
       return this.pool.servers.map((server) => server.index);
     }
-    const bytes = bytesOf(name);
+    const bytes = bytesOf(wire);
     return [Math.max(0, this.pool.placement.serverOf(bytes, 0, bytes.length))];
   }
 
   private ask(topic: Topic, server: number): void {
     topic.unconfirmed.add(server);
     const upstream = this.upstreams[server] ??= new Upstream(this, this.pool.servers[server]!);
-    upstream.subscribe(topic.kind, topic.name);
+    upstream.subscribe(topic.kind, topic.wire);
   }
 
   private leave(client: Client, topic: Topic): void {
     topic.clients.delete(client);
     if (topic.clients.size > 0) return;
-    this.topics[topic.kind]!.delete(topic.name);
-    for (const server of topic.servers) this.upstreams[server]?.unsubscribe(topic.kind, topic.name);
+    const { kind, name, wire } = topic;
+    this.topics[kind]!.delete(name);
+    if (wire !== name) {
+      const same = this.aliases[kind]!.get(wire)!;
+      same.delete(topic);
+      if (same.size === 0) this.aliases[kind]!.delete(wire);
+    }
+    if (this.behind(kind, wire).length === 0) {
+      for (const server of topic.servers) this.upstreams[server]?.unsubscribe(kind, wire);
+    }
     if (this.idle) {
       // No one listens any more: no connections are kept for them.
       for (let i = 0; i < this.upstreams.length; i++) {
@@ -266,8 +313,8 @@ export class PubSub {
 
   // ---- from the servers
 
-  confirmed(server: number, kind: number, name: string): void {
-    this.topics[kind]!.get(name)?.unconfirmed.delete(server);
+  confirmed(server: number, kind: number, wire: string): void {
+    for (const topic of this.behind(kind, wire)) topic.unconfirmed.delete(server);
     this.unsettled = true;
   }
 
@@ -304,13 +351,40 @@ export class PubSub {
     return wanted;
   }
 
-  /** Passes a message on. @param message RESP2 form, borrowed */
-  message(kind: number, name: string, message: Uint8Array, start: number, end: number): void {
-    const topic = this.topics[kind]!.get(name);
-    if (topic === undefined) return;
-    const resp2 = message.slice(start, end);
+  /**
+   * Passes a message on.
+   * @param wire the channel or pattern that was subscribed to; @param channel the channel, of a pattern's message
+   * @param message RESP2 form, borrowed; @param rest where what follows these two begins in it
+   */
+  message(
+    kind: number,
+    wire: string,
+    channel: string,
+    message: Uint8Array,
+    start: number,
+    end: number,
+    rest: number,
+  ): void {
+    for (const topic of this.behind(kind, wire)) {
+      const shown = kind === PATTERN ? this.channels.matched(topic.name, wire, channel) : topic.name;
+      if (shown === null) continue;
+      if (topic.name === wire && (kind !== PATTERN || shown === channel)) {
+        this.pass(topic, message.slice(start, end));
+      } else {
+        const words = kind === PATTERN
+          ? [MESSAGE_WORDS[kind]!, topic.name, shown]
+          : [MESSAGE_WORDS[kind]!, shown];
+        const head = `*${words.length + 1}\r\n` +
+          words.map((word) => `$${word.length}\r\n${word}\r\n`).join("");
+        this.pass(topic, concat(bytesOf(head), message.subarray(rest, end)));
+      }
+    }
+  }
+
+  /** @param resp2 owned */
+  private pass({ kind, name, clients }: Topic, resp2: Uint8Array): void {
     let resp3: Uint8Array | null = null;
-    for (const client of topic.clients) {
+    for (const client of clients) {
       const session = client.session as RedisSession;
       // Not before the client has been told that it is subscribed.
       if (session.subscriptions === null || !session.subscriptions.names[kind]!.has(name)) continue;
@@ -426,19 +500,19 @@ class Upstream implements Postponed {
     const auth = pool.config.redisAuth;
     if (auth !== null) this.write("AUTH", [latin1(auth)]);
     this.errands.length = this.done = 0;
-    for (const topic of this.hub.wanted(this.server.index)) this.subscribe(topic.kind, topic.name);
+    for (const topic of this.hub.wanted(this.server.index)) this.subscribe(topic.kind, topic.wire);
     this.connectTimer = pool.setTimer(pool.config.connectTimeoutMs, () => {
       if (this.open) return;
       socket.destroy();
     });
   }
 
-  subscribe(kind: number, name: string): void {
-    this.put(SUBSCRIBE_WORDS[kind]!, name);
+  subscribe(kind: number, wire: string): void {
+    this.put(SUBSCRIBE_WORDS[kind]!, wire);
   }
 
-  unsubscribe(kind: number, name: string): void {
-    this.put(UNSUBSCRIBE_WORDS[kind]!, name);
+  unsubscribe(kind: number, wire: string): void {
+    this.put(UNSUBSCRIBE_WORDS[kind]!, wire);
   }
 
   private put(word: string, name: string): void {
@@ -511,7 +585,8 @@ class Upstream implements Postponed {
 
   private take(bytes: Uint8Array, start: number, end: number): void {
     if (isError(bytes, start)) return this.refused(latin1(bytes, start + 1, end).trimEnd());
-    const [word, name] = firstBulks(bytes, start, end);
+    const bulks = firstBulks(bytes, start, end, 2);
+    const [word, name] = bulks.texts;
     if (word === undefined || name === undefined) return;
     const subscribed = SUBSCRIBE_WORDS.indexOf(word);
     if (subscribed >= 0) return this.hub.confirmed(this.server.index, subscribed, name);
@@ -519,7 +594,9 @@ class Upstream implements Postponed {
     if (kind < 0) return;
     // Whoever is subscribed by what came before it has to get it.
     this.hub.settle();
-    this.hub.message(kind, name, bytes, start, end);
+    if (kind !== PATTERN) return this.hub.message(kind, name, name, bytes, start, end, bulks.end);
+    const { texts, end: rest } = firstBulks(bytes, start, end, 3);
+    if (texts.length === 3) this.hub.message(kind, name, texts[2]!, bytes, start, end, rest);
   }
 
   /** The server refuses AUTH or SUBSCRIBE: who waits is told in its words. */
@@ -564,21 +641,26 @@ const HANDLER: Handler = {
   close: (socket, error) => (socket.owner as Upstream).closed(error?.code ?? "EOF"),
 };
 
-/** The first two bulk strings of an array, as latin1; missing ones are undefined. */
-function firstBulks(bytes: Uint8Array, start: number, end: number): [string?, string?] {
-  const found: string[] = [];
+/** The first bulk strings of an array, as latin1, `max` at most, and where they end. */
+function firstBulks(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  max: number,
+): { texts: string[]; end: number } {
+  const texts: string[] = [];
   let at = start;
   while (at < end && bytes[at] !== 10) at++;
   at++;
-  while (found.length < 2 && at < end && bytes[at] === 36) {
+  while (texts.length < max && at < end && bytes[at] === 36) {
     let length = 0;
     at++;
     for (; bytes[at] !== 13; at++) length = length * 10 + bytes[at]! - 48;
     at += 2;
-    found.push(latin1(bytes, at, at + length));
+    texts.push(latin1(bytes, at, at + length));
     at += length + 2;
   }
-  return found as [string?, string?];
+  return { texts, end: at };
 }
 
 function bytesOf(text: string): Uint8Array {

@@ -1,7 +1,7 @@
 /** Pub/sub over three servers: what subscribers of both protocols read, counts, shard channels, and servers that go and return. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { concat, request } from "../lib/bytes.ts";
-import type { RawClient } from "../lib/client.ts";
+import type { RawClient, Target } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { Push, ReplyError, type Value } from "../lib/resp.ts";
@@ -293,6 +293,115 @@ Deno.test("large and binary messages pass whole to many subscribers", async () =
     strictEqual(await publisher.command("PUBLISH", "big\r\n\0", message), 4);
     for (const subscriber of subscribers) {
       deepStrictEqual(await next(subscriber), ["message", "big\r\n\0", message]);
+    }
+  }
+});
+
+Deno.test("two pools of one server's databases: each hears of its own alone, by the numbers its clients know", async () => {
+  await using f = new Fixture();
+  const servers = [await f.redis(), await f.redis()];
+  const common = { servers, hash_tag: '"{}"', hash: "murmur", dangerous_commands: "allow" };
+  const proxy = await f.proxy(
+    "compiled",
+    poolYml({ low: { ...common, databases: 2 }, high: { ...common, databases: 3, redis_db: 5 } }),
+  );
+  const [lowAt, highAt] = proxy.targets as [Target, Target];
+  const low = await f.client(lowAt);
+  const high = await f.client(highAt);
+  await low.command("CONFIG", "SET", "notify-keyspace-events", "KEA");
+  for (const resp of [2, 3]) {
+    const exact = await f.client(highAt);
+    const globs = await f.client(highAt);
+    const lows = await f.client(lowAt);
+    for (const client of [exact, globs, lows]) await client.command("HELLO", resp);
+    // 3 is none of the pool's, whatever the servers call 3 or 8.
+    await subscribe(exact, "SUBSCRIBE", "__keyevent@1__:set", "__keyevent@3__:set");
+    const patterns = ["__key*@1__:*", "__keyspace@[0-2]__:*", "__keyspace@3__:*"];
+    deepStrictEqual(
+      await subscribe(globs, "PSUBSCRIBE", ...patterns),
+      patterns.map((pattern, i) => ["psubscribe", pattern, i + 1]),
+    );
+    await subscribe(lows, "PSUBSCRIBE", "__keyevent@*__:set");
+    for (const [client, db] of [[low, 0], [low, 1], [high, 0], [high, 1]] as const) {
+      await client.command("SELECT", db);
+      await client.command("SET", `k${db}`, "v");
+    }
+    deepStrictEqual(await next(exact), ["message", "__keyevent@1__:set", "k1"]);
+    const seen: string[] = [];
+    for (let i = 0; i < 4; i++) seen.push((await next(globs)).join(" "));
+    deepStrictEqual(seen.sort(), [
+      "pmessage __key*@1__:* __keyevent@1__:set k1",
+      "pmessage __key*@1__:* __keyspace@1__:k1 set",
+      "pmessage __keyspace@[0-2]__:* __keyspace@0__:k0 set",
+      "pmessage __keyspace@[0-2]__:* __keyspace@1__:k1 set",
+    ]);
+    deepStrictEqual((await next(lows)).slice(2), ["__keyevent@0__:set", "k0"]);
+    deepStrictEqual((await next(lows)).slice(2), ["__keyevent@1__:set", "k1"]);
+    // Its pattern is a receiver to the server, though not to the pool.
+    await lows.send(request("PUNSUBSCRIBE"));
+    deepStrictEqual(await next(lows), ["punsubscribe", "__keyevent@*__:set", 0]);
+    await poll(
+      async () => await low.command("PUBSUB", "NUMPAT") === 3,
+      "the pattern to be gone from the servers",
+    );
+    // By hand it is a channel like any other, but of this pool.
+    strictEqual(await high.command("PUBLISH", "__keyevent@1__:set", "by hand"), 2);
+    deepStrictEqual((await next(exact)).at(-1), "by hand");
+    deepStrictEqual((await next(globs)).slice(1), ["__key*@1__:*", "__keyevent@1__:set", "by hand"]);
+    deepStrictEqual(
+      await high.command("PUBSUB", "NUMSUB", "a", "__keyevent@1__:set", "__keyevent@0__:set"),
+      ["a", 0, "__keyevent@1__:set", 1, "__keyevent@0__:set", 0],
+    );
+    const many = Array.from({ length: 600 }, (_, i) => `__keyevent@${i}__:set`);
+    const counts = await high.command("PUBSUB", "NUMSUB", ...many) as Value[];
+    deepStrictEqual(counts.slice(0, 8), many.slice(0, 4).flatMap((name, i) => [name, i % 2]));
+    strictEqual(counts.length, 1200);
+    deepStrictEqual((await high.command("PUBSUB", "CHANNELS") as string[]).sort(), [
+      "__keyevent@1__:set",
+      "__keyevent@3__:set",
+    ]);
+    deepStrictEqual(await high.command("PUBSUB", "CHANNELS", "__*@[0-1]__:s?t"), ["__keyevent@1__:set"]);
+    await exact.send(request("UNSUBSCRIBE", "__keyevent@1__:set"));
+    deepStrictEqual(await next(exact), ["unsubscribe", "__keyevent@1__:set", 1]);
+    strictEqual(await high.command("PUBLISH", "__keyevent@1__:set", "x"), 1);
+    deepStrictEqual((await next(globs)).at(-1), "x");
+    for (const client of [exact, globs, lows]) strictEqual(client.unread, "");
+    for (const client of [exact, globs, lows]) await client[Symbol.asyncDispose]();
+    await poll(
+      async () => (await high.command("PUBSUB", "CHANNELS") as string[]).length === 0,
+      "no channel to be left",
+    );
+  }
+});
+
+Deno.test("SWAPDB and INFO keyspace name the client's databases", async () => {
+  await using f = new Fixture();
+  const servers = [await f.redis(), await f.redis()];
+  const proxy = await f.proxy(
+    "compiled",
+    poolYml({ high: { servers, databases: 3, redis_db: 5, dangerous_commands: "allow" } }),
+  );
+  const client = await f.client(proxy);
+  const direct = await Promise.all(servers.map((server) => f.client(server)));
+  for (const d of direct) {
+    for (const db of [0, 4, 5, 8]) await d.pipeline(["SELECT", db], ["SET", `other${db}`, "x"]);
+  }
+  await client.pipeline(["SELECT", "1"], ["SET", "a", "1"], ["SET", "b", "1", "EX", "1000"]);
+  const keyspace = async () => {
+    const text = await client.command("INFO", "keyspace") as string;
+    return [...text.matchAll(/^db(\d+):keys=(\d+)/gm)].map((found) => `${found[1]}: ${found[2]}`);
+  };
+  deepStrictEqual(await keyspace(), ["0: 2", "1: 2"]);
+  strictEqual(await client.command("SWAPDB", "1", "2"), "OK");
+  deepStrictEqual(await keyspace(), ["0: 2", "2: 2"]);
+  for (
+    const [a, b, error] of [["1", "3", "DB index is out of range"], ["x", "3", "invalid first DB index"]]
+  ) {
+    match((await client.command("SWAPDB", a!, b!) as ReplyError).message, new RegExp(`^ERR ${error}$`));
+  }
+  for (const d of direct) {
+    for (const db of [0, 4, 5, 8]) {
+      deepStrictEqual(await d.pipeline(["SELECT", db], ["KEYS", "*"]), ["OK", [`other${db}`]]);
     }
   }
 });

@@ -327,6 +327,7 @@ function newHost(version: string, password: string | null): Host {
     poolName: "alpha",
     password: password === null ? null : latin1(password),
     databases: 16,
+    redisDb: 0,
     resp3: true,
     version,
     ringmasterVersion: "0.0.0",

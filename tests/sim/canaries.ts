@@ -334,7 +334,7 @@ export const CANARIES: readonly Canary[] = [
     where: (plan) => plan.subscribers > 0,
     plant: () =>
       patch(PubSub.prototype, "message", () =>
-        function (kind: number, _name, message, start, end) {
+        function (kind: number, _name, _channel, message, start, end) {
           const clients = new Set<Client>();
           for (const topic of this.topics[kind].values()) {
             for (const client of topic.clients) clients.add(client);

@@ -53,6 +53,7 @@ function newHost(changes: Partial<Host> = {}): Host {
     poolName: "alpha",
     password: null,
     databases: 1,
+    redisDb: 0,
     resp3: true,
     version: "7.4.0",
     ringmasterVersion: "1.2.3",

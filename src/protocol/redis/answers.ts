@@ -61,6 +61,8 @@ export interface Host {
   readonly password: Uint8Array | null;
   /** ≥ 1. */
   readonly databases: number;
+  /** What the servers call the clients' database 0. */
+  readonly redisDb: number;
   /** May clients speak RESP3? */
   readonly resp3: boolean;
   /** The Redis version we imitate, "7.4.0": clients switch features on it. */

@@ -90,7 +90,7 @@ export const FLAG = {
   OPEN: 1 << 22,
   /** Not in the table: a server told us about it (learn.ts). */
   LEARNED: 1 << 23,
-  /** Names a database by its number, which is checked and moved by the pool's `redis_db` (database.ts). */
+  /** May name a database by its number, which is checked and moved by the pool's `redis_db` (database.ts). */
   DATABASE: 1 << 24,
   /** Its BY and GET patterns name keys that only the server can work out (sort_patterns.ts). */
   PATTERNS: 1 << 25,

@@ -1,12 +1,22 @@
 /**
- * MOVE and COPY name a database by the client's number; its server knows it by another where the pool has a `redis_db`.
+ * MOVE, COPY, SWAPDB, and PUBLISH to a database's own channel, name a database by the client's number; its server knows it by
+ * another where the pool has a `redis_db`.
  *
  *   MOVE key 2   redis_db: 4   ──▶  MOVE key 6       as SELECT 2 is SELECT 6 there
  */
-import { copy, encode } from "../../bytes/ascii.ts";
+import { copy, encode, latin1 } from "../../bytes/ascii.ts";
 import { databaseIn } from "./answers.ts";
 import type { Args } from "./args.ts";
 import type { Command } from "./command.ts";
+import { DatabaseChannels, mayTellOfDatabase } from "./database_channels.ts";
+import { errorReply } from "./errors.ts";
+
+interface Shifted {
+  readonly error: Uint8Array | null;
+  readonly request: Uint8Array | null;
+}
+
+const AS_IT_IS: Shifted = { error: null, request: null };
 
 /**
  * Checks every database that a request of FLAG.DATABASE names, and moves it by `shift`.
@@ -20,18 +30,45 @@ export function shiftDatabases(
   args: Args,
   databases: number,
   shift: number,
-): { error: Uint8Array | null; request: Uint8Array | null } {
-  const move = command.name === "MOVE";
+): Shifted {
+  if (command.name === "PUBLISH") return shiftChannel(bytes, args, databases, shift);
+  const copies = command.name === "COPY";
   const shifted = new Map<number, Uint8Array>();
-  for (let i = move ? 2 : 3; i < args.count; i++) {
+  let outside: Uint8Array | null = null;
+  for (let i = FIRST.get(command.name)!; i < args.count; i++) {
     // COPY key key [DB n] [REPLACE]: the last DB counts, but a wrong one before it is an error as well.
-    if (!move && (!isDb(bytes, args, i) || ++i === args.count)) continue;
+    if (copies && (!isDb(bytes, args, i) || ++i === args.count)) continue;
     const db = databaseIn(bytes, args, i, databases);
-    if (typeof db !== "number") return { error: db, request: null };
-    shifted.set(i, encode(String(db + shift)));
+    if (typeof db === "number") shifted.set(i, encode(String(db + shift)));
+    else if (command.name !== "SWAPDB") return { error: db, request: null };
+    else {
+      const error = swapError(db, i);
+      // What is no number is found before what is out of range.
+      if (error !== db) return { error, request: null };
+      outside ??= db;
+    }
   }
-  if (shift === 0 || shifted.size === 0) return { error: null, request: null };
+  if (outside !== null) return { error: outside, request: null };
+  if (shift === 0 || shifted.size === 0) return AS_IT_IS;
   return { error: null, request: rebuilt(bytes, args, shifted) };
+}
+
+/** The first argument that may name one. */
+const FIRST: ReadonlyMap<string, number> = new Map([["MOVE", 2], ["COPY", 3], ["SWAPDB", 1]]);
+
+/** Redis's own words for a number of SWAPDB that is none, or of more than 32 bits. */
+function swapError(error: Uint8Array, index: number): Uint8Array {
+  if (latin1(error).includes("DB index")) return error;
+  return errorReply(`ERR invalid ${index === 1 ? "first" : "second"} DB index`);
+}
+
+function shiftChannel(bytes: Uint8Array, args: Args, databases: number, shift: number): Shifted {
+  if (!mayTellOfDatabase(bytes, args, 1)) return AS_IT_IS;
+  const name = latin1(bytes, args.starts[1]!, args.ends[1]!);
+  const wire = new DatabaseChannels(databases, shift).toWire(name);
+  if (wire === name) return AS_IT_IS;
+  const channel = Uint8Array.from(wire, (c) => c.charCodeAt(0));
+  return { error: null, request: rebuilt(bytes, args, new Map([[1, channel]])) };
 }
 
 function rebuilt(bytes: Uint8Array, args: Args, instead: ReadonlyMap<number, Uint8Array>): Uint8Array {

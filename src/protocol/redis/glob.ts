@@ -1,12 +1,14 @@
-/** Redis's glob patterns (`*`, `?`, `[a-z]`, `[^a]`, `\*`), case ignored: CONFIG GET, COMMAND LIST. */
+/** Redis's glob patterns (`*`, `?`, `[a-z]`, `[^a]`, `\*`): CONFIG GET and COMMAND LIST ignore case, channels do not. */
 
 /**
  * Does all of `text` match `pattern`? In time pattern × text at worst, whatever the pattern: only the last star is
  * ever tried again.
  */
-export function globMatches(pattern: string, text: string): boolean {
-  pattern = pattern.toLowerCase();
-  text = text.toLowerCase();
+export function globMatches(pattern: string, text: string, fold = true): boolean {
+  if (fold) {
+    pattern = pattern.toLowerCase();
+    text = text.toLowerCase();
+  }
   let p = 0;
   let starAt = -1;
   let starText = 0;

@@ -50,6 +50,10 @@ export function joinInfoTexts(texts: readonly string[], wanted: ReadonlySet<stri
       if (OURS.has(field)) joined.get(name)!.set(field, value);
     }
   }
+  for (const name of ["Keyspace", "Keysizes"]) {
+    const section = joined.get(name);
+    if (section !== undefined) joined.set(name, ownDatabases(section, host));
+  }
   const version = lowestVersion(parts);
   if (version !== null) joined.get("Server")!.set("redis_version", version);
   // A pool is one primary to its clients, whatever its servers are to each other.
@@ -62,6 +66,18 @@ export function joinInfoTexts(texts: readonly string[], wanted: ReadonlySet<stri
   }
   if (!joined.has("Server") && ringmaster !== undefined) pieces.push(sectionText("Ringmaster", ringmaster));
   return pieces.join("\r\n");
+}
+
+/** `db5:…` and `db5_distrib_…:…` of the databases that are the pool's, by the numbers its clients know. */
+function ownDatabases(section: ReadonlyMap<string, string>, host: Host): Map<string, string> {
+  const own = new Map<string, string>();
+  for (const [field, value] of section) {
+    const found = /^db(\d+)(.*)$/.exec(field);
+    const db = found === null ? -1 : Number(found[1]) - host.redisDb;
+    if (found === null) own.set(field, value);
+    else if (db >= 0 && db < host.databases) own.set(`db${db}${found[2]}`, value);
+  }
+  return own;
 }
 
 function parse(text: string): Sections {

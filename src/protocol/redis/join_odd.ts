@@ -40,15 +40,21 @@ export function joinPairMin(parts: readonly Part[]): Uint8Array {
 /**
  * PUBSUB NUMSUB: name, count, name, count, … with the same names from all servers; the counts are added.
  * @param more what to add to a name's (latin1) count
+ * @param called what clients call the server's name
  */
-export function joinCounts(parts: readonly Part[], more: (name: string) => number): Uint8Array {
+export function joinCounts(
+  parts: readonly Part[],
+  more: (name: string) => number,
+  called: (name: string) => string,
+): Uint8Array {
   const error = firstError(parts);
   if (error !== null) return error;
   const all = parts.map((p) => readCounts(latin1(p.bytes, p.start, p.end)));
   const first = all[0]!;
   if (all.some((counts) => counts === null || counts.length !== first?.length)) return MISMATCH;
   let reply = `${String.fromCharCode(parts[0]!.bytes[parts[0]!.start]!)}${first!.length * 2}\r\n`;
-  first!.forEach(([name], i) => {
+  first!.forEach(([wire], i) => {
+    const name = called(wire);
     const count = all.reduce((sum, counts) => sum + counts![i]![1], 0) + more(name);
     reply += `$${name.length}\r\n${name}\r\n:${count}\r\n`;
   });
