@@ -21,6 +21,7 @@ import { LogFile } from "../runtime/log_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Workers } from "../runtime/workers.ts";
 import { VERSION } from "../stats/version.ts";
+import { clashAtStart } from "./clash.ts";
 import { complaint, findConfFile } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
@@ -53,6 +54,11 @@ export async function run(
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     io.err(complaint(error, file));
+    return EXIT_FAILURE;
+  }
+  const clash = await clashAtStart(config, file, options, runtime.resolve);
+  if (clash !== null) {
+    io.err(`ringmaster: cannot start: ${clash}\n`);
     return EXIT_FAILURE;
   }
   if (options.daemonize && startDaemon(argv)) return EXIT_OK;

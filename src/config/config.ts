@@ -32,6 +32,8 @@ export interface PoolConfig {
   readonly name: string;
   readonly listen: Address;
   readonly listenText: string;
+  /** Where that stands in the file, from 1. */
+  readonly listenLine: number;
   readonly hash: HashName;
   /** Two bytes, or null. */
   readonly hashTag: Uint8Array | null;

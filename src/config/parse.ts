@@ -23,6 +23,7 @@ import {
   SERVER_KEYS,
   UNAVAILABLE_KEYS,
 } from "./schema.ts";
+import { findClashes } from "./listens.ts";
 import { makeServer, type Read, readServer, readValue, type WrittenAddress } from "./values.ts";
 
 export { ConfigError } from "./config_error.ts";
@@ -178,6 +179,7 @@ class Reader {
       ...fields,
       listen: listen.address,
       listenText: listen.text,
+      listenLine: place("listen").line,
       timeoutMs: fields.timeoutMs ?? -1,
       servers,
     } as unknown as PoolConfig;
@@ -330,19 +332,12 @@ class Reader {
 
   /** Two pools cannot listen on one address; twemproxy compares texts and fails, or not, when binding. */
   #checkListens(pools: readonly ReadPool[]): void {
-    const firsts = new Map<string, ReadPool>();
-    for (const pool of pools) {
-      const address = pool.config.listen;
-      const id = "path" in address ? address.path : `${address.host.toLowerCase()} ${address.port}`;
-      const first = firsts.get(id);
-      if (first === undefined) {
-        firsts.set(id, pool);
-        continue;
-      }
-      const found =
-        `${quoted(pool.config.listenText)}, where pool ${quoted(first.config.name)} listens already ` +
-        `(line ${first.listenPlace.line})`;
-      this.#problem(pool.listenPlace, "listen", found, "an address of its own for each pool");
+    for (const { first, second } of findClashes(pools, (pool) => pool.config.listen)) {
+      const { name, listenText, listenLine } = first.config;
+      const other = listenText === second.config.listenText ? "" : `${quoted(listenText)}, `;
+      const found = `${quoted(second.config.listenText)} for pool ${quoted(second.config.name)}, ` +
+        `where pool ${quoted(name)} listens already (${other}line ${listenLine})`;
+      this.#problem(second.listenPlace, "listen", found, "an address of its own for each pool");
     }
   }
 

@@ -2,6 +2,7 @@
  * Which runtime this is, chosen by what it has rather than by what it calls itself. Importing both adapters is
  * harmless: neither touches its global before it is used.
  */
+import { lookup } from "node:dns";
 import process from "node:process";
 import type { Clock, Net } from "../net/net.ts";
 import { BunNet } from "./bun.ts";
@@ -18,6 +19,8 @@ export interface Runtime {
   /** "bun" or "deno". */
   readonly name: string;
   readonly version: string;
+  /** The addresses of a host name; none if it does not resolve. */
+  readonly resolve: (host: string) => Promise<readonly string[]>;
   /** Gives memory that is not in use back to the system; takes some ms. Absent where the runtime has no means to. */
   readonly collect?: () => void;
   /** The start is over: lets go of memory that only it has needed. */
@@ -36,6 +39,7 @@ export function currentRuntime(): Runtime {
       clock: new RunningClock(new SystemClock()),
       name: "deno",
       version: Deno.version.deno,
+      resolve,
     };
   }
   const own = process.env[SOCKETS_VARIABLE] === "runtime" ? null : openEpollNet();
@@ -44,10 +48,21 @@ export function currentRuntime(): Runtime {
     clock: own?.clock ?? new RunningClock(new SystemClock()),
     name: "bun",
     version: Bun.version,
+    resolve,
     collect: () => Bun.gc(true),
     started: () => own && letGoOfProgram(own.libc),
     closeAll: () => own?.closeAll(),
   };
+}
+
+function resolve(host: string): Promise<readonly string[]> {
+  return new Promise((then) => {
+    lookup(
+      host,
+      { all: true },
+      (error, found) => then(error === null ? found.map((each) => each.address) : []),
+    );
+  });
 }
 
 /** Null where it cannot be: another system, another C library, no /proc. */

@@ -283,6 +283,43 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     }
   },
 
+  "two pools on one address under two names: refused before anything listens, with both names": async (
+    f,
+    runtime,
+  ) => {
+    const port = freePort();
+    const pools = (first: string, second: string) =>
+      poolYml({
+        alpha: { servers: ["127.0.0.1:1:1 nobody"], listen: first },
+        beta: { servers: ["127.0.0.1:2:1 nobody"], listen: second },
+      });
+    const flags = ["-s", String(freePort()), "-a", "127.0.0.1"];
+    const told = new RegExp(
+      `^.*:9:11: listen: found "localhost:${port}" for pool "beta", where pool "alpha" listens already ` +
+        `\\("127\\.0\\.0\\.1:${port}", line 2\\)`,
+    );
+    const twice = file(f, "twice", pools(`127.0.0.1:${port}`, `localhost:${port}`));
+    for (const more of [["-t"], ["--workers", "2", ...flags], flags]) {
+      const ended = await runIt(runtime, "-c", twice, ...more);
+      strictEqual(ended.code, 1);
+      match(ended.stderr, told);
+    }
+    for (const second of [`0.0.0.0:${port}`, `"[::]:${port}"`]) {
+      const any = file(f, "any", pools(`127.0.0.1:${port}`, second));
+      match(
+        (await runIt(runtime, "-c", any, "-t")).stderr,
+        /pool "beta", where pool "alpha" listens already/,
+      );
+    }
+    const stats = file(f, "stats", pools(`127.0.0.1:${port}`, `127.0.0.1:${freePort()}`));
+    const ended = await runIt(runtime, "-c", stats, "-s", String(port), "-a", "localhost");
+    strictEqual(ended.code, 1);
+    match(
+      ended.stderr,
+      /cannot start: the statistics address localhost:\d+ .* of pool "alpha" .*stats\.yml:2/,
+    );
+  },
+
   "a unix socket: its permissions, a stale file is replaced, a live one is not, removed at the end": async (
     f,
     runtime,

@@ -51,6 +51,7 @@ const DEFAULTS: PoolConfig = {
   name: "p",
   listen: { host: "127.0.0.1", port: 1 },
   listenText: "127.0.0.1:1",
+  listenLine: 2,
   hash: "fnv1a_64",
   hashTag: null,
   distribution: "ketama",
@@ -440,7 +441,8 @@ const STYLES: readonly (readonly [string, string])[] = [
 
 for (const [name, text] of STYLES) {
   Deno.test(`parseConfig() reads ${name}`, () => {
-    assert.deepEqual(parseConfig(text, "x.yml").pools, [DEFAULTS]);
+    const [pool, ...more] = parseConfig(text, "x.yml").pools;
+    assert.deepEqual([{ ...pool, listenLine: 2 }, ...more], [DEFAULTS]);
   });
 }
 
@@ -461,6 +463,7 @@ b:
     name: "b",
     listen: { host: "127.0.0.1", port: 2 },
     listenText: "127.0.0.1:2",
+    listenLine: 7,
     serverRetryTimeoutMs: 5,
   });
 });
@@ -490,10 +493,10 @@ const WRONG: readonly (readonly [string, string, readonly RegExp[]])[] = [
     /^x\.yml:5:1: p: found a second time \(first at line 1, column 1\), expected one pool of this name/,
   ]],
   ["an address twice", MINIMAL + MINIMAL.replace("p:", "q:"), [
-    /^x\.yml:6:11: listen: found "127.0.0.1:1", where pool "p" listens already \(line 2\)/,
+    /^x\.yml:6:11: listen: found "127.0.0.1:1" for pool "q", where pool "p" listens already \(line 2\)/,
   ]],
   ["a socket twice", "a: {listen: /x 0600, servers: [h:1:1]}\nb: {listen: /x, servers: [h:1:1]}\n", [
-    /^x\.yml:2:13: listen: found "\/x", where pool "a" listens already \(line 1\)/,
+    /^x\.yml:2:13: listen: found "\/x" for pool "b", where pool "a" listens already \("\/x 0600", line 1\)/,
   ]],
   ["a server's name twice", poolWith("", "[ h:1:1, h:1:2 ]"), [
     /^x\.yml:3:21: servers: found a second server named "h:1" \(first at line 3\)/,
@@ -705,8 +708,8 @@ Deno.test("conf/ringmaster.yml has every key, with its default", () => {
   const config = parseConfig(text, "x.yml");
   assert.deepEqual(config.process, PROCESS_DEFAULTS);
   const pool = config.pools[0]!;
-  const { name, listen, listenText, servers } = pool;
-  assert.deepEqual(pool, { ...DEFAULTS, name, listen, listenText, servers, redis: true });
+  const { name, listen, listenText, listenLine, servers } = pool;
+  assert.deepEqual(pool, { ...DEFAULTS, name, listen, listenText, listenLine, servers, redis: true });
 });
 
 Deno.test("configMarkdown() names every key of the table, and the table names no key twice", () => {
