@@ -11,7 +11,7 @@ import type { PoolConfig } from "../config/config.ts";
 import { answer, type Host } from "../protocol/redis/answers.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { checkArity, type Command, FINDER, FLAG, needsAuth, ROUTE } from "../protocol/redis/command.ts";
-import { findCommand, resolve } from "../protocol/redis/commands.ts";
+import { findCommand, resolve, resolveAt } from "../protocol/redis/commands.ts";
 import {
   arityError,
   CROSSSLOT,
@@ -180,7 +180,7 @@ export class RedisFront implements Front, Sender {
     // Arguments that were walked in an earlier call are not in `args` any more.
     resume.reset();
     scanRequest(bytes, start, end, args, this.limits, resume);
-    const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
+    const command = this.find(bytes);
     if (
       command === undefined || command.route !== ROUTE.KEYED || command.finder !== FINDER.RANGE ||
       command.firstKey !== command.lastKey || command.firstKey >= index || !checkArity(command, count) ||
@@ -227,13 +227,20 @@ export class RedisFront implements Front, Sender {
 
   /** max_memory is reached: refuses what needs a server. False for what is answered here, or frees memory. */
   private refuseWork(client: Client, session: RedisSession, bytes: Uint8Array): boolean {
-    const command = args.count > 0 ? findCommand(bytes, args.starts[0]!, args.ends[0]!) : undefined;
+    const command = args.count > 0 ? this.find(bytes) : undefined;
     if (command === undefined || command.route === ROUTE.LOCAL || command.name === "DISCARD") return false;
     this.pool.counters[LIMIT_MEMORY]!++;
     this.pool.counters[REQUESTS_TOTAL]!++;
     if (session.transaction?.queueing) session.transaction.refuse(this.memoryFull);
     else client.answer(this.memoryFull);
     return true;
+  }
+
+  /** The command of the request at hand, in the table or learned; asks nobody. */
+  private find(bytes: Uint8Array): Command | undefined {
+    const start = args.starts[0]!;
+    const end = args.ends[0]!;
+    return findCommand(bytes, start, end) ?? this.learner.find(bytes, start, end);
   }
 
   /** The client's bytes are no request: says so after all replies owed, and ends the connection. */
@@ -295,6 +302,7 @@ export class RedisFront implements Front, Sender {
       client.muted = false;
       if (taken && session.replies === REPLIES_SKIP_NEXT) session.replies = REPLIES_ON;
     }
+    if (taken) session.told = null;
     if (caching !== null && taken && named?.name !== "CLIENT") tracking!.cachingUsed(caching);
     session.refresh();
     if (taken) this.pool.counters[REQUESTS_TOTAL]!++;
@@ -310,16 +318,19 @@ export class RedisFront implements Front, Sender {
     start: number,
     end: number,
   ): boolean {
-    const command = named?.subcommands === null ? named : resolve(bytes, args);
+    let command = named?.subcommands === null ? named : resolve(bytes, args);
     if (!session.authenticated && (command === undefined || needsAuth(command))) {
       client.answer(NOAUTH);
       return true;
     }
-    if (command === undefined && named === undefined) {
-      if (this.learner.ask(client, bytes, args.starts[0]!, args.ends[0]!)) return false;
+    if (named === undefined) {
+      const entry = this.learner.lookUp(client, bytes, args);
+      if (entry === null) return false;
+      named = entry?.command;
+      if (entry !== undefined) command = this.learner.resolve(entry, bytes, args);
     }
     const error = command === undefined
-      ? unknownError(bytes, args)
+      ? unknownError(bytes, args, named)
       : !checkArity(command, args.count)
       ? arityError(command)
       : isRefused(command, this.config.dangerousCommands)
@@ -363,6 +374,20 @@ export class RedisFront implements Front, Sender {
         if (queueing) session.transaction!.refuseOurs(command!.name, refused);
         else client.answer(refused);
         return true;
+      }
+    }
+    if (command!.finder === FINDER.ASKED) {
+      // Where any server will do, any argument will.
+      args.told = ANY_ARGUMENT;
+      if (this.pool.servers.length > 1 && this.config.distribution !== "random") {
+        const told = this.learner.keysOf(client, command!, bytes, args, start, end);
+        if (told === null) return false;
+        if (told instanceof Uint8Array) {
+          if (queueing) session.transaction!.refuseOurs(command!.name, told);
+          else client.answer(told);
+          return true;
+        }
+        args.told = told;
       }
     }
     if (queueing && !TRANSACTION_COMMANDS.has(command!.name)) {
@@ -459,6 +484,12 @@ export class RedisFront implements Front, Sender {
     end: number,
   ): boolean {
     if (command.name === "INFO" && this.modes.info(client, session, bytes, start, end)) return true;
+    if (ABOUT_ANOTHER.has(command.name) && args.count > 2 && resolveAt(bytes, args, 2) === undefined) {
+      if (command.name !== "COMMAND|INFO" || args.count === 3) {
+        this.forward(client, this.fixedServer(), bytes, start, end);
+        return true;
+      }
+    }
     // What changes how replies are read, or which connection requests take, must not overtake what is still owed.
     const changes = command.name === "HELLO" || command.name === "RESET" || command.name === "SELECT";
     if (changes && !client.atRest()) return false;
@@ -678,6 +709,15 @@ const SUBSCRIBER_COMMANDS: ReadonlySet<string> = new Set([
   "PING",
   "QUIT",
   "RESET",
+]);
+
+const ANY_ARGUMENT = Int32Array.of(0);
+
+/** Of what is not in the table a server tells. */
+const ABOUT_ANOTHER: ReadonlySet<string> = new Set([
+  "COMMAND|INFO",
+  "COMMAND|GETKEYS",
+  "COMMAND|GETKEYSANDFLAGS",
 ]);
 
 /** What has to get through while a server is busy with a script. */

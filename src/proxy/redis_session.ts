@@ -3,6 +3,7 @@ import type { Socket } from "../net/net.ts";
 import type { Session } from "../protocol/redis/answers.ts";
 import type { BlockingCall } from "./redis_blocking.ts";
 import type { LargeRequest } from "./redis_large.ts";
+import type { Told } from "./redis_learn.ts";
 import type { Subscriptions } from "./redis_pubsub.ts";
 import type { Tracking } from "./redis_tracking.ts";
 import type { Transaction } from "./redis_transaction.ts";
@@ -32,6 +33,8 @@ export class RedisSession implements Session {
   large: LargeRequest | null = null;
   /** A request that goes out, or is answered, in slices. */
   sliced: { readonly holdsBytes: number } | null = null;
+  /** What a server has said of the keys of the request that the client offers again; null if none was asked. */
+  told: Told | null = null;
   /** What the client is subscribed to. */
   subscriptions: Subscriptions | null = null;
   /** Dedicated connections, of a client that has a mode of its own on its servers (CLIENT TRACKING). */

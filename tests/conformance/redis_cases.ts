@@ -680,6 +680,20 @@ const TOMORROW = array(
   ),
 );
 
+/** A command of which COMMAND INFO tells the first key, and that there are more. */
+const SCATTERED = array(
+  array(
+    bulk("scattered"),
+    ":-2\r\n",
+    array("+write\r\n", "+movablekeys\r\n"),
+    ":1\r\n",
+    ":1\r\n",
+    ":1\r\n",
+    "*0\r\n",
+  ),
+);
+const noKeyTold = "-ERR The command has no key arguments\r\n";
+
 const LEARNED: Case[] = [
   {
     name: "a command only the server knows is learned, and goes to its key's server",
@@ -707,6 +721,43 @@ const LEARNED: Case[] = [
     reply: [["*1\r\n*-1\r\n"], []],
     expect: "-ERR unknown command 'NEVERHEARD', with args beginning with: 'a' \r\n" +
       "-ERR unknown command 'NEVERHEARD', with args beginning with: 'b' \r\n",
+    differs: { nutcracker: { ...closes, receive: ["", ""] } },
+  },
+  {
+    name: "where COMMAND INFO does not tell all keys, a server is asked for those of each request",
+    send: cmd("GET a", "SCATTERED b STORE d", "scattered a STORE b", "GET a"),
+    receive: [
+      cmd(
+        "GET a",
+        "COMMAND INFO SCATTERED",
+        "COMMAND GETKEYS SCATTERED b STORE d",
+        "COMMAND GETKEYS scattered a STORE b",
+        "GET a",
+      ),
+      cmd("SCATTERED b STORE d"),
+    ],
+    reply: [
+      ["+a\r\n", SCATTERED, array(bulk("b"), bulk("d")), array(bulk("a"), bulk("b")), "+a again\r\n"],
+      ["+scattered\r\n"],
+    ],
+    expect: "+a\r\n+scattered\r\n-CROSSSLOT Keys in request don't hash to the same server\r\n+a again\r\n",
+    differs: { nutcracker: { ...closesEarly, receive: undefined } },
+  },
+  {
+    name: "… also in MULTI, and a request whose keys it cannot tell goes nowhere",
+    send: cmd("SCATTERED x", "MULTI", "SCATTERED b STORE d", "EXEC"),
+    receive: [
+      cmd("COMMAND GETKEYS SCATTERED x", "COMMAND GETKEYS SCATTERED b STORE d"),
+      cmd("MULTI", "SCATTERED b STORE d", "EXEC"),
+    ],
+    reply: [
+      [noKeyTold, array(bulk("b"), bulk("d"))],
+      ["+OK\r\n", "+QUEUED\r\n", array("+done\r\n")],
+    ],
+    expect:
+      "-ERR 'SCATTERED': only a server can tell its keys, and did not (ERR The command has no key arguments); " +
+      "use a pool of one server, or a command whose keys COMMAND INFO tells\r\n" +
+      "+OK\r\n+QUEUED\r\n" + array("+done\r\n"),
     differs: { nutcracker: { ...closes, receive: ["", ""] } },
   },
 ];

@@ -185,6 +185,8 @@ Deno.test("commandFromInfo() makes of COMMAND INFO what the table has", async ()
   for (const resp of ["2", "3"]) {
     await client.command("HELLO", resp);
     for (const name of await client.command("COMMAND", "LIST") as string[]) {
+      // Subcommands come with their container.
+      if (name.includes("|")) continue;
       const command = findByName(name)!;
       const words = MOVING.map((line) => line.split(" ")).find((line) => line[0] === name);
       await client.send(request("COMMAND", "INFO", name));
@@ -192,7 +194,9 @@ Deno.test("commandFromInfo() makes of COMMAND INFO what the table has", async ()
       assert.ok(rows, name);
       const row = rows[0]!;
       if (!LONGER_SINCE_7_2.has(command.name)) assert.equal(row.arity, command.arity);
-      if (command.finder === FINDER.RANGE || command.finder === FINDER.NUMKEYS) {
+      // SORT_RO has keys in its patterns, which the table leaves to the server.
+      const { finder } = name === "sort_ro" ? findByName("sort")! : command;
+      if (finder === FINDER.RANGE || finder === FINDER.NUMKEYS) {
         const found = { ...row.keys };
         // Only MSETEX has another step, and no server of this version knows it.
         assert.deepEqual(
@@ -203,7 +207,7 @@ Deno.test("commandFromInfo() makes of COMMAND INFO what the table has", async ()
         if (command.finder === FINDER.RANGE) {
           assert.deepEqual([found.lastKey, found.keyStep], [command.lastKey, command.keyStep], name);
         }
-      }
+      } else if (finder !== FINDER.NONE) assert.equal(row.keys.finder, FINDER.ASKED, name);
       assert.equal(
         rows.length,
         1 +

@@ -1,4 +1,4 @@
-/** The command table, its look-up, where the keys are, and what is learned from a server. No server needed. */
+/** The command table, its look-up, and where the keys are. No server needed. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
@@ -10,7 +10,6 @@ import {
   FINDER,
   FLAG,
   JOIN,
-  learnCommand,
   NAME_MAX,
   needsAuth,
   probesOf,
@@ -20,7 +19,6 @@ import {
 } from "../../src/protocol/redis/commands.ts";
 import { ROWS } from "../../src/protocol/redis/command_rows.ts";
 import { blocks, findKeys, KeyList, KEYS } from "../../src/protocol/redis/keys.ts";
-import { commandFromInfo, learnFromInfo } from "../../src/protocol/redis/learn.ts";
 import { latin1 } from "../lib/bytes.ts";
 import { scanned } from "../lib/scanned.ts";
 
@@ -277,87 +275,4 @@ Deno.test("blocks() is true of XREAD only with BLOCK", () => {
     const { bytes, args } = scanned(line.split(" "));
     assert.equal(blocks(resolve(bytes, args)!, bytes, args), expected, line);
   }
-});
-
-const INDEX_SPEC = (index: number, find: string) =>
-  `*6\r\n$5\r\nflags\r\n*1\r\n+RW\r\n$12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:${index}\r\n` +
-  `$9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n${find}`;
-
-Deno.test("learnFromInfo() adds a module's command", () => {
-  assert.equal(find("BF.ADD"), undefined);
-  const reply = latin1(
-    "*1\r\n*7\r\n$6\r\nbf.add\r\n:3\r\n*2\r\n+write\r\n+denyoom\r\n:1\r\n:1\r\n:1\r\n*0\r\n",
-  );
-  const command = learnFromInfo(reply)!;
-  assert.equal(find("Bf.Add"), command);
-  assert.equal(command.route, ROUTE.KEYED);
-  assert.equal(command.arity, 3);
-  assert.ok(command.flags & FLAG.WRITE && command.flags & FLAG.LEARNED);
-  const { bytes, args } = scanned(["bf.add", "k", "v"]);
-  assert.equal(findKeys(command, bytes, args, new KeyList()), 1);
-});
-
-Deno.test("learnFromInfo() reads key specifications where keys move, and subcommands", () => {
-  const keynum =
-    "$6\r\nkeynum\r\n$4\r\nspec\r\n*6\r\n$9\r\nkeynumidx\r\n:0\r\n$8\r\nfirstkey\r\n:1\r\n$7\r\nkeystep\r\n:1\r\n";
-  const moving = learnFromInfo(latin1(
-    `*1\r\n*10\r\n$7\r\nx.union\r\n:-3\r\n*2\r\n+readonly\r\n+movablekeys\r\n:0\r\n:0\r\n:0\r\n*0\r\n*0\r\n*1\r\n${
-      INDEX_SPEC(1, keynum)
-    }*0\r\n`,
-  ))!;
-  const { bytes, args } = scanned(["x.union", "2", "a", "b", "c"]);
-  const keys = new KeyList();
-  assert.equal(findKeys(moving, bytes, args, keys), 2);
-  assert.deepEqual([...keys.at.subarray(0, 2)], [2, 3]);
-
-  const container = learnFromInfo(latin1(
-    "*1\r\n*10\r\n$3\r\nx.c\r\n:-2\r\n~0\r\n:0\r\n:0\r\n:0\r\n~0\r\n~0\r\n~0\r\n" +
-      "~1\r\n*10\r\n$7\r\nx.c|get\r\n:3\r\n~1\r\n+readonly\r\n:2\r\n:2\r\n:1\r\n~0\r\n~0\r\n~0\r\n~0\r\n",
-  ))!;
-  assert.equal(container.subcommands!.length, 1);
-  const inner = scanned(["X.C", "Get", "k"]);
-  assert.equal(resolve(inner.bytes, inner.args)?.name, "X.C|GET");
-});
-
-Deno.test("learnFromInfo() refuses what has no key to go by, with a reason", () => {
-  const command = learnFromInfo(
-    latin1("*1\r\n*7\r\n$6\r\nx.list\r\n:1\r\n*1\r\n+readonly\r\n:0\r\n:0\r\n:0\r\n*0\r\n"),
-  )!;
-  assert.equal(command.route, ROUTE.REFUSED);
-  assert.match(command.hint, /no key/);
-});
-
-Deno.test("commandFromInfo() of anything else is null", () => {
-  const whole = "*1\r\n*7\r\n$6\r\nbf.xxx\r\n:3\r\n*2\r\n+write\r\n+denyoom\r\n:1\r\n:1\r\n:1\r\n*0\r\n";
-  assert.equal(commandFromInfo(latin1(whole))!.length, 1);
-  const others = [
-    "",
-    "*1\r\n$-1\r\n",
-    "*1\r\n*-1\r\n",
-    "_\r\n",
-    "*0\r\n",
-    "-ERR no\r\n",
-    ":1\r\n",
-    "*1\r\n*6\r\n",
-    "*99999999\r\n",
-    "*1\r\n".repeat(100),
-  ];
-  for (const reply of others) assert.equal(commandFromInfo(latin1(reply)), null, JSON.stringify(reply));
-  for (let i = 0; i < whole.length; i++) {
-    assert.equal(commandFromInfo(latin1(whole.slice(0, i))), null, `cut at ${i}`);
-  }
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
-    commandFromInfo(bytes);
-  }));
-});
-
-Deno.test("learnCommand() leaves the table's own rows as they are", () => {
-  const before = find("GET");
-  learnFromInfo(latin1("*1\r\n*6\r\n$3\r\nget\r\n:9\r\n*0\r\n:5\r\n:5\r\n:1\r\n"));
-  assert.equal(find("GET"), before);
-  assert.equal(before!.arity, 2);
-  const row = { ...commandFromInfo(latin1("*1\r\n*6\r\n$1\r\nx\r\n:9\r\n*0\r\n:5\r\n:5\r\n:1\r\n"))![0]! };
-  assert.equal(learnCommand([{ ...row, name: "x".repeat(NAME_MAX + 1) }]), false);
-  assert.equal(learnCommand([{ ...row, name: "a|" }]), false);
-  assert.equal(learnCommand(Array.from({ length: 5000 }, () => row)), false);
 });

@@ -12,6 +12,9 @@ export class Args {
   /** Just past the last byte of argument i. */
   ends: Int32Array = new Int32Array(64);
 
+  /** FINDER.ASKED: the argument indexes of the request's keys, as a server has told; null if none was asked. */
+  told: Int32Array | null = null;
+
   /** Makes room for `count` arguments, keeping what is there. */
   reserve(count: number): void {
     if (count <= this.starts.length) return;

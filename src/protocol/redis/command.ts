@@ -88,7 +88,7 @@ export const FLAG = {
   CHANNELS: 1 << 21,
   /** A container that also takes subcommands the table does not list (DEBUG). */
   OPEN: 1 << 22,
-  /** Not in the table: a server told us about it (learn.ts). */
+  /** Not in the table: a server of the pool has told about it (learn.ts). */
   LEARNED: 1 << 23,
   /** May name a database by its number, which is checked and moved by the pool's `redis_db` (database.ts). */
   DATABASE: 1 << 24,
@@ -183,6 +183,8 @@ export const FINDER = {
   GEORADIUS: 5,
   /** MIGRATE: the third argument, or KEYS' if that is empty. */
   MIGRATE: 6,
+  /** Only a server can tell, and has been asked for this request: Args.told. */
+  ASKED: 7,
 } as const;
 
 /** Positions of a command's keys. Indexes count the command's name as argument 0. */
@@ -196,7 +198,7 @@ export interface KeySpec {
 }
 
 export class Command {
-  /** Dense, from 0, in table order; learned commands follow. */
+  /** Dense, from 0, in table order; -1 for a learned command. */
   readonly id: number;
   /** Upper case; a subcommand's is "CLIENT|SETNAME". */
   readonly name: string;

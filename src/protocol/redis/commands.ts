@@ -3,8 +3,8 @@
  *
  *   "gEt" ──fold, mix──▶ buckets: Int16Array ──▶ COMMANDS[i] ──compare──▶ Command
  *
- * The look-up allocates nothing and ignores letter case, as Redis does. Learned commands (learn.ts) join the
- * same table and are found the same way.
+ * The look-up allocates nothing and ignores letter case, as Redis does. Learned commands are found the same way, but in a
+ * table of their pool's (learned.ts).
  */
 import type { Args } from "./args.ts";
 import { CATEGORY, Command, FLAG, JOIN, type KeySpec } from "./command.ts";
@@ -17,22 +17,20 @@ export const COMMANDS: Command[] = [];
 /** The commands without the subcommands, in table order. */
 export const TOP_COMMANDS: Command[] = [];
 
-/** Learned commands are limited: a server that invents names must not fill the memory. */
-export const LEARNED_MAX = 4096;
 /** Longest name, of a command or subcommand, that can be in the table; in bytes. */
 export const NAME_MAX = 64;
 
 /** Power of two, and at least twice the most commands there can be, so that probing ends. */
-const BUCKETS = 16384;
+export const BUCKETS = 16384;
 const EMPTY = -1;
 const buckets = new Int16Array(BUCKETS).fill(EMPTY);
-let learnedCount = 0;
 
 /**
  * Length, and four letters without their case bit: tells nearly all of Redis's names apart
  * (redis_commands_test.ts counts the probes).
+ * @returns a number below BUCKETS
  */
-function mix(bytes: Uint8Array, start: number, length: number): number {
+export function mix(bytes: Uint8Array, start: number, length: number): number {
   const a = bytes[start]! | 32;
   const b = bytes[start + (length >> 1)]! | 32;
   const c = bytes[start + length - 1]! | 32;
@@ -43,7 +41,7 @@ function mix(bytes: Uint8Array, start: number, length: number): number {
 }
 
 /** True if `bytes[start, end)` is `word` (upper case), letters compared without case. */
-function sameWord(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
+export function sameWord(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
   if (end - start !== word.length) return false;
   for (let i = 0; i < word.length; i++) {
     let b = bytes[start + i]!;
@@ -93,7 +91,17 @@ export function resolve(bytes: Uint8Array, args: Args): Command | undefined {
 /** As `resolve`, for a command whose name is argument `first` (COMMAND GETKEYS get k: 2). */
 export function resolveAt(bytes: Uint8Array, args: Args, first: number): Command | undefined {
   const command = findCommand(bytes, args.starts[first]!, args.ends[first]!);
-  if (command === undefined || command.subcommands === null || args.count <= first + 1) return command;
+  return command === undefined ? undefined : resolveIn(command, bytes, args, first);
+}
+
+/** As `resolveAt`, where argument `first` is known to name `command`. */
+export function resolveIn(
+  command: Command,
+  bytes: Uint8Array,
+  args: Args,
+  first: number,
+): Command | undefined {
+  if (command.subcommands === null || args.count <= first + 1) return command;
   const subcommand = findSubcommand(command, bytes, args.starts[first + 1]!, args.ends[first + 1]!);
   if (subcommand !== undefined) return subcommand;
   return (command.flags & FLAG.OPEN) === 0 ? undefined : command;
@@ -120,44 +128,6 @@ export function probesOf(command: Command): number {
   let probes = 1;
   while (buckets[(start + probes - 1) & (BUCKETS - 1)] !== command.id) probes++;
   return probes;
-}
-
-/**
- * Adds commands that are not in the table, a container before its subcommands; a known name is left as it is.
- * @returns false if there is no room for them (LEARNED_MAX), or a name is empty or longer than NAME_MAX
- */
-export function learnCommand(learned: readonly LearnedRow[]): boolean {
-  if (learnedCount + learned.length > LEARNED_MAX) return false;
-  for (const row of learned) {
-    for (const word of row.name.split("|")) if (word.length === 0 || word.length > NAME_MAX) return false;
-  }
-  for (const row of learned) {
-    if (findByName(row.name) !== undefined) continue;
-    learnedCount++;
-    add(
-      row.name,
-      row.arity,
-      row.flags | FLAG.LEARNED,
-      row.categories,
-      row.route,
-      row.keys,
-      row.join,
-      row.hint,
-    );
-  }
-  return true;
-}
-
-/** A row made from what a server said of a command. */
-export interface LearnedRow {
-  readonly name: string;
-  readonly arity: number;
-  readonly flags: number;
-  readonly categories: number;
-  readonly route: number;
-  readonly keys: KeySpec;
-  readonly join: number;
-  readonly hint: string;
 }
 
 function add(

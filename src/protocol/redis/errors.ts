@@ -30,11 +30,14 @@ export function arityError(command: Command): Uint8Array {
   );
 }
 
-/** For a request that `resolve` does not know: an unknown subcommand of a known container, or an unknown command. */
-export function unknownError(bytes: Uint8Array, args: Args): Uint8Array {
+/**
+ * For a request that `resolve` does not know: an unknown subcommand of a known container, or an unknown command.
+ * @param container the command that has been found, if it is not in the table
+ */
+export function unknownError(bytes: Uint8Array, args: Args, container?: Command): Uint8Array {
   const start = args.starts[0]!;
   const end = args.ends[0]!;
-  const container = findCommand(bytes, start, end);
+  container ??= findCommand(bytes, start, end);
   if (container !== undefined && args.count > 1) {
     const word = shown(bytes, args.starts[1]!, args.ends[1]!);
     return errorReply(`ERR unknown subcommand '${word}'. Try ${container.name} HELP.`);

@@ -76,6 +76,8 @@ export function findKeys(command: Command, bytes: Uint8Array, args: Args, into: 
       return into.count = findGeoradius(bytes, args, into);
     case FINDER.MIGRATE:
       return into.count = findMigrate(bytes, args, into);
+    case FINDER.ASKED:
+      return into.count = findTold(args, into);
     default:
       return into.count = 0;
   }
@@ -84,8 +86,9 @@ export function findKeys(command: Command, bytes: Uint8Array, args: Args, into: 
 function findRange(command: Command, args: Args, into: KeyList): number {
   const last = command.lastKey < 0 ? args.count + command.lastKey : Math.min(command.lastKey, args.count - 1);
   const step = command.keyStep;
-  // A pair without its second half (MSET a 1 b).
-  if (step === 2 && (last - command.firstKey) % 2 === 0) return KEYS.ARITY;
+  // A pair without its second half (MSET a 1 b). Of a learned command nobody knows that its keys have values.
+  const pairs = step === 2 && (command.flags & FLAG.LEARNED) === 0;
+  if (pairs && (last - command.firstKey) % 2 === 0) return KEYS.ARITY;
   into.reserve(args.count);
   let count = 0;
   for (let i = command.firstKey; i <= last; i += step) into.at[count++] = i;
@@ -170,6 +173,14 @@ function findMigrate(bytes: Uint8Array, args: Args, into: KeyList): number {
     }
   }
   return 1;
+}
+
+function findTold(args: Args, into: KeyList): number {
+  const { told } = args;
+  if (told === null) return 0;
+  into.reserve(told.length);
+  into.at.set(told);
+  return told.length;
 }
 
 /**
