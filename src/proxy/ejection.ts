@@ -46,13 +46,13 @@ export class Ejection {
     const nowMs = pool.turn.now();
     this.setLive(server, false);
     // Another worker was quicker: it counts, logs and probes.
-    if (!pool.board.eject(i, pool.worker)) return;
-    const factors = pool.board.waitFactors;
+    const { cells } = server;
+    if (!cells.eject(pool.worker)) return;
     const again = nowMs - this.returnedAtMs[i]! < retryMs * FORGIVEN_AFTER;
-    factors[i] = again ? Math.min(factors[i]! * 2, WAIT_FACTOR_MAX) : 1;
+    cells.waitFactor = again ? Math.min(cells.waitFactor * 2, WAIT_FACTOR_MAX) : 1;
     pool.counters[SERVER_EJECTS]!++;
     server.counters[SERVER_EJECTED_AT] = Math.round(pool.clock.wallMs() * 1000);
-    const waitMs = retryMs * factors[i]!;
+    const waitMs = retryMs * cells.waitFactor;
     pool.log.write(
       NOTICE,
       `update pool '${pool.config.name}' to delete server '${server.config.name}' for next ${
@@ -68,7 +68,7 @@ export class Ejection {
     const { pool } = this;
     for (const server of pool.servers) {
       const i = server.index;
-      const prober = pool.board.prober(i);
+      const prober = server.cells.prober;
       if (prober < 0) {
         if (server.ejected) this.setLive(server, true);
         continue;
@@ -109,7 +109,7 @@ export class Ejection {
 
   private restore(server: Server): void {
     this.probing[server.index] = 0;
-    this.pool.board.restore(server.index);
+    server.cells.restore();
     this.setLive(server, true);
     this.pool.log.write(
       NOTICE,

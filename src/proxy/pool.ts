@@ -190,7 +190,7 @@ export class Pool {
     const { seat, clientsMax } = this.around;
     if (this.memory.full) return this.refuse(socket, LIMIT_MEMORY, MEMORY_FULL_TEXT);
     const poolMax = this.config.clientConnectionsMax || Infinity;
-    if (this.stopped || !seat.board.admit(this.index, this.worker, poolMax, clientsMax)) {
+    if (this.stopped || !seat.board.admit(this.board, this.worker, poolMax, clientsMax)) {
       return this.refuse(socket, LIMIT_CONNECTIONS, "max number of clients reached");
     }
     const serial = this.worker * SERIALS + this.board.countAccepted(this.worker);
@@ -224,7 +224,7 @@ export class Pool {
   forget(client: Client): void {
     if (!this.clients.delete(client)) return;
     this.countConnection(-1);
-    this.around.seat.board.release(this.index, this.worker);
+    this.around.seat.board.release(this.board, this.worker);
   }
 
   private sweepIdleClients(): void {

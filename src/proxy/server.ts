@@ -6,6 +6,7 @@
  * its failures are counted towards ejection (see ejection.ts).
  */
 import type { ServerConfig } from "../config/config.ts";
+import type { ServerCells } from "../stats/board.ts";
 import { IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES } from "../stats/metrics.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import type { Pool } from "./pool.ts";
@@ -31,6 +32,7 @@ const QUEUES = [IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES];
 export class Server {
   /** One value a row of SERVER_METRICS, on the pool's board; gauges of queues are computed when asked for. */
   readonly counters: Float64Array;
+  readonly cells: ServerCells;
   /** Failures without a good reply between them; see ejection.ts. */
   failures = 0;
   ejected = false;
@@ -50,7 +52,8 @@ export class Server {
   private readonly errorReplies = new Map<string, Uint8Array>();
 
   constructor(readonly pool: Pool, readonly config: ServerConfig, readonly index: number) {
-    this.counters = pool.board.serverRow(pool.worker, index);
+    this.cells = pool.board.servers[index]!;
+    this.counters = this.cells.row(pool.worker);
   }
 
   /**

@@ -289,7 +289,7 @@ export class Workers {
   }
 
   private clientsOf(post: Post): number {
-    return this.board.pools.reduce((sum, pool) => sum + pool.clients[1 + post.index]!, 0);
+    return this.board.clientsOf(post.index);
   }
 
   // ---- statistics

@@ -1,30 +1,54 @@
 /**
  * What a process counts, in memory that all its workers share: each writes rows of its own, anybody may read them.
  *
- *   Board ─┬─ process    connections of each worker, clients of all, the log level
- *          └─ PoolBoard  one a pool
- *               cells    clients of all workers | clients of worker 0, 1, … | prober of server 0, 1, …
- *               doubles  a block a worker: POOL_METRICS | accepted | SERVER_METRICS of server 0, 1, …
+ *   Board ─┬─ process      connections of each worker, clients of all, the log level
+ *          └─ PoolBoard    one a pool: clients of all workers | clients of worker 0, 1, …, then a block a worker:
+ *               │          POOL_METRICS | accepted
+ *               └─ ServerCells  one a server: prober | wait factor, then a block a worker: SERVER_METRICS
  *
- * A worker that dies leaves its rows, so counters never go backwards; `bury` takes its gauges out, and whoever replaces
- * it counts on. Rows are plain Float64Arrays: one writer each, and 8 bytes are read whole on every machine that both
- * runtimes run on. What several workers write (limits, ejections) are cells, changed by Atomics only. A Float64Array on
- * a SharedArrayBuffer costs no more than another: 0.84 ns for two increments on Bun 1.4.5, 3.48 ns on Deno 2.9.6, both ways.
+ * Each box is a buffer of its own, so that pools and servers can come and go while it runs and the others keep theirs:
+ * the main thread `arrange`s the pools of a new configuration, each thread `adopt`s them. What has been counted never
+ * goes backwards.
+ *
+ * A worker that dies leaves its rows; `bury` takes its gauges out, and whoever replaces it counts on. Rows are plain
+ * Float64Arrays: one writer each, and 8 bytes are read whole on every machine that both runtimes run on. What several
+ * workers write (limits, ejections) are cells, changed by Atomics only. A Float64Array on a SharedArrayBuffer costs no
+ * more than another: 0.84 ns for two increments on Bun 1.4.5, 3.48 ns on Deno 2.9.6, both ways.
  */
 import { type Metric, POOL_METRICS, SERVER_METRICS } from "./metrics.ts";
 
 /** Blocks of two workers share no cache line, and no pair of lines that is fetched together. */
 const ALIGN_BYTES = 128;
+/** Numbers of a pool's servers go round here; a pool has fewer servers at any time. */
+export const SERVER_NUMBERS = 65536;
 
 /** What goes to another thread; the memory is shared, not copied. */
 export interface BoardMemory {
   readonly workers: number;
   readonly process: SharedArrayBuffer;
-  readonly pools: readonly { readonly servers: number; readonly buffer: SharedArrayBuffer }[];
+  readonly pools: readonly PoolMemory[];
 }
 
+export interface PoolMemory {
+  /** Never given to another pool of this process. */
+  readonly id: number;
+  readonly buffer: SharedArrayBuffer;
+  readonly servers: readonly ServerMemory[];
+}
+
+export interface ServerMemory {
+  readonly number: number;
+  readonly buffer: SharedArrayBuffer;
+}
+
+/** Where the pools of a new configuration come from: places on the board as it is, -1 for what is new. */
+export type Arrangement = readonly { readonly pool: number; readonly servers: readonly number[] }[];
+
 export class Board {
-  readonly pools: readonly PoolBoard[];
+  #pools: readonly PoolBoard[];
+  /** Removed ones that still have clients. */
+  #leaving: PoolBoard[] = [];
+  #nextId: number;
   private readonly buffer: SharedArrayBuffer;
   /** Connections a worker has opened since the start, of whatever kind; by worker. */
   readonly connectionsTotal: Float64Array;
@@ -38,7 +62,8 @@ export class Board {
     pools: readonly PoolBoard[],
     buffer: SharedArrayBuffer | null,
   ) {
-    this.pools = pools;
+    this.#pools = pools;
+    this.#nextId = pools.length;
     this.buffer = buffer ?? new SharedArrayBuffer(16 * workers + 4 * CELLS);
     this.connectionsTotal = new Float64Array(this.buffer, 0, workers);
     this.connectionsCurrent = new Float64Array(this.buffer, 8 * workers, workers);
@@ -47,24 +72,54 @@ export class Board {
 
   /** @param servers how many servers each pool has */
   static make(workers: number, servers: readonly number[]): Board {
-    return new Board(workers, servers.map((count) => new PoolBoard(workers, count)), null);
+    const board = new Board(workers, [], null);
+    board.adopt(board.arrange(servers.map((count) => ({ pool: -1, servers: new Array(count).fill(-1) }))));
+    return board;
   }
 
   /** The board that another thread has made. */
   static of({ workers, process, pools }: BoardMemory): Board {
-    return new Board(
-      workers,
-      pools.map((pool) => new PoolBoard(workers, pool.servers, pool.buffer)),
-      process,
-    );
+    return new Board(workers, pools.map((pool) => new PoolBoard(workers, pool)), process);
+  }
+
+  get pools(): readonly PoolBoard[] {
+    return this.#pools;
   }
 
   get memory(): BoardMemory {
-    return {
-      workers: this.workers,
-      process: this.buffer,
-      pools: this.pools.map(({ servers, buffer }) => ({ servers, buffer })),
-    };
+    return { workers: this.workers, process: this.buffer, pools: this.#pools.map((pool) => pool.memory) };
+  }
+
+  // ---- pools that come and go
+
+  /** The memory for pools that change: new where -1 stands, else what is there. The board itself stays as it is; main thread only. */
+  arrange(plan: Arrangement): PoolMemory[] {
+    return plan.map(({ pool, servers }) => {
+      const present = pool < 0 ? null : this.#pools[pool]!;
+      let last = present?.lastNumber ?? -1;
+      const taken = new Set(present?.servers.map((server) => server.number));
+      const fresh = () => {
+        do last = (last + 1) % SERVER_NUMBERS; while (taken.has(last));
+        taken.add(last);
+        return { number: last, buffer: new SharedArrayBuffer(serverBytes(this.workers)) };
+      };
+      const cells = servers.map((server) => server < 0 ? fresh() : present!.servers[server]!.memory);
+      const { id, buffer } = present?.memory ??
+        { id: this.#nextId++, buffer: new SharedArrayBuffer(poolBytes(this.workers)) };
+      return { id, buffer, servers: cells };
+    });
+  }
+
+  /** Takes what `arrange` has made, here or on the main thread. Boards of pools and servers that stay remain the objects they are. */
+  adopt(pools: readonly PoolMemory[]): void {
+    const before = this.#pools;
+    this.#pools = pools.map((memory) => {
+      const present = before.find((pool) => pool.id === memory.id);
+      if (present === undefined) return new PoolBoard(this.workers, memory);
+      present.adopt(memory.servers);
+      return present;
+    });
+    this.#leaving.push(...before.filter((pool) => !this.#pools.includes(pool)));
   }
 
   /** Clients of all pools and workers. */
@@ -84,9 +139,8 @@ export class Board {
    * Takes a client's place in a pool. False if the pool has `poolMax` clients or the process `processMax`, over all
    * workers; exact, however many workers ask at once.
    */
-  admit(pool: number, worker: number, poolMax: number, processMax: number): boolean {
+  admit({ clients }: PoolBoard, worker: number, poolMax: number, processMax: number): boolean {
     if (!take(this.cells, CLIENTS, processMax)) return false;
-    const { clients } = this.pools[pool]!;
     if (!take(clients, 0, poolMax)) {
       Atomics.sub(this.cells, CLIENTS, 1);
       return false;
@@ -96,8 +150,7 @@ export class Board {
   }
 
   /** Gives the place back. */
-  release(pool: number, worker: number): void {
-    const { clients } = this.pools[pool]!;
+  release({ clients }: PoolBoard, worker: number): void {
     Atomics.sub(clients, 1 + worker, 1);
     Atomics.sub(clients, 0, 1);
     Atomics.sub(this.cells, CLIENTS, 1);
@@ -106,7 +159,15 @@ export class Board {
   /** A worker has died: what it had is gone, what it has counted stays. Call it when its thread runs no more. */
   bury(worker: number): void {
     this.connectionsCurrent[worker] = 0;
-    for (const pool of this.pools) Atomics.sub(this.cells, CLIENTS, pool.bury(worker));
+    this.#leaving = this.#leaving.filter((pool) => Atomics.load(pool.clients, 0) > 0);
+    for (const pool of [...this.#pools, ...this.#leaving]) {
+      Atomics.sub(this.cells, CLIENTS, pool.bury(worker));
+    }
+  }
+
+  /** Clients that a worker has, those of removed pools included. */
+  clientsOf(worker: number): number {
+    return [...this.#pools, ...this.#leaving].reduce((sum, pool) => sum + pool.clients[1 + worker]!, 0);
   }
 }
 
@@ -115,43 +176,47 @@ const LOG_LEVEL = 1;
 const CELLS = 2;
 
 export class PoolBoard {
+  readonly id: number;
   /** Clients of all workers, then those of each; changed by Board.admit and release. */
   readonly clients: Int32Array;
   /** Clients ever accepted; by worker. Cut from the workers' blocks. */
   private readonly accepted: readonly Float64Array[];
   private readonly counters: readonly Float64Array[];
-  /** By worker × servers + server. */
-  private readonly serverRows: readonly Float64Array[];
-  /** By server: 0 = live, else 1 + the worker that probes it. */
-  private readonly probers: Int32Array;
-  /** How many times the retry timeout an ejected server has to wait; by server. Written by the worker that ejects. */
-  readonly waitFactors: Float64Array;
-  readonly buffer: SharedArrayBuffer;
+  private readonly buffer: SharedArrayBuffer;
+  #servers: readonly ServerCells[];
 
-  constructor(readonly workers: number, readonly servers: number, buffer: SharedArrayBuffer | null = null) {
-    const headBytes = aligned(8 * servers + 4 * (1 + workers + servers));
-    const blockBytes = aligned(8 * (POOL_METRICS.length + 1 + servers * SERVER_METRICS.length));
-    this.buffer = buffer ??= new SharedArrayBuffer(headBytes + workers * blockBytes);
-    this.waitFactors = new Float64Array(buffer, 0, servers);
-    this.clients = new Int32Array(buffer, 8 * servers, 1 + workers);
-    this.probers = new Int32Array(buffer, 8 * servers + 4 * (1 + workers), servers);
-    const accepted: Float64Array[] = [];
-    const counters: Float64Array[] = [];
-    const serverRows: Float64Array[] = [];
-    for (let worker = 0; worker < workers; worker++) {
-      let at = headBytes + worker * blockBytes;
-      const cut = (length: number) => {
-        const row = new Float64Array(buffer!, at, length);
-        at += 8 * length;
-        return row;
-      };
-      counters.push(cut(POOL_METRICS.length));
-      accepted.push(cut(1));
-      for (let server = 0; server < servers; server++) serverRows.push(cut(SERVER_METRICS.length));
-    }
-    this.accepted = accepted;
-    this.counters = counters;
-    this.serverRows = serverRows;
+  constructor(readonly workers: number, { id, buffer, servers }: PoolMemory) {
+    this.id = id;
+    this.buffer = buffer;
+    this.clients = new Int32Array(buffer, 0, 1 + workers);
+    const rows = cutRows(buffer, poolHead(workers), workers, POOL_METRICS.length + 1);
+    this.counters = rows.map((row) => row.subarray(0, POOL_METRICS.length));
+    this.accepted = rows.map((row) => row.subarray(POOL_METRICS.length));
+    this.#servers = servers.map((memory) => new ServerCells(workers, memory));
+  }
+
+  /** In the configuration's order, which a reload may change: keep the cells, not the place. */
+  get servers(): readonly ServerCells[] {
+    return this.#servers;
+  }
+
+  get memory(): PoolMemory {
+    return { id: this.id, buffer: this.buffer, servers: this.#servers.map((server) => server.memory) };
+  }
+
+  /** The number given last; the next new server gets one after it. */
+  get lastNumber(): number {
+    return this.#lastNumber = Math.max(this.#lastNumber, ...this.#servers.map((server) => server.number));
+  }
+  #lastNumber = -1;
+
+  /** See Board.adopt. */
+  adopt(servers: readonly ServerMemory[]): void {
+    void this.lastNumber;
+    const before = this.#servers;
+    this.#servers = servers.map((memory) =>
+      before.find((server) => server.number === memory.number) ?? new ServerCells(this.workers, memory)
+    );
   }
 
   // ---- rows
@@ -159,11 +224,6 @@ export class PoolBoard {
   /** A worker's own row of POOL_METRICS. */
   row(worker: number): Float64Array {
     return this.counters[worker]!;
-  }
-
-  /** A worker's own row of SERVER_METRICS. */
-  serverRow(worker: number, server: number): Float64Array {
-    return this.serverRows[worker * this.servers + server]!;
   }
 
   /** Counts a client accepted by a worker; returns how many that makes for this worker and those it replaces. */
@@ -177,54 +237,102 @@ export class PoolBoard {
 
   /** One of POOL_METRICS over all workers. */
   total(metric: number): number {
-    return this.counters.reduce((sum, row) => combine(POOL_METRICS[metric]!, sum, row[metric]!), 0);
-  }
-
-  /** One of SERVER_METRICS over all workers. */
-  serverTotal(server: number, metric: number): number {
-    let sum = 0;
-    for (let worker = 0; worker < this.workers; worker++) {
-      sum = combine(SERVER_METRICS[metric]!, sum, this.serverRow(worker, server)[metric]!);
-    }
-    return sum;
+    return totalOf(POOL_METRICS[metric]!, this.counters, metric);
   }
 
   /** Returns how many clients the worker had. */
   bury(worker: number): number {
     clearGauges(POOL_METRICS, this.row(worker));
-    for (let server = 0; server < this.servers; server++) {
-      clearGauges(SERVER_METRICS, this.serverRow(worker, server));
-    }
+    for (const server of this.#servers) clearGauges(SERVER_METRICS, server.row(worker));
     const clients = Atomics.exchange(this.clients, 1 + worker, 0);
     Atomics.sub(this.clients, 0, clients);
     return clients;
   }
 
-  // ---- who probes what
-
-  /** The worker that probes an ejected server; -1 = the server is live. */
-  prober(server: number): number {
-    return Atomics.load(this.probers, server) - 1;
-  }
-
-  /** Ejects a live server for all workers; `worker` will probe it. False if another worker was quicker. */
-  eject(server: number, worker: number): boolean {
-    return Atomics.compareExchange(this.probers, server, 0, 1 + worker) === 0;
-  }
-
-  /** Brings a server back for all workers. */
-  restore(server: number): void {
-    Atomics.store(this.probers, server, 0);
-  }
-
   /** Gives what one worker probes to another. True if there was anything. */
   inherit(from: number, to: number): boolean {
-    let any = false;
-    for (let server = 0; server < this.servers; server++) {
-      if (Atomics.compareExchange(this.probers, server, 1 + from, 1 + to) === 1 + from) any = true;
-    }
-    return any;
+    return this.#servers.filter((server) => server.inherit(from, to)).length > 0;
   }
+}
+
+/** What is counted for one server, and who probes it. */
+export class ServerCells {
+  /** Of no other server of the pool, and of none that has left for long: 0 to SERVER_NUMBERS. The same on all workers. */
+  readonly number: number;
+  private readonly buffer: SharedArrayBuffer;
+  private readonly rows: readonly Float64Array[];
+  /** 0 = live, else 1 + the worker that probes it. */
+  private readonly probers: Int32Array;
+  private readonly factors: Float64Array;
+
+  constructor(workers: number, { number, buffer }: ServerMemory) {
+    this.number = number;
+    this.buffer = buffer;
+    this.factors = new Float64Array(buffer, 0, 1);
+    this.probers = new Int32Array(buffer, 8, 1);
+    this.rows = cutRows(buffer, ALIGN_BYTES, workers, SERVER_METRICS.length);
+  }
+
+  get memory(): ServerMemory {
+    return { number: this.number, buffer: this.buffer };
+  }
+
+  /** A worker's own row of SERVER_METRICS. */
+  row(worker: number): Float64Array {
+    return this.rows[worker]!;
+  }
+
+  /** One of SERVER_METRICS over all workers. */
+  total(metric: number): number {
+    return totalOf(SERVER_METRICS[metric]!, this.rows, metric);
+  }
+
+  /** How many times the retry timeout it has to wait when ejected. Written by the worker that ejects. */
+  get waitFactor(): number {
+    return this.factors[0]!;
+  }
+
+  set waitFactor(times: number) {
+    this.factors[0] = times;
+  }
+
+  /** The worker that probes it; -1 = it is live. */
+  get prober(): number {
+    return Atomics.load(this.probers, 0) - 1;
+  }
+
+  /** Ejects it for all workers if it is live; `worker` will probe it. False if another worker was quicker. */
+  eject(worker: number): boolean {
+    return Atomics.compareExchange(this.probers, 0, 0, 1 + worker) === 0;
+  }
+
+  /** Brings it back for all workers. */
+  restore(): void {
+    Atomics.store(this.probers, 0, 0);
+  }
+
+  /** Another worker probes it if `from` does. True if that was so. */
+  inherit(from: number, to: number): boolean {
+    return Atomics.compareExchange(this.probers, 0, 1 + from, 1 + to) === 1 + from;
+  }
+}
+
+const poolHead = (workers: number): number => aligned(4 * (1 + workers));
+const poolBytes = (workers: number): number =>
+  poolHead(workers) + workers * aligned(8 * (POOL_METRICS.length + 1));
+const serverBytes = (workers: number): number => ALIGN_BYTES + workers * aligned(8 * SERVER_METRICS.length);
+
+/** A row of so many doubles for each worker, each in lines of its own. */
+function cutRows(buffer: SharedArrayBuffer, at: number, workers: number, length: number): Float64Array[] {
+  return Array.from(
+    { length: workers },
+    (_, k) => new Float64Array(buffer, at + k * aligned(8 * length), length),
+  );
+}
+
+/** One metric over the rows of all workers. */
+function totalOf(metric: Metric, rows: readonly Float64Array[], index: number): number {
+  return rows.reduce((sum, row) => combine(metric, sum, row[index]!), 0);
 }
 
 /** Adds one to a cell unless it has reached `max`. */

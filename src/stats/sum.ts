@@ -27,7 +27,7 @@ export function sumStats(
       values: POOL_METRICS.map((_, metric) => pool.total(metric)),
       servers: names[p]!.servers.map(({ name }, server) => ({
         name,
-        values: SERVER_METRICS.map((_, metric) => pool.serverTotal(server, metric)),
+        values: SERVER_METRICS.map((_, metric) => pool.servers[server]!.total(metric)),
       })),
     })),
   };

@@ -1,7 +1,7 @@
 /** The board that workers share: rows of their own, limits over all, what a dead worker leaves, and who probes what. */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
-import { Board } from "../../src/stats/board.ts";
+import { Board, type PoolBoard, type ServerCells } from "../../src/stats/board.ts";
 import {
   CLIENT_CONNECTIONS,
   CLIENT_EOF,
@@ -21,22 +21,20 @@ Deno.test("Board rows do not overlap, and another thread's view of the memory ha
     of.pools.flatMap((pool) =>
       [0, 1, 2].flatMap((worker) => [
         pool.row(worker),
-        ...Array.from({ length: pool.servers }, (_, server) => pool.serverRow(worker, server)),
+        ...pool.servers.map((server) => server.row(worker)),
       ])
     );
   for (const row of rows(board)) for (let i = 0; i < row.length; i++) row[i] = value++;
-  board.pools[0]!.waitFactors.fill(0.5);
-  board.pools[1]!.waitFactors.fill(0.25);
+  board.pools.forEach((pool, p) => pool.servers.forEach((server) => server.waitFactor = p + 0.5));
   for (const pool of board.pools) for (const worker of [0, 1, 2]) pool.countAccepted(worker);
-  for (const worker of [0, 1, 2]) ok(board.admit(0, worker, Infinity, Infinity));
+  for (const worker of [0, 1, 2]) ok(board.admit(board.pools[0]!, worker, Infinity, Infinity));
   board.connectionsTotal.fill(7);
   board.connectionsCurrent.fill(8);
   board.logLevel = 11;
 
   let expected = 1;
   for (const row of rows(other)) for (const found of row) strictEqual(found, expected++);
-  deepStrictEqual([...other.pools[0]!.waitFactors], [0.5, 0.5]);
-  deepStrictEqual([...other.pools[1]!.waitFactors], [0.25]);
+  deepStrictEqual(other.pools.map((pool) => pool.servers.map((s) => s.waitFactor)), [[0.5, 0.5], [1.5]]);
   deepStrictEqual([...other.pools[0]!.clients], [3, 1, 1, 1]);
   deepStrictEqual(other.pools.map((pool) => pool.acceptedTotal), [3, 3]);
   deepStrictEqual([...other.connectionsTotal, ...other.connectionsCurrent], [7, 7, 7, 8, 8, 8]);
@@ -48,11 +46,11 @@ Deno.test("Board rows do not overlap, and another thread's view of the memory ha
 
 Deno.test("Board.admit() keeps both limits over all pools and workers, and release() gives places back", () => {
   const board = Board.make(2, [1, 1]);
-  const admit = (pool: number, worker: number) => board.admit(pool, worker, 3, 5);
+  const admit = (pool: number, worker: number) => board.admit(board.pools[pool]!, worker, 3, 5);
   deepStrictEqual([admit(0, 0), admit(0, 1), admit(0, 0), admit(0, 1)], [true, true, true, false]);
   deepStrictEqual([admit(1, 0), admit(1, 1), admit(1, 1)], [true, true, false]);
   strictEqual(board.clients, 5);
-  board.release(0, 1);
+  board.release(board.pools[0]!, 1);
   deepStrictEqual([admit(1, 1), admit(0, 0)], [true, false]);
   deepStrictEqual(board.pools.map((pool) => [...pool.clients]), [[2, 2, 0], [3, 1, 2]]);
 });
@@ -73,12 +71,12 @@ Deno.test("Board.admit() and release() agree with a list of clients", () => {
         inside = inside.filter((client) => client.worker !== worker);
       } else if (enter) {
         const expected = inside.length < 6 && inside.filter((client) => client.pool === pool).length < 4;
-        strictEqual(board.admit(pool, worker, 4, 6), expected);
+        strictEqual(board.admit(board.pools[pool]!, worker, 4, 6), expected);
         if (expected) inside.push({ pool, worker });
       } else {
         const i = inside.findIndex((client) => client.pool === pool && client.worker === worker);
         if (i < 0) continue;
-        board.release(pool, worker);
+        board.release(board.pools[pool]!, worker);
         inside.splice(i, 1);
       }
       strictEqual(board.clients, inside.length);
@@ -94,18 +92,18 @@ Deno.test("Board.bury() takes a worker's gauges out and leaves what it has count
   const pool = board.pools[0]!;
   for (const worker of [0, 1]) {
     pool.row(worker).fill(10 + worker);
-    pool.serverRow(worker, 0).fill(100 + worker);
+    pool.servers[0]!.row(worker).fill(100 + worker);
     board.connectionsTotal[worker] = board.connectionsCurrent[worker] = 5;
     pool.countAccepted(worker);
-    ok(board.admit(0, worker, 9, 9));
+    ok(board.admit(board.pools[0]!, worker, 9, 9));
   }
   board.bury(1);
   strictEqual(pool.total(CLIENT_EOF), 21);
   strictEqual(pool.total(CLIENT_CONNECTIONS), 10);
-  strictEqual(pool.serverTotal(0, REQUESTS), 201);
-  strictEqual(pool.serverTotal(0, SERVER_CONNECTIONS), 100);
-  strictEqual(pool.serverTotal(0, IN_QUEUE), 100);
-  strictEqual(pool.serverTotal(0, SERVER_EJECTED_AT), 101);
+  strictEqual(pool.servers[0]!.total(REQUESTS), 201);
+  strictEqual(pool.servers[0]!.total(SERVER_CONNECTIONS), 100);
+  strictEqual(pool.servers[0]!.total(IN_QUEUE), 100);
+  strictEqual(pool.servers[0]!.total(SERVER_EJECTED_AT), 101);
   deepStrictEqual([...board.connectionsTotal], [5, 5]);
   deepStrictEqual([...board.connectionsCurrent], [5, 0]);
   strictEqual(board.clients, 1);
@@ -115,18 +113,49 @@ Deno.test("Board.bury() takes a worker's gauges out and leaves what it has count
   strictEqual(board.clients, 1, "buried once");
 });
 
-Deno.test("PoolBoard.eject() has one winner, who probes; probes can be inherited", () => {
+Deno.test("ServerCells.eject() has one winner, who probes; probes can be inherited", () => {
   const pool = Board.make(3, [3]).pools[0]!;
-  deepStrictEqual([pool.prober(0), pool.prober(1), pool.prober(2)], [-1, -1, -1]);
-  ok(pool.eject(1, 2));
-  ok(!pool.eject(1, 0));
-  ok(!pool.eject(1, 2));
-  ok(pool.eject(2, 0));
-  deepStrictEqual([pool.prober(0), pool.prober(1), pool.prober(2)], [-1, 2, 0]);
+  const [a, b, c] = pool.servers as [ServerCells, ServerCells, ServerCells];
+  const probers = () => [a.prober, b.prober, c.prober];
+  deepStrictEqual(probers(), [-1, -1, -1]);
+  ok(b.eject(2));
+  ok(!b.eject(0));
+  ok(!b.eject(2));
+  ok(c.eject(0));
+  deepStrictEqual(probers(), [-1, 2, 0]);
   ok(pool.inherit(2, 1));
   ok(!pool.inherit(2, 1));
-  deepStrictEqual([pool.prober(0), pool.prober(1), pool.prober(2)], [-1, 1, 0]);
-  pool.restore(1);
-  strictEqual(pool.prober(1), -1);
-  ok(pool.eject(1, 0));
+  deepStrictEqual(probers(), [-1, 1, 0]);
+  b.restore();
+  strictEqual(b.prober, -1);
+  ok(b.eject(0));
+});
+
+Deno.test("Board.adopt() keeps what stays, on every thread, and gives new servers numbers that none has had", () => {
+  const board = Board.make(2, [2, 1]);
+  const other = Board.of(board.memory);
+  const [first, second] = other.pools as [PoolBoard, PoolBoard];
+  const [a, b] = first.servers as [ServerCells, ServerCells];
+  b.row(1)[REQUESTS] = 7;
+  first.row(1)[CLIENT_EOF] = 8;
+  ok(other.admit(second, 1, 9, 9));
+  // The second pool goes, another comes first; of the first pool's servers one goes and two come.
+  const memory = board.arrange([{ pool: -1, servers: [-1] }, { pool: 0, servers: [-1, 1, -1] }]);
+  deepStrictEqual(board.pools.length, 2);
+  for (const each of [board, other]) each.adopt(structuredClone(memory));
+  strictEqual(other.pools[1], first);
+  strictEqual(first.servers[1], b);
+  deepStrictEqual(first.servers.map((server) => server.number), [2, 1, 3]);
+  ok(!first.servers.includes(a));
+  deepStrictEqual([board.pools[1]!.servers[1]!.total(REQUESTS), board.pools[1]!.total(CLIENT_EOF)], [7, 8]);
+  deepStrictEqual(other.pools.map((pool) => pool.id), [2, 0]);
+  // A server that comes back is another one; so is one in the place of it.
+  board.adopt(board.arrange([{ pool: 1, servers: [1] }]));
+  deepStrictEqual(board.pools[0]!.servers.map((server) => server.number), [1]);
+  board.adopt(board.arrange([{ pool: 0, servers: [0, -1] }]));
+  deepStrictEqual(board.pools[0]!.servers.map((server) => server.number), [1, 4]);
+  // Clients of a pool that has gone are still known, and can be buried.
+  deepStrictEqual([board.clients, board.clientsOf(1)], [1, 1]);
+  board.bury(1);
+  deepStrictEqual([board.clients, board.clientsOf(1)], [0, 0]);
 });

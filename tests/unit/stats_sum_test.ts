@@ -15,7 +15,7 @@ Deno.test("sumStats() adds counters and gauges, and takes the latest time", () =
     const pool = board.pools[0]!;
     workers.forEach((numbers, worker) => {
       pool.row(worker).forEach((_, i, row) => row[i] = numbers[i]!);
-      pool.serverRow(worker, 1).forEach((_, i, row) => row[i] = numbers[i + 20]!);
+      pool.servers[1]!.row(worker).forEach((_, i, row) => row[i] = numbers[i + 20]!);
       board.connectionsTotal[worker] = numbers[50]!;
       board.connectionsCurrent[worker] = numbers[51]!;
     });
