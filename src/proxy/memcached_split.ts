@@ -162,7 +162,7 @@ export function sendEverywhere(
   client.enqueue(parent);
   if (request.noreply === 1) parent.muted = true;
   const split = new Split(parent, join, NO_OWNERS, request.stats);
-  const servers = pool.servers.filter((server) => !server.ejected);
+  const servers = pool.onRing();
   for (let i = 0; i < servers.length; i++) split.add();
   for (let i = 0; i < servers.length; i++) {
     const server = servers[i]!;

@@ -243,6 +243,11 @@ export class Pool {
 
   // ---- servers
 
+  /** The servers that are not ejected: who is asked for what concerns all of them. Empty if none is left. */
+  onRing(): readonly Server[] {
+    return this.servers.filter((server) => !server.ejected);
+  }
+
   readonly serverHandler: Handler = {
     open: (socket) => (socket.owner as ServerConnection).opened(),
     data: (socket, bytes) => {

@@ -128,7 +128,7 @@ export class Proxy {
       connectionsTotal: () => pool.board.acceptedTotal,
       requestsTotal: () => pool.board.total(REQUESTS_TOTAL),
       serverCount: () => pool.servers.length,
-      liveServerCount: () => pool.servers.filter((s) => !s.ejected).length,
+      liveServerCount: () => pool.onRing().length,
       poolTotal: (metric) => pool.board.total(metric),
     };
   }

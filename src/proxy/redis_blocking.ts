@@ -14,6 +14,7 @@ import { encode } from "../bytes/ascii.ts";
 import { REQUEST_BYTES, REQUESTS } from "../stats/metrics.ts";
 import { integerOf } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
+import { takeNoServer } from "./redis_split.ts";
 import { type Internal, Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
@@ -52,22 +53,24 @@ export class BlockingCall implements Holder {
   }
 
   /**
-   * WAIT and WAITAOF: how far replicas are with what has been written so far, on every server. The PING before makes the new
+   * WAIT and WAITAOF: how far replicas are with what has been written so far, on every server on the ring. The PING before makes the new
    * connection's "last write" the server's present one, which is not before any of the client's.
    */
   startEverywhere(bytes: Uint8Array, start: number, end: number, join: Joiner): void {
     const { client } = this;
-    const { servers } = client.pool;
+    const servers = client.pool.onRing();
     const parent = new Request(client);
     const split = new Split(parent, join, NO_OWNERS, 0);
     client.enqueue(parent);
     client.block(LEASED);
+    if (servers.length === 0) takeNoServer(client.pool, split);
     for (let i = 0; i < servers.length; i++) split.add();
-    for (const server of servers) {
+    for (let i = 0; i < servers.length; i++) {
+      const server = servers[i]!;
       const connection = this.lease(server);
       if (connection === null) {
         const refusal = server.refusal();
-        split.take(server.index, refusal, 0, refusal.length, true);
+        split.take(i, refusal, 0, refusal.length, true);
         continue;
       }
       const ping = new Request(null);
@@ -76,7 +79,7 @@ export class BlockingCall implements Holder {
       connection.write(PING, 0, PING.length);
       const fragment = new Request(null);
       fragment.split = split;
-      fragment.fragment = server.index;
+      fragment.fragment = i;
       connection.enqueue(fragment, true);
       connection.write(bytes, start, end);
     }

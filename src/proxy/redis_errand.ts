@@ -4,7 +4,9 @@
  */
 import type { Client } from "./client.ts";
 import type { RedisSession } from "./redis_session.ts";
+import { takeNoServer } from "./redis_split.ts";
 import { Request } from "./request.ts";
+import type { Server } from "./server.ts";
 import type { Holder } from "./server_connection.ts";
 import { type Joiner, Split } from "./split.ts";
 
@@ -16,7 +18,7 @@ const ERRAND: Holder = {
 };
 
 const NO_OWNERS = new Uint16Array(0);
-/** Sends the request to every server, on a connection of its own each; joins the replies. Borrowed bytes. */
+/** Sends the request to these servers, on a connection of its own each; joins the replies. Borrowed bytes. */
 export function sendApart(
   client: Client,
   bytes: Uint8Array,
@@ -24,24 +26,26 @@ export function sendApart(
   end: number,
   join: Joiner,
   detail: number,
+  servers: readonly Server[],
 ): void {
-  const { servers } = client.pool;
   // The pool's own database, whatever the client's is: a busy server would refuse to SELECT another.
   const connectionClass = (client.session as RedisSession).resp === 3 ? 1 : 0;
   const parent = new Request(client);
   const split = new Split(parent, join, NO_OWNERS, detail);
   client.enqueue(parent);
+  if (servers.length === 0) return takeNoServer(client.pool, split);
   for (let i = 0; i < servers.length; i++) split.add();
-  for (const server of servers) {
+  for (let i = 0; i < servers.length; i++) {
+    const server = servers[i]!;
     const connection = server.lease(connectionClass, ERRAND);
     if (connection === null) {
       const refusal = server.refusal();
-      split.take(server.index, refusal, 0, refusal.length, true);
+      split.take(i, refusal, 0, refusal.length, true);
       continue;
     }
     const fragment = new Request(null);
     fragment.split = split;
-    fragment.fragment = server.index;
+    fragment.fragment = i;
     connection.forward(fragment, bytes, start, end);
   }
 }

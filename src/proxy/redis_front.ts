@@ -57,7 +57,7 @@ import { sendApart } from "./redis_errand.ts";
 import { LargeRequest, STREAM_MIN } from "./redis_large.ts";
 import { RedisModes, type Sender } from "./redis_modes.ts";
 import { SLICE_BYTES, SlicedRequest } from "./redis_slices.ts";
-import { MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./redis_split.ts";
+import { everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./redis_split.ts";
 import { Walk, WALK_ARGUMENTS } from "./redis_walk.ts";
 import { Request } from "./request.ts";
 import { type Joiner, SCRATCH } from "./split.ts";
@@ -440,13 +440,12 @@ export class RedisFront implements Front, Sender {
         return true;
       case ROUTE.SPLIT_SUM:
         return this.split(client, command, bytes, start, end, 1, JOIN_SUM);
-      case ROUTE.EVERY_SERVER:
-        if (APART.has(command.name)) {
-          sendApart(client, bytes, start, end, JOIN_EVERY, command.join);
-          return true;
-        }
-        sendEverywhere(client, bytes, start, end, JOIN_EVERY, command.join);
+      case ROUTE.EVERY_SERVER: {
+        const servers = everyServer(this.pool, command);
+        if (APART.has(command.name)) sendApart(client, bytes, start, end, JOIN_EVERY, command.join, servers);
+        else sendEverywhere(client, bytes, start, end, JOIN_EVERY, command.join, null, servers);
         return true;
+      }
       case ROUTE.FIXED:
         this.forward(client, this.fixedServer(), bytes, start, end);
         return true;

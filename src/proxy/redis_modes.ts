@@ -35,6 +35,8 @@ import { type Joiner, Split } from "./split.ts";
 import { type SliceWork, Walk, WALK_ARGUMENTS, WalkSplit } from "./redis_walk.ts";
 
 const OK = encode("+OK\r\n");
+/** Nothing more, from nowhere. */
+const SCANNED = encode("*2\r\n$1\r\n0\r\n*0\r\n");
 const BAD_CURSOR = encode("-ERR invalid cursor\r\n");
 const SYNTAX = encode("-ERR syntax error\r\n");
 const NOT_INSIDE = errorReply("ERR Command not allowed inside a transaction");
@@ -378,13 +380,20 @@ export class RedisModes {
   // ---- the whole pool
 
   scan(client: Client, session: RedisSession, bytes: Uint8Array, start: number, end: number): void {
-    const servers = this.pool.servers.length;
-    const place = readCursor(bytes, this.sender.args, servers);
+    const { servers } = this.pool;
+    const place = readCursor(bytes, this.sender.args, servers.length);
     if (place === null) return client.answer(BAD_CURSOR);
-    const request = scanRequestFor(bytes, start, end, this.sender.args, place.cursor);
-    this.sendJoined(client, session, place.server, request, 0, request.length, (split) => {
+    let { server, cursor } = place;
+    // Its keys are out of reach: as if it had been walked. The cursor is good again when the server is back.
+    for (; server < servers.length && servers[server]!.ejected; server++) cursor = "0";
+    if (server === servers.length) {
+      if (this.pool.onRing().length > 0) return client.answer(SCANNED);
+      return this.sender.forward(client, -1, bytes, start, end);
+    }
+    const request = scanRequestFor(bytes, start, end, this.sender.args, cursor);
+    this.sendJoined(client, session, server, request, 0, request.length, (split) => {
       const reply = split.replies[0]!;
-      return scanReplyFrom(reply.bytes, reply.start, reply.end, place.server, servers);
+      return scanReplyFrom(reply.bytes, reply.start, reply.end, server, servers.length);
     });
   }
 

@@ -4,7 +4,7 @@
  *   client ─SUBSCRIBE news─► topic "news" ──► one upstream connection to the server that owns "news"
  *   client ◄────── message ◄── clients of the topic ◄──┘   (shared by everybody who subscribes here)
  *
- * A channel belongs to the server its name hashes to, and PUBLISH goes there; a pattern is watched on all servers. A
+ * A channel belongs to the server its name hashes to, and PUBLISH goes there; a pattern is watched on all servers of the ring. A
  * client is told "subscribed" when the server has said so, thus what is published after that reaches it. When
  * a server goes away its topics are subscribed again as soon as it is back; messages in between are lost, as they are
  * with Redis. Messages come in RESP2 form and differ in RESP3 by their first byte only (`*` and `>`).
@@ -90,12 +90,15 @@ export class PubSub {
   readonly channels: DatabaseChannels;
   private readonly upstreams: (Upstream | null)[];
   private readonly waits = new Set<Wait>();
+  /** The servers of a topic that any server may speak of. */
+  private everywhere: readonly number[];
   /** Something has been confirmed since those who wait were looked at. */
   private unsettled = false;
 
   constructor(readonly pool: Pool) {
     this.upstreams = pool.servers.map(() => null);
     this.channels = new DatabaseChannels(pool.config.databases, pool.config.redisDb);
+    this.everywhere = pool.servers.map((server) => server.index);
   }
 
   /** Nothing of a pool's pub/sub is in use. */
@@ -224,21 +227,40 @@ export class PubSub {
     return topic === undefined ? 0 : topic.clients.size - topic.servers.length;
   }
 
-  /** Keys have moved: so have channels. */
+  /** Servers have left or joined: keys have moved, and so have channels. */
   ringChanged(): void {
-    for (const kind of [CHANNEL, SHARD]) {
-      for (const topic of this.topics[kind]!.values()) {
-        const before = topic.servers;
-        const now = this.serversOf(kind, topic.wire);
-        if (before[0] === now[0]) continue;
-        topic.servers = now;
-        topic.unconfirmed.clear();
-        for (const server of now) this.ask(topic, server);
-        for (const server of before) this.upstreams[server]?.unsubscribe(kind, topic.wire);
-      }
+    this.everywhere = this.heard();
+    for (const map of this.topics) for (const topic of map.values()) this.move(topic);
+    // With none live all are asked on, so that one error at least is true.
+    if (this.everywhere.some((i) => !this.pool.servers[i]!.ejected)) {
+      for (const { index, ejected } of this.pool.servers) if (ejected) this.dropUpstream(index);
     }
     this.unsettled = true;
     this.settle();
+  }
+
+  private move(topic: Topic): void {
+    const { kind, wire, servers: before } = topic;
+    const now = this.serversOf(kind, wire);
+    if (before.length === 1 && now.length === 1 && before[0] === now[0]) return;
+    topic.servers = now;
+    for (const server of before) {
+      if (now.includes(server)) continue;
+      topic.unconfirmed.delete(server);
+      this.upstreams[server]?.unsubscribe(kind, wire);
+    }
+    for (const server of now) if (!before.includes(server)) this.ask(topic, server);
+  }
+
+  /** Where all servers have to be listened to: those on the ring, or all if none is. */
+  private heard(): readonly number[] {
+    const live = this.pool.onRing();
+    return (live.length > 0 ? live : this.pool.servers).map((server) => server.index);
+  }
+
+  private dropUpstream(server: number): void {
+    this.upstreams[server]?.stop();
+    this.upstreams[server] = null;
   }
 
   stop(): void {
@@ -277,7 +299,7 @@ export class PubSub {
     // be published on any server.
     const anywhere = this.pool.config.distribution === "random";
     if (kind === PATTERN || anywhere || (kind === CHANNEL && isDatabaseChannel(wire))) {
-      return this.pool.servers.map((server) => server.index);
+      return this.everywhere;
     }
     const bytes = bytesOf(wire);
     return [Math.max(0, this.pool.placement.serverOf(bytes, 0, bytes.length))];
@@ -304,10 +326,7 @@ export class PubSub {
     }
     if (this.idle) {
       // No one listens any more: no connections are kept for them.
-      for (let i = 0; i < this.upstreams.length; i++) {
-        this.upstreams[i]?.stop();
-        this.upstreams[i] = null;
-      }
+      for (let i = 0; i < this.upstreams.length; i++) this.dropUpstream(i);
     }
   }
 
@@ -574,7 +593,7 @@ class Upstream implements Postponed {
     if (inbox.size < this.scan.needed) return;
     while (inbox.size > 0) {
       const end = scanReply(inbox.bytes, inbox.start, inbox.end, this.scan);
-      if (end === BAD_REPLY) return this.socket!.destroy();
+      if (end === BAD_REPLY) return this.socket?.destroy();
       if (end < 0) break;
       this.take(inbox.bytes, inbox.start, end);
       inbox.consumeTo(end);
@@ -604,14 +623,19 @@ class Upstream implements Postponed {
     this.hub.pool.log.write(WARN, `server '${this.server.config.name}' refuses a subscription: ${text}`);
     const said = encode(`-${text}\r\n`);
     const illness = this.hub.pool.front.illness(said, 0, said.length, ACCEPT);
+    if (illness !== null) this.server.failed(illness);
     this.hub.failed(this.server.index, illness === null ? said : this.server.errorReply(illness));
   }
 
   closed(code: string): void {
     const { pool } = this.hub;
+    const wasOpen = this.open;
     this.open = false;
     this.socket = null;
     this.clearTimer();
+    if (this.stopped) return;
+    // Where nothing but subscriptions goes to a server, nobody else finds out. That it is ejected may end this.
+    if (!wasOpen) this.server.failed(failureOf(code));
     if (this.stopped) return;
     this.hub.failed(this.server.index, this.server.errorReply(failureOf(code)));
     // Who waited may have been the last, and has been told: then nobody needs this connection.

@@ -10,13 +10,15 @@
 import { copy } from "../bytes/ascii.ts";
 import { writeDecimal } from "../bytes/decimal.ts";
 import type { Args } from "../protocol/redis/args.ts";
-import type { Command } from "../protocol/redis/command.ts";
+import { type Command, FLAG, JOIN } from "../protocol/redis/command.ts";
 import { FRAGMENTS } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
+import { NO_LIVE_SERVER_TEXT } from "./failures.ts";
 import type { Pool } from "./pool.ts";
 import { connectionFor } from "./redis_connection.ts";
 import type { RedisSession } from "./redis_session.ts";
 import { Request } from "./request.ts";
+import type { Server } from "./server.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import { type Joiner, Split } from "./split.ts";
 
@@ -149,8 +151,25 @@ function writeHead(command: Command, count: number): number {
 }
 
 /**
- * Sends the whole request to every server of the pool.
+ * Which servers a command for every server goes to: those on the ring, so that one that is down does not fail what concerns them
+ * all. But OK to FLUSHALL or CONFIG SET would be a lie if it were not so everywhere, and a server that is busy with a script, and
+ * ejected for it, is the one that SCRIPT KILL is for: those go to all.
+ */
+export function everyServer(pool: Pool, command: Command): readonly Server[] {
+  const all = (command.flags & FLAG.DANGEROUS) !== 0 || command.join === JOIN.ONE_OK;
+  return all ? pool.servers : pool.onRing();
+}
+
+/** No server is on the ring: the answer to a request that has been split over none. */
+export function takeNoServer(pool: Pool, split: Split): void {
+  const error = pool.front.errorReply(NO_LIVE_SERVER_TEXT);
+  split.take(split.add(), error, 0, error.length, true);
+}
+
+/**
+ * Sends the whole request to every server on the ring.
  * @param sliceOf set if it is a slice of a request that is in the client's queue already: its split
+ * @param servers others than those on the ring
  */
 export function sendEverywhere(
   client: Client,
@@ -160,14 +179,16 @@ export function sendEverywhere(
   join: Joiner,
   detail: number,
   sliceOf: Split | null = null,
+  servers: readonly Server[] = client.pool.onRing(),
 ): void {
   const pool = client.pool;
   const split = sliceOf ?? new Split(new Request(client), join, NO_OWNERS, detail);
   if (sliceOf === null) client.enqueue(split.parent);
   const session = client.session as RedisSession;
-  for (let i = 0; i < pool.servers.length; i++) split.add();
-  for (let i = 0; i < pool.servers.length; i++) {
-    const server = pool.servers[i]!;
+  if (servers.length === 0) return takeNoServer(pool, split);
+  for (let i = 0; i < servers.length; i++) split.add();
+  for (let i = 0; i < servers.length; i++) {
+    const server = servers[i]!;
     const connection = connectionFor(client, session, server);
     if (connection === null) {
       const refusal = server.refusal();

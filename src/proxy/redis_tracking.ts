@@ -28,6 +28,7 @@ import {
   type TrackingState,
 } from "../protocol/redis/tracking_options.ts";
 import { type Client, Inserted } from "./client.ts";
+import { NO_LIVE_SERVER_TEXT } from "./failures.ts";
 import { connectionClassOf } from "./redis_connection.ts";
 import type { RedisSession } from "./redis_session.ts";
 import { type Internal, Request } from "./request.ts";
@@ -139,9 +140,10 @@ export class Tracking implements TrackingState {
   }
 
   private openLines(): void {
-    for (const server of this.client.pool.servers) {
-      if (this.connection(server) === null) this.failure = server.refusal();
-    }
+    const { pool } = this.client;
+    const servers = pool.onRing();
+    if (servers.length === 0) this.failure = pool.front.errorReply(NO_LIVE_SERVER_TEXT);
+    for (const server of servers) if (this.connection(server) === null) this.failure = server.refusal();
   }
 
   /** The client's own connection to a server; null while the server is left alone after failed connects. */
@@ -207,7 +209,7 @@ export class Tracking implements TrackingState {
     const { pool } = this.client;
     if (this.retryTimer !== null || this.stopped) return;
     const from = this.connectionClass * pool.servers.length;
-    if (pool.servers.every((server) => this.lines[from + server.index] !== undefined)) return;
+    if (pool.onRing().every((server) => this.lines[from + server.index] !== undefined)) return;
     this.retryTimer = pool.setTimer(RETRY_MS, () => {
       this.retryTimer = null;
       this.openLines();
@@ -229,6 +231,8 @@ export class Tracking implements TrackingState {
   keysMoved(): void {
     const { transaction } = this.client.session as RedisSession;
     if (transaction?.queueing) this.movedSinceMulti = true;
+    // A server that has returned is listened to again.
+    if (this.options.bcast && this.answer === null) this.retryLater();
     // While CLIENT TRACKING is under way nothing else is.
     const last = this.answer === null ? this.client.tail : null;
     this.pushed(INVALIDATE_ALL, 0, INVALIDATE_ALL.length, last);

@@ -216,6 +216,16 @@ export const CANARIES: readonly Canary[] = [
     plant: () => patch(ServerConnection.prototype, "turnedAway", () => () => false),
   },
   {
+    name: "what concerns all servers is asked of the ejected as well",
+    only: "redis",
+    where: (plan) => plan.pool.autoEjectHosts,
+    plant: () =>
+      patch(Pool.prototype, "onRing", () =>
+        function () {
+          return this.servers;
+        }),
+  },
+  {
     name: "the ring forgets that a server was ejected",
     plant: () => patch(Placement.prototype, "setLive", () => function () {}),
   },

@@ -21,6 +21,8 @@ export interface Judge {
   readonly truth: Truth;
   /** An error of the proxy's that is allowed in this world; counted by whoever asks. */
   isFailure(reply: string): boolean;
+  /** As isFailure, for what concerns all servers: one that was ejected all the time since the request `tag` was made is not asked. */
+  isFailureOnRing(reply: string, tag: string): boolean;
   /** Joins of replies that do not fit together, where servers say too much. */
   isMismatch(reply: string): boolean;
   /** Too many clients, or the like: the connection ends. */

@@ -37,6 +37,7 @@ const KINDS = [
 ] as const;
 type Kind = typeof KINDS[number];
 
+const SCANNED = "*2\r\n$1\r\n0\r\n*0\r\n";
 const CROSSSLOT = "-CROSSSLOT Keys in request don't hash to the same server\r\n";
 
 const MALFORMED: readonly (readonly [bytes: string, reply: string])[] = [
@@ -157,11 +158,16 @@ export class RedisWorkload {
       }
       case "publish":
         return this.publish(this.random.pick(CHANNELS)).step;
-      case "everywhere":
+      case "everywhere": {
+        const tag = this.newTag();
         return this.step(
           ["DBSIZE"],
-          matching("DBSIZE", (r) => /^:\d+\r\n$/.test(r) || this.badly(r) || r.startsWith("-LOADING ")),
+          matching(
+            "DBSIZE",
+            (r) => /^:\d+\r\n$/.test(r) || this.badlyOnRing(r, tag) || r.startsWith("-LOADING "),
+          ),
         );
+      }
       case "reply":
         return this.replyMode();
       case "select": {
@@ -332,9 +338,14 @@ export class RedisWorkload {
       matching(args.join(" "), (reply) => {
         const execution = this.judge.truth.executions.get(tag);
         const match = /^\*2\r\n\$\d+\r\n(\d+)\r\n/.exec(reply);
+        // Nobody is left to be asked: those from the cursor on are ejected.
+        if (reply === SCANNED && this.pool.autoEjectHosts && execution === undefined) {
+          this.cursor = "0";
+          return true;
+        }
         if (match === null || execution === undefined) {
           this.cursor = "0";
-          return this.badly(reply) || execution?.reply === reply;
+          return this.badlyOnRing(reply, tag) || execution?.reply === reply;
         }
         this.cursor = match[1]!;
         return execution.reply.replace(/^\*2\r\n\$\d+\r\n\d+\r\n/, "") === reply.slice(match[0].length);
@@ -509,6 +520,12 @@ export class RedisWorkload {
 
   private badly(reply: string): boolean {
     return this.judge.isFailure(reply) || this.judge.isMismatch(reply) || this.judge.truth.extras.has(reply);
+  }
+
+  /** As `badly`, for what concerns all servers. */
+  private badlyOnRing(reply: string, tag: string): boolean {
+    const { judge } = this;
+    return judge.isFailureOnRing(reply, tag) || judge.isMismatch(reply) || judge.truth.extras.has(reply);
   }
 
   /** The executions of all tags, or null if some have not been executed. */

@@ -529,3 +529,123 @@ Deno.test("a full server is ejected after as many failures as any other, and its
     world.proxy.stop();
   }
 });
+
+/** A pool of three Redis of which the one with this index is ejected, and stays so for a minute. */
+async function withoutOne(gone: number, yml = ""): Promise<Stand & { keys: readonly string[] }> {
+  const world = await stand(
+    `${yml}  auto_eject_hosts: true\n  server_failure_limit: 1\n  server_retry_timeout: 60000\n`,
+    3,
+  );
+  const client = new Talker(world);
+  const keys = [0, 1, 2].map((i) => keyOn(world, i));
+  for (const key of keys) client.say(`SET ${key} 1\r\n`);
+  runFor(world, 100);
+  world.net.down(world.addresses[gone]!);
+  runFor(world, 100);
+  client.say(`GET ${keys[gone]}\r\n`);
+  runFor(world, 100);
+  assert.equal(world.proxy.pools[0]!.servers[gone]!.ejected, true);
+  return { ...world, keys };
+}
+
+function comeBack(world: Stand, gone: number): void {
+  world.net.up(world.addresses[gone]!);
+  runFor(world, 65_000);
+  assert.equal(world.proxy.pools[0]!.servers[gone]!.ejected, false);
+}
+
+Deno.test("what concerns all servers leaves the ejected out, and with none left says so", async () => {
+  const world = await withoutOne(1);
+  const client = new Talker(world);
+  client.say("DBSIZE\r\nKEYS *\r\n");
+  runFor(world, 100);
+  assert.match(client.read, /^:2\r\n\*2\r\n/);
+  for (const i of [0, 2]) {
+    world.net.down(world.addresses[i]!);
+    runFor(world, 100);
+    client.say(`GET ${world.keys[i]}\r\n`);
+    runFor(world, 100);
+  }
+  client.read = "";
+  client.say("DBSIZE\r\nSCAN 0\r\nRANDOMKEY\r\nPUBSUB NUMPAT\r\nSCRIPT KILL\r\nCLIENT TRACKING ON\r\n");
+  runFor(world, 100);
+  const error = "-ERR Connection refused: no live server in the pool\r\n";
+  const killed = "-ERR Connection refused (server 10.0.0.1:6379)\r\n";
+  assert.equal(client.read, error.repeat(4) + killed + error);
+  world.proxy.stop();
+});
+
+Deno.test("SCAN passes an ejected server over, and its cursors are good again when it is back", async () => {
+  const world = await withoutOne(1);
+  const client = new Talker(world);
+  const page = (cursor: number): string => {
+    client.read = "";
+    client.say(`SCAN ${cursor} COUNT 100\r\n`);
+    runFor(world, 100);
+    return client.read;
+  };
+  const one = (key: string, next: number) => `*2\r\n$1\r\n${next}\r\n*1\r\n$${key.length}\r\n${key}\r\n`;
+  const had = world.keys;
+  assert.equal(page(0), one(had[0]!, 1));
+  assert.equal(page(1), one(had[2]!, 0));
+  assert.equal(page(4), one(had[2]!, 0));
+  comeBack(world, 1);
+  assert.equal(page(1), one(had[1]!, 2));
+  world.net.down(world.addresses[2]!);
+  runFor(world, 100);
+  client.say(`GET ${had[2]}\r\n`);
+  runFor(world, 100);
+  assert.equal(page(2), "*2\r\n$1\r\n0\r\n*0\r\n");
+  world.proxy.stop();
+});
+
+Deno.test("PSUBSCRIBE does without an ejected server, and is heard there when it is back", async () => {
+  const world = await withoutOne(1);
+  const [early, client, other] = [new Talker(world), new Talker(world), new Talker(world)];
+  client.say("PSUBSCRIBE *\r\nSUBSCRIBE __keyevent@0__:del\r\n");
+  runFor(world, 100);
+  assert.equal(
+    client.read,
+    "*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$18\r\n__keyevent@0__:del\r\n:2\r\n",
+  );
+  runFor(world, 5000);
+  // Nobody goes on knocking there.
+  assert.equal([...world.net.sockets].filter((socket) => socket.key.includes("10.0.0.2")).length, 0);
+  comeBack(world, 1);
+  other.say(`PUBLISH ${world.keys[1]} hello\r\nPUBLISH ${world.keys[0]} hello\r\n`);
+  runFor(world, 100);
+  assert.equal(other.read, ":1\r\n:1\r\n");
+  assert.equal(client.read.split("hello").length, 3);
+  assert.equal(early.read, "");
+  world.proxy.stop();
+});
+
+Deno.test("a server that is only listened to is ejected too, and who waits for it is answered", async () => {
+  const world = await stand(
+    "  auto_eject_hosts: true\n  server_failure_limit: 2\n  server_retry_timeout: 60000\n",
+    3,
+  );
+  world.net.down(world.addresses[1]!);
+  const client = new Talker(world);
+  for (let i = 0; i < 4; i++) {
+    client.say("PSUBSCRIBE a*\r\n");
+    runFor(world, 100);
+  }
+  const errors = client.read.split("-ERR").length - 1;
+  assert.ok(errors <= 2, client.read);
+  assert.match(client.read, /psubscribe\r\n\$2\r\na\*\r\n:1\r\n$/);
+  assert.equal(world.proxy.pools[0]!.servers[1]!.ejected, true);
+  world.proxy.stop();
+});
+
+Deno.test("CLIENT TRACKING does without an ejected server, and BCAST hears it when it is back", async () => {
+  const world = await withoutOne(1);
+  const client = tracker(world, " BCAST");
+  comeBack(world, 1);
+  runFor(world, 1000);
+  client.read = "";
+  new Talker(world).say(`SET ${world.keys[1]} new\r\n`);
+  runFor(world, 100);
+  assert.equal(client.read, invalidation(world.keys[1]!));
+  world.proxy.stop();
+});

@@ -522,6 +522,21 @@ export class World implements Judge {
     return !this.plan.calm && !this.strict && this.failures.has(reply);
   }
 
+  isFailureOnRing(reply: string, tag: string): boolean {
+    if (!this.isFailure(reply)) return false;
+    const name = /\(server (.*)\)\r\n$/.exec(reply)?.[1];
+    const server = this.plan.pool.servers.findIndex((one) => one.name === name);
+    if (server < 0) return true;
+    this.noteLives();
+    const sentMs = this.sentAt.get(tag) ?? 0;
+    for (let i = this.lives.length - 1; i >= 0; i--) {
+      const { mask, atMs } = this.lives[i]!;
+      if ((mask >> server & 1) === 1 || mask === 0) return true;
+      if (atMs < sentMs) return false;
+    }
+    return false;
+  }
+
   isMismatch(reply: string): boolean {
     return !this.strict && reply === "-ERR Invalid argument: the servers' replies do not fit together\r\n" &&
       this.plan.habits.some((habits) => habits.extra > 0);

@@ -28,6 +28,8 @@ export interface Part {
   readonly bytes: Uint8Array;
   readonly start: number;
   readonly end: number;
+  /** The server has said nothing: it could not be asked. */
+  readonly failed?: boolean;
 }
 
 const OK = encode("+OK\r\n");
@@ -147,7 +149,8 @@ export function joinOk(parts: readonly Part[]): Uint8Array {
 /** Joins the replies of a request that went to every server; `kind` is one of JOIN. */
 export function joinEvery(parts: readonly Part[], kind: number): Uint8Array {
   if (kind === JOIN.ONE_OK) {
-    const good = parts.find((p) => !isError(p.bytes, p.start)) ?? parts[0]!;
+    const said = parts.find((p) => !isError(p.bytes, p.start)) ?? parts.find((p) => p.failed !== true);
+    const good = said ?? parts[0]!;
     return good.bytes.slice(good.start, good.end);
   }
   const error = firstError(parts);

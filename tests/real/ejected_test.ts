@@ -1,0 +1,165 @@
+/** One of three servers is killed: what concerns all servers goes on without it, and is made up for when it is back. */
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import type { RawClient } from "../lib/client.ts";
+import { Fixture } from "../lib/fixture.ts";
+import { poll } from "../lib/poll.ts";
+import { ReplyError, type Value } from "../lib/resp.ts";
+import { poolYml, type Proxy, type Runtime, RUNTIMES, type Server } from "../lib/servers.ts";
+
+interface Stand {
+  readonly servers: Server[];
+  readonly proxy: Proxy;
+  readonly client: RawClient;
+  /** keys[i] is on server i, while all are on the ring. */
+  readonly keys: string[];
+}
+
+const EJECTING = { auto_eject_hosts: true, server_failure_limit: 1, server_retry_timeout: 100 };
+
+/** The server in the middle: there is one before it, and one behind. */
+const GONE = 1;
+
+async function three(f: Fixture, runtime: Runtime, keys: Record<string, unknown>): Promise<Stand> {
+  const servers = [await f.redis({ port: 0 }), await f.redis({ port: 0 }), await f.redis({ port: 0 })];
+  // As the proxy numbers them: by name, short ones first.
+  servers.sort((a, b) => a.port - b.port);
+  const proxy = await f.proxy(runtime, poolYml({ alpha: { servers, hash: "md5", ...keys } }));
+  const client = await f.client(proxy);
+  const owned: string[] = [];
+  const direct = await Promise.all(servers.map((server) => f.client(server)));
+  for (let i = 0; owned.filter((key) => key !== undefined).length < servers.length; i++) {
+    strictEqual(await client.command("SET", `key${i}`, "v"), "OK");
+    for (const [s, each] of direct.entries()) {
+      if (owned[s] === undefined && await each.command("EXISTS", `key${i}`) === 1) owned[s] = `key${i}`;
+    }
+  }
+  for (const each of direct) each.close();
+  return { servers, proxy, client, keys: owned };
+}
+
+/** Kills the server, and asks for its key until another one answers. */
+async function kill({ servers, client, keys }: Stand): Promise<void> {
+  await servers[GONE]!.crash();
+  await poll(async () => await client.command("GET", keys[GONE]!) === null, "the server to be ejected");
+}
+
+/** Brings it back, empty, and waits until it is asked again. */
+async function bringBack({ servers, client }: Stand): Promise<void> {
+  await servers[GONE]!.start();
+  await poll(async () => await isBack(client), "the server to be on the ring again");
+}
+
+async function isBack(client: RawClient): Promise<boolean> {
+  const info = await client.command("INFO", "ringmaster") as string;
+  return /live_servers:3/.test(info);
+}
+
+function isError(value: Value, text: RegExp): void {
+  ok(value instanceof ReplyError, `expected an error like ${text}, found ${Deno.inspect(value)}`);
+  match(value.message, text);
+}
+
+async function scan(client: RawClient): Promise<string[]> {
+  const found: string[] = [];
+  let cursor = "0";
+  do {
+    const [next, page] = await client.command("SCAN", cursor, "COUNT", "1") as [string, string[]];
+    found.push(...page);
+    cursor = next;
+  } while (cursor !== "0");
+  return found;
+}
+
+const EVERYWHERE: readonly (readonly [request: string[], expected: RegExp])[] = [
+  [["KEYS", "*"], /key/],
+  [["DBSIZE"], /^\d+$/],
+  [["RANDOMKEY"], /key/],
+  [["SCRIPT", "LOAD", "return 1"], /^e0e1f9fabfc9d4800c877a703b823ac0578ff8db$/],
+  [["SCRIPT", "EXISTS", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"], /^1$/],
+  [
+    ["FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 'one' end)"],
+    /^lib$/,
+  ],
+  [["FUNCTION", "STATS"], /engines/],
+  [["FUNCTION", "DELETE", "lib"], /^OK$/],
+  [["SCRIPT", "FLUSH"], /^OK$/],
+  [["PUBSUB", "CHANNELS"], /^$/],
+  [["PUBSUB", "NUMPAT"], /^0$/],
+  [["PUBSUB", "NUMSUB", "news"], /^news,0$/],
+  [["WAIT", "0", "10"], /^0$/],
+  [["SLOWLOG", "LEN"], /^\d+$/],
+  [["INFO", "server"], /redis_version/],
+];
+
+for (const runtime of RUNTIMES) {
+  Deno.test(`what concerns all servers goes on without the one that is ejected (${runtime})`, async () => {
+    await using f = new Fixture();
+    const stand = await three(f, runtime, EJECTING);
+    const { client, keys, servers } = stand;
+    await kill(stand);
+    for (const [request, expected] of EVERYWHERE) {
+      const reply = await client.command(...request);
+      ok(!(reply instanceof ReplyError), `${request.join(" ")}: ${Deno.inspect(reply)}`);
+      match(String(reply), expected, request.join(" "));
+    }
+    const found = await scan(client);
+    ok(found.includes(keys[0]!) && found.includes(keys[2]!));
+    // Its cursor goes on with the next server, and means what it has meant when the server is back.
+    const [next, page] = await client.command("SCAN", "1", "COUNT", "1000") as [string, string[]];
+    strictEqual(next, "0");
+    ok(page.includes(keys[2]!));
+    // What is not true of all servers is not said to be done.
+    isError(await client.command("SCRIPT", "KILL"), /^NOTBUSY/);
+    const subscriber = await f.client(stand.proxy);
+    deepStrictEqual(await subscriber.command("PSUBSCRIBE", "*"), ["psubscribe", "*", 1]);
+    await bringBack(stand);
+    strictEqual(await client.command("SET", keys[GONE]!, "v"), "OK");
+    const [, back] = await client.command("SCAN", "1", "COUNT", "1000") as [string, string[]];
+    deepStrictEqual(back, [keys[GONE]]);
+    const direct = await f.client(servers[GONE]!);
+    await poll(async () => await direct.command("PUBSUB", "NUMPAT") === 1, "the pattern to be watched there");
+    strictEqual(await client.command("PUBLISH", keys[GONE]!, "hello"), 1);
+    deepStrictEqual((await subscriber.readReply()).value, ["pmessage", "*", keys[GONE], "hello"]);
+  });
+}
+
+Deno.test("without auto_eject_hosts what concerns all servers names the one that is down", async () => {
+  await using f = new Fixture();
+  const stand = await three(f, "compiled", {});
+  const { client, servers, keys } = stand;
+  await servers[GONE]!.crash();
+  isError(await client.command("GET", keys[GONE]!), /\(server /);
+  for (const [request] of EVERYWHERE) {
+    if (request[0] === "INFO" || request[0] === "RANDOMKEY") continue;
+    const reply = await client.command(...request);
+    isError(reply, new RegExp(`\\(server ${servers[GONE]!.address}\\)`));
+  }
+});
+
+Deno.test("FLUSHALL is not OK while a server is ejected that has not heard it", async () => {
+  await using f = new Fixture();
+  const stand = await three(f, "compiled", { ...EJECTING, dangerous_commands: "allow" });
+  await kill(stand);
+  isError(
+    await stand.client.command("FLUSHALL"),
+    new RegExp(`\\(server ${stand.servers[GONE]!.address}\\)`),
+  );
+});
+
+Deno.test("SCRIPT KILL reaches the server that is ejected because it is busy with the script", async () => {
+  await using f = new Fixture();
+  const servers = [await f.redis({ port: 0, args: ["--lua-time-limit", "50"] }), await f.redis()];
+  const pool = { servers, hash: "md5", timeout: 300, ...EJECTING };
+  const proxy = await f.proxy("compiled", poolYml({ alpha: pool }));
+  const [client, other] = [await f.client(proxy), await f.client(proxy)];
+  const info = async () => await other.command("INFO", "ringmaster") as string;
+  // One of these keys is on that server; on the other one the script ends at once.
+  const endless = "while redis.call('DBSIZE') == 0 do end return 1";
+  const direct = await f.client(servers[1]!);
+  strictEqual(await direct.command("SET", "x", "1"), "OK");
+  for (let i = 0; !/live_servers:1/.test(await info()); i++) {
+    await client.command("EVAL", endless, "1", `key${i}`);
+  }
+  strictEqual(await other.command("SCRIPT", "KILL"), "OK");
+  await poll(async () => /live_servers:2/.test(await info()), "the server to be on the ring again");
+});
