@@ -4,60 +4,56 @@
  *   server 1: used_memory:900  expired_keys:3  db0:keys=5,expires=1 ┐
  *   server 2: used_memory:100  expired_keys:4  db0:keys=7,expires=0 ┴► used_memory:1000  expired_keys:7  db0:keys=12,expires=1
  *
- * Counts are added, states that hold for the pool if they hold for one server (loading) are the largest, what clients
- * see of the pool itself (port, uptime, connected_clients) is ours, and for all else the first server speaks. With one
- * server everything but ours passes as it is. Fields and sections as in redis-server 7.0 and 7.4.
+ * What becomes of a field is written in info_fields.ts; what clients see of the pool itself (port, uptime, connected_clients) is
+ * ours. With one server everything but ours passes as it is.
  */
 import type { Host } from "./answers.ts";
 import { infoText } from "./info.ts";
+import { GOOD, type PairRule, pairRulesOf, RULE, ruleOf } from "./info_fields.ts";
 
 /** Fields that are the pool's own; their values are those of `infoText`. */
 const OURS: ReadonlySet<string> = new Set([
+  "redis_mode",
   "process_id",
   "tcp_port",
   "uptime_in_seconds",
   "uptime_in_days",
   "connected_clients",
   "cluster_connections",
+  "cluster_enabled",
   "maxclients",
   "total_connections_received",
   "total_commands_processed",
 ]);
 
-const ADDED =
-  /^(blocked_clients|tracking_clients|clients_in_timeout_table|used_memory(_[a-z_]+)?|allocator_(allocated|active|resident|[a-z]+_bytes)|[a-z_]+_bytes|number_of_[a-z_]+|maxmemory|mem_(not_counted|replication|total_replication|clients|cluster|aof)[a-z_]*|lazyfree[a-z_]*|rdb_changes_since_last_save|rdb_saves|aof_rewrites|total_(?!system_memory)[a-z_]+|instantaneous_[a-z_]+|rejected_connections|sync_[a-z_]+|expired_(keys|time_cap_reached_count|fields|subkeys)|evicted_[a-z]+|keyspace_(hits|misses)|pubsub_channels|pubsubshard_channels|migrate_cached_sockets|slave_expires_tracked_keys|active_defrag_[a-z_]+|tracking_total_[a-z]+|unexpected_error_replies|acl_[a-z_]+|dump_payload_sanitizations|io_threaded_[a-z_]+|reply_buffer_[a-z_]+|used_cpu_[a-z_]+|connected_slaves)$/;
-
-const LARGEST =
-  /^(loading|async_loading|pubsub_patterns|latest_fork_usec|client_recent_max_[a-z_]+|[a-z_]+_in_progress|[a-z_]+_scheduled|expire_cycle_cpu_milliseconds)$/;
-
-/** Lines `name:key=value,key=value`. */
-const PAIRS = /^[a-z]+=[^,]*(,[a-z0-9._]+=[^,]*)*$/;
-
-type Sections = Map<string, Map<string, string>>;
+/** A section's fields; a field's values are several where it has several lines (module). */
+type Section = Map<string, readonly string[]>;
+type Sections = Map<string, Section>;
 
 /**
  * @param texts what the servers that answered said to the same INFO, in the order of the servers; may be empty
  * @param wanted section names in lower case, as the client asked
  */
 export function joinInfoTexts(texts: readonly string[], wanted: ReadonlySet<string>, host: Host): string {
-  const own = parse(infoText(wanted, host));
   if (texts.length === 0) return infoText(wanted, host);
+  const own = parse(infoText(wanted, host));
   const parts = texts.map(parse);
+  const speaker = parts[leastOf(parts)]!;
   const joined: Sections = new Map();
   for (const name of new Set(parts.flatMap((part) => [...part.keys()]))) {
-    joined.set(name, joinSection(parts.map((part) => part.get(name)).filter((s) => s !== undefined)));
-    for (const [field, value] of own.get(name) ?? []) {
-      if (OURS.has(field)) joined.get(name)!.set(field, value);
-    }
+    const sections = parts.map((part) => part.get(name)).filter((s) => s !== undefined);
+    const section = joinSection(sections, speaker.get(name));
+    joined.set(name, section);
+    for (const [field, values] of own.get(name) ?? []) if (OURS.has(field)) section.set(field, values);
   }
   for (const name of ["Keyspace", "Keysizes"]) {
     const section = joined.get(name);
     if (section !== undefined) joined.set(name, ownDatabases(section, host));
   }
-  const version = lowestVersion(parts);
-  if (version !== null) joined.get("Server")!.set("redis_version", version);
+  // Valkey's name for redis_mode.
+  if (joined.get("Server")?.has("server_mode")) joined.get("Server")!.set("server_mode", ["standalone"]);
   // A pool is one primary to its clients, whatever its servers are to each other.
-  if (parts.length > 1) joined.get("Replication")?.set("role", "master");
+  if (parts.length > 1) joined.get("Replication")?.set("role", ["master"]);
   const ringmaster = own.get("Ringmaster");
   const pieces: string[] = [];
   for (const [name, fields] of joined) {
@@ -69,96 +65,122 @@ export function joinInfoTexts(texts: readonly string[], wanted: ReadonlySet<stri
 }
 
 /** `db5:…` and `db5_distrib_…:…` of the databases that are the pool's, by the numbers its clients know. */
-function ownDatabases(section: ReadonlyMap<string, string>, host: Host): Map<string, string> {
-  const own = new Map<string, string>();
-  for (const [field, value] of section) {
+function ownDatabases(section: Section, host: Host): Section {
+  const own: Section = new Map();
+  for (const [field, values] of section) {
     const found = /^db(\d+)(.*)$/.exec(field);
     const db = found === null ? -1 : Number(found[1]) - host.redisDb;
-    if (found === null) own.set(field, value);
-    else if (db >= 0 && db < host.databases) own.set(`db${db}${found[2]}`, value);
+    if (found === null) own.set(field, values);
+    else if (db >= 0 && db < host.databases) own.set(`db${db}${found[2]}`, values);
   }
   return own;
 }
 
 function parse(text: string): Sections {
   const sections: Sections = new Map();
-  let fields: Map<string, string> | null = null;
+  let fields: Section | null = null;
   for (const line of text.split("\r\n")) {
     if (line.startsWith("# ")) {
       fields = new Map();
       sections.set(line.slice(2), fields);
     } else if (line !== "" && fields !== null) {
       const colon = line.indexOf(":");
-      if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 1));
+      if (colon <= 0) continue;
+      const field = line.slice(0, colon);
+      fields.set(field, [...fields.get(field) ?? [], line.slice(colon + 1)]);
     }
   }
   return sections;
 }
 
-function sectionText(name: string, fields: ReadonlyMap<string, string>): string {
+function sectionText(name: string, fields: Section): string {
   let text = `# ${name}\r\n`;
-  for (const [field, value] of fields) text += `${field}:${value}\r\n`;
+  for (const [field, values] of fields) for (const value of values) text += `${field}:${value}\r\n`;
   return text;
 }
 
-function joinSection(sections: readonly ReadonlyMap<string, string>[]): Map<string, string> {
-  const joined = new Map(sections[0]);
-  if (sections.length === 1) return joined;
+/** @param speaker of the sections, that of the server whose identity is the pool's */
+function joinSection(sections: readonly Section[], speaker: Section | undefined): Section {
+  const joined: Section = new Map(sections[0]);
   for (const field of new Set(sections.flatMap((section) => [...section.keys()]))) {
+    const rule = ruleOf(field);
     const values = sections.map((section) => section.get(field)).filter((value) => value !== undefined);
-    // One server's replicas are none of the pool's.
-    if (/^slave\d+$/.test(field)) joined.delete(field);
-    else joined.set(field, joinValue(field, values));
+    if (rule === RULE.HIDE || (rule === RULE.DROP && sections.length > 1)) joined.delete(field);
+    else if (sections.length === 1) continue;
+    else if (rule === RULE.IDENTITY) {
+      const said = speaker?.get(field);
+      if (said === undefined) joined.delete(field);
+      else joined.set(field, said);
+    } else if (rule === RULE.COMMON) joined.set(field, common(values, sections.length));
+    else joined.set(field, [joinValue(field, rule, values.map((lines) => lines[0]!))]);
   }
-  for (const [field, value] of joined) {
-    if (!field.endsWith("_human") || field === "total_system_memory_human") continue;
+  for (const field of joined.keys()) {
+    if (sections.length === 1 || ruleOf(field) !== RULE.HUMAN) continue;
     const bytes = joined.get(field.slice(0, -"_human".length));
-    joined.set(field, bytes === undefined ? value : human(Number(bytes)));
+    if (bytes !== undefined) joined.set(field, [human(Number(bytes[0]))]);
   }
   return joined;
 }
 
-function joinValue(field: string, values: readonly string[]): string {
-  const first = values[0]!;
-  if (PAIRS.test(first)) return joinPairs(values);
-  if (field.endsWith("_status")) return values.find((value) => value !== "ok") ?? first;
-  if (field.endsWith("_human") || field.endsWith("_perc")) return first;
-  const numbers = values.map(Number);
-  if (numbers.some(Number.isNaN)) return first;
-  if (ADDED.test(field)) return shown(numbers.reduce((a, b) => a + b), first);
-  if (LARGEST.test(field)) return shown(Math.max(...numbers), first);
-  return first;
+function joinValue(field: string, rule: number | undefined, values: readonly string[]): string {
+  const pairRules = pairRulesOf(field);
+  if (pairRules !== undefined) return joinPairs(values, (key) => pairRules[key] ?? pairRules["*"]);
+  return joinNumbers(rule ?? RULE.FIRST, values);
 }
 
-/** `calls=3,usec=12,usec_per_call=4.00`, `keys=5,expires=0,avg_ttl=0`: counts are added, averages averaged. */
-function joinPairs(values: readonly string[]): string {
-  const rows = values.map((value) =>
-    new Map(value.split(",").map((pair) => pair.split("=") as [string, string]))
+function joinNumbers(rule: number, values: readonly string[]): string {
+  const first = values[0]!;
+  if (rule === RULE.WORST) return values.find((value) => !GOOD.has(value)) ?? first;
+  if (rule !== RULE.SUM && rule !== RULE.MAX && rule !== RULE.MIN && rule !== RULE.LIMIT) return first;
+  const numbers = values.map((value) => Number.parseFloat(value));
+  if (numbers.some(Number.isNaN)) return first;
+  if (rule === RULE.MAX) return values[numbers.indexOf(Math.max(...numbers))]!;
+  if (rule === RULE.MIN) return values[numbers.indexOf(Math.min(...numbers))]!;
+  if (rule === RULE.LIMIT && numbers.includes(0)) return "0";
+  return shown(numbers.reduce((a, b) => a + b), first);
+}
+
+/** The lines of a field, by the names in them, that all of `servers` have: what each can do. The first server's words. */
+function common(values: readonly (readonly string[])[], servers: number): readonly string[] {
+  const nameOf = (line: string) => /(?:^|,)name=([^,]*)/.exec(line)?.[1] ?? line;
+  if (values.length < servers) return [];
+  return values[0]!.filter((line) =>
+    values.every((lines) => lines.some((other) => nameOf(other) === nameOf(line)))
   );
-  const names = [...new Set(rows.flatMap((row) => [...row.keys()]))];
-  const sums = new Map(
-    names.map((name) => [name, rows.reduce((sum, row) => sum + Number(row.get(name) ?? 0), 0)]),
-  );
-  const texts = names.map((name) => {
-    const sample = rows.find((row) => row.has(name))!.get(name)!;
-    if (name === "usec_per_call") return (sums.get("usec")! / Math.max(1, sums.get("calls")!)).toFixed(2);
-    if (/^p\d/.test(name)) return shown(Math.max(...rows.map((row) => Number(row.get(name) ?? 0))), sample);
-    if (name === "avg_ttl") return String(Math.round(averageTtl(rows)));
-    return Number.isNaN(sums.get(name)!) ? sample : shown(sums.get(name)!, sample);
+}
+
+type Row = ReadonlyMap<string, string>;
+
+/** `calls=3,usec=12,usec_per_call=4.00`, `keys=5,expires=0,avg_ttl=0`. */
+function joinPairs(values: readonly string[], ruleFor: (key: string) => PairRule | undefined): string {
+  const rows: Row[] = values.map((value) => {
+    return new Map(
+      value.split(",").map((pair) => {
+        const equals = pair.indexOf("=");
+        return [pair.slice(0, equals), pair.slice(equals + 1)];
+      }),
+    );
   });
-  return names.map((name, i) => `${name}=${texts[i]}`).join(",");
+  const keys = [...new Set(rows.flatMap((row) => [...row.keys()]))];
+  return keys.map((key) => {
+    const said = rows.map((row) => row.get(key)).filter((value) => value !== undefined);
+    const rule = ruleFor(key);
+    if (typeof rule !== "object") return `${key}=${joinNumbers(rule ?? RULE.FIRST, said)}`;
+    if ("mean" in rule) return `${key}=${Math.round(meanOf(rows, key, rule.by))}`;
+    const [over, under] = rule.quotient;
+    return `${key}=${(total(rows, over) / Math.max(1, total(rows, under))).toFixed(2)}`;
+  }).join(",");
+}
+
+function total(rows: readonly Row[], key: string): number {
+  return rows.reduce((sum, row) => sum + Number(row.get(key) ?? 0), 0);
 }
 
 /** Over the keys that expire, wherever they are. */
-function averageTtl(rows: readonly ReadonlyMap<string, string>[]): number {
-  let sum = 0;
-  let count = 0;
-  for (const row of rows) {
-    const expires = Number(row.get("expires") ?? 0);
-    sum += expires * Number(row.get("avg_ttl") ?? 0);
-    count += expires;
-  }
-  return count === 0 ? 0 : sum / count;
+function meanOf(rows: readonly Row[], key: string, by: string): number {
+  const weights = total(rows, by);
+  const sum = rows.reduce((sum, row) => sum + Number(row.get(by) ?? 0) * Number(row.get(key) ?? 0), 0);
+  return weights === 0 ? 0 : sum / weights;
 }
 
 /** With as many decimals as the servers show. */
@@ -173,18 +195,24 @@ function human(bytes: number): string {
   return `${(bytes / 1024 ** power).toFixed(2)}${"BKMGTP"[power]}`;
 }
 
-/** What all servers can do; null if none says its version. */
-function lowestVersion(parts: readonly Sections[]): string | null {
-  let lowest: string | null = null;
-  for (const part of parts) {
-    const version = part.get("Server")?.get("redis_version");
-    if (version === undefined) continue;
-    if (lowest === null || rank(version) < rank(lowest)) lowest = version;
-  }
-  return lowest;
+/** The server that can do the least, by its versions: what it can do, all can. 0 if none says a version. */
+function leastOf(parts: readonly Sections[]): number {
+  let least = 0;
+  let lowest = [Infinity, Infinity];
+  parts.forEach((part, i) => {
+    const server = part.get("Server");
+    const redis = server?.get("redis_version")?.[0];
+    if (redis === undefined) return;
+    // Every Valkey calls itself Redis 7.2.4.
+    const ranks = [rank(redis), rank(server?.get("valkey_version")?.[0] ?? redis)];
+    if (ranks[0]! > lowest[0]! || (ranks[0] === lowest[0] && ranks[1]! >= lowest[1]!)) return;
+    lowest = ranks;
+    least = i;
+  });
+  return least;
 }
 
 function rank(version: string): number {
-  const [major, minor, patch] = version.split(".").map(Number);
-  return (major ?? 0) * 1e6 + (minor ?? 0) * 1e3 + (patch ?? 0);
+  const [major, minor, patch] = version.split(".").map((part) => Number.parseInt(part));
+  return (major || 0) * 1e6 + (minor || 0) * 1e3 + (patch || 0);
 }
