@@ -140,6 +140,9 @@ export function readServer(text: string): Read<ServerConfig> {
   const address = place.slice(0, colon);
   if (!address.startsWith("/") && !address.includes(":")) return { expected: SERVER_EXPECTED };
   const weight = readInteger(place.slice(colon + 1));
+  if (weight < 1 && /:[0-9]+\s/.test(place)) {
+    return { expected: `one space after the weight, and a name without blanks (${SERVER_EXPECTED})` };
+  }
   if (weight < 1) {
     return { expected: `a weight of 1 to ${INTEGER_MAX} after the last colon (${SERVER_EXPECTED})` };
   }

@@ -14,7 +14,7 @@ import { checkArity, type Command, FINDER, FLAG, needsAuth, ROUTE } from "../pro
 import { findCommand, resolve, resolveAt } from "../protocol/redis/commands.ts";
 import {
   arityError,
-  CROSSSLOT,
+  crossSlot,
   errorReply,
   isRefused,
   NOAUTH,
@@ -524,7 +524,9 @@ export class RedisFront implements Front, Sender {
     for (let i = 0; i < placed; i++) {
       const key = keyList.at[i]!;
       const owner = placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
-      if (i > 0 && owner !== server) return client.answer(CROSSSLOT);
+      if (i > 0 && owner !== server) {
+        return client.answer(crossSlot(bytes, args, keyList, this.config.hashTag));
+      }
       server = owner;
     }
     this.forward(client, server, bytes, start, end);

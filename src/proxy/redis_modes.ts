@@ -10,7 +10,7 @@ import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import { type Command, FINDER, FLAG, JOIN, ROUTE } from "../protocol/redis/command.ts";
 import { docsFrom, type DocsNames, documented, ownDocs } from "../protocol/redis/command_docs.ts";
-import { CROSSSLOT, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
+import { crossSlot, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
 import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
 import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
@@ -108,10 +108,15 @@ export class RedisModes {
   private onlyOwner(client: Client, command: Command, bytes: Uint8Array): number {
     const owner = this.ownerOf(command, bytes);
     if (typeof owner !== "number") client.answer(owner);
-    else if (owner === ACROSS) client.answer(CROSSSLOT);
+    else if (owner === ACROSS) client.answer(this.crossSlot(bytes));
     else if (owner === -1) this.sender.forward(client, -1, bytes, 0, 0);
     else return owner;
     return ANSWERED;
+  }
+
+  /** For the request at hand, the keys of which have just been looked for. */
+  private crossSlot(bytes: Uint8Array): Uint8Array {
+    return crossSlot(bytes, this.sender.args, this.keyList, this.pool.config.hashTag);
   }
 
   // ---- transactions
@@ -127,6 +132,7 @@ export class RedisModes {
     const transaction = session.transaction ??= new Transaction(
       client,
       (who, part) => this.sender.rerun(who, part),
+      (at) => this.crossSlot(at),
     );
     const done = this.transact(transaction, client, command, bytes, start, end);
     if (transaction.over) session.transaction = null;

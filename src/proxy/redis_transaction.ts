@@ -11,7 +11,7 @@
  * words; what only the server can know (READONLY, OOM) shows in EXEC's own reply, EXECABORT.
  */
 import { concat, encode, latin1, startsWith } from "../bytes/ascii.ts";
-import { CROSSSLOT, errorReply } from "../protocol/redis/errors.ts";
+import { errorReply } from "../protocol/redis/errors.ts";
 import { isError } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
 import { connectionClassOf, connectionFor } from "./redis_connection.ts";
@@ -74,8 +74,15 @@ export class Transaction implements Holder {
   private expected = 0;
   private releaseWhenAnswered = false;
 
-  /** @param rerun runs what waits aside */
-  constructor(private readonly client: Client, private readonly rerun: Rerun) {}
+  /**
+   * @param rerun runs what waits aside
+   * @param crossSlot the error for the request at hand, of these bytes, whose keys are on another server
+   */
+  constructor(
+    private readonly client: Client,
+    private readonly rerun: Rerun,
+    private readonly crossSlot: (bytes: Uint8Array) => Uint8Array,
+  ) {}
 
   /** True if nothing is left of it: the session can forget it. */
   get over(): boolean {
@@ -144,7 +151,7 @@ export class Transaction implements Holder {
   ): void {
     if (server !== -1) {
       if (server === ACROSS || (this.server >= 0 && server !== this.server)) {
-        return this.refuseCross(command, CROSSSLOT);
+        return this.refuseCross(command, this.crossSlot(bytes));
       }
       this.server = server;
     }
@@ -197,7 +204,7 @@ export class Transaction implements Holder {
     }
     if (!client.atRest()) return false;
     if (this.watching >= 0 && this.watching !== server) {
-      client.answer(CROSSSLOT);
+      client.answer(this.crossSlot(bytes));
       return true;
     }
     const target = client.pool.servers[server]!;

@@ -71,6 +71,8 @@ const SETINFO = (name: string): Exchange[] => [
 ];
 /** Modes that only Redis' own hosting has: "auto" is content with an error. */
 const NO_MAINTENANCE = isError(/^ERR /);
+/** As redis-server that is no cluster. */
+const NO_CLUSTER = isError(/^ERR This instance has cluster support disabled$/);
 
 const HANDSHAKES: Handshake[] = [
   {
@@ -113,7 +115,7 @@ const HANDSHAKES: Handshake[] = [
     client: "ioredis 6",
     note: "goes back to RESP2 only on NOPROTO or an unknown HELLO; then INFO until loading is 0",
     steps: [
-      [["HELLO 3", hello(3)], ["CLIENT SETNAME app", isOk], ["READONLY", isOk], ...SETINFO("ioredis")],
+      [["HELLO 3", hello(3)], ["CLIENT SETNAME app", isOk], ["READONLY", NO_CLUSTER], ...SETINFO("ioredis")],
       [["INFO", lines("loading:0", "redis_version:", "role:master", "redis_mode:standalone")]],
     ],
   },
@@ -128,7 +130,7 @@ const HANDSHAKES: Handshake[] = [
     steps: [
       [["HELLO 3 SETNAME app", hello(3)]],
       [["CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type internal-ip", NO_MAINTENANCE]],
-      [["SELECT 0", isOk], ["READONLY", isOk]],
+      [["SELECT 0", isOk], ["READONLY", NO_CLUSTER]],
       SETINFO("go-redis(,go1.26)"),
     ],
   },
@@ -143,7 +145,7 @@ const HANDSHAKES: Handshake[] = [
       "the reply to HELLO must contain proto; those to SETNAME, SETINFO and READONLY are read later, unchecked",
     steps: [
       [["HELLO 3", hello(3)]],
-      [["CLIENT SETNAME app", isOk], ...SETINFO("jedis"), ["READONLY", isOk], ["SELECT 0", isOk]],
+      [["CLIENT SETNAME app", isOk], ...SETINFO("jedis"), ["READONLY", NO_CLUSTER], ["SELECT 0", isOk]],
     ],
   },
   {
@@ -151,7 +153,7 @@ const HANDSHAKES: Handshake[] = [
     note: "takes id, mode, version and role from the map",
     steps: [
       [["HELLO 3", hello(3)]],
-      [["SELECT 0", isOk], ["READONLY", isOk]],
+      [["SELECT 0", isOk], ["READONLY", NO_CLUSTER]],
       SETINFO("Lettuce"),
       [["CLIENT MAINT_NOTIFICATIONS on moving-endpoint-type internal-ip", NO_MAINTENANCE]],
       [["PING", equals("PONG")]],
@@ -229,7 +231,7 @@ const HANDSHAKES: Handshake[] = [
       ["CLUSTER SLOTS", isError(/^ERR This instance has cluster support disabled/)],
       ["CLUSTER SHARDS", isError(/^ERR This instance has cluster support disabled/)],
       ["CLUSTER INFO", isError(/^ERR This instance has cluster support disabled/)],
-      ["READWRITE", isOk],
+      ["READWRITE", NO_CLUSTER],
       ["ASKING", isError(/^ERR This instance has cluster support disabled/)],
     ]],
   },

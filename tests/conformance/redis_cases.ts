@@ -42,7 +42,7 @@ const LOCAL: Case[] = [
   {
     name: "SELECT of another database",
     send: cmd("SELECT 1"),
-    expect: "-ERR DB index is out of range\r\n",
+    expect: "-ERR DB index is out of range: this pool has only database 0, set databases: N for more\r\n",
     differs: {
       nutcracker: closes,
       direct: direct("a pool has one database unless `databases` says more", OK),

@@ -170,7 +170,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
   "-p: the pid, without a line end, removed at the end": async (f, runtime) => {
     const path = `${f.dir}/it.pid`;
     const proxy = await f.proxy(runtime, lonely(), { args: ["-p", path] });
-    await poll(() => exists(path), "the pid file");
+    await poll(() => exists(path) && Deno.readTextFileSync(path) !== "", "the pid file");
     strictEqual(Deno.readTextFileSync(path), String(proxy.pid));
     strictEqual(await endBy(proxy, "SIGTERM"), 0);
     ok(!exists(path), "the pid file is removed");

@@ -114,7 +114,9 @@ Deno.test("SCAN: MATCH, COUNT and TYPE are kept on every server; wrong cursors a
     names("z").filter((k) => /^z:1.$/.test(k)),
   );
   strictEqual((await scan(client, ["MATCH", "none*"])).size, 0);
-  error(await client.command("SCAN", "abc"), /^ERR invalid cursor$/);
+  for (const cursor of ["abc", "", "-1", "-0", " 1", "1 ", "0x1", "+00000000000000000001x"]) {
+    error(await client.command("SCAN", cursor), /^ERR invalid cursor$/);
+  }
   error(await client.command("SCAN", "18446744073709551616"), /^ERR invalid cursor$/);
   error(await client.command("SCAN", "0", "COUNT", "0"), /^ERR syntax error$/);
   error(await client.command("SCAN", "0", "COUNT"), /^ERR syntax error$/);
@@ -365,6 +367,21 @@ Deno.test("MEMORY USAGE and OBJECT go to the key's server", async () => {
   }
   strictEqual(await client.command("OBJECT", "ENCODING", "none"), null);
   ok(Array.isArray(await client.command("OBJECT", "HELP")));
+});
+
+Deno.test("braces in a pool without hash_tag: CROSSSLOT says what to set, in WATCH and MULTI too", async () => {
+  await using f = new Fixture();
+  const { client } = await three(f, { hash_tag: undefined });
+  const hint = /^CROSSSLOT Keys in request don't hash to the same server: .*set hash_tag: "\{\}"/;
+  const keys = Array.from({ length: 20 }, (_, i) => `{t}${i}`);
+  error(await client.command("SINTER", ...keys), hint);
+  error(await client.command("BLPOP", ...keys, "1"), hint);
+  error(await client.command("WATCH", ...keys), hint);
+  error((await client.pipeline(...keys.map((key) => ["WATCH", key]))).find((r) => r !== "OK")!, hint);
+  await client.command("UNWATCH");
+  strictEqual(await client.command("MULTI"), "OK");
+  error((await client.pipeline(...keys.map((key) => ["GET", key]))).find((r) => r !== "QUEUED")!, hint);
+  error(await client.command("EXEC"), /^EXECABORT .*hash_tag/);
 });
 
 Deno.test("commands with keys of several servers say CROSSSLOT; with a hash tag they work; MGET, MSET, DEL are split", async () => {

@@ -174,7 +174,11 @@ export class RedisWorkload {
         const db = this.random.int(0, this.pool.databases);
         return this.step(
           ["SELECT", String(db)],
-          exactly(`SELECT ${db}`, db < this.pool.databases ? "+OK\r\n" : "-ERR DB index is out of range\r\n"),
+          matching(`SELECT ${db}`, (reply) => {
+            return db < this.pool.databases
+              ? reply === "+OK\r\n"
+              : reply.startsWith("-ERR DB index is out of range");
+          }),
         );
       }
     }

@@ -15,11 +15,13 @@ import { COMMANDS, findByName, resolve, ROUTE, TOP_COMMANDS } from "../../src/pr
 import {
   arityError,
   CROSSSLOT,
+  crossSlot,
   errorReply,
   isRefused,
   refusal,
   unknownError,
 } from "../../src/protocol/redis/errors.ts";
+import { findKeys, KeyList } from "../../src/protocol/redis/keys.ts";
 import { globMatches } from "../../src/protocol/redis/glob.ts";
 import { ReplyWriter } from "../../src/protocol/redis/reply_writer.ts";
 import { LIMIT_OUTPUT, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../../src/stats/metrics.ts";
@@ -209,6 +211,10 @@ Deno.test("answer() to SELECT stays within the pool's databases", () => {
   assert.equal(raw("select 3", session, host), "+OK\r\n");
   assert.equal(raw("select 4", session, host), "-ERR DB index is out of range\r\n");
   assert.equal(session.db, 3);
+  const alone = newHost({ databases: 1 });
+  const hint = ": this pool has only database 0, set databases: N for more";
+  assert.equal(raw("select 1", session, alone), `-ERR DB index is out of range${hint}\r\n`);
+  assert.equal(raw("select -1", session, alone), "-ERR DB index is out of range\r\n");
 });
 
 Deno.test("answer() to RESET takes everything back", () => {
@@ -317,6 +323,26 @@ Deno.test("refusal() says why and what to do", () => {
     assert.match(textOf(refusal(command)), text);
   }
   assert.equal(isRefused(findByName("GET")!, false), false);
+});
+
+Deno.test("crossSlot() has a hint where keys in braces are not tagged", () => {
+  const hint = /^-CROSSSLOT Keys in request don't hash to the same server: .*set hash_tag: "\{\}" .*\r\n$/;
+  const plain = /^-CROSSSLOT Keys in request don't hash to the same server\r\n$/;
+  const cases: [string, string | null, RegExp][] = [
+    ["rename {a}1 {a}2", null, hint],
+    ["rename x {a}2", null, hint],
+    ["rename a b", null, plain],
+    ["rename {} }x{", null, plain],
+    ["rename {a}1 {b}2", "{}", plain],
+    ["rename {a}1 {a}2", "$$", plain],
+    ["lmpop 2 a b left count {9}", null, plain],
+  ];
+  const keys = new KeyList();
+  for (const [line, tag, expected] of cases) {
+    const { bytes, args } = scanned(line.split(" "));
+    findKeys(resolve(bytes, args)!, bytes, args, keys);
+    assert.match(textOf(crossSlot(bytes, args, keys, tag === null ? null : latin1(tag))), expected, line);
+  }
 });
 
 Deno.test("error replies are one line, whatever is in them", () => {

@@ -249,8 +249,7 @@ on("HELLO", (bytes, args, session, host) => {
     .take();
 });
 
-on("READONLY READWRITE", () => OK);
-on("ASKING", () => CLUSTER_DISABLED);
+on("READONLY READWRITE ASKING", () => CLUSTER_DISABLED);
 
 // CLIENT.
 
@@ -466,7 +465,9 @@ export function databaseIn(
   if (db < -2147483648 || db > 2147483647) {
     return errorReply("ERR value is out of range, value must between -2147483648 and 2147483647");
   }
-  return db < 0 || db >= databases ? errorReply("ERR DB index is out of range") : db;
+  if (db >= 0 && db < databases) return db;
+  const hint = databases === 1 && db > 0 ? ": this pool has only database 0, set databases: N for more" : "";
+  return errorReply(`ERR DB index is out of range${hint}`);
 }
 
 /** An integer as Redis reads one: no plus, no leading zero, 64 bits. Beyond 2^53 it is only nearly right. */

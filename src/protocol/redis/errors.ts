@@ -6,11 +6,18 @@ import { encode, latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
 import { type Command, FLAG, ROUTE } from "./command.ts";
 import { findCommand } from "./commands.ts";
+import type { KeyList } from "./keys.ts";
 
 /** As Redis: how much of what the client sent is shown back to it, in bytes. */
 const SHOWN_MAX = 128;
+const OPEN_BRACE = 123;
+const CLOSE_BRACE = 125;
 
 export const CROSSSLOT = encode("-CROSSSLOT Keys in request don't hash to the same server\r\n");
+const CROSSSLOT_BRACES = encode(
+  "-CROSSSLOT Keys in request don't hash to the same server: this pool has no hash_tag, so all of a key counts; " +
+    'set hash_tag: "{}" and what is in braces decides\r\n',
+);
 export const NOAUTH = encode("-NOAUTH Authentication required\r\n");
 export const SYNTAX_ERROR = encode("-ERR syntax error\r\n");
 export const NOT_AN_INTEGER = encode("-ERR value is not an integer or out of range\r\n");
@@ -19,6 +26,26 @@ export const CLUSTER_DISABLED = encode("-ERR This instance has cluster support d
 /** An error reply of one line; the caller's. `text` begins with the error's code ("ERR …"). */
 export function errorReply(text: string): Uint8Array {
   return latin1Bytes(`-${oneLine(text)}\r\n`);
+}
+
+/**
+ * For a request whose keys are on several servers.
+ * @param keys its keys, among its arguments
+ * @param hashTag the pool's, or null: then keys in braces were meant to have one
+ */
+export function crossSlot(
+  bytes: Uint8Array,
+  args: Args,
+  keys: KeyList,
+  hashTag: Uint8Array | null,
+): Uint8Array {
+  if (hashTag !== null) return CROSSSLOT;
+  for (let i = 0; i < keys.count; i++) {
+    const key = bytes.subarray(args.starts[keys.at[i]!], args.ends[keys.at[i]!]);
+    const open = key.indexOf(OPEN_BRACE);
+    if (open >= 0 && key.indexOf(CLOSE_BRACE, open) > open + 1) return CROSSSLOT_BRACES;
+  }
+  return CROSSSLOT;
 }
 
 /** "-ERR wrong number of arguments for 'client|setname' command". */

@@ -21,12 +21,10 @@ export interface ScanPlace {
 
 /** What the cursor in argument 1 means with `servers` servers; null if it is no cursor. */
 export function readCursor(bytes: Uint8Array, args: Args, servers: number): ScanPlace | null {
-  const text = latin1(bytes, args.starts[1]!, Math.min(args.ends[1]!, args.starts[1]! + 21));
-  // Read as strtoul does, which Redis uses: nothing is 0, and a minus counts down from 2^64.
-  if (!/^[-+]?[0-9]{1,20}$|^$/.test(text)) return null;
-  const digits = BigInt(text.replace(/^[-+]/, ""));
-  if (digits >= CURSOR_MAX) return null;
-  const cursor = text.startsWith("-") ? BigInt.asUintN(64, -digits) : digits;
+  const text = latin1(bytes, args.starts[1]!, Math.min(args.ends[1]!, args.starts[1]! + 22));
+  // Redis 7.0 reads with strtoul, for which nothing is 0 and a minus counts down from 2^64; newer ones take neither.
+  if (!/^\+?[0-9]{1,20}$/.test(text)) return null;
+  const cursor = BigInt(text);
   if (cursor >= CURSOR_MAX) return null;
   return { server: Number(cursor % BigInt(servers)), cursor: String(cursor / BigInt(servers)) };
 }
