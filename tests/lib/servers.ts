@@ -185,7 +185,7 @@ export async function startRedis(options: ServerOptions = {}): Promise<Server> {
     ? ["--port", "0", "--unixsocket", target.path]
     : ["--port", String(target.port), "--bind", "127.0.0.1"];
   const args = [...where, "--save", "", "--appendonly", "no", "--dir", dir, ...options.args ?? []];
-  const program = need("redis-server");
+  const program = options.program ?? need("redis-server");
   const spawn = () => new Process(program, args, { output: `${dir}/${name}.log` });
   const server = new Server(dir, ownDir, spawn, "redis", target);
   await server.waitReady();

@@ -286,6 +286,11 @@ Deno.test("answer() to CONFIG GET tells the pool's own settings", () => {
   assert.ok((value("config get *", newSession({ resp: 3 })) as Map<Value, Value>).size > 10);
 });
 
+Deno.test("answer() to CLIENT IMPORT-SOURCE refuses ON alone, as a Valkey that imports nothing", () => {
+  assert.equal(raw("client import-source Off"), "+OK\r\n");
+  assert.equal(raw("client import-source on"), "-ERR Server is not in import mode\r\n");
+});
+
 Deno.test("answer() to TIME reads the host's clock", () => {
   assert.deepEqual(value("time"), ["1700000012", "345000"]);
 });

@@ -249,7 +249,7 @@ on("HELLO", (bytes, args, session, host) => {
     .take();
 });
 
-on("READONLY READWRITE ASKING", () => CLUSTER_DISABLED);
+on("READONLY READWRITE ASKING CLUSTERSCAN TRIMSLOTS", () => CLUSTER_DISABLED);
 
 // CLIENT.
 
@@ -355,7 +355,10 @@ on("CLIENT|NO-TOUCH", (bytes, args, session) => {
 });
 
 on("CLIENT|CAPA", () => OK);
-on("CLIENT|IMPORT-SOURCE", () => errorReply("ERR Server is not in import mode"));
+on("CLIENT|IMPORT-SOURCE", (bytes, args) => {
+  const off = latin1(bytes, args.starts[2]!, Math.min(args.ends[2]!, args.starts[2]! + 4));
+  return off.toLowerCase() === "off" ? OK : errorReply("ERR Server is not in import mode");
+});
 on("CLIENT|GETREDIR", (_bytes, _args, session) => {
   return new ReplyWriter(session.resp).integer(redirectOf(session.tracking)).take();
 });
@@ -437,7 +440,7 @@ function help(_bytes: Uint8Array, _args: Args, session: Session, _host: Host, co
   return reply.take();
 }
 on(
-  "ACL|HELP CLIENT|HELP COMMAND|HELP COMMANDLOG|HELP CONFIG|HELP FUNCTION|HELP LATENCY|HELP MEMORY|HELP " +
+  "ACL|HELP CLIENT|HELP COMMAND|HELP COMMANDLOG|HELP CONFIG|HELP FUNCTION|HELP HOTKEYS|HELP LATENCY|HELP MEMORY|HELP " +
     "MODULE|HELP OBJECT|HELP PUBSUB|HELP SCRIPT|HELP SLOWLOG|HELP XGROUP|HELP XINFO|HELP",
   help,
 );

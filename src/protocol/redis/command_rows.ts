@@ -1,13 +1,13 @@
 /**
- * The command table: every command of Redis 7.4 and Valkey 8, and the newer ones whose shape is settled.
+ * The command table: every command of Redis 8.6 and Valkey 9.1, and of those before.
  *
  * One row a command; a subcommand's row ("CLIENT|ID") comes after its container's. A command that is not here
  * is unknown, not harmless: the proxy asks a server what it is (learn.ts) or refuses it.
  * To add one: copy a row of its kind, take arity, flags and keys from `COMMAND INFO name`, and choose the route.
  *
  * Arity, flags, categories and key positions were read from COMMAND of redis-server 7.0.15 and checked against
- * it by tests/real/redis_commands_test.ts; what is newer, from the servers' own command descriptions. Where
- * those differ between versions the looser arity stands here: the server is the judge.
+ * it by tests/real/redis_commands_test.ts; what is newer, from COMMAND of the newest servers (tests/unit/newest_commands_test.ts;
+ * `deno task commands:compare` looks at another). Where versions differ the looser arity stands here: the server is the judge.
  * Routes are ours; the servers' request and response policies (command tips) agree with them.
  */
 import { CATEGORY, FINDER, FLAG, JOIN, type KeySpec, ROUTE } from "./command.ts";
@@ -321,6 +321,7 @@ export const ROWS: readonly Row[] = [
   ["XACKDEL", -6, W | F, C_STREAM, KEYED, ONE],
   ["XADD", -5, W | OOM | F, C_STREAM, KEYED, ONE],
   ["XAUTOCLAIM", -6, W | F, C_STREAM, KEYED, ONE],
+  ["XCFGSET", -2, W | F, C_STREAM, KEYED, ONE],
   ["XCLAIM", -6, W | F, C_STREAM, KEYED, ONE],
   ["XDEL", -3, W | F, C_STREAM, KEYED, ONE],
   ["XDELEX", -5, W | F, C_STREAM, KEYED, ONE],
@@ -331,6 +332,7 @@ export const ROWS: readonly Row[] = [
   ["XGROUP|DESTROY", 4, W, C_STREAM, KEYED, SECOND],
   ["XGROUP|HELP", 2, LOA | STA, C_STREAM, LOCAL, NO_KEY],
   ["XGROUP|SETID", -5, W, C_STREAM, KEYED, SECOND],
+  ["XIDMPRECORD", 5, W | OOM | F, C_STREAM, KEYED, ONE],
   ["XINFO", -2, 0, 0, LOCAL, NO_KEY],
   ["XINFO|CONSUMERS", 4, R, C_STREAM, KEYED, SECOND],
   ["XINFO|GROUPS", 3, R, C_STREAM, KEYED, SECOND],
@@ -357,6 +359,21 @@ export const ROWS: readonly Row[] = [
   ["GEOSEARCH", -7, R, C_GEO, KEYED, ONE],
   ["GEOSEARCHSTORE", -8, W | OOM, C_GEO, KEYED, TWO],
 
+  // vector sets: Redis 8's, which have no category there
+  ["VADD", -5, W | OOM, 0, KEYED, ONE],
+  ["VCARD", 2, R | F, 0, KEYED, ONE],
+  ["VDIM", 2, R | F, 0, KEYED, ONE],
+  ["VEMB", -3, R | F, 0, KEYED, ONE],
+  ["VGETATTR", 3, R | F, 0, KEYED, ONE],
+  ["VINFO", 2, R | F, 0, KEYED, ONE],
+  ["VISMEMBER", 3, R, 0, KEYED, ONE],
+  ["VLINKS", -3, R | F, 0, KEYED, ONE],
+  ["VRANDMEMBER", -2, R, 0, KEYED, ONE],
+  ["VRANGE", -4, R, 0, KEYED, ONE],
+  ["VREM", 3, W, 0, KEYED, ONE],
+  ["VSETATTR", 4, W | F, 0, KEYED, ONE],
+  ["VSIM", -4, R, 0, KEYED, ONE],
+
   // hyperloglog
   ["PFADD", -2, W | OOM | F, C_HYPERLOGLOG, KEYED, ONE],
   ["PFCOUNT", -2, R, C_HYPERLOGLOG, KEYED, ALL],
@@ -382,7 +399,7 @@ export const ROWS: readonly Row[] = [
   ["FUNCTION|RESTORE", -3, W | OOM | NOS, C_SCRIPTING, EVERY_SERVER, NO_KEY, SAME],
   ["FUNCTION|STATS", 2, NOS | BSY, C_SCRIPTING, EVERY_SERVER, NO_KEY, SAME],
   ["SCRIPT", -2, 0, 0, LOCAL, NO_KEY],
-  ["SCRIPT|DEBUG", 3, NOS, C_SCRIPTING, REFUSED, NO_KEY, NONE, ON_SERVER],
+  ["SCRIPT|DEBUG", -3, NOS, C_SCRIPTING, REFUSED, NO_KEY, NONE, ON_SERVER],
   ["SCRIPT|EXISTS", -3, NOS, C_SCRIPTING, EVERY_SERVER, NO_KEY, AND],
   ["SCRIPT|FLUSH", -2, NOS, C_SCRIPTING, EVERY_SERVER, NO_KEY, SAME],
   ["SCRIPT|HELP", 2, LOA | STA, C_SCRIPTING, LOCAL, NO_KEY],
@@ -464,8 +481,8 @@ export const ROWS: readonly Row[] = [
   ["COMMAND", -1, LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
   ["COMMAND|COUNT", 2, LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
   ["COMMAND|DOCS", -2, LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
-  ["COMMAND|GETKEYS", -4, LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
-  ["COMMAND|GETKEYSANDFLAGS", -4, LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
+  ["COMMAND|GETKEYS", -3, LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
+  ["COMMAND|GETKEYSANDFLAGS", -3, LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
   ["COMMAND|HELP", 2, LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
   ["COMMAND|INFO", -2, LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
   ["COMMAND|LIST", -2, LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
@@ -490,6 +507,12 @@ export const ROWS: readonly Row[] = [
   ["FAILOVER", -1, ADM | NOS | STA, 0, REFUSED, NO_KEY, NONE, ON_SERVER],
   ["FLUSHALL", -1, W | DANGER, C_KEYSPACE | C_DANGEROUS, EVERY_SERVER, NO_KEY, SAME],
   ["FLUSHDB", -1, W | DANGER, C_KEYSPACE | C_DANGEROUS, EVERY_SERVER, NO_KEY, SAME],
+  ["HOTKEYS", -2, 0, 0, LOCAL, NO_KEY],
+  ["HOTKEYS|GET", 2, ADM | NOS, 0, REFUSED, NO_KEY, NONE, ON_SERVER],
+  ["HOTKEYS|HELP", 2, LOA | STA, 0, LOCAL, NO_KEY],
+  ["HOTKEYS|RESET", 2, ADM | NOS, 0, REFUSED, NO_KEY, NONE, ON_SERVER],
+  ["HOTKEYS|START", -2, ADM | NOS, 0, REFUSED, NO_KEY, NONE, ON_SERVER],
+  ["HOTKEYS|STOP", 2, ADM | NOS, 0, REFUSED, NO_KEY, NONE, ON_SERVER],
   ["INFO", -1, LOA | STA, C_DANGEROUS, LOCAL, NO_KEY],
   ["LASTSAVE", 1, LOA | STA | F, C_DANGEROUS | C_ADMIN, EVERY_SERVER, NO_KEY, MIN],
   ["LATENCY", -2, 0, 0, LOCAL, NO_KEY],
@@ -538,24 +561,29 @@ export const ROWS: readonly Row[] = [
   ["CLUSTER|ADDSLOTS", -3, ADM | STA | NAL, 0, LOCAL, NO_KEY],
   ["CLUSTER|ADDSLOTSRANGE", -4, ADM | STA | NAL, 0, LOCAL, NO_KEY],
   ["CLUSTER|BUMPEPOCH", 2, ADM | STA | NAL, 0, LOCAL, NO_KEY],
+  ["CLUSTER|CANCELSLOTMIGRATIONS", 2, ADM | STA | NAL, 0, LOCAL, NO_KEY],
   ["CLUSTER|COUNT-FAILURE-REPORTS", 3, ADM | STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|COUNTKEYSINSLOT", 3, STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|DELSLOTS", -3, ADM | STA | NAL, 0, LOCAL, NO_KEY],
   ["CLUSTER|DELSLOTSRANGE", -4, ADM | STA | NAL, 0, LOCAL, NO_KEY],
   ["CLUSTER|FAILOVER", -2, ADM | STA | NAL, 0, LOCAL, NO_KEY],
+  ["CLUSTER|FLUSHSLOT", -3, W | ADM | NAL, C_KEYSPACE, LOCAL, NO_KEY],
   ["CLUSTER|FLUSHSLOTS", 2, ADM | STA | NAL, 0, LOCAL, NO_KEY],
   ["CLUSTER|FORGET", 3, ADM | STA | NAL, 0, LOCAL, NO_KEY],
   ["CLUSTER|GETKEYSINSLOT", 4, STA, 0, LOCAL, NO_KEY],
+  ["CLUSTER|GETSLOTMIGRATIONS", 2, ADM | STA | NAL, 0, LOCAL, NO_KEY],
   ["CLUSTER|HELP", 2, LOA | STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|INFO", 2, STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|KEYSLOT", 3, STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|LINKS", 2, STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|MEET", -4, ADM | STA | NAL, 0, LOCAL, NO_KEY],
+  ["CLUSTER|MIGRATESLOTS", -4, ADM | STA | NAL, 0, LOCAL, NO_KEY],
+  ["CLUSTER|MIGRATION", -4, ADM | STA | NAL, 0, LOCAL, NO_KEY],
   ["CLUSTER|MYID", 2, STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|MYSHARDID", 2, LOA | STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|NODES", 2, STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|REPLICAS", 3, ADM | STA, 0, LOCAL, NO_KEY],
-  ["CLUSTER|REPLICATE", 3, ADM | STA | NAL, 0, LOCAL, NO_KEY],
+  ["CLUSTER|REPLICATE", -3, ADM | STA | NAL, 0, LOCAL, NO_KEY],
   ["CLUSTER|RESET", -2, ADM | NOS | STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|SAVECONFIG", 2, ADM | STA | NAL, 0, LOCAL, NO_KEY],
   ["CLUSTER|SET-CONFIG-EPOCH", 3, ADM | STA | NAL, 0, LOCAL, NO_KEY],
@@ -564,6 +592,9 @@ export const ROWS: readonly Row[] = [
   ["CLUSTER|SLAVES", 3, ADM | STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|SLOT-STATS", -4, STA, 0, LOCAL, NO_KEY],
   ["CLUSTER|SLOTS", 2, STA, 0, LOCAL, NO_KEY],
+  ["CLUSTER|SYNCSLOTS", -3, ADM | STA | NAL, 0, LOCAL, NO_KEY],
+  ["CLUSTERSCAN", -2, R, C_KEYSPACE, LOCAL, NO_KEY],
   ["READONLY", 1, LOA | STA | F, C_CONNECTION, LOCAL, NO_KEY],
   ["READWRITE", 1, LOA | STA | F, C_CONNECTION, LOCAL, NO_KEY],
+  ["TRIMSLOTS", -5, W, C_KEYSPACE | C_DANGEROUS, LOCAL, NO_KEY],
 ];
