@@ -19,17 +19,7 @@ const FORGIVEN_AFTER = 4;
 const WAIT_FACTOR_MAX = 16;
 
 export class Ejection {
-  /** 1 = on the ring, by server index. */
-  readonly live: Uint8Array;
-  /** 1 = a probe of this worker is under way or due. */
-  private readonly probing: Uint8Array;
-  private readonly returnedAtMs: Float64Array;
-
-  constructor(private readonly pool: Pool, servers: number) {
-    this.live = new Uint8Array(servers).fill(1);
-    this.probing = new Uint8Array(servers);
-    this.returnedAtMs = new Float64Array(servers).fill(-Infinity);
-  }
+  constructor(private readonly pool: Pool) {}
 
   /** Notes one failure of a server; ejects it at the limit. */
   failed(server: Server): void {
@@ -41,14 +31,13 @@ export class Ejection {
 
   private eject(server: Server): void {
     const pool = this.pool;
-    const i = server.index;
     const retryMs = pool.config.serverRetryTimeoutMs;
     const nowMs = pool.turn.now();
     this.setLive(server, false);
     // Another worker was quicker: it counts, logs and probes.
     const { cells } = server;
     if (!cells.eject(pool.worker)) return;
-    const again = nowMs - this.returnedAtMs[i]! < retryMs * FORGIVEN_AFTER;
+    const again = nowMs - server.returnedAtMs < retryMs * FORGIVEN_AFTER;
     cells.waitFactor = again ? Math.min(cells.waitFactor * 2, WAIT_FACTOR_MAX) : 1;
     pool.counters[SERVER_EJECTS]!++;
     server.counters[SERVER_EJECTED_AT] = Math.round(pool.clock.wallMs() * 1000);
@@ -67,21 +56,20 @@ export class Ejection {
   lookAtBoard(): void {
     const { pool } = this;
     for (const server of pool.servers) {
-      const i = server.index;
       const prober = server.cells.prober;
       if (prober < 0) {
         if (server.ejected) this.setLive(server, true);
         continue;
       }
       if (!server.ejected) this.setLive(server, false);
-      if (prober === pool.worker && this.probing[i] === 0) {
+      if (prober === pool.worker && !server.probing) {
         this.probeIn(server, pool.config.serverRetryTimeoutMs);
       }
     }
   }
 
   private probeIn(server: Server, waitMs: number): void {
-    this.probing[server.index] = 1;
+    server.probing = true;
     this.pool.setTimer(waitMs, () => this.probe(server));
   }
 
@@ -108,7 +96,7 @@ export class Ejection {
   }
 
   private restore(server: Server): void {
-    this.probing[server.index] = 0;
+    server.probing = false;
     server.cells.restore();
     this.setLive(server, true);
     this.pool.log.write(
@@ -121,9 +109,8 @@ export class Ejection {
   private setLive(server: Server, live: boolean): void {
     server.ejected = !live;
     server.failures = 0;
-    if (live) this.returnedAtMs[server.index] = this.pool.turn.now();
-    this.live[server.index] = live ? 1 : 0;
-    this.pool.placement.setLive(this.live);
+    if (live) server.returnedAtMs = this.pool.turn.now();
+    this.pool.placeLive();
     this.pool.front.ringChanged();
   }
 }

@@ -65,6 +65,8 @@ export class Pool {
   readonly servers: readonly Server[];
   readonly placement: Placement;
   readonly ejection: Ejection;
+  /** 1 = on the ring, by server. */
+  live: Uint8Array;
   readonly clients: Set<Client> = new Set();
   readonly worker: number;
   readonly board: PoolBoard;
@@ -101,7 +103,8 @@ export class Pool {
       random: around.random,
     });
     this.servers = config.servers.map((server, i) => new Server(this, server, i));
-    this.ejection = new Ejection(this, config.servers.length);
+    this.live = new Uint8Array(this.servers.length).fill(1);
+    this.ejection = new Ejection(this);
     this.memory = around.memory;
     this.memory.add(this);
     this.front = makeFront(this);
@@ -242,6 +245,12 @@ export class Pool {
   }
 
   // ---- servers
+
+  /** Makes the ring of those that are not ejected. */
+  placeLive(): void {
+    this.live = Uint8Array.from(this.servers, (server) => server.ejected ? 0 : 1);
+    this.placement.setLive(this.live);
+  }
 
   /** The servers that are not ejected: who is asked for what concerns all of them. Empty if none is left. */
   onRing(): readonly Server[] {

@@ -36,6 +36,10 @@ export class Server {
   /** Failures without a good reply between them; see ejection.ts. */
   failures = 0;
   ejected = false;
+  /** Ejected, and this worker's probe is under way or due. */
+  probing = false;
+  /** When it was last brought back; -Infinity = never. */
+  returnedAtMs = -Infinity;
   private connectFailures = 0;
   private blockedUntilMs = 0;
   private lastFailure: Failure = failureOf("ECONNREFUSED");

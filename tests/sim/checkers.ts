@@ -57,7 +57,7 @@ export function checkPool(pool: Pool, turnMaxMs: number): void {
         `but ${connected} are open`,
     );
     insist(
-      (pool.ejection.live[server.index] === 0) === server.ejected,
+      (pool.live[server.index] === 0) === server.ejected,
       () => `server ${server.config.name}: ejected is ${server.ejected}, but the ring says otherwise`,
     );
   }

@@ -556,7 +556,7 @@ export class World implements Judge {
   /** Notes which servers are on the ring, and counts those that leave it. */
   private noteLives(): void {
     let mask = 0;
-    const { live } = this.pool.ejection;
+    const { live } = this.pool;
     for (let i = 0; i < live.length; i++) if (live[i] !== 0) mask |= 1 << i;
     const before = this.lives.at(-1);
     if (before?.mask === mask) return;
