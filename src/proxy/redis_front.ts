@@ -495,9 +495,8 @@ export class RedisFront implements Front, Sender {
     if (command.name === "RESET") this.modes.abandon(client, session);
     if (command.name === "PING" && session.subscriptions !== null && session.resp === 2) {
       client.answer(subscriberPong(bytes));
-    } else if (command.name === "CONFIG|GET" && this.config.dangerousCommands) {
-      const own = answer(command, bytes, args, session, this.host);
-      this.modes.configGet(client, session, own, bytes, start, end);
+    } else if (command.name === "CONFIG|GET") {
+      this.modes.configGet(client, session, bytes, start, end);
     } else if (command.name === "COMMAND|DOCS") {
       this.modes.commandDocs(client, session, bytes, start, end);
     } else client.answer(answer(command, bytes, args, session, this.host));

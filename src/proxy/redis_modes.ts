@@ -15,12 +15,13 @@ import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
 import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
 import { bulksOf, integerOf, isError } from "../protocol/redis/reply.ts";
+import { joinSettings, POOL_SETTINGS } from "../protocol/redis/settings.ts";
 import { parseTracking, trackingConflict } from "../protocol/redis/tracking_options.ts";
 import { readCursor, scanReplyFrom, scanRequestFor } from "../protocol/redis/scan_cursor.ts";
 import { type Client, LEASED } from "./client.ts";
 import type { Pool } from "./pool.ts";
 import { ReplyWriter } from "../protocol/redis/reply_writer.ts";
-import type { Host } from "../protocol/redis/answers.ts";
+import { type Host, ownSettings, settingsReply } from "../protocol/redis/answers.ts";
 import { joinInfoTexts } from "../protocol/redis/info_join.ts";
 import { BlockingCall } from "./redis_blocking.ts";
 import { connectionFor } from "./redis_connection.ts";
@@ -214,7 +215,8 @@ export class RedisModes {
         Number(db) !== session.db;
       return other ? 0 : 1;
     }
-    return command.name === "INFO" || command.name.startsWith("COMMAND") ? COSTLY : 1;
+    const costly = ["INFO", "CONFIG|GET"].includes(command.name) || command.name.startsWith("COMMAND");
+    return costly ? COSTLY : 1;
   }
 
   // ---- blocking
@@ -420,31 +422,21 @@ export class RedisModes {
     return true;
   }
 
-  /**
-   * CONFIG GET where the pool may CONFIG SET too: the fixed server's settings, with the pool's own laid over them.
-   * @param own the reply with the pool's own settings; owned
-   */
-  configGet(
-    client: Client,
-    session: RedisSession,
-    own: Uint8Array,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-  ): void {
-    const server = this.sender.fixedServer();
-    if (server < 0) return client.answer(own);
-    this.sendJoined(client, session, server, bytes, start, end, (split) => {
-      const reply = split.replies[0]!;
-      if (isError(reply.bytes, reply.start)) return reply.bytes.slice(reply.start, reply.end);
-      const settings = new Map(pairs(bulksOf(reply.bytes, reply.start, reply.end)));
-      for (const [name, value] of pairs(bulksOf(own, 0, own.length))) {
-        if (POOL_SETTINGS.has(name)) settings.set(name, value);
-      }
-      const writer = new ReplyWriter(session.resp).map(settings.size);
-      for (const [name, value] of settings) writer.bulkLatin1(name).bulkLatin1(value);
-      return writer.take();
-    });
+  /** CONFIG GET: the servers' settings, with the pool's own laid over them. */
+  configGet(client: Client, session: RedisSession, bytes: Uint8Array, start: number, end: number): void {
+    const own = ownSettings(bytes, this.sender.args, this.host);
+    const names = this.words(bytes, 2).map((name) => name.toLowerCase());
+    if (names.every((name) => POOL_SETTINGS.has(name))) {
+      return client.answer(settingsReply(own, session.resp));
+    }
+    const { dangerousCommands } = this.pool.config;
+    sendEverywhere(client, bytes, start, end, (split) => {
+      const answered = split.replies.filter((r) => !isError(r.bytes, r.start));
+      const error = split.replies[0]!;
+      if (answered.length === 0 && own.size === 0) return error.bytes.slice(error.start, error.end);
+      const settings = answered.map((r) => new Map(pairs(bulksOf(r.bytes, r.start, r.end))));
+      return settingsReply(joinSettings(settings, own, dangerousCommands), session.resp);
+    }, 0);
   }
 
   /** COMMAND DOCS: the fixed server's, with our word on what this proxy refuses; our own if it does not answer. */
@@ -670,16 +662,6 @@ const KIND_OF: ReadonlyMap<string, number> = new Map([
   ["PUNSUBSCRIBE", PATTERN],
   ["SSUBSCRIBE", SHARD],
   ["SUNSUBSCRIBE", SHARD],
-]);
-
-/** What clients see of the pool, not of its servers. */
-const POOL_SETTINGS: ReadonlySet<string> = new Set([
-  "cluster-enabled",
-  "databases",
-  "maxclients",
-  "port",
-  "proto-max-bulk-len",
-  "timeout",
 ]);
 
 /** Commands without keys that make sense inside a transaction, beside those with keys. */

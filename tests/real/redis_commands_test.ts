@@ -452,12 +452,9 @@ const CONVERSATIONS: string[][] = [
   ],
   [
     "config get databases",
-    "config get save",
-    "config get m[a]xmemory",
-    "config get s?ve",
+    "config get d?tab[a-b]ses",
     "config get nothing",
     "config get",
-    "config get replica-read-onl[x-z]",
   ],
   ["acl whoami", "role", "info nosuch", "time x"],
   [

@@ -470,3 +470,47 @@ Deno.test("SORT with BY and GET patterns is refused unless the patterns' keys ar
   deepStrictEqual(await alone.command("SORT", "l", "BY", "w*"), ["2", "1"]);
   deepStrictEqual(await alone.command("SORT_RO", "l", "BY", "w*", "GET", "w*"), ["1", "2"]);
 });
+
+for (const dangerous of ["deny", "allow"]) {
+  Deno.test(`CONFIG GET (dangerous_commands: ${dangerous}): the servers' settings and the pool's own, no passwords`, async () => {
+    await using f = new Fixture();
+    const { client, servers, direct, proxy } = await three(f, {
+      dangerous_commands: dangerous,
+      redis_auth: "secret",
+    });
+    strictEqual(await client.command("AUTH", "secret"), "OK");
+    const get = async (...names: string[]) => await client.command("CONFIG", "GET", ...names);
+    for (const d of direct) {
+      await d.pipeline(
+        ["CONFIG", "SET", "maxmemory", "100mb"],
+        ["CONFIG", "SET", "notify-keyspace-events", "KEx"],
+        ["CONFIG", "SET", "masterauth", "secret"],
+        ["CONFIG", "SET", "requirepass", "secret"],
+      );
+    }
+    deepStrictEqual(await get("maxmemory-policy"), ["maxmemory-policy", "noeviction"]);
+    await direct[1]!.pipeline(["AUTH", "secret"], ["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    deepStrictEqual(await get("maxmemory-policy"), ["maxmemory-policy", "allkeys-lru"]);
+    deepStrictEqual(await get("m?xmemory"), ["maxmemory", String(300 * 1024 * 1024)]);
+    deepStrictEqual([...(await get("notify-keyspace-events") as string[])[1]!].sort().join(""), "EKx");
+    const memory = await client.command("INFO", "memory") as string;
+    match(memory, /\r\nmaxmemory:314572800\r\n[^]*\r\nmaxmemory_policy:allkeys-lru\r\n/);
+    deepStrictEqual(await get("databases"), ["databases", "4"]);
+    deepStrictEqual(await get("port"), ["port", String(proxy.port)]);
+    for (const name of ["requirepass", "masterauth", "tls-key-file*"]) deepStrictEqual(await get(name), []);
+    await client.command("HELLO", "3");
+    const all = await get("*") as Map<string, string>;
+    strictEqual([...all].some(([name, value]) => name.includes("pass") || value === "secret"), false);
+    strictEqual(all.has("dir"), dangerous === "allow");
+    strictEqual(all.get("maxmemory-policy"), "allkeys-lru");
+    await client.command("MULTI");
+    strictEqual(await get("maxmemory"), "QUEUED");
+    deepStrictEqual(await client.command("EXEC"), [new Map([["maxmemory", "314572800"]])]);
+    // The others speak while one is away; without any, what is not the pool's is an error.
+    await servers[1]!.crash();
+    deepStrictEqual(await get("maxmemory-policy"), new Map([["maxmemory-policy", "noeviction"]]));
+    for (const server of servers) await server.crash();
+    error(await get("maxmemory-policy"), /\(server /);
+    deepStrictEqual(await get("timeout"), new Map([["timeout", "0"]]));
+  });
+}

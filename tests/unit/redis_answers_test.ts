@@ -281,9 +281,9 @@ Deno.test("answer() to INFO says what clients wait for", () => {
 
 Deno.test("answer() to CONFIG GET tells the pool's own settings", () => {
   assert.deepEqual(value("config get databases timeout"), ["databases", "1", "timeout", "0"]);
-  assert.deepEqual(value("config get save appendonly"), ["appendonly", "no", "save", ""]);
+  assert.deepEqual(value("config get save appendonly"), []);
   assert.deepEqual(value("config get requirepass"), []);
-  assert.ok((value("config get *", newSession({ resp: 3 })) as Map<Value, Value>).size > 10);
+  assert.ok((value("config get *", newSession({ resp: 3 })) as Map<Value, Value>).size === 6);
 });
 
 Deno.test("answer() to CLIENT IMPORT-SOURCE refuses ON alone, as a Valkey that imports nothing", () => {

@@ -385,33 +385,29 @@ on("INFO", (bytes, args, session, host) => {
 
 on("ACL|WHOAMI", (_bytes, _args, session) => new ReplyWriter(session.resp).bulk("default").take());
 
-/** CONFIG GET: what clients and redis-benchmark look at, true of the pool. */
-function settings(host: Host): readonly (readonly [name: string, value: string])[] {
-  return [
-    ["appendonly", "no"],
+/** Those of the pool's own settings (POOL_SETTINGS of settings.ts) that CONFIG GET asks for. */
+export function ownSettings(bytes: Uint8Array, args: Args, host: Host): Map<string, string> {
+  const own: readonly (readonly [name: string, value: string])[] = [
     ["cluster-enabled", "no"],
     ["databases", `${host.databases}`],
     ["maxclients", `${host.clientsMax}`],
-    ["maxmemory", "0"],
-    ["maxmemory-policy", "noeviction"],
-    ["notify-keyspace-events", ""],
     ["port", `${host.port}`],
     ["proto-max-bulk-len", `${host.bulkSizeMax}`],
-    ["replica-read-only", "yes"],
-    ["save", ""],
-    ["slave-read-only", "yes"],
     ["timeout", `${host.idleTimeoutSeconds}`],
   ];
-}
-
-on("CONFIG|GET", (bytes, args, session, host) => {
   const patterns: string[] = [];
   for (let i = 2; i < args.count; i++) patterns.push(shown(bytes, args.starts[i]!, args.ends[i]!));
-  const matching = settings(host).filter(([name]) => patterns.some((pattern) => globMatches(pattern, name)));
-  const reply = new ReplyWriter(session.resp).map(matching.length);
-  for (const [name, value] of matching) reply.bulk(name).bulk(value);
+  return new Map(own.filter(([name]) => patterns.some((pattern) => globMatches(pattern, name))));
+}
+
+/** Of the servers' settings nothing is known here: RedisModes.configGet. */
+on("CONFIG|GET", (bytes, args, session, host) => settingsReply(ownSettings(bytes, args, host), session.resp));
+
+export function settingsReply(settings: ReadonlyMap<string, string>, resp: 2 | 3): Uint8Array {
+  const reply = new ReplyWriter(resp).map(settings.size);
+  for (const [name, value] of settings) reply.bulkLatin1(name).bulkLatin1(value);
   return reply.take();
-});
+}
 
 on("COMMAND", (_bytes, args, session) => {
   return commandInfo(EMPTY, args, -1, session.resp);
