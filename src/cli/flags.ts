@@ -220,7 +220,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "demo",
     usage: "[flags]",
-    sentence: "Three servers, two pools and the dashboard, to try; says what to type next.",
+    sentence: "Three servers and two pools, to try; says what to type next.",
     flags: [HELP, flag("", "json", "print the addresses as JSON")],
     notes: [],
   },

@@ -320,7 +320,7 @@ export const POOL_KEYS: readonly Key[] = [
     values: ["deny", "allow"],
     normalise: (word) => word === "allow",
     sentence:
-      "What happens to FLUSHALL, FLUSHDB, SHUTDOWN, DEBUG, CONFIG SET and others that reach beyond a key.",
+      "What happens to FLUSHALL, FLUSHDB, SHUTDOWN, DEBUG, CONFIG SET, SCRIPT FLUSH, SLOWLOG RESET and others that reach beyond a key. Scripts are not looked into.",
     reason: "twemproxy knows none of them; deny answers with an error that says so.",
   }),
 ];
@@ -336,8 +336,7 @@ export const PROCESS_KEYS: readonly Key[] = [
   }),
   key("process", "admin", "admin", "admin", {
     default: "off",
-    sentence:
-      "Kept for an HTTP side (dashboard, /metrics, /healthz), which this version does not have: only off.",
+    sentence: "Kept for an HTTP side, which this version does not have: only off.",
     reason: "An address that nobody listens on would be a promise not kept.",
   }),
   key("process", "shutdown_timeout", "ms", "shutdownTimeoutMs", {

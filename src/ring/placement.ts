@@ -88,7 +88,7 @@ export class Placement {
     this.current = this.build(this.servers, live, this.random);
   }
 
-  /** The ring in use, for tables and the dashboard; null if no server is live. */
+  /** The ring in use, for tables; null if no server is live. */
   get ring(): Ring | null {
     return this.current;
   }

@@ -87,14 +87,18 @@ const EVERYWHERE: readonly (readonly [request: string[], expected: RegExp])[] = 
   [["PUBSUB", "NUMPAT"], /^0$/],
   [["PUBSUB", "NUMSUB", "news"], /^news,0$/],
   [["WAIT", "0", "10"], /^0$/],
+  [["FUNCTION", "FLUSH"], /^OK$/],
   [["SLOWLOG", "LEN"], /^\d+$/],
+  [["SLOWLOG", "RESET"], /^OK$/],
+  [["LATENCY", "RESET"], /^\d+$/],
+  [["MEMORY", "PURGE"], /^OK$/],
   [["INFO", "server"], /redis_version/],
 ];
 
 for (const runtime of RUNTIMES) {
   Deno.test(`what concerns all servers goes on without the one that is ejected (${runtime})`, async () => {
     await using f = new Fixture();
-    const stand = await three(f, runtime, EJECTING);
+    const stand = await three(f, runtime, { ...EJECTING, dangerous_commands: "allow" });
     const { client, keys, servers } = stand;
     await kill(stand);
     for (const [request, expected] of EVERYWHERE) {
@@ -125,7 +129,7 @@ for (const runtime of RUNTIMES) {
 
 Deno.test("without auto_eject_hosts what concerns all servers names the one that is down", async () => {
   await using f = new Fixture();
-  const stand = await three(f, "compiled", {});
+  const stand = await three(f, "compiled", { dangerous_commands: "allow" });
   const { client, servers, keys } = stand;
   await servers[GONE]!.crash();
   isError(await client.command("GET", keys[GONE]!), /\(server /);

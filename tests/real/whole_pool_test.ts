@@ -156,8 +156,16 @@ Deno.test("FLUSHALL, FLUSHDB and SWAPDB reach all servers where they are allowed
   error(await client.command("FLUSHALL", "NOW"), /^ERR syntax error$/);
   await using g = new Fixture();
   const careful = await three(g, { dangerous_commands: "deny" });
-  for (const name of ["FLUSHALL", "FLUSHDB"]) {
-    error(await careful.client.command(name), /is refused because it can harm/);
+  const refused = [
+    "FLUSHALL",
+    "FLUSHDB",
+    "SCRIPT FLUSH",
+    "FUNCTION FLUSH SYNC",
+    "SLOWLOG RESET",
+    "LATENCY RESET",
+  ];
+  for (const line of [...refused, "MEMORY PURGE"]) {
+    error(await careful.client.command(...line.split(" ")), /is refused because it can harm/);
   }
 });
 

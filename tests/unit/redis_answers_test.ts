@@ -320,6 +320,13 @@ Deno.test("refusal() says why and what to do", () => {
     ["CLIENT|KILL", true, /^-ERR 'CLIENT KILL' concerns other connections.*close/],
     ["FLUSHALL", false, /^-ERR 'FLUSHALL' is refused.*dangerous_commands: allow/],
     ["CONFIG|SET", false, /^-ERR 'CONFIG SET' is refused/],
+    ["SCRIPT|FLUSH", false, /^-ERR 'SCRIPT FLUSH' is refused.*dangerous_commands: allow/],
+    ["FUNCTION|FLUSH", false, /^-ERR 'FUNCTION FLUSH' is refused/],
+    ["FUNCTION|RESTORE", false, /^-ERR 'FUNCTION RESTORE' is refused/],
+    ["SLOWLOG|RESET", false, /^-ERR 'SLOWLOG RESET' is refused/],
+    ["COMMANDLOG|RESET", false, /^-ERR 'COMMANDLOG RESET' is refused/],
+    ["LATENCY|RESET", false, /^-ERR 'LATENCY RESET' is refused/],
+    ["MEMORY|PURGE", false, /^-ERR 'MEMORY PURGE' is refused/],
   ];
   for (const [name, evenIfAllowed, text] of cases) {
     const command = findByName(name)!;

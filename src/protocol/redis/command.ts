@@ -94,6 +94,11 @@ export const FLAG = {
   DATABASE: 1 << 24,
   /** Its BY and GET patterns name keys that only the server can work out (sort_patterns.ts). */
   PATTERNS: 1 << 25,
+  /**
+   * Clears what a server keeps for all clients, but no data: scripts, logs. Refused as DANGEROUS is; a server that is off the ring
+   * is left out.
+   */
+  CLEARS: 1 << 26,
 } as const;
 
 /** The names COMMAND gives the first twenty bits of FLAG, by bit number. */

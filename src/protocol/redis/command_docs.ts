@@ -10,7 +10,7 @@
  */
 import { latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
-import { CATEGORY, type Command, FLAG, ROUTE } from "./command.ts";
+import { CATEGORY, type Command, ROUTE } from "./command.ts";
 import { findByName, findNamed, NAME_MAX, TOP_COMMANDS } from "./commands.ts";
 import { isRefused } from "./errors.ts";
 import { bulksOf, countOf, firstElement, ReplyResume, scanReply, typeOf } from "./reply.ts";
@@ -192,9 +192,7 @@ const SUMMARIES: readonly (readonly [route: number, summary: string])[] = [
 function summary(command: Command): string {
   if (command.route === ROUTE.REFUSED) return `Refused: ${command.hint}`;
   const found = SUMMARIES.find(([route]) => route === command.route)![1];
-  return (command.flags & FLAG.DANGEROUS) !== 0
-    ? `${found}. Refused unless dangerous_commands: allow`
-    : found;
+  return isRefused(command, false) ? `${found}. Refused unless dangerous_commands: allow` : found;
 }
 
 /** Redis's command groups, by the first category that has one. */

@@ -76,9 +76,12 @@ export function unknownError(bytes: Uint8Array, args: Args, container?: Command)
   return errorReply(`ERR unknown command '${shown(bytes, start, end)}', with args beginning with: ${rest}`);
 }
 
+/** What a pool without dangerous commands refuses. */
+const DENIED = FLAG.DANGEROUS | FLAG.CLEARS;
+
 /** Must the command be refused, in a pool where dangerous commands are (not) allowed? */
 export function isRefused(command: Command, dangerousAllowed: boolean): boolean {
-  return command.route === ROUTE.REFUSED || ((command.flags & FLAG.DANGEROUS) !== 0 && !dangerousAllowed);
+  return command.route === ROUTE.REFUSED || ((command.flags & DENIED) !== 0 && !dangerousAllowed);
 }
 
 /** Why the command is refused and what to do instead. */
