@@ -9,6 +9,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { Log } from "../net/log.ts";
 import { Proxy } from "../proxy/proxy.ts";
 import { CrashNet } from "../runtime/crash_net.ts";
+import { Peers } from "../runtime/peers.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Appointment, Order, Report } from "../runtime/workers.ts";
 import { Board } from "../stats/board.ts";
@@ -29,16 +30,25 @@ export function work(runtime: Runtime): void {
   const board = Board.of(memory);
   const magic = process.env.RINGMASTER_TEST_CRASH;
   const net = magic ? new CrashNet(runtime.net, magic) : runtime.net;
+  const peers = new Peers(
+    runtime.clock,
+    (id, to, pool, question) => report({ kind: "ask", id, to, pool, question }),
+  );
   const proxy = new Proxy({
     ...proxyOptions(config, { net, clock: runtime.clock }, new WorkerLog(board)),
     startedAtMs,
-    seat: { worker, board, serversChanged: (pool) => report({ kind: "servers", pool }) },
+    seat: {
+      worker,
+      board,
+      serversChanged: (pool) => report({ kind: "servers", pool }),
+      ask: (to, pool, question, told) => peers.ask(to, pool, question, told),
+    },
   });
-  parentPort!.on("message", (order: Order) => obey(proxy, order, runtime));
+  parentPort!.on("message", (order: Order) => obey(proxy, peers, order, runtime));
   report({ kind: "ready" });
 }
 
-function obey(proxy: Proxy, order: Order, runtime: Runtime): void {
+function obey(proxy: Proxy, peers: Peers, order: Order, runtime: Runtime): void {
   switch (order.kind) {
     case "listen":
       proxy.listen(null).then(
@@ -54,6 +64,14 @@ function obey(proxy: Proxy, order: Order, runtime: Runtime): void {
       return report({ kind: "measured", id: order.id });
     case "servers":
       return proxy.serversChanged(order.pool);
+    case "asked": {
+      const { id, from } = order;
+      return proxy.asked(order.pool, order.question, (answer) => {
+        report({ kind: "told", id, to: from, answer: typeof answer === "number" ? null : answer });
+      });
+    }
+    case "told":
+      return peers.told(order.id, order.answer);
     case "drain":
       void proxy.drain(order.timeoutMs).then((cutOff) => report({ kind: "ended", cutOff }));
       return;

@@ -106,6 +106,8 @@ export class Client implements Endpoint, Postponed {
   /** Congested connections that this client waits for. */
   waits = 0;
   lastActiveMs = 0;
+  /** All that has ever come from it. */
+  receivedBytes = 0;
   /** Makes more of a long reply when there is room for it. */
   private toGoOn: Postponed | null = null;
   readonly inbox = new Inbox();
@@ -140,6 +142,7 @@ export class Client implements Endpoint, Postponed {
 
   receive(view: Uint8Array): void {
     this.lastActiveMs = this.pool.turn.now();
+    this.receivedBytes += view.length;
     if (this.closing) return;
     // Half a request in the inbox: these bytes are the rest of what was sent before the replies.
     if (this.leaving && this.head !== null && this.inbox.size === 0) this.pipelines = true;

@@ -4,6 +4,7 @@
  */
 import type { Socket } from "../net/net.ts";
 import type { Client } from "./client.ts";
+import type { ClientQuestion, Told } from "./redis_clients.ts";
 import type { Failure } from "./failures.ts";
 import type { Request } from "./request.ts";
 
@@ -48,6 +49,8 @@ export interface Front {
   interrupt?(client: Client): void;
   /** Bytes that the client's session holds: commands of a transaction, and the like. */
   holdsBytes?(client: Client): number;
+  /** Answers a worker's question about this worker's clients (CLIENT LIST). `told` is called once, now or later. */
+  answerQuestion?(question: ClientQuestion, told: Told): void;
   /** The client is gone: lets go of what the session holds elsewhere. */
   abandoned(client: Client): void;
   /** Servers have left or joined the ring. */

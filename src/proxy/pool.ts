@@ -18,6 +18,7 @@ import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
 import type { HttpGuard } from "./http_guard.ts";
 import { type Memory, MEMORY_FULL_TEXT } from "./memory.ts";
+import { type ClientQuestion, GONE, type Told } from "./redis_clients.ts";
 import { Server } from "./server.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import type { Turn } from "./turn.ts";
@@ -47,6 +48,8 @@ export interface Seat {
   readonly board: Board;
   /** Some of a pool's servers have been ejected or restored: the other workers should look at the board. */
   serversChanged(pool: number): void;
+  /** Asks another worker about its clients of a pool. `told` is called once, later, and in bounded time. */
+  ask(worker: number, pool: number, question: ClientQuestion, told: Told): void;
 }
 
 /** Arguments of one request that one turn takes care of; see redis_slices.ts. */
@@ -208,8 +211,21 @@ export class Pool {
 
   /** Is this the serial of a client that another worker accepts? */
   isOfOtherWorker(serial: number): boolean {
+    const worker = this.workerOf(serial);
+    return worker !== this.worker && worker >= 0;
+  }
+
+  /** The worker that accepts, or accepted, clients with such a serial; -1 = none. */
+  workerOf(serial: number): number {
     const worker = Math.floor(serial / SERIALS);
-    return worker !== this.worker && worker >= 0 && worker < this.board.workers;
+    return worker >= 0 && worker < this.board.workers ? worker : -1;
+  }
+
+  /** Asks a worker, perhaps this one, about its clients of this pool. `told` is called once, now or later. */
+  askWorker(worker: number, question: ClientQuestion, told: Told): void {
+    if (worker !== this.worker) this.around.seat.ask(worker, this.index, question, told);
+    else if (this.front.answerQuestion) this.front.answerQuestion(question, told);
+    else told(GONE);
   }
 
   private refuse(socket: Socket, counter: number, text: string): void {

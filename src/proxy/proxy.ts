@@ -19,6 +19,7 @@ import { HttpGuard } from "./http_guard.ts";
 import { MemcachedFront } from "./memcached_front.ts";
 import { Memory } from "./memory.ts";
 import { Pool, type Seat } from "./pool.ts";
+import { type ClientQuestion, GONE, type Told } from "./redis_clients.ts";
 import { RedisFront } from "./redis_front.ts";
 import { StatsPort } from "./stats_port.ts";
 import { Turn } from "./turn.ts";
@@ -74,7 +75,13 @@ export class Proxy {
     const { config, clock } = options;
     this.turn = new Turn(clock);
     this.startedAtMs = options.startedAtMs ?? clock.wallMs();
-    this.seat = options.seat ?? { worker: 0, board: makeBoard(config, 1), serversChanged: () => {} };
+    this.seat = options.seat ??
+      {
+        worker: 0,
+        board: makeBoard(config, 1),
+        serversChanged: () => {},
+        ask: (_w, _p, _q, told) => told(GONE),
+      };
     const { system } = options;
     this.memory = new Memory({
       ...options,
@@ -169,6 +176,12 @@ export class Proxy {
   /** Another worker has ejected or restored servers of a pool. */
   serversChanged(pool: number): void {
     this.pools[pool]!.ejection.lookAtBoard();
+  }
+
+  /** Another worker asks about the clients of a pool. `told` is called once, now or later. */
+  asked(pool: number, question: ClientQuestion, told: Told): void {
+    const { worker } = this.seat;
+    this.pools[pool]!.askWorker(worker, question, told);
   }
 
   /**

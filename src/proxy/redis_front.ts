@@ -52,6 +52,7 @@ import { MEMORY_FULL_TEXT } from "./memory.ts";
 import type { Pool } from "./pool.ts";
 import { CommandLearner } from "./redis_learn.ts";
 import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts";
+import { answerQuestion, type ClientQuestion, type Told } from "./redis_clients.ts";
 import { connectionClassOf, connectionFor } from "./redis_connection.ts";
 import { sendApart } from "./redis_errand.ts";
 import { LargeRequest, STREAM_MIN } from "./redis_large.ts";
@@ -94,6 +95,8 @@ export class RedisFront implements Front, Sender {
   private readonly config: PoolConfig;
   private readonly learner: CommandLearner;
   private readonly modes: RedisModes;
+  /** Where clients connect, as CLIENT LIST says it. */
+  private readonly local: string;
   private readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
 
@@ -104,13 +107,15 @@ export class RedisFront implements Front, Sender {
     this.walkArguments = Math.min(WALK_ARGUMENTS, pool.sliceArguments);
     this.learner = new CommandLearner(pool);
     this.modes = new RedisModes(pool, this, host);
+    const { listen, listenText } = pool.config;
+    this.local = "path" in listen ? `${listen.path}:0` : listenText;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
 
   newSession(serial: number, socket: Socket): RedisSession {
     const open = this.config.redisAuth === null;
-    return new RedisSession(serial, open, this.pool.clock.wallMs(), socket, this.config.listenText);
+    return new RedisSession(serial, open, this.pool.clock.wallMs(), socket, this.local);
   }
 
   // ---- requests
@@ -265,6 +270,7 @@ export class RedisFront implements Front, Sender {
     end: number,
   ): boolean {
     const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
+    session.command = command;
     if (
       command !== undefined && command.route === ROUTE.KEYED && session.authenticated && session.plain &&
       command.firstKey === command.lastKey && command.finder === FINDER.RANGE &&
@@ -329,6 +335,7 @@ export class RedisFront implements Front, Sender {
       named = entry?.command;
       if (entry !== undefined) command = this.learner.resolve(entry, bytes, args);
     }
+    session.command = command;
     const error = command === undefined
       ? unknownError(bytes, args, named)
       : !checkArity(command, args.count)
@@ -420,7 +427,7 @@ export class RedisFront implements Front, Sender {
   ): boolean {
     const { modes } = this;
     if (args.count > this.walkArguments) {
-      const work = modes.walkWork(session, command, args.count);
+      const work = modes.walkWork(client, session, command, args.count);
       if (work !== null) {
         if (!client.atRest()) return false;
         new Walk(client, bytes, start, end, command.container === null ? 1 : 2, args.count, work);
@@ -622,6 +629,10 @@ export class RedisFront implements Front, Sender {
     return session.authenticated ? idleMs : Math.min(idleMs, STRANGER_IDLE_MS);
   }
 
+  answerQuestion(question: ClientQuestion, told: Told): void {
+    answerQuestion(this.pool, question, told);
+  }
+
   abandoned(client: Client): void {
     this.modes.abandon(client, client.session as RedisSession);
   }
@@ -730,6 +741,8 @@ const APART: ReadonlySet<string> = new Set([
 
 /** What is walked some arguments a turn if there are very many (RedisModes.walkWork). */
 const WALKED: ReadonlySet<string> = new Set([
+  "CLIENT|KILL",
+  "CLIENT|LIST",
   "COMMAND|INFO",
   "COMMAND|DOCS",
   "SUBSCRIBE",

@@ -8,6 +8,7 @@
  */
 import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import type { Args } from "../protocol/redis/args.ts";
+import { clientLine } from "../protocol/redis/client_view.ts";
 import { type Command, FINDER, FLAG, JOIN, ROUTE } from "../protocol/redis/command.ts";
 import { docsFrom, type DocsNames, documented, ownDocs } from "../protocol/redis/command_docs.ts";
 import { crossSlot, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
@@ -24,6 +25,7 @@ import { ReplyWriter } from "../protocol/redis/reply_writer.ts";
 import { type Host, ownSettings, settingsReply } from "../protocol/redis/answers.ts";
 import { joinInfoTexts } from "../protocol/redis/info_join.ts";
 import { BlockingCall } from "./redis_blocking.ts";
+import { ClientsWork, GONE, SILENT, viewOf } from "./redis_clients.ts";
 import { connectionFor } from "./redis_connection.ts";
 import { DocsQuestion, EveryServerWork, InfoRows } from "./redis_command_walk.ts";
 import { CHANNEL, PATTERN, PubSub, SHARD, SubscribeWork, UnsubscribeWork } from "./redis_pubsub.ts";
@@ -54,6 +56,9 @@ const NO_SUCH_CLIENT = errorReply("ERR The client ID you want redirect to does n
 const OTHER_WORKER = errorReply(
   "ERR The client ID you want redirect to is served by another worker of this proxy, which cannot reach it; " +
     "use RESP3 (HELLO 3) without REDIRECT, or set workers: 1",
+);
+const WORKER_SILENT = errorReply(
+  "ERR the worker of the proxy that serves this client does not answer; try again",
 );
 const BAD_REASON = encode("-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n");
 const ONE = encode(":1\r\n");
@@ -206,6 +211,8 @@ export class RedisModes {
     // An invalidation that is said again behind a reply (Client.insertBehind) would stand between the elements of EXEC's.
     if (session.tracking !== null) return 0;
     if (command.name === "PUBLISH") return this.pool.servers.length === 1 ? 0 : 1;
+    if (command.name === "CLIENT|INFO") return 1;
+    if (command.name === "CLIENT|LIST") return COSTLY;
     if (command.route !== ROUTE.LOCAL || QUEUED_LOCALS.has(command.name)) return 0;
     if (NEVER_ASIDE.has(command.name)) return 0;
     if (command.name === "SELECT") {
@@ -475,7 +482,7 @@ export class RedisModes {
   // ---- very many arguments
 
   /** What is to be done with the arguments of a request of very many, slice by slice; null if it is taken whole. */
-  walkWork(session: RedisSession, command: Command, count: number): SliceWork | null {
+  walkWork(client: Client, session: RedisSession, command: Command, count: number): SliceWork | null {
     const kind = KIND_OF.get(command.name);
     if (kind !== undefined) {
       return command.name.includes("UNSUB")
@@ -488,6 +495,9 @@ export class RedisModes {
         const channels = command.name === "PUBSUB|NUMSUB" ? this.pubsub.channels : null;
         return new EveryServerWork(command, count - 2, 2, this.joinNumsub(command), channels);
       }
+      case "CLIENT|KILL":
+      case "CLIENT|LIST":
+        return new ClientsWork(client, command.name === "CLIENT|KILL", false);
       case "SCRIPT|EXISTS":
         return new EveryServerWork(command, count - 2, 1, (split) => joinEvery(split.replies, command.join));
       case "COMMAND|INFO":
@@ -510,6 +520,18 @@ export class RedisModes {
     end: number,
   ): boolean {
     if (command.name === "CLIENT|REPLY") return this.setReplies(client, session, bytes);
+    if (command.name === "CLIENT|LIST" || command.name === "CLIENT|KILL") {
+      const { count } = this.sender.args;
+      const kills = command.name === "CLIENT|KILL";
+      // No barrier: its reply comes in one piece, in its place.
+      new Walk(client, bytes, start, end, 2, count, new ClientsWork(client, kills, kills && count === 3));
+      return true;
+    }
+    if (command.name === "CLIENT|INFO") {
+      const view = viewOf(client, this.pool.turn.now(), this.host.wallMs());
+      client.answer(new ReplyWriter(session.resp).text(clientLine(view)).take());
+      return true;
+    }
     if (command.name === "CLIENT|UNBLOCK") return this.unblock(client, bytes);
     if (command.name === "CLIENT|CACHING") {
       client.answer(this.setCaching(session, bytes, start, end));
@@ -518,7 +540,7 @@ export class RedisModes {
     return this.setTracking(client, session, bytes);
   }
 
-  /** Ends the wait of a client of this worker, which has the id that CLIENT ID gave it. */
+  /** Ends the wait of a client, of whatever worker, which has the id that CLIENT ID gave it. */
   private unblock(client: Client, bytes: Uint8Array): boolean {
     const [text, how = "TIMEOUT", more] = this.words(bytes, 2);
     const reason = how.toUpperCase();
@@ -527,15 +549,17 @@ export class RedisModes {
     else if (!/^(0|-?[1-9][0-9]{0,17})$/.test(text!)) client.answer(NOT_AN_INTEGER);
     else {
       const id = Number(text);
-      const call = [...this.pool.clients]
-        .map((other) => other.session as RedisSession)
-        .find((other) => other.id === id && other.blocking !== null)?.blocking ?? null;
-      if (call === null) client.answer(ZERO);
+      const worker = this.pool.workerOf(id);
+      if (worker < 0) client.answer(ZERO);
       else {
         const request = new Request(client);
         client.enqueue(request);
-        call.unblock(reason, (unblocked) => {
-          const reply = unblocked ? ONE : ZERO;
+        this.pool.askWorker(worker, { kind: "unblock", id, reason }, (answer) => {
+          const reply = answer === SILENT
+            ? WORKER_SILENT
+            : answer !== GONE && answer.ids.length > 0
+            ? ONE
+            : ZERO;
           if (request.client !== null) client.deliver(request, reply, 0, reply.length);
         });
       }

@@ -1,6 +1,7 @@
 /** What a Redis client has said about itself, and where the scan of its half-received request stands. */
 import type { Socket } from "../net/net.ts";
 import type { Session } from "../protocol/redis/answers.ts";
+import type { Command } from "../protocol/redis/command.ts";
 import type { BlockingCall } from "./redis_blocking.ts";
 import type { LargeRequest } from "./redis_large.ts";
 import type { Told } from "./redis_learn.ts";
@@ -23,8 +24,9 @@ export class RedisSession implements Session {
   libVersion: Uint8Array = NONE;
   resp: 2 | 3 = 2;
   db = 0;
-  noEvict = false;
-  noTouch = false;
+  canRedirect = false;
+  /** The last one, of those known. */
+  command: Command | undefined = undefined;
   /** MULTI or WATCH in progress. */
   transaction: Transaction | null = null;
   /** A command that waits on its server. */
@@ -53,15 +55,20 @@ export class RedisSession implements Session {
     public authenticated: boolean,
     readonly sinceMs: number,
     private readonly socket: Socket,
-    private readonly listenText: string,
+    private readonly local: string,
   ) {}
 
+  get overUnix(): boolean {
+    return this.local.startsWith("/");
+  }
+
   address(): string {
-    return this.socket.peer();
+    // As redis-server: the peer of a unix socket has no name but the socket's.
+    return this.overUnix ? this.local : this.socket.peer();
   }
 
   localAddress(): string {
-    return this.listenText;
+    return this.local;
   }
 
   /** To be called after any mode may have changed. */

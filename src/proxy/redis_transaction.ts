@@ -89,6 +89,11 @@ export class Transaction implements Holder {
     return !this.queueing && this.watch === null && !this.watchLost;
   }
 
+  /** Commands that wait for EXEC. */
+  get queuedCount(): number {
+    return this.queue.length + this.asides.length;
+  }
+
   multi(): void {
     // An error, but none that spoils the transaction.
     if (this.queueing) return this.client.answer(NESTED);

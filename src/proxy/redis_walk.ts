@@ -28,6 +28,8 @@ export interface SliceWork {
   slice(walk: Walk, bytes: Uint8Array, args: Args): void;
   /** No arguments are left. Calls `walk.finish`, now or later. */
   end(walk: Walk): void;
+  /** Bytes of memory that it keeps; absent = few. */
+  readonly holdsBytes?: number;
 }
 
 /** A slice ends when it has this many arguments. */
@@ -79,7 +81,7 @@ export class Walk implements Postponed {
 
   /** Bytes of memory that would be free without it. */
   get holdsBytes(): number {
-    return this.bytes.length;
+    return this.bytes.length + (this.work.holdsBytes ?? 0);
   }
 
   /** The client is gone: nobody waits for the rest. */

@@ -19,6 +19,7 @@ import type { Config } from "../config/config.ts";
 import { ALERT, INFO, type Log, NOTICE } from "../net/log.ts";
 import type { Address, Clock, Net, TimerId } from "../net/net.ts";
 import { makeBoard } from "../proxy/proxy.ts";
+import type { ClientAnswer, ClientQuestion } from "../proxy/redis_clients.ts";
 import { StatsPort } from "../proxy/stats_port.ts";
 import type { Board, BoardMemory } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
@@ -40,6 +41,14 @@ export type Order =
   | { readonly kind: "listen" }
   | { readonly kind: "measure"; readonly id: number }
   | { readonly kind: "servers"; readonly pool: number }
+  | {
+    readonly kind: "asked";
+    readonly id: number;
+    readonly from: number;
+    readonly pool: number;
+    readonly question: ClientQuestion;
+  }
+  | { readonly kind: "told"; readonly id: number; readonly answer: ClientAnswer | null }
   | { readonly kind: "drain"; readonly timeoutMs: number }
   | { readonly kind: "stop" };
 
@@ -51,6 +60,14 @@ export type Report =
   | { readonly kind: "log"; readonly level: number; readonly text: string }
   | { readonly kind: "measured"; readonly id: number }
   | { readonly kind: "servers"; readonly pool: number }
+  | {
+    readonly kind: "ask";
+    readonly id: number;
+    readonly to: number;
+    readonly pool: number;
+    readonly question: ClientQuestion;
+  }
+  | { readonly kind: "told"; readonly id: number; readonly to: number; readonly answer: ClientAnswer | null }
   | { readonly kind: "ended"; readonly cutOff: number }
   | { readonly kind: "died"; readonly stack: string };
 
@@ -94,6 +111,8 @@ interface Post {
   /** It has answered drain or stop. */
   ended: boolean;
   cutOff: number;
+  /** Questions of other workers that it has not answered. */
+  asked: { readonly id: number; readonly from: Post }[];
 }
 
 export class Workers {
@@ -125,6 +144,7 @@ export class Workers {
         replaceTimer: null,
         ended: false,
         cutOff: 0,
+        asked: [],
       });
     }
   }
@@ -221,6 +241,15 @@ export class Workers {
       case "servers":
         for (const other of this.posts) if (other !== post) this.tell(other, report);
         return;
+      case "ask":
+        return this.passOn(post, report);
+      case "told": {
+        const from = this.posts[report.to]!;
+        const at = post.asked.findIndex((one) => one.id === report.id && one.from === from);
+        if (at < 0) return;
+        post.asked.splice(at, 1);
+        return this.tell(from, { kind: "told", id: report.id, answer: report.answer });
+      }
       case "ready":
         post.ready = true;
         if (!this.starting) post.thread?.postMessage(LISTEN);
@@ -252,12 +281,29 @@ export class Workers {
     if (post.listening) post.thread?.postMessage(order);
   }
 
+  /** A question for another worker. */
+  private passOn(from: Post, { id, to, pool, question }: Report & { kind: "ask" }): void {
+    const post = this.posts[to];
+    if (post === undefined || !post.listening) return this.tell(from, { kind: "told", id, answer: null });
+    post.asked.push({ id, from });
+    this.tell(post, { kind: "asked", id, from: from.index, pool, question });
+  }
+
+  /** It has ended: nobody waits for its answers, and it waits for none. */
+  private forgetQuestions(post: Post): void {
+    const { asked } = post;
+    post.asked = [];
+    for (const { id, from } of asked) if (from !== post) this.tell(from, { kind: "told", id, answer: null });
+    for (const other of this.posts) other.asked = other.asked.filter(({ from }) => from !== post);
+  }
+
   private exited(post: Post, thread: Worker): void {
     if (post.thread !== thread) return;
     const { clock, log } = this.options;
     post.thread = null;
     post.ready = post.listening = false;
     for (const waiting of this.unmeasured.values()) waiting.delete(post);
+    this.forgetQuestions(post);
     if (this.stopping) {
       if (post.lastWords !== "") log.write(ALERT, `w${post.index} died: ${post.lastWords}`);
     } else if (!this.starting) {

@@ -105,7 +105,7 @@ const LOCAL: Case[] = [
   },
   {
     name: "CLIENT NO-EVICT",
-    send: cmd("CLIENT NO-EVICT on", "CLIENT NO-EVICT maybe"),
+    send: cmd("CLIENT NO-EVICT off", "CLIENT NO-EVICT maybe"),
     expect: OK + "-ERR syntax error\r\n",
     differs: { nutcracker: closes },
   },

@@ -261,7 +261,7 @@ export const FORMS: Readonly<Record<string, readonly string[]>> = {
     "SELECT 0",
     "CLIENT SETNAME @m",
     "CLIENT GETNAME",
-    "CLIENT NO-EVICT <on|off|x>",
+    "CLIENT NO-EVICT <off|x>",
     "AUTH default @v",
     "CLIENT GETREDIR",
     "CLIENT TRACKINGINFO",

@@ -310,6 +310,13 @@ export class RedisWorkload {
       () => this.step(["ECHO", word], exactly(`ECHO ${word}`, bulk(word))),
       () => this.step(["CLIENT", "ID"], matching("CLIENT ID", (r) => /^:\d+\r\n$/.test(r))),
       () => this.step(["CLIENT", "SETNAME", word], exactly("CLIENT SETNAME", "+OK\r\n")),
+      () => this.step(["CLIENT", "INFO"], matching("CLIENT INFO", (r) => listed(r, "client|info") === 1)),
+      () => this.step(["CLIENT", "LIST"], matching("CLIENT LIST", (r) => listed(r, "client|list") >= 1)),
+      () =>
+        this.step(
+          ["CLIENT", "LIST", "NAME", word],
+          exactly("CLIENT LIST NAME", this.resp === 3 ? "=4\r\ntxt:\r\n" : "$0\r\n\r\n"),
+        ),
     ])();
   }
 
@@ -604,4 +611,13 @@ function muted(step: Step): Step {
 
 function shownOf(args: readonly string[]): string {
   return args.map((arg) => arg.length > 40 ? `${arg.slice(0, 40)}…` : arg).join(" ");
+}
+
+/** How many clients a whole CLIENT LIST tells of; 0 if it is none, or none of them has just said `command`. */
+function listed(reply: string, command: string): number {
+  const lines = reply.replace(/^(\$\d+\r\n|=\d+\r\ntxt:)/, "").slice(0, -2).split("\n").slice(0, -1);
+  const right = lines.every((line) =>
+    /^id=\d+ addr=\S+ laddr=\S+ fd=-1 name=\S* age=\d+ idle=\d+ /.test(line)
+  );
+  return right && lines.some((line) => line.includes(` cmd=${command} `)) ? lines.length : 0;
 }

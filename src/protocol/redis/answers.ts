@@ -42,8 +42,8 @@ export interface Session {
   db: number;
   /** True from the start where the pool has no password. */
   authenticated: boolean;
-  noEvict: boolean;
-  noTouch: boolean;
+  /** CLIENT CAPA redirect. */
+  canRedirect: boolean;
   /** CLIENT TRACKING; null = off. */
   readonly tracking: TrackingState | null;
   /** When it connected, ms on the clock of `Host.wallMs`. */
@@ -156,8 +156,7 @@ on("RESET", (_bytes, _args, session, host) => {
   session.resp = 2;
   session.db = 0;
   session.authenticated = host.password === null;
-  session.noEvict = false;
-  session.noTouch = false;
+  session.canRedirect = false;
   return RESET;
 });
 
@@ -294,67 +293,31 @@ function nameError(bytes: Uint8Array, args: Args, at: number, what: string): Uin
   return null;
 }
 
-on("CLIENT|INFO", (_bytes, _args, session, host, command) => {
-  return new ReplyWriter(session.resp).text(clientLine(session, host, command)).take();
-});
-
-/** Only the asking client: the others are none of its business, and live on other threads. */
-on("CLIENT|LIST", (bytes, args, session, host, command) => {
-  let own = true;
-  for (let i = 2; i < args.count; i++) {
-    const option = word(bytes, args, i);
-    if (option === "TYPE" && args.count === 4) {
-      const type = word(bytes, args, ++i);
-      if (!["NORMAL", "MASTER", "REPLICA", "SLAVE", "PUBSUB"].includes(type)) {
-        return errorReply(`ERR Unknown client type '${shown(bytes, args.starts[i]!, args.ends[i]!)}'`);
-      }
-      own = type === "NORMAL";
-    } else if (option === "ID" && i === 2 && args.count > 3) {
-      own = false;
-      while (++i < args.count) {
-        const id = parseInteger(bytes, args.starts[i]!, args.ends[i]!);
-        if (id === null) return errorReply("ERR Invalid client ID");
-        if (id === session.id) own = true;
-      }
-    } else return SYNTAX_ERROR;
-  }
-  return new ReplyWriter(session.resp).text(own ? clientLine(session, host, command) : "").take();
-});
-
-/** All of Redis 7's fields, since client libraries index them; what is not kept per client is 0. */
-function clientLine(session: Session, host: Host, command: Command): string {
-  const age = Math.max(0, Math.floor((host.wallMs() - session.sinceMs) / 1000));
-  const flags = clientFlags(session) || "N";
-  return `id=${session.id} addr=${session.address()} laddr=${session.localAddress()} fd=-1 ` +
-    `name=${
-      latin1(session.name)
-    } age=${age} idle=0 flags=${flags} db=${session.db} sub=0 psub=0 ssub=0 multi=-1 ` +
-    "qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 " +
-    `events=r cmd=${command.lower} user=default redir=${redirectOf(session.tracking)} resp=${session.resp} ` +
-    `lib-name=${latin1(session.libName)} lib-ver=${latin1(session.libVersion)}\n`;
+/** What cannot be kept is refused: a promise that is not kept would mislead. */
+function refusedWhenOn(why: string): Handler {
+  return (bytes, args, _session, _host, command) => {
+    const value = onOrOff(bytes, args, 2);
+    if (value === null) return SYNTAX_ERROR;
+    return value ? errorReply(`ERR '${command.name.replace("|", " ")} ON' cannot be kept: ${why}`) : OK;
+  };
 }
 
-function clientFlags({ tracking, noEvict, noTouch }: Session): string {
-  return (tracking === null ? "" : "t") + (tracking?.broken ? "R" : "") +
-    (tracking?.options.bcast ? "B" : "") +
-    (noEvict ? "e" : "") + (noTouch ? "T" : "");
-}
+on(
+  "CLIENT|NO-EVICT",
+  refusedWhenOn(
+    "max_memory of the proxy closes whoever holds most, and servers see connections of many clients",
+  ),
+);
+on(
+  "CLIENT|NO-TOUCH",
+  refusedWhenOn("the proxy's connections to servers are shared by many clients, whose reads have to count"),
+);
 
-on("CLIENT|NO-EVICT", (bytes, args, session) => {
-  const value = onOrOff(bytes, args, 2);
-  if (value === null) return SYNTAX_ERROR;
-  session.noEvict = value;
+on("CLIENT|CAPA", (bytes, args, session) => {
+  // As Valkey: others may come to be known, and are passed over.
+  for (let i = 2; i < args.count; i++) if (word(bytes, args, i) === "REDIRECT") session.canRedirect = true;
   return OK;
 });
-
-on("CLIENT|NO-TOUCH", (bytes, args, session) => {
-  const value = onOrOff(bytes, args, 2);
-  if (value === null) return SYNTAX_ERROR;
-  session.noTouch = value;
-  return OK;
-});
-
-on("CLIENT|CAPA", () => OK);
 on("CLIENT|IMPORT-SOURCE", (bytes, args) => {
   const off = latin1(bytes, args.starts[2]!, Math.min(args.ends[2]!, args.starts[2]! + 4));
   return off.toLowerCase() === "off" ? OK : errorReply("ERR Server is not in import mode");

@@ -40,7 +40,7 @@ export const ROUTE = {
   PUBSUB: 12,
   /** Never possible behind a proxy; `hint` says why and what to do instead. */
   REFUSED: 13,
-  /** CLIENT REPLY, TRACKING, CACHING: change how the connection itself behaves, so the proxy has to see them. */
+  /** CLIENT LIST, KILL, INFO; and REPLY, TRACKING, CACHING: change how the connection itself behaves, so the proxy has to see them. */
   CLIENT_MODE: 14,
 } as const;
 

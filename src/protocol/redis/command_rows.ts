@@ -130,7 +130,8 @@ const ON_SERVER = "concerns one server, not the pool; send it to that server its
 const MOVES_KEYS =
   "would put keys where Ringmaster does not look for them; use DUMP and RESTORE through Ringmaster, which place each key by its name";
 const OTHER_CLIENTS =
-  "concerns other connections, and those are Ringmaster's, shared by many clients; to end a client's work close its own connection";
+  "cannot be kept: what servers have been sent already goes on, and other proxies' clients would too; pause at what writes, or " +
+  "on the servers themselves";
 
 export const ROWS: readonly Row[] = [
   // generic
@@ -442,9 +443,9 @@ export const ROWS: readonly Row[] = [
   ["CLIENT|HELP", 2, LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
   ["CLIENT|ID", 2, NOS | LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
   ["CLIENT|IMPORT-SOURCE", 3, NOS | LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
-  ["CLIENT|INFO", 2, NOS | LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
-  ["CLIENT|KILL", -3, ADM | NOS | LOA | STA, C_CONNECTION, REFUSED, NO_KEY, NONE, OTHER_CLIENTS],
-  ["CLIENT|LIST", -2, ADM | NOS | LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
+  ["CLIENT|INFO", 2, NOS | LOA | STA, C_CONNECTION, CLIENT_MODE, NO_KEY],
+  ["CLIENT|KILL", -3, ADM | NOS | LOA | STA | DANGER, C_CONNECTION, CLIENT_MODE, NO_KEY],
+  ["CLIENT|LIST", -2, ADM | NOS | LOA | STA, C_CONNECTION, CLIENT_MODE, NO_KEY],
   ["CLIENT|NO-EVICT", 3, ADM | NOS | LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
   ["CLIENT|NO-TOUCH", 3, NOS | LOA | STA, C_CONNECTION, LOCAL, NO_KEY],
   ["CLIENT|PAUSE", -3, ADM | NOS | LOA | STA, C_CONNECTION, REFUSED, NO_KEY, NONE, OTHER_CLIENTS],
