@@ -17,6 +17,7 @@ import { errorReply } from "../protocol/redis/errors.ts";
 import { redirectOf } from "../protocol/redis/tracking_options.ts";
 import type { Client } from "./client.ts";
 import type { Pool } from "./pool.ts";
+import { CHANNEL, PATTERN, SHARD } from "./redis_pubsub.ts";
 import type { RedisSession } from "./redis_session.ts";
 import type { SliceWork, Walk } from "./redis_walk.ts";
 import type { Postponed } from "./turn.ts";
@@ -68,6 +69,7 @@ const NO_SUCH_CLIENT = errorReply("ERR No such client");
 export function viewOf(client: Client, nowMs: number, wallMs: number): ClientView {
   const session = client.session as RedisSession;
   const { subscriptions, tracking, transaction } = session;
+  const subscribed = (kind: number) => subscriptions === null ? 0 : subscriptions.names[kind]!.size;
   const replyBytes = client.socket.queuedBytes + client.heldBytes;
   return {
     id: client.serial,
@@ -81,9 +83,9 @@ export function viewOf(client: Client, nowMs: number, wallMs: number): ClientVie
     flags: flagsOf(client, session) || "N",
     capabilities: session.canRedirect ? "r" : "",
     db: session.db,
-    channels: subscriptions?.names[0]!.size ?? 0,
-    patterns: subscriptions?.names[1]!.size ?? 0,
-    shardChannels: subscriptions?.names[2]!.size ?? 0,
+    channels: subscribed(CHANNEL),
+    patterns: subscribed(PATTERN),
+    shardChannels: subscribed(SHARD),
     queued: transaction?.queueing ? transaction.queuedCount : -1,
     requestBytes: client.inbox.size,
     replyBytes,

@@ -48,7 +48,7 @@ for (const resp of [2, 3] as const) {
 }
 
 Deno.test("docsFrom(): refused commands and subcommands are in our words, the rest in the server's", () => {
-  const reply = said(3, { monitor: "Listens.", flushall: "Empties.", client: ["client|id", "client|kill"] });
+  const reply = said(3, { monitor: "Listens.", flushall: "Empties.", client: ["client|id", "client|pause"] });
   const docs = parsed(merged(3, reply, "monitor flushall client"));
   match(docs.get("monitor")!.get("summary") as string, /^Refused: /);
   match(docs.get("flushall")!.get("summary") as string, /Refused unless dangerous_commands: allow$/);
@@ -56,7 +56,7 @@ Deno.test("docsFrom(): refused commands and subcommands are in our words, the re
   strictEqual(client.get("summary"), "A container");
   const subcommands = client.get("subcommands") as Docs;
   strictEqual(subcommands.get("client|id")!.get("summary"), "The server's client|id");
-  match(subcommands.get("client|kill")!.get("summary") as string, /^Refused: /);
+  match(subcommands.get("client|pause")!.get("summary") as string, /^Refused: /);
   const allowed = parsed(merged(3, reply, "monitor flushall client", true));
   strictEqual(allowed.get("flushall")!.get("summary"), "Empties.");
 });

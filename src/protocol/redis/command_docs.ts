@@ -186,7 +186,7 @@ const SUMMARIES: readonly (readonly [route: number, summary: string])[] = [
   [ROUTE.BLOCKING, "Goes to the server of its keys, on a connection of its own while it waits"],
   [ROUTE.TRANSACTION, "Part of a transaction, whose keys must all be on one server"],
   [ROUTE.PUBSUB, "Publish and subscribe through Ringmaster"],
-  [ROUTE.CLIENT_MODE, "Changes how Ringmaster treats this connection"],
+  [ROUTE.CLIENT_MODE, "Concerns connections to Ringmaster itself"],
 ];
 
 function summary(command: Command): string {
