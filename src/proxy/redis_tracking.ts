@@ -58,8 +58,8 @@ type Answer = (reply: Uint8Array) => void;
 const OK = encode("+OK\r\n");
 
 export class Tracking implements TrackingState {
-  /** By connection class × servers + server: SELECT and HELLO begin new lines, and the old ones go on listening. */
-  private readonly lines: (Line | undefined)[] = [];
+  /** By server, then by connection class: SELECT and HELLO begin new lines, and the old ones go on listening. */
+  private readonly lines = new Map<Server, (Line | undefined)[]>();
   /** CLIENT CACHING YES|NO, to be sent right before each part of the next request. */
   caching: Uint8Array | null = null;
   broken = false;
@@ -106,7 +106,7 @@ export class Tracking implements TrackingState {
     this.options = mergeTracking(this.options, options);
     this.target = target;
     this.broken = false;
-    const present = this.lines.filter((line) => line !== undefined);
+    const present = [...this.eachLine()];
     this.start((reply) => {
       if (isError(reply, 0)) this.goBack(oldOptions, oldTarget);
       answer(reply);
@@ -122,7 +122,7 @@ export class Tracking implements TrackingState {
     this.pingTimer = this.client.pool.setTimer(PING_MS, () => {
       // First: what a lost line leads to may end all of this.
       this.pingLater();
-      for (const line of [...this.lines]) line?.ping();
+      for (const line of [...this.eachLine()]) line.ping();
     });
   }
 
@@ -135,8 +135,17 @@ export class Tracking implements TrackingState {
   }
 
   private closeLines(): void {
-    for (const line of this.lines) line?.close();
-    this.lines.length = 0;
+    for (const line of this.eachLine()) line.close();
+    this.lines.clear();
+  }
+
+  private *eachLine(): Generator<Line> {
+    for (const classes of this.lines.values()) for (const line of classes) if (line !== undefined) yield line;
+  }
+
+  /** The line to a server for what the client says now. */
+  private lineTo(server: Server): Line | undefined {
+    return this.lines.get(server)?.[this.connectionClass];
   }
 
   private openLines(): void {
@@ -148,12 +157,18 @@ export class Tracking implements TrackingState {
 
   /** The client's own connection to a server; null while the server is left alone after failed connects. */
   connection(server: Server): ServerConnection | null {
-    const slot = this.connectionClass * this.client.pool.servers.length + server.index;
-    const present = this.lines[slot];
+    const present = this.lineTo(server);
     if (present !== undefined) return present.connection;
-    const line = Line.open(this, server, slot, this.connectionClass);
+    const { connectionClass } = this;
+    const line = Line.open(this, server, connectionClass);
     if (line === null) return null;
-    this.lines[slot] = line;
+    const classes = this.lines.get(server);
+    if (classes !== undefined) classes[connectionClass] = line;
+    else {
+      const first: Line[] = [];
+      first[connectionClass] = line;
+      this.lines.set(server, first);
+    }
     if (this.answer !== null) this.missing++;
     return line.connection;
   }
@@ -198,7 +213,8 @@ export class Tracking implements TrackingState {
   }
 
   lineLost(line: Line): void {
-    this.lines[line.slot] = undefined;
+    const classes = this.lines.get(line.server);
+    if (classes?.[line.connectionClass] === line) classes[line.connectionClass] = undefined;
     if (this.stopped) return;
     if (line.tracks) this.invalidateAll();
     if (this.options.bcast) this.retryLater();
@@ -208,8 +224,7 @@ export class Tracking implements TrackingState {
   private retryLater(): void {
     const { pool } = this.client;
     if (this.retryTimer !== null || this.stopped) return;
-    const from = this.connectionClass * pool.servers.length;
-    if (pool.onRing().every((server) => this.lines[from + server.index] !== undefined)) return;
+    if (pool.onRing().every((server) => this.lineTo(server) !== undefined)) return;
     this.retryTimer = pool.setTimer(RETRY_MS, () => {
       this.retryTimer = null;
       this.openLines();
@@ -307,11 +322,15 @@ class Line implements Holder {
   /** Set by `open`, before anybody can ask. */
   connection!: ServerConnection;
 
-  private constructor(private readonly tracking: Tracking, readonly slot: number) {}
+  private constructor(
+    private readonly tracking: Tracking,
+    readonly server: Server,
+    readonly connectionClass: number,
+  ) {}
 
   /** null while the server is left alone after failed connects. */
-  static open(tracking: Tracking, server: Server, slot: number, connectionClass: number): Line | null {
-    const line = new Line(tracking, slot);
+  static open(tracking: Tracking, server: Server, connectionClass: number): Line | null {
+    const line = new Line(tracking, server, connectionClass);
     const connection = server.lease(connectionClass, line);
     if (connection === null) return null;
     line.connection = connection;

@@ -390,10 +390,14 @@ export const CANARIES: readonly Canary[] = [
     only: "redis",
     where: (plan) => plan.trackers > 0,
     plant: () =>
-      patch(Tracking.prototype, "lineLost", () =>
-        function (line: { slot: number }) {
-          this.lines[line.slot] = undefined;
-        }),
+      patch(
+        Tracking.prototype,
+        "lineLost",
+        () =>
+          function (line: { server: Server; connectionClass: number }) {
+            this.lines.get(line.server)![line.connectionClass] = undefined;
+          },
+      ),
   },
   {
     name: "keys that move invalidate nothing",
@@ -437,8 +441,8 @@ export const CANARIES: readonly Canary[] = [
         function () {
           this.stopped = true;
           this.answer = null;
-          for (const line of this.lines) line?.connection.server.giveBack(line.connection, true);
-          this.lines.length = 0;
+          for (const line of this.eachLine()) line.connection.server.giveBack(line.connection, true);
+          this.lines.clear();
         }),
   },
   {
