@@ -361,6 +361,12 @@ export class Client implements Endpoint, Postponed {
     return false;
   }
 
+  /** Keys have moved: the next request waits until nothing is owed, so that it cannot overtake one for the same key elsewhere. */
+  settle(): void {
+    // One that waits on its server takes nothing before that anyway, and has to be read on.
+    if (this.head !== null && !this.pool.front.waits?.(this)) this.block(BARRIER);
+  }
+
   /**
    * Sends bytes that answer no request (a push, a message of a subscription), but never in the middle of a reply. Borrowed, or
    * shared from SHARE_MIN on.

@@ -23,7 +23,7 @@ export class Ejection {
 
   /** Notes one failure of a server; ejects it at the limit. */
   failed(server: Server): void {
-    if (!this.pool.config.autoEjectHosts || server.ejected) return;
+    if (!this.pool.config.autoEjectHosts || server.ejected || server.gone) return;
     if (++server.failures < this.pool.config.serverFailureLimit) return;
     server.failures = 0;
     this.eject(server);
@@ -68,6 +68,17 @@ export class Ejection {
     }
   }
 
+  /** The servers are others, or pool settings are: without auto_eject_hosts nobody stays off the ring. */
+  adopt(): void {
+    if (this.pool.config.autoEjectHosts) return;
+    for (const server of this.pool.servers) if (server.ejected) this.restore(server);
+  }
+
+  /** It has another address, where it may be well. */
+  moved(server: Server): void {
+    if (server.ejected && server.cells.prober === this.pool.worker) this.probeIn(server, 0);
+  }
+
   private probeIn(server: Server, waitMs: number): void {
     server.probing = true;
     this.pool.setTimer(waitMs, () => this.probe(server));
@@ -75,7 +86,7 @@ export class Ejection {
 
   private probe(server: Server): void {
     const pool = this.pool;
-    if (!server.ejected || pool.stopped) return;
+    if (!server.ejected || server.gone || pool.stopped) return;
     const connection = server.connect(0);
     let settled = false;
     const settle = (well: boolean) => {

@@ -55,6 +55,8 @@ export interface Front {
   abandoned(client: Client): void;
   /** Servers have left or joined the ring. */
   ringChanged(): void;
+  /** The pool has another configuration: its servers, their order, its settings may be others. Called between two turns. */
+  adopt(): void;
   /** The pool is stopping. */
   stop(): void;
   /** Which of a server's connections this client uses: counts classes of (protocol version, database). */

@@ -9,6 +9,7 @@
  * one connection without losing count.
  */
 import { encode } from "../bytes/ascii.ts";
+import type { PoolConfig } from "../config/config.ts";
 import {
   ANSWER_BINARY,
   ANSWER_FLUSH_ALL,
@@ -86,22 +87,25 @@ const request = new MemcachedRequest();
 /** What the reply scanned last is: `fits` is asked about that one. */
 let scannedType = 0;
 
+function limitsOf({ argumentsMax, requestSizeMax }: PoolConfig): RequestLimits {
+  return {
+    keysMax: argumentsMax,
+    // As long as a line with so many keys can be.
+    getLineMax: Math.min(requestSizeMax, (argumentsMax + 2) * (KEY_MAX + 1)),
+    valueSizeMax: requestSizeMax,
+  };
+}
+
 export class MemcachedFront implements Front {
   readonly probe: Uint8Array = encode("version\r\n");
-  private readonly limits: RequestLimits;
+  private limits: RequestLimits;
   /** A get of more keys goes out in slices of so many. */
   private readonly sliceKeys: number;
   private readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
 
   constructor(private readonly pool: Pool, private readonly host: MemcachedHost) {
-    const { argumentsMax, requestSizeMax } = pool.config;
-    this.limits = {
-      keysMax: argumentsMax,
-      // As long as a line with so many keys can be.
-      getLineMax: Math.min(requestSizeMax, (argumentsMax + 2) * (KEY_MAX + 1)),
-      valueSizeMax: requestSizeMax,
-    };
+    this.limits = limitsOf(pool.config);
     this.sliceKeys = pool.sliceArguments;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
@@ -276,6 +280,10 @@ export class MemcachedFront implements Front {
   }
 
   ringChanged(): void {}
+
+  adopt(): void {
+    this.limits = limitsOf(this.pool.config);
+  }
 
   stop(): void {}
 

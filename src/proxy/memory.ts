@@ -171,7 +171,7 @@ export class Memory {
     this.owedBytes.clear();
     for (const pool of this.pools) {
       for (const client of pool.clients) held += client.holdsBytes;
-      for (const server of pool.servers) {
+      for (const server of pool.everyServer) {
         for (const connection of server.connections) {
           held += connection.holdsBytes;
           this.owe(connection.receiver, connection.unfinishedBytes);
@@ -203,7 +203,7 @@ export class Memory {
     const connections: ServerConnection[] = [];
     for (const pool of this.pools) {
       for (const client of pool.clients) if (this.holding(client) >= GREEDY_MIN) clients.push(client);
-      for (const server of pool.servers) {
+      for (const server of pool.everyServer) {
         for (const each of server.connections) if (each.holdsBytes >= GREEDY_MIN) connections.push(each);
       }
     }

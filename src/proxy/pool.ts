@@ -56,6 +56,8 @@ export interface Seat {
 const SLICE_ARGUMENTS = 4096;
 /** Bytes of one reply that are kept in the hope of the rest; see ServerConnection.passOn. */
 const PASS_MIN = 1024 * 1024;
+/** What a connection to a server is made with: if one of these changes, all are made anew. */
+const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections"] as const;
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
 const IDLE_SWEEP_MS = 1000;
@@ -65,8 +67,12 @@ const REFUSED_MAX = 8;
 const SERIALS = 2 ** 40;
 
 export class Pool {
-  readonly servers: readonly Server[];
-  readonly placement: Placement;
+  /** What a reload changes, all at once and between two turns; `epoch` counts how often. */
+  servers: readonly Server[];
+  placement: Placement;
+  epoch = 0;
+  /** Servers that have left, with connections that still owe something. */
+  private readonly leaving = new Set<Server>();
   readonly ejection: Ejection;
   /** 1 = on the ring, by server. */
   live: Uint8Array;
@@ -77,7 +83,7 @@ export class Pool {
   readonly counters: Float64Array;
   readonly front: Front;
   readonly memory: Memory;
-  readonly timeoutMs: number;
+  timeoutMs: number;
   sweeping = false;
   stopped = false;
   /** The proxy is stopping: see drain.ts. */
@@ -88,7 +94,7 @@ export class Pool {
   private readonly timers = new Set<TimerId>();
 
   constructor(
-    readonly config: PoolConfig,
+    public config: PoolConfig,
     /** Its place in the configuration and on the board. */
     readonly index: number,
     private readonly around: Surroundings,
@@ -98,14 +104,8 @@ export class Pool {
     this.worker = around.seat.worker;
     this.board = around.seat.board.pools[index]!;
     this.counters = this.board.row(this.worker);
-    this.placement = new Placement({
-      hash: HASHES[config.hash],
-      distribution: config.distribution,
-      hashTag: config.hashTag,
-      servers: config.servers,
-      random: around.random,
-    });
-    this.servers = config.servers.map((server, i) => new Server(this, server, i));
+    this.placement = this.makePlacement();
+    this.servers = config.servers.map((server, i) => new Server(this, server, this.board.servers[i]!, i));
     this.live = new Uint8Array(this.servers.length).fill(1);
     this.ejection = new Ejection(this);
     this.memory = around.memory;
@@ -262,6 +262,50 @@ export class Pool {
 
   // ---- servers
 
+  private makePlacement(): Placement {
+    const { hash, distribution, hashTag, servers } = this.config;
+    return new Placement({ hash: HASHES[hash], distribution, hashTag, servers, random: this.random });
+  }
+
+  /**
+   * Goes on under another configuration, whose servers the board has adopted already. To be called between two turns.
+   *
+   * Servers that stay keep their connections, unless these say what is no longer right. What is in flight finishes where it
+   * is; a client that is owed something sends its next request when it has been answered, so that nothing overtakes.
+   */
+  adopt(config: PoolConfig): void {
+    const before = this.config;
+    const reconnect = CONNECTION_KEYS.some((key) => String(before[key]) !== String(config[key]));
+    const left = new Map(this.servers.map((server) => [server.cells, server]));
+    this.config = config;
+    this.timeoutMs = config.timeoutMs;
+    this.epoch++;
+    this.servers = config.servers.map((server, i) => {
+      const cells = this.board.servers[i]!;
+      const present = left.get(cells);
+      if (present === undefined) return new Server(this, server, cells, i);
+      left.delete(cells);
+      present.adopt(server, i, reconnect);
+      return present;
+    });
+    for (const server of left.values()) {
+      server.leave();
+      if (server.connections.size > 0) this.leaving.add(server);
+    }
+    this.placement = this.makePlacement();
+    this.placeLive();
+    this.ejection.adopt();
+    this.ejection.lookAtBoard();
+    this.front.adopt();
+    for (const client of this.clients) client.settle();
+    if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
+  }
+
+  /** Those that have left but still owe something too. */
+  get everyServer(): readonly Server[] {
+    return this.leaving.size === 0 ? this.servers : [...this.servers, ...this.leaving];
+  }
+
   /** Makes the ring of those that are not ejected. */
   placeLive(): void {
     this.live = Uint8Array.from(this.servers, (server) => server.ejected ? 0 : 1);
@@ -291,12 +335,18 @@ export class Pool {
     this.setTimer(every, () => this.sweep());
   }
 
+  /** As `startSweep`, whoever has started it already: a connection has to be seen to its end. */
+  sweepSoon(): void {
+    if (!this.sweeping) this.startSweep();
+  }
+
   private sweep(): void {
     this.sweeping = false;
     const now = this.clock.nowMs();
     let more = false;
-    for (const server of this.servers) {
+    for (const server of this.everyServer) {
       for (const connection of server.connections) if (connection.sweep(now)) more = true;
+      if (server.gone && server.connections.size === 0) this.leaving.delete(server);
     }
     if (more && !this.sweeping) this.startSweep();
   }
@@ -345,7 +395,7 @@ export class Pool {
     this.closeListener();
     this.stopped = true;
     for (const client of this.clients) client.socket.destroy();
-    for (const server of this.servers) {
+    for (const server of this.everyServer) {
       for (const connection of [...server.connections]) connection.retire();
     }
     this.front.stop();

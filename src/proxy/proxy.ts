@@ -4,7 +4,7 @@
  *   Config ──► Proxy ──► Pool, Pool, …
  *                └─────► statistics listener: one document a connection, as twemproxy does
  */
-import type { Config, PoolConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import type { Log } from "../net/log.ts";
 import type { Address, Clock, Net } from "../net/net.ts";
 import type { Host } from "../protocol/redis/answers.ts";
@@ -107,16 +107,23 @@ export class Proxy {
       const { processId } = this.options.system;
       return new MemcachedFront(pool, { processId, stats: () => this.stats() });
     }
-    return new RedisFront(pool, this.redisHost(pool, pool.config));
+    return new RedisFront(pool, this.redisHost(pool));
   }
 
-  private redisHost(pool: Pool, config: PoolConfig): Host {
+  private redisHost(pool: Pool): Host {
     const { clock, system } = this.options;
+    // Settings are asked for anew: a reload may have changed them.
     return {
-      poolName: config.name,
-      password: config.redisAuth,
-      databases: config.databases,
-      redisDb: config.redisDb,
+      poolName: pool.config.name,
+      get password() {
+        return pool.config.redisAuth;
+      },
+      get databases() {
+        return pool.config.databases;
+      },
+      get redisDb() {
+        return pool.config.redisDb;
+      },
       resp3: true,
       version: REDIS_VERSION,
       ringmasterVersion: VERSION,
@@ -125,9 +132,15 @@ export class Proxy {
       },
       processId: system.processId,
       os: system.os,
-      idleTimeoutSeconds: Math.ceil(config.idleTimeoutMs / 1000),
-      clientsMax: config.clientConnectionsMax,
-      bulkSizeMax: config.requestSizeMax,
+      get idleTimeoutSeconds() {
+        return Math.ceil(pool.config.idleTimeoutMs / 1000);
+      },
+      get clientsMax() {
+        return pool.config.clientConnectionsMax;
+      },
+      get bulkSizeMax() {
+        return pool.config.requestSizeMax;
+      },
       wallMs: () => clock.wallMs(),
       uptimeSeconds: () => this.uptimeSeconds(),
       connectedClients: () => pool.board.total(CLIENT_CONNECTIONS),

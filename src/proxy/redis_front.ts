@@ -87,12 +87,12 @@ export class RedisFront implements Front, Sender {
   /** The arguments of the request at hand. */
   readonly args: Args = args;
   readonly probe: Uint8Array = encode("*1\r\n$4\r\nPING\r\n");
-  private readonly limits: RequestLimits;
+  private limits: RequestLimits;
   /** Requests with more arguments go out in slices. */
   private readonly sliceArguments: number;
   /** Requests with more arguments are walked, if they are of that kind. */
   private readonly walkArguments: number;
-  private readonly config: PoolConfig;
+  private config: PoolConfig;
   private readonly learner: CommandLearner;
   private readonly modes: RedisModes;
   /** Where clients connect, as CLIENT LIST says it. */
@@ -638,6 +638,18 @@ export class RedisFront implements Front, Sender {
   }
 
   ringChanged(): void {
+    this.modes.ringChanged();
+  }
+
+  adopt(): void {
+    const { pool } = this;
+    this.config = this.limits = pool.config;
+    this.learner.adopt();
+    for (const client of pool.clients) {
+      const session = client.session as RedisSession;
+      if (pool.config.redisAuth === null) session.authenticated = true;
+      session.tracking?.adopt();
+    }
     this.modes.ringChanged();
   }
 

@@ -25,11 +25,22 @@ const GETKEYS_HEAD = "$7\r\nCOMMAND\r\n$7\r\nGETKEYS\r\n";
 export type Told = ReadonlySet<string> | Uint8Array;
 
 export class CommandLearner {
-  private readonly learned = new LearnedCommands();
+  private learned = new LearnedCommands();
+  /** With one server any command will do, wherever its keys are. */
+  private alone: boolean;
   /** Name → clients that wait for the answer. */
   private readonly asking = new Map<string, Client[]>();
 
-  constructor(private readonly pool: Pool) {}
+  constructor(private readonly pool: Pool) {
+    this.alone = pool.servers.length === 1;
+  }
+
+  /** The pool has other servers. */
+  adopt(): void {
+    const alone = this.pool.servers.length === 1;
+    if (alone !== this.alone) this.learned = new LearnedCommands();
+    this.alone = alone;
+  }
 
   /** What is known of the command `bytes[start, end)`, however old; asks nobody. */
   find(bytes: Uint8Array, start: number, end: number): Command | undefined {
@@ -74,7 +85,7 @@ export class CommandLearner {
       const nowMs = this.pool.turn.now();
       if (failed) this.learned.failed(name, nowMs);
       else {
-        const rows = commandFromInfo(bytes.slice(start, end), this.pool.servers.length === 1);
+        const rows = commandFromInfo(bytes.slice(start, end), this.alone);
         if (this.learned.told(name, rows, nowMs)) {
           const what = rows === null ? "no longer has command" : "learned command";
           this.pool.log.write(NOTICE, `pool '${this.pool.config.name}' ${what} '${name}'`);

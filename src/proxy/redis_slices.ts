@@ -61,6 +61,8 @@ export class SlicedRequest implements Postponed {
   private left: number;
   /** The server of all keys so far. While there is only one, nothing is sent: perhaps all of it can go there whole. */
   private only = NONE_YET;
+  /** Of the pool when `only` was found. */
+  private epoch: number;
   private sending = false;
   /** The values of the slices so far. */
   private readonly values = new Outbox();
@@ -85,6 +87,7 @@ export class SlicedRequest implements Postponed {
     const name = this.bytes.indexOf(LF, this.start) + 1;
     this.first = this.at = noteArguments(this.bytes, name, 0, 1, 1, Infinity, args);
     this.left = cut.count;
+    this.epoch = client.pool.epoch;
     this.request = new Request(client);
     client.enqueue(this.request);
     client.block(SLICED);
@@ -99,6 +102,11 @@ export class SlicedRequest implements Postponed {
   /** Called by the turn: one slice. */
   resume(): void {
     if (this.request.client === null) return;
+    if (!this.sending && this.epoch !== this.client.pool.epoch) {
+      this.epoch = this.client.pool.epoch;
+      this.only = NONE_YET;
+      if (this.at !== this.first) return this.startOver();
+    }
     const next = this.noteSlice();
     const server = placeKeys(this.client.pool, this.bytes, args, this.cut.step);
     if (server === NONE_LIVE) return this.failWithoutServer();

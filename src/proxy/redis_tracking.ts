@@ -232,6 +232,20 @@ export class Tracking implements TrackingState {
     });
   }
 
+  /** The line's server has left or has moved: a new line is begun when it is needed. */
+  lineDetached(line: Line): void {
+    const classes = this.lines.get(line.server);
+    if (classes?.[line.connectionClass] === line) classes[line.connectionClass] = undefined;
+  }
+
+  /** The pool has other servers; `keysMoved` comes behind. */
+  adopt(): void {
+    for (const server of this.lines.keys()) if (server.gone) this.lines.delete(server);
+    if (!this.options.bcast || this.answer !== null) return;
+    this.openLines();
+    this.retryLater();
+  }
+
   /** A line is in place again: what was read in between, by whomever, has not been invalidated. */
   lineOpened(): void {
     if (this.answer === null && this.options.bcast) this.invalidateAll();
@@ -417,6 +431,18 @@ class Line implements Holder {
     if (connection === ear) this.connection.fail("EOF");
     else ear?.server.giveBack(ear, false);
     this.tracking.lineLost(this);
+  }
+
+  /** What is in flight is still answered; what it reads is invalidated behind its reply (Tracking.keysMoved). */
+  detached(): void {
+    if (this.over) return;
+    this.over = true;
+    this.tracking.lineDetached(this);
+    for (const connection of [this.connection, this.ear]) {
+      if (connection === null) continue;
+      connection.holder = null;
+      connection.detached = true;
+    }
   }
 
   pushed(bytes: Uint8Array, start: number, end: number): void {

@@ -6,6 +6,7 @@
  * its failures are counted towards ejection (see ejection.ts).
  */
 import type { ServerConfig } from "../config/config.ts";
+import type { Address } from "../net/net.ts";
 import type { ServerCells } from "../stats/board.ts";
 import { IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES } from "../stats/metrics.ts";
 import { type Failure, failureOf } from "./failures.ts";
@@ -32,7 +33,6 @@ const QUEUES = [IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES];
 export class Server {
   /** One value a row of SERVER_METRICS, on the pool's board; gauges of queues are computed when asked for. */
   readonly counters: Float64Array;
-  readonly cells: ServerCells;
   /** Failures without a good reply between them; see ejection.ts. */
   failures = 0;
   ejected = false;
@@ -54,9 +54,16 @@ export class Server {
   private apartMs = APART_MS;
   private apartUntilMs = -Infinity;
   private readonly errorReplies = new Map<string, Uint8Array>();
+  /** It has left the pool; what is under way with it still finishes. */
+  gone = false;
 
-  constructor(readonly pool: Pool, readonly config: ServerConfig, readonly index: number) {
-    this.cells = pool.board.servers[index]!;
+  /** @param index its place in the pool, until a reload gives it another: keep the server, not the place */
+  constructor(
+    readonly pool: Pool,
+    public config: ServerConfig,
+    readonly cells: ServerCells,
+    public index: number,
+  ) {
     this.counters = this.cells.row(pool.worker);
   }
 
@@ -70,12 +77,59 @@ export class Server {
     const present = this.slots[slot];
     if (present !== undefined) return present;
     if (this.connectFailures > 0 && this.pool.turn.now() < this.blockedUntilMs) return null;
-    return this.slots[slot] = this.connect(connectionClass);
+    const connection = this.connect(connectionClass);
+    if (!this.gone) this.slots[slot] = connection;
+    return connection;
+  }
+
+  // ---- servers that change while it runs
+
+  /**
+   * Goes on under another configuration, between two turns.
+   * @param reconnect present connections say or are what is no longer right (password, how many there are)
+   */
+  adopt(config: ServerConfig, index: number, reconnect: boolean): void {
+    const moves = config.addressText !== this.config.addressText;
+    if (moves || reconnect) this.detach();
+    this.config = config;
+    this.index = index;
+    if (moves) {
+      this.connectFailures = this.failures = 0;
+      this.pool.ejection.moved(this);
+    }
+  }
+
+  /** It is no longer of the pool: nobody asks it anything new. */
+  leave(): void {
+    this.detach();
+    this.gone = true;
+    this.index = -1;
+  }
+
+  /** No request goes to the present connections any more; each ends when it has answered what is in flight on it. */
+  private detach(): void {
+    this.slots.length = 0;
+    for (const connection of this.spare.splice(0)) connection.retire();
+    for (const connection of [...this.connections]) {
+      connection.detached = true;
+      connection.holder?.detached?.(connection);
+    }
+    if (this.connections.size > 0) this.pool.sweepSoon();
+  }
+
+  /** A connection for words about `other` (CLIENT UNBLOCK): to the very process at its other end. */
+  connectionBeside(other: ServerConnection): ServerConnection | null {
+    if (!other.detached) return this.connection(0, 0);
+    const beside = this.connect(0, other.address);
+    beside.detached = true;
+    this.pool.sweepSoon();
+    return beside;
   }
 
   /** A connection of its own, for a probe or a lease. */
-  connect(connectionClass: number): ServerConnection {
-    const connection = new ServerConnection(this, this.config.address, connectionClass);
+  connect(connectionClass: number, address: Address = this.config.address): ServerConnection {
+    const connection = new ServerConnection(this, address, connectionClass);
+    connection.detached = this.gone;
     this.connections.add(connection);
     this.pool.countConnection(1);
     return connection;
@@ -102,8 +156,9 @@ export class Server {
    */
   giveBack(connection: ServerConnection, clean: boolean, code = "ESHUTDOWN"): void {
     connection.holder = null;
-    if (clean && connection.idle && this.spare.length < SPARE_MAX) this.spare.push(connection);
-    else connection.retire(code);
+    if (clean && connection.idle && !connection.detached && this.spare.length < SPARE_MAX) {
+      this.spare.push(connection);
+    } else connection.retire(code);
   }
 
   /** The error reply for a request that was not even tried. */

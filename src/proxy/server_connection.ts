@@ -49,6 +49,8 @@ export interface Holder {
   answered(connection: ServerConnection): void;
   /** The connection is gone; what was in flight on it has got its errors. */
   lost(connection: ServerConnection): void;
+  /** The server has left the pool or has moved: what is not under way yet should not begin here. Absent: let it finish. */
+  detached?(connection: ServerConnection): void;
   /** The server pushed something that answers no request; borrowed. */
   pushed(bytes: Uint8Array, start: number, end: number): void;
 }
@@ -65,6 +67,8 @@ export class ServerConnection implements Endpoint {
   /** Clients that wait until the backlog has left. */
   readonly waiters: Client[] = [];
   congested = false;
+  /** Nobody gets it any more: it ends when it owes nothing (Server.detach). */
+  detached = false;
   private open = false;
   private closed = false;
   /** All greetings answered. */
@@ -95,7 +99,7 @@ export class ServerConnection implements Endpoint {
   private lastTimeoutFailureMs = -Infinity;
 
   /** @param connectionClass which (protocol version, database) it is for */
-  constructor(readonly server: Server, address: Address, readonly connectionClass: number) {
+  constructor(readonly server: Server, readonly address: Address, readonly connectionClass: number) {
     const pool = server.pool;
     this.resume = pool.front.newReplyScan();
     this.socket = pool.net.connect(address, pool.serverHandler, this);
@@ -602,6 +606,11 @@ export class ServerConnection implements Endpoint {
 
   /** Fails what is overdue; the late replies will be swallowed. True if requests remain that can time out. */
   sweep(nowMs: number): boolean {
+    if (this.detached && this.holder === null && this.idle) {
+      this.retire();
+      return false;
+    }
+    if (this.server.pool.timeoutMs <= 0) return this.detached && this.head !== null;
     let overdue = false;
     // After a turn longer than `timeout` its first get may be overdue before its line is written: nobody may join it any more.
     if (this.openBatch !== null) this.closeBatch(this.openBatch);
