@@ -109,6 +109,8 @@ export class SimSocket implements Socket {
   owner: unknown = undefined;
   queuedBytes = 0;
   flushedBytes = 0;
+  /** Handed to `data`: what has come later, after its owner's `end`, is none of it. */
+  givenBytes = 0;
   state = CONNECTING;
   /** The other end, once it exists. */
   other: SimSocket | null = null;
@@ -424,6 +426,7 @@ export class SimSocket implements Socket {
     const scratch = new Uint8Array(at + count + 8).fill(CLOBBER);
     input.take(count, scratch, at);
     input.from.askWrite();
+    this.givenBytes += count;
     this.handler.data(this, scratch.subarray(at, at + count));
     scratch.fill(CLOBBER);
   }

@@ -59,6 +59,11 @@ export class SimClient implements Handler {
   says: readonly Step[] = [];
   /** Some of its requests may have been left unanswered. */
   clean = true;
+  /** Bytes of all requests so far, those included that are still to be sent. */
+  private saidBytes = 0;
+  /** Each request or group of requests: where it ends among those bytes, and how many of it are counted. */
+  private readonly marks: { readonly end: number; readonly requests: number; readonly counted: number }[] =
+    [];
   private sentLast = false;
   private lastRead = false;
   private readonly inbox = new Inbox();
@@ -138,7 +143,7 @@ export class SimClient implements Handler {
     }
     this.left -= count;
     const vanishes = this.random.chance(this.manners.vanish);
-    this.submit(joined(steps), vanishes);
+    this.submit(joined(steps), vanishes, steps);
     if (vanishes) {
       this.note("vanishes");
       this.excused = true;
@@ -151,8 +156,13 @@ export class SimClient implements Handler {
     if (!this.manners.patient || this.expects.settled) this.later();
   }
 
-  submit(step: Step, mayStop = false): void {
+  /** @param steps what `step` was joined from */
+  submit(step: Step, mayStop = false, steps: readonly Step[] = [step]): void {
     if (step.bytes === "") return;
+    for (const { bytes, expects } of steps) {
+      const counted = expects.filter((expect) => expect.counted).length;
+      this.marks.push({ end: this.saidBytes += bytes.length, requests: expects.length, counted });
+    }
     for (const expect of step.expects) {
       this.expects.push(expect);
       if (expect.counted) this.counted++;
@@ -260,8 +270,24 @@ export class SimClient implements Handler {
     this.over(error?.code ?? "close");
     // What it sent last may not have arrived.
     if (error !== null) this.clean = false;
+    else this.takeBackUnread();
     this.closed = this.done = true;
     this.onOver(this);
+  }
+
+  /**
+   * The proxy has ended the connection (idle_timeout), and what crossed its end it has not read: a quit or a noreply, which
+   * nobody waits for, is then a request that there never was.
+   */
+  private takeBackUnread(): void {
+    const given = this.socket!.other?.givenBytes ?? 0;
+    for (let i = this.marks.length - 1; i >= 0 && this.marks[i]!.end > given; i--) {
+      const { requests, counted } = this.marks[i]!;
+      const before = i === 0 ? 0 : this.marks[i - 1]!.end;
+      // Of a group in pieces nobody knows how many requests are whole.
+      if (requests > 1 && before < given) this.clean = false;
+      this.counted -= counted;
+    }
   }
 
   /** The connection ends: was it time? */
