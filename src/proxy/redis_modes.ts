@@ -670,6 +670,7 @@ export class RedisModes {
     session.blocking = null;
     session.large?.abandon();
     session.large = null;
+    session.sliced?.abandon?.();
     session.sliced = null;
     this.stopTracking(session);
     this.pubsub.abandon(client);

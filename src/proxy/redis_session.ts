@@ -33,8 +33,8 @@ export class RedisSession implements Session {
   blocking: BlockingCall | null = null;
   /** A request that streams through. */
   large: LargeRequest | null = null;
-  /** A request that goes out, or is answered, in slices. */
-  sliced: { readonly holdsBytes: number } | null = null;
+  /** A request that goes out, or is answered, in slices. Told when the client is gone, if it has anything to give back. */
+  sliced: { readonly holdsBytes: number; abandon?(): void } | null = null;
   /** What a server has said of the keys of the request that the client offers again; null if none was asked. */
   told: Told | null = null;
   /** What the client is subscribed to. */

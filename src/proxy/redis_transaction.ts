@@ -1,26 +1,27 @@
 /**
  * MULTI … EXEC, and WATCH.
  *
- *   MULTI ──► commands are checked and kept here, each answered +QUEUED ──► EXEC: MULTI, all of them, EXEC in one write
+ *   MULTI ──► commands are checked and kept here, each answered +QUEUED ──► EXEC: MULTI, all of them, EXEC (redis_exec.ts)
  *
  * Nothing reaches a server before EXEC, so a client that goes away in between leaves nothing behind, and without WATCH
- * the shared connection will do: the transaction is contiguous on it. WATCH is a promise about a connection, so
- * it takes a leased one, which ends with EXEC, DISCARD or UNWATCH, or is closed with the client.
+ * the shared connection will do, unless there are very many: the transaction is contiguous on it. WATCH is a promise about a
+ * connection, so it takes a leased one, which ends with EXEC, DISCARD or UNWATCH, or is closed with the client.
  * What is not for that server (answers of our own, messages for other servers' channels) waits aside: redis_woven.ts.
  * All keys have to be on one server. What Redis would refuse while queueing (unknown command, arity) is refused here in its
  * words; what only the server can know (READONLY, OOM) shows in EXEC's own reply, EXECABORT.
  */
-import { concat, encode, latin1, startsWith } from "../bytes/ascii.ts";
+import { encode, latin1 } from "../bytes/ascii.ts";
 import { errorReply } from "../protocol/redis/errors.ts";
 import { isError } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "./client.ts";
 import { connectionClassOf, connectionFor } from "./redis_connection.ts";
+import { Execution, isLong } from "./redis_exec.ts";
+import { CommandQueue } from "./redis_queue.ts";
 import type { RedisSession } from "./redis_session.ts";
-import { type Aside, ASIDE_MAX, NO_ELEMENTS, type Rerun, weave } from "./redis_woven.ts";
-import { type Internal, Request } from "./request.ts";
+import { type Aside, ASIDE_MAX, NO_ELEMENTS, type Rerun, Weaver } from "./redis_woven.ts";
+import { Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
-import { type Joiner, Split } from "./split.ts";
 
 export const OK = encode("+OK\r\n");
 const QUEUED = encode("+QUEUED\r\n");
@@ -32,25 +33,19 @@ const EXEC_ALONE = encode("-ERR EXEC without MULTI\r\n");
 const DISCARD_ALONE = encode("-ERR DISCARD without MULTI\r\n");
 const WATCH_INSIDE = encode("-ERR WATCH inside MULTI is not allowed\r\n");
 const ABORTED = encode("-EXECABORT Transaction discarded because of previous errors.\r\n");
-const ABORTED_START = encode("-EXECABORT ");
-const ABORTED_BECAUSE = encode("-EXECABORT Transaction discarded because of: ");
 const EXECABORT_FOR = "EXECABORT Transaction discarded because of: ";
 const TOO_MANY_ASIDE = errorReply(
   `ERR too many commands of this transaction are answered by the proxy or go to other servers (${ASIDE_MAX})`,
 );
 /** Keys of one command are on several servers. */
 export const ACROSS = -2;
-const MINUS = 45;
-const NO_OWNERS = new Uint16Array(0);
 const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
-const MULTI_BYTES = encode("*1\r\n$5\r\nMULTI\r\n");
-const EXEC_BYTES = encode("*1\r\n$4\r\nEXEC\r\n");
 const UNWATCH_BYTES = encode("*1\r\n$7\r\nUNWATCH\r\n");
 
 export class Transaction implements Holder {
   /** Between MULTI and EXEC or DISCARD. */
   queueing = false;
-  private queue: Uint8Array[] = [];
+  private queue = new CommandQueue();
   queuedBytes = 0;
   /** A command was refused while queueing: EXEC will be too. */
   private broken = false;
@@ -161,7 +156,7 @@ export class Transaction implements Holder {
       this.server = server;
     }
     if (!this.fits(end - start, bytesMax)) return;
-    if (!this.broken) this.queue.push(bytes.slice(start, end));
+    if (!this.broken) this.queue.add(bytes, start, end);
     this.client.answer(QUEUED);
   }
 
@@ -183,7 +178,8 @@ export class Transaction implements Holder {
     if (this.asideCost > ASIDE_MAX) return this.refuseOurs(command, TOO_MANY_ASIDE);
     if (!this.fits(end - start, bytesMax)) return;
     if (!this.broken) {
-      this.asides.push({ before: this.queue.length, bytes: bytes.slice(start, end), channelOwner });
+      const { count, size } = this.queue;
+      this.asides.push({ before: count, at: size, bytes: bytes.slice(start, end), channelOwner });
     }
     this.client.answer(QUEUED);
   }
@@ -192,7 +188,7 @@ export class Transaction implements Holder {
     this.commands++;
     this.queuedBytes += size;
     if (this.queuedBytes <= bytesMax) return true;
-    this.queue = [];
+    this.queue.clear();
     this.asides = [];
     this.commands--;
     this.refuse(TOO_LARGE);
@@ -268,10 +264,14 @@ export class Transaction implements Holder {
       client.answer(EXEC_ALONE);
       return true;
     }
-    if (this.watch !== null && (!client.atRest() || (!this.broken && !this.align(this.watch)))) return false;
+    const { queue } = this;
+    const long = !this.broken && isLong(client, queue);
+    if ((this.watch !== null || long) && !client.atRest()) return false;
+    if (this.watch !== null && !this.broken && !this.align(this.watch)) return false;
     const index = this.execServer(fixed);
-    const { queue, asides } = this.toldApart(index);
+    const asides = this.tellApart(index);
     const { broken, because, watchLost } = this;
+    if (!broken && !watchLost) this.queue = new CommandQueue();
     this.clear();
     this.watchLost = false;
     if (broken) {
@@ -281,16 +281,19 @@ export class Transaction implements Holder {
       // As if a watched key had been touched, which it may have been: the client tries again.
       client.answer((client.session as RedisSession).resp === 3 ? NULL : NULL_ARRAY);
     } else if (this.watch !== null) {
-      this.sendAll(this.watch, queue, asides);
+      this.expected += queue.count + 2;
+      const execution = new Execution(client, queue, asides, this.rerun);
+      if (long) execution.sendSliced(this.watch);
+      else execution.send(this.watch);
       this.releaseWhenAnswered = true;
       client.block(LEASED);
-    } else if (queue.length > 0) this.execShared(index, queue, asides);
+    } else if (queue.count > 0) this.execAnywhere(index, queue, asides, long);
     else if (asides.length === 0) client.answer(EMPTY);
     else {
       const parent = new Request(client);
       client.enqueue(parent);
       client.beginWoven();
-      weave(client, parent, asides, NO_ELEMENTS, 0, NO_ELEMENTS.length, this.rerun);
+      new Weaver(client, parent, asides, this.rerun).weave(NO_ELEMENTS, 0, NO_ELEMENTS.length);
     }
     return true;
   }
@@ -298,43 +301,49 @@ export class Transaction implements Holder {
   /** Where EXEC goes: without a key, to the first message's server. */
   private execServer(fixed: number): number {
     if (this.server >= 0) return this.server;
-    if (this.queue.length > 0) return fixed;
+    if (this.queue.count > 0) return fixed;
     return this.asides.find(({ channelOwner }) => channelOwner !== undefined)?.channelOwner ?? fixed;
   }
 
-  /** Messages for channels of the transaction's own server are a part of it after all. */
-  private toldApart(index: number): { queue: readonly Uint8Array[]; asides: readonly Aside[] } {
-    if (index < 0 || !this.asides.some(({ channelOwner }) => channelOwner === index)) {
-      return { queue: this.queue, asides: this.asides };
+  /** Messages for channels of the transaction's own server are a part of it after all. Returns what is not. */
+  private tellApart(index: number): readonly Aside[] {
+    const { asides, queue } = this;
+    if (index < 0 || !asides.some(({ channelOwner }) => channelOwner === index)) return asides;
+    const others: Aside[] = [];
+    let own = 0;
+    for (const { before, at, bytes, channelOwner } of asides) {
+      if (channelOwner !== index) others.push({ before: before + own, at, bytes });
+      else {
+        queue.insert(at, bytes);
+        own++;
+      }
     }
-    const queue: Uint8Array[] = [];
-    const asides: Aside[] = [];
-    let at = 0;
-    for (const aside of this.asides) {
-      while (at < aside.before) queue.push(this.queue[at++]!);
-      if (aside.channelOwner === index) queue.push(aside.bytes);
-      else asides.push({ before: queue.length, bytes: aside.bytes });
-    }
-    while (at < this.queue.length) queue.push(this.queue[at++]!);
-    return { queue, asides };
+    return others;
   }
 
-  private execShared(index: number, queue: readonly Uint8Array[], asides: readonly Aside[]): void {
+  private execAnywhere(index: number, queue: CommandQueue, asides: readonly Aside[], long: boolean): void {
     const { client } = this;
     const { pool } = client;
     const session = client.session as RedisSession;
     const server = index < 0 ? null : pool.servers[index]!;
-    const connection = server === null ? null : connectionFor(client, session, server);
-    if (connection === null) {
-      client.countForwardError();
-      client.answer(
-        server?.refusal() ?? pool.front.errorReply("Connection refused: no live server in the pool"),
-      );
-      return;
+    const execution = new Execution(client, queue, asides, this.rerun);
+    // Who tracks has connections of its own, whose pushes it has to get.
+    if (server !== null && long && session.tracking === null) {
+      if (execution.sendLeased(server)) return;
+    } else if (server !== null) {
+      const connection = connectionFor(client, session, server);
+      if (connection !== null) {
+        execution.send(connection);
+        session.tracking?.execSent();
+        if (connection.congested) client.waitFor(connection);
+        return;
+      }
     }
-    this.sendAll(connection, queue, asides);
-    session.tracking?.execSent();
-    if (connection.congested) client.waitFor(connection);
+    queue.clear();
+    client.countForwardError();
+    client.answer(
+      server?.refusal() ?? pool.front.errorReply("Connection refused: no live server in the pool"),
+    );
   }
 
   /**
@@ -364,53 +373,6 @@ export class Transaction implements Holder {
     this.expected++;
   }
 
-  /**
-   * MULTI, the queue and EXEC, back to back; only EXEC's reply is for the client. If the server refused a command while
-   * queueing, the client is told which error it was: it has read +QUEUED.
-   */
-  private sendAll(
-    connection: ServerConnection,
-    queue: readonly Uint8Array[],
-    asides: readonly Aside[],
-  ): void {
-    let refusal: Uint8Array | null = null;
-    const look: Internal = (reply, start, end, failed) => {
-      if (refusal === null && !failed && reply[start] === MINUS) refusal = reply.slice(start + 1, end);
-    };
-    const watched = connection === this.watch;
-    this.forwardFor(look, connection, MULTI_BYTES);
-    for (const command of queue) this.forwardFor(look, connection, command);
-    const parent = new Request(this.client);
-    this.client.enqueue(parent);
-    if (asides.length > 0) this.client.beginWoven();
-    const split = new ExecSplit(
-      parent,
-      ({ replies }) => {
-        const { bytes, start, end } = replies[0]!;
-        if (refusal === null || !startsWith(bytes, start, end, ABORTED_START)) {
-          return bytes.subarray(
-            start,
-            end,
-          );
-        }
-        return concat(ABORTED_BECAUSE, refusal);
-      },
-      asides,
-      this.rerun,
-    );
-    const exec = new Request(null);
-    exec.split = split;
-    exec.fragment = split.add();
-    connection.forward(exec, EXEC_BYTES, 0, EXEC_BYTES.length);
-    if (watched) this.expected += queue.length + 2;
-  }
-
-  private forwardFor(look: Internal, connection: ServerConnection, bytes: Uint8Array): void {
-    const request = new Request(null);
-    request.internal = look;
-    connection.forward(request, bytes, 0, bytes.length);
-  }
-
   private send(connection: ServerConnection, bytes: Uint8Array, start: number, end: number): void {
     const request = new Request(this.client);
     this.client.enqueue(request);
@@ -435,7 +397,7 @@ export class Transaction implements Holder {
     this.queueing = this.broken = false;
     this.because = "";
     this.commands = this.asideCost = 0;
-    this.queue = [];
+    this.queue.clear();
     this.asides = [];
     this.queuedBytes = 0;
     this.server = -1;
@@ -478,23 +440,6 @@ export class Transaction implements Holder {
     this.forgetWatch();
     this.watchLost = false;
     if (connection !== null) server!.giveBack(connection, false);
-  }
-}
-
-/** EXEC's own request: its reply is the transaction's, with what waits aside in its places. */
-class ExecSplit extends Split {
-  constructor(
-    parent: Request,
-    join: Joiner,
-    private readonly asides: readonly Aside[],
-    private readonly rerun: Rerun,
-  ) {
-    super(parent, join, NO_OWNERS, 0);
-  }
-
-  protected override deliver(client: Client, joined: Uint8Array, end: number): void {
-    if (this.asides.length === 0) super.deliver(client, joined, end);
-    else weave(client, this.parent, this.asides, joined, 0, end, this.rerun);
   }
 }
 

@@ -44,6 +44,8 @@ export class Request {
   muted = false;
   /** What the front needs to know to check the reply (see Front.fits); 0 = any reply will do. */
   check = 0;
+  /** So many replies of the server's are still to come for it: more than one only without a client and a split. */
+  replies = 1;
   reply: Uint8Array = NONE;
   replyStart = 0;
   replyEnd = 0;

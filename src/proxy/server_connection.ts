@@ -55,6 +55,11 @@ export interface Holder {
   pushed(bytes: Uint8Array, start: number, end: number): void;
 }
 
+/** Who waits until a connection is not congested any more. */
+export interface Waiter {
+  waitOver(): void;
+}
+
 export class ServerConnection implements Endpoint {
   dirty = false;
   readonly socket: Socket;
@@ -64,8 +69,8 @@ export class ServerConnection implements Endpoint {
   private oldest: Request | null = null;
   /** Set while one client has the connection to itself: told of each answer, and of the end. */
   holder: Holder | null = null;
-  /** Clients that wait until the backlog has left. */
-  readonly waiters: Client[] = [];
+  /** Who waits until the backlog has left. */
+  readonly waiters: Waiter[] = [];
   congested = false;
   /** Nobody gets it any more: it ends when it owes nothing (Server.detach). */
   detached = false;
@@ -188,6 +193,12 @@ export class ServerConnection implements Endpoint {
     else this.socket.send(bytes, start, end);
   }
 
+  /** As `writePart`, for all that `chunks` holds, without a copy; empty afterwards. */
+  writeChunks(chunks: Outbox): void {
+    if (!this.ready) this.backlog!.adopt(chunks);
+    else this.socket.sendChunks(chunks);
+  }
+
   wrote(size: number): void {
     const request = this.tail!;
     request.size += size;
@@ -304,7 +315,7 @@ export class ServerConnection implements Endpoint {
   }
 
   private releaseWaiters(): void {
-    for (const client of this.waiters.splice(0)) client.waitOver();
+    for (const waiter of this.waiters.splice(0)) waiter.waitOver();
   }
 
   // ---- receiving
@@ -588,11 +599,21 @@ export class ServerConnection implements Endpoint {
       server.counters[RESPONSES]!++;
       server.counters[RESPONSE_BYTES]! += end - start;
       request.split.take(request.fragment, bytes, start, end, false);
-    } else if (request.internal !== null) {
-      request.internal(bytes, start, end, false);
+    } else {
+      if (request.replies > 1) this.expectMore(request);
+      if (request.internal !== null) request.internal(bytes, start, end, false);
     }
     if (this.holder !== null && !request.swallowed && !this.closed) this.holder.answered(this);
     return !this.closed;
+  }
+
+  /** Puts back a request that has just had one of its replies. */
+  private expectMore(request: Request): void {
+    request.replies--;
+    this.head = request;
+    this.tail ??= request;
+    // It has not timed out.
+    if (request.internal !== null && request.deadlineMs < Infinity) this.oldest = request;
   }
 
   /** The server's first line may be one that it says to whoever connects, whatever was asked. */

@@ -161,6 +161,42 @@ Deno.test("MULTI: what the proxy answers itself, and messages for other servers'
   deepStrictEqual(heard.sort(), [...channels].sort());
 });
 
+for (const count of [1, 3]) {
+  Deno.test(`EXEC of 100,000 commands, ${count} servers: the GETs of others are answered meanwhile`, async () => {
+    await using f = new Fixture();
+    const servers: Server[] = [];
+    while (servers.length < count) servers.push(await f.redis());
+    const pool = { servers, hash_tag: '"{}"', timeout: 10_000 };
+    const proxy = await f.proxy("compiled", poolYml({ alpha: pool }));
+    const writer = await f.client(proxy);
+    let over = false;
+    let answered = 0;
+    const others = [0, 1].map(async (watcher) => {
+      const client = await f.client(proxy);
+      for (let i = 0; !over; i++, answered++) {
+        strictEqual(await client.command("GET", `k${watcher}:${i % 20}`), null);
+      }
+    });
+    const commands = Array.from({ length: 100_000 }, (_, i) => request("INCR", `{t}${i % 10}`));
+    for (const before of count === 1 ? [[], [request("WATCH", "{t}w")]] : [[]]) {
+      if (before.length > 0) {
+        await writer.send(before[0]!);
+        strictEqual((await writer.readReply()).value, "OK");
+      }
+      const answeredBefore = answered;
+      void writer.send(concat([request("MULTI"), ...commands, request("EXEC")]));
+      strictEqual((await writer.readReply()).value, "OK");
+      for (const _ of commands) strictEqual((await writer.readReply()).value, "QUEUED");
+      const { value } = await writer.readReply();
+      const first = before.length > 0 ? 10_001 : 1;
+      deepStrictEqual(value, Array.from({ length: 100_000 }, (_, i) => first + Math.floor(i / 10)));
+      ok(answered > answeredBefore + 2, "nobody was answered meanwhile: the test shows nothing");
+    }
+    over = true;
+    await Promise.all(others);
+  });
+}
+
 Deno.test("WATCH: a change by somebody else, or by the client itself, makes EXEC nil; UNWATCH and DISCARD end it", async () => {
   await using f = new Fixture();
   const { proxy } = await three(f);

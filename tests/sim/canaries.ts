@@ -9,9 +9,11 @@ import { Ejection } from "../../src/proxy/ejection.ts";
 import { MemcachedFront } from "../../src/proxy/memcached_front.ts";
 import type { MemcachedSession } from "../../src/proxy/memcached_session.ts";
 import { Request } from "../../src/proxy/request.ts";
+import { Execution } from "../../src/proxy/redis_exec.ts";
 import { SlicedRequest } from "../../src/proxy/redis_slices.ts";
 import { PubSub } from "../../src/proxy/redis_pubsub.ts";
 import { Tracking } from "../../src/proxy/redis_tracking.ts";
+import { type Aside, Weaver } from "../../src/proxy/redis_woven.ts";
 import { Server } from "../../src/proxy/server.ts";
 import { ServerConnection } from "../../src/proxy/server_connection.ts";
 import { Split } from "../../src/proxy/split.ts";
@@ -49,6 +51,9 @@ function nth(n: number): () => boolean {
   let count = 0;
   return () => ++count % n === 0;
 }
+
+/** Worlds in which something comes between the slices of a transaction. */
+const inSlices = (plan: Plan) => plan.sliceArguments < 100 && plan.transactionsMax > 5 && plan.slowTurns;
 
 export const CANARIES: readonly Canary[] = [
   {
@@ -262,6 +267,41 @@ export const CANARIES: readonly Canary[] = [
           const may = old.call(this, joined, end);
           this.values.adopt(before);
           return may;
+        }),
+  },
+  {
+    name: "a transaction goes out in slices on a connection that others use",
+    only: "redis",
+    where: inSlices,
+    plant: () =>
+      patch(Execution.prototype, "sendLeased", () =>
+        function (server: Server) {
+          const client: Client = this.client;
+          const connection = server.connection(client.pool.front.connectionClass(client), client.serial);
+          if (connection !== null) this.sendSliced(connection);
+          return connection !== null;
+        }),
+  },
+  {
+    name: "of a transaction whose client leaves in the middle, what has been written is executed",
+    only: "redis",
+    where: inSlices,
+    plant: () =>
+      patch(Execution.prototype, "abandon", () =>
+        function () {
+          this.stop();
+          this.finish();
+        }),
+  },
+  {
+    name: "in EXEC's reply what is answered here stands before all else",
+    only: "redis",
+    where: (plan) => plan.asides,
+    plant: () =>
+      patch(Weaver.prototype, "weave", (old) =>
+        function (reply, start, end) {
+          this.asides = this.asides.map((aside: Aside) => ({ ...aside, before: 0 }));
+          return old.call(this, reply, start, end);
         }),
   },
   {

@@ -131,6 +131,12 @@ export class ModelRedis extends MemoryRedis {
     this.checkLease(session, name, args);
     this.tracking.around(session, args, () => {
       if (session.queued === null && this.executeHere(session, name, args, tagged)) return;
+      if (session.queued !== null && name === "publish") {
+        // src/demo's would refuse what it does not know.
+        session.queued.push(args);
+        session.reply.text += "+QUEUED\r\n";
+        return;
+      }
       this.executeThere(session, name, args, tagged);
       if (PUSHES.has(name) && this.waiters.length > 0 && session.queued === null) {
         this.serve(session, args[1]!);

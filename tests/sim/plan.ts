@@ -51,6 +51,12 @@ export interface Plan {
   readonly longTurns: boolean;
   /** How often a server is full when somebody connects. */
   readonly turnsAway: number;
+  /** Commands of a transaction. */
+  readonly transactionsMax: number;
+  /** In transactions there are commands that their server does not get. */
+  readonly asides: boolean;
+  /** Every turn takes a moment: something comes between the slices of a request. */
+  readonly slowTurns: boolean;
   /** A reply of so many bytes goes on in parts; few in half of the worlds, so that there are such replies. */
   readonly passMin: number;
 }
@@ -120,6 +126,9 @@ export function planOf(random: Random): Plan {
     trackers: redis && config.pools[0]!.argumentsMax >= OF_TRACKING && random.chance(0.3) ? 0.7 : 0,
     longTurns: !calm && random.chance(0.15),
     turnsAway: !calm && random.chance(0.15) ? 0.5 * random.next() : 0,
+    transactionsMax: redis && random.chance(0.3) ? 60 : 5,
+    asides: redis && random.chance(0.3),
+    slowTurns: redis && random.chance(0.5),
   };
 }
 

@@ -38,6 +38,13 @@ const KINDS = [
 type Kind = typeof KINDS[number];
 
 const SCANNED = "*2\r\n$1\r\n0\r\n*0\r\n";
+
+/** What stands in EXEC's reply for one command: what a server said to a tag or a message, or something of the proxy's. */
+interface Element {
+  readonly tag?: string;
+  readonly publishes?: string;
+  readonly reply?: RegExp;
+}
 const CROSSSLOT = "-CROSSSLOT Keys in request don't hash to the same server\r\n";
 
 const MALFORMED: readonly (readonly [bytes: string, reply: string])[] = [
@@ -406,20 +413,10 @@ export class RedisWorkload {
     watch ||= before;
     this.watching = false;
     steps.push(this.step(["MULTI"], exactly("MULTI", "+OK\r\n")));
-    const tags: string[] = [];
+    const elements: Element[] = [];
     let strayed = this.wanders || before;
-    for (let i = random.int(0, 5); i > 0; i--) {
-      const tag = this.newTag();
-      const stray = random.chance(0.1);
-      strayed ||= stray;
-      const at = stray ? this.logical("k", true) : key;
-      const args = random.pick([
-        ["SET", at, this.value(tag)],
-        ["GETSET", at, this.value(tag)],
-        ["APPEND", at, this.value(tag)],
-      ]);
-      tags.push(tag);
-      steps.push(this.step(
+    const queued = (args: readonly string[]) =>
+      this.step(
         args,
         matching(shownOf(args), (reply) => {
           if (reply === "+QUEUED\r\n") return true;
@@ -427,7 +424,26 @@ export class RedisWorkload {
           return strayed && reply === CROSSSLOT ||
             reply === "-ERR transaction too large (max_request_size)\r\n";
         }),
-      ));
+      );
+    const most = this.plan.transactionsMax;
+    for (let i = random.int(0, random.chance(0.7) ? Math.min(most, 5) : most); i > 0; i--) {
+      if (this.plan.asides && random.chance(0.3)) {
+        const { args, element } = this.aside();
+        elements.push(element);
+        steps.push(queued(args));
+        continue;
+      }
+      const tag = this.newTag();
+      const stray = random.chance(most > 5 ? 0.01 : 0.1);
+      strayed ||= stray;
+      const at = stray ? this.logical("k", true) : key;
+      const args = random.pick([
+        ["SET", at, this.value(tag)],
+        ["GETSET", at, this.value(tag)],
+        ["APPEND", at, this.value(tag)],
+      ]);
+      elements.push({ tag });
+      steps.push(queued(args));
     }
     if (random.chance(0.1)) {
       seen.refused = true;
@@ -439,14 +455,13 @@ export class RedisWorkload {
       steps.push(this.step(["DISCARD"], exactly("DISCARD", "+OK\r\n")));
       return together(steps);
     }
+    const tags = elements.flatMap(({ tag }) => tag ?? []);
+    this.judge.truth.transactions.push(tags);
     steps.push(this.step(
       ["EXEC"],
       matching(`EXEC of ${tags.join(" ")}`, (reply) => {
         if (seen.refused) return reply.startsWith("-EXECABORT Transaction discarded ");
-        const found = this.executions(tags);
-        if (found !== null) {
-          if (reply === `*${tags.length}\r\n${found.map((one) => one.reply).join("")}`) return true;
-        }
+        if (this.isExecOf(elements, reply)) return true;
         if (watch && (reply === "*-1\r\n" || reply === "_\r\n")) {
           return !tags.some((tag) => this.judge.truth.executions.has(tag)) || !this.plan.calm;
         }
@@ -456,6 +471,48 @@ export class RedisWorkload {
       }),
     ));
     return together(steps);
+  }
+
+  /** A command that a transaction's server does not get: answered by the proxy, or by a channel's server. */
+  private aside(): { args: readonly string[]; element: Element } {
+    const name = `n${this.client}x${++this.request}`;
+    return this.random.pick([
+      () => ({ args: ["CLIENT", "SETNAME", name], element: { reply: /\+OK\r\n/y } }),
+      () => ({ args: ["CLIENT", "ID"], element: { reply: /:\d+\r\n/y } }),
+      () => ({ args: ["SELECT", "99"], element: { reply: /-ERR DB index is out of range\r\n/y } }),
+      () => {
+        const tag = this.newTag();
+        const message = `=${tag};`;
+        this.judge.truth.late.add(tag);
+        const channel = this.random.pick(CHANNELS);
+        this.published.set(message, channel);
+        return { args: ["PUBLISH", channel, message], element: { publishes: tag } };
+      },
+    ])();
+  }
+
+  /** Is this an array of just those elements? */
+  private isExecOf(elements: readonly Element[], reply: string): boolean {
+    const head = `*${elements.length}\r\n`;
+    if (!reply.startsWith(head)) return false;
+    let at = head.length;
+    for (const { tag, publishes, reply: own } of elements) {
+      if (tag !== undefined) {
+        const said = this.judge.truth.executions.get(tag)?.reply;
+        if (said === undefined || !reply.startsWith(said, at)) return false;
+        at += said.length;
+      } else {
+        const end = reply.indexOf("\r\n", at) + 2;
+        const said = reply.slice(at, end);
+        const expected = own ?? /:\d+\r\n/y;
+        expected.lastIndex = 0;
+        const failed = publishes !== undefined && (this.badly(said) || this.isErrorOfOne([publishes], said));
+        if (!failed && !expected.test(said)) return false;
+        if (!failed && publishes !== undefined && this.executions([publishes]) === null) return false;
+        at = end;
+      }
+    }
+    return at === reply.length;
   }
 
   /** A key may change its server between two requests. */

@@ -28,6 +28,10 @@ export class Violation extends Error {
 
 export class Truth {
   readonly executions = new Map<string, Execution>();
+  /** The tags of each transaction: all of them are executed, or none is. */
+  readonly transactions: (readonly string[])[] = [];
+  /** Tags of messages in transactions: they may be sent when EXEC has been answered, behind what came after them. */
+  readonly late = new Set<string>();
   /** What servers have said out of turn: whoever was next may have got it for a reply. */
   readonly extras = new Set<string>();
   /** Per server connection and client: the last request executed. Order within a connection is strict. */
@@ -50,6 +54,7 @@ export class Truth {
         );
       }
       this.executions.set(tag, execution);
+      if (this.late.has(tag)) continue;
       const [client, request] = tag.split(".") as [string, string];
       const key = `${execution.connection} ${client}`;
       const last = this.lastOn.get(key) ?? 0;

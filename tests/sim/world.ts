@@ -45,6 +45,7 @@ const CHECK_EVERY_TURNS = 8;
 /** The share of turns that are long in a world that has such. */
 const LONG_TURNS = 0.1;
 const LONG_TURN_MAX_MS = 500;
+const SLOW_TURN_MAX_MS = 0.2;
 /** After the trouble is over everybody must have been answered within this time. */
 const PATIENCE_MS = 300_000;
 const EVENTS_SHOWN = 50;
@@ -110,10 +111,14 @@ export class World implements Judge {
     this.plan = planOf(this.random.fork());
     const { plan } = this;
     this.turnMaxMs = plan.longTurns ? LONG_TURN_MAX_MS : 0;
-    if (plan.longTurns) {
+    if (plan.longTurns || plan.slowTurns) {
       const turnRandom = new Random(seed);
       this.clock.turnMs = () =>
-        turnRandom.chance(LONG_TURNS) ? turnRandom.magnitude(10, LONG_TURN_MAX_MS) : 0;
+        plan.longTurns && turnRandom.chance(LONG_TURNS)
+          ? turnRandom.magnitude(10, LONG_TURN_MAX_MS)
+          : plan.slowTurns
+          ? turnRandom.next() * SLOW_TURN_MAX_MS
+          : 0;
     }
     this.net = new SimNet(this.clock, this.random.fork(), { faults: plan.serverFaults, log: this.log });
     this.net.setFaults(plan.clientFaults, plan.pool.listen);
@@ -192,6 +197,7 @@ export class World implements Judge {
     this.rewrite();
     await this.epilogue();
     this.checkCounters();
+    this.checkTransactions();
     await this.stop();
     const requests = this.clients.reduce((sum, client) => sum + client.counted, 0);
     return { seed: this.seed, requests, turns: this.clock.turns, hash: this.log.hash };
@@ -628,6 +634,17 @@ export class World implements Judge {
     }
     const { owed } = this;
     if (owed !== undefined) throw new Violation(`client ${owed.serial} of the proxy is not at rest`);
+  }
+
+  /** Whatever became of its client and its server, a transaction has happened or not. */
+  private checkTransactions(): void {
+    const { executions, transactions } = this.truth;
+    for (const tags of transactions) {
+      const done = tags.filter((tag) => executions.get(tag)?.reply.startsWith("-LOADING ") === false).length;
+      if (done > 0 && done < tags.length) {
+        throw new Violation(`of the transaction ${tags.join(" ")} only ${done} commands were executed`);
+      }
+    }
   }
 
   private checkCounters(): void {

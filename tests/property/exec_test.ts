@@ -1,0 +1,242 @@
+/**
+ * EXEC of very many commands goes out in slices: the reply is that of the whole transaction, no turn does much, others are served in
+ * between, and whatever goes wrong in the middle leaves nothing half done. The whole proxy on the simulator's network.
+ */
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import fc from "fast-check";
+import type { Client } from "../../src/proxy/client.ts";
+import { CommandQueue } from "../../src/proxy/redis_queue.ts";
+import { Weaver } from "../../src/proxy/redis_woven.ts";
+import { concat, request } from "../lib/bytes.ts";
+import type { Talker } from "../sim/reader.ts";
+import type { SimSocket } from "../sim/net.ts";
+import { Stand } from "../sim/stand.ts";
+
+/** What a client says in one transaction, and what it reads for it. */
+type Words = readonly (readonly string[])[];
+
+async function transact(slice: number | undefined, before: Words, words: Words): Promise<string> {
+  const stand = await Stand.make(slice, "  databases: 2\n");
+  const client = stand.talker();
+  client.send(
+    concat([...before, ["MULTI"], ...words, ["EXEC"], ["PING", "end"]].map((each) => request(...each))),
+  );
+  stand.run(5000);
+  const { read } = client;
+  client.socket.destroy();
+  stand.run();
+  for (const server of stand.pool.servers) {
+    for (const connection of server.connections) {
+      ok(connection.holder === null && connection.idle, "a connection is not given back");
+    }
+  }
+  return read;
+}
+
+const COMMAND = fc.oneof(
+  { weight: 5, arbitrary: fc.tuple(fc.constant("SET"), fc.stringMatching(/^\{t\}[a-c]$/), fc.string()) },
+  {
+    weight: 3,
+    arbitrary: fc.tuple(fc.constantFrom("GET", "INCR", "LLEN"), fc.stringMatching(/^\{t\}[a-c]$/)),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(["SELECT", "0"], ["SELECT", "9"], ["CLIENT", "GETNAME"], ["PING"]),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(fc.constant("CLIENT"), fc.constant("SETNAME"), fc.stringMatching(/^[a-z]{1,3}$/)),
+  },
+  { weight: 1, arbitrary: fc.tuple(fc.constant("PUBLISH"), fc.stringMatching(/^[a-z]$/), fc.constant("m")) },
+).map((words) => words.map((word) => word.replace(/[^ -~]|[=~]/g, "?")));
+
+Deno.test("a transaction in slices is answered as if it were one, whatever stands aside and however it begins", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 9 }),
+      fc.array(COMMAND, { maxLength: 30 }),
+      fc.constantFrom(
+        [],
+        [["WATCH", "{t}a"]],
+        [["HELLO", "3"], ["GET", "{x}"]],
+        [["CLIENT", "REPLY", "OFF"]],
+        [["SELECT", "1"], ["SET", "{t}a", "1"]],
+      ),
+      async (slice, words, before) => {
+        strictEqual(await transact(slice, before, words), await transact(undefined, before, words));
+      },
+    ),
+    { numRuns: 80 },
+  );
+});
+
+const COUNT = 20_000;
+const VALUE = "v".repeat(100);
+
+/** A transaction of very many commands. */
+function large(make: (i: number) => string[], count: number): Uint8Array {
+  const words = Array.from({ length: count }, (_, i) => make(i));
+  return concat([["MULTI"], ...words, ["EXEC"]].map((each) => request(...each)));
+}
+
+/** Runs `during`; tells of each turn how much the method did in it, by `measure`, which is called before and after. */
+function perTurn<T>(
+  stand: Stand,
+  owner: object,
+  name: string,
+  measure: (self: any, result?: any) => number,
+  during: () => void,
+): Map<number, number> {
+  const done = new Map<number, number>();
+  const methods = owner as Record<string, (this: unknown, ...args: unknown[]) => unknown>;
+  const old = methods[name]!;
+  methods[name] = function (...args) {
+    const before = measure(this);
+    const result = old.apply(this, args);
+    const { turns } = stand.clock;
+    done.set(turns, (done.get(turns) ?? 0) + measure(this, result) - before);
+    return result;
+  };
+  try {
+    during();
+  } finally {
+    methods[name] = old;
+  }
+  return done;
+}
+
+Deno.test("no turn writes more than a slice of a transaction, or walks more of its reply", async () => {
+  const stand = await Stand.make();
+  const client = stand.talker();
+  const bytes = large((i) => i % 1000 === 999 ? ["CLIENT", "GETNAME"] : ["ECHO", VALUE], COUNT);
+  const whole = () => client.read.length >= 9 * COUNT + 5 && client.read.endsWith("+PONG\r\n");
+  let walked = new Map<number, number>();
+  const written = perTurn(stand, CommandQueue.prototype, "writeTo", (_, result = 0) => result, () => {
+    walked = perTurn(stand, Weaver.prototype, "walk", (weaver) => weaver.seen, () => {
+      client.send(bytes);
+      client.say("PING");
+      stand.clock.run(stand.clock.nowMs() + 60_000, whole);
+    });
+  });
+  ok(whole(), client.read.slice(-100));
+  const sum = (counts: Map<number, number>) => [...counts.values()].reduce((a, b) => a + b, 0);
+  ok(written.size > 2 && Math.max(...written.values()) <= 1024 * 1024, `${[...written.values()]}`);
+  strictEqual(sum(walked), COUNT - COUNT / 1000);
+  ok(walked.size > 2 && Math.max(...walked.values()) * VALUE.length <= 128 * 1024, `${[...walked.values()]}`);
+});
+
+/**
+ * A transaction of 2,000 commands, 4 MB, of which some has been written.
+ * @param frozenMs for so long the servers read nothing
+ */
+async function begun(
+  frozenMs: number,
+  before: Words = [],
+  yml = "",
+): Promise<{ stand: Stand; client: Talker }> {
+  const stand = await Stand.make(100, yml);
+  const client = stand.talker();
+  for (const words of before) client.say(...words);
+  stand.run();
+  for (const server of stand.servers) server.frozenUntilMs = stand.clock.nowMs() + frozenMs;
+  client.send(large((i) => ["SET", `{t}${i % 100}`, `${i}`.padStart(2000, "v")], 2000));
+  stand.runUntil(() => leftOf(stand) > 0 && leftOf(stand) < 3_500_000);
+  if (frozenMs > 0) stand.run(50);
+  ok(leftOf(stand) > 2_000_000, `only ${leftOf(stand)} bytes are left`);
+  return { stand, client };
+}
+
+function sliced(session: unknown): { holdsBytes: number } | null {
+  return (session as { sliced: { holdsBytes: number } | null }).sliced;
+}
+
+/** Bytes of the transaction that have not been written. */
+function leftOf(stand: Stand): number {
+  return [...stand.pool.clients].reduce((sum, { session }) => sum + (sliced(session)?.holdsBytes ?? 0), 0);
+}
+
+/** What the client has read behind all +QUEUED. */
+function answered(client: Talker): string {
+  const queued = "+QUEUED\r\n";
+  return client.read.slice(client.read.lastIndexOf(queued) + queued.length);
+}
+
+/** Nothing of it has happened, nothing is left over, and the next transaction works. */
+function nothingHappened(stand: Stand): void {
+  stand.run(30_000);
+  deepStrictEqual([...stand.data.keys()], []);
+  const another = stand.talker();
+  another.say("MULTI").say("SET", "{t}1", "x").say("GET", "{t}1").say("EXEC");
+  stand.run();
+  strictEqual(another.take(), "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n$1\r\nx\r\n");
+  strictEqual(leftOf(stand), 0);
+}
+
+Deno.test("others are served between slices, by the same server too", async () => {
+  const { stand, client } = await begun(0);
+  const modest = stand.talker();
+  modest.say("GET", "{t}1");
+  stand.runUntil(() => modest.read !== "");
+  strictEqual(modest.read, "$-1\r\n");
+  ok(leftOf(stand) > 0, "the transaction was all written before");
+  stand.run(5000);
+  strictEqual(answered(client), `*2000\r\n${"+OK\r\n".repeat(2000)}`);
+  strictEqual(String(stand.data.get("{t}7")).slice(-5), "v1907");
+});
+
+for (const before of [[], [["WATCH", "{t}w"]]]) {
+  const how = before.length > 0 ? ", watching" : "";
+
+  Deno.test(`of a transaction whose client goes away in the middle nothing happens${how}`, async () => {
+    const { stand, client } = await begun(1000, before);
+    (client.socket as SimSocket).other!.reset("ECONNRESET");
+    nothingHappened(stand);
+  });
+
+  Deno.test(`of a transaction whose client is closed for max_memory in the middle nothing happens${how}`, async () => {
+    const { stand, client } = await begun(1000, before);
+    const [greedy] = [...stand.pool.clients] as Client[];
+    ok(greedy!.holdsBytes > 2_000_000);
+    greedy!.giveUp("holds the most of all");
+    nothingHappened(stand);
+    strictEqual(client.closed, true);
+  });
+
+  Deno.test(`of a transaction whose server goes away in the middle nothing happens, and its client is told${how}`, async () => {
+    const { stand, client } = await begun(1000, before);
+    for (const { address } of stand.servers) stand.net.down(address);
+    stand.run();
+    ok(/^-ERR Connection [^\r]* \(server 10.0.0.\d:6379\)\r\n$/.test(answered(client)), answered(client));
+    for (const { address } of stand.servers) stand.net.up(address);
+    client.take();
+    nothingHappened(stand);
+    client.say("PING");
+    stand.run();
+    strictEqual(client.take(), "+PONG\r\n");
+  });
+
+  Deno.test(`of a transaction whose server takes no more of it for \`timeout\` nothing happens${how}`, async () => {
+    const { stand, client } = await begun(3000, before, "  timeout: 400\n");
+    stand.run(1000);
+    ok(/^-ERR Connection timed out \(server 10.0.0.\d:6379\)\r\n$/.test(answered(client)), answered(client));
+    nothingHappened(stand);
+  });
+}
+
+Deno.test("`timeout` is for each slice and for EXEC, not for all of a transaction", async () => {
+  const { stand, client } = await begun(0, [], "  timeout: 400\n");
+  const startMs = stand.clock.nowMs();
+  for (const server of stand.servers) server.habits = { ...server.habits, busy: 1, busyMaxMs: 150 };
+  stand.runUntil(() => client.read.endsWith("+OK\r\n"));
+  strictEqual(answered(client).slice(0, 7), "*2000\r\n");
+  ok(stand.clock.nowMs() - startMs > 1000, "it was quick: the test shows nothing");
+});
+
+Deno.test("a drain waits for a transaction in slices", async () => {
+  const { stand, client } = await begun(0);
+  let owed = -1;
+  void stand.proxy.drain(5000).then((count) => owed = count);
+  await stand.clock.runAsync(() => owed >= 0);
+  strictEqual(owed, 0);
+  strictEqual(answered(client).slice(0, 7), "*2000\r\n");
+});
