@@ -479,7 +479,7 @@ export class RedisWorkload {
     return this.random.pick([
       () => ({ args: ["CLIENT", "SETNAME", name], element: { reply: /\+OK\r\n/y } }),
       () => ({ args: ["CLIENT", "ID"], element: { reply: /:\d+\r\n/y } }),
-      () => ({ args: ["SELECT", "99"], element: { reply: /-ERR DB index is out of range\r\n/y } }),
+      () => ({ args: ["SELECT", "99"], element: { reply: /-ERR DB index is out of range[^\r]*\r\n/y } }),
       () => {
         const tag = this.newTag();
         const message = `=${tag};`;
