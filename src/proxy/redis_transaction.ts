@@ -86,7 +86,7 @@ export class Transaction implements Holder {
 
   /** Commands that wait for EXEC. */
   get queuedCount(): number {
-    return this.queue.length + this.asides.length;
+    return this.queue.count + this.asides.length;
   }
 
   multi(): void {
