@@ -12,7 +12,7 @@ import { Board } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import { CLIENT_CONNECTIONS, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import { sumStats } from "../stats/sum.ts";
-import { REDIS_VERSION, VERSION } from "../stats/version.ts";
+import { VERSION } from "../stats/version.ts";
 import { Drain } from "./drain.ts";
 import type { Front } from "./front.ts";
 import { HttpGuard } from "./http_guard.ts";
@@ -20,6 +20,7 @@ import { MemcachedFront } from "./memcached_front.ts";
 import { Memory } from "./memory.ts";
 import { Pool, type Seat } from "./pool.ts";
 import { type ClientQuestion, GONE, type Told } from "./redis_clients.ts";
+import { PoolIdentity } from "./redis_identity.ts";
 import { RedisFront } from "./redis_front.ts";
 import { StatsPort } from "./stats_port.ts";
 import { Turn } from "./turn.ts";
@@ -107,10 +108,11 @@ export class Proxy {
       const { processId } = this.options.system;
       return new MemcachedFront(pool, { processId, stats: () => this.stats() });
     }
-    return new RedisFront(pool, this.redisHost(pool));
+    const identity = new PoolIdentity(pool);
+    return new RedisFront(pool, this.redisHost(pool, identity), identity);
   }
 
-  private redisHost(pool: Pool): Host {
+  private redisHost(pool: Pool, identity: PoolIdentity): Host {
     const { clock, system } = this.options;
     // Settings are asked for anew: a reload may have changed them.
     return {
@@ -125,7 +127,9 @@ export class Proxy {
         return pool.config.redisDb;
       },
       resp3: true,
-      version: REDIS_VERSION,
+      get identity() {
+        return identity.current;
+      },
       ringmasterVersion: VERSION,
       get port() {
         return pool.port;

@@ -55,6 +55,7 @@ import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts"
 import { answerQuestion, type ClientQuestion, type Told } from "./redis_clients.ts";
 import { connectionClassOf, connectionFor } from "./redis_connection.ts";
 import { sendApart } from "./redis_errand.ts";
+import type { PoolIdentity } from "./redis_identity.ts";
 import { LargeRequest, STREAM_MIN } from "./redis_large.ts";
 import { RedisModes, type Sender } from "./redis_modes.ts";
 import { SLICE_BYTES, SlicedRequest } from "./redis_slices.ts";
@@ -100,7 +101,11 @@ export class RedisFront implements Front, Sender {
   private readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
 
-  constructor(private readonly pool: Pool, private readonly host: Host) {
+  constructor(
+    private readonly pool: Pool,
+    private readonly host: Host,
+    private readonly identity: PoolIdentity,
+  ) {
     this.config = pool.config;
     this.limits = pool.config;
     this.sliceArguments = pool.sliceArguments;
@@ -499,6 +504,7 @@ export class RedisFront implements Front, Sender {
     // What changes how replies are read, or which connection requests take, must not overtake what is still owed.
     const changes = command.name === "HELLO" || command.name === "RESET" || command.name === "SELECT";
     if (changes && !client.atRest()) return false;
+    if (command.name === "HELLO" && this.identity.refresh(client)) return false;
     if (command.name === "RESET") this.modes.abandon(client, session);
     if (command.name === "PING" && session.subscriptions !== null && session.resp === 2) {
       client.answer(subscriberPong(bytes));

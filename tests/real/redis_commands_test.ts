@@ -3,6 +3,7 @@
  * Needs redis-server 7.0: fails without it, since nothing else would notice a wrong row.
  */
 import assert from "node:assert/strict";
+import { UNKNOWN } from "../../src/protocol/redis/identity.ts";
 import { answer, type Host, type Session } from "../../src/protocol/redis/answers.ts";
 import {
   CATEGORY,
@@ -339,7 +340,7 @@ function newHost(version: string, password: string | null): Host {
     databases: 16,
     redisDb: 0,
     resp3: true,
-    version,
+    identity: { ...UNKNOWN, version },
     ringmasterVersion: "0.0.0",
     port: 0,
     processId: 1,

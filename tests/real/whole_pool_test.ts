@@ -5,7 +5,9 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { pairRulesOf, ruleOf } from "../../src/protocol/redis/info_fields.ts";
 import type { RawClient } from "../lib/client.ts";
+import { FakeServer } from "../conformance/fake_server.ts";
 import { Fixture } from "../lib/fixture.ts";
+import { poll } from "../lib/poll.ts";
 import { Random } from "../lib/random.ts";
 import { ReplyError, type Value } from "../lib/resp.ts";
 import { poolYml, type Proxy, type Server } from "../lib/servers.ts";
@@ -522,3 +524,66 @@ for (const dangerous of ["deny", "allow"]) {
     deepStrictEqual(await get("timeout"), new Map([["timeout", "0"]]));
   });
 }
+
+Deno.test("HELLO and INFO tell one story, that of the servers", async () => {
+  await using f = new Fixture();
+  const { client, servers, direct } = await three(f);
+  const direct0 = await direct[0]!.command("HELLO", "3") as Map<string, Value>;
+  const hello = await client.command("HELLO", "3") as Map<string, Value>;
+  for (const field of ["server", "version", "mode", "role", "proto"]) {
+    strictEqual(hello.get(field), direct0.get(field), field);
+  }
+  const names = (modules: Value) => (modules as Map<string, Value>[]).map((module) => module.get("name"));
+  deepStrictEqual(names(hello.get("modules")!), names(direct0.get("modules")!));
+  const told = async () => {
+    const text = await client.command("INFO", "server") as string;
+    return /^(?:valkey|redis)_version:(.*)\r$/m.exec(
+      text.replace(/^redis_version:(?=[^]*valkey_version)/m, ""),
+    )![1];
+  };
+  strictEqual(await told(), hello.get("version"));
+  // While some are away the others speak; a client does not wait for what is gone.
+  await servers[0]!.crash();
+  deepStrictEqual(
+    (await client.command("HELLO", "3") as Map<string, Value>).get("version"),
+    hello.get("version"),
+  );
+  // What they were is remembered, in INFO too, when none is there.
+  for (const server of servers.slice(1)) await server.crash();
+  deepStrictEqual(
+    (await client.command("HELLO", "3") as Map<string, Value>).get("version"),
+    hello.get("version"),
+  );
+  strictEqual(await told(), hello.get("version"));
+});
+
+Deno.test("HELLO waits for no server that is silent, and asks one that was replaced again", async () => {
+  await using f = new Fixture();
+  const bulk = (text: string) => `$${text.length}\r\n${text}\r\n`;
+  let version: string | null = null;
+  const server = f.add(FakeServer.start((words) => {
+    if (version === null || words[0] !== "HELLO") return null;
+    return `*4\r\n${bulk("server")}${bulk("valkey")}${bulk("version")}${bulk(version)}`;
+  }));
+  const silent = f.add(FakeServer.start(() => null));
+  const proxy = await f.proxy(
+    "compiled",
+    poolYml({ alpha: { servers: [`${server.address}:1`, `${silent.address}:1`] } }),
+  );
+  const told = async (client: RawClient) => {
+    const hello = await client.command("HELLO", "3") as Map<string, Value>;
+    return `${hello.get("server")} ${hello.get("version")}`;
+  };
+  // None has said anything: what most clients can do with.
+  match(await told(await f.client(proxy)), /^redis 7\.\d/);
+  version = "8.0.0";
+  const client = await f.client(proxy);
+  server.closeConnections();
+  await poll(async () => await told(client) === "valkey 8.0.0", "HELLO to know the server");
+  version = "9.1.2";
+  strictEqual(await told(client), "valkey 8.0.0");
+  server.closeConnections();
+  await poll(async () => await told(client) === "valkey 9.1.2", "HELLO to know the new server");
+  // A connection is asked once, however many clients there are.
+  strictEqual(server.requests.filter(([name]) => name === "HELLO").length, 3);
+});

@@ -22,6 +22,7 @@ import {
   unknownError,
 } from "../../src/protocol/redis/errors.ts";
 import { findKeys, KeyList } from "../../src/protocol/redis/keys.ts";
+import { UNKNOWN } from "../../src/protocol/redis/identity.ts";
 import { globMatches } from "../../src/protocol/redis/glob.ts";
 import { ReplyWriter } from "../../src/protocol/redis/reply_writer.ts";
 import { LIMIT_OUTPUT, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../../src/stats/metrics.ts";
@@ -56,7 +57,7 @@ function newHost(changes: Partial<Host> = {}): Host {
     databases: 1,
     redisDb: 0,
     resp3: true,
-    version: "7.4.0",
+    identity: UNKNOWN,
     ringmasterVersion: "1.2.3",
     port: 22121,
     processId: 99,

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Host } from "../../src/protocol/redis/answers.ts";
 import { pairRulesOf, RULE, ruleOf } from "../../src/protocol/redis/info_fields.ts";
+import { UNKNOWN } from "../../src/protocol/redis/identity.ts";
 import { joinInfoTexts } from "../../src/protocol/redis/info_join.ts";
 import { Random } from "../lib/random.ts";
 import CAPTURED from "../vectors/info.json" with { type: "json" };
@@ -11,7 +12,7 @@ const EVERYTHING = new Set(["everything"]);
 const HOST = {
   databases: 4,
   redisDb: 0,
-  version: "7.4.0",
+  identity: UNKNOWN,
   port: 22121,
   processId: 4711,
   clientsMax: 100,

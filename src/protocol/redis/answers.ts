@@ -23,6 +23,7 @@ import {
   unknownError,
 } from "./errors.ts";
 import { globMatches } from "./glob.ts";
+import type { Identity } from "./identity.ts";
 import { infoText } from "./info.ts";
 import { commandCount, commandGetkeys, commandInfo, commandList } from "./introspection.ts";
 import { ReplyWriter } from "./reply_writer.ts";
@@ -65,8 +66,8 @@ export interface Host {
   readonly redisDb: number;
   /** May clients speak RESP3? */
   readonly resp3: boolean;
-  /** The Redis version we imitate, "7.4.0": clients switch features on it. */
-  readonly version: string;
+  /** What the servers are, as far as it is known now: clients switch features by it. */
+  readonly identity: Identity;
   /** Ringmaster's own version. */
   readonly ringmasterVersion: string;
   /** The port clients connect to; 0 for a unix socket. */
@@ -237,15 +238,19 @@ on("HELLO", (bytes, args, session, host) => {
   }
   if (nameAt > 0) session.name = bytes.slice(args.starts[nameAt]!, args.ends[nameAt]!);
   if (version === 2 || version === 3) session.resp = version;
-  return new ReplyWriter(session.resp).map(7)
-    .bulk("server").bulk("redis")
-    .bulk("version").bulk(host.version)
+  const { identity } = host;
+  const reply = new ReplyWriter(session.resp).map(7)
+    .bulk("server").bulkLatin1(identity.server)
+    .bulk("version").bulkLatin1(identity.version)
     .bulk("proto").integer(session.resp)
     .bulk("id").integer(session.id)
     .bulk("mode").bulk("standalone")
-    .bulk("role").bulk("master")
-    .bulk("modules").array(0)
-    .take();
+    .bulk("role").bulkLatin1(identity.role)
+    .bulk("modules").array(identity.modules.length);
+  for (const { name, version } of identity.modules) {
+    reply.map(2).bulk("name").bulkLatin1(name).bulk("ver").integer(version);
+  }
+  return reply.take();
 });
 
 on("READONLY READWRITE ASKING CLUSTERSCAN TRIMSLOTS", () => CLUSTER_DISABLED);

@@ -4,11 +4,15 @@
  */
 import { POOL_METRICS } from "../../stats/metrics.ts";
 import type { Host } from "./answers.ts";
+import { redisVersion } from "./identity.ts";
 
 /** The sections of the reply, in Redis's order; each gives its lines without their CRLF. */
 const SECTIONS: readonly (readonly [name: string, lines: (host: Host) => readonly string[]])[] = [
   ["Server", (host) => [
-    `redis_version:${host.version}`,
+    `redis_version:${redisVersion(host.identity)}`,
+    ...(host.identity.server === "valkey"
+      ? ["server_name:valkey", `valkey_version:${host.identity.version}`]
+      : []),
     "redis_git_sha1:00000000",
     "redis_git_dirty:0",
     "redis_mode:standalone",

@@ -8,6 +8,7 @@
  * ours. With one server everything but ours passes as it is.
  */
 import type { Host } from "./answers.ts";
+import { leastOf } from "./identity.ts";
 import { infoText } from "./info.ts";
 import { GOOD, type PairRule, pairRulesOf, RULE, ruleOf } from "./info_fields.ts";
 
@@ -38,7 +39,7 @@ export function joinInfoTexts(texts: readonly string[], wanted: ReadonlySet<stri
   if (texts.length === 0) return infoText(wanted, host);
   const own = parse(infoText(wanted, host));
   const parts = texts.map(parse);
-  const speaker = parts[leastOf(parts)]!;
+  const speaker = parts[leastOf(parts.map(versionsOf))]!;
   const joined: Sections = new Map();
   for (const name of new Set(parts.flatMap((part) => [...part.keys()]))) {
     const sections = parts.map((part) => part.get(name)).filter((s) => s !== undefined);
@@ -62,6 +63,12 @@ export function joinInfoTexts(texts: readonly string[], wanted: ReadonlySet<stri
   }
   if (!joined.has("Server") && ringmaster !== undefined) pieces.push(sectionText("Ringmaster", ringmaster));
   return pieces.join("\r\n");
+}
+
+function versionsOf(part: Sections): { redis: string; own: string } | null {
+  const server = part.get("Server");
+  const redis = server?.get("redis_version")?.[0];
+  return redis === undefined ? null : { redis, own: server?.get("valkey_version")?.[0] ?? redis };
 }
 
 /** `db5:…` and `db5_distrib_…:…` of the databases that are the pool's, by the numbers its clients know. */
@@ -193,26 +200,4 @@ function human(bytes: number): string {
   if (bytes < 1024) return `${bytes}B`;
   const power = Math.min(5, Math.floor(Math.log2(bytes) / 10));
   return `${(bytes / 1024 ** power).toFixed(2)}${"BKMGTP"[power]}`;
-}
-
-/** The server that can do the least, by its versions: what it can do, all can. 0 if none says a version. */
-function leastOf(parts: readonly Sections[]): number {
-  let least = 0;
-  let lowest = [Infinity, Infinity];
-  parts.forEach((part, i) => {
-    const server = part.get("Server");
-    const redis = server?.get("redis_version")?.[0];
-    if (redis === undefined) return;
-    // Every Valkey calls itself Redis 7.2.4.
-    const ranks = [rank(redis), rank(server?.get("valkey_version")?.[0] ?? redis)];
-    if (ranks[0]! > lowest[0]! || (ranks[0] === lowest[0] && ranks[1]! >= lowest[1]!)) return;
-    lowest = ranks;
-    least = i;
-  });
-  return least;
-}
-
-function rank(version: string): number {
-  const [major, minor, patch] = version.split(".").map((part) => Number.parseInt(part));
-  return (major || 0) * 1e6 + (minor || 0) * 1e3 + (patch || 0);
 }
