@@ -1,24 +1,30 @@
 /**
  * Takes failing servers off the ring and brings them back, for pools with auto_eject_hosts.
  *
- *   live ──(server_failure_limit failures in a row)──► ejected ──(server_retry_timeout)──► probed ──► live
- *                                                         ▲                                  │
- *                                                         └────── no good answer ◄───────────┘
+ *   live ──(server_failure_limit failures in a row)──► ejected ──(server_retry_timeout)──► probed, told ──► live
+ *                                                         ▲                                     │
+ *                                                         └──────── no good answer ◄────────────┘
  *
- * Unlike twemproxy, which puts a server back and lets clients find out, a server has to answer a probe first; and one
- * that is ejected again soon waits longer each time, so that a flapping server does not keep moving keys.
+ * Unlike twemproxy, which puts a server back and lets clients find out, a server has to answer a probe first, and is told
+ * what it has missed (redis_scripts.ts); and one that is ejected again soon waits longer each time, so that a flapping server
+ * does not keep moving keys.
  */
 import { NOTICE } from "../net/log.ts";
+import type { TimerId } from "../net/net.ts";
 import { SERVER_EJECTED_AT, SERVER_EJECTS } from "../stats/metrics.ts";
 import { PROBE } from "./illness.ts";
 import type { Pool } from "./pool.ts";
 import type { Server } from "./server.ts";
+import type { ServerConnection } from "./server_connection.ts";
 
 /** A server that stayed well this many retry timeouts has its waits forgiven. */
 const FORGIVEN_AFTER = 4;
 const WAIT_FACTOR_MAX = 16;
 
 export class Ejection {
+  /** Those that are back for other workers, and that this one is telling what they have missed. */
+  private readonly welcoming = new Set<Server>();
+
   constructor(private readonly pool: Pool) {}
 
   /** Notes one failure of a server; ejects it at the limit. */
@@ -58,7 +64,7 @@ export class Ejection {
     for (const server of pool.servers) {
       const prober = server.cells.prober;
       if (prober < 0) {
-        if (server.ejected) this.setLive(server, true);
+        if (server.ejected) this.welcome(server);
         continue;
       }
       if (!server.ejected) this.setLive(server, false);
@@ -79,6 +85,20 @@ export class Ejection {
     if (server.ejected && server.cells.prober === this.pool.worker) this.probeIn(server, 0);
   }
 
+  /** Another worker has found the server to be well. */
+  private welcome(server: Server): void {
+    const { pool, welcoming } = this;
+    if (welcoming.has(server)) return;
+    if (!pool.front.tells?.(server, false)) return this.setLive(server, true);
+    welcoming.add(server);
+    const visit = new Visit(pool, server.connect(0), () => {
+      welcoming.delete(server);
+      // Well or not: the worker that finds out next ejects it.
+      if (!pool.stopped && !server.gone && server.cells.prober < 0) this.setLive(server, true);
+    });
+    pool.front.tell!(visit, false);
+  }
+
   private probeIn(server: Server, waitMs: number): void {
     server.probing = true;
     this.pool.setTimer(waitMs, () => this.probe(server));
@@ -87,22 +107,22 @@ export class Ejection {
   private probe(server: Server): void {
     const pool = this.pool;
     if (!server.ejected || server.gone || pool.stopped) return;
-    const connection = server.connect(0);
-    let settled = false;
-    const settle = (well: boolean) => {
-      if (settled) return;
-      settled = true;
-      pool.clearTimer(timer);
-      connection.retire();
+    const { front } = pool;
+    const visit = new Visit(pool, server.connect(0), (well) => {
       if (well) this.restore(server);
       // A tenth of the wait is drawn so that the probes of many proxies spread out.
       else this.probeIn(server, pool.config.serverRetryTimeoutMs * (0.95 + 0.1 * pool.random()));
-    };
-    const timer = pool.setTimer(pool.config.probeTimeoutMs, () => settle(false));
-    connection.ask(pool.front.probe, (bytes, start, end, failed) => {
-      const well = !failed && pool.front.illness(bytes, start, end, PROBE) === null;
+    });
+    visit.connection.ask(front.probe, (bytes, start, end, failed) => {
+      const well = !failed && front.illness(bytes, start, end, PROBE) === null;
+      if (well) visit.heard();
       // Not from inside the connection's own reply loop.
-      pool.turn.later({ resume: () => settle(well) });
+      pool.turn.later({
+        resume: () => {
+          if (well && front.tells?.(server, true)) front.tell!(visit, true);
+          else visit.end(well);
+        },
+      });
     });
   }
 
@@ -123,5 +143,37 @@ export class Ejection {
     if (live) server.returnedAtMs = this.pool.turn.now();
     this.pool.placeLive();
     this.pool.front.ringChanged();
+  }
+}
+
+/** A connection to a server that may return to the ring; it ends when nothing has been heard for probe_timeout, if not before. */
+export class Visit {
+  private timer: TimerId | null = null;
+  private over = false;
+  /** Whoever tells the server something is told when the visit is over, however it ends. */
+  whenOver: ((well: boolean) => void) | null = null;
+
+  /** @param done called once, with whether the server is well; the connection is closed then */
+  constructor(
+    private readonly pool: Pool,
+    readonly connection: ServerConnection,
+    private readonly done: (well: boolean) => void,
+  ) {
+    this.heard();
+  }
+
+  heard(): void {
+    if (this.over) return;
+    if (this.timer !== null) this.pool.clearTimer(this.timer);
+    this.timer = this.pool.setTimer(this.pool.config.probeTimeoutMs, () => this.end(false));
+  }
+
+  end(well: boolean): void {
+    if (this.over) return;
+    this.over = true;
+    this.pool.clearTimer(this.timer!);
+    this.connection.retire();
+    this.whenOver?.(well);
+    this.done(well);
   }
 }

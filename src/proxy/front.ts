@@ -5,8 +5,10 @@
 import type { Socket } from "../net/net.ts";
 import type { Client } from "./client.ts";
 import type { ClientQuestion, Told } from "./redis_clients.ts";
+import type { Visit } from "./ejection.ts";
 import type { Failure } from "./failures.ts";
 import type { Request } from "./request.ts";
+import type { Server } from "./server.ts";
 
 /** One request of the handshake with a server; its reply is swallowed. */
 export interface Greeting {
@@ -90,6 +92,12 @@ export interface Front {
    * @param where ACCEPT, GREETING, REQUEST or PROBE, or several of them
    */
   illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null;
+  /** True if a server has to be told something before it returns to the ring. @param first no other worker has told it */
+  tells?(server: Server, first: boolean): boolean;
+  /** Tells the server of the visit; ends the visit when that has been done, or cannot be. */
+  tell?(visit: Visit, first: boolean): void;
+  /** Bytes that the front keeps for no client in particular. */
+  keptBytes?(): number;
   /** An error reply with this text; owned. */
   errorReply(text: string): Uint8Array;
   /** The request that asks a server whether it is well; any reply that is no illness will do. */

@@ -170,6 +170,7 @@ export class Memory {
     this.splits.clear();
     this.owedBytes.clear();
     for (const pool of this.pools) {
+      held += pool.front.keptBytes?.() ?? 0;
       for (const client of pool.clients) held += client.holdsBytes;
       for (const server of pool.everyServer) {
         for (const connection of server.connections) {

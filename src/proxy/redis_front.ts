@@ -45,6 +45,7 @@ import { patternError } from "../protocol/redis/sort_patterns.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
+import type { Visit } from "./ejection.ts";
 import { type Failure, NO_LIVE_SERVER_TEXT } from "./failures.ts";
 import type { Front, Greeting, ReplyScan } from "./front.ts";
 import { Illnesses } from "./illness.ts";
@@ -58,10 +59,12 @@ import { sendApart } from "./redis_errand.ts";
 import type { PoolIdentity } from "./redis_identity.ts";
 import { LargeRequest, STREAM_MIN } from "./redis_large.ts";
 import { RedisModes, type Sender } from "./redis_modes.ts";
+import { Scripts } from "./redis_scripts.ts";
 import { SLICE_BYTES, SlicedRequest } from "./redis_slices.ts";
 import { everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./redis_split.ts";
 import { Walk, WALK_ARGUMENTS } from "./redis_walk.ts";
 import { Request } from "./request.ts";
+import type { Server } from "./server.ts";
 import { type Joiner, SCRATCH } from "./split.ts";
 
 const args = new Args();
@@ -98,6 +101,8 @@ export class RedisFront implements Front, Sender {
   private readonly modes: RedisModes;
   /** Where clients connect, as CLIENT LIST says it. */
   private readonly local: string;
+  /** Null if no server ever leaves the ring. */
+  private scripts: Scripts | null;
   private readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
 
@@ -114,6 +119,7 @@ export class RedisFront implements Front, Sender {
     this.modes = new RedisModes(pool, this, host);
     const { listen, listenText } = pool.config;
     this.local = "path" in listen ? `${listen.path}:0` : listenText;
+    this.scripts = pool.config.autoEjectHosts ? new Scripts(pool) : null;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
@@ -402,6 +408,7 @@ export class RedisFront implements Front, Sender {
         args.told = told;
       }
     }
+    this.scripts?.note(command!, bytes, args, queueing);
     if (queueing && !TRANSACTION_COMMANDS.has(command!.name)) {
       this.modes.queue(session, command!, bytes, start, end);
       return true;
@@ -651,12 +658,25 @@ export class RedisFront implements Front, Sender {
     const { pool } = this;
     this.config = this.limits = pool.config;
     this.learner.adopt();
+    this.scripts = this.config.autoEjectHosts ? this.scripts ?? new Scripts(pool) : null;
     for (const client of pool.clients) {
       const session = client.session as RedisSession;
       if (pool.config.redisAuth === null) session.authenticated = true;
       session.tracking?.adopt();
     }
     this.modes.ringChanged();
+  }
+
+  tells(server: Server, first: boolean): boolean {
+    return this.scripts !== null && this.scripts.tells(server, first);
+  }
+
+  tell(visit: Visit, first: boolean): void {
+    this.scripts!.tell(visit, first);
+  }
+
+  keptBytes(): number {
+    return this.scripts?.bytes ?? 0;
   }
 
   stop(): void {

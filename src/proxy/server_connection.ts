@@ -241,11 +241,12 @@ export class ServerConnection implements Endpoint {
     if (batch.size === 1) giveBatch(batch);
   }
 
-  /** Sends a request of the proxy's own; the reply or failure goes to `done`. */
-  ask(bytes: Uint8Array, done: Internal): void {
+  /** Sends a request of the proxy's own; the reply or failure goes to `done`. @param patient see `enqueue` */
+  ask(bytes: Uint8Array, done: Internal, patient = false): void {
     const request = new Request(null);
     request.internal = done;
-    this.forward(request, bytes, 0, bytes.length);
+    this.enqueue(request, patient);
+    this.write(bytes, 0, bytes.length);
     this.server.counters[REQUESTS]!--;
     this.server.counters[REQUEST_BYTES]! -= bytes.length;
   }

@@ -167,3 +167,104 @@ Deno.test("SCRIPT KILL reaches the server that is ejected because it is busy wit
   strictEqual(await other.command("SCRIPT", "KILL"), "OK");
   await poll(async () => /live_servers:2/.test(await info()), "the server to be on the ring again");
 });
+
+/** `SCRIPT LOAD`; returns the digest. */
+async function load(client: RawClient, text: string): Promise<string> {
+  return await client.command("SCRIPT", "LOAD", text) as string;
+}
+
+function library(name: string, reply: string): string {
+  return `#!lua name=${name}\nredis.register_function('${name}', function() return '${reply}' end)`;
+}
+
+for (const runtime of RUNTIMES) {
+  Deno.test(`scripts and functions are there before clients see a server that returns (${runtime})`, async () => {
+    await using f = new Fixture();
+    const stand = await three(f, runtime, EJECTING);
+    const { client, keys, servers } = stand;
+    const key = keys[GONE]!;
+    const before = await load(client, "return 'before'");
+    strictEqual(
+      await client.command("EVAL", "return {'evaluated', ARGV[1]}", "1", key, "x").then(String),
+      "evaluated,x",
+    );
+    await client.command("MULTI");
+    await client.command("EVAL", "return 'queued'", "1", key);
+    deepStrictEqual(await client.command("EXEC"), ["queued"]);
+    strictEqual(await client.command("FUNCTION", "LOAD", library("early", "one")), "early");
+    await kill(stand);
+    const during = await load(client, "return 'during'");
+    strictEqual(await client.command("FUNCTION", "LOAD", library("late", "two")), "late");
+    await servers[GONE]!.start();
+    // Whoever is asked, before, at the moment of its return, and after, knows them.
+    await poll(async () => {
+      const [a, b, c, d] = await client.pipeline(
+        ["EVALSHA", before, "1", key],
+        ["EVALSHA", during, "1", key],
+        ["FCALL", "early", "1", key],
+        ["FCALL", "late", "1", key],
+      );
+      deepStrictEqual([a, b, c, d], ["before", "during", "one", "two"]);
+      return await isBack(client);
+    }, "the server to be on the ring again");
+    for (
+      const [text, reply] of [["return {'evaluated', ARGV[1]}", "evaluated,x"], ["return 'queued'", "queued"]]
+    ) {
+      const digest = await sha1(text!);
+      strictEqual(String(await client.command("EVALSHA", digest, "1", key, "x")), reply);
+    }
+    strictEqual(String(await client.command("SCRIPT", "EXISTS", before, during)), "1,1");
+  });
+}
+
+async function sha1(text: string): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-1", new TextEncoder().encode(text)));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+Deno.test("a server that was away, but did not restart, loses the scripts and functions that were deleted meanwhile", async () => {
+  await using f = new Fixture();
+  const stand = await three(f, "compiled", { ...EJECTING, timeout: 300, dangerous_commands: "allow" });
+  const { client, keys, servers } = stand;
+  const old = await load(client, "return 'old'");
+  for (const name of ["gone", "kept", "changed"]) {
+    strictEqual(await client.command("FUNCTION", "LOAD", library(name, "1")), name);
+  }
+  servers[GONE]!.kill("SIGSTOP");
+  await poll(async () => await client.command("GET", keys[GONE]!) === null, "the server to be ejected");
+  strictEqual(await client.command("SCRIPT", "FLUSH"), "OK");
+  strictEqual(await client.command("FUNCTION", "DELETE", "gone"), "OK");
+  strictEqual(await client.command("FUNCTION", "LOAD", "REPLACE", library("changed", "2")), "changed");
+  const fresh = await load(client, "return 'new'");
+  servers[GONE]!.kill("SIGCONT");
+  await poll(() => isBack(client), "the server to be on the ring again");
+  const direct = await f.client(servers[GONE]!);
+  deepStrictEqual(await direct.command("SCRIPT", "EXISTS", old, fresh), [0, 1]);
+  deepStrictEqual(
+    await direct.pipeline(["FCALL", "kept", "0"], ["FCALL", "changed", "0"]),
+    ["1", "2"],
+  );
+  isError(await direct.command("FCALL", "gone", "0"), /Function not found/);
+});
+
+Deno.test("with no server left that could tell the functions, those that were loaded here are loaded again", async () => {
+  await using f = new Fixture();
+  const server = await f.redis({ port: 0 });
+  const proxy = await f.proxy("compiled", poolYml({ alpha: { servers: [server], ...EJECTING } }));
+  const client = await f.client(proxy);
+  const digest = await load(client, "return 'script'");
+  for (const reply of ["1", "2"]) {
+    strictEqual(await client.command("FUNCTION", "LOAD", "REPLACE", library("lib", reply)), "lib");
+  }
+  strictEqual(await client.command("FUNCTION", "LOAD", library("gone", "1")), "gone");
+  strictEqual(await client.command("FUNCTION", "DELETE", "gone"), "OK");
+  await server.crash();
+  isError(await client.command("GET", "a"), /./);
+  await server.start();
+  await poll(async () => await client.command("GET", "a") === null, "the server to be on the ring again");
+  deepStrictEqual(
+    await client.pipeline(["EVALSHA", digest, "0"], ["FCALL", "lib", "0"]),
+    ["script", "2"],
+  );
+  isError(await client.command("FCALL", "gone", "0"), /Function not found/);
+});

@@ -8,6 +8,7 @@ import { GetBatch } from "../../src/proxy/get_batch.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
 import { MemcachedFront } from "../../src/proxy/memcached_front.ts";
 import type { MemcachedSession } from "../../src/proxy/memcached_session.ts";
+import { RedisFront } from "../../src/proxy/redis_front.ts";
 import { Request } from "../../src/proxy/request.ts";
 import { Execution } from "../../src/proxy/redis_exec.ts";
 import { SlicedRequest } from "../../src/proxy/redis_slices.ts";
@@ -229,6 +230,12 @@ export const CANARIES: readonly Canary[] = [
         function () {
           return this.servers;
         }),
+  },
+  {
+    name: "a server that returns is not told the scripts",
+    only: "redis",
+    where: (plan) => plan.scripts && plan.trackers === 0,
+    plant: () => patch(RedisFront.prototype, "tells", () => () => false),
   },
   {
     name: "the ring forgets that a server was ejected",

@@ -23,6 +23,8 @@ export interface Judge {
   isFailure(reply: string): boolean;
   /** As isFailure, for what concerns all servers: one that was ejected all the time since the request `tag` was made is not asked. */
   isFailureOnRing(reply: string, tag: string): boolean;
+  /** True if this server may not know a script that had been loaded before the request was made. */
+  mayLackScripts(server: number): boolean;
   /** Joins of replies that do not fit together, where servers say too much. */
   isMismatch(reply: string): boolean;
   /** Too many clients, or the like: the connection ends. */

@@ -6,7 +6,7 @@
  *   SET user~3.18.0 =3.18;xxx                    and answered  +OK 3.18.0
  *
  * What src/demo's does not have, since it needs a clock and a way to speak unasked, is here: BLPOP and BRPOP of one key,
- * CLIENT UNBLOCK, publish/subscribe; CLIENT TRACKING is in model_tracking.ts.
+ * CLIENT UNBLOCK, publish/subscribe, scripts (whatever its text, a script is GET of its key); CLIENT TRACKING is in model_tracking.ts.
  */
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import type { Session } from "../../src/demo/redis/command.ts";
@@ -80,6 +80,11 @@ const LOADING = "-LOADING Redis is loading the dataset in memory\r\n";
 
 export class ModelRedis extends MemoryRedis {
   loadingUntilMs = 0;
+  /** It began as empty, without scripts, after another had been there. */
+  restarted = false;
+  /** When it answered its first PING, which is what asks an ejected server whether it is well; Infinity = not yet. */
+  probedAtMs = Infinity;
+  private readonly scripts = new Set<string>();
   private readonly connections = new WeakMap<Session, number>();
   private readonly speakers = new Map<Session, (text: string) => void>();
   private waiters: Waiter[] = [];
@@ -129,6 +134,7 @@ export class ModelRedis extends MemoryRedis {
     const tagged = takeTags(args);
     const name = args[0]!.toLowerCase();
     this.checkLease(session, name, args);
+    if (name === "ping") this.probedAtMs = Math.min(this.probedAtMs, this.clockMs());
     this.tracking.around(session, args, () => {
       if (session.queued === null && this.executeHere(session, name, args, tagged)) return;
       if (session.queued !== null && name === "publish") {
@@ -202,9 +208,35 @@ export class ModelRedis extends MemoryRedis {
       case "publish":
         this.publish(session, args[1]!, args[2]!, tagged);
         return true;
+      case "script":
+      case "eval":
+      case "evalsha":
+        this.script(session, name, args, tagged);
+        return true;
       default:
         return false;
     }
+  }
+
+  private script(session: Session, name: string, args: readonly string[], tagged: Tagged): void {
+    const { reply } = session;
+    if (this.loadingUntilMs > this.clockMs()) {
+      reply.text += LOADING;
+      return tagged.tags.length > 0 ? this.note(session, tagged, LOADING, null) : undefined;
+    }
+    if (name === "script") {
+      this.scripts.add(digestOf(args[2]!));
+      reply.text += bulk(digestOf(args[2]!));
+      return;
+    }
+    if (name === "eval") this.scripts.add(digestOf(args[1]!));
+    else if (!this.scripts.has(args[1]!)) {
+      reply.text += NOSCRIPT;
+      return this.note(session, tagged, NOSCRIPT, null);
+    }
+    const get = ["get", args[3]!];
+    taggedArgs.set(get, tagged);
+    this.executeThere(session, "get", get, tagged);
   }
 
   private client(session: Session, args: readonly string[]): boolean {
@@ -317,6 +349,13 @@ export class ModelRedis extends MemoryRedis {
       parts,
     });
   }
+}
+
+export const NOSCRIPT = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
+
+/** Stands for the SHA1 of a script. */
+export function digestOf(text: string): string {
+  return `digest-of-${text}`;
 }
 
 /** The client that a key belongs to, by its name. */

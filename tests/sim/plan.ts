@@ -57,6 +57,8 @@ export interface Plan {
   readonly asides: boolean;
   /** Every turn takes a moment: something comes between the slices of a request. */
   readonly slowTurns: boolean;
+  /** Clients load scripts and run them. */
+  readonly scripts: boolean;
   /** A reply of so many bytes goes on in parts; few in half of the worlds, so that there are such replies. */
   readonly passMin: number;
 }
@@ -129,6 +131,7 @@ export function planOf(random: Random): Plan {
     transactionsMax: redis && random.chance(0.3) ? 60 : 5,
     asides: redis && random.chance(0.3),
     slowTurns: redis && random.chance(0.5),
+    scripts: redis && config.pools[0]!.autoEjectHosts && random.chance(0.4),
   };
 }
 

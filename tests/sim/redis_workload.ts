@@ -6,6 +6,7 @@
  */
 import type { PoolConfig } from "../../src/config/config.ts";
 import { exactly, type Expect, type Judge, matching, refusal, silence } from "./expect.ts";
+import { digestOf, NOSCRIPT } from "./model_redis.ts";
 import type { Plan } from "./plan.ts";
 import { CHANNELS, type Published } from "./pubsub_workload.ts";
 import type { Random } from "./random.ts";
@@ -35,7 +36,7 @@ const KINDS = [
   "push",
   "publish",
 ] as const;
-type Kind = typeof KINDS[number];
+type Kind = typeof KINDS[number] | "script";
 
 const SCANNED = "*2\r\n$1\r\n0\r\n*0\r\n";
 
@@ -78,6 +79,7 @@ export class RedisWorkload {
     this.pool = plan.pool;
     for (const kind of KINDS) if (random.chance(0.4)) this.weights.set(kind, random.magnitude(1, 30));
     if (this.weights.size === 0) this.weights.set("get", 1);
+    if (plan.scripts) this.weights.set("script", random.magnitude(5, 30));
   }
 
   /** It may wait on a server for as long as that likes. */
@@ -165,6 +167,8 @@ export class RedisWorkload {
       }
       case "publish":
         return this.publish(this.random.pick(CHANNELS)).step;
+      case "script":
+        return this.script();
       case "everywhere": {
         const tag = this.newTag();
         return this.step(
@@ -369,6 +373,40 @@ export class RedisWorkload {
         return execution.reply.replace(/^\*2\r\n\$\d+\r\n\d+\r\n/, "") === reply.slice(match[0].length);
       }),
     );
+  }
+
+  /** What one client has loaded another one may run, on whatever server. */
+  private script(): Step {
+    const { random, judge } = this;
+    const name = `return${random.int(0, 3)}`;
+    const { scripts } = judge.truth;
+    if (random.chance(0.2)) {
+      const tag = this.newTag();
+      return this.step(
+        ["SCRIPT", "LOAD", name],
+        matching(`SCRIPT LOAD ${name}`, (reply) => {
+          if (reply !== bulk(digestOf(name))) {
+            return this.badlyOnRing(reply, tag) || reply.startsWith("-LOADING ");
+          }
+          scripts.add(name);
+          return true;
+        }),
+      );
+    }
+    const known = scripts.has(name);
+    const tag = this.newTag();
+    const args = ["EVALSHA", digestOf(name), "1", `${this.logical("k")}~${tag}`];
+    const truly = this.truly(args, [tag]);
+    return this.step(args, {
+      ...truly,
+      accepts: (reply) => {
+        if (reply === NOSCRIPT && known) {
+          const execution = judge.truth.executions.get(tag);
+          return execution?.reply === reply && judge.mayLackScripts(execution.server);
+        }
+        return truly.accepts(reply);
+      },
+    });
   }
 
   private replyMode(): Step {

@@ -25,6 +25,7 @@ const JUDGE: Judge = {
   truth: new Truth(),
   isFailure: () => false,
   isFailureOnRing: () => false,
+  mayLackScripts: () => false,
   isMismatch: () => false,
   isRefusal: () => false,
   mayCut: () => true,

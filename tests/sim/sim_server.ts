@@ -93,7 +93,10 @@ export class SimServer implements Handler {
   /** Forgets everything, as after a restart without a file. @param loadingMs how long it answers -LOADING */
   restart(loses: boolean, loadingMs: number): void {
     this.restarts++;
-    if (loses) this.model = this.newModel();
+    if (loses) {
+      this.model = this.newModel();
+      if (this.model instanceof ModelRedis) this.model.restarted = true;
+    }
     if (this.model instanceof ModelRedis) this.model.loadingUntilMs = this.clock.nowMs() + loadingMs;
   }
 

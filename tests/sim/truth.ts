@@ -36,6 +36,8 @@ export class Truth {
   readonly extras = new Set<string>();
   /** Per server connection and client: the last request executed. Order within a connection is strict. */
   private readonly lastOn = new Map<string, number>();
+  /** What SCRIPT LOAD has been answered for. */
+  readonly scripts = new Set<string>();
   /** Server connections so far. */
   connections = 0;
   /** Told of each execution, to check where it happened. */

@@ -528,6 +528,20 @@ export class World implements Judge {
     return !this.plan.calm && !this.strict && this.failures.has(reply);
   }
 
+  /** One that lost its memory has been told again if it was ejected for it, and asked how it is, and has returned. */
+  mayLackScripts(server: number): boolean {
+    const { restarted, probedAtMs } = this.servers[server]!.model as ModelRedis;
+    if (!restarted) return false;
+    // What CLIENT TRACKING pings looks as if it had been probed.
+    if (this.plan.trackers > 0) return true;
+    this.noteLives();
+    const returned = this.lives.some(({ mask, atMs }, i) =>
+      atMs >= probedAtMs && (mask >> server & 1) === 1 && i > 0 &&
+      (this.lives[i - 1]!.mask >> server & 1) === 0
+    );
+    return !returned;
+  }
+
   isFailureOnRing(reply: string, tag: string): boolean {
     if (!this.isFailure(reply)) return false;
     const name = /\(server (.*)\)\r\n$/.exec(reply)?.[1];
