@@ -32,6 +32,13 @@ export const DEPTH_MAX = 64;
  */
 export const LEXEMES_MAX = 1_000_000;
 
+/**
+ * What may be looked at again, by aliases and merges: entries, items, and REPEAT_LETTERS of a text. With aliases of aliases 350
+ * bytes stand for as much as one likes.
+ */
+export const REPEATS_MAX = 200_000;
+const REPEAT_LETTERS = 64;
+
 export interface Place {
   readonly line: number;
   readonly column: number;
@@ -69,18 +76,50 @@ export class ConfigDocument {
   readonly #openLists = new Set<unknown>();
   /** Entries of each mapping, made once: aliases of aliases would else multiply. */
   readonly #entries = new Map<YAMLMap, Entry[]>();
+  /** Mappings, lists and what was made of lists: seen once, and from then on counted. */
+  readonly #seen = new Set<unknown>();
+  #repeats = 0;
 
   constructor(text: string) {
     const document = this.#compose(text);
     if (document !== null) this.#bind(document.contents, new Map());
     this.root = document === null
       ? { kind: "nothing", place: { line: 1, column: 1 } }
-      : this.#value(document.contents, 0);
+      : this.#value(document.contents, 0, false);
   }
 
   /** The entries of a mapping in their order, merged ones (`<<`) last; a key that stands twice is there twice. */
   entries(value: Value): readonly Entry[] {
-    return value.kind === "mapping" ? this.#collect(value.node) : [];
+    if (value.kind !== "mapping") return [];
+    const entries = this.#collect(value.node);
+    const again = this.#isSeen(value.node);
+    return !again || this.#mayRepeat(costOf(entries.map((entry) => entry.value)), value.place) ? entries : [];
+  }
+
+  /** The items of a list, in their order. */
+  items(value: Value): readonly Value[] {
+    if (value.kind !== "list") return [];
+    return !this.#isSeen(value) || this.#mayRepeat(costOf(value.items), value.place) ? value.items : [];
+  }
+
+  /** Has it been asked for before? */
+  #isSeen(thing: unknown): boolean {
+    if (this.#seen.has(thing)) return true;
+    this.#seen.add(thing);
+    return false;
+  }
+
+  /** False when too much has been repeated already, which is noted once. */
+  #mayRepeat(cost: number, place: Place): boolean {
+    const before = this.#repeats;
+    this.#repeats += cost;
+    if (this.#repeats <= REPEATS_MAX) return true;
+    if (before <= REPEATS_MAX) {
+      const found = "aliases that stand for more than any configuration";
+      const expected = `at most ${REPEATS_MAX} pieces repeated`;
+      this.faults.push({ ...place, key: "", found, expected, broken: true });
+    }
+    return false;
   }
 
   #compose(text: string): Document.Parsed | null {
@@ -197,12 +236,15 @@ export class ConfigDocument {
       }
       const place = this.#place(at);
       if (key === "<<") merges.push(...this.#merged(pair.value, place));
-      else entries.push({ key, place, value: this.#value(pair.value, at) });
+      else entries.push({ key, place, value: this.#value(pair.value, at, false) });
     }
     const names = new Set(entries.map((entry) => entry.key));
     for (const merge of merges) {
       if (merge === map) continue;
-      for (const entry of this.#collect(merge)) {
+      const merged = this.#collect(merge);
+      const place = this.#place(this.#offset(map, 0));
+      if (!this.#mayRepeat(costOf(merged.map((entry) => entry.value)), place)) break;
+      for (const entry of merged) {
         if (names.has(entry.key)) continue;
         names.add(entry.key);
         entries.push(entry);
@@ -214,6 +256,7 @@ export class ConfigDocument {
   /** The mappings that a `<<` names, nearest first. */
   #merged(value: unknown, place: Place): YAMLMap[] {
     const node = this.#target(value);
+    if (isSeq(node) && !this.#mayRepeat(node.items.length, place)) return [];
     const nodes = isSeq(node) ? node.items.map((item) => this.#target(item)) : [node];
     if (nodes.every((each) => isMap(each))) return nodes;
     this.faults.push({
@@ -226,17 +269,23 @@ export class ConfigDocument {
     return [];
   }
 
-  #value(raw: unknown, fallback: number): Value {
+  /** @param again what is around it has been looked at before */
+  #value(raw: unknown, fallback: number, again: boolean): Value {
     const place = this.#place(this.#offset(raw, fallback));
     const node = this.#target(raw);
     if (isScalar(node)) {
       const text = String(node.value ?? "");
+      // The items of a list that is repeated have been counted with it.
+      const cost = isAlias(raw) ? costOfText(text) : again ? costOfText(text) - 1 : 0;
+      if (cost > 0 && !this.#mayRepeat(cost, place)) return { kind: "nothing", place };
       return text === "" ? { kind: "nothing", place } : { kind: "text", place, text };
     }
     if (isSeq(node)) {
+      const repeated = this.#isSeen(node);
+      if (repeated && !this.#mayRepeat(node.items.length, place)) return { kind: "nothing", place };
       const start = this.#offset(raw, fallback);
       const items = node.items.map((item) =>
-        this.#value(isPair(item) ? null : item, this.#offset(item, start))
+        this.#value(isPair(item) ? null : item, this.#offset(item, start), repeated)
       );
       return { kind: "list", place, items, flow: node.flow === true };
     }
@@ -263,6 +312,17 @@ export class ConfigDocument {
   #fault(offset: number, found: string, expected: string, broken: boolean): void {
     this.faults.push({ ...this.#place(offset), key: "", found, expected, broken });
   }
+}
+
+/** What looking at these once more costs, of REPEATS_MAX. */
+function costOf(values: readonly Value[]): number {
+  let cost = 0;
+  for (const value of values) cost += value.kind === "text" ? costOfText(value.text) : 1;
+  return cost;
+}
+
+function costOfText(text: string): number {
+  return 1 + Math.floor(text.length / REPEAT_LETTERS);
 }
 
 /** The library's message as the words after "found". */

@@ -7,11 +7,12 @@
  * twemproxy takes and cannot work with is an error: a server without a host, two pools on one address.
  * Truth: tests/vectors/config/nutcracker.json (verdicts of nutcracker 0.5.0) and tests/vectors/placement.json.
  */
-import { readFileSync, statSync } from "node:fs";
 import { sortServers } from "../ring/server_order.ts";
 import type { Config, PoolConfig, ProcessConfig, ServerConfig } from "./config.ts";
 import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
 import { ConfigDocument, type Entry, type Place, type Value } from "./document.ts";
+import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
+import { findClashes } from "./listens.ts";
 import {
   expectation,
   type Key,
@@ -23,30 +24,17 @@ import {
   SERVER_KEYS,
   UNAVAILABLE_KEYS,
 } from "./schema.ts";
-import { findClashes } from "./listens.ts";
 import { makeServer, type Read, readServer, readValue, type WrittenAddress } from "./values.ts";
 
 export { ConfigError } from "./config_error.ts";
 export type { Problem } from "./config_error.ts";
-
-/** A larger file is refused unread, in bytes (of a text: UTF-16 units). */
-export const FILE_SIZE_MAX = 16 * 1024 * 1024;
 
 /**
  * Reads and parses a file.
  * @throws ConfigError, also if the file cannot be read
  */
 export function loadConfig(file: string): Config {
-  let bytes: Uint8Array;
-  try {
-    if (statSync(file).size > FILE_SIZE_MAX) throw tooLarge(file);
-    bytes = readFileSync(file);
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    const code = (error as { code?: string }).code ?? "";
-    const found = REASONS[code] ?? (error instanceof Error ? error.message : "an error");
-    throw new ConfigError([problem(file, 0, 0, "", found, "a configuration file that can be read")]);
-  }
+  const bytes = readConfigFile(file);
   const text = new TextDecoder("utf-8").decode(bytes);
   // Only for a file that has them is it worth finding out whether the replacement characters are its own.
   if (text.includes("\uFFFD")) checkUtf8(bytes, text, file);
@@ -60,17 +48,6 @@ export function loadConfig(file: string): Config {
 export function parseConfig(text: string, fileName: string): Config {
   if (text.length > FILE_SIZE_MAX) throw tooLarge(fileName);
   return new Reader(text, fileName).read();
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: "no such file",
-  EACCES: "a file without permission to read it",
-  EISDIR: "a directory",
-};
-
-function tooLarge(file: string): ConfigError {
-  const limit = `at most ${FILE_SIZE_MAX / 1024 / 1024} MiB`;
-  return new ConfigError([problem(file, 0, 0, "", "a file too large for a configuration", limit)]);
 }
 
 function checkUtf8(bytes: Uint8Array, text: string, file: string): void {
@@ -254,7 +231,7 @@ class Reader {
     const servers: ServerConfig[] = [];
     const firsts = new Map<string, Place>();
     let wrong = false;
-    for (const item of value.items) {
+    for (const item of this.#document.items(value)) {
       const server = this.#server(key, item);
       if (server === null) {
         wrong = true;
@@ -285,10 +262,11 @@ class Reader {
       read = readServer(item.text);
       found = quoted(item.text);
     } else if (item.kind === "mapping") {
-      const values = this.#values(this.#document.entries(item), "server", SERVER_KEYS, item.place);
+      const entries = this.#document.entries(item);
+      const values = this.#values(entries, "server", SERVER_KEYS, item.place);
       const fields = fieldsOf(SERVER_KEYS, values);
       const address = fields.address as WrittenAddress | null;
-      if (address === null || values.size < this.#document.entries(item).length) return null;
+      if (address === null || values.size < entries.length) return null;
       read = makeServer(address.text, fields.name as string | null, fields.weight as number);
       found = quoted(address.text);
     } else {

@@ -283,6 +283,28 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     }
   },
 
+  "-c of a pipe: read as it comes, up to 16 MiB; without a writer it is empty": async (f, runtime) => {
+    const path = file(f, "piped", lonely());
+    const fifo = `${f.dir}/fifo`;
+    strictEqual((await run("mkfifo", [fifo])).code, 0);
+    const shell = async (line: string) => {
+      const argv = await command(runtime);
+      return await within(run("sh", ["-c", line, "sh", ...argv]), line);
+    };
+    const piped = await shell(`cat ${path} | "$@" -t -c /dev/stdin`);
+    strictEqual(piped.code, 0, piped.stderr);
+    const slow = await shell(`(head -c 9 ${path}; sleep 0.2; tail -c +10 ${path}) | "$@" -t -c /dev/stdin`);
+    strictEqual(slow.code, 0, slow.stderr);
+    const endless = await shell(`yes 'p: 1' | "$@" -t -c /dev/stdin`);
+    strictEqual(endless.code, 1);
+    match(endless.stderr, /found a file too large for a configuration, expected at most 16 MiB/);
+    const empty = await shell(`"$@" -t -c ${fifo}`);
+    strictEqual(empty.code, 1);
+    match(empty.stderr, /found an empty file/);
+    const zero = await shell('"$@" -t -c /dev/zero');
+    match(zero.stderr, /found a device/);
+  },
+
   "two pools on one address under two names: refused before anything listens, with both names": async (
     f,
     runtime,

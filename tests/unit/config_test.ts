@@ -663,6 +663,44 @@ Deno.test("parseConfig() bounds what it reads and what it tells", () => {
   assert.equal(unknown[1000], "x.yml: found 502 problems more, expected none");
 });
 
+/** Small texts that stand for more than anybody could read. */
+const BOMBS: Readonly<Record<string, string>> = {
+  "lists of lists": "ABCDEFGHIJ".split("").map((name, i, names) => {
+    const item = i === 0 ? "x" : `*${names[i - 1]}`;
+    return `${name}: &${name} [${Array(9).fill(item).join(",")}]\n`;
+  }).join(""),
+  "one list of servers for all pools":
+    `p: &p\n  listen: h:1\n  servers: [${Array.from({ length: 1000 }, (_, i) => `h:1:1 n${i}`)}]\n` +
+    Array.from({ length: 1000 }, (_, i) => `q${i}: *p\n`).join(""),
+  "one mapping merged by one, many times": `a: &a {${Array.from({ length: 900 }, (_, i) => `k${i}: 1`)}}\n` +
+    `q: {<<: [${Array(1000).fill("*a")}]}\n`,
+  "one list of merges": `a: &a {k: 1}\nl: &l [${Array(1000).fill("*a")}]\n` +
+    Array.from({ length: 1000 }, (_, i) => `q${i}: {<<: *l}\n`).join(""),
+  "one long text": `a: &a ${"x".repeat(100_000)}\nq: {servers: [${Array(1000).fill("*a")}]}\n`,
+  "one long text, merged": `a: &a {hash: ${"x".repeat(100_000)}}\n` +
+    Array.from({ length: 1000 }, (_, i) => `q${i}: {<<: *a}\n`).join(""),
+};
+
+for (const [name, text] of Object.entries(BOMBS)) {
+  Deno.test(`parseConfig() bounds what aliases stand for: ${name}`, () => {
+    const found = textsOf(text).at(-1)!;
+    assert.match(
+      found,
+      /found aliases that stand for more than any configuration, expected at most 200000 pieces/,
+    );
+  });
+}
+
+Deno.test("parseConfig() takes aliases as an operator writes them, and any file without", () => {
+  const servers = Array.from({ length: 100 }, (_, i) => `h:1:1 n${i}`);
+  const pools = Array.from({ length: 300 }, (_, i) => `p${i}: {<<: *d, listen: h:${i + 1}, servers: *s}\n`)
+    .join("");
+  const config = parseConfig(`p: &d {listen: g:1, timeout: 5, servers: &s [${servers}]}\n${pools}`, "x.yml");
+  assert.deepEqual(config.pools.map((pool) => pool.servers.length), Array(301).fill(100));
+  const many = Array.from({ length: 5000 }, (_, i) => `{address: "h:1", name: n${i}, weight: 1}`);
+  assert.equal(poolOf(`p: {listen: g:1, servers: [${many}]}\n`).servers.length, 5000);
+});
+
 Deno.test("loadConfig() says which file it cannot read, and why", () => {
   const folder = mkdtempSync(join(tmpdir(), "ringmaster-"));
   try {
@@ -680,13 +718,23 @@ Deno.test("loadConfig() says which file it cannot read, and why", () => {
       `${folder}/none.yml: found no such file, expected a configuration file that can be read`,
     );
     assert.match(problemOf(folder), /found a directory, expected a configuration file/);
+    // Nothing in them ends, whatever size they say they have.
+    for (const device of ["/dev/zero", "/dev/null"]) {
+      assert.equal(
+        problemOf(device),
+        `${device}: found a device, expected a configuration file that can be read`,
+      );
+    }
     const file = `${folder}/a.yml`;
     writeFileSync(file, Uint8Array.of(112, 58, 10, 32, 0xff));
     assert.equal(problemOf(file), `${file}:2:2: found bytes that are not UTF-8, expected UTF-8 text`);
     writeFileSync(file, new Uint8Array(16 * 1024 * 1024 + 1));
     assert.match(problemOf(file), /found a file too large for a configuration, expected at most 16 MiB/);
-    writeFileSync(file, MINIMAL);
-    assert.deepEqual(loadConfig(file).pools, [DEFAULTS]);
+    const large = MINIMAL + "# x\n".repeat(100_000);
+    for (const text of [large, MINIMAL]) {
+      writeFileSync(file, text);
+      assert.deepEqual(loadConfig(file).pools, [DEFAULTS]);
+    }
   } finally {
     rmSync(folder, { recursive: true });
   }
