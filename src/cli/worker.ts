@@ -35,7 +35,7 @@ export function work(runtime: Runtime): void {
     (id, to, pool, question) => report({ kind: "ask", id, to, pool, question }),
   );
   const proxy = new Proxy({
-    ...proxyOptions(config, { net, clock: runtime.clock }, new WorkerLog(board)),
+    ...proxyOptions(config, { ...runtime, net }, new WorkerLog(board)),
     startedAtMs,
     seat: {
       worker,

@@ -69,6 +69,9 @@ const REPLIES_REMEMBERED = 8;
 /** From this size on a held reply leaves in the chunk it lies in: a system call of its own costs less than the copy. */
 const HAND_OVER_MIN = 32 * 1024;
 
+/** What the record of a request takes, about. */
+const REQUEST_BYTES = 160;
+
 const arena = new Arena();
 const handOver = new Outbox();
 
@@ -513,16 +516,26 @@ export class Client implements Endpoint, Postponed {
 
   drained(): void {
     this.writesFirst = false;
+    this.goOn();
+  }
+
+  /**
+   * True if more of a long reply may be made now; else `work` goes on when there is room for it: when all that is queued has left,
+   * or the client turns out to write before it reads. It may be gone by then.
+   */
+  hasRoom(work: Postponed): boolean {
+    if (this.writesFirst || this.socket.queuedBytes < OUTPUT_HIGH) return true;
+    this.toGoOn = work;
+    if (!this.watched) this.watchReading();
+    return false;
+  }
+
+  private goOn(): void {
     this.unblock(OUTPUT);
     const { toGoOn } = this;
     if (toGoOn === null) return;
     this.toGoOn = null;
     this.pool.turn.later(toGoOn);
-  }
-
-  /** Goes on with `work` when all that is queued has left the process; its client may be gone by then. */
-  whenDrained(work: Postponed): void {
-    this.toGoOn = work;
   }
 
   /** Waits until its unread replies have left, or none of them leaves any more. */
@@ -531,10 +544,10 @@ export class Client implements Endpoint, Postponed {
     this.watched = true;
     this.pool.setTimer(PATIENCE_MS, () => {
       this.watched = false;
-      if (this.closed || (this.blocked & OUTPUT) === 0) return;
+      if (this.closed || ((this.blocked & OUTPUT) === 0 && this.toGoOn === null)) return;
       if (this.socket.flushedBytes !== flushedBytes) return this.watchReading();
       this.writesFirst = true;
-      this.unblock(OUTPUT);
+      this.goOn();
     });
   }
 
@@ -573,7 +586,7 @@ export class Client implements Endpoint, Postponed {
 
   /** Bytes of memory that would be free without this client. */
   get holdsBytes(): number {
-    return this.inbox.heldBytes + this.socket.queuedBytes + this.heldBytes +
+    return this.inbox.heldBytes + this.socket.queuedBytes + this.heldBytes + this.inFlight * REQUEST_BYTES +
       (this.pool.front.holdsBytes?.(this) ?? 0);
   }
 

@@ -53,6 +53,8 @@ export interface Front {
   holdsBytes?(client: Client): number;
   /** Answers a worker's question about this worker's clients (CLIENT LIST). `told` is called once, now or later. */
   answerQuestion?(question: ClientQuestion, told: Told): void;
+  /** Bytes that clients have held which are gone by now: they are being let go of, some a turn. */
+  leavingBytes?(): number;
   /** The client is gone: lets go of what the session holds elsewhere. */
   abandoned(client: Client): void;
   /** Servers have left or joined the ring. */

@@ -1,13 +1,18 @@
 /**
  * The process's ceiling on memory held for requests and replies: max_memory.
  *
- *   held = inboxes + unsent bytes + replies that wait for earlier ones + queued transactions, of clients and of servers
+ *   held = inboxes + unsent bytes + replies that wait for earlier ones + queued transactions + subscriptions,
+ *          of clients and of servers
  *
- *   held > max ──► the clients that hold most are closed until held ≤ RELIEVED × max; then, if need be, server connections
- *              ──► meanwhile new requests and new clients are refused (`full`)
+ *   held + clients > max ──► those that hold most are closed until it is ≤ RELIEVED × max: clients, then server connections
+ *                        ──► meanwhile new requests and new clients are refused (`full`)
+ *   clients > max / 2    ──► new clients are refused (`crowded`); those that are here are served
+ *
+ * What a closed client held and is let go of some a turn (subscriptions) is `leaving`: nobody else is closed for it.
  *
  * Nobody counts on the data path: bytes received since the last look are added up, and no more than a small multiple of them
- * can be held that was not before. So a look at every client is due only once `stepBytes` have come, whatever the traffic.
+ * can be held that was not before; where it is a large one (a message for many, a channel's subscription) that is noted as well.
+ * So a look at every client is due only once `stepBytes` have come, whatever the traffic.
  * Held is not resident: the runtime's own 60 MB, unused chunks and garbage come on top, which can be several times as much. So
  * resident memory is looked at as well: beyond the maximum and SPARE, chunks are let go and garbage is collected at once, and if that
  * does not do, the greediest are closed. That bounds what nobody charges, too.
@@ -28,9 +33,17 @@ export const MEMORY_FULL_TEXT = "out of memory: max_memory of the proxy is reach
 
 /** Share of the maximum that is aimed at when clients are closed. */
 const RELIEVED = 0.75;
-/** Closing whoever holds less than this would not help. */
+/** Closing whoever holds less than this would not help, unless there are very many of them. */
 const GREEDY_MIN = 64 * 1024;
-const STEP_MAX = 64 * 1024 * 1024;
+/** Server connections are closed if they hold this share of what is too much: others' requests go with them. */
+const SERVER_SHARE = 1 / 16;
+/** What a client takes that holds nothing; seen on Bun. */
+const CLIENT_BYTES = 2048;
+/** Share of the maximum that clients may take which hold nothing. */
+const CROWD_SHARE = 1 / 2;
+/** Nobody is closed for the sake of resident memory while less than this share of the maximum is held: it is somebody else's. */
+const BLAMELESS_SHARE = 1 / 4;
+const STEP_MAX = 16 * 1024 * 1024;
 const LOOK_AGAIN_MS = 50;
 /** Memory is given back after this much was held. */
 const SPIKE_MIN = 64 * 1024 * 1024;
@@ -58,8 +71,14 @@ export interface MemoryOptions {
 export class Memory {
   /** New work is refused. */
   full = false;
+  /** New clients are refused. */
+  crowded = false;
   /** Bytes held when last looked at. */
   heldBytes = 0;
+  /** Of gone clients, and not yet free. */
+  private leavingBytes = 0;
+  /** The most that was held since the last collection in calm. */
+  private mostBytes = 0;
   private readonly stepBytes: number;
   private sinceBytes = 0;
   /** Resident memory after the last collection. */
@@ -85,6 +104,11 @@ export class Memory {
     this.pools.push(pool);
   }
 
+  /** A client has come. */
+  noteClient(): void {
+    this.note(CLIENT_BYTES);
+  }
+
   /** So many bytes have been received from anybody, or are about to be taken for what somebody has asked for. */
   note(bytes: number): void {
     if ((this.sinceBytes += bytes) >= this.stepBytes && !this.looking) {
@@ -108,8 +132,10 @@ export class Memory {
     const { max } = this.options;
     this.sinceBytes = 0;
     this.heldBytes = this.measure();
-    if (this.heldBytes > max) this.relieve(RELIEVED * max);
+    const crowdBytes = this.pools.reduce((sum, pool) => sum + pool.clients.size * CLIENT_BYTES, 0);
+    if (this.heldBytes + crowdBytes > max) this.relieve(RELIEVED * max - crowdBytes);
     const residentBytes = this.watchResident();
+    this.watchCrowd(crowdBytes);
     const full = this.heldBytes > (this.full ? RELIEVED : 1) * max;
     if (full !== this.full) {
       this.full = full;
@@ -120,10 +146,12 @@ export class Memory {
           : `max_memory has room again: ${this.heldBytes} of ${max} bytes are held`,
       );
     }
-    if (this.heldBytes > SPIKE_MIN || residentBytes > this.quietBytes + 2 * SPIKE_MIN) this.spiked = true;
+    const busyBytes = this.heldBytes + this.leavingBytes;
+    this.mostBytes = Math.max(this.mostBytes, busyBytes);
+    if (busyBytes > SPIKE_MIN || residentBytes > this.quietBytes + 2 * SPIKE_MIN) this.spiked = true;
     // What is held now will be unused chunks.
-    const chunkBytes = Math.max(this.heldBytes, unusedChunkBytes());
-    if (this.full || this.spiked || chunkBytes > CHUNKS_KEPT) this.lookAgain();
+    const chunkBytes = Math.max(busyBytes, unusedChunkBytes());
+    if (this.full || this.crowded || this.spiked || chunkBytes > CHUNKS_KEPT) this.lookAgain();
   }
 
   private lookAgain(): void {
@@ -131,13 +159,33 @@ export class Memory {
     this.timer = true;
     this.options.clock.setTimer(this.full ? LOOK_AGAIN_MS : COLLECT_AFTER_MS, () => {
       this.timer = false;
-      const calm = !this.full && this.heldBytes < SPIKE_OVER;
+      const calm = this.calm;
       this.look();
-      if (!calm || this.stopped || this.heldBytes >= SPIKE_OVER) return;
+      if (!calm || this.stopped || !this.calm) return;
       if (trimChunks() === 0 && !this.spiked) return;
       this.spiked = false;
+      this.mostBytes = 0;
       this.collect();
     });
+  }
+
+  /** Most of what was held is not any more. */
+  private get calm(): boolean {
+    return !this.full && this.heldBytes + this.leavingBytes < Math.max(SPIKE_OVER, this.mostBytes / 2);
+  }
+
+  private watchCrowd(crowdBytes: number): void {
+    const { max, log } = this.options;
+    const crowded = crowdBytes > (this.crowded ? RELIEVED : 1) * CROWD_SHARE * max;
+    if (crowded === this.crowded) return;
+    this.crowded = crowded;
+    const share = `${crowdBytes} of ${max} bytes are taken by client connections`;
+    log.write(
+      WARN,
+      crowded
+        ? `max_memory: ${share}, new ones are refused`
+        : `max_memory: ${share}, new ones are accepted again`,
+    );
   }
 
   private collect(): number {
@@ -155,8 +203,12 @@ export class Memory {
     if (resident <= this.ceilingBytes || collect === null) return resident;
     dropChunks(0);
     let left = this.collect();
-    if (left > ceiling) {
-      this.relieve(this.heldBytes - (left - ceiling) * (max / processMax));
+    // Once more when it is calm again.
+    this.spiked = true;
+    // With more than half of the spare in use the next collection would be due at once.
+    const excess = (left - this.leavingBytes - processMax - SPARE / 2) * (max / processMax);
+    if (excess > 0 && this.heldBytes > BLAMELESS_SHARE * max) {
+      this.relieve(Math.max(this.heldBytes - excess, BLAMELESS_SHARE * max));
       left = this.collect();
     }
     // What does not go is not collected again and again.
@@ -167,10 +219,12 @@ export class Memory {
   /** Also notes with each client what lies elsewhere for it: replies of fragments that wait for others, and half replies. */
   private measure(): number {
     let held = 0;
+    this.leavingBytes = 0;
     this.splits.clear();
     this.owedBytes.clear();
     for (const pool of this.pools) {
       held += pool.front.keptBytes?.() ?? 0;
+      this.leavingBytes += pool.front.leavingBytes?.() ?? 0;
       for (const client of pool.clients) held += client.holdsBytes;
       for (const server of pool.everyServer) {
         for (const connection of server.connections) {
@@ -200,26 +254,40 @@ export class Memory {
 
   /** Closes the greediest, clients first: a server connection takes the requests of others with it. */
   private relieve(goal: number): void {
-    const clients: Client[] = [];
-    const connections: ServerConnection[] = [];
+    this.closeClients(goal, GREEDY_MIN);
+    this.closeConnections(goal);
+    if (this.heldBytes > goal) this.closeClients(goal, CLIENT_BYTES);
+  }
+
+  /** @param least who holds less is left alone */
+  private closeClients(goal: number, least: number): void {
+    const holders: { client: Client; bytes: number }[] = [];
     for (const pool of this.pools) {
-      for (const client of pool.clients) if (this.holding(client) >= GREEDY_MIN) clients.push(client);
-      for (const server of pool.everyServer) {
-        for (const each of server.connections) if (each.holdsBytes >= GREEDY_MIN) connections.push(each);
+      for (const client of pool.clients) {
+        const bytes = client.closed ? 0 : this.holding(client);
+        if (bytes >= least) holders.push({ client, bytes });
       }
     }
-    clients.sort((a, b) => this.holding(b) - this.holding(a));
-    for (const client of clients) {
+    holders.sort((a, b) => b.bytes - a.bytes);
+    for (const { client, bytes } of holders) {
       if (this.heldBytes <= goal) return;
-      const bytes = this.holding(client);
       client.pool.counters[LIMIT_MEMORY]!++;
       client.giveUp(`holds ${bytes} bytes, the most of all, and max_memory is reached`);
       this.heldBytes -= bytes;
     }
+  }
+
+  private closeConnections(goal: number): void {
+    const connections: ServerConnection[] = [];
+    for (const pool of this.pools) {
+      for (const server of pool.everyServer) {
+        for (const each of server.connections) if (each.holdsBytes >= GREEDY_MIN) connections.push(each);
+      }
+    }
     connections.sort((a, b) => b.holdsBytes - a.holdsBytes);
     for (const connection of connections) {
-      if (this.heldBytes <= goal) return;
       const bytes = connection.holdsBytes;
+      if (this.heldBytes <= goal || bytes < (this.heldBytes - goal) * SERVER_SHARE) return;
       const { name } = connection.server.config;
       this.options.log.write(NOTICE, `s '${name}' holds ${bytes} bytes, and max_memory is reached: closing`);
       connection.fail("EMEMORY");

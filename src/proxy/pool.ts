@@ -194,7 +194,7 @@ export class Pool {
 
   private accept(socket: Socket): void {
     const { seat, clientsMax } = this.around;
-    if (this.memory.full) return this.refuse(socket, LIMIT_MEMORY, MEMORY_FULL_TEXT);
+    if (this.memory.full || this.memory.crowded) return this.refuse(socket, LIMIT_MEMORY, MEMORY_FULL_TEXT);
     const poolMax = this.config.clientConnectionsMax || Infinity;
     if (this.stopped || !seat.board.admit(this.board, this.worker, poolMax, clientsMax)) {
       return this.refuse(socket, LIMIT_CONNECTIONS, "max number of clients reached");
@@ -204,6 +204,7 @@ export class Pool {
     client.lastActiveMs = this.turn.now();
     socket.owner = client;
     this.clients.add(client);
+    this.memory.noteClient();
     this.countConnection(1);
     this.counters[CLIENT_CONNECTIONS]!++;
     if (this.draining) client.startLeaving();

@@ -76,8 +76,6 @@ const STRANGER_IDLE_MS = 30_000;
 /** Name, key, and one more. */
 const NOTED_FIRST = 3;
 const LF = 10;
-/** What a subscription costs here, about. */
-const SUBSCRIPTION_BYTES = 256;
 
 /** Requests without a key all go to the server that owns this key, as with twemproxy. */
 const PLACEHOLDER = encode("placeholder");
@@ -630,9 +628,13 @@ export class RedisFront implements Front, Sender {
   }
 
   holdsBytes(client: Client): number {
-    const { transaction, subscriptions, sliced } = client.session as RedisSession;
-    return (transaction?.queuedBytes ?? 0) + (sliced?.holdsBytes ?? 0) +
-      (subscriptions === null ? 0 : subscriptions.total * SUBSCRIPTION_BYTES);
+    const { transaction, subscriptions, sliced, name, libName, libVersion } = client.session as RedisSession;
+    return (transaction?.holdsBytes ?? 0) + (sliced?.holdsBytes ?? 0) + (subscriptions?.heldBytes ?? 0) +
+      name.length + libName.length + libVersion.length;
+  }
+
+  leavingBytes(): number {
+    return this.modes.pubsub.leavingBytes;
   }
 
   idleMax(client: Client, idleMs: number): number {

@@ -41,10 +41,23 @@ const RETRY_MAX_MS = 1000;
 
 /** So many subscriptions are begun or ended in a turn. */
 const ERRANDS_MAX = 512;
+/** Errands that are done are forgotten when there are more of them. */
+const DONE_MAX = 4096;
+
+/**
+ * About what is taken, in bytes, by a topic beside its name (itself, its place in the maps, its strings) and by each client's part
+ * in it (a place in two sets). Somewhat more than was seen: garbage comes with it.
+ */
+const TOPIC_BYTES = 320;
+const MEMBER_BYTES = 128;
+/** And for a while, as garbage, by every subscription that is begun or ended. */
+const ERRAND_BYTES = 1024;
 
 /** What one client is subscribed to: names as latin1 text, by kind. */
 export class Subscriptions {
   readonly names: readonly Set<string>[] = [new Set(), new Set(), new Set()];
+  /** Bytes of memory taken for them: a topic is charged to the first of its clients. */
+  heldBytes = 0;
 
   /** What Redis counts in its acknowledgements: channels and patterns together, shard channels apart. */
   count(kind: number): number {
@@ -60,19 +73,90 @@ export class Subscriptions {
   }
 }
 
-/** Something that at least one client is subscribed to. */
-class Topic {
-  readonly clients = new Set<Client>();
-  /** Servers that have not acknowledged yet. */
-  readonly unconfirmed = new Set<number>();
+const NOBODY: readonly number[] = [];
 
-  /** @param wire what servers are asked for: the name, but where it tells of a database (database_channels.ts) */
+/**
+ * Something that at least one client is subscribed to. There may be millions, most of them with one client and one server: those
+ * have neither sets nor arrays of their own.
+ */
+class Topic {
+  /** The first client, which pays for the topic; null only before it is there and when all have left. */
+  first: Client | null = null;
+  /** The others. */
+  more: Set<Client> | null = null;
+  /** Servers that have not acknowledged yet. */
+  unconfirmed: readonly number[] = NOBODY;
+
+  /**
+   * @param wire what servers are asked for: the name, but where it tells of a database (database_channels.ts)
+   * @param servers shared: never changed
+   */
   constructor(
     readonly kind: number,
     readonly name: string,
     readonly wire: string,
     public servers: readonly number[],
   ) {}
+
+  get clientCount(): number {
+    return (this.first === null ? 0 : 1) + (this.more?.size ?? 0);
+  }
+
+  has(client: Client): boolean {
+    return this.first === client || (this.more?.has(client) ?? false);
+  }
+
+  add(client: Client): void {
+    if (this.has(client)) return;
+    charge(client, MEMBER_BYTES);
+    if (this.first !== null) (this.more ??= new Set()).add(client);
+    else this.pays(client);
+  }
+
+  /** False if the client was not here. */
+  delete(client: Client): boolean {
+    if (this.first !== client) {
+      if (!this.more?.delete(client)) return false;
+    } else {
+      charge(client, -this.bytes);
+      this.first = null;
+      const next = this.more?.values().next().value;
+      if (next !== undefined) {
+        this.more!.delete(next);
+        this.pays(next);
+      }
+    }
+    charge(client, -MEMBER_BYTES);
+    if (this.more?.size === 0) this.more = null;
+    return true;
+  }
+
+  /** One of its servers is asked. */
+  expects(server: number): void {
+    const { unconfirmed, servers } = this;
+    if (unconfirmed.includes(server)) return;
+    this.unconfirmed = servers.length === 1 ? servers : [...unconfirmed, server];
+  }
+
+  expectsNot(server: number): void {
+    const left = this.unconfirmed.filter((each) => each !== server);
+    this.unconfirmed = left.length === 0 ? NOBODY : left;
+  }
+
+  private pays(client: Client): void {
+    this.first = client;
+    charge(client, this.bytes);
+  }
+
+  private get bytes(): number {
+    return TOPIC_BYTES + this.name.length;
+  }
+}
+
+/** A client that is about to leave everything is not charged any more. */
+function charge(client: Client, bytes: number): void {
+  const { subscriptions } = client.session as RedisSession;
+  if (subscriptions !== null) subscriptions.heldBytes += bytes;
 }
 
 /** A client's SUBSCRIBE that waits for servers. */
@@ -80,6 +164,8 @@ interface Wait {
   readonly client: Client;
   readonly topics: readonly Topic[];
   readonly done: (failed: Uint8Array | null) => void;
+  /** Ends with it: a timer keeps all that it could still look at. */
+  timer: TimerId | null;
 }
 
 export class PubSub {
@@ -94,11 +180,16 @@ export class PubSub {
   private everywhere: readonly number[];
   /** Something has been confirmed since those who wait were looked at. */
   private unsettled = false;
+  /** Bytes that clients have held which are gone and still being taken out. */
+  leavingBytes = 0;
+  /** For topics to share: each server alone. */
+  private readonly alone: readonly (readonly number[])[];
 
   constructor(readonly pool: Pool) {
     this.upstreams = pool.servers.map(() => null);
     this.channels = new DatabaseChannels(pool.config.databases, pool.config.redisDb);
     this.everywhere = pool.servers.map((server) => server.index);
+    this.alone = this.everywhere.map((index) => [index]);
   }
 
   /** Nothing of a pool's pub/sub is in use. */
@@ -132,8 +223,9 @@ export class PubSub {
     const session = client.session as RedisSession;
     const mine = session.subscriptions ??= new Subscriptions();
     const topics = names.map((name) => this.topicFor(kind, name));
-    const added = topics.filter((topic) => !topic.clients.has(client));
-    for (const topic of topics) topic.clients.add(client);
+    const added = topics.filter((topic) => !topic.has(client));
+    for (const topic of topics) topic.add(client);
+    this.pool.memory.note(names.length * ERRAND_BYTES);
     const done = (failed: Uint8Array | null) => {
       if (client.closed) return;
       if (failed !== null) {
@@ -150,17 +242,22 @@ export class PubSub {
       }
       answered(failed);
     };
-    const wait = { client, topics, done };
-    if (topics.every((topic) => topic.unconfirmed.size === 0)) return done(null);
+    const wait: Wait = { client, topics, done, timer: null };
+    if (topics.every((topic) => topic.unconfirmed.length === 0)) return done(null);
     this.waits.add(wait);
     const { pool } = this;
-    if (pool.timeoutMs > 0) pool.setTimer(pool.timeoutMs, () => this.timedOut(wait));
+    if (pool.timeoutMs > 0) wait.timer = pool.setTimer(pool.timeoutMs, () => this.timedOut(wait));
+  }
+
+  private waitOver(wait: Wait): void {
+    this.waits.delete(wait);
+    if (wait.timer !== null) this.pool.clearTimer(wait.timer);
   }
 
   /** Servers have not acknowledged in time: who waits for them gets an error, and a silent one's connection is given up. */
   private timedOut(wait: Wait): void {
     if (!this.waits.has(wait)) return;
-    const late = new Set(wait.topics.flatMap((topic) => [...topic.unconfirmed]));
+    const late = new Set(wait.topics.flatMap((topic) => topic.unconfirmed));
     for (const server of late) {
       this.failed(server, this.pool.servers[server]!.errorReply(failureOf("ETIMEDOUT")));
       this.upstreams[server]?.hangUpIfSilent();
@@ -188,7 +285,7 @@ export class PubSub {
     const session = client.session as RedisSession;
     for (const wait of this.waits) {
       if (wait.client !== client) continue;
-      this.waits.delete(wait);
+      this.waitOver(wait);
       for (const topic of wait.topics) this.leave(client, topic);
     }
     const mine = session.subscriptions;
@@ -212,7 +309,7 @@ export class PubSub {
     let receivers = surplus(this.topics[CHANNEL]!.get(channel));
     const patterns = this.topics[PATTERN]!;
     for (const topic of patterns.values()) {
-      if (globMatches(topic.name, channel, false)) receivers += topic.clients.size;
+      if (globMatches(topic.name, channel, false)) receivers += topic.clientCount;
       if (topic.wire === topic.name && globMatches(topic.wire, wire, false)) receivers--;
     }
     for (const pattern of this.aliases[PATTERN]!.keys()) {
@@ -224,7 +321,7 @@ export class PubSub {
   /** Clients of this pool beyond the connections that all servers together count. */
   clientsBehind(kind: number, name: string): number {
     const topic = this.topics[kind]!.get(name);
-    return topic === undefined ? 0 : topic.clients.size - topic.servers.length;
+    return topic === undefined ? 0 : topic.clientCount - topic.servers.length;
   }
 
   /** Servers have left or joined: keys have moved, and so have channels. */
@@ -246,7 +343,7 @@ export class PubSub {
     topic.servers = now;
     for (const server of before) {
       if (now.includes(server)) continue;
-      topic.unconfirmed.delete(server);
+      topic.expectsNot(server);
       this.upstreams[server]?.unsubscribe(kind, wire);
     }
     for (const server of now) if (!before.includes(server)) this.ask(topic, server);
@@ -302,18 +399,17 @@ export class PubSub {
       return this.everywhere;
     }
     const bytes = bytesOf(wire);
-    return [Math.max(0, this.pool.placement.serverOf(bytes, 0, bytes.length))];
+    return this.alone[Math.max(0, this.pool.placement.serverOf(bytes, 0, bytes.length))]!;
   }
 
   private ask(topic: Topic, server: number): void {
-    topic.unconfirmed.add(server);
+    topic.expects(server);
     const upstream = this.upstreams[server] ??= new Upstream(this, this.pool.servers[server]!);
     upstream.subscribe(topic.kind, topic.wire);
   }
 
   private leave(client: Client, topic: Topic): void {
-    topic.clients.delete(client);
-    if (topic.clients.size > 0) return;
+    if (!topic.delete(client) || topic.first !== null) return;
     const { kind, name, wire } = topic;
     this.topics[kind]!.delete(name);
     if (wire !== name) {
@@ -333,7 +429,7 @@ export class PubSub {
   // ---- from the servers
 
   confirmed(server: number, kind: number, wire: string): void {
-    for (const topic of this.behind(kind, wire)) topic.unconfirmed.delete(server);
+    for (const topic of this.behind(kind, wire)) topic.expectsNot(server);
     this.unsettled = true;
   }
 
@@ -342,8 +438,8 @@ export class PubSub {
     if (!this.unsettled) return;
     this.unsettled = false;
     for (const wait of this.waits) {
-      if (wait.topics.some((topic) => topic.unconfirmed.size > 0)) continue;
-      this.waits.delete(wait);
+      if (wait.topics.some((topic) => topic.unconfirmed.length > 0)) continue;
+      this.waitOver(wait);
       wait.done(null);
     }
   }
@@ -351,8 +447,8 @@ export class PubSub {
   /** A server cannot be had now: who waits for it gets an error; who is subscribed stays so. */
   failed(server: number, error: Uint8Array): void {
     for (const wait of this.waits) {
-      if (!wait.topics.some((topic) => topic.unconfirmed.has(server))) continue;
-      this.waits.delete(wait);
+      if (!wait.topics.some((topic) => topic.unconfirmed.includes(server))) continue;
+      this.waitOver(wait);
       wait.done(error);
     }
   }
@@ -363,7 +459,7 @@ export class PubSub {
     for (const map of this.topics) {
       for (const topic of map.values()) {
         if (!topic.servers.includes(server)) continue;
-        topic.unconfirmed.add(server);
+        topic.expects(server);
         wanted.push(topic);
       }
     }
@@ -401,41 +497,66 @@ export class PubSub {
   }
 
   /** @param resp2 owned */
-  private pass({ kind, name, clients }: Topic, resp2: Uint8Array): void {
-    let resp3: Uint8Array | null = null;
-    for (const client of clients) {
-      const session = client.session as RedisSession;
-      // Not before the client has been told that it is subscribed.
-      if (session.subscriptions === null || !session.subscriptions.names[kind]!.has(name)) continue;
-      if (session.resp === 3) {
-        if (resp3 === null) {
-          resp3 = resp2.slice();
-          resp3[0] = 62;
-        }
-        client.push(resp3, 0, resp3.length);
-      } else client.push(resp2, 0, resp2.length);
-    }
+  private pass({ kind, name, first, more, clientCount }: Topic, resp2: Uint8Array): void {
+    this.pool.memory.note(resp2.length * clientCount);
+    const forms: Forms = { resp2, resp3: null };
+    if (first !== null) passOn(first, kind, name, forms);
+    if (more !== null) { for (const client of more) passOn(client, kind, name, forms); }
   }
 }
 
+/** A message in the forms that clients get; RESP3 when the first of them asks for it. */
+interface Forms {
+  readonly resp2: Uint8Array;
+  resp3: Uint8Array | null;
+}
+
+function passOn(client: Client, kind: number, name: string, forms: Forms): void {
+  const session = client.session as RedisSession;
+  // Not before the client has been told that it is subscribed.
+  if (session.subscriptions === null || !session.subscriptions.names[kind]!.has(name)) return;
+  let form = forms.resp2;
+  if (session.resp === 3) {
+    if (forms.resp3 === null) {
+      forms.resp3 = form.slice();
+      forms.resp3[0] = 62;
+    }
+    form = forms.resp3;
+  }
+  client.push(form, 0, form.length);
+}
+
 function surplus(topic: Topic | undefined): number {
-  return topic === undefined ? 0 : topic.clients.size - 1;
+  return topic === undefined ? 0 : topic.clientCount - 1;
 }
 
 /** A client leaves all topics, some a turn; it does nothing else meanwhile. */
 class Leaving implements Postponed {
   private readonly names: Iterator<readonly [kind: number, name: string]>;
+  private bytes: number;
+  /** Of those, what is gone after each turn. */
+  private readonly step: number;
 
   constructor(private readonly hub: PubSub, private readonly client: Client, left: Subscriptions) {
     this.names = left.all();
+    this.bytes = left.heldBytes;
+    this.step = this.bytes * ERRANDS_MAX / left.total;
+    hub.leavingBytes += this.bytes;
   }
 
   resume(): void {
     for (let i = 0; i < ERRANDS_MAX; i++) {
       const { value, done } = this.names.next();
-      if (done) return this.client.unblock(LEASED);
+      if (done) {
+        this.hub.leavingBytes -= this.bytes;
+        return this.client.unblock(LEASED);
+      }
       this.hub.leaveNamed(this.client, value[0], value[1]);
     }
+    this.hub.pool.memory.note(ERRANDS_MAX * ERRAND_BYTES);
+    const gone = Math.min(this.step, this.bytes);
+    this.bytes -= gone;
+    this.hub.leavingBytes -= gone;
     if (!this.client.closed) this.client.block(LEASED);
     this.hub.pool.turn.later(this);
   }
@@ -558,6 +679,11 @@ class Upstream implements Postponed {
     this.socket?.flush();
     if (this.done === errands.length) errands.length = this.done = 0;
     else {
+      // While there is always more to do, what is done has to go all the same.
+      if (this.done > DONE_MAX && this.done * 2 > errands.length) {
+        errands.splice(0, this.done);
+        this.done = 0;
+      }
       this.coming = true;
       this.hub.pool.turn.later(this);
     }
@@ -588,7 +714,9 @@ class Upstream implements Postponed {
 
   receive(view: Uint8Array): void {
     const { inbox } = this;
-    this.heardAtMs = this.hub.pool.turn.now();
+    const { turn, memory } = this.hub.pool;
+    this.heardAtMs = turn.now();
+    memory.note(view.length);
     inbox.append(view, 0, view.length);
     if (inbox.size < this.scan.needed) return;
     while (inbox.size > 0) {

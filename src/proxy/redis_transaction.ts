@@ -40,13 +40,15 @@ const TOO_MANY_ASIDE = errorReply(
 /** Keys of one command are on several servers. */
 export const ACROSS = -2;
 const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
+/** About what a command that waits aside takes beside its bytes; those in the queue lie back to back. */
+const ASIDE_BYTES = 160;
 const UNWATCH_BYTES = encode("*1\r\n$7\r\nUNWATCH\r\n");
 
 export class Transaction implements Holder {
   /** Between MULTI and EXEC or DISCARD. */
   queueing = false;
   private queue = new CommandQueue();
-  queuedBytes = 0;
+  private queuedBytes = 0;
   /** A command was refused while queueing: EXEC will be too. */
   private broken = false;
   /** Why, where Redis would not have refused it: EXEC tells, since few programs look at the replies before. "" = Redis would. */
@@ -87,6 +89,11 @@ export class Transaction implements Holder {
   /** Commands that wait for EXEC. */
   get queuedCount(): number {
     return this.queue.count + this.asides.length;
+  }
+
+  /** Bytes of memory that would be free without it. */
+  get holdsBytes(): number {
+    return this.queuedBytes + this.asides.length * ASIDE_BYTES;
   }
 
   multi(): void {

@@ -6,7 +6,7 @@
  *                                slice: c513 … c1024   ──► SliceWork ──► a part of the reply ─┴─► leaves as it grows
  *
  * The counterpart of redis_slices.ts: one slice a turn, so that nobody waits for all of it, and no more of the reply is made
- * while the client has not read what there is. Order is kept by a barrier: nothing is owed to the client when it begins, and
+ * while the client has not read what there is (Client.hasRoom). Order is kept by a barrier: nothing is owed to the client when it begins, and
  * nothing more is taken until the reply has ended.
  */
 import { SHARE_MIN } from "../bytes/outbox.ts";
@@ -34,9 +34,6 @@ export interface SliceWork {
 
 /** A slice ends when it has this many arguments. */
 export const WALK_ARGUMENTS = 256;
-
-/** The client has not read so much of the reply: the walk waits. */
-const UNREAD_MAX = 1024 * 1024;
 
 const LF = 10;
 const NOTHING = new Uint8Array(0);
@@ -92,7 +89,7 @@ export class Walk implements Postponed {
   /** Called by the turn: one slice. */
   resume(): void {
     if (this.abandoned || this.over) return;
-    if (this.client.socket.queuedBytes >= UNREAD_MAX) return this.client.whenDrained(this);
+    if (!this.client.hasRoom(this)) return;
     if (this.left === 0) return this.work.end(this);
     const most = Math.min(this.left, WALK_ARGUMENTS, this.client.pool.sliceArguments);
     // Whoever sends a slice on finds its first argument behind this end.

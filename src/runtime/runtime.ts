@@ -12,6 +12,7 @@ import { DenoNet } from "./deno.ts";
 import { EpollNet } from "./epoll_net.ts";
 import { Libc } from "./libc.ts";
 import { letGoOfProgram } from "./program_pages.ts";
+import { collectV8 } from "./v8_collector.ts";
 
 export interface Runtime {
   readonly net: Net;
@@ -40,6 +41,7 @@ export function currentRuntime(): Runtime {
       name: "deno",
       version: Deno.version.deno,
       resolve,
+      collect: collectV8,
     };
   }
   const own = process.env[SOCKETS_VARIABLE] === "runtime" ? null : openEpollNet();

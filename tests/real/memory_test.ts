@@ -32,6 +32,46 @@ async function peakOf(proxy: Proxy, work: Promise<unknown>): Promise<number> {
   return peak;
 }
 
+/** What clients can hoard; one deed each, done again and again by new ones. */
+const HOARDS: Record<string, (client: RawClient, i: number) => Promise<void>> = {
+  "half requests": async (client) => {
+    await client.send(latin1("*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$40000000\r\n"));
+    await client.send(new Uint8Array(16 * MB));
+  },
+  "transactions of small commands": async (client) => {
+    strictEqual(await client.command("MULTI"), "OK");
+    const some = concat(Array(2000).fill(request("SET", "a", "x".repeat(100))));
+    for (let i = 0; i < 50; i++) {
+      await client.send(some);
+      await client.readExact(2000 * "+QUEUED\r\n".length);
+    }
+  },
+  "transactions of large commands": async (client) => {
+    strictEqual(await client.command("MULTI"), "OK");
+    const some = concat(Array(10).fill(request("SET", "a", "x".repeat(100_000))));
+    for (let i = 0; i < 16; i++) {
+      await client.send(some);
+      await client.readExact(10 * "+QUEUED\r\n".length);
+    }
+  },
+  "subscriptions": async (client, i) => {
+    for (let from = 0; from < 30_000; from += 1000) {
+      const names = Array.from({ length: 1000 }, (_, n) => `channel ${i} ${from + n}`);
+      await client.send(request("SUBSCRIBE", ...names));
+      for (let n = 0; n < 1000; n++) await client.readReply();
+    }
+  },
+  "unread replies": async (client) => {
+    await client.send(concat(Array(160).fill(request("ECHO", "x".repeat(100_000)))));
+  },
+};
+
+const HOARDS_MAX = 64 * MB;
+const HOARDERS = 12;
+
+/** Resident memory beyond max_memory that is within bounds, and what may be left when all is over. */
+const BEYOND = 100 * MB;
+
 const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
   "half requests beyond max_memory: the greediest are closed, new work is refused, then all is well": async (
     f,
@@ -222,6 +262,47 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     }, "new clients to be served");
   },
 };
+
+for (const [kind, hoard] of Object.entries(HOARDS)) {
+  CASES[
+    `${kind}: resident memory keeps to max_memory, who hoards is closed, the others are served, and it comes back`
+  ] = async (f, runtime) => {
+    const proxy = await f.proxy(runtime, alpha({ servers: [await f.redis()] }, "64mb"));
+    const other = await f.client(proxy);
+    const listener = await f.client(proxy);
+    strictEqual(await other.command("SET", "a", "1"), "OK");
+    await listener.command("SUBSCRIBE", "news");
+    const before = residentBytes(proxy.pid);
+    let over = false;
+    const served = (async () => {
+      while (!over) strictEqual(await other.command("GET", "a"), "1");
+    })();
+    const hoarders: RawClient[] = [];
+    const peak = await peakOf(
+      proxy,
+      (async () => {
+        for (let i = 0; i < HOARDERS; i++) {
+          const client = await f.client(proxy);
+          hoarders.push(client);
+          // It may be closed meanwhile.
+          await hoard(client, i).catch(() => {});
+        }
+      })().finally(() => over = true),
+    );
+    await served;
+    ok(peak < HOARDS_MAX + BEYOND, `${peak} bytes at most, ${before} before`);
+    const reason = /holds \d+ bytes, the most of all, and max_memory is reached, closing/;
+    await poll(() => reason.test(proxy.log), "somebody to be closed");
+    for (const client of hoarders) client.close();
+    await poll(
+      () => residentBytes(proxy.pid) < before + 64 * MB,
+      "memory to come back",
+      60_000,
+    );
+    strictEqual(await other.command("PUBLISH", "news", "hello"), 1);
+    deepStrictEqual((await listener.readReply()).value, ["message", "news", "hello"]);
+  };
+}
 
 for (const runtime of RUNTIMES) {
   for (const [name, test] of Object.entries(CASES)) {

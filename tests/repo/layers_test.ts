@@ -46,6 +46,8 @@ const PACKAGES: Record<string, readonly string[]> = {
   "node:tls": ["runtime"],
   "node:url": ["admin", "runtime", "cli", "main.ts"],
   "node:util": ["config", "admin", "demo", "runtime", "cli", "main.ts"],
+  "node:v8": ["runtime"],
+  "node:vm": ["runtime"],
   "node:worker_threads": ["runtime", "cli", "main.ts"],
 };
 

@@ -308,6 +308,24 @@ Deno.test("a client that reads nothing is read on: what it writes before it read
   world.proxy.stop();
 });
 
+Deno.test("a client that reads nothing is read on behind a request that is answered in parts", async () => {
+  const world = await stand("", 1);
+  const client = new Talker(world);
+  const value = "v".repeat(10_000);
+  runFor(world, 1000);
+  client.socket.pause();
+  const names = 20_000;
+  client.say(`*${names + 2}\r\n$7\r\nCOMMAND\r\n$4\r\nINFO\r\n` + "$3\r\nGET\r\n".repeat(names));
+  for (let i = 0; i < 300; i++) client.say(`SET other ${value}\r\n`);
+  runFor(world, 10_000);
+  assert.equal(client.socket.queuedBytes, 0);
+  client.socket.resume();
+  runFor(world, 60_000);
+  assert.equal(client.read.startsWith(`*${names}\r\n`), true);
+  assert.equal(client.read.endsWith("+OK\r\n".repeat(300)), true);
+  world.proxy.stop();
+});
+
 Deno.test("CLIENT TRACKING is answered although the client has ended its side", async () => {
   const world = await stand("", 2);
   const client = new Talker(world);
