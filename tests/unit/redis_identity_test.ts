@@ -19,9 +19,18 @@ function hello(server: string, version: string, ...modules: string[]): string {
       bulk("modules")
     }*${modules.length}\r\n` +
     modules.map((name) =>
-      `*8\r\n${bulk("name")}${bulk(name)}${bulk("ver")}:3\r\n${bulk("path")}${bulk("name")}${
-        bulk("args")
-      }*0\r\n`
+      [
+        "*8\r\n",
+        bulk("name"),
+        bulk(name),
+        bulk("ver"),
+        ":3\r\n",
+        bulk("path"),
+        bulk("/a b"),
+        bulk("args"),
+        "*2\r\n",
+      ]
+        .join("") + bulk("name") + bulk("1")
     ).join("");
 }
 
@@ -31,13 +40,22 @@ function fromHello(reply: string): Identity | null {
 }
 
 Deno.test("identityFromHello() and identityFromInfo() read what servers say of themselves", () => {
-  const vectorset = { name: "vectorset", version: 3 };
+  const vectorset = { name: "vectorset", version: 3, path: "/a b", args: ["name", "1"] };
   assert.deepEqual(fromHello(hello("redis", "8.6.3", "vectorset")), {
     server: "redis",
     version: "8.6.3",
     role: "replica",
     modules: [vectorset],
   });
+  assert.deepEqual(fromHello(hello("redis", "8.6.3", "a", "vectorset"))!.modules, [{
+    ...vectorset,
+    name: "a",
+  }, vectorset]);
+  const old = hello("redis", "6.2.0").replace(
+    /\*0\r\n$/,
+    `*1\r\n*4\r\n${bulk("name")}${bulk("m")}${bulk("ver")}:9\r\n`,
+  );
+  assert.deepEqual(fromHello(old)!.modules, [{ name: "m", version: 9, path: null, args: [] }]);
   assert.deepEqual(fromHello(hello("valkey", "9.1.2"))!.modules, []);
   for (
     const other of [
@@ -63,7 +81,12 @@ Deno.test("identityFromHello() and identityFromInfo() read what servers say of t
 
 Deno.test("poolIdentity(): what all servers can do, and none made up", () => {
   const of = (server: string, version: string, ...names: string[]): Identity => {
-    return { server, version, role: "replica", modules: names.map((name) => ({ name, version: 1 })) };
+    return {
+      server,
+      version,
+      role: "replica",
+      modules: names.map((name) => ({ name, version: 1, path: "", args: [] })),
+    };
   };
   const redis8 = of("redis", "8.6.3", "vectorset", "a");
   const valkey9 = of("valkey", "9.1.2", "lua", "a");
@@ -75,7 +98,7 @@ Deno.test("poolIdentity(): what all servers can do, and none made up", () => {
   assert.deepEqual(poolIdentity([redis8, valkey9], 2), {
     ...valkey9,
     role: "master",
-    modules: [{ name: "a", version: 1 }],
+    modules: [{ name: "a", version: 1, path: "", args: [] }],
   });
   assert.equal(redisVersion(valkey9), "7.2.4");
   assert.equal(redisVersion(redis8), "8.6.3");

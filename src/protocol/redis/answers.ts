@@ -247,8 +247,11 @@ on("HELLO", (bytes, args, session, host) => {
     .bulk("mode").bulk("standalone")
     .bulk("role").bulkLatin1(identity.role)
     .bulk("modules").array(identity.modules.length);
-  for (const { name, version } of identity.modules) {
-    reply.map(2).bulk("name").bulkLatin1(name).bulk("ver").integer(version);
+  for (const { name, version, path, args } of identity.modules) {
+    reply.map(path === null ? 2 : 4).bulk("name").bulkLatin1(name).bulk("ver").integer(version);
+    if (path === null) continue;
+    reply.bulk("path").bulkLatin1(path).bulk("args").array(args.length);
+    for (const arg of args) reply.bulkLatin1(arg);
   }
   return reply.take();
 });

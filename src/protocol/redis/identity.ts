@@ -16,12 +16,15 @@ export interface Identity {
   readonly version: string;
   /** "master" or "replica", as HELLO says it. */
   readonly role: string;
-  readonly modules: readonly ModuleVersion[];
+  readonly modules: readonly Module[];
 }
 
-export interface ModuleVersion {
+export interface Module {
   readonly name: string;
   readonly version: number;
+  /** With the arguments it was loaded with; null where HELLO does not tell them (before Redis 7.0). */
+  readonly path: string | null;
+  readonly args: readonly string[];
 }
 
 /** Of a pool none of whose servers has been heard: clients switch features by it. */
@@ -35,7 +38,8 @@ export function redisVersion({ server, version }: Identity): string {
   return server === "valkey" ? VALKEY_AS_REDIS : version;
 }
 
-const MODULE = /\$4\r\nname\r\n\$\d+\r\n([^\r\n]*)\r\n\$3\r\nver\r\n:(\d+)\r\n/g;
+const MODULE =
+  /\*[48]\r\n\$4\r\nname\r\n\$\d+\r\n([^\r\n]*)\r\n\$3\r\nver\r\n:(\d+)\r\n(?:\$4\r\npath\r\n\$\d+\r\n([^\r\n]*)\r\n\$4\r\nargs\r\n\*\d+\r\n((?:\$\d+\r\n[^\r\n]*\r\n)*))?/g;
 
 /** Reads the whole reply to HELLO 2; null if it is an error, or nothing of the kind. */
 export function identityFromHello(bytes: Uint8Array, start: number, end: number): Identity | null {
@@ -44,7 +48,12 @@ export function identityFromHello(bytes: Uint8Array, start: number, end: number)
   const after = (name: string) => texts[texts.indexOf(name) + 1];
   if (texts[0] !== "server" || texts[2] !== "version") return null;
   const modules = [...latin1(bytes, start, end).matchAll(MODULE)]
-    .map(([, name, version]) => ({ name: name!, version: Number(version) }));
+    .map(([, name, version, path = null, args = ""]) => ({
+      name: name!,
+      version: Number(version),
+      path,
+      args: [...args.matchAll(/\$\d+\r\n([^\r\n]*)\r\n/g)].map((arg) => arg[1]!),
+    }));
   return { server: texts[1]!, version: texts[3]!, role: after("role") ?? "master", modules };
 }
 
