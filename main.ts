@@ -14,6 +14,7 @@ import { helpText, statsText, usageText, versionText } from "./src/cli/help.ts";
 import { EXIT_OK, EXIT_USAGE, type Io } from "./src/cli/io.ts";
 import { plan } from "./src/cli/plan.ts";
 import { route } from "./src/cli/route.ts";
+import { reload } from "./src/cli/reload.ts";
 import { run } from "./src/cli/run.ts";
 import { schema } from "./src/cli/schema.ts";
 import { work } from "./src/cli/worker.ts";
@@ -66,6 +67,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return route(flags.options, io);
     case "plan":
       return plan(flags.options, io);
+    case "reload":
+      return await reload(flags.options, currentRuntime().clock, io);
     case "schema":
       return schema(io);
     case "demo":

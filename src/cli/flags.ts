@@ -67,7 +67,11 @@ export interface PlanOptions {
   readonly svg: string | null;
 }
 
-export type CommandName = "route" | "plan" | "demo" | "schema";
+export interface ReloadOptions {
+  readonly pidFile: string;
+}
+
+export type CommandName = "route" | "plan" | "reload" | "demo" | "schema";
 
 export type Flags =
   | { readonly command: "run"; readonly options: RunOptions }
@@ -77,6 +81,7 @@ export type Flags =
   | { readonly command: "test"; readonly confFile: string | null }
   | { readonly command: "route"; readonly options: RouteOptions }
   | { readonly command: "plan"; readonly options: PlanOptions }
+  | { readonly command: "reload"; readonly options: ReloadOptions }
   | { readonly command: "demo"; readonly options: { readonly json: boolean } }
   | { readonly command: "schema" };
 
@@ -170,8 +175,8 @@ export const COMMANDS: readonly Command[] = [
       ),
     ],
     notes: [
-      "Signals: HUP reopens the log; TERM and INT finish what is in flight and stop, the second one at once;\n" +
-      "TTIN and TTOU raise and lower the log level.",
+      "Signals: HUP reads the configuration again and reopens the log; TERM and INT finish what is in flight\n" +
+      "and stop, the second one at once; TTIN and TTOU raise and lower the log level.",
       "Exit codes: 0 success and clean stop, 1 configuration or start-up failure, 2 wrong command line.",
     ],
   },
@@ -218,6 +223,16 @@ export const COMMANDS: readonly Command[] = [
     ],
   },
   {
+    name: "reload",
+    usage: "-p PIDFILE",
+    sentence: "Lets a running proxy read its configuration again, and tells how that ended.",
+    flags: [HELP, flag("p", "pid-file", "the pid file it was started with", "S", "a file name")],
+    notes: [
+      "The whole file is checked first; if it is bad, or would move more than max_moved, nothing changes and this\n" +
+      "exits with 1. Clients of pools that stay keep their connections. SIGHUP does the same without the answer.",
+    ],
+  },
+  {
     name: "demo",
     usage: "[flags]",
     sentence: "Three servers and two pools, to try; says what to type next.",
@@ -251,6 +266,11 @@ export function parseFlags(argv: readonly string[]): Flags {
   if (name === "route") return { command: "route", options: routeOptions(given) };
   if (name === "plan") return { command: "plan", options: planOptions(given) };
   refuseWords(given, command);
+  if (name === "reload") {
+    const pidFile = given.text("pid-file");
+    if (pidFile === null) throw new UsageError("reload: no pid file given: -p FILE");
+    return { command: "reload", options: { pidFile } };
+  }
   if (name === "demo") return { command: "demo", options: { json: given.has("json") } };
   return { command: "schema" };
 }

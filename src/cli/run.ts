@@ -25,10 +25,11 @@ import { clashAtStart } from "./clash.ts";
 import { complaint, findConfFile } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
+import { type Reloadable, Reloader, statusFileOf } from "./reload.ts";
 import { proxyOptions } from "./proxy_options.ts";
 
 /** What carries the traffic: one Proxy on this thread, or several on threads of their own. */
-interface Service {
+interface Service extends Reloadable {
   listen(statsAddress: Address): Promise<void>;
   drain(timeoutMs: number): Promise<number>;
   stop(): void | Promise<void>;
@@ -78,13 +79,22 @@ export async function run(
     NOTICE,
     `ringmaster-${VERSION} on ${name} ${version} (${net.name} sockets), ${osType()} ${release()}, pid ${process.pid}`,
   );
-  handleOtherSignals(service, log);
+  const reloader = new Reloader(
+    file,
+    config,
+    service,
+    log,
+    runtime.clock,
+    options.pidFile === null ? null : statusFileOf(options.pidFile),
+  );
+  handleOtherSignals(service, log, reloader);
   // Before anybody can know that we are there: a TERM right after the start stops us in good order too.
-  const ended = stopped(service, config, log);
+  const ended = stopped(service, reloader, log);
   try {
     await service.listen({ host: options.statsAddress, port: options.statsPort });
     if (options.pidFile !== null) writeFileSync(options.pidFile, String(process.pid), { mode: 0o644 });
     runtime.started?.();
+    reloader.watch();
   } catch (error) {
     log.write(0, `cannot start: ${(error as Error).message}`);
     if (log.toFile) io.err(`ringmaster: cannot start: ${(error as Error).message}\n`);
@@ -107,7 +117,7 @@ function openLog(options: RunOptions, config: Config): LogFile {
 }
 
 /** Handles signals until one of them has stopped the proxy. */
-function stopped(service: Service, config: Config, log: LogFile): Promise<void> {
+function stopped(service: Service, reloader: Reloader, log: LogFile): Promise<void> {
   return new Promise((resolve) => {
     let stopping = false;
     const stop = (signal: string) => {
@@ -120,7 +130,8 @@ function stopped(service: Service, config: Config, log: LogFile): Promise<void> 
         return;
       }
       stopping = true;
-      service.drain(config.process.shutdownTimeoutMs).then((cutOff) => {
+      reloader.stop();
+      service.drain(reloader.config.process.shutdownTimeoutMs).then((cutOff) => {
         if (cutOff > 0) log.write(NOTICE, `${cutOff} clients were cut off after shutdown_timeout`);
         resolve();
       });
@@ -131,8 +142,11 @@ function stopped(service: Service, config: Config, log: LogFile): Promise<void> 
 }
 
 /** The signals that do not stop it; until they are handled they would. */
-function handleOtherSignals(service: Service, log: LogFile): void {
-  process.on("SIGHUP", () => reopen(log));
+function handleOtherSignals(service: Service, log: LogFile, reloader: Reloader): void {
+  process.on("SIGHUP", () => {
+    reopen(log);
+    reloader.request("SIGHUP");
+  });
   process.on("SIGTTIN", () => changeLevel(log, service, 1));
   process.on("SIGTTOU", () => changeLevel(log, service, -1));
   // Without a handler this one would end the process; nutcracker only mentions it.

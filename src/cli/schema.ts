@@ -103,6 +103,8 @@ function valueSchema(key: Key): Json {
     case "listen":
     case "address":
       return { type: "string", pattern: "^(/.+|.+:[0-9]+)$" };
+    case "percent":
+      return { type: "string", pattern: "^[0-9]+(\\.[0-9]+)? ?%$" };
     case "admin":
       // Editors that read YAML 1.1 see `off` as false.
       return { anyOf: [{ const: "off" }, { const: false }] };

@@ -7,7 +7,7 @@
 import process from "node:process";
 import { parentPort, workerData } from "node:worker_threads";
 import type { Log } from "../net/log.ts";
-import { Proxy } from "../proxy/proxy.ts";
+import { type Prepared, Proxy } from "../proxy/proxy.ts";
 import { CrashNet } from "../runtime/crash_net.ts";
 import { Peers } from "../runtime/peers.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -72,6 +72,20 @@ function obey(proxy: Proxy, peers: Peers, order: Order, runtime: Runtime): void 
     }
     case "told":
       return peers.told(order.id, order.answer);
+    case "prepare":
+      return prepare(proxy, order);
+    case "commit": {
+      const prepared = waiting;
+      waiting = null;
+      if (prepared?.id !== order.id) return;
+      proxy.commit(prepared.what);
+      return report({ kind: "committed", id: order.id });
+    }
+    case "abandon":
+      if (waiting !== null) proxy.abandon(waiting.what);
+      waiting = null;
+      preparing = 0;
+      return;
     case "drain":
       void proxy.drain(order.timeoutMs).then((cutOff) => report({ kind: "ended", cutOff }));
       return;
@@ -79,6 +93,23 @@ function obey(proxy: Proxy, peers: Peers, order: Order, runtime: Runtime): void 
       proxy.stop();
       return report({ kind: "ended", cutOff: 0 });
   }
+}
+
+/** The configuration that waits for its commit. */
+let preparing = 0;
+let waiting: { readonly id: number; readonly what: Prepared } | null = null;
+
+function prepare(proxy: Proxy, { id, config, memory }: Order & { kind: "prepare" }): void {
+  preparing = id;
+  proxy.prepare(config, memory).then(
+    (what) => {
+      // It may have been given up meanwhile.
+      if (preparing !== id) return proxy.abandon(what);
+      waiting = { id, what };
+      report({ kind: "prepared", id, refused: null });
+    },
+    (error: Error) => report({ kind: "prepared", id, refused: error.message }),
+  );
 }
 
 function report(what: Report): void {

@@ -78,6 +78,10 @@ export interface ProcessConfig {
   readonly log: { readonly level: number | null; readonly format: "text" | "json"; readonly output: string };
   /** Bytes; 0 = half of what the machine or container has. Key: max_memory. */
   readonly memoryMax: number;
+  /** Read the file again when it changes. */
+  readonly watch: boolean;
+  /** The most keys that a reload may move, part of 1; null = any. Key: max_moved. */
+  readonly maxMoved: number | null;
   /** Where the HTTP side listens; null = nowhere. */
   readonly admin: Address | null;
   /** The admin key as it was written, "off" for null. */

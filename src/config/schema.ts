@@ -38,6 +38,7 @@ export type KeyType =
   | "workers"
   | "log"
   | "log_level"
+  | "percent"
   | "admin"
   | "address"
   | "server_name";
@@ -352,6 +353,18 @@ export const PROCESS_KEYS: readonly Key[] = [
     reason:
       "Each client has limits of its own, but nobody knows how many clients come. The runtime needs some 60mb besides.",
   }),
+  key("process", "watch", "bool", "watch", {
+    default: "false",
+    sentence:
+      "Reload when the file changes (it is looked at once a second), as SIGHUP and `ringmaster reload` do.",
+    reason: "Whoever edits a file in two steps does not want the first one tried.",
+  }),
+  key("process", "max_moved", "percent", "maxMoved", {
+    absent: "any",
+    example: "20%",
+    sentence: "A reload that would move more than this share of a pool's keys is refused.",
+    reason: "`ringmaster plan OLD NEW` shows what a change moves.",
+  }),
   key("process", "log", "log", "log", {
     default: "{ level, format, output }",
     sentence: "What is logged, how and where to: a mapping of the three keys below.",
@@ -449,6 +462,8 @@ export function expectation(key: Key): string {
       return `a mapping of ${LOG_KEYS.map((k) => k.name).join(", ")}`;
     case "log_level":
       return `0 to ${key.max} or one of ${LOG_LEVELS.join(", ")}`;
+    case "percent":
+      return "a share from 0% to 100%";
     case "admin":
       return "off (the HTTP side is known but not available in this version)";
     case "address":

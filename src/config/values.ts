@@ -64,6 +64,11 @@ export function readValue(key: Key, text: string): Read<unknown> {
       const number = LOG_LEVELS.includes(text) ? LOG_LEVELS.indexOf(text) : readInteger(text);
       return number < key.min || number > key.max ? { expected } : { value: number };
     }
+    case "percent": {
+      const match = /^([0-9]+(?:\.[0-9]+)?) ?%$/.exec(text);
+      const share = match === null ? NaN : Number(match[1]) / 100;
+      return share >= 0 && share <= 1 ? { value: share } : { expected };
+    }
     case "admin":
       return text === "off" ? { value: { address: null, text } } : { expected };
     case "server_name":

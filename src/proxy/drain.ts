@@ -37,10 +37,11 @@ export class Drain {
     private readonly clock: Clock,
     log: Log,
     private readonly timeoutMs: number,
+    what = "stopping",
   ) {
     this.startMs = this.busyAtMs = clock.nowMs();
     const clients = pools.reduce((sum, pool) => sum + pool.clients.size, 0);
-    log.write(NOTICE, `stopping: ${clients} clients to finish`);
+    log.write(NOTICE, `${what}: ${clients} clients to finish`);
   }
 
   /**

@@ -109,6 +109,11 @@ export class Memory {
     this.note(CLIENT_BYTES);
   }
 
+  remove(pool: Pool): void {
+    const at = this.pools.indexOf(pool);
+    if (at >= 0) this.pools.splice(at, 1);
+  }
+
   /** So many bytes have been received from anybody, or are about to be taken for what somebody has asked for. */
   note(bytes: number): void {
     if ((this.sinceBytes += bytes) >= this.stepBytes && !this.looking) {

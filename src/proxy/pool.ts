@@ -78,7 +78,6 @@ export class Pool {
   live: Uint8Array;
   readonly clients: Set<Client> = new Set();
   readonly worker: number;
-  readonly board: PoolBoard;
   /** One value a row of POOL_METRICS, on the board. */
   readonly counters: Float64Array;
   readonly front: Front;
@@ -91,18 +90,17 @@ export class Pool {
   /** The last few that were refused, oldest first. */
   private readonly refused: Socket[] = [];
   private listener: Listener | null = null;
+  private watchesIdle = false;
   private readonly timers = new Set<TimerId>();
 
   constructor(
     public config: PoolConfig,
-    /** Its place in the configuration and on the board. */
-    readonly index: number,
+    readonly board: PoolBoard,
     private readonly around: Surroundings,
     makeFront: (pool: Pool) => Front,
   ) {
     this.timeoutMs = config.timeoutMs;
     this.worker = around.seat.worker;
-    this.board = around.seat.board.pools[index]!;
     this.counters = this.board.row(this.worker);
     this.placement = this.makePlacement();
     this.servers = config.servers.map((server, i) => new Server(this, server, this.board.servers[i]!, i));
@@ -114,7 +112,7 @@ export class Pool {
     // Whoever replaces a worker begins with the servers that are ejected already.
     this.ejection.lookAtBoard();
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
-    if (config.idleTimeoutMs > 0 || config.redisAuth !== null) this.sweepIdleClients();
+    this.watchIdle();
   }
 
   get net(): Net {
@@ -145,15 +143,29 @@ export class Pool {
   }
 
   async listen(): Promise<void> {
-    const { config } = this;
-    // Two threads cannot share a unix socket.
-    if ("path" in config.listen && this.worker !== 0) return;
-    this.listener = await this.net.listen(config.listen, this.clientHandler, {
+    this.accepts(await this.openListener(this.config));
+  }
+
+  /**
+   * Listens where `config` says; its clients are this pool's at once. Null if another worker does it: two threads cannot share a
+   * unix socket. Rejects if the address cannot be had.
+   */
+  async openListener(config: PoolConfig): Promise<Listener | null> {
+    if ("path" in config.listen && this.worker !== 0) return null;
+    return await this.net.listen(config.listen, this.clientHandler, {
       backlog: config.backlog,
       reusePort: config.reusePort || this.board.workers > 1,
       keepAlive: config.tcpKeepalive,
     });
+  }
+
+  /** Takes this listener for its own, in place of the one it has, if any. */
+  accepts(listener: Listener | null): void {
+    this.closeListener();
+    if (listener === null) return;
+    this.listener = listener;
     this.countConnection(1);
+    const { config } = this;
     this.log.write(
       NOTICE,
       `listening on '${config.listenText}' in ${
@@ -224,7 +236,7 @@ export class Pool {
 
   /** Asks a worker, perhaps this one, about its clients of this pool. `told` is called once, now or later. */
   askWorker(worker: number, question: ClientQuestion, told: Told): void {
-    if (worker !== this.worker) this.around.seat.ask(worker, this.index, question, told);
+    if (worker !== this.worker) this.around.seat.ask(worker, this.board.id, question, told);
     else if (this.front.answerQuestion) this.front.answerQuestion(question, told);
     else told(GONE);
   }
@@ -245,6 +257,14 @@ export class Pool {
     if (!this.clients.delete(client)) return;
     this.countConnection(-1);
     this.around.seat.board.release(this.board, this.worker);
+  }
+
+  /** Starts looking for idle clients, if any may have to go. */
+  private watchIdle(): void {
+    const { idleTimeoutMs, redisAuth } = this.config;
+    if (this.watchesIdle || (idleTimeoutMs <= 0 && redisAuth === null)) return;
+    this.watchesIdle = true;
+    this.sweepIdleClients();
   }
 
   private sweepIdleClients(): void {
@@ -299,6 +319,7 @@ export class Pool {
     this.ejection.lookAtBoard();
     this.front.adopt();
     for (const client of this.clients) client.settle();
+    this.watchIdle();
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
   }
 
@@ -406,6 +427,6 @@ export class Pool {
 
   /** Tells the other workers that a server was ejected or restored. */
   serversChanged(): void {
-    this.around.seat.serversChanged(this.index);
+    this.around.seat.serversChanged(this.board.id);
   }
 }

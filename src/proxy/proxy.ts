@@ -4,11 +4,11 @@
  *   Config ──► Proxy ──► Pool, Pool, …
  *                └─────► statistics listener: one document a connection, as twemproxy does
  */
-import type { Config } from "../config/config.ts";
-import type { Log } from "../net/log.ts";
-import type { Address, Clock, Net } from "../net/net.ts";
+import type { Config, PoolConfig } from "../config/config.ts";
+import { ALERT, type Log } from "../net/log.ts";
+import type { Address, Clock, Listener, Net } from "../net/net.ts";
 import type { Host } from "../protocol/redis/answers.ts";
-import { Board } from "../stats/board.ts";
+import { Board, type PoolBoard, type PoolMemory } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import { CLIENT_CONNECTIONS, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import { sumStats } from "../stats/sum.ts";
@@ -18,7 +18,8 @@ import type { Front } from "./front.ts";
 import { HttpGuard } from "./http_guard.ts";
 import { MemcachedFront } from "./memcached_front.ts";
 import { Memory } from "./memory.ts";
-import { Pool, type Seat } from "./pool.ts";
+import { type ConfigChange, poolDiffers } from "../topology/change.ts";
+import { Pool, type Seat, type Surroundings } from "./pool.ts";
 import { type ClientQuestion, GONE, type Told } from "./redis_clients.ts";
 import { PoolIdentity } from "./redis_identity.ts";
 import { RedisFront } from "./redis_front.ts";
@@ -59,13 +60,31 @@ export interface System {
   collect?(): void;
 }
 
+/** A configuration that all is ready for. */
+export interface Prepared {
+  readonly config: Config;
+  readonly memory: readonly PoolMemory[];
+  /** In the configuration's order: those that stay, and new ones. */
+  readonly pools: Pool[];
+  readonly listeners: Map<Pool, Listener | null>;
+  /** They will listen where another pool does now. */
+  readonly late: Pool[];
+}
+
+/** Wait before an address that is still in use is tried again. */
+const LISTEN_AGAIN_MS = 200;
 /** Files kept back from clients: log, listeners, statistics, clients being refused, what the runtime opens (Bun 8, Deno 22). */
 const FILES_RESERVED = 48;
 /** And for each worker thread's own loop. */
 const FILES_WORKER = 16;
 
 export class Proxy {
-  readonly pools: readonly Pool[];
+  pools: readonly Pool[];
+  /** As it is now; a reload replaces it. */
+  private config: Config;
+  private readonly around: Surroundings;
+  /** Pools that a reload has removed, with clients that are not done. */
+  private readonly parting = new Set<Pool>();
   readonly turn: Turn;
   readonly memory: Memory;
   private readonly seat: Seat;
@@ -74,6 +93,7 @@ export class Proxy {
 
   constructor(private readonly options: ProxyOptions) {
     const { config, clock } = options;
+    this.config = config;
     this.turn = new Turn(clock);
     this.startedAtMs = options.startedAtMs ?? clock.wallMs();
     this.seat = options.seat ??
@@ -92,7 +112,7 @@ export class Proxy {
       residentBytes: () => system.memoryBytes(),
       processMax: memoryMax(config, system.memoryTotal ?? 0),
     });
-    const around = {
+    this.around = {
       ...options,
       turn: this.turn,
       memory: this.memory,
@@ -100,7 +120,11 @@ export class Proxy {
       seat: this.seat,
       clientsMax: clientsMax(config, options.system.filesMax, this.seat.board.workers),
     };
-    this.pools = config.pools.map((pool, i) => new Pool(pool, i, around, (p) => this.makeFront(p)));
+    this.pools = config.pools.map((pool, i) => this.makePool(pool, this.seat.board.pools[i]!));
+  }
+
+  private makePool(config: PoolConfig, board: PoolBoard): Pool {
+    return new Pool(config, board, this.around, (pool) => this.makeFront(pool));
   }
 
   private makeFront(pool: Pool): Front {
@@ -182,7 +206,7 @@ export class Proxy {
       uptimeSeconds: this.uptimeSeconds(),
       timestampSeconds: Math.floor(this.options.clock.wallMs() / 1000),
     };
-    return sumStats(head, this.options.config.pools, this.seat.board);
+    return sumStats(head, this.config.pools, this.seat.board);
   }
 
   /** Brings this worker's gauges of queues on the board up to date. */
@@ -190,15 +214,108 @@ export class Proxy {
     for (const pool of this.pools) for (const server of pool.servers) server.measureQueues();
   }
 
+  // ---- another configuration
+
+  /**
+   * Goes on under another configuration: all of it, or nothing.
+   * @param memory of its pools, on the board (Board.arrange)
+   * @returns what `commit` or `abandon` has to be called with. Rejects, with nothing changed, if an address cannot be had.
+   */
+  async prepare(config: Config, memory: readonly PoolMemory[]): Promise<Prepared> {
+    const prepared: Prepared = { config, memory, pools: [], listeners: new Map(), late: [] };
+    try {
+      for (const [i, next] of config.pools.entries()) {
+        const board = this.seat.board.boardOf(memory[i]!);
+        const present = this.poolOf(board.id);
+        const pool = present ?? this.makePool(next, board);
+        prepared.pools.push(pool);
+        if (present?.config.listenText === next.listenText) continue;
+        // Who has the address now gives it up at the commit.
+        if (this.pools.some((other) => other.config.listenText === next.listenText)) prepared.late.push(pool);
+        else prepared.listeners.set(pool, await pool.openListener(next));
+      }
+      return prepared;
+    } catch (error) {
+      this.abandon(prepared);
+      throw error;
+    }
+  }
+
+  /** Forgets what has been prepared. */
+  abandon({ pools, listeners }: Prepared): void {
+    for (const listener of listeners.values()) listener?.close();
+    for (const pool of pools) if (!this.pools.includes(pool)) this.discard(pool);
+  }
+
+  /** All of it, in a process of one thread. */
+  async reload({ after, arrangement }: ConfigChange): Promise<void> {
+    this.commit(await this.prepare(after, this.seat.board.arrange(arrangement)));
+  }
+
+  /** To be called between two turns, on all workers about the same time. */
+  commit({ config, memory, pools, listeners, late }: Prepared): void {
+    const before = this.config;
+    const left = this.pools.filter((pool) => !pools.includes(pool));
+    this.seat.board.adopt(memory);
+    this.config = config;
+    this.pools = pools;
+    for (const pool of left) this.part(pool);
+    pools.forEach((pool, i) => {
+      const next = config.pools[i]!;
+      const present = before.pools.find((each) => each.name === next.name);
+      if (present !== undefined && poolDiffers(present, next)) pool.adopt(next);
+    });
+    for (const pool of late) pool.closeListener();
+    for (const [pool, listener] of listeners) pool.accepts(listener);
+    for (const pool of late) this.listenLate(pool);
+  }
+
+  /** At the address that another pool has just given up. */
+  private listenLate(pool: Pool): void {
+    if (pool.stopped || !this.pools.includes(pool)) return;
+    const { config } = pool;
+    pool.openListener(config).then(
+      (listener) => pool.config === config ? pool.accepts(listener) : listener?.close(),
+      (error: Error) => {
+        const text = `cannot listen on '${config.listenText}' yet: ${error.message}`;
+        this.options.log.write(ALERT, text);
+        pool.setTimer(LISTEN_AGAIN_MS, () => pool.config === config && this.listenLate(pool));
+      },
+    );
+  }
+
+  /** A pool is removed: its clients end as they do when the proxy stops. */
+  private part(pool: Pool): void {
+    const { clock, log } = this.options;
+    this.parting.add(pool);
+    pool.closeListener();
+    const what = `pool '${pool.config.name}' is removed`;
+    void new Drain([pool], clock, log, this.config.process.shutdownTimeoutMs, what).run().then(() => {
+      this.parting.delete(pool);
+      this.discard(pool);
+    });
+  }
+
+  private discard(pool: Pool): void {
+    pool.stop();
+    this.memory.remove(pool);
+  }
+
+  private poolOf(id: number): Pool | undefined {
+    return this.pools.find((pool) => pool.board.id === id);
+  }
+
   /** Another worker has ejected or restored servers of a pool. */
   serversChanged(pool: number): void {
-    this.pools[pool]!.ejection.lookAtBoard();
+    this.poolOf(pool)?.ejection.lookAtBoard();
   }
 
   /** Another worker asks about the clients of a pool. `told` is called once, now or later. */
   asked(pool: number, question: ClientQuestion, told: Told): void {
     const { worker } = this.seat;
-    this.pools[pool]!.askWorker(worker, question, told);
+    const asked = this.poolOf(pool);
+    if (asked === undefined) told(GONE);
+    else asked.askWorker(worker, question, told);
   }
 
   /**
@@ -208,7 +325,7 @@ export class Proxy {
    */
   drain(timeoutMs: number): Promise<number> {
     const { clock, log } = this.options;
-    return new Drain(this.pools, clock, log, timeoutMs).run().then((owed) => {
+    return new Drain([...this.pools, ...this.parting], clock, log, timeoutMs).run().then((owed) => {
       this.stop();
       return owed;
     });
@@ -218,7 +335,7 @@ export class Proxy {
   stop(): void {
     this.statsServer?.close();
     this.memory.stop();
-    for (const pool of this.pools) pool.stop();
+    for (const pool of [...this.pools, ...this.parting]) pool.stop();
   }
 }
 

@@ -15,13 +15,14 @@
  */
 import { URL } from "node:url";
 import { Worker } from "node:worker_threads";
-import type { Config } from "../config/config.ts";
+import type { Config, PoolConfig } from "../config/config.ts";
+import type { ConfigChange } from "../topology/change.ts";
 import { ALERT, INFO, type Log, NOTICE } from "../net/log.ts";
 import type { Address, Clock, Net, TimerId } from "../net/net.ts";
 import { makeBoard } from "../proxy/proxy.ts";
 import type { ClientAnswer, ClientQuestion } from "../proxy/redis_clients.ts";
 import { StatsPort } from "../proxy/stats_port.ts";
-import type { Board, BoardMemory } from "../stats/board.ts";
+import type { Board, BoardMemory, PoolMemory } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import { sumStats } from "../stats/sum.ts";
 import { VERSION } from "../stats/version.ts";
@@ -49,6 +50,14 @@ export type Order =
     readonly question: ClientQuestion;
   }
   | { readonly kind: "told"; readonly id: number; readonly answer: ClientAnswer | null }
+  | {
+    readonly kind: "prepare";
+    readonly id: number;
+    readonly config: Config;
+    readonly memory: readonly PoolMemory[];
+  }
+  | { readonly kind: "commit"; readonly id: number }
+  | { readonly kind: "abandon" }
   | { readonly kind: "drain"; readonly timeoutMs: number }
   | { readonly kind: "stop" };
 
@@ -68,6 +77,9 @@ export type Report =
     readonly question: ClientQuestion;
   }
   | { readonly kind: "told"; readonly id: number; readonly to: number; readonly answer: ClientAnswer | null }
+  /** @param refused why it cannot be; null = it waits for the commit */
+  | { readonly kind: "prepared"; readonly id: number; readonly refused: string | null }
+  | { readonly kind: "committed"; readonly id: number }
   | { readonly kind: "ended"; readonly cutOff: number }
   | { readonly kind: "died"; readonly stack: string };
 
@@ -89,6 +101,8 @@ const REPLACE_MAX_MS = 5000;
 const LIVED_WELL_MS = 60_000;
 /** A worker that is too busy to measure its queues in this time is counted with what it said last. */
 const MEASURE_MAX_MS = 1000;
+/** A worker that is too busy to prepare a reload, or to commit it, in this time. */
+const PREPARE_MAX_MS = 10_000;
 /** After shutdown_timeout, and after the order to stop at once. */
 const STOP_MAX_MS = 500;
 /** On this machine a listener answers at once, unless a firewall is silent. */
@@ -117,18 +131,27 @@ interface Post {
 
 export class Workers {
   readonly board: Board;
+  /** As it is now; a reload replaces it. */
+  private config: Config;
   private readonly posts: Post[] = [];
   private readonly startedAtMs: number;
   private statsServer: StatsPort | null = null;
   private starting = true;
   private stopping = false;
   private lastId = 0;
+  /** The reload that is under way: what workers have said of it ("" = ready), and who has committed it. */
+  private change: {
+    readonly id: number;
+    readonly answers: Map<Post, string>;
+    readonly committed: Set<Post>;
+  } | null = null;
   /** Those who wait for something to happen to a worker; each looks again whenever something has. */
   private readonly watchers = new Set<() => void>();
   /** By id of a measurement: the workers that have not answered. */
   private readonly unmeasured = new Map<number, Set<Post>>();
 
   constructor(private readonly options: WorkersOptions) {
+    this.config = options.config;
     this.board = makeBoard(options.config, options.count);
     this.board.logLevel = options.log.level;
     this.startedAtMs = options.clock.wallMs();
@@ -155,7 +178,7 @@ export class Workers {
     if (statsAddress !== null) {
       this.statsServer = await StatsPort.listen(net, statsAddress, () => this.stats());
     }
-    await this.refuseSharedPorts();
+    await this.refuseSharedPorts(this.config.pools);
     for (const post of this.posts) this.start(post);
     await this.untilAll((post) => post.ready);
     // All together, so that the first clients do not all come to the worker that was made first.
@@ -178,8 +201,8 @@ export class Workers {
    * With SO_REUSEPORT a second Ringmaster on the same port would not be refused, but be given half of the clients: nobody
    * may answer there yet. (To listen there for a moment without it would be surer, but lose clients that come just then.)
    */
-  private async refuseSharedPorts(): Promise<void> {
-    for (const { listen, listenText, reusePort } of this.options.config.pools) {
+  private async refuseSharedPorts(pools: readonly PoolConfig[]): Promise<void> {
+    for (const { listen, listenText, reusePort } of pools) {
       if ("path" in listen || reusePort) continue;
       if (await this.answers(listen)) throw new Error(`listen ${listenText}: Address already in use`);
     }
@@ -216,7 +239,8 @@ export class Workers {
   // ---- one worker
 
   private start(post: Post): void {
-    const { config, clock, program } = this.options;
+    const { clock, program } = this.options;
+    const { config } = this;
     const appointment: Appointment = {
       worker: post.index,
       config,
@@ -257,7 +281,7 @@ export class Workers {
       case "listening":
         post.listening = true;
         // What has changed since it looked at the board.
-        this.board.pools.forEach((_, pool) => this.tell(post, { kind: "servers", pool }));
+        for (const { id } of this.board.pools) this.tell(post, { kind: "servers", pool: id });
         break;
       case "failed":
         post.lastWords = report.message;
@@ -265,6 +289,12 @@ export class Workers {
         break;
       case "died":
         post.lastWords = report.stack;
+        break;
+      case "prepared":
+        if (report.id === this.change?.id) this.change.answers.set(post, report.refused ?? "");
+        break;
+      case "committed":
+        if (report.id === this.change?.id) this.change.committed.add(post);
         break;
       case "measured":
         this.unmeasured.get(report.id)?.delete(post);
@@ -327,10 +357,10 @@ export class Workers {
   private bequeathProbes(post: Post): void {
     const heir = this.posts.find((other) => other.listening);
     if (heir === undefined) return;
-    this.board.pools.forEach((pool, index) => {
+    this.board.pools.forEach((pool) => {
       if (!pool.inherit(post.index, heir.index)) return;
       this.options.log.write(INFO, `w${heir.index} takes over the probes of w${post.index}`);
-      this.tell(heir, { kind: "servers", pool: index });
+      this.tell(heir, { kind: "servers", pool: pool.id });
     });
   }
 
@@ -338,11 +368,51 @@ export class Workers {
     return this.board.clientsOf(post.index);
   }
 
+  // ---- another configuration
+
+  /**
+   * Goes on under another configuration: all workers prepare it, then all commit it. Rejects, with nothing changed, if one
+   * of them cannot. One that starts or dies meanwhile begins anew with what is in force.
+   */
+  async reload({ after, arrangement }: ConfigChange): Promise<void> {
+    if (this.starting || this.stopping) throw new Error("the workers are starting or stopping");
+    const present = new Set(this.config.pools.map((pool) => pool.listenText));
+    await this.refuseSharedPorts(after.pools.filter((pool) => !present.has(pool.listenText)));
+    const id = ++this.lastId;
+    const memory = this.board.arrange(arrangement);
+    const change = this.change = { id, answers: new Map<Post, string>(), committed: new Set<Post>() };
+    const asked = new Map(this.posts.filter((post) => post.listening).map((post) => [post, post.thread]));
+    const isThere = (post: Post) => post.thread !== null && post.thread === asked.get(post);
+    for (const post of asked.keys()) this.tell(post, { kind: "prepare", id, config: after, memory });
+    const waiting = () => [...asked.keys()].filter((post) => isThere(post) && !change.answers.has(post));
+    await this.until(() => waiting().length === 0, PREPARE_MAX_MS);
+    const silent = waiting();
+    const refused = [...change.answers.values()].find((text) => text !== "") ??
+      (silent.length > 0 ? `worker ${silent[0]!.index} does not answer` : null);
+    if (refused !== null || this.stopping) {
+      for (const post of asked.keys()) if (isThere(post)) this.tell(post, { kind: "abandon" });
+      this.change = null;
+      throw new Error(refused ?? "the workers are stopping");
+    }
+    this.board.adopt(memory);
+    this.config = after;
+    for (const post of this.posts) {
+      if (isThere(post)) this.tell(post, { kind: "commit", id });
+      else if (post.thread !== null) {
+        post.lastWords = "it was starting with the configuration before";
+        void post.thread.terminate();
+      }
+    }
+    const missing = () => [...asked.keys()].some((post) => isThere(post) && !change.committed.has(post));
+    await this.until(() => !missing(), PREPARE_MAX_MS);
+    this.change = null;
+  }
+
   // ---- statistics
 
   /** Of the whole process: all counters to this moment, those of dead workers included. */
   async stats(): Promise<ProcessStats> {
-    const { clock, config, hostName } = this.options;
+    const { clock, hostName } = this.options;
     const id = ++this.lastId;
     const waiting = new Set(this.posts.filter((post) => post.listening));
     this.unmeasured.set(id, waiting);
@@ -356,7 +426,7 @@ export class Workers {
       uptimeSeconds: Math.floor((wallMs - this.startedAtMs) / 1000),
       timestampSeconds: Math.floor(wallMs / 1000),
     };
-    return sumStats(head, config.pools, this.board);
+    return sumStats(head, this.config.pools, this.board);
   }
 
   // ---- the end

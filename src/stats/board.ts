@@ -46,6 +46,8 @@ export type Arrangement = readonly { readonly pool: number; readonly servers: re
 
 export class Board {
   #pools: readonly PoolBoard[];
+  /** New ones that are not in use yet, by id. */
+  readonly #prepared = new Map<number, PoolBoard>();
   /** Removed ones that still have clients. */
   #leaving: PoolBoard[] = [];
   #nextId: number;
@@ -110,15 +112,24 @@ export class Board {
     });
   }
 
+  /** The board of a pool that `arrange` has given memory: the present one, or one that `adopt` will take. */
+  boardOf(memory: PoolMemory): PoolBoard {
+    const present = this.#pools.find((pool) => pool.id === memory.id) ?? this.#prepared.get(memory.id);
+    if (present !== undefined) return present;
+    const made = new PoolBoard(this.workers, memory);
+    this.#prepared.set(memory.id, made);
+    return made;
+  }
+
   /** Takes what `arrange` has made, here or on the main thread. Boards of pools and servers that stay remain the objects they are. */
   adopt(pools: readonly PoolMemory[]): void {
     const before = this.#pools;
     this.#pools = pools.map((memory) => {
-      const present = before.find((pool) => pool.id === memory.id);
-      if (present === undefined) return new PoolBoard(this.workers, memory);
-      present.adopt(memory.servers);
-      return present;
+      const board = this.boardOf(memory);
+      board.adopt(memory.servers);
+      return board;
     });
+    this.#prepared.clear();
     this.#leaving.push(...before.filter((pool) => !this.#pools.includes(pool)));
   }
 

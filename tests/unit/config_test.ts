@@ -85,6 +85,8 @@ const PROCESS_DEFAULTS: Config["process"] = {
   shutdownTimeoutMs: 10000,
   log: { level: null, format: "text", output: "stderr" },
   memoryMax: 0,
+  watch: false,
+  maxMoved: null,
   admin: null,
   adminText: "off",
 };

@@ -1,0 +1,194 @@
+/**
+ * A configuration file that is read again while the proxy runs, and `ringmaster reload`, which asks for it.
+ *
+ *   HUP │ watch │ ringmaster reload ──► read, check, compare ──► service.reload: all workers prepare, then commit
+ *                                             └── bad: nothing changes ──► log, PIDFILE.reload
+ *
+ * One at a time; what is asked for meanwhile is one more afterwards. How it ended is written to PIDFILE.reload, from which
+ * `ringmaster reload` takes what it prints and its exit code.
+ */
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import process from "node:process";
+import type { Config } from "../config/config.ts";
+import { ConfigError, loadConfig } from "../config/parse.ts";
+import { ERR, type Log, NOTICE } from "../net/log.ts";
+import type { Clock } from "../net/net.ts";
+import { changeLines, changeOf, type ConfigChange, RefusedChange } from "../topology/change.ts";
+import type { ReloadOptions } from "./flags.ts";
+import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
+
+/** How often the file is looked at, ms: `watch`. */
+const WATCH_MS = 1000;
+/** How long `ringmaster reload` waits for the process, and how often it looks, ms. */
+const ANSWER_MAX_MS = 30_000;
+const LOOK_MS = 50;
+
+/** What can take another configuration while it runs. */
+export interface Reloadable {
+  /** Takes all of it, or rejects and nothing has changed. */
+  reload(change: ConfigChange, cause: string): Promise<void>;
+}
+
+/** What PIDFILE.reload holds. */
+interface Outcome {
+  /** Counts up from 1 with each reload of the process. */
+  readonly serial: number;
+  readonly pid: number;
+  readonly ok: boolean;
+  /** What there is to say, lines ended by a newline. */
+  readonly text: string;
+}
+
+export class Reloader {
+  private running = false;
+  private again: string | null = null;
+  private stopped = false;
+  private serial = 0;
+  /** The file's text when it was looked at last: of a file that is being written only the end counts. */
+  private seen: string;
+  private taken: string;
+
+  /**
+   * @param config as it is now; what the flags say wins over it as it did at the start
+   * @param statusFile null: nobody asks
+   */
+  constructor(
+    private readonly file: string,
+    public config: Config,
+    private readonly service: Reloadable,
+    private readonly log: Log,
+    private readonly clock: Clock,
+    private readonly statusFile: string | null,
+  ) {
+    this.seen = this.taken = this.text();
+  }
+
+  /** Looks at the file from now on, if the configuration says so. */
+  watch(): void {
+    this.clock.setTimer(WATCH_MS, () => {
+      if (this.stopped) return;
+      const text = this.config.process.watch ? this.text() : this.taken;
+      // The same for a second: whoever writes it has finished.
+      if (text !== this.taken && text === this.seen && text !== "") this.request("the file has changed");
+      this.seen = text;
+      this.watch();
+    });
+  }
+
+  /** Reads the file again, now or when the reload that is under way has ended. @param cause for the log */
+  request(cause: string): void {
+    if (this.stopped) return;
+    if (this.running) {
+      this.again = cause;
+      return;
+    }
+    this.running = true;
+    void this.run(cause).then(() => {
+      this.running = false;
+      const { again } = this;
+      this.again = null;
+      if (again !== null) this.request(again);
+    });
+  }
+
+  /** The process is stopping: no more changes. */
+  stop(): void {
+    this.stopped = true;
+    if (this.statusFile !== null) rmSync(this.statusFile, { force: true });
+  }
+
+  private async run(cause: string): Promise<void> {
+    try {
+      this.taken = this.text();
+      const change = changeOf(this.config, loadConfig(this.file));
+      if (change.same) return this.ended(true, `reload (${cause}): nothing is different in ${this.file}`);
+      await this.service.reload(change, cause);
+      this.config = change.after;
+      this.ended(true, [`reloaded ${this.file} (${cause})`, ...changeLines(change)].join("\n"));
+    } catch (error) {
+      const expected = error instanceof ConfigError || error instanceof RefusedChange;
+      const why = expected ? error.message : (error as Error)?.message ?? String(error);
+      this.ended(false, `reload (${cause}) refused, nothing has changed:\n${why}`);
+    }
+  }
+
+  private ended(ok: boolean, text: string): void {
+    for (const line of text.split("\n")) this.log.write(ok ? NOTICE : ERR, line);
+    if (this.statusFile === null || this.stopped) return;
+    const outcome: Outcome = { serial: ++this.serial, pid: process.pid, ok, text: text + "\n" };
+    try {
+      writeFileSync(`${this.statusFile}.new`, JSON.stringify(outcome));
+      renameSync(`${this.statusFile}.new`, this.statusFile);
+    } catch (error) {
+      this.log.write(ERR, `cannot write ${this.statusFile}: ${(error as Error).message}`);
+    }
+  }
+
+  private text(): string {
+    try {
+      return readFileSync(this.file, "latin1");
+    } catch {
+      // Between two renames there may be none.
+      return "";
+    }
+  }
+}
+
+/** Where a process with this pid file says how a reload has ended. */
+export function statusFileOf(pidFile: string): string {
+  return `${pidFile}.reload`;
+}
+
+/** `ringmaster reload`: asks the process of the pid file, and tells how it ended. @returns the exit code */
+export async function reload(options: ReloadOptions, clock: Clock, io: Io): Promise<number> {
+  const { pidFile } = options;
+  const fail = (text: string) => {
+    io.err(`ringmaster reload: ${text}\n`);
+    return EXIT_FAILURE;
+  };
+  let pid: number;
+  try {
+    pid = Number(readFileSync(pidFile, "utf8").trim());
+  } catch (error) {
+    return fail(`cannot read the pid file: ${(error as Error).message}`);
+  }
+  if (!(Number.isSafeInteger(pid) && pid > 1)) return fail(`${pidFile}: found no process id`);
+  const statusFile = statusFileOf(pidFile);
+  const before = readOutcome(statusFile);
+  try {
+    process.kill(pid, "SIGHUP");
+  } catch (error) {
+    return fail(`process ${pid} of ${pidFile}: ${(error as Error).message}`);
+  }
+  const until = clock.nowMs() + ANSWER_MAX_MS;
+  while (clock.nowMs() < until) {
+    const outcome = readOutcome(statusFile);
+    if (
+      outcome !== null && outcome.pid === pid && outcome.serial !== (before?.pid === pid ? before.serial : 0)
+    ) {
+      if (outcome.ok) io.out(outcome.text);
+      else io.err(outcome.text);
+      return outcome.ok ? EXIT_OK : EXIT_FAILURE;
+    }
+    if (!isThere(pid)) return fail(`process ${pid} has ended`);
+    await new Promise<void>((resolve) => clock.setTimer(LOOK_MS, resolve));
+  }
+  return fail(`process ${pid} has not answered in ${ANSWER_MAX_MS / 1000} s; its log may say why`);
+}
+
+function readOutcome(file: string): Outcome | null {
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as Outcome;
+  } catch {
+    return null;
+  }
+}
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * From one configuration to the next while it runs: which pools and servers stay, come and go, and what has to wait for a
+ * restart. Plain data; nobody is told anything here.
+ *
+ *   Config, Config ──changeOf──► ConfigChange ──► board.arrange ──► every thread prepares, then all commit
+ *
+ * A pool and a server are who they were by their name.
+ */
+import type { Config, PoolConfig, ProcessConfig } from "../config/config.ts";
+import type { Arrangement } from "../stats/board.ts";
+import { changesOf, percent, planText, type PoolPlan } from "./plan.ts";
+
+/** What a pool cannot change while its clients stay: they have been told of one protocol, and of one database. */
+const FIXED_POOL_KEYS = [["redis", "redis"], ["redisDb", "redis_db"], ["databases", "databases"]] as const;
+/** What is read once, at the start. */
+const FIXED_PROCESS_KEYS: readonly (readonly [keyof ProcessConfig, string])[] = [
+  ["workers", "workers"],
+  ["memoryMax", "max_memory"],
+];
+
+export interface ConfigChange {
+  readonly after: Config;
+  /** See Board.arrange. */
+  readonly arrangement: Arrangement;
+  /** What moves, a pool each that is not the same; for people. */
+  readonly plans: readonly PoolPlan[];
+  /** Settings of the new file that count from the next start on, by name. */
+  readonly waiting: readonly string[];
+  /** Nothing is different that could be. */
+  readonly same: boolean;
+}
+
+/** The new configuration cannot be taken while it runs; nothing has changed. */
+export class RefusedChange extends Error {
+  override readonly name = "RefusedChange";
+}
+
+/** @throws RefusedChange: with a line for each reason */
+export function changeOf(before: Config, after: Config): ConfigChange {
+  const reasons: string[] = [];
+  const arrangement = after.pools.map((pool) => {
+    const at = before.pools.findIndex((each) => each.name === pool.name);
+    if (at < 0) return { pool: -1, servers: pool.servers.map(() => -1) };
+    const present = before.pools[at]!;
+    for (const [field, key] of FIXED_POOL_KEYS) {
+      if (present[field] === pool[field]) continue;
+      reasons.push(
+        `pool ${pool.name}: ${key} changes from ${present[field]} to ${
+          pool[field]
+        }, which its clients would not notice: restart, or give the pool another name`,
+      );
+    }
+    const servers = pool.servers.map(({ name }) => present.servers.findIndex((each) => each.name === name));
+    return { pool: at, servers };
+  });
+  const { maxMoved } = after.process;
+  const all = changesOf(before.pools, after.pools).map((change) => change.plan(false));
+  for (const { name, moved } of all) {
+    if (maxMoved === null || moved === null || moved <= maxMoved) continue;
+    reasons.push(
+      `pool ${name}: ${percent(moved)} of all keys would move, max_moved allows ${percent(maxMoved)}`,
+    );
+  }
+  if (reasons.length > 0) throw new RefusedChange(reasons.join("\n"));
+  const waiting = FIXED_PROCESS_KEYS.filter(([field]) => before.process[field] !== after.process[field]);
+  return {
+    after,
+    arrangement,
+    plans: all.filter((plan) => plan.change !== "same"),
+    waiting: waiting.map(([, key]) => key),
+    same: sameText(before, after),
+  };
+}
+
+/** Has the pool other settings or servers? */
+export function poolDiffers(before: PoolConfig, after: PoolConfig): boolean {
+  return !sameText(before, after);
+}
+
+/** Both are plain data, made by one parser: the same order of keys. */
+function sameText(a: unknown, b: unknown): boolean {
+  const text = (value: unknown) => JSON.stringify(value, (key, each) => key === "listenLine" ? 0 : each);
+  return text(a) === text(b);
+}
+
+/** The change for the log, a line each. */
+export function changeLines(change: ConfigChange): string[] {
+  const lines = change.plans.flatMap((plan) => planText(plan).trimEnd().split("\n"));
+  for (const name of change.waiting) lines.push(`ringmaster: ${name} changes at the next start`);
+  return lines;
+}
