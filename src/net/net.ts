@@ -62,6 +62,8 @@ export interface Socket {
   destroy(): void;
   /** "ip:port" of the peer, or "unix". For logs and CLIENT INFO; may allocate. */
   peer(): string;
+  /** The same of our end; of an open socket only. */
+  local(): string;
 }
 
 export interface ListenOptions {

@@ -99,6 +99,7 @@ export class RedisFront implements Front, Sender {
   private readonly modes: RedisModes;
   /** Where clients connect, as CLIENT LIST says it. */
   private readonly local: string;
+  private readonly anyAddress: boolean;
   /** Null if no server ever leaves the ring. */
   private scripts: Scripts | null;
   private readonly noLiveServer: Uint8Array;
@@ -117,6 +118,7 @@ export class RedisFront implements Front, Sender {
     this.modes = new RedisModes(pool, this, host);
     const { listen, listenText } = pool.config;
     this.local = "path" in listen ? `${listen.path}:0` : listenText;
+    this.anyAddress = "host" in listen && ANY_HOSTS.has(listen.host);
     this.scripts = pool.config.autoEjectHosts ? new Scripts(pool) : null;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
@@ -124,7 +126,7 @@ export class RedisFront implements Front, Sender {
 
   newSession(serial: number, socket: Socket): RedisSession {
     const open = this.config.redisAuth === null;
-    return new RedisSession(serial, open, this.pool.clock.wallMs(), socket, this.local);
+    return new RedisSession(serial, open, this.pool.clock.wallMs(), socket, this.local, this.anyAddress);
   }
 
   // ---- requests
@@ -748,6 +750,9 @@ function needsFirst({ name, route, finder, firstKey, lastKey }: Command): boolea
   if (route === ROUTE.KEYED) return finder === FINDER.RANGE && firstKey === lastKey && firstKey < NOTED_FIRST;
   return route === ROUTE.SPLIT_VALUES || route === ROUTE.SPLIT_PAIRS || route === ROUTE.SPLIT_SUM;
 }
+
+/** Where `listen` means every address of the machine. */
+const ANY_HOSTS: ReadonlySet<string> = new Set(["0.0.0.0", "::", "[::]"]);
 
 /** What a RESP2 client may send while it is subscribed. */
 const SUBSCRIBER_COMMANDS: ReadonlySet<string> = new Set([

@@ -56,6 +56,8 @@ export class RedisSession implements Session {
     readonly sinceMs: number,
     private readonly socket: Socket,
     private readonly local: string,
+    /** `local` stands for every address of the machine. */
+    private readonly anyAddress: boolean,
   ) {}
 
   get overUnix(): boolean {
@@ -68,7 +70,7 @@ export class RedisSession implements Session {
   }
 
   localAddress(): string {
-    return this.local;
+    return this.anyAddress ? this.socket.local() : this.local;
   }
 
   /** To be called after any mode may have changed. */

@@ -189,6 +189,10 @@ class BunSocket implements Socket, Lingering {
     return this.remoteHost ? hostPort(this.remoteHost, this.remotePort) : "unix";
   }
 
+  local(): string {
+    return this.remoteHost ? hostPort(this.raw!.localAddress, this.raw!.localPort) : "unix";
+  }
+
   dial(): void {
     const address = this.address!;
     if ("path" in address || isIP(bare(address.host)) !== 0) return this.dialTo(address);

@@ -193,6 +193,11 @@ class DenoSocket implements Socket, Lingering {
     return remote?.transport === "tcp" ? hostPort(remote.hostname, remote.port) : "unix";
   }
 
+  local(): string {
+    const local = this.raw?.localAddr;
+    return local?.transport === "tcp" ? hostPort(local.hostname, local.port) : "unix";
+  }
+
   dial(): void {
     const address = this.address!;
     this.aborter = new AbortController();

@@ -340,6 +340,14 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
     return this.address !== null && "host" in this.address ? addressText(this.address) : "unix";
   }
 
+  local(): string {
+    if (this.remoteHost === "") return "unix";
+    const { libc, address: name, addressSize } = this.net;
+    addressSize.value = name.bytes.length;
+    libc.calls.getsockname(this.fd, name.at, addressSize.at);
+    return hostPort(name.hostText(), name.port);
+  }
+
   giveUp(): void {
     if (this.state === BROKEN) this.shut(this.failure);
     // A plain close after FIN: the kernel goes on delivering what it has taken.

@@ -80,6 +80,9 @@ export class CoreSocket implements Socket {
   peer(): string {
     return "core";
   }
+  local(): string {
+    return "";
+  }
 }
 
 /** Timers never ring, and a turn ends when told. */

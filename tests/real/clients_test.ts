@@ -4,6 +4,7 @@ import { request } from "../lib/bytes.ts";
 import type { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
+import { freePort } from "../lib/ports.ts";
 import { ReplyError } from "../lib/resp.ts";
 import { poolYml, type Proxy, type Runtime } from "../lib/servers.ts";
 
@@ -123,6 +124,23 @@ Deno.test("CLIENT LIST of a worker that dies meanwhile goes on without it", asyn
   ok(/name=a /.test((await a.readReply()).value as string));
   strictEqual(await b.readToEnd(), "");
   await poll(async () => (await names(a)).join() === "a", "b to be gone from the list");
+});
+
+Deno.test("CLIENT LIST tells the address that a client has come to, also where the pool listens on all, and a socket's path", async () => {
+  await using f = new Fixture();
+  const port = freePort();
+  const path = `${f.dir}/pool.sock`;
+  const servers = [await f.redis()];
+  const yml = poolYml({ any: { listen: `0.0.0.0:${port}`, servers }, unix: { listen: path, servers } });
+  for (const runtime of ["compiled", "deno"] as const) {
+    const proxy = await f.proxy(runtime, yml);
+    const client = await f.client({ port });
+    strictEqual((await list(client))[0]!.get("laddr"), `127.0.0.1:${port}`);
+    const local = await f.client({ path });
+    const [fields] = await list(local, "FLAGS", "U");
+    deepStrictEqual([fields!.get("addr"), fields!.get("laddr")], [`${path}:0`, `${path}:0`]);
+    await proxy.stop();
+  }
 });
 
 Deno.test("CLIENT KILL needs dangerous_commands; CLIENT LIST does not", async () => {

@@ -99,6 +99,8 @@ export function contract(net: Net, clock: Clock, register: Register, unixDir: st
       const [a, b] = await pair({}, {}, address);
       assert.match(b.socket.peer(), kind === "tcp" ? /^127\.0\.0\.1:\d+$/ : /^unix$/);
       assert.match(a.socket.peer(), kind === "tcp" ? /^127\.0\.0\.1:\d+$/ : /^unix$/);
+      assert.equal(b.socket.local(), a.socket.peer());
+      assert.equal(a.socket.local(), b.socket.peer());
       a.send(100);
       a.flush();
       await wait(() => b.receivedBytes === 100, "100 bytes");

@@ -127,6 +127,7 @@ export function kernelContract(net: Net, clock: Clock, register: Register, _unix
     await wait(() => client.opens > 0 && host.accepted.length > 0, "open");
     assert.equal(client.socket.peer(), `[::1]:${host.listener.port}`);
     assert.match(host.accepted[0]!.socket.peer(), /^\[::1\]:\d+$/);
+    assert.equal(host.accepted[0]!.socket.local(), client.socket.peer());
     client.end();
     await wait(() => client.closes > 0, "close");
     host.close();

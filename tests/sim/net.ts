@@ -142,10 +142,15 @@ export class SimSocket implements Socket {
     /** Address that was connected to, as a key. */
     readonly key: string,
     private readonly peerName: string,
+    private readonly localName: string,
   ) {}
 
   peer(): string {
     return this.peerName;
+  }
+
+  local(): string {
+    return this.localName;
   }
 
   send(bytes: Uint8Array, start: number, end: number): void {
@@ -541,7 +546,8 @@ export class SimNet implements Net {
   connect(address: Address, handler: Handler, owner: unknown): SimSocket {
     const key = keyOf(address);
     const id = ++this.connections;
-    const socket = new SimSocket(this, handler, `${id}c`, key, "path" in address ? "unix" : key);
+    const [there, here] = "path" in address ? ["unix", "unix"] : [key, clientName(id)];
+    const socket = new SimSocket(this, handler, `${id}c`, key, there, here);
     socket.owner = owner;
     this.sockets.add(socket);
     this.note(socket, `connect ${key}`);
@@ -566,8 +572,8 @@ export class SimNet implements Net {
       this.clock.at(this.arrivalMs(key), () => client.reset(code));
       return;
     }
-    const name = "path" in address ? "unix" : `127.0.0.1:${FIRST_CLIENT_PORT + id % 20_000}`;
-    const server = new SimSocket(this, accepting.handler, `${id}s`, key, name);
+    const [there, here] = "path" in address ? ["unix", "unix"] : [clientName(id), key];
+    const server = new SimSocket(this, accepting.handler, `${id}s`, key, there, here);
     this.sockets.add(server);
     const up = new Pipe(client, server, this.kernelBytes(key));
     const down = new Pipe(server, client, this.kernelBytes(key));
@@ -717,4 +723,9 @@ export class SimNet implements Net {
     }
     return host;
   }
+}
+
+/** What the accepting end sees of the connecting one. */
+function clientName(id: number): string {
+  return `127.0.0.1:${FIRST_CLIENT_PORT + id % 20_000}`;
 }
