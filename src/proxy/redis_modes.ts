@@ -52,6 +52,9 @@ const CACHING_NOT_OPTIN = errorReply(
 const CACHING_NOT_OPTOUT = errorReply(
   "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.",
 );
+/** Arguments of CONFIG GET; there are not so many settings, and each is looked for. */
+const PATTERNS_MAX = 1024;
+const TOO_MANY_PATTERNS = errorReply(`ERR too many patterns (${PATTERNS_MAX})`);
 const NO_SUCH_CLIENT = errorReply("ERR The client ID you want redirect to does not exist");
 const OTHER_WORKER = errorReply(
   "ERR The client ID you want redirect to is served by another worker of this proxy, which cannot reach it; " +
@@ -321,15 +324,7 @@ export class RedisModes {
     const wire = channels.toWirePattern(pattern);
     const join: Joiner = (split) => {
       const joined = joinEvery(split.replies, JOIN.CONCAT);
-      if (isError(joined, 0) || (wire === pattern && !/\n__(sub)?key/.test(latin1(joined)))) return joined;
-      const names = new Set<string>();
-      for (const channel of bulksOf(joined, 0, joined.length)) {
-        const name = channels.matched(pattern, wire, channel);
-        if (name !== null) names.add(name);
-      }
-      const reply = new ReplyWriter(2).array(names.size);
-      for (const name of names) reply.bulkLatin1(name);
-      return reply.take();
+      return isError(joined, 0) ? joined : channels.listed(pattern, wire, joined);
     };
     if (wire === pattern) return sendEverywhere(client, bytes, start, end, join, 0);
     const request = Uint8Array.from(
@@ -431,6 +426,7 @@ export class RedisModes {
 
   /** CONFIG GET: the servers' settings, with the pool's own laid over them. */
   configGet(client: Client, session: RedisSession, bytes: Uint8Array, start: number, end: number): void {
+    if (this.sender.args.count > PATTERNS_MAX) return client.answer(TOO_MANY_PATTERNS);
     const own = ownSettings(bytes, this.sender.args, this.host);
     const names = this.words(bytes, 2).map((name) => name.toLowerCase());
     if (names.every((name) => POOL_SETTINGS.has(name))) {

@@ -506,6 +506,7 @@ for (const dangerous of ["deny", "allow"]) {
     const memory = await client.command("INFO", "memory") as string;
     match(memory, /\r\nmaxmemory:314572800\r\n[^]*\r\nmaxmemory_policy:allkeys-lru\r\n/);
     deepStrictEqual(await get("databases"), ["databases", "4"]);
+    error(await get(...Array.from({ length: 2000 }, (_, i) => `n${i}`)), /^ERR too many patterns/);
     deepStrictEqual(await get("port"), ["port", String(proxy.port)]);
     for (const name of ["requirepass", "masterauth", "tls-key-file*"]) deepStrictEqual(await get(name), []);
     await client.command("HELLO", "3");

@@ -96,6 +96,29 @@ Deno.test("property: a client reads a database's message exactly if its own patt
   }
 });
 
+Deno.test("listed() shows channels by the clients' names, each of a database once, others as they came", () => {
+  const channels = new DatabaseChannels(2, 5);
+  const array = (...names: string[]) => {
+    return latin1(`*${names.length}\r\n${names.map((name) => `$${name.length}\r\n${name}\r\n`).join("")}`);
+  };
+  const plain = array("a", "", "_b", "$5\r\n__key\r\n");
+  assert.equal(channels.listed("*", "*", plain), plain);
+  assert.deepEqual(channels.listed("*", "*", array()), array());
+  const five = "__keyevent@5__:x";
+  assert.deepEqual(
+    channels.listed(
+      "*",
+      "*",
+      array("a", five, "b", five, "__keyevent@4__:x", "__keyevent@-7__:x", "__own", "c"),
+    ),
+    array("a", "__keyevent@0__:x", "b", "__keyevent@7__:x", "__own", "c"),
+  );
+  assert.deepEqual(
+    channels.listed("*0*", "*", array("a", five, "x0", "__keyevent@6__:x")),
+    array("__keyevent@0__:x", "x0"),
+  );
+});
+
 Deno.test("wireBulks() writes channels as servers call them, and leaves all else as it came", () => {
   const channels = new DatabaseChannels(2, 5);
   const bulks = (...words: string[]) => {

@@ -10,9 +10,10 @@
  * comes from it either. Of patterns the server is given one that matches at least as much; what it sends is matched
  * again here, by the names clients know.
  */
-import { copy, latin1 } from "../../bytes/ascii.ts";
+import { copy, encode, latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
 import { globMatches } from "./glob.ts";
+import { firstElement } from "./reply.ts";
 
 /** The families of Redis up to 8.6 and Valkey up to 9.1; of later ones (subkeyspace, …) the form is the same. */
 const CHANNEL = /^(__(?:sub)?key[a-z]+@)(-*)(0|[1-9][0-9]{0,9})__:/;
@@ -26,6 +27,7 @@ export function isDatabaseChannel(name: string): boolean {
 }
 
 const UNDERSCORE = 95;
+const LF = 10;
 
 /** May argument `i` be such a name? Costs nothing to ask. */
 export function mayTellOfDatabase(bytes: Uint8Array, args: Args, i: number): boolean {
@@ -56,16 +58,12 @@ export class DatabaseChannels {
       const name = latin1(bytes, args.starts[i]!, args.ends[i]!);
       const wire = this.toWire(name);
       if (wire === name) continue;
-      const bulk = Uint8Array.from(`$${wire.length}\r\n${wire}\r\n`, (c) => c.charCodeAt(0));
-      parts.push(bytes.subarray(done, args.ends[i - 1]! + 2), bulk);
+      parts.push(bytes.subarray(done, args.ends[i - 1]! + 2), bulk(wire));
       done = args.ends[i]! + 2;
     }
     if (parts.length === 0) return null;
     parts.push(bytes.subarray(done, args.ends[args.count - 1]! + 2));
-    const bulks = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
-    let to = 0;
-    for (const part of parts) to = copy(bulks, to, part, 0, part.length);
-    return bulks;
+    return together(parts);
   }
 
   /** What clients call the server's channel; null if it tells of a database that is not the pool's. */
@@ -91,6 +89,39 @@ export class DatabaseChannels {
   }
 
   /**
+   * The reply to PUBSUB CHANNELS as clients read it: an array of bulk strings, a database's channels by their names for
+   * clients, each once (all servers are asked for them), and those of other pools' databases left out.
+   * @param reply whole, of the servers together; returned if there is nothing to change
+   */
+  listed(pattern: string, wirePattern: string, reply: Uint8Array): Uint8Array {
+    const same = pattern === wirePattern;
+    const parts: Uint8Array[] = [];
+    const names = new Set<string>();
+    let count = 0;
+    let done = firstElement(reply, 0);
+    let changed = false;
+    for (let at = done; at < reply.length;) {
+      const start = reply.indexOf(LF, at) + 1;
+      const end = start + decimalAt(reply, at + 1);
+      const next = end + 2;
+      if (!same || (reply[start] === UNDERSCORE && reply[start + 1] === UNDERSCORE)) {
+        changed = true;
+        parts.push(reply.subarray(done, at));
+        done = next;
+        const name = this.matched(pattern, wirePattern, latin1(reply, start, end));
+        if (name !== null && !names.has(name)) {
+          names.add(name);
+          count++;
+          parts.push(bulk(name));
+        }
+      } else count++;
+      at = next;
+    }
+    if (!changed) return reply;
+    return together([encode(`*${count}\r\n`), ...parts, reply.subarray(done)]);
+  }
+
+  /**
    * What a client that has subscribed to `pattern` is to be told of a message that the server's `wirePattern` has matched.
    * @returns the channel's name for the client; null if the message is none of its
    */
@@ -99,4 +130,23 @@ export class DatabaseChannels {
     if (name === null) return null;
     return name === channel && pattern === wirePattern || globMatches(pattern, name, false) ? name : null;
   }
+}
+
+/** @param name latin1 */
+function bulk(name: string): Uint8Array {
+  return Uint8Array.from(`$${name.length}\r\n${name}\r\n`, (c) => c.charCodeAt(0));
+}
+
+/** The digits from `at` on. */
+function decimalAt(bytes: Uint8Array, at: number): number {
+  let value = 0;
+  for (; bytes[at]! >= 48 && bytes[at]! <= 57; at++) value = value * 10 + bytes[at]! - 48;
+  return value;
+}
+
+function together(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
+  let to = 0;
+  for (const part of parts) to = copy(whole, to, part, 0, part.length);
+  return whole;
 }
