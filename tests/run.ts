@@ -31,6 +31,11 @@ const NEEDED: { package: string; present: () => boolean }[] = [
   { package: "python3-redis", present: () => python("redis") },
   { package: "python3-pymemcache", present: () => python("pymemcache") },
   { package: "python3-memcache", present: () => python("memcache") },
+  { package: "python3-celery", present: () => python("celery") },
+  { package: "python3-django-redis", present: () => python("django_redis") },
+  { package: "php-cli", present: () => which("php") !== null },
+  { package: "php-redis", present: () => says("php", "-r", "exit(extension_loaded('redis') ? 0 : 1);") },
+  { package: "ruby-sidekiq", present: () => says("ruby", "-e", "require 'sidekiq'") },
 ];
 
 interface Tally {
@@ -245,7 +250,11 @@ function execute(program: string, args: string[], env: Record<string, string> = 
 }
 
 function python(module: string): boolean {
-  if (!exists(PYTHON)) return false;
-  return new Deno.Command(PYTHON, { args: ["-c", `import ${module}`], stdout: "null", stderr: "null" })
-    .outputSync().success;
+  return exists(PYTHON) && says(PYTHON, "-c", `import ${module}`);
+}
+
+/** Is the program there, and does it end well? */
+function says(program: string, ...args: string[]): boolean {
+  if (which(program) === null && !exists(program)) return false;
+  return new Deno.Command(program, { args, stdout: "null", stderr: "null" }).outputSync().success;
 }

@@ -102,5 +102,7 @@ Deno.test("SimClient takes back what crossed the end of its connection, and noth
 
 Deno.test("SimClient does not know how many of a group in pieces have arrived", () => {
   assert.equal(crossed([BOTH], 5).clean, false);
-  assert.equal(crossed([NOREPLY, BOTH], NOREPLY.bytes.length).clean, false);
+  assert.equal(crossed([NOREPLY, BOTH], NOREPLY.bytes.length + 5).clean, false);
+  const none = crossed([NOREPLY, BOTH], NOREPLY.bytes.length);
+  assert.deepEqual([none.clean, none.counted], [true, 1]);
 });
