@@ -245,7 +245,30 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
         strictEqual(textOf(await plain.readExact(stored.length)) === stored, true);
       }
     }
+    // Behind a reply that is made in parts, as there is room for it.
+    const patient = await f.client(one);
+    const names = 10_000;
+    const set = request("SET", "key", "v".repeat(1000));
+    await patient.send(
+      concat([request("COMMAND", "INFO", ...Array(names).fill("get")), ...Array(10_000).fill(set)]),
+    );
+    strictEqual(((await patient.readReply()).value as unknown[]).length, names);
+    strictEqual(textOf(await patient.readExact(50_000)) === "+OK\r\n".repeat(10_000), true);
     strictEqual((await counts(one)).client_err, 0);
+  },
+
+  "a client that writes without end and reads nothing is closed with a reason, and nobody else": async (
+    f,
+    runtime,
+  ) => {
+    const proxy = await f.proxy(runtime, alpha({ servers: [await f.redis()], client_output_limit: "8mb" }));
+    const [client, other] = [await f.client(proxy), await f.client(proxy)];
+    strictEqual(await other.command("SET", "key", "v".repeat(1000)), "OK");
+    await client.send(concat(Array(20_000).fill(request("GET", "key")))).catch(() => {});
+    const reason = /does not read its replies: \d+ bytes are more than client_output_limit, closing/;
+    await poll(() => reason.test(proxy.log), "the client to be closed");
+    strictEqual(await other.command("GET", "key"), "v".repeat(1000));
+    strictEqual(proxy.log.match(/closing/g)?.length, 1);
   },
 };
 
