@@ -702,7 +702,6 @@ class Upstream implements Postponed {
   opened(): void {
     this.open = true;
     this.heardAtMs = this.hub.pool.turn.now();
-    this.retryMs = RETRY_FIRST_MS;
     this.socket!.flush();
   }
 
@@ -736,7 +735,11 @@ class Upstream implements Postponed {
     const [word, name] = bulks.texts;
     if (word === undefined || name === undefined) return;
     const subscribed = SUBSCRIBE_WORDS.indexOf(word);
-    if (subscribed >= 0) return this.hub.confirmed(this.server.index, subscribed, name);
+    if (subscribed >= 0) {
+      // Not as soon as it is open: a full server opens it too.
+      this.retryMs = RETRY_FIRST_MS;
+      return this.hub.confirmed(this.server.index, subscribed, name);
+    }
     const kind = MESSAGE_WORDS.indexOf(word);
     if (kind < 0) return;
     // Whoever is subscribed by what came before it has to get it.

@@ -1,7 +1,7 @@
 /**
  * One server of a pool: its connections, what is counted for it, and how it is doing.
  *
- * Health has two sides. After failed connects it is left alone for a short, growing time (`blockedUntilMs`), in which
+ * Health has two sides. After failed connects, and after connections that were turned away, it is left alone for a short, growing time (`blockedUntilMs`), in which
  * requests fail at once instead of queueing for a connection that will not come. And with auto_eject_hosts
  * its failures are counted towards ejection (see ejection.ts).
  */
@@ -196,13 +196,18 @@ export class Server {
     this.valueBytes += (bytes / count - this.valueBytes) * VALUE_WEIGHT;
   }
 
+  /** A new connection has been answered: whoever asks is let in. */
   connected(): void {
     this.connectFailures = 0;
   }
 
+  /** Nobody was there, or nobody was let in. */
   connectFailed(): void {
     const wait = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(this.connectFailures, 20));
     this.connectFailures++;
+    const { autoEjectHosts, serverFailureLimit } = this.pool.config;
+    // The first ones eject it: whoever waited for those would only read more errors.
+    if (autoEjectHosts && this.connectFailures <= serverFailureLimit) return;
     // Half of the wait is drawn, so that many proxies do not come back in step.
     this.blockedUntilMs = this.pool.turn.now() + wait / 2 + this.pool.random() * wait / 2;
   }

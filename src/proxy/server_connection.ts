@@ -87,6 +87,8 @@ export class ServerConnection implements Endpoint {
   private openBatch: GetBatch | null = null;
   /** No reply has come yet. */
   private fresh = true;
+  /** The server has said that it does not serve this connection. */
+  private turnedAway = false;
   private readonly inbox = new Inbox();
   private resume: ReplyScan;
   private connectTimer: TimerId | null = null;
@@ -259,9 +261,10 @@ export class ServerConnection implements Endpoint {
       if (failed) return;
       const { front } = this.server.pool;
       const code = front.illness(bytes, start, end, GREETING)?.code ?? greeting.check(bytes, start, end);
-      if (code !== null) return this.fail(code, latin1(bytes, start, end).trimEnd());
+      if (code !== null) return this.turnAway(code, bytes, start, end);
       if (!last) return;
       this.greeted = true;
+      this.server.connected();
       if (!this.held) this.becomeReady();
     };
     this.enqueue(request);
@@ -325,7 +328,6 @@ export class ServerConnection implements Endpoint {
     this.open = true;
     this.server.counters[SERVER_CONNECTIONS]!++;
     this.stopConnectTimer();
-    this.server.connected();
     if (this.server.pool.log.level >= INFO) {
       this.server.pool.log.write(INFO, `connected to server '${this.server.config.name}'`);
     }
@@ -569,7 +571,9 @@ export class ServerConnection implements Endpoint {
     const request = this.head;
     if (this.fresh) {
       this.fresh = false;
-      if (whole && this.turnedAway(bytes, start, end)) return false;
+      if (whole && this.isTurnedAway(bytes, start, end)) return false;
+      // Without greetings; else it may yet be refused.
+      if (this.greeted) this.server.connected();
     }
     if (request === null) {
       this.fail("ESTRAY");
@@ -618,10 +622,15 @@ export class ServerConnection implements Endpoint {
   }
 
   /** The server's first line may be one that it says to whoever connects, whatever was asked. */
-  private turnedAway(bytes: Uint8Array, start: number, end: number): boolean {
+  private isTurnedAway(bytes: Uint8Array, start: number, end: number): boolean {
     const illness = this.server.pool.front.illness(bytes, start, end, ACCEPT);
-    if (illness !== null) this.fail(illness.code, latin1(bytes, start, end).trimEnd());
+    if (illness !== null) this.turnAway(illness.code, bytes, start, end);
     return illness !== null;
+  }
+
+  private turnAway(code: string, bytes: Uint8Array, start: number, end: number): void {
+    this.turnedAway = true;
+    this.fail(code, latin1(bytes, start, end).trimEnd());
   }
 
   // ---- deadlines
@@ -702,10 +711,11 @@ export class ServerConnection implements Endpoint {
     const alreadyCounted = failure.code === "ETIMEDOUT" && this.silentSinceMs >= 0;
     if (!alreadyCounted) server.counters[failure.counter]!++;
     server.lost(this);
-    const idle = this.head === null;
     // An idle disconnect is no failure: servers close idle connections and restart.
-    if (!(this.open && idle) && !alreadyCounted) server.failed(failure);
-    if (!this.open) server.connectFailed();
+    const idle = this.head === null && this.open && !this.turnedAway;
+    if (!idle && !alreadyCounted) server.failed(failure);
+    // To connect again at once would be for nothing, whether nobody is there or nobody is let in.
+    if (!this.open || this.turnedAway) server.connectFailed();
     this.logEnd(failure, detail, idle);
     this.failAll(failure);
   }
@@ -737,7 +747,7 @@ export class ServerConnection implements Endpoint {
   }
 
   private logEnd(failure: Failure, detail: string, idle: boolean): void {
-    const level = idle && this.open ? DEBUG : WARN;
+    const level = idle ? DEBUG : WARN;
     const log = this.server.pool.log;
     if (log.level < level) return;
     const said = detail === "" ? "" : `: ${detail}`;

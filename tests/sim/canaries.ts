@@ -219,7 +219,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "the line of a full server is taken for a reply",
     where: (plan) => plan.turnsAway > 0 && plan.pool.clientConnectionsMax === 0,
-    plant: () => patch(ServerConnection.prototype, "turnedAway", () => () => false),
+    plant: () => patch(ServerConnection.prototype, "isTurnedAway", () => () => false),
   },
   {
     name: "what concerns all servers is asked of the ejected as well",

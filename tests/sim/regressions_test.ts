@@ -667,3 +667,66 @@ Deno.test("CLIENT TRACKING does without an ejected server, and BCAST hears it wh
   assert.equal(client.read, invalidation(world.keys[1]!));
   world.proxy.stop();
 });
+
+Deno.test("nobody storms a full server: after each line of its own it is left alone for a while, and then served at once", async () => {
+  for (const redis of [true, false]) {
+    const world = await stand("", 1, redis);
+    const [server] = world.servers;
+    server!.turnsAway = 1;
+    const client = new Talker(world);
+    const get = redis ? "GET a\r\n" : "get a\r\n";
+    for (let i = 0; i < 1000; i++) {
+      client.say(get);
+      runFor(world, 10);
+    }
+    const error = `${
+      redis ? "-ERR" : "SERVER_ERROR"
+    } max number of clients reached (server 10.0.0.1:6379)\r\n`;
+    assert.equal(client.read, error.repeat(1000));
+    assert.ok(server!.refusals > 20 && server!.refusals < 120, `${server!.refusals} connections`);
+    server!.turnsAway = 0;
+    client.read = "";
+    runFor(world, 250);
+    client.say(get);
+    runFor(world, 100);
+    assert.equal(client.read, redis ? "$-1\r\n" : "END\r\n");
+    world.proxy.stop();
+  }
+});
+
+Deno.test("nor does who listens: a full server is asked for a subscription once a second", async () => {
+  const world = await stand("", 1);
+  const [server] = world.servers;
+  const client = new Talker(world);
+  client.say("SUBSCRIBE a\r\n");
+  runFor(world, 100);
+  server!.turnsAway = 1;
+  world.net.down(world.addresses[0]!);
+  world.net.up(world.addresses[0]!);
+  runFor(world, 20_000);
+  assert.ok(server!.refusals > 10 && server!.refusals < 40, `${server!.refusals} connections`);
+  server!.turnsAway = 0;
+  runFor(world, 2000);
+  new Talker(world).say("PUBLISH a hello\r\n");
+  runFor(world, 100);
+  assert.match(client.read, /hello/);
+  world.proxy.stop();
+});
+
+Deno.test("a connection that is turned away before anybody has asked anything is a failure too", async () => {
+  const world = await stand(
+    "  auto_eject_hosts: true\n  server_failure_limit: 1\n  server_retry_timeout: 60000\n",
+    2,
+  );
+  const [server] = world.proxy.pools[0]!.servers;
+  world.servers[0]!.turnsAway = 1;
+  // As `preconnect` does.
+  server!.connection(0, 0);
+  runFor(world, 100);
+  assert.equal(server!.ejected, true);
+  const client = new Talker(world);
+  client.say("MGET a b c d e f\r\n");
+  runFor(world, 100);
+  assert.equal(client.read, "*6\r\n" + "$-1\r\n".repeat(6));
+  world.proxy.stop();
+});

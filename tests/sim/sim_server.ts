@@ -57,6 +57,8 @@ export class SimServer implements Handler {
   halts = 0;
   /** How often it is full when somebody connects: it says so, unasked, and closes. */
   turnsAway = 0;
+  /** Those it has turned away. */
+  refusals = 0;
   model: ModelRedis | MemoryMemcached;
   /** Reads so far. */
   reads = 0;
@@ -102,6 +104,7 @@ export class SimServer implements Handler {
 
   open(socket: Socket): void {
     if (this.turnsAway > 0 && this.random.chance(this.turnsAway)) {
+      this.refusals++;
       const text = this.redis ? "-ERR max number of clients reached" : "ERROR Too many open connections";
       this.send(socket, toBytes(`${text}\r\n`));
       return socket.end();
