@@ -19,6 +19,7 @@ import {
   isRefused,
   NOAUTH,
   refusal,
+  tooManyError,
   unknownError,
 } from "../protocol/redis/errors.ts";
 import { isHttpWord } from "../protocol/http.ts";
@@ -59,9 +60,11 @@ import { sendApart } from "./redis_errand.ts";
 import type { PoolIdentity } from "./redis_identity.ts";
 import { LargeRequest, STREAM_MIN } from "./redis_large.ts";
 import { RedisModes, type Sender } from "./redis_modes.ts";
+import { ownerOfKeys, Preparation } from "./redis_preparation.ts";
 import { Scripts } from "./redis_scripts.ts";
 import { SLICE_BYTES, SlicedRequest } from "./redis_slices.ts";
 import { everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./redis_split.ts";
+import { ACROSS } from "./redis_transaction.ts";
 import { Walk, WALK_ARGUMENTS } from "./redis_walk.ts";
 import { Request } from "./request.ts";
 import type { Server } from "./server.ts";
@@ -73,6 +76,8 @@ const keyList = new KeyList();
 /** What a client may send before it has given the password: as in Redis, but 16 KiB for all of a request. */
 const STRANGER_LIMITS: RequestLimits = { requestSizeMax: 16 * 1024, argumentsMax: 10 };
 const STRANGER_IDLE_MS = 30_000;
+/** Most arguments of a request whose options are read here. */
+const READ_HERE_MAX = 4096;
 /** Name, key, and one more. */
 const NOTED_FIRST = 3;
 const LF = 10;
@@ -89,6 +94,8 @@ export class RedisFront implements Front, Sender {
   /** The arguments of the request at hand. */
   readonly args: Args = args;
   readonly probe: Uint8Array = encode("*1\r\n$4\r\nPING\r\n");
+  /** Set while a request of very many arguments is dispatched: what is known of its keys. */
+  prepared: Preparation | null = null;
   private limits: RequestLimits;
   /** Requests with more arguments go out in slices. */
   private readonly sliceArguments: number;
@@ -136,14 +143,13 @@ export class RedisFront implements Front, Sender {
     if (session.large !== null && session.large.hungry) return session.large.take(bytes, start, end);
     const resume = session.resume;
     const limits = session.authenticated ? this.limits : STRANGER_LIMITS;
-    const many = resume.count > this.sliceArguments;
-    const next = many
+    const next = resume.count > this.sliceArguments
       ? this.scanMany(session, bytes, start, end, limits)
       : scanRequest(bytes, start, end, args, limits, resume);
     if (next >= 0) {
+      if (args.count > this.sliceArguments) return this.stepMany(client, session, bytes, start, next);
       const refused = this.pool.memory.full && this.refuseWork(client, session, bytes);
       if (!refused && args.count > 0 && !this.dispatch(client, session, bytes, start, next)) return NEED_MORE;
-      if (many) resume.reset();
       return next;
     }
     if (next === NEED_MORE) {
@@ -157,10 +163,7 @@ export class RedisFront implements Front, Sender {
     return this.refuseBytes(client, next);
   }
 
-  /**
-   * Goes on with a request of very many arguments. When it is all here, it has been walked once; where that is enough it is not
-   * walked again, and only its first arguments are in `args`.
-   */
+  /** Goes on with a request of very many arguments. When it is all here, only its first arguments are in `args`. */
   private scanMany(
     session: RedisSession,
     bytes: Uint8Array,
@@ -168,17 +171,64 @@ export class RedisFront implements Front, Sender {
     end: number,
     limits: RequestLimits,
   ): number {
-    const { resume } = session;
-    const next = skimRequest(bytes, start, end, args, limits, resume);
-    if (next < 0) return next;
+    const { resume, preparation } = session;
     const { count } = resume;
+    const next = preparation !== null
+      ? start + preparation.size
+      : skimRequest(bytes, start, end, args, limits, resume);
+    if (next < 0) return next;
     const first = bytes.indexOf(LF, start) + 1;
     noteArguments(bytes, first, 0, Math.min(count, NOTED_FIRST), 1, Infinity, args);
     args.count = count;
-    const command = resolve(bytes, args);
-    if (session.plain && command !== undefined && needsFirst(command)) return next;
+    return next;
+  }
+
+  /** As the end of `step`, for a whole request of very many arguments, of which the first ones are in `args`. */
+  private stepMany(
+    client: Client,
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    next: number,
+  ): number {
+    const { resume, preparation } = session;
+    let taken = this.pool.memory.full && this.refuseWork(client, session, bytes);
+    if (!taken) {
+      const command = resolve(bytes, args);
+      const first = command !== undefined &&
+        (session.plain && needsFirst(command) || args.count > READ_HERE_MAX && readsFew(command));
+      if (!first && preparation === null) {
+        // Offered again, it is to come here, although it may have come in one piece.
+        resume.count = args.count;
+        new Preparation(client, command, bytes, start, next - start, args.count);
+        return NEED_MORE;
+      }
+      taken = first
+        ? this.dispatch(client, session, bytes, start, next)
+        : this.dispatchPrepared(client, session, preparation!, bytes, start, next);
+    }
+    if (!taken) return NEED_MORE;
+    session.preparation = null;
     resume.reset();
-    return scanRequest(bytes, start, end, args, limits, resume);
+    return next;
+  }
+
+  private dispatchPrepared(
+    client: Client,
+    session: RedisSession,
+    preparation: Preparation,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    const { starts, ends } = args;
+    preparation.lend(args, start);
+    this.prepared = preparation;
+    const taken = this.dispatch(client, session, bytes, start, end);
+    this.prepared = null;
+    args.starts = starts;
+    args.ends = ends;
+    return taken;
   }
 
   /** Much of the request is still to come: lets it stream if it can (see redis_large.ts). */
@@ -353,6 +403,8 @@ export class RedisFront implements Front, Sender {
       ? arityError(command)
       : isRefused(command, this.config.dangerousCommands)
       ? refusal(command)
+      : args.count > READ_HERE_MAX && readsFew(command)
+      ? tooManyError(command, READ_HERE_MAX)
       : null;
     const queueing = session.transaction?.queueing ?? false;
     if (error !== null) {
@@ -532,23 +584,14 @@ export class RedisFront implements Front, Sender {
     start: number,
     end: number,
   ): void {
-    const count = findKeys(command, bytes, args, keyList);
+    const known = this.prepared === null ? null : this.prepared.keysOf(command);
+    const count = known === null ? findKeys(command, bytes, args, keyList) : known.count;
     // The only server there is may say itself what is wrong.
     if (count < 0 && this.pool.servers.length > 1) return client.answer(keysError(command, count));
     if (count <= 0) return this.forward(client, this.fixedServer(), bytes, start, end);
-    const placement = this.pool.placement;
-    let server = NO_SERVER;
-    // With distribution "random" keys have no server of their own: the first draw decides.
-    const placed = this.config.distribution === "random" ? 1 : count;
-    for (let i = 0; i < placed; i++) {
-      const key = keyList.at[i]!;
-      const owner = placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
-      if (i > 0 && owner !== server) {
-        return client.answer(crossSlot(bytes, args, keyList, this.config.hashTag));
-      }
-      server = owner;
-    }
-    this.forward(client, server, bytes, start, end);
+    const server = known === null ? ownerOfKeys(this.pool, bytes, args, keyList) : this.prepared!.owner;
+    if (server !== ACROSS) return this.forward(client, server, bytes, start, end);
+    client.answer(crossSlot(bytes, args, known ?? keyList, this.config.hashTag));
   }
 
   fixedServer(): number {
@@ -630,8 +673,10 @@ export class RedisFront implements Front, Sender {
   }
 
   holdsBytes(client: Client): number {
-    const { transaction, subscriptions, sliced, name, libName, libVersion } = client.session as RedisSession;
-    return (transaction?.holdsBytes ?? 0) + (sliced?.holdsBytes ?? 0) + (subscriptions?.heldBytes ?? 0) +
+    const session = client.session as RedisSession;
+    const { transaction, subscriptions, sliced, preparation, name, libName, libVersion } = session;
+    return (transaction?.holdsBytes ?? 0) + (preparation?.holdsBytes ?? 0) + (sliced?.holdsBytes ?? 0) +
+      (subscriptions?.heldBytes ?? 0) +
       name.length + libName.length + libVersion.length;
   }
 
@@ -742,6 +787,12 @@ export class RedisFront implements Front, Sender {
   errorReply(text: string): Uint8Array {
     return encode(`-ERR ${text}\r\n`);
   }
+}
+
+/** Are the arguments options that are read here, so that no sensible request has very many of them? */
+function readsFew({ name, route, finder, flags }: Command): boolean {
+  if ((flags & (FLAG.DATABASE | FLAG.PATTERNS)) !== 0 || finder === FINDER.GEORADIUS) return true;
+  return (route === ROUTE.LOCAL || route === ROUTE.CLIENT_MODE) && !WALKED.has(name);
 }
 
 /** Can a request of very many arguments be sent on its way by its first NOTED_FIRST ones? */

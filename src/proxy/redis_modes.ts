@@ -28,6 +28,7 @@ import { BlockingCall } from "./redis_blocking.ts";
 import { ClientsWork, GONE, SILENT, viewOf } from "./redis_clients.ts";
 import { connectionFor } from "./redis_connection.ts";
 import { DocsQuestion, EveryServerWork, InfoRows } from "./redis_command_walk.ts";
+import { ownerOfKeys, type Preparation } from "./redis_preparation.ts";
 import { CHANNEL, PATTERN, PubSub, SHARD, SubscribeWork, UnsubscribeWork } from "./redis_pubsub.ts";
 import { type RedisSession, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT } from "./redis_session.ts";
 import { sendEverywhere } from "./redis_split.ts";
@@ -71,6 +72,8 @@ const NO_OWNERS = new Uint16Array(0);
 /** What the front lends: the arguments of the request at hand, and the plain ways of sending it. */
 export interface Sender {
   readonly args: Args;
+  /** What is known already of the keys of the request at hand. */
+  readonly prepared: Preparation | null;
   /** To the server with this index (-1 = none live). */
   forward(client: Client, server: number, bytes: Uint8Array, start: number, end: number): void;
   fixedServer(): number;
@@ -85,6 +88,8 @@ const ANSWERED = -4;
 export class RedisModes {
   readonly pubsub: PubSub;
   private readonly keyList = new KeyList();
+  /** The keys that `ownerOf` has looked at last. */
+  private keys = this.keyList;
 
   constructor(private readonly pool: Pool, private readonly sender: Sender, private readonly host: Host) {
     this.pubsub = new PubSub(pool);
@@ -95,22 +100,16 @@ export class RedisModes {
    * @returns its index (-1 = none live), ACROSS, KEYLESS, or the error reply that the request deserves
    */
   private ownerOf(command: Command, bytes: Uint8Array): number | Uint8Array {
-    const { args } = this.sender;
-    const count = findKeys(command, bytes, args, this.keyList);
+    const { args, prepared } = this.sender;
+    const known = prepared === null ? null : prepared.keysOf(command);
+    const count = known === null ? findKeys(command, bytes, args, this.keyList) : known.count;
+    this.keys = known ?? this.keyList;
     // The only server there is may say itself what is wrong.
     if (count < 0) {
       return this.pool.servers.length > 1 ? keysError(command, count) : this.sender.fixedServer();
     }
     if (count === 0) return KEYLESS;
-    let server = ACROSS;
-    const placed = this.pool.config.distribution === "random" ? 1 : count;
-    for (let i = 0; i < placed; i++) {
-      const key = this.keyList.at[i]!;
-      const owner = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
-      if (i > 0 && owner !== server) return ACROSS;
-      server = owner;
-    }
-    return server;
+    return known === null ? ownerOfKeys(this.pool, bytes, args, this.keyList) : prepared!.owner;
   }
 
   /** As `ownerOf`, for a command that goes to one server; answers what is wrong and returns ANSWERED then. */
@@ -125,7 +124,7 @@ export class RedisModes {
 
   /** For the request at hand, the keys of which have just been looked for. */
   private crossSlot(bytes: Uint8Array): Uint8Array {
-    return crossSlot(bytes, this.sender.args, this.keyList, this.pool.config.hashTag);
+    return crossSlot(bytes, this.sender.args, this.keys, this.pool.config.hashTag);
   }
 
   // ---- transactions
@@ -668,6 +667,7 @@ export class RedisModes {
     session.large = null;
     session.sliced?.abandon?.();
     session.sliced = null;
+    session.preparation = null;
     this.stopTracking(session);
     this.pubsub.abandon(client);
     session.replies = REPLIES_ON;

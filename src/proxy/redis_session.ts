@@ -5,6 +5,7 @@ import type { Command } from "../protocol/redis/command.ts";
 import type { BlockingCall } from "./redis_blocking.ts";
 import type { LargeRequest } from "./redis_large.ts";
 import type { Told } from "./redis_learn.ts";
+import type { Preparation } from "./redis_preparation.ts";
 import type { Subscriptions } from "./redis_pubsub.ts";
 import type { Tracking } from "./redis_tracking.ts";
 import type { Transaction } from "./redis_transaction.ts";
@@ -37,6 +38,8 @@ export class RedisSession implements Session {
   sliced: { readonly holdsBytes: number; abandon?(): void } | null = null;
   /** What a server has said of the keys of the request that the client offers again; null if none was asked. */
   told: Told | null = null;
+  /** A request of very many arguments that is looked at, some a turn, before it is taken. */
+  preparation: Preparation | null = null;
   /** What the client is subscribed to. */
   subscriptions: Subscriptions | null = null;
   /** Dedicated connections, of a client that has a mode of its own on its servers (CLIENT TRACKING). */

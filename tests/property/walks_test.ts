@@ -84,11 +84,12 @@ Deno.test("no more of COMMAND INFO's reply is made than its client reads, and ot
   const client = stand.talker();
   client.socket.pause();
   client.say("COMMAND", "INFO", ...Array.from({ length: 20_000 }, () => "client")).say("PING");
-  stand.run();
+  // Shorter than it takes to think that the client writes before it reads.
+  stand.run(15);
   const [served] = [...stand.pool.clients] as Client[];
   ok(served!.holdsBytes < 4 * 1024 * 1024, `${served!.holdsBytes} bytes are held`);
-  strictEqual(stand.ask("PING"), "+PONG\r\n");
   client.socket.resume();
+  strictEqual(stand.ask("PING"), "+PONG\r\n");
   stand.run(60_000);
   const reply = client.take();
   const one = stand.ask("COMMAND", "INFO", "client").slice("*1\r\n".length);
@@ -105,6 +106,64 @@ Deno.test("a client that goes away in the middle of its walk is forgotten", asyn
   client.socket!.destroy();
   stand.run();
   strictEqual(stand.pool.clients.size, 0);
+});
+
+Deno.test("a request that is looked at some arguments a turn goes on its way as if it were taken at once", async () => {
+  const small = await Stand.make(3);
+  const whole = await Stand.make();
+  const one = (n: number) => Array.from({ length: n }, () => "{k}");
+  const several = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"];
+  for (const stand of [small, whole]) ok(stand.ask("SINTER", ...several).startsWith("-CROSSSLOT"));
+  const requests = [
+    ["SINTER", ...one(7)],
+    ["SINTER", ...several],
+    ["EVAL", "return 1", "5", ...one(5), "argument"],
+    ["EVAL", "return 1", "0", ...several],
+    ["EVAL", "return 1", "99", ...several],
+    ["WATCH", ...one(9)],
+    ["WATCH", ...several],
+    ["BLPOP", ...several, "0.1"],
+    ["MSETNX", ...several],
+    ["MSETNX", ...several, "odd"],
+    ["NOSUCH", ...several],
+    ["GET", ...several],
+    ["FUNCTION", "NOSUCH", ...several],
+    ["XREAD", "COUNT", "1", "STREAMS", "a", "b", "0", "0"],
+    ["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "a", "PREFIX", "b"],
+    ["COPY", "alpha", "alpha", "DB", "0", "REPLACE"],
+    ["CONFIG", "GET", "port", "timeout", "databases", "p*"],
+    ["INFO", "ringmaster"],
+  ];
+  for (const words of requests) strictEqual(small.ask(...words), whole.ask(...words), words.join(" "));
+});
+
+Deno.test("what is asked before and behind such a request is answered in its place, in a transaction too", async () => {
+  for (const stand of [await Stand.make(3), await Stand.make()]) {
+    const client = stand.talker();
+    const keys = Array.from({ length: 10 }, () => "k");
+    client.say("SET", "k", "v").say("WATCH", ...keys).say("GET", "k").say("MULTI").say("MGET", ...keys)
+      .say("SINTER", ...keys.slice(0, 5), "other").say("EXEC").say("PING");
+    stand.run(60_000);
+    const read = client.take();
+    ok(read.startsWith("+OK\r\n+OK\r\n$1\r\nv\r\n+OK\r\n+QUEUED\r\n-CROSSSLOT"), read);
+    ok(read.includes("-EXECABORT") && read.endsWith("+PONG\r\n"), read);
+    client.say("MULTI").say("MGET", ...keys).say("EXEC");
+    stand.run(60_000);
+    strictEqual(client.take(), "+OK\r\n+QUEUED\r\n*1\r\n*10\r\n" + "$1\r\nv\r\n".repeat(10));
+  }
+});
+
+Deno.test("a client that goes away while its request is looked at is forgotten", async () => {
+  const stand = await Stand.make(3);
+  const client = stand.talker();
+  client.say("SINTER", ...Array.from({ length: 50_000 }, () => "k"));
+  while (stand.pool.clients.size === 0) stand.clock.turn();
+  const session = ([...stand.pool.clients] as Client[])[0]!.session as { preparation: unknown };
+  while (session.preparation === null) stand.clock.turn();
+  client.socket.destroy();
+  stand.run();
+  strictEqual(stand.pool.clients.size, 0);
+  strictEqual(session.preparation, null);
 });
 
 /** Names enough for many slices. */

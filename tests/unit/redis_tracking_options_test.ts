@@ -1,8 +1,11 @@
 /** The options of CLIENT TRACKING: each, each combination that Redis refuses, and what is made of them. */
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import {
   parseTracking,
+  PREFIXES_MAX,
   redirectOf,
+  trackingConflict,
   trackingInfo,
   type TrackingOptions,
   trackingRequest,
@@ -110,3 +113,41 @@ for (const [words, cachingSaid, broken, flags] of FLAGS) {
     );
   });
 }
+
+/** Each prefix compared with each, as Redis does it. */
+function conflictOf(wanted: readonly string[], present: readonly string[]): string | null {
+  const overlap = (a: string, b: string) => a.startsWith(b) || b.startsWith(a);
+  if (wanted.length === 1 && wanted[0] === "") return null;
+  for (const [i, prefix] of wanted.entries()) {
+    const old = present.find((other) => overlap(prefix, other));
+    const other = wanted.find((other, k) => k > i && overlap(prefix, other));
+    if (old === undefined && other === undefined) continue;
+    const what = old === undefined ? "another provided prefix" : "an existing prefix";
+    return `-ERR Prefix '${prefix}' overlaps with ${what} '${old ?? other}'. ` +
+      "Prefixes for a single client must not overlap.\r\n";
+  }
+  return null;
+}
+
+Deno.test("trackingConflict() names the prefixes that Redis names", () => {
+  const prefix = fc.string({ unit: fc.constantFrom("a", "b"), maxLength: 4 });
+  const bcast = { ...PLAIN, bcast: true };
+  fc.assert(fc.property(
+    fc.array(prefix, { minLength: 1, maxLength: 5 }),
+    fc.array(prefix, { maxLength: 3 }),
+    (wanted, present) => {
+      const found = trackingConflict({ ...bcast, prefixes: wanted }, { ...bcast, prefixes: present });
+      assert.equal(found === null ? null : textOf(found), conflictOf(wanted, present));
+    },
+  ));
+});
+
+Deno.test("trackingConflict() refuses more prefixes than a client may have, said at once or one after the other", () => {
+  const bcast = { ...PLAIN, bcast: true };
+  const prefixes = Array.from({ length: PREFIXES_MAX }, (_, i) => `p${1e6 + i}`);
+  const present = { ...bcast, prefixes: prefixes.slice(0, -1) };
+  assert.equal(trackingConflict({ ...bcast, prefixes }, null), null);
+  assert.equal(trackingConflict({ ...bcast, prefixes: ["q"] }, present), null);
+  const refused = trackingConflict({ ...bcast, prefixes: ["q", "r"] }, present);
+  assert.match(textOf(refused!), /^-ERR too many prefixes/);
+});

@@ -28,6 +28,9 @@ export function errorReply(text: string): Uint8Array {
   return latin1Bytes(`-${oneLine(text)}\r\n`);
 }
 
+/** Braces are looked for in so many keys: one that has none of them there is not meant for a cluster. */
+const BRACES_MAX = 256;
+
 /**
  * For a request whose keys are on several servers.
  * @param keys its keys, among its arguments
@@ -40,7 +43,7 @@ export function crossSlot(
   hashTag: Uint8Array | null,
 ): Uint8Array {
   if (hashTag !== null) return CROSSSLOT;
-  for (let i = 0; i < keys.count; i++) {
+  for (let i = 0; i < Math.min(keys.count, BRACES_MAX); i++) {
     const key = bytes.subarray(args.starts[keys.at[i]!], args.ends[keys.at[i]!]);
     const open = key.indexOf(OPEN_BRACE);
     if (open >= 0 && key.indexOf(CLOSE_BRACE, open) > open + 1) return CROSSSLOT_BRACES;
@@ -54,6 +57,13 @@ export function arityError(command: Command): Uint8Array {
   // EXEC that is no good ends the transaction all the same, and says so.
   return errorReply(
     command.name === "EXEC" ? `EXECABORT Transaction discarded because of: ${text}` : `ERR ${text}`,
+  );
+}
+
+/** For a request of more arguments than make sense. */
+export function tooManyError(command: Command, max: number): Uint8Array {
+  return errorReply(
+    `ERR too many arguments for '${command.lower}' command: at most ${max} through this proxy`,
   );
 }
 

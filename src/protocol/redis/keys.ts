@@ -110,9 +110,12 @@ function findNumkeys(command: Command, bytes: Uint8Array, args: Args, into: KeyL
   return count;
 }
 
+/** STREAMS is looked for among so many arguments: there are five options. */
+const OPTIONS_MAX = 64;
+
 function findStreams(bytes: Uint8Array, args: Args, into: KeyList): number {
   // Options have to be walked, not searched for the word: a consumer may be called "streams".
-  for (let i = 1; i < args.count; i++) {
+  for (let i = 1; i < Math.min(args.count, OPTIONS_MAX); i++) {
     if (isWord(bytes, args, i, STREAMS)) {
       const rest = args.count - i - 1;
       if (rest === 0) return KEYS.SYNTAX;
@@ -189,13 +192,14 @@ function findTold(args: Args, into: KeyList): number {
  */
 export function blocks(command: Command, bytes: Uint8Array, args: Args): boolean {
   if (command.finder !== FINDER.STREAMS) return true;
-  for (let i = 1; i < args.count; i++) {
+  for (let i = 1; i < Math.min(args.count, OPTIONS_MAX); i++) {
     if (isWord(bytes, args, i, BLOCK)) return true;
     if (isWord(bytes, args, i, STREAMS)) return false;
     if (isWord(bytes, args, i, GROUP)) i += 2;
     else if (isWord(bytes, args, i, COUNT) || isWord(bytes, args, i, CLAIM)) i++;
   }
-  return false;
+  // The only server there is may be asked although nobody knows what for.
+  return args.count > OPTIONS_MAX;
 }
 
 /** Commands whose error names the argument instead of saying what is wrong with it. */

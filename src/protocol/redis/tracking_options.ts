@@ -107,16 +107,40 @@ function cannotSwitch(what: string): Uint8Array {
   );
 }
 
+/** More prefixes than this of one client are refused: servers go through all of them at every write. */
+export const PREFIXES_MAX = 4096;
+
 function prefixConflict(wanted: readonly string[], present: readonly string[]): Uint8Array | null {
   // No prefix at all is no prefix to Redis, and overlaps with nothing.
   if (wanted.length === 1 && wanted[0] === "") return null;
-  for (let i = 0; i < wanted.length; i++) {
-    const old = present.find((prefix) => overlap(wanted[i]!, prefix));
-    if (old !== undefined) return overlapError(wanted[i]!, "an existing prefix", old);
-    const other = wanted.slice(i + 1).find((prefix) => overlap(wanted[i]!, prefix));
-    if (other !== undefined) return overlapError(wanted[i]!, "another provided prefix", other);
+  const first = firstOverlapping(wanted, present);
+  if (first === -1) {
+    return wanted.length + present.length <= PREFIXES_MAX
+      ? null
+      : errorReply(`ERR too many prefixes: a client may have ${PREFIXES_MAX} through this proxy`);
   }
-  return null;
+  const prefix = wanted[first]!;
+  const old = present.find((other) => overlap(prefix, other));
+  if (old !== undefined) return overlapError(prefix, "an existing prefix", old);
+  const other = wanted.find((other, i) => i > first && overlap(prefix, other))!;
+  return overlapError(prefix, "another provided prefix", other);
+}
+
+/** The first of `wanted` that overlaps with another one, or with one of `present`; -1 = none. Does not compare each with each. */
+function firstOverlapping(wanted: readonly string[], present: readonly string[]): number {
+  const all = [...wanted, ...present];
+  const order = Array.from(all, (_, i) => i).sort((a, b) =>
+    all[a]! < all[b]! ? -1 : all[a]! > all[b]! ? 1 : 0
+  );
+  let first = wanted.length;
+  // In order, what begins with a prefix comes right behind it: `open` holds those that the one at hand may begin with.
+  const open: number[] = [];
+  for (const i of order) {
+    while (open.length > 0 && !all[i]!.startsWith(all[open.at(-1)!]!)) open.pop();
+    if (open.length > 0) first = Math.min(first, i, open.at(-1)!);
+    open.push(i);
+  }
+  return first === wanted.length ? -1 : first;
 }
 
 function overlap(a: string, b: string): boolean {

@@ -1,0 +1,112 @@
+/**
+ * The longest turn that one request can cause: every row of the command tables with very many arguments, through the whole core
+ * on a network in memory (tests/lib/turn_net.ts), alone and inside MULTI, over one server and over three.
+ *
+ *   deno task sweep                       # 100,000 arguments, on Bun; those over 5 ms of CPU are listed
+ *   deno task sweep --arguments=1000000 --only=MGET --all
+ *
+ * CPU time of the thread alone, without what the kernel would add. A turn over the limit is measured five times, and the least
+ * counts: the machine's own pauses are no property of a request.
+ */
+import "../../src/runtime/bun.ts";
+import { latin1 } from "../lib/bytes.ts";
+import { TurnStand } from "../lib/turn_stand.ts";
+import { wideMemcached, wideRedis, type WideRequest } from "../lib/wide_requests.ts";
+
+const LIMIT_MS = 5;
+const TRIES = 5;
+/** No machine's pause: one measurement is enough. */
+const HOPELESS_MS = 50;
+const MULTI = latin1("*1\r\n$5\r\nMULTI\r\n");
+const EXEC = latin1("*1\r\n$4\r\nEXEC\r\n");
+
+interface Found {
+  readonly what: string;
+  readonly ms: number;
+  readonly turns: number;
+  readonly allMs: number;
+  readonly reply: string;
+}
+
+function threadMs(): number {
+  const { user, system } = (process as unknown as { threadCpuUsage(): { user: number; system: number } })
+    .threadCpuUsage();
+  return (user + system) / 1000;
+}
+
+async function once(protocol: "redis" | "memcached", servers: number, parts: readonly Uint8Array[]) {
+  let longest = 0;
+  let allMs = 0;
+  const stand = await TurnStand.make(protocol, servers, (work) => {
+    const before = threadMs();
+    work();
+    const ms = threadMs() - before;
+    allMs += ms;
+    longest = Math.max(longest, ms);
+  });
+  const client = stand.join();
+  for (const part of parts) client.socket.give(part);
+  const turns = stand.net.run();
+  const { last, bytes } = client;
+  let reply = JSON.stringify(String.fromCharCode(...last.subarray(0, 60)));
+  if (bytes > last.length) reply = `… ${reply}`;
+  client.socket.reset();
+  stand.net.run();
+  stand.stop();
+  return { longest, allMs, turns, reply };
+}
+
+async function measure(
+  what: string,
+  protocol: "redis" | "memcached",
+  servers: number,
+  parts: readonly Uint8Array[],
+): Promise<Found> {
+  let best = await once(protocol, servers, parts);
+  for (let i = 1; i < TRIES && best.longest > LIMIT_MS && best.longest < HOPELESS_MS; i++) {
+    const again = await once(protocol, servers, parts);
+    if (again.longest < best.longest) best = again;
+  }
+  const { longest, allMs, turns, reply } = best;
+  if (longest > LIMIT_MS) console.error(`${longest.toFixed(1)} ms  ${what}`);
+  return { what, ms: longest, turns, allMs, reply };
+}
+
+async function main(options: readonly string[]): Promise<void> {
+  let only = "";
+  let n = 100_000;
+  let all = false;
+  for (const option of options) {
+    if (option.startsWith("--only=")) only = option.slice(7);
+    else if (option.startsWith("--arguments=") && Number(option.slice(12)) > 0) n = Number(option.slice(12));
+    else if (option === "--all") all = true;
+    else throw new Error(`Unknown option: ${option}`);
+  }
+  const found: Found[] = [];
+  const sweep = async (protocol: "redis" | "memcached", { name, bytes }: WideRequest) => {
+    if (!name.includes(only)) return;
+    const request = bytes();
+    for (const servers of [1, 3]) {
+      found.push(await measure(`${name}, ${servers} servers`, protocol, servers, [request]));
+      if (protocol === "memcached") continue;
+      found.push(
+        await measure(`MULTI ${name}, ${servers} servers`, protocol, servers, [MULTI, request, EXEC]),
+      );
+    }
+  };
+  for (const request of wideRedis(n)) await sweep("redis", request);
+  for (const request of wideMemcached(n)) await sweep("memcached", request);
+  found.sort((a, b) => b.ms - a.ms);
+  const over = found.filter(({ ms }) => ms > LIMIT_MS);
+  console.log(`${found.length} requests of ${n} arguments; over ${LIMIT_MS} ms: ${over.length}`);
+  console.log("longest turn, ms   turns   all, ms");
+  for (const { what, ms, turns, allMs, reply } of all ? found : found.slice(0, Math.max(10, over.length))) {
+    console.log(
+      `${ms.toFixed(1).padStart(16)}${String(turns).padStart(8)}${allMs.toFixed(0).padStart(10)}  ${
+        what.padEnd(50)
+      } ${reply}`,
+    );
+  }
+}
+
+await main(process.argv.slice(2));

@@ -1,0 +1,74 @@
+/** A proxy of one pool on a TurnNet, and requests through it. */
+import { parseConfig } from "../../src/config/parse.ts";
+import type { Pool } from "../../src/proxy/pool.ts";
+import { Proxy } from "../../src/proxy/proxy.ts";
+import { latin1 } from "./bytes.ts";
+import { TurnNet, type TurnSocket } from "./turn_net.ts";
+import { wideMemcachedServer, wideRedisServer } from "./wide_servers.ts";
+
+const SYSTEM = { hostName: "turn", processId: 1, os: "turn", filesMax: 0, memoryBytes: () => 0 };
+
+/** A client that keeps no more than the end of what it reads. */
+export class WideClient {
+  readonly socket: TurnSocket;
+  bytes = 0;
+  last: Uint8Array = new Uint8Array(0);
+
+  constructor(net: TurnNet) {
+    this.socket = net.join((bytes) => {
+      this.bytes += bytes.length;
+      this.last = bytes;
+    });
+  }
+}
+
+export class TurnStand {
+  private constructor(readonly net: TurnNet, private readonly proxy: Proxy) {}
+
+  get pool(): Pool {
+    return this.proxy.pools[0]!;
+  }
+
+  /** @param yml more lines of the pool */
+  static async make(
+    protocol: "redis" | "memcached",
+    servers: number,
+    around: (work: () => void) => void,
+    yml = "",
+  ): Promise<TurnStand> {
+    const net = new TurnNet(protocol === "redis" ? wideRedisServer : wideMemcachedServer, (work) => work());
+    const lines = Array.from({ length: servers }, (_, i) => `    - 127.0.0.1:${1 + i}:1 server${i}\n`);
+    const proxy = new Proxy({
+      config: parseConfig(
+        `wide:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n${yml}  servers:\n${lines.join("")}`,
+        "wide.yml",
+      ),
+      net,
+      clock: net.clock,
+      random: () => 0.5,
+      log: { level: 0, write: () => {} },
+      system: SYSTEM,
+    });
+    await proxy.listen(null);
+    const stand = new TurnStand(net, proxy);
+    // Connections are made and greeted before anything is looked at.
+    const first = stand.join();
+    first.socket.give(latin1(protocol === "redis" ? "*1\r\n$6\r\nDBSIZE\r\n" : "stats\r\n"));
+    net.run();
+    net.around = around;
+    return stand;
+  }
+
+  join(): WideClient {
+    const client = new WideClient(this.net);
+    const { around } = this.net;
+    this.net.around = (work) => work();
+    this.net.run();
+    this.net.around = around;
+    return client;
+  }
+
+  stop(): void {
+    this.proxy.stop();
+  }
+}
