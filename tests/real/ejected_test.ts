@@ -217,6 +217,47 @@ for (const runtime of RUNTIMES) {
   });
 }
 
+Deno.test("every worker tells a server that returns the scripts of its own clients before it sends them there", async () => {
+  await using f = new Fixture();
+  const servers = [await f.redis({ port: 0 }), await f.redis({ port: 0 })];
+  const yml = poolYml({ alpha: { servers, hash: "md5", dangerous_commands: "allow", ...EJECTING } });
+  const proxy = await f.proxy("compiled", `ringmaster:\n  workers: 2\n${yml}`);
+  const clients = await Promise.all(Array.from({ length: 8 }, () => f.client(proxy)));
+  const digests = await Promise.all(clients.map((client, i) => load(client, `return 'script ${i}'`)));
+  strictEqual(await clients[0]!.command("FUNCTION", "LOAD", library("lib", "one")), "lib");
+  const keys = Array.from({ length: 20 }, (_, i) => `key${i}`);
+  /** Each client runs its own script, and the function, with keys of both servers; replies that are errors of the proxy's do not count. */
+  const runAll = async () => {
+    for (const [i, client] of clients.entries()) {
+      for (const key of keys) {
+        const replies = await client.pipeline(["EVALSHA", digests[i]!, "1", key], ["FCALL", "lib", "1", key]);
+        for (const [j, reply] of replies.entries()) {
+          if (reply instanceof ReplyError && reply.message.includes(`(server ${servers[0]!.address})`)) {
+            continue;
+          }
+          strictEqual(reply, j === 0 ? `script ${i}` : "one");
+        }
+      }
+    }
+  };
+  await servers[0]!.crash();
+  await poll(async () => {
+    await runAll();
+    return (await Promise.all(clients.map((client) => isLive(client, 1)))).every((live) => live);
+  }, "the server to be ejected by both workers");
+  await servers[0]!.start();
+  await poll(async () => {
+    await runAll();
+    return (await Promise.all(clients.map((client) => isLive(client, 2)))).every((live) => live);
+  }, "the server to be on the ring of both workers");
+  await runAll();
+});
+
+async function isLive(client: RawClient, count: number): Promise<boolean> {
+  const info = await client.command("INFO", "ringmaster") as string;
+  return info.includes(`live_servers:${count}`);
+}
+
 async function sha1(text: string): Promise<string> {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-1", new TextEncoder().encode(text)));
   return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
