@@ -219,11 +219,18 @@ Deno.test("MOVE and COPY name the client's databases: redis_db is added, `databa
   strictEqual(await client.command("MOVE", "{t}a", "1"), 1);
   error(await client.command("MOVE", "{t}b", "4"), out);
   error(await client.command("COPY", "{t}b", "{t}c", "DB", "4"), out);
-  await client.pipeline(["MULTI"], ["SET", "{t}d", "1"], ["MOVE", "{t}d", "3"]);
-  deepStrictEqual(await client.command("EXEC"), ["OK", 1]);
-  await client.command("MULTI");
-  error(await client.command("MOVE", "{t}d", "4"), out);
-  error(await client.command("EXEC"), /^EXECABORT /);
+  await client.pipeline(
+    ["MULTI"],
+    ["SET", "{t}d", "1"],
+    ["COPY", "{t}d", "{t}e", "DB", "1"],
+    ["MOVE", "{t}d", "3"],
+  );
+  deepStrictEqual(await client.command("EXEC"), ["OK", 1, 1]);
+  for (const refused of [["MOVE", "{t}d", "4"], ["COPY", "{t}d", "{t}f", "DB", "4"]]) {
+    await client.command("MULTI");
+    error(await client.command(...refused), out);
+    error(await client.command("EXEC"), /^EXECABORT /);
+  }
   const found: string[] = [];
   for (const d of direct) {
     for (let db = 0; db < 16; db++) {
@@ -231,7 +238,7 @@ Deno.test("MOVE and COPY name the client's databases: redis_db is added, `databa
       found.push(...(await d.command("KEYS", "*") as string[]).map((key) => `${key} ${db}`));
     }
   }
-  deepStrictEqual(found.sort(), ["{t}a 5", "{t}b 6", "{t}d 7"]);
+  deepStrictEqual(found.sort(), ["{t}a 5", "{t}b 6", "{t}d 7", "{t}e 5"]);
 });
 
 Deno.test("a request after SELECT does not overtake one before it", async () => {

@@ -23,7 +23,7 @@ import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
 import { concat, latin1, textOf } from "../lib/bytes.ts";
 import { SimSocket } from "./net.ts";
-import { PASS_USUAL, type Plan } from "./plan.ts";
+import { FEW, PASS_USUAL, type Plan } from "./plan.ts";
 
 export interface Canary {
   readonly name: string;
@@ -54,7 +54,7 @@ function nth(n: number): () => boolean {
 }
 
 /** Worlds in which something comes between the slices of a transaction. */
-const inSlices = (plan: Plan) => plan.sliceArguments < 100 && plan.transactionsMax > 5 && plan.slowTurns;
+const inSlices = (plan: Plan) => plan.sliceArguments < 100 && plan.transactionsMax > FEW && plan.slowTurns;
 
 export const CANARIES: readonly Canary[] = [
   {
@@ -290,14 +290,16 @@ export const CANARIES: readonly Canary[] = [
         }),
   },
   {
-    name: "of a transaction whose client leaves in the middle, what has been written is executed",
+    name: "the connection of a transaction whose client leaves in the middle is given to the next",
     only: "redis",
     where: inSlices,
     plant: () =>
       patch(Execution.prototype, "abandon", () =>
         function () {
           this.stop();
-          this.finish();
+          const { connection } = this;
+          connection.holder = null;
+          connection.server.spare.push(connection);
         }),
   },
   {

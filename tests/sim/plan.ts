@@ -72,6 +72,8 @@ export interface ServerEvent {
   readonly loadingMs: number;
 }
 
+/** Commands of a transaction, where it is a usual one. */
+export const FEW = 5;
 export const PASS_USUAL = 1024 * 1024;
 
 export function planOf(random: Random): Plan {
@@ -128,7 +130,7 @@ export function planOf(random: Random): Plan {
     trackers: redis && config.pools[0]!.argumentsMax >= OF_TRACKING && random.chance(0.3) ? 0.7 : 0,
     longTurns: !calm && random.chance(0.15),
     turnsAway: !calm && random.chance(0.15) ? 0.5 * random.next() : 0,
-    transactionsMax: redis && random.chance(0.3) ? 60 : 5,
+    transactionsMax: redis && random.chance(0.3) ? 60 : FEW,
     asides: redis && random.chance(0.3),
     slowTurns: redis && random.chance(0.5),
     scripts: redis && config.pools[0]!.autoEjectHosts && random.chance(0.4),

@@ -7,7 +7,7 @@
 import type { PoolConfig } from "../../src/config/config.ts";
 import { exactly, type Expect, type Judge, matching, refusal, silence } from "./expect.ts";
 import { digestOf, NOSCRIPT } from "./model_redis.ts";
-import type { Plan } from "./plan.ts";
+import { FEW, type Plan } from "./plan.ts";
 import { CHANNELS, type Published } from "./pubsub_workload.ts";
 import type { Random } from "./random.ts";
 import { bulk, type Step, step } from "./step.ts";
@@ -80,6 +80,7 @@ export class RedisWorkload {
     for (const kind of KINDS) if (random.chance(0.4)) this.weights.set(kind, random.magnitude(1, 30));
     if (this.weights.size === 0) this.weights.set("get", 1);
     if (plan.scripts) this.weights.set("script", random.magnitude(5, 30));
+    if (plan.transactionsMax > FEW) this.weights.set("transaction", 30);
   }
 
   /** It may wait on a server for as long as that likes. */
@@ -464,7 +465,7 @@ export class RedisWorkload {
         }),
       );
     const most = this.plan.transactionsMax;
-    for (let i = random.int(0, random.chance(0.7) ? Math.min(most, 5) : most); i > 0; i--) {
+    for (let i = random.int(0, random.chance(0.4) ? Math.min(most, FEW) : most); i > 0; i--) {
       if (this.plan.asides && random.chance(0.3)) {
         const { args, element } = this.aside();
         elements.push(element);
@@ -472,7 +473,7 @@ export class RedisWorkload {
         continue;
       }
       const tag = this.newTag();
-      const stray = random.chance(most > 5 ? 0.01 : 0.1);
+      const stray = random.chance(most > FEW ? 0.01 : 0.1);
       strayed ||= stray;
       const at = stray ? this.logical("k", true) : key;
       const args = random.pick([

@@ -30,7 +30,7 @@ import { MemcachedWorkload } from "./memcached_workload.ts";
 import type { ModelRedis } from "./model_redis.ts";
 import { SYSTEM } from "./reader.ts";
 import { SimNet } from "./net.ts";
-import { PASS_USUAL, type Plan, planOf, type ServerEvent } from "./plan.ts";
+import { FEW, PASS_USUAL, type Plan, planOf, type ServerEvent } from "./plan.ts";
 import { Random } from "./random.ts";
 import { CHANNELS, type Published, SubscriberWorkload } from "./pubsub_workload.ts";
 import { RedisWorkload } from "./redis_workload.ts";
@@ -45,7 +45,7 @@ const CHECK_EVERY_TURNS = 8;
 /** The share of turns that are long in a world that has such. */
 const LONG_TURNS = 0.1;
 const LONG_TURN_MAX_MS = 500;
-const SLOW_TURN_MAX_MS = 0.2;
+const SLOW_TURN_MAX_MS = 1;
 /** After the trouble is over everybody must have been answered within this time. */
 const PATIENCE_MS = 300_000;
 const EVENTS_SHOWN = 50;
@@ -117,7 +117,7 @@ export class World implements Judge {
         plan.longTurns && turnRandom.chance(LONG_TURNS)
           ? turnRandom.magnitude(10, LONG_TURN_MAX_MS)
           : plan.slowTurns
-          ? turnRandom.next() * SLOW_TURN_MAX_MS
+          ? turnRandom.next() * (plan.calm ? 0.2 : 1) * SLOW_TURN_MAX_MS
           : 0;
     }
     this.net = new SimNet(this.clock, this.random.fork(), { faults: plan.serverFaults, log: this.log });
@@ -439,6 +439,8 @@ export class World implements Judge {
       vanish: !plan.calm && random.chance(0.2) ? 0.2 : 0,
       cut: random.chance(0.4) ? 0.3 : 0,
       leave: random.pick(["goodbye", "goodbye", "half", "destroy", "stay", "stay"] as const),
+      // In the middle of a long transaction.
+      ...(plan.slowTurns && plan.transactionsMax > FEW && !plan.calm ? { vanish: 0.3 } : {}),
     };
     if (plan.trackers > 0 && random.chance(plan.trackers)) return this.addReader(manners);
     if (plan.redis && random.chance(plan.subscribers)) {
