@@ -36,7 +36,7 @@ class Stand {
     };
     const config = { inFlightMax: 1e6, clientOutputMax: 1e9, listenText: "" };
     const pool = { config, turn: new Turn(this.clock), counters: new Float64Array(64), sliceArguments };
-    this.session = new RedisSession(1, true, 0, socket as unknown as Socket, "");
+    this.session = new RedisSession(1, true, 0, socket as unknown as Socket, "", false);
     this.client = new Client(socket as unknown as Socket, pool as unknown as Pool, 1, this.session);
   }
 
