@@ -41,6 +41,7 @@ export function work(runtime: Runtime): void {
       worker,
       board,
       serversChanged: (pool) => report({ kind: "servers", pool }),
+      tellOthers: (pool, words) => report({ kind: "know", pool, words }),
       ask: (to, pool, question, told) => peers.ask(to, pool, question, told),
     },
   });
@@ -64,6 +65,8 @@ function obey(proxy: Proxy, peers: Peers, order: Order, runtime: Runtime): void 
       return report({ kind: "measured", id: order.id });
     case "servers":
       return proxy.serversChanged(order.pool);
+    case "know":
+      return proxy.knows(order.pool, order.words);
     case "asked": {
       const { id, from } = order;
       return proxy.asked(order.pool, order.question, (answer) => {

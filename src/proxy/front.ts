@@ -98,6 +98,8 @@ export interface Front {
   tells?(server: Server, first: boolean): boolean;
   /** Tells the server of the visit; ends the visit when that has been done, or cannot be. */
   tell?(visit: Visit, first: boolean): void;
+  /** Another worker has sent a request to every server that servers which return have to be told. @param words latin1 */
+  knows?(words: readonly string[]): void;
   /** Bytes that the front keeps for no client in particular. */
   keptBytes?(): number;
   /** An error reply with this text; owned. */

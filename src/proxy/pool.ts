@@ -48,6 +48,8 @@ export interface Seat {
   readonly board: Board;
   /** Some of a pool's servers have been ejected or restored: the other workers should look at the board. */
   serversChanged(pool: number): void;
+  /** The other workers should know of a request for every server (Front.knows). @param words its arguments, latin1 */
+  tellOthers(pool: number, words: readonly string[]): void;
   /** Asks another worker about its clients of a pool. `told` is called once, later, and in bounded time. */
   ask(worker: number, pool: number, question: ClientQuestion, told: Told): void;
 }
@@ -428,5 +430,10 @@ export class Pool {
   /** Tells the other workers that a server was ejected or restored. */
   serversChanged(): void {
     this.around.seat.serversChanged(this.board.id);
+  }
+
+  /** See Seat. */
+  tellOthers(words: readonly string[]): void {
+    this.around.seat.tellOthers(this.board.id, words);
   }
 }

@@ -101,6 +101,7 @@ export class Proxy {
         worker: 0,
         board: makeBoard(config, 1),
         serversChanged: () => {},
+        tellOthers: () => {},
         ask: (_w, _p, _q, told) => told(GONE),
       };
     const { system } = options;
@@ -308,6 +309,11 @@ export class Proxy {
   /** Another worker has ejected or restored servers of a pool. */
   serversChanged(pool: number): void {
     this.poolOf(pool)?.ejection.lookAtBoard();
+  }
+
+  /** Another worker has sent such a request to every server. */
+  knows(pool: number, words: readonly string[]): void {
+    this.poolOf(pool)?.front.knows?.(words);
   }
 
   /** Another worker asks about the clients of a pool. `told` is called once, now or later. */

@@ -724,6 +724,10 @@ export class RedisFront implements Front, Sender {
     this.scripts!.tell(visit, first);
   }
 
+  knows(words: readonly string[]): void {
+    this.scripts?.knows(words);
+  }
+
   keptBytes(): number {
     return this.scripts?.bytes ?? 0;
   }

@@ -11,12 +11,14 @@
  * loaded them. What the server has by itself stays: libraries are replaced by those of the same name, and a remembered one is loaded
  * only where there is none. Error replies keep nobody away: an older server may not know functions, a replica takes none.
  *
- * Each worker remembers what came through it, and tells a server before it sends its own clients there.
+ * Each worker tells a server before it sends its own clients there. What one has sent to every server the others know too; the texts
+ * of EVAL, which may be many, each remembers for itself.
  */
 import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import { fnv1a_32 } from "../hash/fnv1a_32.ts";
-import type { Args } from "../protocol/redis/args.ts";
+import { Args } from "../protocol/redis/args.ts";
 import { CATEGORY, type Command } from "../protocol/redis/command.ts";
+import { resolve } from "../protocol/redis/commands.ts";
 import type { Visit } from "./ejection.ts";
 import type { Pool } from "./pool.ts";
 import type { Internal } from "./request.ts";
@@ -142,43 +144,76 @@ export class Scripts {
    */
   note(command: Command, bytes: Uint8Array, args: Args, queueing: boolean): void {
     if ((command.categories & CATEGORY.SCRIPTING) === 0) return;
-    const { starts, ends } = args;
-    const last = args.count - 1;
-    switch (command.name) {
+    if (!this.take(command.name, bytes, args, queueing)) return;
+    const words = [];
+    for (let i = 0; i < args.count; i++) {
+      const [start, end] = [args.starts[i]!, args.ends[i]!];
+      // Of what is too large to be kept (or is a dump) it is enough that there was something.
+      words.push(end - start > LIBRARIES_BYTES_MAX ? "" : latin1(bytes, start, end));
+    }
+    this.pool.tellOthers(words);
+  }
+
+  /** Another worker has noted this. */
+  knows(words: readonly string[]): void {
+    const args = new Args();
+    args.reserve(words.length);
+    args.count = words.length;
+    let at = 0;
+    words.forEach((word, i) => {
+      args.starts[i] = at;
+      args.ends[i] = at += word.length;
+    });
+    const bytes = bytesOf(words.join(""));
+    const command = resolve(bytes, args);
+    if (command !== undefined) this.take(command.name, bytes, args, false);
+  }
+
+  /** True if the other workers should know. */
+  private take(name: string, bytes: Uint8Array, args: Args, queueing: boolean): boolean {
+    const { starts, ends, count } = args;
+    switch (name) {
       case "EVAL":
       case "EVAL_RO":
         if (this.evaluated.note(bytes, starts[1]!, ends[1]!)) this.scriptChanges++;
-        return;
-      case "SCRIPT|LOAD":
-        if (this.loaded.note(bytes, starts[2]!, ends[2]!)) this.scriptChanges++;
-        return;
+        return false;
+      case "SCRIPT|LOAD": {
+        const isNew = this.loaded.note(bytes, starts[2]!, ends[2]!);
+        if (isNew) this.scriptChanges++;
+        return isNew;
+      }
       case "FUNCTION|LOAD":
-        this.libraries.note(bytes, starts[last]!, ends[last]!);
+        this.libraries.note(bytes, starts[count - 1]!, ends[count - 1]!);
         this.functionChanges++;
-        return;
+        return true;
+      default:
+        return !queueing && this.takeLoss(name, bytes, args);
     }
-    if (!queueing) this.noteLoss(command.name, bytes, args);
   }
 
-  private noteLoss(name: string, bytes: Uint8Array, args: Args): void {
+  private takeLoss(name: string, bytes: Uint8Array, args: Args): boolean {
     const { starts, ends, count } = args;
     switch (name) {
       case "SCRIPT|FLUSH":
-        if (count > 2 && !isOneOf(SYNC_WORDS, bytes, starts[2]!, ends[2]!)) return;
+        if (count > 2 && !isOneOf(SYNC_WORDS, bytes, starts[2]!, ends[2]!)) return false;
         this.loaded.forget(() => true);
         this.evaluated.forget(() => true);
         this.scriptChanges++;
         this.miss((missed) => missed.scripts = true);
-        return;
+        return true;
       case "FUNCTION|DELETE":
-        return this.noteDeleted(latin1(bytes, starts[2]!, Math.min(ends[2]!, starts[2]! + NAME_MAX)));
+        this.noteDeleted(latin1(bytes, starts[2]!, Math.min(ends[2]!, starts[2]! + NAME_MAX)));
+        return true;
       case "FUNCTION|FLUSH":
-        if (count > 2 && !isOneOf(SYNC_WORDS, bytes, starts[2]!, ends[2]!)) return;
-        return this.noteAllDeleted();
+        if (count > 2 && !isOneOf(SYNC_WORDS, bytes, starts[2]!, ends[2]!)) return false;
+        this.noteAllDeleted();
+        return true;
       case "FUNCTION|RESTORE":
         if (count === 4 && equalsFolded(bytes, starts[3]!, ends[3]!, FLUSH)) this.noteAllDeleted();
         else this.functionChanges++;
-        return;
+        return true;
+      default:
+        return false;
     }
   }
 

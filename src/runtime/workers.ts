@@ -42,6 +42,7 @@ export type Order =
   | { readonly kind: "listen" }
   | { readonly kind: "measure"; readonly id: number }
   | { readonly kind: "servers"; readonly pool: number }
+  | { readonly kind: "know"; readonly pool: number; readonly words: readonly string[] }
   | {
     readonly kind: "asked";
     readonly id: number;
@@ -69,6 +70,7 @@ export type Report =
   | { readonly kind: "log"; readonly level: number; readonly text: string }
   | { readonly kind: "measured"; readonly id: number }
   | { readonly kind: "servers"; readonly pool: number }
+  | { readonly kind: "know"; readonly pool: number; readonly words: readonly string[] }
   | {
     readonly kind: "ask";
     readonly id: number;
@@ -263,6 +265,7 @@ export class Workers {
       case "log":
         return this.options.log.write(report.level, `w${post.index} ${report.text}`);
       case "servers":
+      case "know":
         for (const other of this.posts) if (other !== post) this.tell(other, report);
         return;
       case "ask":

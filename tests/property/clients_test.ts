@@ -50,7 +50,7 @@ class Stand {
           });
         });
       };
-      const seat = { worker, board, serversChanged: () => {}, ask };
+      const seat = { worker, board, serversChanged: () => {}, tellOthers: () => {}, ask };
       const random = new Random(2).next;
       const proxy = new Proxy({ config: config(worker), net, clock, random, log, system: SYSTEM, seat });
       proxies.push(proxy);

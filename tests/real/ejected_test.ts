@@ -217,25 +217,30 @@ for (const runtime of RUNTIMES) {
   });
 }
 
-Deno.test("every worker tells a server that returns the scripts of its own clients before it sends them there", async () => {
+Deno.test("every worker tells a server that returns what any of them has loaded, before it sends its clients there", async () => {
   await using f = new Fixture();
   const servers = [await f.redis({ port: 0 }), await f.redis({ port: 0 })];
   const yml = poolYml({ alpha: { servers, hash: "md5", dangerous_commands: "allow", ...EJECTING } });
   const proxy = await f.proxy("compiled", `ringmaster:\n  workers: 2\n${yml}`);
   const clients = await Promise.all(Array.from({ length: 8 }, () => f.client(proxy)));
   const digests = await Promise.all(clients.map((client, i) => load(client, `return 'script ${i}'`)));
+  const shared = await load(clients[0]!, "return 'shared'");
   strictEqual(await clients[0]!.command("FUNCTION", "LOAD", library("lib", "one")), "lib");
   const keys = Array.from({ length: 20 }, (_, i) => `key${i}`);
   /** Each client runs its own script, and the function, with keys of both servers; replies that are errors of the proxy's do not count. */
   const runAll = async () => {
     for (const [i, client] of clients.entries()) {
       for (const key of keys) {
-        const replies = await client.pipeline(["EVALSHA", digests[i]!, "1", key], ["FCALL", "lib", "1", key]);
+        const replies = await client.pipeline(
+          ["EVALSHA", digests[i]!, "1", key],
+          ["EVALSHA", shared, "1", key],
+          ["FCALL", "lib", "1", key],
+        );
         for (const [j, reply] of replies.entries()) {
           if (reply instanceof ReplyError && reply.message.includes(`(server ${servers[0]!.address})`)) {
             continue;
           }
-          strictEqual(reply, j === 0 ? `script ${i}` : "one");
+          strictEqual(reply, [`script ${i}`, "shared", "one"][j]);
         }
       }
     }
@@ -251,6 +256,23 @@ Deno.test("every worker tells a server that returns the scripts of its own clien
     return (await Promise.all(clients.map((client) => isLive(client, 2)))).every((live) => live);
   }, "the server to be on the ring of both workers");
   await runAll();
+  // Flushed by one, forgotten by all.
+  strictEqual(await clients[0]!.command("SCRIPT", "FLUSH"), "OK");
+  const fresh = await load(clients[0]!, "return 'fresh'");
+  await servers[0]!.crash();
+  await poll(async () => {
+    for (const client of clients) for (const key of keys) await client.command("GET", key);
+    return (await Promise.all(clients.map((client) => isLive(client, 1)))).every((live) => live);
+  }, "the server to be ejected again");
+  await servers[0]!.start();
+  await poll(async () => {
+    return (await Promise.all(clients.map((client) => isLive(client, 2)))).every((live) => live);
+  }, "the server to be on the ring of both workers again");
+  const direct = await f.client(servers[0]!);
+  deepStrictEqual(
+    await direct.command("SCRIPT", "EXISTS", fresh, shared, ...digests),
+    [1, 0, ...digests.map(() => 0)],
+  );
 });
 
 async function isLive(client: RawClient, count: number): Promise<boolean> {

@@ -6,8 +6,9 @@ import { Scripts } from "../../src/proxy/redis_scripts.ts";
 import { textOf } from "../lib/bytes.ts";
 import { scanned } from "../lib/scanned.ts";
 
-function emptyScripts(): Scripts {
-  return new Scripts({ servers: [] } as unknown as Pool);
+/** @param others is told what the other workers should know */
+function emptyScripts(others: (words: readonly string[]) => void = () => {}): Scripts {
+  return new Scripts({ servers: [], tellOthers: others } as unknown as Pool);
 }
 
 function note(scripts: Scripts, ...words: string[]): void {
@@ -68,4 +69,26 @@ Deno.test("Scripts forgets what is flushed or deleted, and nothing for a request
   note(scripts, "SCRIPT", "FLUSH");
   note(scripts, "SCRIPT", "LOAD", "a");
   deepStrictEqual(texts(scripts.loaded), ["a"]);
+});
+
+Deno.test("Scripts tells other workers what every server gets, once, and they keep the same", () => {
+  let told = 0;
+  const other = emptyScripts(() => told++);
+  const words: string[] = [];
+  const scripts = emptyScripts((request) => {
+    words.push(request.slice(0, 2).join(" "));
+    other.knows(request);
+  });
+  note(scripts, "SCRIPT", "LOAD", "a");
+  note(scripts, "script", "load", "a");
+  note(scripts, "EVAL", "b", "0");
+  note(scripts, "FUNCTION", "LOAD", "REPLACE", "#!lua name=one\n\xff");
+  deepStrictEqual(texts(other.loaded), ["a"]);
+  deepStrictEqual(texts(other.libraries), ["#!lua name=one\n\xff"]);
+  strictEqual(other.evaluated.size, 0);
+  note(scripts, "FUNCTION", "DELETE", "one");
+  note(scripts, "SCRIPT", "FLUSH");
+  strictEqual(other.bytes, 0);
+  deepStrictEqual(words, ["SCRIPT LOAD", "FUNCTION LOAD", "FUNCTION DELETE", "SCRIPT FLUSH"]);
+  strictEqual(told, 0);
 });
