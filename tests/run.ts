@@ -3,9 +3,10 @@
  *
  *   N passed, N failed
  *
- * A suite is a folder of tests/; `deno task test unit real` runs only those. Tests count, steps do not; each of the
+ * A suite is a folder of tests/; `deno task test unit real` runs only those, `deno task test tests/real/http_test.ts` one file. Tests count, steps do not; each of the
  * source checks (format, lint, types) counts as one test, and so does a suite that crashes, hangs or leaves processes
- * behind. The exit code is 0 only if something ran and nothing failed. With RINGMASTER_NO_SKIPS=1 a skipped test fails.
+ * behind. The exit code is 0 only if something ran and nothing failed. With RINGMASTER_NO_SKIPS=1 a skipped test fails; RINGMASTER_TEST_JOBS
+ * is how many files run at a time, where they may.
  */
 import { poll } from "./lib/poll.ts";
 import { BUN, compiled, DENO, exists, filesUnder, PYTHON, ROOT, which } from "./lib/repo.ts";
@@ -59,7 +60,9 @@ async function main(): Promise<void> {
       Deno.exit(130);
     });
   }
-  const unknown = Deno.args.filter((name) => !SUITES.includes(name) && name !== "checks");
+  const unknown = Deno.args.filter((name) =>
+    !SUITES.includes(name) && name !== "checks" && !(isFile(name) && exists(`${ROOT}/${name}`))
+  );
   if (unknown.length > 0) {
     console.error(`unknown suite ${unknown.join(", ")}; there are: checks, ${SUITES.join(", ")}`);
     finish();
@@ -78,9 +81,10 @@ async function main(): Promise<void> {
 
   if (wanted("checks")) checks();
   for (const name of SUITES) {
-    const files = filesUnder(`tests/${name}`, (path) => path.endsWith("_test.ts"));
-    if (!wanted(name) || files.length === 0) continue;
-    const jobs = SIDE_BY_SIDE[name] ?? 1;
+    let files = filesUnder(`tests/${name}`, isFile);
+    if (!wanted(name)) files = files.filter((path) => Deno.args.includes(path));
+    if (files.length === 0) continue;
+    const jobs = Number(Deno.env.get("RINGMASTER_TEST_JOBS") ?? SIDE_BY_SIDE[name] ?? 1);
     if (jobs === 1) await suite(name, files);
     else {
       await suite(name, files.filter((path) => !ALONE.test(path)), jobs);
@@ -88,6 +92,10 @@ async function main(): Promise<void> {
     }
   }
   finish();
+}
+
+function isFile(path: string): boolean {
+  return path.endsWith("_test.ts");
 }
 
 /** Installs missing packages if that is possible without asking anybody; otherwise says what to type, and ends. */

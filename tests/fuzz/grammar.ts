@@ -362,7 +362,10 @@ export class Grammar {
     else if (fate < 8 && args.length > 1) {
       args[random.between(1, args.length - 1)] = this.argument(random.pick([..."kvifmn"]));
     } else {
-      args[0] = [...args[0]!].map((c) => random.below(2) === 0 ? c.toLowerCase() : c.toUpperCase()).join("");
+      args[0] = args[0]!.replace(
+        /[A-Za-z]/g,
+        (c) => random.below(2) === 0 ? c.toLowerCase() : c.toUpperCase(),
+      );
     }
     return args;
   }

@@ -1,6 +1,7 @@
 /**
- * `deno task fuzz [--minutes=N] [--seed=S] [--round=R] [--runtime=bun|deno|compiled]`: the differential fuzz for as long as wanted.
- * Prints each difference with what led to it; ends with 1 if there was any. A seed repeats its run.
+ * `deno task fuzz [--minutes=N] [--seed=S] [--round=R] [--redis=PATH] [--runtime=bun|deno|compiled]`: the differential fuzz for as
+ * long as wanted, against the redis-server on PATH or another one (valkey-server too). Prints each difference with what led to it;
+ * ends with 1 if there was any. A seed repeats its run.
  */
 import { parseArgs } from "node:util";
 import { Fixture } from "../lib/fixture.ts";
@@ -15,6 +16,8 @@ const { values } = parseArgs({
     seed: { type: "string" },
     /** Runs this round alone, and shows all of it. */
     round: { type: "string" },
+    /** A redis-server or valkey-server; default: the redis-server on PATH. */
+    redis: { type: "string" },
     runtime: { type: "string", default: "compiled" },
   },
 });
@@ -29,7 +32,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 }
 let code = 1;
 try {
-  const sides = await startSides(f, values.runtime as Runtime);
+  const sides = await startSides(f, values.runtime as Runtime, values.redis);
   const round = Number(values.round ?? 0);
   const enough = values.round === undefined
     ? () => performance.now() > endMs

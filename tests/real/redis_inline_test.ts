@@ -18,6 +18,7 @@ import { concat, latin1, request, show, textOf } from "../lib/bytes.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { Random } from "../lib/random.ts";
 import { ReplyError } from "../lib/resp.ts";
+import { type Version, versionOf } from "../lib/versions.ts";
 
 const LIMITS = { requestSizeMax: 2 ** 29, argumentsMax: 2 ** 20 };
 
@@ -55,11 +56,15 @@ Deno.test("inlineToArray() finds the same words as redis-server in 2,000 random 
   await using f = new Fixture();
   const redis = await f.redis();
   let client = await f.client(redis);
+  const version = await versionOf(client);
+  // Valkey 9 reads quotes inside words otherwise (the test below), drops bytes 0xff that are not escaped, and has fewer blanks.
+  const looser = version === "valkey 9.1";
+  const pieces = looser ? PIECES.filter((piece) => !"\xff\v\f".includes(piece)) : PIECES;
   const random = new Random(1);
   let refused = 0;
   for (let i = 0; i < 2000; i++) {
     let words = "";
-    for (let n = random.below(12); n >= 0; n--) words += random.pick(PIECES);
+    for (let n = random.below(12); n >= 0; n--) words += random.pick(pieces);
     const line = `EVAL "return ARGV" 0 ${words}${random.pick(["\n", "\r\n"])}`;
     const ours = wordsOf(line);
     await client.send(line);
@@ -67,15 +72,35 @@ Deno.test("inlineToArray() finds the same words as redis-server in 2,000 random 
     const what = `line ${i} of seed 1: ${JSON.stringify(line)}`;
     if (value instanceof ReplyError) {
       strictEqual(textOf(raw), `-ERR ${requestError(BAD_QUOTES, LIMITS)}\r\n`, what);
-      strictEqual(ours, null, what);
+      if (!looser) strictEqual(ours, null, what);
       await client.readToEnd();
       client.close();
       client = await f.client(redis);
       refused++;
-    } else deepStrictEqual(ours?.slice(3), elementsOf(raw), what);
+    } else if (!looser || !/[^\s]['"]|['"][^\s]/.test(words)) {
+      deepStrictEqual(ours?.slice(3), elementsOf(raw), what);
+    }
   }
   // Both kinds must have been seen, or the comparison is worth little.
-  if (refused < 200 || refused > 1800) throw new Error(`${refused} of 2000 lines were refused`);
+  if (!looser && (refused < 200 || refused > 1800)) throw new Error(`${refused} of 2000 lines were refused`);
+});
+
+Deno.test("where a word goes on behind a quote: Redis and we refuse the line, Valkey 9 takes it", async () => {
+  await using f = new Fixture();
+  const redis = await f.redis();
+  const version = await versionOf(await f.client(redis));
+  const lines: [words: string, valkey: string[]][] = [["'a'b", ["ab"]], ['"a"b', ["ab"]], ['a"b c"d', [
+    "ab cd",
+  ]]];
+  for (const [words, valkey] of lines) {
+    const line = `EVAL "return ARGV" 0 ${words}\r\n`;
+    const client = await f.client(redis);
+    await client.send(line);
+    const { text, raw } = await client.readReply();
+    if (version === "valkey 9.1") deepStrictEqual(elementsOf(raw), valkey, line);
+    else strictEqual(text, `-ERR ${requestError(BAD_QUOTES, LIMITS)}\r\n`, line);
+    strictEqual(wordsOf(line), null, line);
+  }
 });
 
 /** The bulks of an array reply, one character a byte. */
@@ -93,12 +118,16 @@ interface Broken {
   redis: string | null;
   /** Ours, if it is another one. */
   ours?: string;
+  /** Of newer servers, where it is another than `redis`; "" if it waits for more. */
+  newer?: Partial<Record<Version, string>>;
 }
 
 const COUNT = "Protocol error: invalid multibulk length";
 const LENGTH = "Protocol error: invalid bulk length";
 const TYPE = "Protocol error: expected '$' before an argument";
 const END = "Protocol error: expected CRLF after an argument";
+/** Valkey 9 looks at the two bytes, too. */
+const CRLF = { "valkey 9.1": "Protocol error: invalid CRLF in request" };
 const PING = "*1\r\n$4\r\nPING\r\n";
 
 const BROKEN: Broken[] = [
@@ -155,12 +184,19 @@ const BROKEN: Broken[] = [
     bytes: `*1\r\n$${"1".repeat(80 * 1024)}`,
     redis: "Protocol error: too big bulk count string",
     ours: LENGTH,
+    newer: { "redis 8.6": "" },
   },
   // Here we are stricter, since we forward what we take: Redis skips two bytes after an argument and the one after a
   // CR unseen. twemproxy refuses these as well.
-  { name: "an argument that ends in xx", bytes: "*1\r\n$4\r\nPINGxx", redis: null, ours: END },
-  { name: "a count that ends in CR x", bytes: "*1\rx$4\r\nPING\r\n", redis: null, ours: COUNT },
-  { name: "a length that ends in CR x", bytes: "*1\r\n$4\rxPING\r\n", redis: null, ours: LENGTH },
+  { name: "an argument that ends in xx", bytes: "*1\r\n$4\r\nPINGxx", redis: null, ours: END, newer: CRLF },
+  { name: "a count that ends in CR x", bytes: "*1\rx$4\r\nPING\r\n", redis: null, ours: COUNT, newer: CRLF },
+  {
+    name: "a length that ends in CR x",
+    bytes: "*1\r\n$4\rxPING\r\n",
+    redis: null,
+    ours: LENGTH,
+    newer: CRLF,
+  },
   // And here both go on: no arguments, no reply.
   { name: "no arguments", bytes: `*0\r\n${PING}`, redis: null },
   { name: "-1 arguments", bytes: `*-1\r\n${PING}`, redis: null },
@@ -170,13 +206,18 @@ const BROKEN: Broken[] = [
 Deno.test("scanRequest() and redis-server on broken requests", async (t) => {
   await using f = new Fixture();
   const server = await f.redis();
-  for (const { name, bytes, redis, ours } of BROKEN) {
+  const version = await versionOf(await f.client(server));
+  for (const { name, bytes, redis: old, ours, newer } of BROKEN) {
     await t.step(name, async () => {
-      strictEqual(verdict(latin1(bytes)), ours ?? redis);
+      strictEqual(verdict(latin1(bytes)), ours ?? old);
+      const redis = newer?.[version] ?? old;
       const client = await f.client(server);
       await client.send(bytes);
       if (redis === null) strictEqual(await client.readLine(), "+PONG");
-      else strictEqual(await client.readToEnd(), `-ERR ${redis}\r\n`);
+      else if (redis === "") {
+        await client.closeWrite();
+        strictEqual(await client.readToEnd(), "");
+      } else strictEqual(await client.readToEnd(), `-ERR ${redis}\r\n`);
       client.close();
     });
   }
