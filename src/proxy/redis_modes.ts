@@ -18,7 +18,14 @@ import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
 import { bulksOf, integerOf, isError } from "../protocol/redis/reply.ts";
 import { joinSettings, POOL_SETTINGS } from "../protocol/redis/settings.ts";
 import { parseTracking, trackingConflict } from "../protocol/redis/tracking_options.ts";
-import { readCursor, scanReplyFrom, scanRequestFor } from "../protocol/redis/scan_cursor.ts";
+import {
+  numberAfter,
+  placeOf,
+  readCursor,
+  type ScanPlace,
+  scanReplyFrom,
+  scanRequestFor,
+} from "../protocol/redis/scan_cursor.ts";
 import { type Client, LEASED } from "./client.ts";
 import type { Pool } from "./pool.ts";
 import { ReplyWriter } from "../protocol/redis/reply_writer.ts";
@@ -35,6 +42,7 @@ import { sendEverywhere } from "./redis_split.ts";
 import { Tracking } from "./redis_tracking.ts";
 import { ACROSS, Transaction } from "./redis_transaction.ts";
 import { Request } from "./request.ts";
+import type { Server } from "./server.ts";
 import { type Joiner, Split } from "./split.ts";
 import { type SliceWork, Walk, WALK_ARGUMENTS, WalkSplit } from "./redis_walk.ts";
 
@@ -389,21 +397,32 @@ export class RedisModes {
   // ---- the whole pool
 
   scan(client: Client, session: RedisSession, bytes: Uint8Array, start: number, end: number): void {
-    const { servers } = this.pool;
-    const place = readCursor(bytes, this.sender.args, servers.length);
-    if (place === null) return client.answer(BAD_CURSOR);
-    let { server, cursor } = place;
+    const cursor = readCursor(bytes, this.sender.args);
+    if (cursor === null) return client.answer(BAD_CURSOR);
+    const known = this.pool.scanServers;
+    let place = placeOf(cursor, known);
+    let server = this.numbered(place);
     // Its keys are out of reach: as if it had been walked. The cursor is good again when the server is back.
-    for (; server < servers.length && servers[server]!.ejected; server++) cursor = "0";
-    if (server === servers.length) {
+    while (server?.ejected) {
+      const number = numberAfter(place!.number, known.numbers);
+      place = number < 0 ? null : { number, cursor: "0" };
+      server = this.numbered(place);
+    }
+    if (server === undefined) {
       if (this.pool.onRing().length > 0) return client.answer(SCANNED);
       return this.sender.forward(client, -1, bytes, start, end);
     }
-    const request = scanRequestFor(bytes, start, end, this.sender.args, cursor);
-    this.sendJoined(client, session, server, request, 0, request.length, (split) => {
+    const { number } = place!;
+    const request = scanRequestFor(bytes, start, end, this.sender.args, place!.cursor);
+    this.sendJoined(client, session, server.index, request, 0, request.length, (split) => {
       const reply = split.replies[0]!;
-      return scanReplyFrom(reply.bytes, reply.start, reply.end, server, servers.length);
+      // The servers may be others when the reply comes.
+      return scanReplyFrom(reply.bytes, reply.start, reply.end, number, this.pool.scanServers);
     });
+  }
+
+  private numbered(place: ScanPlace | null): Server | undefined {
+    return place === null ? undefined : this.pool.servers.find(({ cells }) => cells.number === place.number);
   }
 
   randomKey(client: Client, bytes: Uint8Array, start: number, end: number): void {

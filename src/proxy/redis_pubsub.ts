@@ -73,7 +73,7 @@ export class Subscriptions {
   }
 }
 
-const NOBODY: readonly number[] = [];
+const NOBODY: readonly Server[] = [];
 
 /**
  * Something that at least one client is subscribed to. There may be millions, most of them with one client and one server: those
@@ -85,7 +85,7 @@ class Topic {
   /** The others. */
   more: Set<Client> | null = null;
   /** Servers that have not acknowledged yet. */
-  unconfirmed: readonly number[] = NOBODY;
+  unconfirmed: readonly Server[] = NOBODY;
 
   /**
    * @param wire what servers are asked for: the name, but where it tells of a database (database_channels.ts)
@@ -95,7 +95,7 @@ class Topic {
     readonly kind: number,
     readonly name: string,
     readonly wire: string,
-    public servers: readonly number[],
+    public servers: readonly Server[],
   ) {}
 
   get clientCount(): number {
@@ -132,13 +132,13 @@ class Topic {
   }
 
   /** One of its servers is asked. */
-  expects(server: number): void {
+  expects(server: Server): void {
     const { unconfirmed, servers } = this;
     if (unconfirmed.includes(server)) return;
     this.unconfirmed = servers.length === 1 ? servers : [...unconfirmed, server];
   }
 
-  expectsNot(server: number): void {
+  expectsNot(server: Server): void {
     const left = this.unconfirmed.filter((each) => each !== server);
     this.unconfirmed = left.length === 0 ? NOBODY : left;
   }
@@ -174,22 +174,20 @@ export class PubSub {
   /** By the wire's, those where it is another; several patterns may be one there. */
   private readonly aliases: readonly Map<string, Set<Topic>>[] = [new Map(), new Map(), new Map()];
   readonly channels: DatabaseChannels;
-  private readonly upstreams: (Upstream | null)[];
+  private readonly upstreams = new Map<Server, Upstream>();
   private readonly waits = new Set<Wait>();
   /** The servers of a topic that any server may speak of. */
-  private everywhere: readonly number[];
+  private everywhere: readonly Server[];
   /** Something has been confirmed since those who wait were looked at. */
   private unsettled = false;
   /** Bytes that clients have held which are gone and still being taken out. */
   leavingBytes = 0;
   /** For topics to share: each server alone. */
-  private readonly alone: readonly (readonly number[])[];
+  private readonly alone = new WeakMap<Server, readonly Server[]>();
 
   constructor(readonly pool: Pool) {
-    this.upstreams = pool.servers.map(() => null);
     this.channels = new DatabaseChannels(pool.config.databases, pool.config.redisDb);
-    this.everywhere = pool.servers.map((server) => server.index);
-    this.alone = this.everywhere.map((index) => [index]);
+    this.everywhere = pool.servers;
   }
 
   /** Nothing of a pool's pub/sub is in use. */
@@ -259,8 +257,8 @@ export class PubSub {
     if (!this.waits.has(wait)) return;
     const late = new Set(wait.topics.flatMap((topic) => topic.unconfirmed));
     for (const server of late) {
-      this.failed(server, this.pool.servers[server]!.errorReply(failureOf("ETIMEDOUT")));
-      this.upstreams[server]?.hangUpIfSilent();
+      this.failed(server, server.errorReply(failureOf("ETIMEDOUT")));
+      this.upstreams.get(server)?.hangUpIfSilent();
     }
   }
 
@@ -329,8 +327,10 @@ export class PubSub {
     this.everywhere = this.heard();
     for (const map of this.topics) for (const topic of map.values()) this.move(topic);
     // With none live all are asked on, so that one error at least is true.
-    if (this.everywhere.some((i) => !this.pool.servers[i]!.ejected)) {
-      for (const { index, ejected } of this.pool.servers) if (ejected) this.dropUpstream(index);
+    const live = this.everywhere.some((server) => !server.ejected);
+    for (const [server, upstream] of this.upstreams) {
+      if (server.gone || (live && server.ejected)) this.dropUpstream(server);
+      else upstream.follow();
     }
     this.unsettled = true;
     this.settle();
@@ -344,24 +344,24 @@ export class PubSub {
     for (const server of before) {
       if (now.includes(server)) continue;
       topic.expectsNot(server);
-      this.upstreams[server]?.unsubscribe(kind, wire);
+      this.upstreams.get(server)?.unsubscribe(kind, wire);
     }
     for (const server of now) if (!before.includes(server)) this.ask(topic, server);
   }
 
   /** Where all servers have to be listened to: those on the ring, or all if none is. */
-  private heard(): readonly number[] {
+  private heard(): readonly Server[] {
     const live = this.pool.onRing();
-    return (live.length > 0 ? live : this.pool.servers).map((server) => server.index);
+    return live.length > 0 ? live : this.pool.servers;
   }
 
-  private dropUpstream(server: number): void {
-    this.upstreams[server]?.stop();
-    this.upstreams[server] = null;
+  private dropUpstream(server: Server): void {
+    this.upstreams.get(server)?.stop();
+    this.upstreams.delete(server);
   }
 
   stop(): void {
-    for (const upstream of this.upstreams) upstream?.stop();
+    for (const upstream of this.upstreams.values()) upstream.stop();
   }
 
   private topicFor(kind: number, name: string): Topic {
@@ -391,7 +391,7 @@ export class PubSub {
     return same === undefined ? direct : [...direct, ...same];
   }
 
-  private serversOf(kind: number, wire: string): readonly number[] {
+  private serversOf(kind: number, wire: string): readonly Server[] {
     // Each server tells of its own keys: keyspace notifications come from all. With distribution "random" a message may
     // be published on any server.
     const anywhere = this.pool.config.distribution === "random";
@@ -399,12 +399,16 @@ export class PubSub {
       return this.everywhere;
     }
     const bytes = bytesOf(wire);
-    return this.alone[Math.max(0, this.pool.placement.serverOf(bytes, 0, bytes.length))]!;
+    const server = this.pool.servers[Math.max(0, this.pool.placement.serverOf(bytes, 0, bytes.length))]!;
+    let alone = this.alone.get(server);
+    if (alone === undefined) this.alone.set(server, alone = [server]);
+    return alone;
   }
 
-  private ask(topic: Topic, server: number): void {
+  private ask(topic: Topic, server: Server): void {
     topic.expects(server);
-    const upstream = this.upstreams[server] ??= new Upstream(this, this.pool.servers[server]!);
+    let upstream = this.upstreams.get(server);
+    if (upstream === undefined) this.upstreams.set(server, upstream = new Upstream(this, server));
     upstream.subscribe(topic.kind, topic.wire);
   }
 
@@ -418,17 +422,17 @@ export class PubSub {
       if (same.size === 0) this.aliases[kind]!.delete(wire);
     }
     if (this.behind(kind, wire).length === 0) {
-      for (const server of topic.servers) this.upstreams[server]?.unsubscribe(kind, wire);
+      for (const server of topic.servers) this.upstreams.get(server)?.unsubscribe(kind, wire);
     }
     if (this.idle) {
       // No one listens any more: no connections are kept for them.
-      for (let i = 0; i < this.upstreams.length; i++) this.dropUpstream(i);
+      for (const server of [...this.upstreams.keys()]) this.dropUpstream(server);
     }
   }
 
   // ---- from the servers
 
-  confirmed(server: number, kind: number, wire: string): void {
+  confirmed(server: Server, kind: number, wire: string): void {
     for (const topic of this.behind(kind, wire)) topic.expectsNot(server);
     this.unsettled = true;
   }
@@ -445,7 +449,7 @@ export class PubSub {
   }
 
   /** A server cannot be had now: who waits for it gets an error; who is subscribed stays so. */
-  failed(server: number, error: Uint8Array): void {
+  failed(server: Server, error: Uint8Array): void {
     for (const wait of this.waits) {
       if (!wait.topics.some((topic) => topic.unconfirmed.includes(server))) continue;
       this.waitOver(wait);
@@ -454,7 +458,7 @@ export class PubSub {
   }
 
   /** What `server` should be subscribed to, for a new connection: all of it is unconfirmed again. */
-  wanted(server: number): Topic[] {
+  wanted(server: Server): Topic[] {
     const wanted: Topic[] = [];
     for (const map of this.topics) {
       for (const topic of map.values()) {
@@ -625,6 +629,8 @@ class Upstream implements Postponed {
   private inbox = new Inbox();
   private scan = new ReplyResume();
   private open = false;
+  /** Where the present connection leads. */
+  private addressText = "";
 
   constructor(private readonly hub: PubSub, private readonly server: Server) {
     this.connect();
@@ -635,16 +641,32 @@ class Upstream implements Postponed {
     this.retryTimer = null;
     this.inbox = new Inbox();
     this.scan = new ReplyResume();
-    const socket = pool.net.connect(this.server.config.address, HANDLER, this);
+    const { address, addressText } = this.server.config;
+    this.addressText = addressText;
+    const socket = pool.net.connect(address, HANDLER, this);
     this.socket = socket;
     const auth = pool.config.redisAuth;
     if (auth !== null) this.write("AUTH", [latin1(auth)]);
     this.errands.length = this.done = 0;
-    for (const topic of this.hub.wanted(this.server.index)) this.subscribe(topic.kind, topic.wire);
+    for (const topic of this.hub.wanted(this.server)) this.subscribe(topic.kind, topic.wire);
     this.connectTimer = pool.setTimer(pool.config.connectTimeoutMs, () => {
       if (this.open) return;
       socket.destroy();
     });
+  }
+
+  /** The server may have moved: then its subscriptions begin anew there, and nobody is told of an end. */
+  follow(): void {
+    const { socket } = this;
+    if (this.addressText === this.server.config.addressText) return;
+    this.clearTimer();
+    if (this.retryTimer !== null) this.hub.pool.clearTimer(this.retryTimer);
+    if (socket !== null) {
+      socket.owner = undefined;
+      socket.destroy();
+    }
+    this.open = false;
+    this.connect();
   }
 
   subscribe(kind: number, wire: string): void {
@@ -738,7 +760,7 @@ class Upstream implements Postponed {
     if (subscribed >= 0) {
       // Not as soon as it is open: a full server opens it too.
       this.retryMs = RETRY_FIRST_MS;
-      return this.hub.confirmed(this.server.index, subscribed, name);
+      return this.hub.confirmed(this.server, subscribed, name);
     }
     const kind = MESSAGE_WORDS.indexOf(word);
     if (kind < 0) return;
@@ -755,7 +777,7 @@ class Upstream implements Postponed {
     const said = encode(`-${text}\r\n`);
     const illness = this.hub.pool.front.illness(said, 0, said.length, ACCEPT);
     if (illness !== null) this.server.failed(illness);
-    this.hub.failed(this.server.index, illness === null ? said : this.server.errorReply(illness));
+    this.hub.failed(this.server, illness === null ? said : this.server.errorReply(illness));
   }
 
   closed(code: string): void {
@@ -768,7 +790,7 @@ class Upstream implements Postponed {
     // Where nothing but subscriptions goes to a server, nobody else finds out. That it is ejected may end this.
     if (!wasOpen) this.server.failed(failureOf(code));
     if (this.stopped) return;
-    this.hub.failed(this.server.index, this.server.errorReply(failureOf(code)));
+    this.hub.failed(this.server, this.server.errorReply(failureOf(code)));
     // Who waited may have been the last, and has been told: then nobody needs this connection.
     if (this.stopped) return;
     this.retryTimer = pool.setTimer(this.retryMs, () => this.connect());
@@ -789,11 +811,11 @@ class Upstream implements Postponed {
 }
 
 const HANDLER: Handler = {
-  open: (socket) => (socket.owner as Upstream).opened(),
-  data: (socket, bytes) => (socket.owner as Upstream).receive(bytes),
+  open: (socket) => (socket.owner as Upstream | undefined)?.opened(),
+  data: (socket, bytes) => (socket.owner as Upstream | undefined)?.receive(bytes),
   eof: (socket) => socket.destroy(),
   drain: () => {},
-  close: (socket, error) => (socket.owner as Upstream).closed(error?.code ?? "EOF"),
+  close: (socket, error) => (socket.owner as Upstream | undefined)?.closed(error?.code ?? "EOF"),
 };
 
 /** The first bulk strings of an array, as latin1, `max` at most, and where they end. */

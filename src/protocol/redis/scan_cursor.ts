@@ -1,32 +1,66 @@
 /**
  * SCAN over several servers: the cursor that clients see carries the server it goes on with.
  *
- *   client's cursor = server's cursor × servers + server's index        0 = start, and end
+ *   client's cursor = MARK + server's cursor × SERVER_NUMBERS + server's number        0 = start, and end
  *
- * A server's cursor is below the size of its hash table, so the product stays far below 2^64. When a server
- * says 0 the next one's turn begins at its own 0. Each server is walked whole, so Redis' promise holds for the pool: a
- * key that is there from beginning to end is seen.
+ * Servers are walked in the order of their numbers, which they keep while the pool's servers change (stats/board.ts): a new
+ * one comes last, and where one is gone the next one's turn begins. Each is walked whole, so Redis' promise holds for the
+ * pool: a key that is there from beginning to end is seen. A pool of one server passes its cursors as they are; MARK tells
+ * them from ours if it gets more.
+ *
+ * A server's cursor is below the size of its hash table: up to 2^36 (68 billion keys) ours stay below 2^53, which is what
+ * clients can count on that keep them as doubles.
  */
 import { copy, encode, latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
 import { NEED_MORE, ReplyResume, scanReply } from "./reply.ts";
 
 const CURSOR_MAX = 2n ** 64n;
+const MARK = 2n ** 52n;
+const NUMBERS = 65536n;
+
+/** Servers of a pool as a cursor sees them. */
+export interface ScanServers {
+  /** Ascending; never empty. */
+  readonly numbers: readonly number[];
+  /** The one that was, or is, the pool's only server; -1 = it has never had only one. */
+  readonly alone: number;
+}
 
 export interface ScanPlace {
-  readonly server: number;
+  /** The server's number. */
+  readonly number: number;
   /** The server's own cursor, in digits. */
   readonly cursor: string;
 }
 
-/** What the cursor in argument 1 means with `servers` servers; null if it is no cursor. */
-export function readCursor(bytes: Uint8Array, args: Args, servers: number): ScanPlace | null {
+/** The cursor in argument 1; null if it is none. */
+export function readCursor(bytes: Uint8Array, args: Args): bigint | null {
   const text = latin1(bytes, args.starts[1]!, Math.min(args.ends[1]!, args.starts[1]! + 22));
   // Redis 7.0 reads with strtoul, for which nothing is 0 and a minus counts down from 2^64; newer ones take neither.
   if (!/^\+?[0-9]{1,20}$/.test(text)) return null;
   const cursor = BigInt(text);
-  if (cursor >= CURSOR_MAX) return null;
-  return { server: Number(cursor % BigInt(servers)), cursor: String(cursor / BigInt(servers)) };
+  return cursor < CURSOR_MAX ? cursor : null;
+}
+
+/** Where a client's cursor goes on; null if there is nothing left to walk. */
+export function placeOf(cursor: bigint, { numbers, alone }: ScanServers): ScanPlace | null {
+  if (cursor === 0n) return { number: numbers[0]!, cursor: "0" };
+  if (cursor < MARK || numbers.length === 1 && alone === numbers[0] && cursor >= 2n * MARK) {
+    // From when there was one server.
+    return numbers.includes(alone)
+      ? { number: alone, cursor: String(cursor) }
+      : { number: numbers[0]!, cursor: "0" };
+  }
+  const number = Number((cursor - MARK) % NUMBERS);
+  if (numbers.includes(number)) return { number, cursor: String((cursor - MARK) / NUMBERS) };
+  const next = numberAfter(number, numbers);
+  return next < 0 ? null : { number: next, cursor: "0" };
+}
+
+/** The next server's number; -1 if there is none. */
+export function numberAfter(number: number, numbers: readonly number[]): number {
+  return numbers.find((each) => each > number) ?? -1;
 }
 
 /** The request `bytes[start, end)` with the server's own cursor in place of the client's; owned. */
@@ -49,8 +83,8 @@ export function scanReplyFrom(
   bytes: Uint8Array,
   start: number,
   end: number,
-  server: number,
-  servers: number,
+  number: number,
+  servers: ScanServers,
 ): Uint8Array {
   // *2\r\n$<n>\r\n<cursor>\r\n…
   if (bytes[start] !== 42 || bytes[start + 1] !== 50) return bytes.slice(start, end);
@@ -60,13 +94,15 @@ export function scanReplyFrom(
   if (to === NEED_MORE || to < 0 || bytes[from] !== 36) return bytes.slice(start, end);
   const digits = latin1(bytes, from, to).split("\r\n")[1] ?? "";
   if (!/^[0-9]{1,20}$/.test(digits)) return bytes.slice(start, end);
-  const next = nextCursor(BigInt(digits), server, servers);
+  const next = nextCursor(BigInt(digits), number, servers);
   return splice(bytes, start, end, from, to, encode(`$${next.length}\r\n${next}\r\n`));
 }
 
-function nextCursor(cursor: bigint, server: number, servers: number): string {
-  if (cursor !== 0n) return String(cursor * BigInt(servers) + BigInt(server));
-  return server + 1 < servers ? String(server + 1) : "0";
+function nextCursor(cursor: bigint, number: number, { numbers }: ScanServers): string {
+  if (numbers.length === 1 && numbers[0] === number) return String(cursor);
+  if (cursor !== 0n) return String(MARK + cursor * NUMBERS + BigInt(number));
+  const next = numberAfter(number, numbers);
+  return next < 0 ? "0" : String(MARK + BigInt(next));
 }
 
 function splice(
