@@ -74,7 +74,7 @@ export class Pool {
   placement: Placement;
   epoch = 0;
   /** Their numbers, for the cursors of SCAN. */
-  scanServers: { readonly numbers: readonly number[]; readonly alone: number };
+  scanServers: { readonly numbers: readonly number[]; readonly alone: number; readonly several: boolean };
   /** Servers that have left, with connections that still owe something. */
   private readonly leaving = new Set<Server>();
   readonly ejection: Ejection;
@@ -109,7 +109,7 @@ export class Pool {
     this.placement = this.makePlacement();
     this.servers = config.servers.map((server, i) => new Server(this, server, this.board.servers[i]!, i));
     this.live = new Uint8Array(this.servers.length).fill(1);
-    this.scanServers = this.numberServers(-1);
+    this.scanServers = this.numberServers(-1, false);
     this.ejection = new Ejection(this);
     this.memory = around.memory;
     this.memory.add(this);
@@ -319,7 +319,7 @@ export class Pool {
       if (server.connections.size > 0) this.leaving.add(server);
     }
     this.placement = this.makePlacement();
-    this.scanServers = this.numberServers(this.scanServers.alone);
+    this.scanServers = this.numberServers(this.scanServers.alone, this.scanServers.several);
     this.placeLive();
     this.ejection.adopt();
     this.ejection.lookAtBoard();
@@ -329,10 +329,11 @@ export class Pool {
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
   }
 
-  /** @param alone what it was before */
-  private numberServers(alone: number): Pool["scanServers"] {
+  /** @param alone and `several`: what they were before */
+  private numberServers(alone: number, several: boolean): Pool["scanServers"] {
     const numbers = this.servers.map(({ cells }) => cells.number).sort((a, b) => a - b);
-    return { numbers, alone: numbers.length === 1 ? numbers[0]! : alone };
+    const one = numbers.length === 1;
+    return { numbers, alone: one ? numbers[0]! : alone, several: several || !one };
   }
 
   /** Those that have left but still owe something too. */

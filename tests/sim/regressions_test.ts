@@ -602,18 +602,21 @@ Deno.test("SCAN passes an ejected server over, and its cursors are good again wh
     runFor(world, 100);
     return client.read;
   };
-  const one = (key: string, next: number) => `*2\r\n$1\r\n${next}\r\n*1\r\n$${key.length}\r\n${key}\r\n`;
+  /** The cursor of a server's beginning, or of a place in it (scan_cursor.ts). */
+  const at = (server: number, cursor = 0) => 2 ** 52 + cursor * 65536 + server;
+  const one = (key: string, next: number) =>
+    `*2\r\n$${String(next).length}\r\n${next}\r\n*1\r\n$${key.length}\r\n${key}\r\n`;
   const had = world.keys;
-  assert.equal(page(0), one(had[0]!, 1));
-  assert.equal(page(1), one(had[2]!, 0));
-  assert.equal(page(4), one(had[2]!, 0));
+  assert.equal(page(0), one(had[0]!, at(1)));
+  assert.equal(page(at(1)), one(had[2]!, 0));
+  assert.equal(page(at(1, 1)), one(had[2]!, 0));
   comeBack(world, 1);
-  assert.equal(page(1), one(had[1]!, 2));
+  assert.equal(page(at(1)), one(had[1]!, at(2)));
   world.net.down(world.addresses[2]!);
   runFor(world, 100);
   client.say(`GET ${had[2]}\r\n`);
   runFor(world, 100);
-  assert.equal(page(2), "*2\r\n$1\r\n0\r\n*0\r\n");
+  assert.equal(page(at(2)), "*2\r\n$1\r\n0\r\n*0\r\n");
   world.proxy.stop();
 });
 

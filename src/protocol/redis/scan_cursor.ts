@@ -5,8 +5,8 @@
  *
  * Servers are walked in the order of their numbers, which they keep while the pool's servers change (stats/board.ts): a new
  * one comes last, and where one is gone the next one's turn begins. Each is walked whole, so Redis' promise holds for the
- * pool: a key that is there from beginning to end is seen. A pool of one server passes its cursors as they are; MARK tells
- * them from ours if it gets more.
+ * pool: a key that is there from beginning to end is seen. A pool that has never had more than one server passes its cursors as they are;
+ * MARK tells them from ours if it gets more.
  *
  * A server's cursor is below the size of its hash table: up to 2^36 (68 billion keys) ours stay below 2^53, which is what
  * clients can count on that keep them as doubles.
@@ -23,8 +23,10 @@ const NUMBERS = 65536n;
 export interface ScanServers {
   /** Ascending; never empty. */
   readonly numbers: readonly number[];
-  /** The one that was, or is, the pool's only server; -1 = it has never had only one. */
+  /** The one that was the pool's only server, or is; -1 = there has always been another. */
   readonly alone: number;
+  /** The pool has, or has had, several. */
+  readonly several: boolean;
 }
 
 export interface ScanPlace {
@@ -44,10 +46,10 @@ export function readCursor(bytes: Uint8Array, args: Args): bigint | null {
 }
 
 /** Where a client's cursor goes on; null if there is nothing left to walk. */
-export function placeOf(cursor: bigint, { numbers, alone }: ScanServers): ScanPlace | null {
+export function placeOf(cursor: bigint, { numbers, alone, several }: ScanServers): ScanPlace | null {
   if (cursor === 0n) return { number: numbers[0]!, cursor: "0" };
-  if (cursor < MARK || numbers.length === 1 && alone === numbers[0] && cursor >= 2n * MARK) {
-    // From when there was one server.
+  if (!several) return { number: numbers[0]!, cursor: String(cursor) };
+  if (cursor < MARK) {
     return numbers.includes(alone)
       ? { number: alone, cursor: String(cursor) }
       : { number: numbers[0]!, cursor: "0" };
@@ -98,8 +100,8 @@ export function scanReplyFrom(
   return splice(bytes, start, end, from, to, encode(`$${next.length}\r\n${next}\r\n`));
 }
 
-function nextCursor(cursor: bigint, number: number, { numbers }: ScanServers): string {
-  if (numbers.length === 1 && numbers[0] === number) return String(cursor);
+function nextCursor(cursor: bigint, number: number, { numbers, several }: ScanServers): string {
+  if (!several) return String(cursor);
   if (cursor !== 0n) return String(MARK + cursor * NUMBERS + BigInt(number));
   const next = numberAfter(number, numbers);
   return next < 0 ? "0" : String(MARK + BigInt(next));
