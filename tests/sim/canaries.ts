@@ -19,6 +19,7 @@ import { Server } from "../../src/proxy/server.ts";
 import { ServerConnection } from "../../src/proxy/server_connection.ts";
 import { Split } from "../../src/proxy/split.ts";
 import { Pool } from "../../src/proxy/pool.ts";
+import { RunningTime } from "../../src/runtime/running_time.ts";
 import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
 import { concat, latin1, textOf } from "../lib/bytes.ts";
@@ -300,6 +301,15 @@ export const CANARIES: readonly Canary[] = [
           const { connection } = this;
           connection.holder = null;
           connection.server.spare.push(connection);
+        }),
+  },
+  {
+    name: "after a stop of the process deadlines are judged before sockets are read",
+    where: (plan) => plan.calm && plan.stops.length > 0 && plan.pool.timeoutMs > 0,
+    plant: () =>
+      patch(RunningTime.prototype, "look", () =>
+        function () {
+          return this.real();
         }),
   },
   {

@@ -25,6 +25,7 @@ import {
 import type { SimClock } from "./clock.ts";
 import { EventLog } from "./event_log.ts";
 import { CALM, type Faults } from "./faults.ts";
+import type { SimProcess } from "./process.ts";
 import { Random } from "./random.ts";
 
 const CONNECTING = 0;
@@ -133,6 +134,7 @@ export class SimSocket implements Socket {
   private lingerStartMs = 0;
   private heardMs = 0;
   private readonly queue: Queued[] = [];
+  private readonly process: SimProcess | undefined;
 
   constructor(
     private readonly net: SimNet,
@@ -143,7 +145,17 @@ export class SimSocket implements Socket {
     readonly key: string,
     private readonly peerName: string,
     private readonly localName: string,
-  ) {}
+  ) {
+    this.process = net.processes.get(handler);
+  }
+
+  /** Its process is stopped: `again` will be called when it goes on. */
+  private waits(again: () => void): boolean {
+    const { process } = this;
+    if (process === undefined || !process.stopped) return false;
+    process.forSocket(again);
+    return true;
+  }
 
   peer(): string {
     return this.peerName;
@@ -241,7 +253,7 @@ export class SimSocket implements Socket {
 
   /** The connection is made; for the accepting end at once, for the connecting one when it hears of it. */
   opened(): void {
-    if (this.state !== CONNECTING) return;
+    if (this.state !== CONNECTING || this.waits(() => this.opened())) return;
     this.state = OPEN;
     this.net.note(this, "open");
     if (this.ended) {
@@ -274,6 +286,7 @@ export class SimSocket implements Socket {
     this.queue.length = 0;
     this.queuedBytes = 0;
     const run = () => {
+      if (this.waits(run)) return;
       this.state = CLOSED;
       this.net.forget(this);
       this.net.note(this, error === null ? "close" : `close ${error.code}`);
@@ -353,11 +366,16 @@ export class SimSocket implements Socket {
     net.clock.at(net.clock.nowMs() + net.latencyMs(this.key), () => {
       this.writeAsked = false;
       this.heardMs = net.clock.nowMs();
-      if (this.state === OPEN) this.write();
+      this.writable();
     });
   }
 
+  private writable(): void {
+    if (this.state === OPEN && !this.waits(() => this.writable())) this.write();
+  }
+
   private drained(): void {
+    if (this.waits(() => this.drained())) return;
     if (this.state !== OPEN || this.ended || this.queuedBytes > 0) return;
     this.net.note(this, "drain");
     this.handler.drain(this);
@@ -377,7 +395,7 @@ export class SimSocket implements Socket {
   }
 
   private read(): void {
-    if (this.vanished || this.state === CONNECTING) return;
+    if (this.vanished || this.state === CONNECTING || this.waits(() => this.read())) return;
     const { net } = this;
     const input = this.input!;
     const nowMs = net.clock.nowMs();
@@ -502,6 +520,8 @@ export class SimNet implements Net {
   readonly name = "sim";
   readonly random: Random;
   readonly log: EventLog;
+  /** Whose sockets are a process's that may stop. */
+  readonly processes = new WeakMap<Handler, SimProcess>();
   /** Sockets that have not closed yet. */
   readonly sockets = new Set<SimSocket>();
   private faults: Faults;

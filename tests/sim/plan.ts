@@ -59,6 +59,8 @@ export interface Plan {
   readonly slowTurns: boolean;
   /** Clients load scripts and run them. */
   readonly scripts: boolean;
+  /** The proxy's process is stopped for a while; if it has requests under way, or soon. Not in worlds of long turns. */
+  readonly stops: readonly { readonly atMs: number; readonly forMs: number }[];
   /** A reply of so many bytes goes on in parts; few in half of the worlds, so that there are such replies. */
   readonly passMin: number;
 }
@@ -134,7 +136,16 @@ export function planOf(random: Random): Plan {
     asides: redis && random.chance(0.3),
     slowTurns: redis && random.chance(0.5),
     scripts: redis && config.pools[0]!.autoEjectHosts && random.chance(0.4),
+    stops: stopsOf(random, calm ? 0.5 : 0.15, chaosMs),
   };
+}
+
+function stopsOf(random: Random, chance: number, chaosMs: number): Plan["stops"] {
+  if (!random.chance(chance)) return [];
+  return Array.from({ length: random.int(1, 6) }, () => ({
+    atMs: random.next() * chaosMs,
+    forMs: random.magnitude(20, 5000),
+  }));
 }
 
 /** Arguments of the longest CLIENT TRACKING. */

@@ -22,6 +22,7 @@ import {
   RESPONSES,
   SERVER_EJECTS,
 } from "../../src/stats/metrics.ts";
+import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { checkPool } from "./checkers.ts";
 import { SimClock } from "./clock.ts";
 import { EventLog } from "./event_log.ts";
@@ -31,6 +32,7 @@ import type { ModelRedis } from "./model_redis.ts";
 import { SYSTEM } from "./reader.ts";
 import { SimNet } from "./net.ts";
 import { FEW, PASS_USUAL, type Plan, planOf, type ServerEvent } from "./plan.ts";
+import { SimProcess } from "./process.ts";
 import { Random } from "./random.ts";
 import { CHANNELS, type Published, SubscriberWorkload } from "./pubsub_workload.ts";
 import { RedisWorkload } from "./redis_workload.ts";
@@ -49,6 +51,7 @@ const SLOW_TURN_MAX_MS = 1;
 /** After the trouble is over everybody must have been answered within this time. */
 const PATIENCE_MS = 300_000;
 const EVENTS_SHOWN = 50;
+const STOP_TRIES = 5000;
 
 export interface Result {
   readonly seed: number;
@@ -83,6 +86,7 @@ export class World implements Judge {
   readonly plan: Plan;
   readonly clock = new SimClock();
   readonly net: SimNet;
+  private readonly process: SimProcess;
   readonly proxy: Proxy;
   readonly pool: Pool;
   readonly servers: SimServer[];
@@ -141,10 +145,12 @@ export class World implements Judge {
       server.turnsAway = plan.turnsAway;
     });
     this.truth.watch = (execution) => this.checkPlace(execution);
+    this.process = new SimProcess(this.clock, this.net);
+    const stops = this.stops.length > 0;
     this.proxy = new Proxy({
       config: plan.config,
-      net: this.net,
-      clock: this.clock,
+      net: stops ? this.process : this.net,
+      clock: stops ? new RunningClock(this.process) : this.clock,
       random: this.random.fork().next,
       sliceArguments: plan.sliceArguments,
       passMin: plan.passMin,
@@ -180,6 +186,7 @@ export class World implements Judge {
     await this.proxy.listen(null);
     this.noteLives();
     for (const event of this.plan.events) this.clock.at(event.atMs, () => this.happen(event));
+    for (const { atMs, forMs } of this.stops) this.clock.at(atMs, () => this.stopProcess(forMs, STOP_TRIES));
     for (let i = 0; i < this.plan.clients; i++) {
       this.clock.at(this.random.next() * this.plan.arrivalsMs, () => this.addClient());
     }
@@ -245,6 +252,24 @@ export class World implements Judge {
       case "stall":
         this.net.stall(address, event.forMs);
     }
+  }
+
+  private get stops(): Plan["stops"] {
+    return this.plan.longTurns ? [] : this.plan.stops;
+  }
+
+  /** Stops the proxy's process when it waits for a server; if it does not, at last anyway. */
+  private stopProcess(forMs: number, tries: number): void {
+    if (this.healed) return;
+    const waits = this.pool.servers.some((server) =>
+      [...server.connections].some((one) => one.head !== null)
+    );
+    if (!waits && tries > 0) {
+      this.clock.at(this.clock.nowMs() + 0.1, () => this.stopProcess(forMs, tries - 1));
+      return;
+    }
+    this.log.add(this.clock.nowMs(), "proxy", `stopped for ${forMs.toFixed(1)} ms`);
+    this.process.stop(forMs);
   }
 
   private heal(): void {
@@ -609,6 +634,8 @@ export class World implements Judge {
   }
 
   private checkObjects(): void {
+    // Nobody looks at a stopped process's clock.
+    if (this.process.stopped) return;
     this.turnsToCheck = 0;
     checkPool(this.pool, this.turnMaxMs);
     this.net.invariants();
