@@ -168,8 +168,9 @@ export class Memory {
       this.look();
       if (!calm || this.stopped || !this.calm) return;
       if (trimChunks() === 0 && !this.spiked) return;
-      this.spiked = false;
-      this.mostBytes = 0;
+      // What is still held will be garbage as well: once more when most of that has gone.
+      this.mostBytes = this.heldBytes + this.leavingBytes;
+      this.spiked = this.mostBytes >= SPIKE_OVER;
       this.collect();
     });
   }

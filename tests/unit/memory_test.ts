@@ -143,4 +143,8 @@ Deno.test("max_memory: collected once more when most of what was held has gone, 
   strictEqual(world.collections, 1);
   for (let i = 0; i < 10; i++) world.time();
   strictEqual(world.collections, 1);
+  // And what was held then goes too.
+  world.clients.clear();
+  for (let i = 0; i < 10; i++) world.time();
+  strictEqual(world.collections, 2);
 });
