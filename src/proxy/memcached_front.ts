@@ -181,7 +181,8 @@ export class MemcachedFront implements Front {
   }
 
   holdsBytes(client: Client): number {
-    return (client.session as MemcachedSession).sliced?.holdsBytes ?? 0;
+    const { sliced, scan } = client.session as MemcachedSession;
+    return (sliced?.holdsBytes ?? 0) + scan.holdsBytes;
   }
 
   /** max_memory is reached: refuses what needs a server. */

@@ -53,7 +53,7 @@ export class SlicedGet implements Postponed {
     this.bytes = bytes.slice(from, wordEnds[words - 1]);
     this.starts = wordStarts.slice(0, words);
     this.ends = wordEnds.slice(0, words);
-    for (let i = 0; i < words; i++) {
+    for (let i = 0; i < words && from > 0; i++) {
       this.starts[i]! -= from;
       this.ends[i]! -= from;
     }

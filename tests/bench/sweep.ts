@@ -9,7 +9,7 @@
  * counts: the machine's own pauses are no property of a request.
  */
 import "../../src/runtime/bun.ts";
-import { latin1 } from "../lib/bytes.ts";
+import { latin1, show } from "../lib/bytes.ts";
 import { TurnStand } from "../lib/turn_stand.ts";
 import { wideMemcached, wideRedis, type WideRequest } from "../lib/wide_requests.ts";
 
@@ -47,9 +47,8 @@ async function once(protocol: "redis" | "memcached", servers: number, parts: rea
   const client = stand.join();
   for (const part of parts) client.socket.give(part);
   const turns = stand.net.run();
-  const { last, bytes } = client;
-  let reply = JSON.stringify(String.fromCharCode(...last.subarray(0, 60)));
-  if (bytes > last.length) reply = `… ${reply}`;
+  const last = client.read.at(-1) ?? new Uint8Array(0);
+  const reply = (client.read.length > 1 ? "… " : "") + show(last, 60);
   client.socket.reset();
   stand.net.run();
   stand.stop();

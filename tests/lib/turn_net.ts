@@ -209,7 +209,7 @@ export class TurnNet implements Net {
   }
 
   /** A client connects. @param hear gets what the proxy sends it */
-  join(hear: (bytes: Uint8Array) => void): TurnSocket {
+  join(hear: (bytes: Uint8Array) => unknown): TurnSocket {
     const socket = new TurnSocket(this.accepting!, undefined, (bytes) => (hear(bytes), null));
     this.sockets.push(socket);
     return socket;

@@ -8,17 +8,13 @@ import { wideMemcachedServer, wideRedisServer } from "./wide_servers.ts";
 
 const SYSTEM = { hostName: "turn", processId: 1, os: "turn", filesMax: 0, memoryBytes: () => 0 };
 
-/** A client that keeps no more than the end of what it reads. */
 export class WideClient {
   readonly socket: TurnSocket;
-  bytes = 0;
-  last: Uint8Array = new Uint8Array(0);
+  /** What it has read, as it came. */
+  readonly read: Uint8Array[] = [];
 
   constructor(net: TurnNet) {
-    this.socket = net.join((bytes) => {
-      this.bytes += bytes.length;
-      this.last = bytes;
-    });
+    this.socket = net.join((bytes) => this.read.push(bytes));
   }
 }
 

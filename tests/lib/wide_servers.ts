@@ -106,6 +106,8 @@ function answer(bytes: Uint8Array): string {
     case "CONFIG|GET":
       return "*2\r\n$4\r\nsave\r\n$0\r\n\r\n";
     case "COMMAND|DOCS":
+    case "PUBSUB|CHANNELS":
+    case "PUBSUB|SHARDCHANNELS":
       return "*0\r\n";
     case "COMMAND|INFO":
       return "*1\r\n*-1\r\n";

@@ -151,6 +151,21 @@ export interface RequestLimits {
 export class RequestScan extends Scan {
   /** 1 once a request has been read: memcached looks for the binary protocol at a connection's first byte only. */
   started = 0;
+  /** The words so far of a long line that is not all here, counted from the line's start; null if there is none such. */
+  words: MemcachedRequest | null = null;
+  /** So far they have been looked for. */
+  wordsAt = 0;
+
+  override reset(): void {
+    super.reset();
+    this.words = null;
+    this.wordsAt = 0;
+  }
+
+  /** Bytes of memory that would be free without it. */
+  get holdsBytes(): number {
+    return this.words === null ? 0 : 2 * this.words.wordStarts.byteLength;
+  }
 }
 
 /**
@@ -198,6 +213,8 @@ export class MemcachedRequest {
   needed = 0;
   /** 1: not all memcacheds would read the line alike. It is answered here. */
   strange = 0;
+  /** Where a word begins whose end is not here yet; -1 if there is none such. */
+  openWord = -1;
 
   /** Makes room for `count` words, keeping what is there. */
   reserve(count: number): void {
@@ -247,11 +264,17 @@ export function scanRequest(
   if (lf === end) {
     scan.seen = length;
     scan.needed = 0;
+    if (length > LINE_MAX) readOn(bytes.subarray(start, end), false, limits, scan);
     return NEED_MORE;
   }
 
   out.lineEnd = lf + 1;
-  readWords(bytes, start, length > 1 && bytes[lf - 1] === 13 ? lf - 1 : lf, limits.keysMax + 2, out);
+  const stop = length > 1 && bytes[lf - 1] === 13 ? lf - 1 : lf;
+  if (scan.words !== null) takeWords(readOn(bytes.subarray(start, stop), true, limits, scan), start, out);
+  else {
+    out.wordCount = out.strange = 0;
+    readWords(bytes, start, stop, true, limits.keysMax + 2, out);
+  }
   const dataLength = readLine(bytes, length, limits, out);
   if (out.strange === 1 && out.answer === ANSWER_NONE && out.row !== ROW_HTTP) answer(out, ANSWER_BAD_FORMAT);
   const dataEnd = out.lineEnd + Math.max(dataLength, 0);
@@ -301,41 +324,90 @@ function isGetLine(bytes: Uint8Array, start: number): boolean {
   return row !== UNKNOWN && KIND[row] === SPLIT_GET;
 }
 
-/** Notes the words of `bytes[start, stop)`, at most `countMax` and one more. */
+/**
+ * Reads on in a long line, so that its end does not bring the work for all of it.
+ * @param line what is here of it
+ * @param whole that is all of it
+ */
+function readOn(
+  line: Uint8Array,
+  whole: boolean,
+  limits: RequestLimits,
+  scan: RequestScan,
+): MemcachedRequest {
+  const words = scan.words ??= new MemcachedRequest();
+  // The CR that came last was taken for a part of a word; before LF it is none.
+  if (scan.wordsAt > line.length && scan.wordsAt < Infinity) scan.wordsAt = line.length;
+  if (words.openWord >= line.length) words.openWord = -1;
+  if (scan.wordsAt < line.length || words.openWord >= 0) {
+    scan.wordsAt = readWords(line, scan.wordsAt, line.length, whole, limits.keysMax + 2, words);
+  }
+  return words;
+}
+
+/** The words of a long line become those of `out`, now that it begins at `start`. */
+function takeWords(words: MemcachedRequest, start: number, out: MemcachedRequest): void {
+  const { wordStarts, wordEnds, wordCount } = words;
+  for (let i = 0; i < wordCount && start > 0; i++) {
+    wordStarts[i]! += start;
+    wordEnds[i]! += start;
+  }
+  out.wordStarts = wordStarts;
+  out.wordEnds = wordEnds;
+  out.wordCount = wordCount;
+  out.strange = words.strange;
+}
+
+/**
+ * Adds the words of `bytes[at, stop)` to those of `out`, up to `countMax` and one more.
+ * @param whole the line ends at `stop`; if not, its last word stays open
+ * @returns how far it has come; Infinity if what follows does not matter
+ */
 function readWords(
   bytes: Uint8Array,
-  start: number,
+  at: number,
   stop: number,
+  whole: boolean,
   countMax: number,
   out: MemcachedRequest,
-): void {
+): number {
   let starts = out.wordStarts;
   let ends = out.wordEnds;
-  let count = 0;
-  let at = start;
-  out.strange = 0;
-  while (at < stop) {
-    let byte = bytes[at]!;
-    if (byte === 32) {
-      at++;
-      continue;
+  let count = out.wordCount;
+  let open = out.openWord;
+  let over = false;
+  while (at < stop || (whole && open >= 0)) {
+    if (open < 0) {
+      const byte = bytes[at]!;
+      if (byte === 32) {
+        at++;
+        continue;
+      }
+      if (byte === 0) {
+        out.strange = 1;
+        over = true;
+        break;
+      }
+      open = at++;
     }
-    if (byte === 0) {
-      out.strange = 1;
-      break;
-    }
-    const wordStart = at;
-    do byte = bytes[++at]!; while (at < stop && byte !== 32 && byte !== 0);
+    while (at < stop && bytes[at] !== 32 && bytes[at] !== 0) at++;
+    if (at === stop && !whole) break;
     if (count === starts.length) {
       out.reserve(count + 1);
       starts = out.wordStarts;
       ends = out.wordEnds;
     }
-    starts[count] = wordStart;
+    starts[count] = open;
     ends[count++] = at;
-    if (count > countMax && count > TOKENS_MAX) break;
+    open = -1;
+    if (count > countMax && count > TOKENS_MAX) {
+      over = true;
+      break;
+    }
   }
   out.wordCount = count;
+  out.openWord = open;
+  return over ? Infinity : at;
 }
 
 /** Fills `out` from its words. Returns the value's length, -1 if no data block follows. */
