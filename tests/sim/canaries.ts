@@ -454,7 +454,8 @@ export const CANARIES: readonly Canary[] = [
         "lineLost",
         () =>
           function (line: { server: Server; connectionClass: number }) {
-            this.lines.get(line.server)![line.connectionClass] = undefined;
+            const classes = this.lines.get(line.server);
+            if (classes !== undefined) classes[line.connectionClass] = undefined;
           },
       ),
   },
