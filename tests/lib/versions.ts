@@ -84,6 +84,12 @@ const DIFFERENCES: readonly Difference[] = [
     ours: /^-ERR client-id should be greater than 0/,
     theirs: "-ERR syntax error",
   },
+  {
+    versions: ["valkey 9.1"],
+    line: /^evalsha /i,
+    ours: /^-NOSCRIPT No matching script\. Please use EVAL\./,
+    theirs: "-NOSCRIPT No matching script.",
+  },
   // It counts the slot without being a cluster.
   {
     versions: ["valkey 9.1"],
