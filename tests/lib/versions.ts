@@ -90,6 +90,24 @@ const DIFFERENCES: readonly Difference[] = [
     ours: /^-NOSCRIPT No matching script\. Please use EVAL\./,
     theirs: "-NOSCRIPT No matching script.",
   },
+  {
+    versions: NEWEST,
+    ours: /^(-NOAUTH HELLO .* the HELLO )(AUTH <user>)/,
+    theirs: "$1<proto> $2",
+  },
+  // What is wrong with the time is found before the key is looked up.
+  {
+    versions: ["valkey 9.1"],
+    line: /^getex \S+ (ex|px|exat|pxat) (0|-\d+|9223372036854775807)$/i,
+    ours: /^(\$-1|_|-WRONGTYPE [^\r]*)\r\n$/,
+    theirs: "-ERR invalid expire time in 'getex' command\r\n",
+  },
+  {
+    versions: ["valkey 9.1"],
+    line: /^echo 'a'b$/i,
+    ours: /^-ERR Protocol error: unbalanced[^]*/,
+    theirs: "$$2\r\nab\r\n",
+  },
   // It counts the slot without being a cluster.
   {
     versions: ["valkey 9.1"],
@@ -126,9 +144,23 @@ export function abortsNested(version: Version): boolean {
   return version === "valkey 9.1";
 }
 
+/**
+ * A score of 7.0 and of the demo's servers has 17 digits; newer servers give the fewest that say the same number. The pattern has
+ * such a number, with its length before it if it is a bulk string.
+ */
+const LONG_SCORE = /(?:\$\d+(\r\n))?(-?\d\.\d{15,17}(?:e[+-]\d+)?)(?!\d)/g;
+
+function shortScore(all: string, line: string | undefined, digits: string): string {
+  // One of another length is not a score: INCRBYFLOAT has more of them.
+  if (digits.replace(/^-|e.*$/g, "").replace(".", "").replace(/^0+/, "").length !== 17) return all;
+  const short = String(Number(digits));
+  return line === undefined ? short : `$${short.length}${line}${short}`;
+}
+
 /** The reply that this version gives where ours is `reply`; the same unless it is in the table. */
 export function inVersion(version: Version, words: readonly string[], reply: string): string {
   const line = words.join(" ");
+  if (version !== "redis 7.0") reply = reply.replace(LONG_SCORE, shortScore);
   for (const { versions, line: of, ours, theirs } of DIFFERENCES) {
     if (versions.includes(version) && (of === undefined || of.test(line))) {
       reply = reply.replace(ours, theirs);
