@@ -58,6 +58,8 @@ export interface Seat {
 const SLICE_ARGUMENTS = 4096;
 /** Bytes of one reply that are kept in the hope of the rest; see ServerConnection.passOn. */
 const PASS_MIN = 1024 * 1024;
+/** What decides which server has a key, and where that server is. */
+const RING_KEYS = ["servers", "hash", "hashTag", "distribution"] as const;
 /** What a connection to a server is made with: if one of these changes, all are made anew. */
 const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections"] as const;
 const SWEEP_MIN_MS = 5;
@@ -69,7 +71,7 @@ const REFUSED_MAX = 8;
 const SERIALS = 2 ** 40;
 
 export class Pool {
-  /** What a reload changes, all at once and between two turns; `epoch` counts how often. */
+  /** What a reload changes, all at once and between two turns; `epoch` counts how often keys may have moved. */
   servers: readonly Server[];
   placement: Placement;
   epoch = 0;
@@ -300,12 +302,14 @@ export class Pool {
    * is; a client that is owed something sends its next request when it has been answered, so that nothing overtakes.
    */
   adopt(config: PoolConfig): void {
-    const before = this.config;
+    const { config: before, epoch } = this;
     const reconnect = CONNECTION_KEYS.some((key) => String(before[key]) !== String(config[key]));
     const left = new Map(this.servers.map((server) => [server.cells, server]));
     this.config = config;
     this.timeoutMs = config.timeoutMs;
-    this.epoch++;
+    if (reconnect || RING_KEYS.some((key) => JSON.stringify(before[key]) !== JSON.stringify(config[key]))) {
+      this.epoch++;
+    }
     this.servers = config.servers.map((server, i) => {
       const cells = this.board.servers[i]!;
       const present = left.get(cells);
@@ -324,7 +328,7 @@ export class Pool {
     this.ejection.adopt();
     this.ejection.lookAtBoard();
     this.front.adopt();
-    for (const client of this.clients) client.settle();
+    if (this.epoch !== epoch) { for (const client of this.clients) client.settle(); }
     this.watchIdle();
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
   }

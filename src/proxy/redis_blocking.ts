@@ -146,7 +146,7 @@ export class BlockingCall implements Holder {
       });
       return;
     }
-    const other = Number.isNaN(id) ? null : connection.server.connection(0, 0);
+    const other = Number.isNaN(id) ? null : connection.server.connectionBeside(connection);
     if (other === null) return impossible();
     const number = String(id);
     other.ask(
@@ -169,6 +169,11 @@ export class BlockingCall implements Holder {
   }
 
   pushed(): void {}
+
+  /** Its server has left the pool or has moved, or its keys may have: the client reads what it would on a timeout, and asks again. */
+  detached(): void {
+    if (!this.spoiled) this.interrupt();
+  }
 
   /** The client is gone: the server must not keep an element for nobody. */
   abandon(): void {

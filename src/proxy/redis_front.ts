@@ -102,6 +102,8 @@ export class RedisFront implements Front, Sender {
   /** Requests with more arguments are walked, if they are of that kind. */
   private readonly walkArguments: number;
   private config: PoolConfig;
+  /** Of the pool when it was looked at last. */
+  private epoch = 0;
   private readonly learner: CommandLearner;
   private readonly modes: RedisModes;
   /** Where clients connect, as CLIENT LIST says it. */
@@ -221,6 +223,7 @@ export class RedisFront implements Front, Sender {
     start: number,
     end: number,
   ): boolean {
+    if (!preparation.isDone) return false;
     const { starts, ends } = args;
     preparation.lend(args, start);
     this.prepared = preparation;
@@ -705,6 +708,8 @@ export class RedisFront implements Front, Sender {
 
   adopt(): void {
     const { pool } = this;
+    const moved = this.epoch !== pool.epoch;
+    this.epoch = pool.epoch;
     this.config = this.limits = pool.config;
     this.learner.adopt();
     this.scripts = this.config.autoEjectHosts ? this.scripts ?? new Scripts(pool) : null;
@@ -712,8 +717,10 @@ export class RedisFront implements Front, Sender {
       const session = client.session as RedisSession;
       if (pool.config.redisAuth === null) session.authenticated = true;
       session.tracking?.adopt();
+      session.transaction?.adopt();
+      if (moved) session.blocking?.detached();
     }
-    this.modes.ringChanged();
+    if (moved) this.modes.ringChanged();
   }
 
   tells(server: Server, first: boolean): boolean {

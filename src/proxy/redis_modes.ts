@@ -7,15 +7,17 @@
  * again, for instance because replies are still owed that the command must not overtake.
  */
 import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
-import type { Args } from "../protocol/redis/args.ts";
+import { Args } from "../protocol/redis/args.ts";
 import { clientLine } from "../protocol/redis/client_view.ts";
 import { type Command, FINDER, FLAG, JOIN, ROUTE } from "../protocol/redis/command.ts";
+import { resolve } from "../protocol/redis/commands.ts";
 import { docsFrom, type DocsNames, documented, ownDocs } from "../protocol/redis/command_docs.ts";
 import { crossSlot, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
 import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
 import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
 import { bulksOf, integerOf, isError } from "../protocol/redis/reply.ts";
+import { RequestResume, scanRequest } from "../protocol/redis/request.ts";
 import { joinSettings, POOL_SETTINGS } from "../protocol/redis/settings.ts";
 import { parseTracking, trackingConflict } from "../protocol/redis/tracking_options.ts";
 import {
@@ -89,6 +91,11 @@ export interface Sender {
   rerun(client: Client, bytes: Uint8Array): void;
 }
 
+/** Of a command that was checked when it was queued. */
+const queuedArgs = new Args();
+const queuedKeys = new KeyList();
+const NO_LIMITS = { requestSizeMax: Infinity, argumentsMax: Infinity };
+
 /** `ownerOf` found no keys (ACROSS: keys on different servers), or has answered with an error. */
 const KEYLESS = -3;
 const ANSWERED = -4;
@@ -120,6 +127,20 @@ export class RedisModes {
     return known === null ? ownerOfKeys(this.pool, bytes, args, this.keyList) : prepared!.owner;
   }
 
+  /** The server of all keys of these commands, one behind the other; -1 = no key, ACROSS = on several. */
+  private placeQueued(commands: Uint8Array): number {
+    let server = -1;
+    for (let at = 0; at < commands.length;) {
+      at = scanRequest(commands, at, commands.length, queuedArgs, NO_LIMITS, new RequestResume());
+      const command = resolve(commands, queuedArgs);
+      if (command === undefined || findKeys(command, commands, queuedArgs, queuedKeys) <= 0) continue;
+      const owner = ownerOfKeys(this.pool, commands, queuedArgs, queuedKeys);
+      if (owner === ACROSS || (server >= 0 && owner !== server)) return ACROSS;
+      server = owner;
+    }
+    return server;
+  }
+
   /** As `ownerOf`, for a command that goes to one server; answers what is wrong and returns ANSWERED then. */
   private onlyOwner(client: Client, command: Command, bytes: Uint8Array): number {
     const owner = this.ownerOf(command, bytes);
@@ -149,6 +170,7 @@ export class RedisModes {
       client,
       (who, part) => this.sender.rerun(who, part),
       (at) => this.crossSlot(at),
+      (commands) => this.placeQueued(commands),
     );
     const done = this.transact(transaction, client, command, bytes, start, end);
     if (transaction.over) session.transaction = null;
@@ -199,7 +221,7 @@ export class RedisModes {
     const cost = this.asideCost(command, bytes, session);
     if (cost > 0) {
       const owner = command.name === "PUBLISH"
-        ? this.pool.placement.serverOf(bytes, args.starts[1]!, args.ends[1]!)
+        ? this.pool.servers[this.pool.placement.serverOf(bytes, args.starts[1]!, args.ends[1]!)]
         : undefined;
       return transaction.addAside(name, cost, owner, bytes, start, end, sizeMax);
     }

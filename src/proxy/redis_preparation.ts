@@ -71,6 +71,8 @@ export class Preparation implements Postponed {
   /** The next argument's `$`, counted likewise. */
   private at: number;
   private placed = 0;
+  /** Of the pool when the first key was placed. */
+  private epoch: number;
   private found = false;
 
   /**
@@ -86,6 +88,7 @@ export class Preparation implements Postponed {
     private readonly count: number,
   ) {
     this.session = client.session as RedisSession;
+    this.epoch = client.pool.epoch;
     this.at = bytes.indexOf(LF, start) + 1 - start;
     this.args.reserve(count);
     this.session.preparation = this;
@@ -101,6 +104,20 @@ export class Preparation implements Postponed {
   /** Bytes of memory that would be free without it. */
   get holdsBytes(): number {
     return 2 * this.args.starts.byteLength + this.keys.at.byteLength;
+  }
+
+  /** The keys have been placed, and the pool has had no other servers since. If it has, they are placed again. */
+  get isDone(): boolean {
+    const { epoch } = this.client.pool;
+    if (!this.ready || this.epoch === epoch) return this.ready;
+    this.epoch = epoch;
+    if (this.owner === NONE_YET) return true;
+    this.owner = NONE_YET;
+    this.placed = 0;
+    this.ready = false;
+    this.client.block(SLICED);
+    this.client.pool.turn.later(this);
+    return false;
   }
 
   /** Called by the turn. */
@@ -126,6 +143,11 @@ export class Preparation implements Postponed {
 
   private place(request: Uint8Array): void {
     const { pool } = this.client;
+    if (this.epoch !== pool.epoch) {
+      this.epoch = pool.epoch;
+      this.owner = NONE_YET;
+      this.placed = 0;
+    }
     const all = placedOf(pool, this.keys);
     const to = Math.min(this.placed + PLACED_MAX, all);
     this.owner = placeSome(pool, request, this.args, this.keys, this.placed, to, this.owner);

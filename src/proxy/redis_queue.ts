@@ -42,6 +42,15 @@ export class CommandQueue {
     this.count++;
   }
 
+  /** All commands but the inserted ones, in one piece; shared: not to be written to. Before anything is written. */
+  whole(): Uint8Array {
+    const { bytes } = this;
+    const all = new Uint8Array(bytes.size);
+    bytes.moveTo(all);
+    bytes.appendShared(all, 0, all.length);
+    return all;
+  }
+
   /**
    * Writes up to `max` bytes as parts of the request queued last on `connection`; one large array leaves whole.
    * @returns how many bytes that were

@@ -39,6 +39,8 @@ const TOO_MANY_ASIDE = errorReply(
 );
 /** Keys of one command are on several servers. */
 export const ACROSS = -2;
+/** With more bytes than this a transaction is not looked through again in one turn: it is given up. */
+const PLACED_ANEW_MAX = 1024 * 1024;
 const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
 /** About what a command that waits aside takes beside its bytes; those in the queue lie back to back. */
 const ASIDE_BYTES = 160;
@@ -57,8 +59,10 @@ export class Transaction implements Holder {
   private commands = 0;
   private asides: Aside[] = [];
   private asideCost = 0;
-  /** The server of all keys so far; -1 = none yet. */
-  private server = -1;
+  /** The server of all keys so far; null = none yet. */
+  private server: Server | null = null;
+  /** Of the pool when that was found: a reload may place the keys elsewhere. */
+  private epoch = 0;
   /** The connection that watches, and its server. */
   private watch: ServerConnection | null = null;
   private watchServer: Server | null = null;
@@ -66,7 +70,10 @@ export class Transaction implements Holder {
   private watchClass = 0;
   /** A watching connection was lost: EXEC has to fail, as the watch cannot be vouched for. */
   private watchLost = false;
-  private watching = -1;
+  /** It is to be lost as soon as it owes nothing. */
+  private losesWatch = false;
+  /** Of the pool when a key was watched last. */
+  private epochWatched = 0;
   /** Replies still to come on the leased connection before it can be given back. */
   private expected = 0;
   private releaseWhenAnswered = false;
@@ -74,11 +81,13 @@ export class Transaction implements Holder {
   /**
    * @param rerun runs what waits aside
    * @param crossSlot the error for the request at hand, of these bytes, whose keys are on another server
+   * @param place where the keys of these commands, one behind the other, are now: as for `add`
    */
   constructor(
     private readonly client: Client,
     private readonly rerun: Rerun,
     private readonly crossSlot: (bytes: Uint8Array) => Uint8Array,
+    private readonly place: (commands: Uint8Array) => number,
   ) {}
 
   /** True if nothing is left of it: the session can forget it. */
@@ -101,7 +110,8 @@ export class Transaction implements Holder {
     if (this.queueing) return this.client.answer(NESTED);
     this.clear();
     this.queueing = true;
-    this.server = this.watching;
+    this.server = this.watchServer;
+    this.epoch = this.client.pool.epoch;
     this.client.answer(OK);
   }
 
@@ -156,11 +166,13 @@ export class Transaction implements Holder {
     end: number,
     bytesMax: number,
   ): void {
+    this.placeAnew();
     if (server !== -1) {
-      if (server === ACROSS || (this.server >= 0 && server !== this.server)) {
+      const owner = server === ACROSS ? null : this.client.pool.servers[server]!;
+      if (owner === null || (this.server !== null && owner !== this.server)) {
         return this.refuseCross(command, this.crossSlot(bytes));
       }
-      this.server = server;
+      this.server = owner;
     }
     if (!this.fits(end - start, bytesMax)) return;
     if (!this.broken) this.queue.add(bytes, start, end);
@@ -175,12 +187,13 @@ export class Transaction implements Holder {
   addAside(
     command: string,
     cost: number,
-    channelOwner: number | undefined,
+    channelOwner: Server | undefined,
     bytes: Uint8Array,
     start: number,
     end: number,
     bytesMax: number,
   ): void {
+    this.placeAnew();
     this.asideCost += cost;
     if (this.asideCost > ASIDE_MAX) return this.refuseOurs(command, TOO_MANY_ASIDE);
     if (!this.fits(end - start, bytesMax)) return;
@@ -211,23 +224,22 @@ export class Transaction implements Holder {
       return true;
     }
     if (!client.atRest()) return false;
-    if (this.watching >= 0 && this.watching !== server) {
+    const target = client.pool.servers[server]!;
+    if (this.watchServer !== null && this.watchServer !== target) {
       client.answer(this.crossSlot(bytes));
       return true;
     }
-    const target = client.pool.servers[server]!;
     if (this.watch === null) {
       this.watchClass = client.pool.front.connectionClass(client);
       this.watch = target.lease(this.watchClass, this);
-      this.watchServer = target;
-      this.watching = server;
+      if (this.watch !== null) this.watchServer = target;
     }
     if (this.watch === null) {
-      this.watching = -1;
       client.countForwardError();
       client.answer(target.refusal());
       return true;
     }
+    this.epochWatched = client.pool.epoch;
     if (!this.align(this.watch)) return false;
     this.send(this.watch, bytes, start, end);
     // What the client reads next must come after the watch has begun.
@@ -275,8 +287,9 @@ export class Transaction implements Holder {
     const long = !this.broken && isLong(client, queue);
     if ((this.watch !== null || long) && !client.atRest()) return false;
     if (this.watch !== null && !this.broken && !this.align(this.watch)) return false;
-    const index = this.execServer(fixed);
-    const asides = this.tellApart(index);
+    this.placeAnew();
+    const server = this.execServer(fixed);
+    const asides = this.tellApart(server);
     const { broken, because, watchLost } = this;
     if (!broken && !watchLost) this.queue = new CommandQueue();
     this.clear();
@@ -294,7 +307,7 @@ export class Transaction implements Holder {
       else execution.send(this.watch);
       this.releaseWhenAnswered = true;
       client.block(LEASED);
-    } else if (queue.count > 0) this.execAnywhere(index, queue, asides, long);
+    } else if (queue.count > 0) this.execAnywhere(server, queue, asides, long);
     else if (asides.length === 0) client.answer(EMPTY);
     else {
       const parent = new Request(client);
@@ -306,20 +319,38 @@ export class Transaction implements Holder {
   }
 
   /** Where EXEC goes: without a key, to the first message's server. */
-  private execServer(fixed: number): number {
-    if (this.server >= 0) return this.server;
-    if (this.queue.count > 0) return fixed;
-    return this.asides.find(({ channelOwner }) => channelOwner !== undefined)?.channelOwner ?? fixed;
+  private execServer(fixed: number): Server | null {
+    if (this.server !== null) return this.server;
+    const keyless = this.client.pool.servers[fixed] ?? null;
+    if (this.queue.count > 0) return keyless;
+    return this.asides.find(({ channelOwner }) => channelOwner !== undefined)?.channelOwner ?? keyless;
+  }
+
+  /** The pool has other servers since the keys were placed: finds out where they are now. */
+  private placeAnew(): void {
+    const { pool } = this.client;
+    if (this.epoch === pool.epoch) return;
+    this.epoch = pool.epoch;
+    // Their channels may be another server's: then they go there by themselves.
+    this.asides = this.asides.map(({ before, at, bytes }) => ({ before, at, bytes }));
+    if (this.server === null || this.broken) return;
+    const { queue } = this;
+    const index = queue.size > PLACED_ANEW_MAX ? ACROSS : this.place(queue.whole());
+    this.server = pool.servers[index] ?? null;
+    if (index !== ACROSS) return;
+    this.broken = true;
+    this.because =
+      "the servers of the pool have changed since MULTI, and its keys are no longer on one of them";
   }
 
   /** Messages for channels of the transaction's own server are a part of it after all. Returns what is not. */
-  private tellApart(index: number): readonly Aside[] {
+  private tellApart(server: Server | null): readonly Aside[] {
     const { asides, queue } = this;
-    if (index < 0 || !asides.some(({ channelOwner }) => channelOwner === index)) return asides;
+    if (server === null || !asides.some(({ channelOwner }) => channelOwner === server)) return asides;
     const others: Aside[] = [];
     let own = 0;
     for (const { before, at, bytes, channelOwner } of asides) {
-      if (channelOwner !== index) others.push({ before: before + own, at, bytes });
+      if (channelOwner !== server) others.push({ before: before + own, at, bytes });
       else {
         queue.insert(at, bytes);
         own++;
@@ -328,11 +359,15 @@ export class Transaction implements Holder {
     return others;
   }
 
-  private execAnywhere(index: number, queue: CommandQueue, asides: readonly Aside[], long: boolean): void {
+  private execAnywhere(
+    server: Server | null,
+    queue: CommandQueue,
+    asides: readonly Aside[],
+    long: boolean,
+  ): void {
     const { client } = this;
     const { pool } = client;
     const session = client.session as RedisSession;
-    const server = index < 0 ? null : pool.servers[index]!;
     const execution = new Execution(client, queue, asides, this.rerun);
     // Who tracks has connections of its own, whose pushes it has to get.
     if (server !== null && long && session.tracking === null) {
@@ -407,14 +442,15 @@ export class Transaction implements Holder {
     this.queue.clear();
     this.asides = [];
     this.queuedBytes = 0;
-    this.server = -1;
+    this.server = null;
   }
 
   // ---- the leased connection
 
   answered(connection: ServerConnection): void {
     if (--this.expected > 0) return;
-    if (this.releaseWhenAnswered) {
+    if (this.losesWatch && !this.releaseWhenAnswered) this.loseWatch();
+    else if (this.releaseWhenAnswered) {
       this.releaseWhenAnswered = false;
       this.forgetWatch();
       connection.server.giveBack(connection, this.watchClass === connection.connectionClass);
@@ -432,11 +468,34 @@ export class Transaction implements Holder {
 
   pushed(): void {}
 
+  /** The connection's server has left the pool or has moved. */
+  detached(): void {
+    this.loseWatch();
+  }
+
+  /** The pool has other servers: what is watched may be elsewhere, and nobody would tell us that it changes there. */
+  adopt(): void {
+    if (this.watch !== null && this.epochWatched !== this.client.pool.epoch) this.loseWatch();
+  }
+
+  /** EXEC will fail as if a watched key had been touched. One that is under way has been sent, and counts. */
+  private loseWatch(): void {
+    const { watch, watchServer } = this;
+    if (watch === null || this.releaseWhenAnswered) return;
+    if (this.expected > 0) {
+      this.losesWatch = true;
+      return;
+    }
+    this.forgetWatch();
+    this.watchLost = true;
+    watchServer!.giveBack(watch, false);
+  }
+
   private forgetWatch(): void {
     this.watch = null;
     this.watchServer = null;
-    this.watching = -1;
     this.expected = 0;
+    this.losesWatch = false;
   }
 
   /** The client is gone, or resets its connection. */

@@ -16,6 +16,7 @@ import { ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import type { Client } from "./client.ts";
 import type { RedisSession } from "./redis_session.ts";
 import { Request } from "./request.ts";
+import type { Server } from "./server.ts";
 import type { Postponed } from "./turn.ts";
 
 /** A command of a transaction that its server does not get. */
@@ -27,7 +28,7 @@ export interface Aside {
   /** The request; owned. */
   readonly bytes: Uint8Array;
   /** A message for a channel: the index of its server; -1 = none live. Undefined for all else. */
-  readonly channelOwner?: number;
+  readonly channelOwner?: Server;
 }
 
 const ARRAY = 42;
