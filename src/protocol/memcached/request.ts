@@ -158,6 +158,7 @@ export class RequestScan extends Scan {
 
   override reset(): void {
     super.reset();
+    if (this.words === null) return;
     this.words = null;
     this.wordsAt = 0;
   }
@@ -271,10 +272,7 @@ export function scanRequest(
   out.lineEnd = lf + 1;
   const stop = length > 1 && bytes[lf - 1] === 13 ? lf - 1 : lf;
   if (scan.words !== null) takeWords(readOn(bytes.subarray(start, stop), true, limits, scan), start, out);
-  else {
-    out.wordCount = out.strange = 0;
-    readWords(bytes, start, stop, true, limits.keysMax + 2, out);
-  }
+  else readWords(bytes, start, stop, limits.keysMax + 2, out);
   const dataLength = readLine(bytes, length, limits, out);
   if (out.strange === 1 && out.answer === ANSWER_NONE && out.row !== ROW_HTTP) answer(out, ANSWER_BAD_FORMAT);
   const dataEnd = out.lineEnd + Math.max(dataLength, 0);
@@ -340,7 +338,7 @@ function readOn(
   if (scan.wordsAt > line.length && scan.wordsAt < Infinity) scan.wordsAt = line.length;
   if (words.openWord >= line.length) words.openWord = -1;
   if (scan.wordsAt < line.length || words.openWord >= 0) {
-    scan.wordsAt = readWords(line, scan.wordsAt, line.length, whole, limits.keysMax + 2, words);
+    scan.wordsAt = readMore(line, scan.wordsAt, line.length, whole, limits.keysMax + 2, words);
   }
   return words;
 }
@@ -358,12 +356,49 @@ function takeWords(words: MemcachedRequest, start: number, out: MemcachedRequest
   out.strange = words.strange;
 }
 
+/** Notes the words of a line that is all here, `bytes[start, stop)`, at most `countMax` and one more: every request's way. */
+function readWords(
+  bytes: Uint8Array,
+  start: number,
+  stop: number,
+  countMax: number,
+  out: MemcachedRequest,
+): void {
+  let starts = out.wordStarts;
+  let ends = out.wordEnds;
+  let count = 0;
+  let at = start;
+  out.strange = 0;
+  while (at < stop) {
+    let byte = bytes[at]!;
+    if (byte === 32) {
+      at++;
+      continue;
+    }
+    if (byte === 0) {
+      out.strange = 1;
+      break;
+    }
+    const wordStart = at;
+    do byte = bytes[++at]!; while (at < stop && byte !== 32 && byte !== 0);
+    if (count === starts.length) {
+      out.reserve(count + 1);
+      starts = out.wordStarts;
+      ends = out.wordEnds;
+    }
+    starts[count] = wordStart;
+    ends[count++] = at;
+    if (count > countMax && count > TOKENS_MAX) break;
+  }
+  out.wordCount = count;
+}
+
 /**
  * Adds the words of `bytes[at, stop)` to those of `out`, up to `countMax` and one more.
  * @param whole the line ends at `stop`; if not, its last word stays open
  * @returns how far it has come; Infinity if what follows does not matter
  */
-function readWords(
+function readMore(
   bytes: Uint8Array,
   at: number,
   stop: number,
