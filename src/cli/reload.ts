@@ -13,7 +13,7 @@ import type { Config } from "../config/config.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import { ERR, type Log, NOTICE } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
-import { changeLines, changeOf, type ConfigChange, RefusedChange } from "../topology/change.ts";
+import { changeLines, changeOf, type ConfigChange, RefusedChange, type Stamp } from "../topology/change.ts";
 import type { ReloadOptions } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 
@@ -26,7 +26,7 @@ const LOOK_MS = 50;
 /** What can take another configuration while it runs. */
 export interface Reloadable {
   /** Takes all of it, or rejects and nothing has changed. */
-  reload(change: ConfigChange, cause: string): Promise<void>;
+  reload(change: ConfigChange, stamp: Stamp): Promise<void>;
 }
 
 /** What PIDFILE.reload holds. */
@@ -44,6 +44,8 @@ export class Reloader {
   private again: string | null = null;
   private stopped = false;
   private serial = 0;
+  /** Changes so far. */
+  private epoch = 0;
   /** The file's text when it was looked at last: of a file that is being written only the end counts. */
   private seen: string;
   private taken: string;
@@ -102,7 +104,9 @@ export class Reloader {
       this.taken = this.text();
       const change = changeOf(this.config, loadConfig(this.file));
       if (change.same) return this.ended(true, `reload (${cause}): nothing is different in ${this.file}`);
-      await this.service.reload(change, cause);
+      const stamp = { epoch: this.epoch + 1, cause, atMs: this.clock.wallMs() };
+      await this.service.reload(change, stamp);
+      this.epoch++;
       this.config = change.after;
       this.ended(true, [`reloaded ${this.file} (${cause})`, ...changeLines(change)].join("\n"));
     } catch (error) {

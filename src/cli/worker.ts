@@ -18,7 +18,7 @@ import { proxyOptions } from "./proxy_options.ts";
 
 /** Starts the worker and returns; it lives until it dies or the main thread terminates it. */
 export function work(runtime: Runtime): void {
-  const { worker, config, board: memory, startedAtMs } = workerData as Appointment;
+  const { worker, config, board: memory, startedAtMs, stamp } = workerData as Appointment;
   const die = (error: unknown) => {
     report({ kind: "died", stack: error instanceof Error ? error.stack ?? error.message : String(error) });
     runtime.closeAll?.();
@@ -37,6 +37,7 @@ export function work(runtime: Runtime): void {
   const proxy = new Proxy({
     ...proxyOptions(config, { ...runtime, net }, new WorkerLog(board)),
     startedAtMs,
+    stamp,
     seat: {
       worker,
       board,
@@ -102,9 +103,9 @@ function obey(proxy: Proxy, peers: Peers, order: Order, runtime: Runtime): void 
 let preparing = 0;
 let waiting: { readonly id: number; readonly what: Prepared } | null = null;
 
-function prepare(proxy: Proxy, { id, config, memory }: Order & { kind: "prepare" }): void {
+function prepare(proxy: Proxy, { id, config, memory, stamp }: Order & { kind: "prepare" }): void {
   preparing = id;
-  proxy.prepare(config, memory).then(
+  proxy.prepare(config, memory, stamp).then(
     (what) => {
       // It may have been given up meanwhile.
       if (preparing !== id) return proxy.abandon(what);

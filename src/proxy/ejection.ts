@@ -80,6 +80,14 @@ export class Ejection {
     for (const server of this.pool.servers) if (server.ejected) this.restore(server);
   }
 
+  /** A new server: where scripts are remembered it is told them before clients see it, as one that returns is. */
+  join(server: Server): void {
+    const { pool } = this;
+    if (!pool.config.autoEjectHosts || !pool.front.tells?.(server, true)) return;
+    server.ejected = true;
+    if (server.cells.eject(pool.worker)) this.probeIn(server, 0);
+  }
+
   /** It has another address, where it may be well. */
   moved(server: Server): void {
     if (server.ejected && server.cells.prober === this.pool.worker) this.probeIn(server, 0);

@@ -4,25 +4,33 @@
  */
 import { encode } from "../bytes/ascii.ts";
 import type { PoolStats, ProcessStats } from "../stats/document.ts";
+import type { Stamp } from "../topology/change.ts";
 import { POOL_METRICS, SERVER_METRICS } from "../stats/metrics.ts";
 
 /** What a memcached pool tells of the process it runs in. */
 export interface MemcachedHost {
   readonly processId: number;
   stats(): ProcessStats;
+  topology(): Stamp;
 }
 
 /** @returns STAT lines up to END, owned by the caller */
 export function proxyStats(host: MemcachedHost, poolName: string): Uint8Array {
   const stats = host.stats();
-  const pool: PoolStats = stats.pools.find(({ name }) => name === poolName)!;
+  const pool: PoolStats | undefined = stats.pools.find(({ name }) => name === poolName);
   let text = "";
   const add = (name: string, value: string | number) => text += `STAT ${name} ${value}\r\n`;
   add("pid", host.processId);
   add("ringmaster_version", stats.version);
   add("uptime", stats.uptimeSeconds);
   add("time", stats.timestampSeconds);
-  add("pool", pool.name);
+  const { epoch, cause, atMs } = host.topology();
+  add("topology_epoch", epoch);
+  add("topology_cause", cause);
+  add("topology_changed_at", Math.floor(atMs / 1000));
+  add("pool", poolName);
+  // A reload has removed it, and its last clients are leaving.
+  if (pool === undefined) return encode(text + "END\r\n");
   POOL_METRICS.forEach((metric, i) => add(metric.name, pool.values[i]!));
   for (const server of pool.servers) {
     SERVER_METRICS.forEach((metric, i) => add(`${server.name}:${metric.name}`, server.values[i]!));

@@ -310,10 +310,15 @@ export class Pool {
     if (reconnect || RING_KEYS.some((key) => JSON.stringify(before[key]) !== JSON.stringify(config[key]))) {
       this.epoch++;
     }
+    const added: Server[] = [];
     this.servers = config.servers.map((server, i) => {
       const cells = this.board.servers[i]!;
       const present = left.get(cells);
-      if (present === undefined) return new Server(this, server, cells, i);
+      if (present === undefined) {
+        const made = new Server(this, server, cells, i);
+        added.push(made);
+        return made;
+      }
       left.delete(cells);
       present.adopt(server, i, reconnect);
       return present;
@@ -321,6 +326,10 @@ export class Pool {
     for (const server of left.values()) {
       server.leave();
       if (server.connections.size > 0) this.leaving.add(server);
+    }
+    // With no other server there would be nobody to ask meanwhile.
+    if (this.servers.some((server) => !server.ejected && !added.includes(server))) {
+      for (const server of added) this.ejection.join(server);
     }
     this.placement = this.makePlacement();
     this.scanServers = this.numberServers(this.scanServers.alone, this.scanServers.several);

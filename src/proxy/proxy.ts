@@ -18,7 +18,7 @@ import type { Front } from "./front.ts";
 import { HttpGuard } from "./http_guard.ts";
 import { MemcachedFront } from "./memcached_front.ts";
 import { Memory } from "./memory.ts";
-import { type ConfigChange, poolDiffers } from "../topology/change.ts";
+import { type ConfigChange, poolDiffers, type Stamp } from "../topology/change.ts";
 import { Pool, type Seat, type Surroundings } from "./pool.ts";
 import { type ClientQuestion, GONE, type Told } from "./redis_clients.ts";
 import { PoolIdentity } from "./redis_identity.ts";
@@ -36,6 +36,8 @@ export interface ProxyOptions {
   readonly system: System;
   /** This worker's place among several; absent: it is the only one. */
   readonly seat?: Seat;
+  /** Which configuration this is; absent: the first. */
+  readonly stamp?: Stamp;
   /** When the process started, ms since the epoch; absent: now. */
   readonly startedAtMs?: number;
   /** Arguments of a slice (see redis_slices.ts): few, if the simulator wants to see slices. */
@@ -64,6 +66,7 @@ export interface System {
 export interface Prepared {
   readonly config: Config;
   readonly memory: readonly PoolMemory[];
+  readonly stamp: Stamp;
   /** In the configuration's order: those that stay, and new ones. */
   readonly pools: Pool[];
   readonly listeners: Map<Pool, Listener | null>;
@@ -90,10 +93,12 @@ export class Proxy {
   private readonly seat: Seat;
   private readonly startedAtMs: number;
   private statsServer: StatsPort | null = null;
+  private stamp: Stamp;
 
   constructor(private readonly options: ProxyOptions) {
     const { config, clock } = options;
     this.config = config;
+    this.stamp = options.stamp ?? { epoch: 0, cause: "start", atMs: options.startedAtMs ?? clock.wallMs() };
     this.turn = new Turn(clock);
     this.startedAtMs = options.startedAtMs ?? clock.wallMs();
     this.seat = options.seat ??
@@ -131,7 +136,7 @@ export class Proxy {
   private makeFront(pool: Pool): Front {
     if (!pool.config.redis) {
       const { processId } = this.options.system;
-      return new MemcachedFront(pool, { processId, stats: () => this.stats() });
+      return new MemcachedFront(pool, { processId, stats: () => this.stats(), topology: () => this.stamp });
     }
     const identity = new PoolIdentity(pool);
     return new RedisFront(pool, this.redisHost(pool, identity), identity);
@@ -142,6 +147,7 @@ export class Proxy {
     // Settings are asked for anew: a reload may have changed them.
     return {
       poolName: pool.config.name,
+      topology: () => this.stamp,
       get password() {
         return pool.config.redisAuth;
       },
@@ -222,8 +228,8 @@ export class Proxy {
    * @param memory of its pools, on the board (Board.arrange)
    * @returns what `commit` or `abandon` has to be called with. Rejects, with nothing changed, if an address cannot be had.
    */
-  async prepare(config: Config, memory: readonly PoolMemory[]): Promise<Prepared> {
-    const prepared: Prepared = { config, memory, pools: [], listeners: new Map(), late: [] };
+  async prepare(config: Config, memory: readonly PoolMemory[], stamp: Stamp): Promise<Prepared> {
+    const prepared: Prepared = { config, memory, stamp, pools: [], listeners: new Map(), late: [] };
     try {
       for (const [i, next] of config.pools.entries()) {
         const board = this.seat.board.boardOf(memory[i]!);
@@ -249,13 +255,14 @@ export class Proxy {
   }
 
   /** All of it, in a process of one thread. */
-  async reload({ after, arrangement }: ConfigChange): Promise<void> {
-    this.commit(await this.prepare(after, this.seat.board.arrange(arrangement)));
+  async reload({ after, arrangement }: ConfigChange, stamp: Stamp): Promise<void> {
+    this.commit(await this.prepare(after, this.seat.board.arrange(arrangement), stamp));
   }
 
   /** To be called between two turns, on all workers about the same time. */
-  commit({ config, memory, pools, listeners, late }: Prepared): void {
+  commit({ config, memory, stamp, pools, listeners, late }: Prepared): void {
     const before = this.config;
+    this.stamp = stamp;
     const left = this.pools.filter((pool) => !pools.includes(pool));
     this.seat.board.adopt(memory);
     this.config = config;

@@ -16,7 +16,7 @@
 import { URL } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { Config, PoolConfig } from "../config/config.ts";
-import type { ConfigChange } from "../topology/change.ts";
+import type { ConfigChange, Stamp } from "../topology/change.ts";
 import { ALERT, INFO, type Log, NOTICE } from "../net/log.ts";
 import type { Address, Clock, Net, TimerId } from "../net/net.ts";
 import { makeBoard } from "../proxy/proxy.ts";
@@ -33,6 +33,7 @@ export interface Appointment {
   readonly worker: number;
   readonly config: Config;
   readonly board: BoardMemory;
+  readonly stamp: Stamp;
   /** When the process started, ms since the epoch. */
   readonly startedAtMs: number;
 }
@@ -56,6 +57,7 @@ export type Order =
     readonly id: number;
     readonly config: Config;
     readonly memory: readonly PoolMemory[];
+    readonly stamp: Stamp;
   }
   | { readonly kind: "commit"; readonly id: number }
   | { readonly kind: "abandon" }
@@ -135,6 +137,7 @@ export class Workers {
   readonly board: Board;
   /** As it is now; a reload replaces it. */
   private config: Config;
+  private stamp: Stamp;
   private readonly posts: Post[] = [];
   private readonly startedAtMs: number;
   private statsServer: StatsPort | null = null;
@@ -157,6 +160,7 @@ export class Workers {
     this.board = makeBoard(options.config, options.count);
     this.board.logLevel = options.log.level;
     this.startedAtMs = options.clock.wallMs();
+    this.stamp = { epoch: 0, cause: "start", atMs: this.startedAtMs };
     for (let index = 0; index < options.count; index++) {
       this.posts.push({
         index,
@@ -247,6 +251,7 @@ export class Workers {
       worker: post.index,
       config,
       board: this.board.memory,
+      stamp: this.stamp,
       startedAtMs: this.startedAtMs,
     };
     const thread = new Worker(new URL(program), { workerData: appointment });
@@ -377,7 +382,7 @@ export class Workers {
    * Goes on under another configuration: all workers prepare it, then all commit it. Rejects, with nothing changed, if one
    * of them cannot. One that starts or dies meanwhile begins anew with what is in force.
    */
-  async reload({ after, arrangement }: ConfigChange): Promise<void> {
+  async reload({ after, arrangement }: ConfigChange, stamp: Stamp): Promise<void> {
     if (this.starting || this.stopping) throw new Error("the workers are starting or stopping");
     const present = new Set(this.config.pools.map((pool) => pool.listenText));
     await this.refuseSharedPorts(after.pools.filter((pool) => !present.has(pool.listenText)));
@@ -386,7 +391,7 @@ export class Workers {
     const change = this.change = { id, answers: new Map<Post, string>(), committed: new Set<Post>() };
     const asked = new Map(this.posts.filter((post) => post.listening).map((post) => [post, post.thread]));
     const isThere = (post: Post) => post.thread !== null && post.thread === asked.get(post);
-    for (const post of asked.keys()) this.tell(post, { kind: "prepare", id, config: after, memory });
+    for (const post of asked.keys()) this.tell(post, { kind: "prepare", id, config: after, memory, stamp });
     const waiting = () => [...asked.keys()].filter((post) => isThere(post) && !change.answers.has(post));
     await this.until(() => waiting().length === 0, PREPARE_MAX_MS);
     const silent = waiting();
@@ -399,6 +404,7 @@ export class Workers {
     }
     this.board.adopt(memory);
     this.config = after;
+    this.stamp = stamp;
     for (const post of this.posts) {
       if (isThere(post)) this.tell(post, { kind: "commit", id });
       else if (post.thread !== null) {

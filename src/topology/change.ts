@@ -30,6 +30,16 @@ export interface ConfigChange {
   readonly same: boolean;
 }
 
+/** Which configuration is in force. */
+export interface Stamp {
+  /** 0 at the start, one more with each change. */
+  readonly epoch: number;
+  /** "start", "SIGHUP", …; no line ends. */
+  readonly cause: string;
+  /** Since when, ms since the epoch of Unix. */
+  readonly atMs: number;
+}
+
 /** The new configuration cannot be taken while it runs; nothing has changed. */
 export class RefusedChange extends Error {
   override readonly name = "RefusedChange";

@@ -73,6 +73,7 @@ function newHost(changes: Partial<Host> = {}): Host {
     requestsTotal: () => 8,
     serverCount: () => 2,
     liveServerCount: () => 1,
+    topology: () => ({ epoch: 3, cause: "SIGHUP", atMs: 1_700_000_000_500 }),
     poolTotal: (metric) => 100 + metric,
     ...changes,
   };

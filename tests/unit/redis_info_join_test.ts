@@ -24,6 +24,7 @@ const HOST = {
   memoryBytes: () => 0,
   serverCount: () => 2,
   liveServerCount: () => 2,
+  topology: () => ({ epoch: 3, cause: "SIGHUP", atMs: 1_700_000_000_500 }),
   poolTotal: () => 0,
 } as unknown as Host;
 

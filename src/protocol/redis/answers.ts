@@ -57,6 +57,8 @@ export interface Session {
 
 /** What the answers need to know of the pool and the process. */
 export interface Host {
+  /** Which configuration is in force: how many changes there have been, what the last one was, and when (ms). */
+  topology(): { readonly epoch: number; readonly cause: string; readonly atMs: number };
   readonly poolName: string;
   /** redis_auth, or null if clients need none. */
   readonly password: Uint8Array | null;

@@ -29,6 +29,7 @@ const SECTIONS: readonly (readonly [name: string, lines: (host: Host) => readonl
     `ringmaster_pool:${host.poolName}`,
     `ringmaster_servers:${host.serverCount()}`,
     `ringmaster_live_servers:${host.liveServerCount()}`,
+    ...topologyLines(host),
     ...ownMetrics(host),
   ]],
   ["Clients", (host) => [
@@ -67,6 +68,15 @@ const SECTIONS: readonly (readonly [name: string, lines: (host: Host) => readonl
   ["Cluster", () => ["cluster_enabled:0"]],
   ["Keyspace", () => []],
 ];
+
+function topologyLines(host: Host): string[] {
+  const { epoch, cause, atMs } = host.topology();
+  return [
+    `ringmaster_topology_epoch:${epoch}`,
+    `ringmaster_topology_cause:${cause}`,
+    `ringmaster_topology_changed_at:${Math.floor(atMs / 1000)}`,
+  ];
+}
 
 /** What twemproxy's statistics document has no place for. */
 function ownMetrics(host: Host): string[] {
