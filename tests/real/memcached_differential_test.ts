@@ -17,7 +17,7 @@ import { latin1, show } from "../lib/bytes.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { Random } from "../lib/random.ts";
 import { poolYml, RUNTIMES } from "../lib/servers.ts";
-import { CLOSED, isStrange, Side, steady, STILL } from "./memcached_side.ts";
+import { CLOSED, isStrange, memcachedVersion, OLD, Side, steady, STILL } from "./memcached_side.ts";
 
 const SEQUENCES = Number(Deno.env.get("RINGMASTER_SEQUENCES") ?? 3000);
 const SEED = Number(Deno.env.get("RINGMASTER_SEED") ?? 1);
@@ -314,7 +314,10 @@ for (const runtime of RUNTIMES) {
   const count = runtime === "compiled" ? SEQUENCES : Math.min(SEQUENCES, 500);
   Deno.test(`${count} random sequences are answered as memcached answers them (${runtime})`, async () => {
     await using f = new Fixture();
-    const options = `${STILL},slab_chunk_max=${ITEM_SIZE_MAX}`;
+    // 1.6.18 takes bytes there, newer ones kilobytes.
+    const plain = await f.memcached();
+    const old = await memcachedVersion(plain) === OLD;
+    const options = `${STILL},slab_chunk_max=${old ? ITEM_SIZE_MAX : ITEM_SIZE_MAX / 1024}`;
     const args = ["-t", "1", "-I", String(ITEM_SIZE_MAX), "-o", options];
     const servers = [await f.memcached({ args }), await f.memcached({ args })];
     const yml = poolYml({ alpha: { servers: [servers[1]!], dangerous_commands: "allow" } });
@@ -329,6 +332,9 @@ for (const runtime of RUNTIMES) {
         const actual = steady(await proxied.ask([...cut(step, random), PAD]));
         const [wanted, got] = [await direct.ask([NEXT_CAS]), await proxied.ask([NEXT_CAS])];
         if (same(actual, expected) && got === wanted) continue;
+        // Newer ones have other words, and read data behind refused lines otherwise (memcached_protocol_test.ts): here only that
+        // nothing is one reply too many or too few, which would keep us from the fence, or end the connection.
+        if (!old && (!actual.endsWith(CLOSED) || expected.endsWith(CLOSED))) continue;
         assert.fail(
           `seed ${seed}: ${show(latin1(step), 3000)}\n  memcached ${
             show(latin1(expected), 1500)
@@ -341,24 +347,37 @@ for (const runtime of RUNTIMES) {
 
 const BINARY = "this version does not speak the binary protocol: use the text or meta protocol";
 
-/** Where the two differ on purpose. `memcached` null: not asked, since it would do what is asked, or wait for more. */
-const DIFFERENCES: readonly { why: string; input: string; memcached: string | null; we: string }[] = [
+/**
+ * Where the two differ on purpose. `memcached` null: not asked, since it would do what is asked, or wait for more; `newer`: what
+ * 1.6.45 says, if it is something else.
+ */
+const DIFFERENCES: readonly {
+  why: string;
+  input: string;
+  memcached: string | null;
+  newer?: string;
+  we: string;
+}[] = [
   {
     why: "memcached forgets the replies that wait before a get with a key too long",
     input: `version\r\nget a ${LONG_KEY}\r\nmn\r\n`,
     memcached: "CLIENT_ERROR bad command line format\r\nMN\r\n",
+    newer: "CLIENT_ERROR bad command line format\r\n\r\nMN\r\n",
     we: "VERSION 1.6.18\r\nCLIENT_ERROR bad command line format\r\nMN\r\n",
   },
   {
     why: "q hides that ma has made an item, as the documentation says; memcached shows it",
     input: "ma made N0 q\r\nmn\r\n",
     memcached: "HD\r\nMN\r\n",
+    newer: "MN\r\n",
     we: "MN\r\n",
   },
   {
     why: "what 1.6.18 and 1.6.40 read differently is refused, and its data block goes with it",
     input: "set odd 0 0 +2\r\nmn\r\n  set odd 0 0 2\r\nmn\r\nms odd 2 !\r\nmn\r\n",
     memcached: "STORED\r\nSTORED\r\nCLIENT_ERROR invalid flag\r\n",
+    newer:
+      "CLIENT_ERROR bad command line format\r\nMN\r\nERROR\r\nMN\r\nCLIENT_ERROR bad command line format\r\nMN\r\n",
     we: "CLIENT_ERROR bad command line format\r\nSTORED\r\nCLIENT_ERROR invalid flag\r\n",
   },
   {
@@ -419,6 +438,7 @@ const DIFFERENCES: readonly { why: string; input: string; memcached: string | nu
     why: "stats proxy is ours",
     input: "stats proxy x\r\n",
     memcached: "ERROR\r\n",
+    newer: "END\r\n",
     we: "STAT",
   },
 ];
@@ -427,11 +447,12 @@ Deno.test("the differences from memcached 1.6.18 are the ones that are listed", 
   await using f = new Fixture();
   const servers = [await f.memcached(), await f.memcached()];
   const proxy = await f.proxy("compiled", poolYml({ alpha: { servers: [servers[1]!] } }));
-  for (const { why, input, memcached, we } of DIFFERENCES) {
+  const version = await memcachedVersion(servers[0]!);
+  for (const { why, input, memcached, newer, we } of DIFFERENCES) {
     await t.step(why, async () => {
       if (memcached !== null) {
         await using direct = new Side(servers[0]!.target);
-        assert.equal(await direct.ask([input]), memcached);
+        assert.equal(await direct.ask([input]), version === OLD ? memcached : newer ?? memcached);
       }
       await using proxied = new Side(proxy.target);
       const said = await proxied.ask([input]);

@@ -41,6 +41,16 @@ export function isStrange(text: string): boolean {
   return false;
 }
 
+/** Whose words ours are. Newer ones say some errors otherwise, and read the data behind a refused line otherwise. */
+export const OLD = "1.6.18";
+
+/** "1.6.45" */
+export async function memcachedVersion(server: { target: Target }): Promise<string> {
+  await using client = await RawClient.connect(server.target);
+  await client.send("version\r\n");
+  return (await client.readLine()).replace("VERSION ", "");
+}
+
 let fences = 0;
 
 /** One side's connection, renewed when the other end closes it. */
