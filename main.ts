@@ -17,7 +17,7 @@ import { route } from "./src/cli/route.ts";
 import { reload } from "./src/cli/reload.ts";
 import { run } from "./src/cli/run.ts";
 import { schema } from "./src/cli/schema.ts";
-import { work } from "./src/cli/worker.ts";
+import { work } from "./src/service/worker.ts";
 import { currentRuntime } from "./src/runtime/runtime.ts";
 import { VERSION } from "./src/stats/version.ts";
 
@@ -78,6 +78,6 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-// Worker threads are this program again (src/runtime/workers.ts).
+// Worker threads are this program again (src/service/workers.ts).
 if (isMainThread) process.exit(await main(process.argv.slice(2)));
 else work(currentRuntime());

@@ -19,11 +19,11 @@ import { MemoryRedis } from "../demo/memory_redis.ts";
 import { serveMemory } from "../demo/serve.ts";
 import { WARN } from "../net/log.ts";
 import type { Handler, Socket } from "../net/net.ts";
-import { Proxy } from "../proxy/proxy.ts";
+import { Proxy } from "../service/proxy.ts";
 import { LogFile } from "../runtime/log_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
-import { proxyOptions, random } from "./proxy_options.ts";
+import { proxyOptions, random } from "../service/proxy_options.ts";
 
 const SERVERS = 3;
 const TRAFFIC_EVERY_MS = 100;

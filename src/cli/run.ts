@@ -14,19 +14,19 @@ import { ConfigError, loadConfig } from "../config/parse.ts";
 import { WORKERS_MAX } from "../config/schema.ts";
 import { NOTICE } from "../net/log.ts";
 import type { Address } from "../net/net.ts";
-import { Proxy } from "../proxy/proxy.ts";
+import { Proxy } from "../service/proxy.ts";
 import { coresAvailable } from "../runtime/cores.ts";
 import { startDaemon } from "../runtime/daemon.ts";
 import { LogFile } from "../runtime/log_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { Workers } from "../runtime/workers.ts";
+import { Workers } from "../service/workers.ts";
 import { VERSION } from "../stats/version.ts";
 import { clashAtStart } from "./clash.ts";
 import { complaint, findConfFile } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { type Reloadable, Reloader, statusFileOf } from "./reload.ts";
-import { proxyOptions } from "./proxy_options.ts";
+import { proxyOptions } from "../service/proxy_options.ts";
 
 /** What carries the traffic: one Proxy on this thread, or several on threads of their own. */
 interface Service extends Reloadable {

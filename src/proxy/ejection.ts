@@ -6,7 +6,7 @@
  *                                                         └──────── no good answer ◄────────────┘
  *
  * Unlike twemproxy, which puts a server back and lets clients find out, a server has to answer a probe first, and is told
- * what it has missed (redis_scripts.ts); and one that is ejected again soon waits longer each time, so that a flapping server
+ * what it has missed (redis/scripts.ts); and one that is ejected again soon waits longer each time, so that a flapping server
  * does not keep moving keys.
  */
 import { NOTICE } from "../net/log.ts";

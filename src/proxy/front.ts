@@ -1,10 +1,10 @@
 /**
  * What a protocol must provide to the proxy: how requests are taken from clients, how replies of servers are framed,
- * and how the proxy itself speaks. One front a pool; redis_front.ts and memcached_front.ts implement it.
+ * and how the proxy itself speaks. One front a pool; redis/front.ts and memcached/front.ts implement it.
  */
 import type { Socket } from "../net/net.ts";
 import type { Client } from "./client.ts";
-import type { ClientQuestion, Told } from "./redis_clients.ts";
+import type { ClientQuestion, Told } from "./client_question.ts";
 import type { Visit } from "./ejection.ts";
 import type { Failure } from "./failures.ts";
 import type { Request } from "./request.ts";

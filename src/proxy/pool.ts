@@ -18,7 +18,7 @@ import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
 import type { HttpGuard } from "./http_guard.ts";
 import { type Memory, MEMORY_FULL_TEXT } from "./memory.ts";
-import { type ClientQuestion, GONE, type Told } from "./redis_clients.ts";
+import { type ClientQuestion, GONE, type Told } from "./client_question.ts";
 import { Server } from "./server.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import type { Turn } from "./turn.ts";
@@ -54,7 +54,7 @@ export interface Seat {
   ask(worker: number, pool: number, question: ClientQuestion, told: Told): void;
 }
 
-/** Arguments of one request that one turn takes care of; see redis_slices.ts. */
+/** Arguments of one request that one turn takes care of; see redis/slices.ts. */
 const SLICE_ARGUMENTS = 4096;
 /** Bytes of one reply that are kept in the hope of the rest; see ServerConnection.passOn. */
 const PASS_MIN = 1024 * 1024;

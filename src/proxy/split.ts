@@ -6,7 +6,7 @@
 import { SHARE_MIN } from "../bytes/outbox.ts";
 import { Arena } from "../bytes/arena.ts";
 import { giveChunk } from "../bytes/chunks.ts";
-import { Scratch } from "../protocol/redis/join.ts";
+import { Scratch } from "../bytes/scratch.ts";
 import type { Client } from "./client.ts";
 import type { Request } from "./request.ts";
 

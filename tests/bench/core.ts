@@ -13,7 +13,7 @@
 import { parseConfig } from "../../src/config/parse.ts";
 import { MemoryMemcached } from "../../src/demo/memory_memcached.ts";
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
-import { Proxy } from "../../src/proxy/proxy.ts";
+import { Proxy } from "../../src/service/proxy.ts";
 // Not for its sockets: it brings the copy routine that the shipped executable has.
 import "../../src/runtime/bun.ts";
 import { concat, latin1, request } from "../lib/bytes.ts";

@@ -1,7 +1,7 @@
 /** A proxy of one pool on a TurnNet, and requests through it. */
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
-import { Proxy } from "../../src/proxy/proxy.ts";
+import { Proxy } from "../../src/service/proxy.ts";
 import { latin1 } from "./bytes.ts";
 import { TurnNet, type TurnSocket } from "./turn_net.ts";
 import { wideMemcachedServer, wideRedisServer } from "./wide_servers.ts";

@@ -5,7 +5,7 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Client } from "../../src/proxy/client.ts";
-import { Proxy } from "../../src/proxy/proxy.ts";
+import { Proxy } from "../../src/service/proxy.ts";
 import type { ServerConnection } from "../../src/proxy/server_connection.ts";
 import { REQUESTS, RESPONSES } from "../../src/stats/metrics.ts";
 import { latin1 } from "../lib/bytes.ts";

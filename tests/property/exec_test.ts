@@ -5,8 +5,8 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
 import type { Client } from "../../src/proxy/client.ts";
-import { CommandQueue } from "../../src/proxy/redis_queue.ts";
-import { Weaver } from "../../src/proxy/redis_woven.ts";
+import { CommandQueue } from "../../src/redis/queue.ts";
+import { Weaver } from "../../src/redis/woven.ts";
 import { concat, request } from "../lib/bytes.ts";
 import type { Talker } from "../sim/reader.ts";
 import type { SimSocket } from "../sim/net.ts";

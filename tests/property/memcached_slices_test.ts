@@ -6,7 +6,7 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
 import { MemoryMemcached } from "../../src/demo/memory_memcached.ts";
 import { serveMemory } from "../../src/demo/serve.ts";
-import { Proxy } from "../../src/proxy/proxy.ts";
+import { Proxy } from "../../src/service/proxy.ts";
 import { latin1 } from "../lib/bytes.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";

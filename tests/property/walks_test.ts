@@ -5,7 +5,7 @@
 import { ok, strictEqual } from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Client } from "../../src/proxy/client.ts";
-import { Proxy } from "../../src/proxy/proxy.ts";
+import { Proxy } from "../../src/service/proxy.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";

@@ -1,7 +1,7 @@
 /**
  * TERM: nothing that was accepted is dropped, nobody waits longer than shutdown_timeout, and the exit code is 0.
  *
- * What each kind of client sees is described in src/proxy/drain.ts. `upgrade_test.ts` has the same under load.
+ * What each kind of client sees is described in src/service/drain.ts. `upgrade_test.ts` has the same under load.
  */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { concat, request } from "../lib/bytes.ts";

@@ -1,5 +1,5 @@
 /**
- * Large requests and replies: they stream through on connections of their own (src/proxy/redis_large.ts) and are collected in
+ * Large requests and replies: they stream through on connections of their own (src/redis/large.ts) and are collected in
  * pieces (src/proxy/server_connection.ts). The bytes are right, order is kept, and a client that vanishes in the middle leaves
  * nothing behind.
  */

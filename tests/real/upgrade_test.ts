@@ -3,7 +3,7 @@
  *
  * Clients are like connection pools: they notice a close before they send the next request, and connect again. A request
  * that was sent and got no reply counts as lost; that it has not been executed either is checked on all runtimes. How the proxy
- * chooses its moment, and why Deno cannot be as exact as Bun: src/proxy/drain.ts.
+ * chooses its moment, and why Deno cannot be as exact as Bun: src/service/drain.ts.
  */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { Fixture } from "../lib/fixture.ts";

@@ -31,7 +31,9 @@ const EXCEPTIONS: Record<string, readonly string[]> = {
   // The one place that names a runtime.
   "src/runtime/": [...IMPURE],
   // Composes the proxy: hands the process's randomness to it as an argument, as it does net and clock.
-  "src/cli/proxy_options.ts": ["Math.random"],
+  "src/service/proxy_options.ts": ["Math.random"],
+  // Starts the worker threads.
+  "src/service/workers.ts": ["Worker"],
 };
 
 const allowed = (path: string, name: string): boolean =>

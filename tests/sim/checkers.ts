@@ -5,7 +5,7 @@
 import type { Outbox } from "../../src/bytes/outbox.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
-import { ASIDE_MAX } from "../../src/proxy/redis_woven.ts";
+import { ASIDE_MAX } from "../../src/redis/woven.ts";
 import type { Request } from "../../src/proxy/request.ts";
 import type { ServerConnection } from "../../src/proxy/server_connection.ts";
 import { CLIENT_CONNECTIONS, SERVER_CONNECTIONS } from "../../src/stats/metrics.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Address, Socket } from "../../src/net/net.ts";
-import { Proxy } from "../../src/proxy/proxy.ts";
+import { Proxy } from "../../src/service/proxy.ts";
 import { latin1 } from "../lib/bytes.ts";
 import { parseReply } from "../lib/resp.ts";
 import { SimClock } from "./clock.ts";

@@ -4,7 +4,7 @@ import { parseConfig } from "../../src/config/parse.ts";
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import { serveMemory } from "../../src/demo/serve.ts";
 import type { Address, Handler } from "../../src/net/net.ts";
-import { Proxy } from "../../src/proxy/proxy.ts";
+import { Proxy } from "../../src/service/proxy.ts";
 import { Request } from "../../src/proxy/request.ts";
 import { SERVER_CONNECTIONS } from "../../src/stats/metrics.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";

@@ -1,7 +1,7 @@
 /** The whole proxy on the simulator's network, in front of three model servers that do as they are told. */
 import { ok } from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
-import { Proxy } from "../../src/proxy/proxy.ts";
+import { Proxy } from "../../src/service/proxy.ts";
 import { REQUESTS } from "../../src/stats/metrics.ts";
 import { SimClock } from "./clock.ts";
 import type { ModelRedis } from "./model_redis.ts";

@@ -9,7 +9,7 @@ import { dropChunks } from "../../src/bytes/chunks.ts";
 import { FAILURES, NO_LIVE_SERVER_TEXT } from "../../src/proxy/failures.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
-import { Proxy } from "../../src/proxy/proxy.ts";
+import { Proxy } from "../../src/service/proxy.ts";
 import {
   CLIENT_EOF,
   CLIENT_ERR,

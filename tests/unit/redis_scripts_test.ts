@@ -2,7 +2,7 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { resolve } from "../../src/protocol/redis/commands.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
-import { Scripts } from "../../src/proxy/redis_scripts.ts";
+import { Scripts } from "../../src/redis/scripts.ts";
 import { textOf } from "../lib/bytes.ts";
 import { scanned } from "../lib/scanned.ts";
 

@@ -9,6 +9,7 @@
  */
 import { copy, encode } from "../../bytes/ascii.ts";
 import { newArray } from "../../bytes/chunks.ts";
+import type { Scratch } from "../../bytes/scratch.ts";
 import { decimalLength, writeDecimal } from "../../bytes/decimal.ts";
 import { JOIN } from "./command.ts";
 import {
@@ -47,23 +48,6 @@ export function firstError(parts: readonly Part[]): Uint8Array | null {
   }
   return null;
 }
-
-/** Room that joins may write to instead of making an array: `bytes[0, end)` holds until the next join. */
-export class Scratch {
-  bytes: Uint8Array = new Uint8Array(SCRATCH_MIN);
-  end = 0;
-
-  /** `bytes`, with room for `size` bytes; if those are too many to keep for good, a new array of just that size. */
-  arrayFor(size: number): Uint8Array {
-    if (size > SCRATCH_MAX) return newArray(size);
-    if (size > this.bytes.length) this.bytes = new Uint8Array(1 << (32 - Math.clz32(size - 1)));
-    return this.bytes;
-  }
-}
-
-const SCRATCH_MIN = 32 * 1024;
-/** Smaller than what is shared without a copy (SHARE_MIN): what lies here has to be copied on. */
-const SCRATCH_MAX = 1024 * 1024;
 
 /** For each part where its next value begins, and how many values it should have; grow. */
 let cursors = new Float64Array(16);

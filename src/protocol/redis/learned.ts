@@ -7,7 +7,7 @@
  *                          └─ stale  nothing is done before a server has answered
  *
  * A pool's, since two pools may give one name to two commands. Every worker asks for itself: they ask the same servers, in the
- * same order, and none believes an answer for longer than STALE_MS. No IO here: redis_learn.ts asks.
+ * same order, and none believes an answer for longer than STALE_MS. No IO here: redis/learn.ts asks.
  */
 import { latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";

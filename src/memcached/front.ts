@@ -1,0 +1,357 @@
+/**
+ * memcached between clients and servers: takes text and meta requests off a client's bytes and sends each where its
+ * kind says.
+ *
+ *   bytes ──scanRequest──► MemcachedRequest ──kind──► one server | fragments | every server | answer here
+ *
+ * One request forwarded is one reply back: `noreply` and `q` do not reach the servers, and what they ask for is done
+ * here (a muted request keeps its place in the client's queue and sends nothing). That is what lets all clients share
+ * one connection without losing count.
+ */
+import { encode } from "../bytes/ascii.ts";
+import type { PoolConfig } from "../config/config.ts";
+import {
+  ANSWER_BINARY,
+  ANSWER_FLUSH_ALL,
+  ANSWER_LINE_TOO_LONG,
+  ANSWER_NONE,
+  ANSWER_TOO_LARGE,
+  ANSWER_TOO_MANY_KEYS,
+  ANSWERS,
+  binaryRefusal,
+} from "../protocol/memcached/answers.ts";
+import {
+  EVERY_SERVER,
+  FORM,
+  FORM_GET,
+  KEYED,
+  knownToAll,
+  LOCAL,
+  NAMES,
+  quietDrops,
+  replyFits,
+  ROW_FLUSH_ALL,
+  ROW_QUIT,
+  ROW_VERSION,
+  rowOf,
+  SPLIT_GET,
+} from "../protocol/memcached/commands.ts";
+import { scanReply } from "../protocol/memcached/reply.ts";
+import { REPLY_ERROR, REPLY_VALUE } from "../protocol/memcached/reply_types.ts";
+import {
+  KEY_MAX,
+  MemcachedRequest,
+  NEED_MORE,
+  type RequestLimits,
+  ROW_HTTP,
+  scanRequest,
+  SKIP,
+} from "../protocol/memcached/request.ts";
+import { Scan, VALUE_LIST } from "../protocol/memcached/scan.ts";
+import { NO_SERVER } from "../ring/placement.ts";
+import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
+import type { Client } from "../proxy/client.ts";
+import { type Failure, NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
+import type { Front, Greeting, ReplyScan } from "../proxy/front.ts";
+import { Illnesses } from "../proxy/illness.ts";
+import { MemcachedSession } from "./session.ts";
+import { SlicedGet } from "./slices.ts";
+import {
+  checkOf,
+  JOIN_SAME,
+  JOIN_STATS,
+  MANY,
+  placeKey,
+  placeKeys,
+  sendEverywhere,
+  sendFragments,
+  writeCut,
+} from "./split.ts";
+import { type MemcachedHost, proxyStats } from "./stats.ts";
+import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
+import type { Pool } from "../proxy/pool.ts";
+import { Request } from "../proxy/request.ts";
+import type { ServerConnection } from "../proxy/server_connection.ts";
+
+/** The memcached whose protocol we speak: clients switch features on it. Our own version is in `stats proxy`. */
+const VERSION_LINE = encode("VERSION 1.6.18\r\n");
+const ROW_SET = rowOf("set");
+const ROW_MS = rowOf("ms");
+const ILLNESSES = new Illnesses("memcached");
+const NO_GREETINGS: readonly Greeting[] = [];
+const CHECK_QUIET = 0x100;
+/** Bytes of "ERROR\r\n". */
+const ERROR_ALONE = 7;
+
+const request = new MemcachedRequest();
+/** What the reply scanned last is: `fits` is asked about that one. */
+let scannedType = 0;
+
+function limitsOf({ argumentsMax, requestSizeMax }: PoolConfig): RequestLimits {
+  return {
+    keysMax: argumentsMax,
+    // As long as a line with so many keys can be.
+    getLineMax: Math.min(requestSizeMax, (argumentsMax + 2) * (KEY_MAX + 1)),
+    valueSizeMax: requestSizeMax,
+  };
+}
+
+export class MemcachedFront implements Front {
+  readonly probe: Uint8Array = encode("version\r\n");
+  private limits: RequestLimits;
+  /** A get of more keys goes out in slices of so many. */
+  private readonly sliceKeys: number;
+  private readonly noLiveServer: Uint8Array;
+  private readonly memoryFull: Uint8Array;
+
+  constructor(private readonly pool: Pool, private readonly host: MemcachedHost) {
+    this.limits = limitsOf(pool.config);
+    this.sliceKeys = pool.sliceArguments;
+    this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
+    this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
+  }
+
+  newSession(): MemcachedSession {
+    return new MemcachedSession();
+  }
+
+  // ---- requests
+
+  step(client: Client, bytes: Uint8Array, start: number, end: number): number {
+    const session = client.session as MemcachedSession;
+    if (session.skipBytes > 0) return skip(session, session.skipBytes, start, end);
+    const next = scanRequest(bytes, start, end, this.limits, session.scan, request);
+    if (next >= 0) {
+      if (request.keyCount > this.sliceKeys && request.answer === ANSWER_NONE && !this.pool.memory.full) {
+        return this.slice(client, session, bytes) ? next : NEED_MORE;
+      }
+      this.pool.counters[REQUESTS_TOTAL]!++;
+      // Blanks before the name stay here: to 1.6.40 and later such a line is no command, and its data block is some.
+      this.dispatch(client, bytes, request.wordCount > 0 ? request.wordStarts[0]! : start, next);
+      return next;
+    }
+    if (next === NEED_MORE) {
+      client.lacks(session.scan.needed);
+      return NEED_MORE;
+    }
+    if (next === SKIP) {
+      this.pool.counters[REQUESTS_TOTAL]!++;
+      this.refuseValue(client, bytes);
+      return skip(session, request.needed, start, end);
+    }
+    this.pool.counters[request.answer === ANSWER_LINE_TOO_LONG ? LIMIT_REQUEST : PROTOCOL_ERROR]!++;
+    client.answer(request.answer === ANSWER_BINARY ? binaryRefusal(bytes, start) : ANSWERS[request.answer]!);
+    client.protocolError();
+    return NEED_MORE;
+  }
+
+  /** Sends one whole request on its way. */
+  private dispatch(client: Client, bytes: Uint8Array, start: number, end: number): void {
+    if (request.answer !== ANSWER_NONE) return this.answer(client, request.answer);
+    if (this.pool.memory.full) return this.refuseWork(client);
+    switch (request.kind) {
+      case KEYED:
+        return this.forward(client, placeKey(this.pool, bytes, request), bytes, start, end);
+      case SPLIT_GET: {
+        if (request.split === 0) {
+          const index = placeKey(this.pool, bytes, request);
+          if (FORM[request.row] !== FORM_GET) return this.forward(client, index, bytes, start, end);
+          return this.forwardGet(client, index, bytes);
+        }
+        const server = placeKeys(this.pool, bytes, start, request);
+        if (server === MANY) return sendFragments(client, bytes, request);
+        return this.forward(client, server, bytes, start, end);
+      }
+      case EVERY_SERVER:
+        return this.forwardEverywhere(client, bytes, start, end);
+      default:
+        this.answerHere(client);
+    }
+  }
+
+  /** Begins a get of very many keys. False if it has to wait until the client is owed nothing. */
+  private slice(client: Client, session: MemcachedSession, bytes: Uint8Array): boolean {
+    if (!client.atRest()) {
+      client.lacks(0);
+      return false;
+    }
+    this.pool.counters[REQUESTS_TOTAL]!++;
+    session.sliced = new SlicedGet(client, bytes, request, () => session.sliced = null);
+    return true;
+  }
+
+  holdsBytes(client: Client): number {
+    const { sliced, scan } = client.session as MemcachedSession;
+    return (sliced?.holdsBytes ?? 0) + scan.holdsBytes;
+  }
+
+  /** max_memory is reached: refuses what needs a server. */
+  private refuseWork(client: Client): void {
+    if (request.kind === LOCAL) return this.answerHere(client);
+    this.pool.counters[LIMIT_MEMORY]!++;
+    if (request.noreply === 0) client.answer(this.memoryFull);
+  }
+
+  private answer(client: Client, code: number): void {
+    if (code === ANSWER_TOO_MANY_KEYS) this.pool.counters[LIMIT_REQUEST]!++;
+    if (request.noreply === 0) client.answer(ANSWERS[code]!);
+  }
+
+  private answerHere(client: Client): void {
+    if (request.row === ROW_HTTP) {
+      this.pool.httpGuard.note(client);
+      // What is owed for earlier requests still goes out, as from memcached.
+      client.protocolError();
+    } else if (request.row === ROW_QUIT) client.closeAfterReplies();
+    else if (request.row === ROW_VERSION) client.answer(VERSION_LINE);
+    else client.answer(proxyStats(this.host, this.pool.config.name));
+  }
+
+  private forwardEverywhere(client: Client, bytes: Uint8Array, start: number, end: number): void {
+    const flush = request.row === ROW_FLUSH_ALL;
+    if (flush && !this.pool.config.dangerousCommands) return this.answer(client, ANSWER_FLUSH_ALL);
+    // One server's statistics stay as it says them.
+    const { servers } = this.pool;
+    if (servers.every((server) => server.ejected)) return this.refuse(client, this.noLiveServer);
+    if (servers.length === 1) return this.forward(client, 0, bytes, start, end);
+    sendEverywhere(client, bytes, request, flush ? JOIN_SAME : JOIN_STATS);
+  }
+
+  private forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
+    const connection = this.connectionFor(client, index);
+    if (connection === null) return;
+    const forwarded = enqueued(client);
+    connection.enqueue(forwarded);
+    writeCut(connection, bytes, start, end, request);
+    if (connection.congested) client.waitFor(connection);
+  }
+
+  /** The gets of a turn go out together. */
+  private forwardGet(client: Client, index: number, bytes: Uint8Array): void {
+    const connection = this.connectionFor(client, index);
+    if (connection === null) return;
+    const { row, keyFirst, wordStarts, wordEnds } = request;
+    connection.forwardGet(enqueued(client), NAMES[row]!, bytes, wordStarts[keyFirst]!, wordEnds[keyFirst]!);
+    if (connection.congested) client.waitFor(connection);
+  }
+
+  /** The client's connection to a server, or null: it has been told why there is none. */
+  private connectionFor(client: Client, index: number): ServerConnection | null {
+    if (index === NO_SERVER) {
+      this.refuse(client, this.noLiveServer);
+      return null;
+    }
+    const server = this.pool.servers[index]!;
+    const connection = server.connection(0, client.serial);
+    if (connection === null) this.refuse(client, server.refusal());
+    return connection;
+  }
+
+  private refuse(client: Client, error: Uint8Array): void {
+    client.countForwardError();
+    if (request.noreply === 0) client.answer(error);
+  }
+
+  /** The value is over the limit and will not be read. The old one goes, as memcached sees to it: it would be stale. */
+  private refuseValue(client: Client, bytes: Uint8Array): void {
+    this.pool.counters[LIMIT_REQUEST]!++;
+    this.answer(client, request.answer);
+    if (request.answer !== ANSWER_TOO_LARGE || (request.row !== ROW_SET && request.row !== ROW_MS)) return;
+    const index = placeKey(this.pool, bytes, request);
+    const connection = index === NO_SERVER ? null : this.pool.servers[index]!.connection(0, client.serial);
+    if (connection === null) return;
+    const key = bytes.subarray(request.wordStarts[request.keyFirst], request.wordEnds[request.keyFirst]);
+    const head = encode(request.row === ROW_SET ? "delete " : "md ");
+    const tail = encode(request.base64 === 1 ? " b\r\n" : "\r\n");
+    const line = new Uint8Array(head.length + key.length + tail.length);
+    line.set(head);
+    line.set(key, head.length);
+    line.set(tail, head.length + key.length);
+    connection.ask(line, () => {});
+    if (connection.congested) client.waitFor(connection);
+  }
+
+  /** True while the rest of a refused value is under way: it is no request, and cannot be left for later. */
+  midway(client: Client): boolean {
+    return (client.session as MemcachedSession).skipBytes > 0;
+  }
+
+  abandoned(client: Client): void {
+    (client.session as MemcachedSession).sliced = null;
+  }
+
+  ringChanged(): void {}
+
+  adopt(): void {
+    this.limits = limitsOf(this.pool.config);
+  }
+
+  stop(): void {}
+
+  // ---- servers
+
+  connectionClass(): number {
+    return 0;
+  }
+
+  greetings(): readonly Greeting[] {
+    return NO_GREETINGS;
+  }
+
+  newReplyScan(): Scan {
+    return new Scan();
+  }
+
+  scanReply(bytes: Uint8Array, start: number, end: number, scan: ReplyScan): number {
+    const next = scanReply(bytes, start, end, scan as Scan);
+    scannedType = (scan as Scan).type;
+    return next;
+  }
+
+  fits(asked: Request, _: Uint8Array, start: number, end: number): boolean {
+    const type = scannedType;
+    const row = (asked.check & 0xff) - 1;
+    if (!replyFits(row, type)) return false;
+    if (type === REPLY_ERROR && end - start === ERROR_ALONE && knownToAll(row)) return false;
+    if ((asked.check & CHECK_QUIET) !== 0 && quietDrops(row, type)) asked.muted = true;
+    return true;
+  }
+
+  fitsSoFar(asked: Request, scan: ReplyScan): boolean {
+    return (scan as Scan).list === VALUE_LIST && replyFits((asked.check & 0xff) - 1, REPLY_VALUE);
+  }
+
+  /** A value comes with its line before it and END behind it: two elements at least. */
+  isOneValue(): boolean {
+    return false;
+  }
+
+  isPush(): boolean {
+    return false;
+  }
+
+  illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null {
+    // "ER": END is the commonest of all replies.
+    return bytes[start] === 69 && bytes[start + 1] === 82 ? ILLNESSES.find(bytes, start, end, where) : null;
+  }
+
+  errorReply(text: string): Uint8Array {
+    return encode(`SERVER_ERROR ${text}\r\n`);
+  }
+}
+
+/** The request at hand, in its client's queue. */
+function enqueued(client: Client): Request {
+  const forwarded = new Request(client);
+  client.enqueue(forwarded);
+  if (request.noreply === 1) forwarded.muted = true;
+  forwarded.check = checkOf(request.row, request.quiet);
+  return forwarded;
+}
+
+/** Drops `size` bytes from `start` on: what is here now, the rest as it comes. */
+function skip(session: MemcachedSession, size: number, start: number, end: number): number {
+  const here = Math.min(size, end - start);
+  session.skipBytes = size - here;
+  return start + here;
+}

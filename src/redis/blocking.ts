@@ -1,0 +1,205 @@
+/**
+ * A command that may wait on its server (BLPOP, XREAD BLOCK, WAIT): it gets a connection of its own, so that it
+ * holds up nobody else, and no deadline but its own.
+ *
+ *   barrier (everything before it answered) ──► lease ──► request ──► reply ──► lease given back
+ *                                                           └─► client gone: connection closed, which ends the wait
+ *
+ * The client's next requests stay in its inbox meanwhile, as Redis itself leaves them unread. WAIT asks all servers.
+ *
+ * When the proxy stops, the wait is ended by CLIENT UNBLOCK: the client reads what it would on a timeout, or the element that
+ * came first; hanging up instead could lose an element that the server has just popped. Hence CLIENT ID on each new lease.
+ */
+import { encode } from "../bytes/ascii.ts";
+import { REQUEST_BYTES, REQUESTS } from "../stats/metrics.ts";
+import { integerOf } from "../protocol/redis/reply.ts";
+import { type Client, LEASED } from "../proxy/client.ts";
+import { takeNoServer } from "./split.ts";
+import { type Internal, Request } from "../proxy/request.ts";
+import type { Server } from "../proxy/server.ts";
+import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
+import { type Joiner, Split } from "../proxy/split.ts";
+
+const CLIENT_ID = encode("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
+const PING = encode("*1\r\n$4\r\nPING\r\n");
+const NO_OWNERS = new Uint16Array(0);
+/** The request and CLIENT UNBLOCK take different connections: either may be first. */
+const INTERRUPT_AGAIN_MS = 20;
+
+/** What servers call their leased connections; 0 = not known yet, NaN if they did not say. */
+const ids = new WeakMap<ServerConnection, number>();
+/** What waits for a connection's id. */
+const whenKnown = new WeakMap<ServerConnection, () => void>();
+
+export class BlockingCall implements Holder {
+  private readonly connections = new Set<ServerConnection>();
+  /** Its connections cannot be used by anybody after. */
+  private spoiled = false;
+
+  /** @param over called once, when the call is over or the client is gone */
+  constructor(private readonly client: Client, private over: () => void) {}
+
+  /** Sends the request to one server; borrowed bytes. False if there is no connection to be had: nothing was sent. */
+  start(server: Server, bytes: Uint8Array, start: number, end: number): boolean {
+    const connection = this.lease(server);
+    if (connection === null) return false;
+    const request = new Request(this.client);
+    this.client.enqueue(request);
+    connection.enqueue(request, true);
+    connection.write(bytes, start, end);
+    this.client.block(LEASED);
+    if (this.client.leaving) this.interrupt();
+    return true;
+  }
+
+  /**
+   * WAIT and WAITAOF: how far replicas are with what has been written so far, on every server on the ring. The PING before makes the new
+   * connection's "last write" the server's present one, which is not before any of the client's.
+   */
+  startEverywhere(bytes: Uint8Array, start: number, end: number, join: Joiner): void {
+    const { client } = this;
+    const servers = client.pool.onRing();
+    const parent = new Request(client);
+    const split = new Split(parent, join, NO_OWNERS, 0);
+    client.enqueue(parent);
+    client.block(LEASED);
+    if (servers.length === 0) takeNoServer(client.pool, split);
+    for (let i = 0; i < servers.length; i++) split.add();
+    for (let i = 0; i < servers.length; i++) {
+      const server = servers[i]!;
+      const connection = this.lease(server);
+      if (connection === null) {
+        const refusal = server.refusal();
+        split.take(i, refusal, 0, refusal.length, true);
+        continue;
+      }
+      const ping = new Request(null);
+      ping.swallowed = true;
+      connection.enqueue(ping, true);
+      connection.write(PING, 0, PING.length);
+      const fragment = new Request(null);
+      fragment.split = split;
+      fragment.fragment = i;
+      connection.enqueue(fragment, true);
+      connection.write(bytes, start, end);
+    }
+    if (this.connections.size === 0) this.finish();
+    else if (client.leaving) this.interrupt();
+  }
+
+  private lease(server: Server): ServerConnection | null {
+    const connection = server.lease(this.client.pool.front.connectionClass(this.client), this);
+    if (connection === null) return null;
+    this.connections.add(connection);
+    if (!ids.has(connection)) askId(connection);
+    return connection;
+  }
+
+  /** The proxy is stopping: ends the wait as a timeout would. */
+  interrupt(): void {
+    this.spoiled = true;
+    for (const connection of [...this.connections]) this.interruptOne(connection);
+  }
+
+  private interruptOne(connection: ServerConnection): void {
+    const waits = () => this.connections.has(connection);
+    const hangUp = () => {
+      if (waits()) connection.retire();
+    };
+    this.endWait(connection, "TIMEOUT", (bytes, start, _end, failed) => {
+      if (failed || bytes[start] !== 58) return hangUp();
+      // ":0" may mean that the answer was under way, or that the request still is: then it has to be said again.
+      this.client.pool.setTimer(INTERRUPT_AGAIN_MS, () => {
+        if (waits()) this.interruptOne(connection);
+      });
+    }, hangUp);
+  }
+
+  /**
+   * CLIENT UNBLOCK: ends the wait for somebody else.
+   * @param how "TIMEOUT" or "ERROR"
+   * @param told whether it was waiting
+   */
+  unblock(how: string, told: (unblocked: boolean) => void): void {
+    let missing = this.connections.size;
+    let unblocked = false;
+    if (missing === 0) return told(false);
+    const one = (waited: boolean) => {
+      unblocked ||= waited;
+      if (--missing === 0) told(unblocked);
+    };
+    for (const connection of [...this.connections]) {
+      // If the reply is under way already, the UNBLOCK would hit whoever has the connection next.
+      this.spoiled = true;
+      this.endWait(connection, how, (bytes, start, end, failed) => {
+        one(!failed && integerOf(bytes, start, end) === 1);
+      }, () => one(false));
+    }
+  }
+
+  private endWait(connection: ServerConnection, how: string, done: Internal, impossible: () => void): void {
+    const id = ids.get(connection) ?? NaN;
+    if (id === 0) {
+      whenKnown.set(connection, () => {
+        if (this.connections.has(connection)) this.endWait(connection, how, done, impossible);
+        else impossible();
+      });
+      return;
+    }
+    const other = Number.isNaN(id) ? null : connection.server.connectionBeside(connection);
+    if (other === null) return impossible();
+    const number = String(id);
+    other.ask(
+      encode(
+        `*4\r\n$6\r\nCLIENT\r\n$7\r\nUNBLOCK\r\n$${number.length}\r\n${number}\r\n$${how.length}\r\n${how}\r\n`,
+      ),
+      done,
+    );
+  }
+
+  answered(connection: ServerConnection): void {
+    this.connections.delete(connection);
+    connection.server.giveBack(connection, !this.spoiled);
+    if (this.connections.size === 0) this.finish();
+  }
+
+  lost(connection: ServerConnection): void {
+    this.connections.delete(connection);
+    if (this.connections.size === 0) this.finish();
+  }
+
+  pushed(): void {}
+
+  /** Its server has left the pool or has moved, or its keys may have: the client reads what it would on a timeout, and asks again. */
+  detached(): void {
+    if (!this.spoiled) this.interrupt();
+  }
+
+  /** The client is gone: the server must not keep an element for nobody. */
+  abandon(): void {
+    for (const connection of this.connections) connection.server.giveBack(connection, false);
+    this.connections.clear();
+  }
+
+  private finish(): void {
+    this.over();
+    this.client.unblock(LEASED);
+  }
+}
+
+function askId(connection: ServerConnection): void {
+  const request = new Request(null);
+  request.swallowed = true;
+  request.internal = (bytes, start, end) => {
+    ids.set(connection, integerOf(bytes, start, end));
+    const waiting = whenKnown.get(connection);
+    whenKnown.delete(connection);
+    waiting?.();
+  };
+  ids.set(connection, 0);
+  connection.enqueue(request, true);
+  connection.write(CLIENT_ID, 0, CLIENT_ID.length);
+  // Not a client's.
+  connection.server.counters[REQUESTS]!--;
+  connection.server.counters[REQUEST_BYTES]! -= CLIENT_ID.length;
+}

@@ -1,0 +1,220 @@
+/**
+ * EXEC on its way to a server: MULTI, what has been queued, and EXEC.
+ *
+ *   few commands    shared connection ──► MULTI c1 … cn EXEC             in one piece
+ *   very many       leased connection ──► MULTI c1 … │ … │ … cn EXEC     a slice a turn, while the server takes them
+ *
+ * A connection that others use cannot be left in the middle of a MULTI, so what goes in one piece is short, or has a connection to
+ * itself anyway. EXEC is written last: if anything goes wrong before (the client leaves, the server fails or takes no more for
+ * `timeout`, max_memory is reached), the connection is closed and the server forgets what it has queued; nothing is half done.
+ * The server has `timeout` for each slice, counted anew with every command it queues, and then for EXEC itself.
+ */
+import { concat, encode, startsWith } from "../bytes/ascii.ts";
+import { REQUESTS } from "../stats/metrics.ts";
+import { type Client, LEASED } from "../proxy/client.ts";
+import type { CommandQueue } from "./queue.ts";
+import type { RedisSession } from "./session.ts";
+import { type Aside, type Rerun, Weaver } from "./woven.ts";
+import { type Internal, Request } from "../proxy/request.ts";
+import type { Server } from "../proxy/server.ts";
+import type { Holder, ServerConnection, Waiter } from "../proxy/server_connection.ts";
+import { type Joiner, Split } from "../proxy/split.ts";
+import type { Postponed } from "../proxy/turn.ts";
+
+/** A slice has about this many bytes for each command that one may have (pool.sliceArguments). */
+const COMMAND_BYTES = 256;
+
+const MULTI_BYTES = encode("*1\r\n$5\r\nMULTI\r\n");
+const EXEC_BYTES = encode("*1\r\n$4\r\nEXEC\r\n");
+const ABORTED_START = encode("-EXECABORT ");
+const ABORTED_BECAUSE = encode("-EXECABORT Transaction discarded because of: ");
+const MINUS = 45;
+const NO_OWNERS = new Uint16Array(0);
+
+/** Bytes of a slice. */
+function sliceBytes(client: Client): number {
+  return client.pool.sliceArguments * COMMAND_BYTES;
+}
+
+/** Are these too many for one piece? */
+export function isLong(client: Client, queue: CommandQueue): boolean {
+  return queue.count > client.pool.sliceArguments || queue.size > sliceBytes(client);
+}
+
+export class Execution implements Holder, Postponed, Waiter {
+  private readonly parent: Request;
+  /** MULTI and all that is queued: answered +OK, and +QUEUED for each. */
+  private readonly queued = new Request(null);
+  /** EXEC itself, once everything before it has been written. */
+  private exec: Request | null = null;
+  private connection!: ServerConnection;
+  /** The connection is held here, not by a WATCH. */
+  private leased = false;
+  private sliced = false;
+  private over = false;
+  /** What the server refused while queueing. */
+  private refusal: Uint8Array | null = null;
+
+  /** @param queue taken over */
+  constructor(
+    private readonly client: Client,
+    private readonly queue: CommandQueue,
+    private readonly asides: readonly Aside[],
+    private readonly rerun: Rerun,
+  ) {
+    this.parent = new Request(client);
+  }
+
+  /** Bytes of memory that would be free without it. */
+  get holdsBytes(): number {
+    return this.queue.size;
+  }
+
+  /** All in one piece. */
+  send(connection: ServerConnection): void {
+    this.begin(connection);
+    connection.wrote(this.queue.writeTo(connection, Infinity));
+    this.finish();
+  }
+
+  /** In slices, on a connection that nobody else uses; if that is a watching one, it has its holder. The client is at rest. */
+  sendSliced(connection: ServerConnection): void {
+    this.sliced = true;
+    this.begin(connection);
+    (this.client.session as RedisSession).sliced = this;
+    this.client.pool.turn.later(this);
+  }
+
+  /** The same on a connection of its own. False while the server is left alone after failed connects. */
+  sendLeased(server: Server): boolean {
+    const { client } = this;
+    const connection = server.lease(client.pool.front.connectionClass(client), this);
+    if (connection === null) return false;
+    this.leased = true;
+    this.sendSliced(connection);
+    client.block(LEASED);
+    return true;
+  }
+
+  private begin(connection: ServerConnection): void {
+    const { client, queued } = this;
+    this.connection = connection;
+    client.enqueue(this.parent);
+    if (this.asides.length > 0) client.beginWoven();
+    queued.internal = this.took;
+    queued.replies = this.queue.count + 1;
+    connection.enqueue(queued, this.sliced);
+    connection.server.counters[REQUESTS]! += this.queue.count;
+    connection.write(MULTI_BYTES, 0, MULTI_BYTES.length);
+  }
+
+  /** Called by the turn: one slice. */
+  resume(): void {
+    const { connection, queue, client } = this;
+    if (this.over) return;
+    if (connection.congested) {
+      connection.waiters.push(this);
+      return;
+    }
+    connection.wrote(queue.writeTo(connection, sliceBytes(client)));
+    connection.startClock(this.queued);
+    if (queue.empty) this.finish();
+    else client.pool.turn.later(this);
+  }
+
+  waitOver(): void {
+    if (!this.over) this.client.pool.turn.later(this);
+  }
+
+  /** Everything has been written but EXEC. */
+  private finish(): void {
+    const { connection } = this;
+    if (this.sliced) this.slicesDone();
+    const split = new ExecSplit(this.parent, this.join, this.asides, this.rerun);
+    const exec = this.exec = new Request(null);
+    exec.split = split;
+    exec.fragment = split.add();
+    connection.forward(exec, EXEC_BYTES, 0, EXEC_BYTES.length);
+  }
+
+  private slicesDone(): void {
+    const session = this.client.session as RedisSession;
+    session.sliced = null;
+    session.tracking?.cachingUsed(session.tracking.caching);
+  }
+
+  /** A reply to one of those before EXEC. */
+  private readonly took: Internal = (reply, start, end, failed) => {
+    if (failed) return this.failed(reply);
+    if (this.refusal === null && reply[start] === MINUS) this.refusal = reply.slice(start + 1, end);
+    const { pool } = this.client;
+    if (!this.sliced || pool.timeoutMs <= 0) return;
+    this.queued.deadlineMs = pool.turn.now() + pool.timeoutMs;
+    if (this.exec !== null) this.exec.deadlineMs = this.queued.deadlineMs;
+  };
+
+  /** The server failed, or took too long. @param reply what the client is told; owned */
+  private failed(reply: Uint8Array): void {
+    // When EXEC is on its way it fails as well, and says so.
+    if (this.over || this.exec !== null) return;
+    const { client, parent } = this;
+    this.stop();
+    this.slicesDone();
+    if (parent.client !== null) {
+      client.countForwardError();
+      client.deliver(parent, reply, 0, reply.length);
+    }
+    this.connection.retire();
+  }
+
+  private stop(): void {
+    this.over = true;
+    this.queue.clear();
+  }
+
+  /** The client is gone before EXEC was written. */
+  abandon(): void {
+    this.stop();
+    if (this.leased) this.connection.server.giveBack(this.connection, false);
+  }
+
+  /** If the server refused a command while queueing, the client is told which error it was: it has read +QUEUED. */
+  private readonly join: Joiner = ({ replies }) => {
+    const { bytes, start, end } = replies[0]!;
+    if (this.refusal === null || !startsWith(bytes, start, end, ABORTED_START)) {
+      return bytes.subarray(start, end);
+    }
+    return concat(ABORTED_BECAUSE, this.refusal);
+  };
+
+  // ---- the leased connection
+
+  answered(connection: ServerConnection): void {
+    if (this.exec === null || !connection.idle) return;
+    connection.server.giveBack(connection, true);
+    this.client.unblock(LEASED);
+  }
+
+  lost(): void {
+    this.client.unblock(LEASED);
+  }
+
+  pushed(): void {}
+}
+
+/** EXEC's own request: its reply is the transaction's, with what waits aside in its places. */
+class ExecSplit extends Split {
+  constructor(
+    parent: Request,
+    join: Joiner,
+    private readonly asides: readonly Aside[],
+    private readonly rerun: Rerun,
+  ) {
+    super(parent, join, NO_OWNERS, 0);
+  }
+
+  protected override deliver(client: Client, joined: Uint8Array, end: number): void {
+    if (this.asides.length === 0) super.deliver(client, joined, end);
+    else new Weaver(client, this.parent, this.asides, this.rerun).weave(joined, 0, end);
+  }
+}

@@ -1,0 +1,902 @@
+/**
+ * Redis between clients and servers: takes requests off a client's bytes and sends each where its route says.
+ *
+ *   bytes ──scanRequest──► args ──findCommand──► Command ──route──► one server | fragments | every server | answer here
+ *
+ * The way of a GET is `step` → `dispatch` → `forwardKey`: no object but its Request is made.
+ */
+import { encode, latin1, startsWith } from "../bytes/ascii.ts";
+import type { Socket } from "../net/net.ts";
+import type { PoolConfig } from "../config/config.ts";
+import { answer, type Host } from "../protocol/redis/answers.ts";
+import { Args } from "../protocol/redis/args.ts";
+import { checkArity, type Command, FINDER, FLAG, needsAuth, ROUTE } from "../protocol/redis/command.ts";
+import { findCommand, resolve, resolveAt } from "../protocol/redis/commands.ts";
+import {
+  arityError,
+  crossSlot,
+  errorReply,
+  isRefused,
+  NOAUTH,
+  refusal,
+  tooManyError,
+  unknownError,
+} from "../protocol/redis/errors.ts";
+import { isHttpWord } from "../protocol/http.ts";
+import { shiftDatabases } from "../protocol/redis/database.ts";
+import { inlineToArray, scanInline } from "../protocol/redis/inline.ts";
+import { joinEvery, joinOk, joinSum, joinValues } from "../protocol/redis/join.ts";
+import { blocks, findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
+import { isPush, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
+import {
+  BAD_QUOTES,
+  expectedSize,
+  INLINE,
+  NEED_MORE,
+  noteArguments,
+  requestError,
+  type RequestLimits,
+  RequestResume,
+  scanRequest,
+  skimRequest,
+  TOO_LARGE,
+  TOO_MANY_ARGUMENTS,
+} from "../protocol/redis/request.ts";
+import { patternError } from "../protocol/redis/sort_patterns.ts";
+import { NO_SERVER } from "../ring/placement.ts";
+import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
+import type { Client } from "../proxy/client.ts";
+import type { Visit } from "../proxy/ejection.ts";
+import { type Failure, NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
+import type { Front, Greeting, ReplyScan } from "../proxy/front.ts";
+import { Illnesses } from "../proxy/illness.ts";
+import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
+import type { Pool } from "../proxy/pool.ts";
+import { CommandLearner } from "./learn.ts";
+import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./session.ts";
+import type { ClientQuestion, Told } from "../proxy/client_question.ts";
+import { answerQuestion } from "./clients.ts";
+import { connectionClassOf, connectionFor } from "./connection.ts";
+import { sendApart } from "./errand.ts";
+import type { PoolIdentity } from "./identity.ts";
+import { LargeRequest, STREAM_MIN } from "./large.ts";
+import { RedisModes, type Sender } from "./modes.ts";
+import { ownerOfKeys, Preparation } from "./preparation.ts";
+import { Scripts } from "./scripts.ts";
+import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
+import { everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
+import { ACROSS } from "./transaction.ts";
+import { Walk, WALK_ARGUMENTS } from "./walk.ts";
+import { Request } from "../proxy/request.ts";
+import type { Server } from "../proxy/server.ts";
+import { type Joiner, SCRATCH } from "../proxy/split.ts";
+
+const args = new Args();
+const keyList = new KeyList();
+
+/** What a client may send before it has given the password: as in Redis, but 16 KiB for all of a request. */
+const STRANGER_LIMITS: RequestLimits = { requestSizeMax: 16 * 1024, argumentsMax: 10 };
+const STRANGER_IDLE_MS = 30_000;
+/** Most arguments of a request whose options are read here. */
+const READ_HERE_MAX = 4096;
+/** Name, key, and one more. */
+const NOTED_FIRST = 3;
+const LF = 10;
+
+/** Requests without a key all go to the server that owns this key, as with twemproxy. */
+const PLACEHOLDER = encode("placeholder");
+
+const JOIN_VALUES: Joiner = (split) => joinValues(split.replies, split.owners, SCRATCH);
+const JOIN_OK: Joiner = (split) => joinOk(split.replies);
+const JOIN_SUM: Joiner = (split) => joinSum(split.replies);
+const JOIN_EVERY: Joiner = (split) => joinEvery(split.replies, split.detail);
+
+export class RedisFront implements Front, Sender {
+  /** The arguments of the request at hand. */
+  readonly args: Args = args;
+  readonly probe: Uint8Array = encode("*1\r\n$4\r\nPING\r\n");
+  /** Set while a request of very many arguments is dispatched: what is known of its keys. */
+  prepared: Preparation | null = null;
+  private limits: RequestLimits;
+  /** Requests with more arguments go out in slices. */
+  private readonly sliceArguments: number;
+  /** Requests with more arguments are walked, if they are of that kind. */
+  private readonly walkArguments: number;
+  private config: PoolConfig;
+  /** Of the pool when it was looked at last. */
+  private epoch = 0;
+  private readonly learner: CommandLearner;
+  private readonly modes: RedisModes;
+  /** Where clients connect, as CLIENT LIST says it. */
+  private readonly local: string;
+  private readonly anyAddress: boolean;
+  /** Null if no server ever leaves the ring. */
+  private scripts: Scripts | null;
+  private readonly noLiveServer: Uint8Array;
+  private readonly memoryFull: Uint8Array;
+
+  constructor(
+    private readonly pool: Pool,
+    private readonly host: Host,
+    private readonly identity: PoolIdentity,
+  ) {
+    this.config = pool.config;
+    this.limits = pool.config;
+    this.sliceArguments = pool.sliceArguments;
+    this.walkArguments = Math.min(WALK_ARGUMENTS, pool.sliceArguments);
+    this.learner = new CommandLearner(pool);
+    this.modes = new RedisModes(pool, this, host);
+    const { listen, listenText } = pool.config;
+    this.local = "path" in listen ? `${listen.path}:0` : listenText;
+    this.anyAddress = "host" in listen && ANY_HOSTS.has(listen.host);
+    this.scripts = pool.config.autoEjectHosts ? new Scripts(pool) : null;
+    this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
+    this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
+  }
+
+  newSession(serial: number, socket: Socket): RedisSession {
+    const open = this.config.redisAuth === null;
+    return new RedisSession(serial, open, this.pool.clock.wallMs(), socket, this.local, this.anyAddress);
+  }
+
+  // ---- requests
+
+  step(client: Client, bytes: Uint8Array, start: number, end: number): number {
+    const session = client.session as RedisSession;
+    if (session.large !== null && session.large.hungry) return session.large.take(bytes, start, end);
+    const resume = session.resume;
+    const limits = session.authenticated ? this.limits : STRANGER_LIMITS;
+    const next = resume.count > this.sliceArguments
+      ? this.scanMany(session, bytes, start, end, limits)
+      : scanRequest(bytes, start, end, args, limits, resume);
+    if (next >= 0) {
+      if (args.count > this.sliceArguments) return this.stepMany(client, session, bytes, start, next);
+      const refused = this.pool.memory.full && this.refuseWork(client, session, bytes);
+      if (!refused && args.count > 0 && !this.dispatch(client, session, bytes, start, next)) return NEED_MORE;
+      return next;
+    }
+    if (next === NEED_MORE) {
+      if (resume.needed - (end - start) >= STREAM_MIN && session.plain) {
+        return this.stepLarge(client, session, bytes, start, end);
+      }
+      client.lacks(resume.needed, expectedSize(resume, limits));
+      return NEED_MORE;
+    }
+    if (next === INLINE) return this.stepInline(client, session, bytes, start, end);
+    return this.refuseBytes(client, next);
+  }
+
+  /** Goes on with a request of very many arguments. When it is all here, only its first arguments are in `args`. */
+  private scanMany(
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    limits: RequestLimits,
+  ): number {
+    const { resume, preparation } = session;
+    const { count } = resume;
+    const next = preparation !== null
+      ? start + preparation.size
+      : skimRequest(bytes, start, end, args, limits, resume);
+    if (next < 0) return next;
+    const first = bytes.indexOf(LF, start) + 1;
+    noteArguments(bytes, first, 0, Math.min(count, NOTED_FIRST), 1, Infinity, args);
+    args.count = count;
+    return next;
+  }
+
+  /** As the end of `step`, for a whole request of very many arguments, of which the first ones are in `args`. */
+  private stepMany(
+    client: Client,
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    next: number,
+  ): number {
+    const { resume, preparation } = session;
+    let taken = this.pool.memory.full && this.refuseWork(client, session, bytes);
+    if (!taken) {
+      const command = resolve(bytes, args);
+      const first = command !== undefined &&
+        (session.plain && needsFirst(command) || args.count > READ_HERE_MAX && readsFew(command));
+      if (!first && preparation === null) {
+        // Offered again, it is to come here, although it may have come in one piece.
+        resume.count = args.count;
+        new Preparation(client, command, bytes, start, next - start, args.count);
+        return NEED_MORE;
+      }
+      taken = first
+        ? this.dispatch(client, session, bytes, start, next)
+        : this.dispatchPrepared(client, session, preparation!, bytes, start, next);
+    }
+    if (!taken) return NEED_MORE;
+    session.preparation = null;
+    resume.reset();
+    return next;
+  }
+
+  private dispatchPrepared(
+    client: Client,
+    session: RedisSession,
+    preparation: Preparation,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    if (!preparation.isDone) return false;
+    const { starts, ends } = args;
+    preparation.lend(args, start);
+    this.prepared = preparation;
+    const taken = this.dispatch(client, session, bytes, start, end);
+    this.prepared = null;
+    args.starts = starts;
+    args.ends = ends;
+    return taken;
+  }
+
+  /** Much of the request is still to come: lets it stream if it can (see redis/large.ts). */
+  private stepLarge(
+    client: Client,
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
+    const { resume } = session;
+    const { needed, count, index } = resume;
+    client.lacks(needed);
+    if (index !== count - 1 || !session.authenticated) return NEED_MORE;
+    // Arguments that were walked in an earlier call are not in `args` any more.
+    resume.reset();
+    scanRequest(bytes, start, end, args, this.limits, resume);
+    const command = this.find(bytes);
+    if (
+      command === undefined || command.route !== ROUTE.KEYED || command.finder !== FINDER.RANGE ||
+      command.firstKey !== command.lastKey || command.firstKey >= index || !checkArity(command, count) ||
+      isRefused(command, this.config.dangerousCommands)
+    ) return NEED_MORE;
+    const key = command.firstKey;
+    const owner = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+    if (owner < 0) return NEED_MORE;
+    if (!client.atRest()) {
+      client.lacks(0);
+      return NEED_MORE;
+    }
+    const large = new LargeRequest(client, needed, () => session.large = null);
+    if (!large.start(this.pool.servers[owner]!)) return NEED_MORE;
+    session.large = large;
+    resume.reset();
+    client.lacks(0);
+    this.pool.counters[REQUESTS_TOTAL]!++;
+    return large.take(bytes, start, end);
+  }
+
+  private stepInline(
+    client: Client,
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
+    const next = scanInline(bytes, start, end, start + session.inlineAt);
+    if (next === NEED_MORE) {
+      session.inlineAt = end - start;
+      return NEED_MORE;
+    }
+    session.inlineAt = 0;
+    if (next < 0) return this.refuseBytes(client, next);
+    const array = inlineToArray(bytes, start, next);
+    if (array === BAD_QUOTES) return this.refuseBytes(client, BAD_QUOTES);
+    if (array.length === 0) return next;
+    const limits = session.authenticated ? this.limits : STRANGER_LIMITS;
+    const scanned = scanRequest(array, 0, array.length, args, limits, session.resume);
+    if (scanned < 0) return this.refuseBytes(client, scanned);
+    return this.dispatch(client, session, array, 0, array.length) ? next : NEED_MORE;
+  }
+
+  /** max_memory is reached: refuses what needs a server. False for what is answered here, or frees memory. */
+  private refuseWork(client: Client, session: RedisSession, bytes: Uint8Array): boolean {
+    const command = args.count > 0 ? this.find(bytes) : undefined;
+    if (command === undefined || command.route === ROUTE.LOCAL || command.name === "DISCARD") return false;
+    this.pool.counters[LIMIT_MEMORY]!++;
+    this.pool.counters[REQUESTS_TOTAL]!++;
+    if (session.transaction?.queueing) session.transaction.refuse(this.memoryFull);
+    else client.answer(this.memoryFull);
+    return true;
+  }
+
+  /** The command of the request at hand, in the table or learned; asks nobody. */
+  private find(bytes: Uint8Array): Command | undefined {
+    const start = args.starts[0]!;
+    const end = args.ends[0]!;
+    return findCommand(bytes, start, end) ?? this.learner.find(bytes, start, end);
+  }
+
+  /** The client's bytes are no request: says so after all replies owed, and ends the connection. */
+  private refuseBytes(client: Client, code: number): number {
+    const limit = code === TOO_LARGE || code === TOO_MANY_ARGUMENTS;
+    this.pool.counters[limit ? LIMIT_REQUEST : PROTOCOL_ERROR]!++;
+    const stranger = !(client.session as RedisSession).authenticated;
+    const text = !limit || !stranger
+      ? requestError(code, this.limits)
+      : `Protocol error: unauthenticated ${code === TOO_LARGE ? "bulk" : "multibulk"} length`;
+    client.answer(this.errorReply(text));
+    client.protocolError();
+    return NEED_MORE;
+  }
+
+  /** Sends one whole request on its way. False if the client has been blocked and has to offer it again. */
+  private dispatch(
+    client: Client,
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
+    session.command = command;
+    if (
+      command !== undefined && command.route === ROUTE.KEYED && session.authenticated && session.plain &&
+      command.firstKey === command.lastKey && command.finder === FINDER.RANGE &&
+      checkArity(command, args.count)
+    ) {
+      this.pool.counters[REQUESTS_TOTAL]!++;
+      const key = command.firstKey;
+      const server = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+      this.forward(client, server, bytes, start, end);
+      return true;
+    }
+    return this.dispatchOther(client, session, command, bytes, start, end);
+  }
+
+  private dispatchOther(
+    client: Client,
+    session: RedisSession,
+    named: Command | undefined,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    // Before anything else looks at it, in whatever state the client is.
+    if (named === undefined && isHttpWord(bytes, args.starts[0]!, args.ends[0]!)) {
+      this.pool.httpGuard.note(client);
+      client.hangUp();
+      return true;
+    }
+    const skipped = session.replies === REPLIES_SKIP_NEXT;
+    if (skipped) client.muted = true;
+    const { tracking } = session;
+    const caching = tracking?.caching ?? null;
+    const taken = this.take(client, session, named, bytes, start, end);
+    if (skipped) {
+      client.muted = false;
+      if (taken && session.replies === REPLIES_SKIP_NEXT) session.replies = REPLIES_ON;
+    }
+    if (taken) session.told = null;
+    if (caching !== null && taken && named?.name !== "CLIENT") tracking!.cachingUsed(caching);
+    session.refresh();
+    if (taken) this.pool.counters[REQUESTS_TOTAL]!++;
+    return taken;
+  }
+
+  /** Checks a request and routes it. False if the client has been blocked and has to offer it again. */
+  private take(
+    client: Client,
+    session: RedisSession,
+    named: Command | undefined,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    let command = named?.subcommands === null ? named : resolve(bytes, args);
+    if (!session.authenticated && (command === undefined || needsAuth(command))) {
+      client.answer(NOAUTH);
+      return true;
+    }
+    if (named === undefined) {
+      const entry = this.learner.lookUp(client, bytes, args);
+      if (entry === null) return false;
+      named = entry?.command;
+      if (entry !== undefined) command = this.learner.resolve(entry, bytes, args);
+    }
+    session.command = command;
+    const error = command === undefined
+      ? unknownError(bytes, args, named)
+      : !checkArity(command, args.count)
+      ? arityError(command)
+      : isRefused(command, this.config.dangerousCommands)
+      ? refusal(command)
+      : args.count > READ_HERE_MAX && readsFew(command)
+      ? tooManyError(command, READ_HERE_MAX)
+      : null;
+    const queueing = session.transaction?.queueing ?? false;
+    if (error !== null) {
+      // A wrong EXEC ends transaction and watch, even where there is no MULTI.
+      if (command?.name === "EXEC" && session.transaction !== null) return this.modes.abort(session, error);
+      if (!queueing) client.answer(error);
+      else session.transaction!.refuse(error);
+      return true;
+    }
+    if (session.subscriptions !== null && session.resp === 2 && !SUBSCRIBER_COMMANDS.has(command!.name)) {
+      client.answer(errorReply(
+        `ERR Can't execute '${
+          command!.lower
+        }': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`,
+      ));
+      return true;
+    }
+    if ((command!.flags & FLAG.DATABASE) !== 0) {
+      const { databases, redisDb } = this.config;
+      const { error, request } = shiftDatabases(command!, bytes, args, databases, redisDb);
+      if (error !== null) {
+        if (queueing) session.transaction!.refuseOurs(command!.name, error);
+        else client.answer(error);
+        return true;
+      }
+      if (request !== null) {
+        bytes = request;
+        start = 0;
+        end = request.length;
+      }
+    }
+    if ((command!.flags & FLAG.PATTERNS) !== 0 && this.pool.servers.length > 1) {
+      const refused = this.config.distribution === "random"
+        ? null
+        : patternError(bytes, args, this.pool.placement, this.config.hashTag);
+      if (refused !== null) {
+        if (queueing) session.transaction!.refuseOurs(command!.name, refused);
+        else client.answer(refused);
+        return true;
+      }
+    }
+    if (command!.finder === FINDER.ASKED) {
+      // Where any server will do, any argument will.
+      args.told = ANY_ARGUMENT;
+      if (this.pool.servers.length > 1 && this.config.distribution !== "random") {
+        const told = this.learner.keysOf(client, command!, bytes, args, start, end);
+        if (told === null) return false;
+        if (told instanceof Uint8Array) {
+          if (queueing) session.transaction!.refuseOurs(command!.name, told);
+          else client.answer(told);
+          return true;
+        }
+        args.told = told;
+      }
+    }
+    this.scripts?.note(command!, bytes, args, queueing);
+    if (queueing && !TRANSACTION_COMMANDS.has(command!.name)) {
+      this.modes.queue(session, command!, bytes, start, end);
+      return true;
+    }
+    return this.route(client, session, command!, bytes, start, end);
+  }
+
+  rerun(client: Client, bytes: Uint8Array): void {
+    const session = client.session as RedisSession;
+    const { tail } = client;
+    scanRequest(bytes, 0, bytes.length, args, this.limits, new RequestResume());
+    const command = resolve(bytes, args)!;
+    // SELECT of the database the client is in (or of none): nothing that must wait for what is owed.
+    if (command.name === "SELECT") client.answer(answer(command, bytes, args, session, this.host));
+    else if (!this.route(client, session, command, bytes, 0, bytes.length) || client.tail === tail) {
+      client.answer(errorReply(`ERR '${command.lower}' is too large for a transaction through this proxy`));
+    }
+  }
+
+  /** False if the client has been blocked and has to offer the request again. */
+  private route(
+    client: Client,
+    session: RedisSession,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    const { modes } = this;
+    if (args.count > this.walkArguments) {
+      const work = modes.walkWork(client, session, command, args.count);
+      if (work !== null) {
+        if (!client.atRest()) return false;
+        new Walk(client, bytes, start, end, command.container === null ? 1 : 2, args.count, work);
+        return true;
+      }
+    }
+    switch (command.route) {
+      case ROUTE.KEYED:
+      case ROUTE.SCRIPT_KEYED:
+        this.forwardWhole(client, command, bytes, start, end);
+        return true;
+      case ROUTE.SPLIT_VALUES:
+        return this.split(client, command, bytes, start, end, 1, JOIN_VALUES);
+      case ROUTE.SPLIT_PAIRS:
+        if (args.count % 2 !== 0) return this.split(client, command, bytes, start, end, 2, JOIN_OK);
+        client.answer(arityError(command));
+        return true;
+      case ROUTE.SPLIT_SUM:
+        return this.split(client, command, bytes, start, end, 1, JOIN_SUM);
+      case ROUTE.EVERY_SERVER: {
+        const servers = everyServer(this.pool, command);
+        if (APART.has(command.name)) sendApart(client, bytes, start, end, JOIN_EVERY, command.join, servers);
+        else sendEverywhere(client, bytes, start, end, JOIN_EVERY, command.join, null, servers);
+        return true;
+      }
+      case ROUTE.FIXED:
+        this.forward(client, this.fixedServer(), bytes, start, end);
+        return true;
+      case ROUTE.LOCAL:
+        return this.answerHere(client, session, command, bytes, start, end);
+      case ROUTE.BLOCKING:
+        if (command.finder !== FINDER.NONE && !blocks(command, bytes, args)) {
+          this.forwardWhole(client, command, bytes, start, end);
+          return true;
+        }
+        return modes.blocking(client, session, command, bytes, start, end);
+      case ROUTE.TRANSACTION:
+        return modes.transaction(client, session, command, bytes, start, end);
+      case ROUTE.PUBSUB:
+        return modes.publish(client, session, command, bytes, start, end);
+      case ROUTE.CLIENT_MODE:
+        return modes.clientMode(client, session, command, bytes, start, end);
+      case ROUTE.SCAN:
+        modes.scan(client, session, bytes, start, end);
+        return true;
+      case ROUTE.RANDOM_SERVER:
+        modes.randomKey(client, bytes, start, end);
+        return true;
+      default:
+        throw new Error(`no route for command ${command.name}`);
+    }
+  }
+
+  private answerHere(
+    client: Client,
+    session: RedisSession,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    if (command.name === "INFO" && this.modes.info(client, session, bytes, start, end)) return true;
+    if (ABOUT_ANOTHER.has(command.name) && args.count > 2 && resolveAt(bytes, args, 2) === undefined) {
+      if (command.name !== "COMMAND|INFO" || args.count === 3) {
+        this.forward(client, this.fixedServer(), bytes, start, end);
+        return true;
+      }
+    }
+    // What changes how replies are read, or which connection requests take, must not overtake what is still owed.
+    const changes = command.name === "HELLO" || command.name === "RESET" || command.name === "SELECT";
+    if (changes && !client.atRest()) return false;
+    if (command.name === "HELLO" && this.identity.refresh(client)) return false;
+    if (command.name === "RESET") this.modes.abandon(client, session);
+    if (command.name === "PING" && session.subscriptions !== null && session.resp === 2) {
+      client.answer(subscriberPong(bytes));
+    } else if (command.name === "CONFIG|GET") {
+      this.modes.configGet(client, session, bytes, start, end);
+    } else if (command.name === "COMMAND|DOCS") {
+      this.modes.commandDocs(client, session, bytes, start, end);
+    } else client.answer(answer(command, bytes, args, session, this.host));
+    if (command.name === "QUIT") client.closeAfterReplies();
+    return true;
+  }
+
+  /** Sends a request whole to the one server that owns all its keys. */
+  private forwardWhole(
+    client: Client,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    const known = this.prepared === null ? null : this.prepared.keysOf(command);
+    const count = known === null ? findKeys(command, bytes, args, keyList) : known.count;
+    // The only server there is may say itself what is wrong.
+    if (count < 0 && this.pool.servers.length > 1) return client.answer(keysError(command, count));
+    if (count <= 0) return this.forward(client, this.fixedServer(), bytes, start, end);
+    const server = known === null ? ownerOfKeys(this.pool, bytes, args, keyList) : this.prepared!.owner;
+    if (server !== ACROSS) return this.forward(client, server, bytes, start, end);
+    client.answer(crossSlot(bytes, args, known ?? keyList, this.config.hashTag));
+  }
+
+  fixedServer(): number {
+    return this.pool.placement.serverOf(PLACEHOLDER, 0, PLACEHOLDER.length);
+  }
+
+  private split(
+    client: Client,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    step: number,
+    join: Joiner,
+  ): boolean {
+    if (args.count > this.sliceArguments || end - start > SLICE_BYTES) {
+      return this.slice(client, command, bytes, start, end, step, join);
+    }
+    const server = placeKeys(this.pool, bytes, args, step);
+    if (server === MANY) {
+      sendFragments(client, command, bytes, args, step, join, command.route === ROUTE.SPLIT_VALUES);
+    } else this.forward(client, server === NONE_LIVE ? NO_SERVER : server, bytes, start, end);
+    return true;
+  }
+
+  /** As `split`, for a request of which nothing but the name and the count need be in `args`. */
+  private slice(
+    client: Client,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    step: number,
+    join: Joiner,
+  ): boolean {
+    if (this.pool.servers.length === 1) this.forward(client, this.fixedServer(), bytes, start, end);
+    else {
+      if (!client.atRest()) return false;
+      const session = client.session as RedisSession;
+      const cut = { command, step, join, count: args.count - 1 };
+      session.sliced = new SlicedRequest(client, cut, bytes, start, end, () => {
+        session.sliced = null;
+        session.tracking?.cachingUsed(session.tracking.caching);
+      });
+    }
+    return true;
+  }
+
+  forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
+    if (index < 0) {
+      client.countForwardError();
+      return client.answer(this.noLiveServer);
+    }
+    const server = this.pool.servers[index]!;
+    const connection = connectionFor(client, client.session as RedisSession, server);
+    if (connection === null) {
+      client.countForwardError();
+      return client.answer(server.refusal());
+    }
+    const request = new Request(client);
+    client.enqueue(request);
+    connection.forward(request, bytes, start, end);
+    if (connection.congested) client.waitFor(connection);
+  }
+
+  midway(client: Client): boolean {
+    const session = client.session as RedisSession;
+    return session.transaction !== null || (session.large?.hungry ?? false);
+  }
+
+  waits(client: Client): boolean {
+    const session = client.session as RedisSession;
+    // Half a large request is none: it can only be given up.
+    return session.blocking !== null || (session.large?.hungry ?? false);
+  }
+
+  interrupt(client: Client): void {
+    (client.session as RedisSession).blocking?.interrupt();
+  }
+
+  holdsBytes(client: Client): number {
+    const session = client.session as RedisSession;
+    const { transaction, subscriptions, sliced, preparation, name, libName, libVersion } = session;
+    return (transaction?.holdsBytes ?? 0) + (preparation?.holdsBytes ?? 0) + (sliced?.holdsBytes ?? 0) +
+      (subscriptions?.heldBytes ?? 0) +
+      name.length + libName.length + libVersion.length;
+  }
+
+  leavingBytes(): number {
+    return this.modes.pubsub.leavingBytes;
+  }
+
+  idleMax(client: Client, idleMs: number): number {
+    const session = client.session as RedisSession;
+    // Whoever waits for messages has nothing to say.
+    if (session.subscriptions !== null) return Infinity;
+    return session.authenticated ? idleMs : Math.min(idleMs, STRANGER_IDLE_MS);
+  }
+
+  answerQuestion(question: ClientQuestion, told: Told): void {
+    answerQuestion(this.pool, question, told);
+  }
+
+  abandoned(client: Client): void {
+    this.modes.abandon(client, client.session as RedisSession);
+  }
+
+  ringChanged(): void {
+    this.modes.ringChanged();
+  }
+
+  adopt(): void {
+    const { pool } = this;
+    const moved = this.epoch !== pool.epoch;
+    this.epoch = pool.epoch;
+    this.config = this.limits = pool.config;
+    this.learner.adopt();
+    this.scripts = this.config.autoEjectHosts ? this.scripts ?? new Scripts(pool) : null;
+    for (const client of pool.clients) {
+      const session = client.session as RedisSession;
+      if (pool.config.redisAuth === null) session.authenticated = true;
+      session.tracking?.adopt();
+      session.transaction?.adopt();
+      if (moved) session.blocking?.detached();
+    }
+    if (moved) this.modes.ringChanged();
+  }
+
+  tells(server: Server, first: boolean): boolean {
+    return this.scripts !== null && this.scripts.tells(server, first);
+  }
+
+  tell(visit: Visit, first: boolean): void {
+    this.scripts!.tell(visit, first);
+  }
+
+  knows(words: readonly string[]): void {
+    this.scripts?.knows(words);
+  }
+
+  keptBytes(): number {
+    return this.scripts?.bytes ?? 0;
+  }
+
+  stop(): void {
+    this.modes.pubsub.stop();
+  }
+
+  // ---- servers
+
+  connectionClass(client: Client): number {
+    return connectionClassOf(client.session as RedisSession);
+  }
+
+  greetings(connectionClass: number): readonly Greeting[] {
+    const greetings: Greeting[] = [];
+    const { redisAuth, redisDb } = this.config;
+    // AUTH before SELECT: the other way round, twemproxy's data ends in database 0 (its issue 491).
+    if (redisAuth !== null) greetings.push({ bytes: bulkRequest("AUTH", redisAuth), check: () => null });
+    if (connectionClass % 2 === 1) {
+      greetings.push({
+        bytes: bulkRequest("HELLO", encode("3")),
+        check: (b, s) => b[s] === 45 ? "EPROTO" : null,
+      });
+    }
+    const db = redisDb + (connectionClass >> 1);
+    if (db > 0) {
+      greetings.push({ bytes: bulkRequest("SELECT", encode(String(db))), check: checkSelect });
+    }
+    return greetings;
+  }
+
+  newReplyScan(): ReplyResume {
+    return new ReplyResume();
+  }
+
+  scanReply(bytes: Uint8Array, start: number, end: number, scan: ReplyScan): number {
+    return scanReply(bytes, start, end, scan as ReplyResume);
+  }
+
+  fits(): boolean {
+    return true;
+  }
+
+  fitsSoFar(): boolean {
+    return true;
+  }
+
+  isOneValue(bytes: Uint8Array, start: number): boolean {
+    return bytes[start] === 36 || bytes[start] === 61;
+  }
+
+  isPush(bytes: Uint8Array, start: number): boolean {
+    return isPush(bytes, start);
+  }
+
+  illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null {
+    return bytes[start] === 45 ? ILLNESSES.find(bytes, start, end, where) : null;
+  }
+
+  errorReply(text: string): Uint8Array {
+    return encode(`-ERR ${text}\r\n`);
+  }
+}
+
+/** Are the arguments options that are read here, so that no sensible request has very many of them? */
+function readsFew({ name, route, finder, flags }: Command): boolean {
+  if ((flags & (FLAG.DATABASE | FLAG.PATTERNS)) !== 0 || finder === FINDER.GEORADIUS) return true;
+  return (route === ROUTE.LOCAL || route === ROUTE.CLIENT_MODE) && !WALKED.has(name);
+}
+
+/** Can a request of very many arguments be sent on its way by its first NOTED_FIRST ones? */
+function needsFirst({ name, route, finder, firstKey, lastKey }: Command): boolean {
+  if (WALKED.has(name)) return true;
+  if (route === ROUTE.KEYED) return finder === FINDER.RANGE && firstKey === lastKey && firstKey < NOTED_FIRST;
+  return route === ROUTE.SPLIT_VALUES || route === ROUTE.SPLIT_PAIRS || route === ROUTE.SPLIT_SUM;
+}
+
+/** Where `listen` means every address of the machine. */
+const ANY_HOSTS: ReadonlySet<string> = new Set(["0.0.0.0", "::", "[::]"]);
+
+/** What a RESP2 client may send while it is subscribed. */
+const SUBSCRIBER_COMMANDS: ReadonlySet<string> = new Set([
+  "SUBSCRIBE",
+  "UNSUBSCRIBE",
+  "PSUBSCRIBE",
+  "PUNSUBSCRIBE",
+  "SSUBSCRIBE",
+  "SUNSUBSCRIBE",
+  "PING",
+  "QUIT",
+  "RESET",
+]);
+
+const ANY_ARGUMENT = Int32Array.of(0);
+
+/** Of what is not in the table a server tells. */
+const ABOUT_ANOTHER: ReadonlySet<string> = new Set([
+  "COMMAND|INFO",
+  "COMMAND|GETKEYS",
+  "COMMAND|GETKEYSANDFLAGS",
+]);
+
+/** What has to get through while a server is busy with a script. */
+const APART: ReadonlySet<string> = new Set([
+  "SCRIPT|KILL",
+  "FUNCTION|KILL",
+  "FUNCTION|STATS",
+  "SHUTDOWN",
+]);
+
+/** What is walked some arguments a turn if there are very many (RedisModes.walkWork). */
+const WALKED: ReadonlySet<string> = new Set([
+  "CLIENT|KILL",
+  "CLIENT|LIST",
+  "COMMAND|INFO",
+  "COMMAND|DOCS",
+  "SUBSCRIBE",
+  "PSUBSCRIBE",
+  "SSUBSCRIBE",
+  "UNSUBSCRIBE",
+  "PUNSUBSCRIBE",
+  "SUNSUBSCRIBE",
+  "PUBSUB|NUMSUB",
+  "PUBSUB|SHARDNUMSUB",
+  "SCRIPT|EXISTS",
+]);
+
+/** What is not queued between MULTI and EXEC. */
+const TRANSACTION_COMMANDS: ReadonlySet<string> = new Set([
+  "MULTI",
+  "EXEC",
+  "DISCARD",
+  "WATCH",
+  "QUIT",
+  "RESET",
+]);
+
+/** PING of a RESP2 subscriber: an array, so that it looks like the messages around it. */
+function subscriberPong(bytes: Uint8Array): Uint8Array {
+  const message = args.count > 1 ? latin1(bytes, args.starts[1]!, args.ends[1]!) : "";
+  return Uint8Array.from(
+    `*2\r\n$4\r\npong\r\n$${message.length}\r\n${message}\r\n`,
+    (c) => c.charCodeAt(0),
+  );
+}
+
+const ILLNESSES = new Illnesses("redis");
+const NOAUTH_START = encode("-NOAUTH");
+
+/** A server that wants a password answers every request so itself; any other refusal would put data into the wrong database. */
+function checkSelect(bytes: Uint8Array, start: number, end: number): string | null {
+  return bytes[start] !== 45 || startsWith(bytes, start, end, NOAUTH_START) ? null : "ESELECT";
+}
+
+function bulkRequest(name: string, argument: Uint8Array): Uint8Array {
+  const head = encode(`*2\r\n$${name.length}\r\n${name}\r\n$${argument.length}\r\n`);
+  const request = new Uint8Array(head.length + argument.length + 2);
+  request.set(head);
+  request.set(argument, head.length);
+  request[request.length - 2] = 13;
+  request[request.length - 1] = 10;
+  return request;
+}

@@ -1,0 +1,176 @@
+/**
+ * A request of very many arguments that goes on its way whole: SINTER, EVAL, WATCH, or whatever stands in a transaction.
+ *
+ *   SINTER k1 … k100000  ──►  turn: notes some arguments ──► … ──► turn: finds some keys' server ──► … ──► taken like any other
+ *
+ * Where its arguments are, and which server has all of its keys, takes as many turns as it needs. Meanwhile it lies in its
+ * client's inbox, and the client is blocked; when it is offered again, both are known. Nothing is owed to anybody for it, so what
+ * was asked before it is answered as always.
+ */
+import { Args } from "../protocol/redis/args.ts";
+import type { Command } from "../protocol/redis/command.ts";
+import { findKeys, KeyList } from "../protocol/redis/keys.ts";
+import { noteArguments } from "../protocol/redis/request.ts";
+import { type Client, SLICED } from "../proxy/client.ts";
+import type { Pool } from "../proxy/pool.ts";
+import type { RedisSession } from "./session.ts";
+import { ACROSS } from "./transaction.ts";
+import type { Postponed } from "../proxy/turn.ts";
+
+/** So many arguments are noted in a turn, and so many keys are placed. */
+const NOTED_MAX = 16 * 1024;
+const PLACED_MAX = 4096;
+
+const LF = 10;
+
+/** No key has been placed. */
+const NONE_YET = -3;
+
+/**
+ * The server of the keys [from, to): its index (-1 = none live), or ACROSS.
+ * @param before the server of the keys before `from`; NONE_YET if there are none
+ */
+function placeSome(
+  pool: Pool,
+  bytes: Uint8Array,
+  args: Args,
+  keys: KeyList,
+  from: number,
+  to: number,
+  before: number,
+): number {
+  const { placement } = pool;
+  for (let i = from; i < to; i++) {
+    const key = keys.at[i]!;
+    const owner = placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+    if (before !== NONE_YET && owner !== before) return ACROSS;
+    before = owner;
+  }
+  return before;
+}
+
+/** How many of the keys have to be placed: with distribution "random" they have no server of their own, and the first draw decides. */
+function placedOf(pool: Pool, keys: KeyList): number {
+  return pool.config.distribution === "random" ? Math.min(1, keys.count) : keys.count;
+}
+
+/** The server of all keys that `findKeys` has found, at least one: its index (-1 = none live), or ACROSS. */
+export function ownerOfKeys(pool: Pool, bytes: Uint8Array, args: Args, keys: KeyList): number {
+  return placeSome(pool, bytes, args, keys, 0, placedOf(pool, keys), NONE_YET);
+}
+
+export class Preparation implements Postponed {
+  /** All is known. */
+  ready = false;
+  /** As `ownerOfKeys`, if there are keys and `keysOf` tells of them. */
+  owner = NONE_YET;
+  private readonly keys = new KeyList();
+  private readonly session: RedisSession;
+  /** Where the arguments are, from the request's first byte on. */
+  private readonly args = new Args();
+  /** The next argument's `$`, counted likewise. */
+  private at: number;
+  private placed = 0;
+  /** Of the pool when the first key was placed. */
+  private epoch: number;
+  private found = false;
+
+  /**
+   * @param size bytes of the whole request, which begins at `start` of `bytes`, borrowed; it stays where it is
+   * @param command undefined: not known to the table
+   */
+  constructor(
+    private readonly client: Client,
+    private readonly command: Command | undefined,
+    bytes: Uint8Array,
+    start: number,
+    readonly size: number,
+    private readonly count: number,
+  ) {
+    this.session = client.session as RedisSession;
+    this.epoch = client.pool.epoch;
+    this.at = bytes.indexOf(LF, start) + 1 - start;
+    this.args.reserve(count);
+    this.session.preparation = this;
+    client.block(SLICED);
+    client.pool.turn.later(this);
+  }
+
+  /** The keys it has found, if it has looked for those of `command`: what servers have told of is not in the table. */
+  keysOf(command: Command): KeyList | null {
+    return command === this.command ? this.keys : null;
+  }
+
+  /** Bytes of memory that would be free without it. */
+  get holdsBytes(): number {
+    return 2 * this.args.starts.byteLength + this.keys.at.byteLength;
+  }
+
+  /** The keys have been placed, and the pool has had no other servers since. If it has, they are placed again. */
+  get isDone(): boolean {
+    const { epoch } = this.client.pool;
+    if (!this.ready || this.epoch === epoch) return this.ready;
+    this.epoch = epoch;
+    if (this.owner === NONE_YET) return true;
+    this.owner = NONE_YET;
+    this.placed = 0;
+    this.ready = false;
+    this.client.block(SLICED);
+    this.client.pool.turn.later(this);
+    return false;
+  }
+
+  /** Called by the turn. */
+  resume(): void {
+    const { client, args, count } = this;
+    if (client.closed || this.session.preparation !== this) return;
+    const { bytes, start } = client.inbox;
+    const request = start === 0 ? bytes : bytes.subarray(start);
+    if (args.count < count) {
+      const most = Math.min(count - args.count, NOTED_MAX);
+      this.at = noteArguments(request, this.at, args.count, most, 1, Infinity, args);
+    } else if (!this.found) this.find(request);
+    else this.place(request);
+    if (!this.ready) return client.pool.turn.later(this);
+    client.unblock(SLICED);
+  }
+
+  private find(request: Uint8Array): void {
+    this.found = true;
+    if (this.command !== undefined) findKeys(this.command, request, this.args, this.keys);
+    this.ready = this.keys.count <= 0;
+  }
+
+  private place(request: Uint8Array): void {
+    const { pool } = this.client;
+    if (this.epoch !== pool.epoch) {
+      this.epoch = pool.epoch;
+      this.owner = NONE_YET;
+      this.placed = 0;
+    }
+    const all = placedOf(pool, this.keys);
+    const to = Math.min(this.placed + PLACED_MAX, all);
+    this.owner = placeSome(pool, request, this.args, this.keys, this.placed, to, this.owner);
+    this.placed = to;
+    this.ready = to === all || this.owner === ACROSS;
+  }
+
+  /** Puts into `args` where the arguments are, now that the request begins at `start`; what is there belongs to this. */
+  lend(args: Args, start: number): void {
+    const { starts, ends } = this.args;
+    if (start !== this.shifted) {
+      const by = start - this.shifted;
+      for (let i = 0; i < this.count; i++) {
+        starts[i]! += by;
+        ends[i]! += by;
+      }
+      this.shifted = start;
+    }
+    args.count = this.count;
+    args.starts = starts;
+    args.ends = ends;
+  }
+
+  /** Where the request began when `args` was written. */
+  private shifted = 0;
+}

@@ -1,0 +1,858 @@
+/**
+ * Pub/sub over many servers, for all clients of a pool.
+ *
+ *   client ─SUBSCRIBE news─► topic "news" ──► one upstream connection to the server that owns "news"
+ *   client ◄────── message ◄── clients of the topic ◄──┘   (shared by everybody who subscribes here)
+ *
+ * A channel belongs to the server its name hashes to, and PUBLISH goes there; a pattern is watched on all servers of the ring. A
+ * client is told "subscribed" when the server has said so, thus what is published after that reaches it. When
+ * a server goes away its topics are subscribed again as soon as it is back; messages in between are lost, as they are
+ * with Redis. Messages come in RESP2 form and differ in RESP3 by their first byte only (`*` and `>`).
+ */
+import { concat, encode, latin1 } from "../bytes/ascii.ts";
+import { Inbox } from "../bytes/inbox.ts";
+import { WARN } from "../net/log.ts";
+import type { Handler, Socket, TimerId } from "../net/net.ts";
+import type { Args } from "../protocol/redis/args.ts";
+import { DatabaseChannels, isDatabaseChannel } from "../protocol/redis/database_channels.ts";
+import { globMatches } from "../protocol/redis/glob.ts";
+import { BAD_REPLY, isError, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
+import { type Client, LEASED } from "../proxy/client.ts";
+import { failureOf } from "../proxy/failures.ts";
+import { ACCEPT } from "../proxy/illness.ts";
+import type { Pool } from "../proxy/pool.ts";
+import type { RedisSession } from "./session.ts";
+import { type SliceWork, type Walk, WALK_ARGUMENTS } from "./walk.ts";
+import type { Server } from "../proxy/server.ts";
+import type { Postponed } from "../proxy/turn.ts";
+
+/** What can be subscribed to; also the place in the tables below. */
+export const CHANNEL = 0;
+export const PATTERN = 1;
+export const SHARD = 2;
+
+const SUBSCRIBE_WORDS: readonly string[] = ["subscribe", "psubscribe", "ssubscribe"];
+const UNSUBSCRIBE_WORDS: readonly string[] = ["unsubscribe", "punsubscribe", "sunsubscribe"];
+const MESSAGE_WORDS: readonly string[] = ["message", "pmessage", "smessage"];
+
+/** First wait before a lost upstream connection is tried again; doubles up to the second. */
+const RETRY_FIRST_MS = 20;
+const RETRY_MAX_MS = 1000;
+
+/** So many subscriptions are begun or ended in a turn. */
+const ERRANDS_MAX = 512;
+/** Errands that are done are forgotten when there are more of them. */
+const DONE_MAX = 4096;
+
+/**
+ * About what is taken, in bytes, by a topic beside its name (itself, its place in the maps, its strings) and by each client's part
+ * in it (a place in two sets). Somewhat more than was seen: garbage comes with it.
+ */
+const TOPIC_BYTES = 320;
+const MEMBER_BYTES = 128;
+/** And for a while, as garbage, by every subscription that is begun or ended. */
+const ERRAND_BYTES = 1024;
+
+/** What one client is subscribed to: names as latin1 text, by kind. */
+export class Subscriptions {
+  readonly names: readonly Set<string>[] = [new Set(), new Set(), new Set()];
+  /** Bytes of memory taken for them: a topic is charged to the first of its clients. */
+  heldBytes = 0;
+
+  /** What Redis counts in its acknowledgements: channels and patterns together, shard channels apart. */
+  count(kind: number): number {
+    return kind === SHARD ? this.names[SHARD]!.size : this.names[CHANNEL]!.size + this.names[PATTERN]!.size;
+  }
+
+  *all(): Iterator<readonly [kind: number, name: string]> {
+    for (const kind of [CHANNEL, PATTERN, SHARD]) for (const name of this.names[kind]!) yield [kind, name];
+  }
+
+  get total(): number {
+    return this.names[CHANNEL]!.size + this.names[PATTERN]!.size + this.names[SHARD]!.size;
+  }
+}
+
+const NOBODY: readonly Server[] = [];
+
+/**
+ * Something that at least one client is subscribed to. There may be millions, most of them with one client and one server: those
+ * have neither sets nor arrays of their own.
+ */
+class Topic {
+  /** The first client, which pays for the topic; null only before it is there and when all have left. */
+  first: Client | null = null;
+  /** The others. */
+  more: Set<Client> | null = null;
+  /** Servers that have not acknowledged yet. */
+  unconfirmed: readonly Server[] = NOBODY;
+
+  /**
+   * @param wire what servers are asked for: the name, but where it tells of a database (database_channels.ts)
+   * @param servers shared: never changed
+   */
+  constructor(
+    readonly kind: number,
+    readonly name: string,
+    readonly wire: string,
+    public servers: readonly Server[],
+  ) {}
+
+  get clientCount(): number {
+    return (this.first === null ? 0 : 1) + (this.more?.size ?? 0);
+  }
+
+  has(client: Client): boolean {
+    return this.first === client || (this.more?.has(client) ?? false);
+  }
+
+  add(client: Client): void {
+    if (this.has(client)) return;
+    charge(client, MEMBER_BYTES);
+    if (this.first !== null) (this.more ??= new Set()).add(client);
+    else this.pays(client);
+  }
+
+  /** False if the client was not here. */
+  delete(client: Client): boolean {
+    if (this.first !== client) {
+      if (!this.more?.delete(client)) return false;
+    } else {
+      charge(client, -this.bytes);
+      this.first = null;
+      const next = this.more?.values().next().value;
+      if (next !== undefined) {
+        this.more!.delete(next);
+        this.pays(next);
+      }
+    }
+    charge(client, -MEMBER_BYTES);
+    if (this.more?.size === 0) this.more = null;
+    return true;
+  }
+
+  /** One of its servers is asked. */
+  expects(server: Server): void {
+    const { unconfirmed, servers } = this;
+    if (unconfirmed.includes(server)) return;
+    this.unconfirmed = servers.length === 1 ? servers : [...unconfirmed, server];
+  }
+
+  expectsNot(server: Server): void {
+    const left = this.unconfirmed.filter((each) => each !== server);
+    this.unconfirmed = left.length === 0 ? NOBODY : left;
+  }
+
+  private pays(client: Client): void {
+    this.first = client;
+    charge(client, this.bytes);
+  }
+
+  private get bytes(): number {
+    return TOPIC_BYTES + this.name.length;
+  }
+}
+
+/** A client that is about to leave everything is not charged any more. */
+function charge(client: Client, bytes: number): void {
+  const { subscriptions } = client.session as RedisSession;
+  if (subscriptions !== null) subscriptions.heldBytes += bytes;
+}
+
+/** A client's SUBSCRIBE that waits for servers. */
+interface Wait {
+  readonly client: Client;
+  readonly topics: readonly Topic[];
+  readonly done: (failed: Uint8Array | null) => void;
+  /** Ends with it: a timer keeps all that it could still look at. */
+  timer: TimerId | null;
+}
+
+export class PubSub {
+  /** By the clients' names. */
+  private readonly topics: readonly Map<string, Topic>[] = [new Map(), new Map(), new Map()];
+  /** By the wire's, those where it is another; several patterns may be one there. */
+  private readonly aliases: readonly Map<string, Set<Topic>>[] = [new Map(), new Map(), new Map()];
+  readonly channels: DatabaseChannels;
+  private readonly upstreams = new Map<Server, Upstream>();
+  private readonly waits = new Set<Wait>();
+  /** The servers of a topic that any server may speak of. */
+  private everywhere: readonly Server[];
+  /** Something has been confirmed since those who wait were looked at. */
+  private unsettled = false;
+  /** Bytes that clients have held which are gone and still being taken out. */
+  leavingBytes = 0;
+  /** For topics to share: each server alone. */
+  private readonly alone = new WeakMap<Server, readonly Server[]>();
+
+  constructor(readonly pool: Pool) {
+    this.channels = new DatabaseChannels(pool.config.databases, pool.config.redisDb);
+    this.everywhere = pool.servers;
+  }
+
+  /** Nothing of a pool's pub/sub is in use. */
+  get idle(): boolean {
+    return this.topics.every((map) => map.size === 0);
+  }
+
+  /**
+   * Subscribes a client that is owed nothing; it is blocked until all servers have acknowledged, then answered: one
+   * acknowledgement a name, or one error if a server cannot be had.
+   * @param names as latin1 text, in the order given; never empty
+   */
+  subscribe(client: Client, kind: number, names: readonly string[]): void {
+    client.block(LEASED);
+    this.subscribeSome(client, kind, names, (failed) => {
+      if (failed !== null) client.answer(failed);
+      client.unblock(LEASED);
+    });
+  }
+
+  /**
+   * As `subscribe`, for some names of a request.
+   * @param answered called once, unless the client is gone: with the error, or null if the acknowledgements have been sent
+   */
+  subscribeSome(
+    client: Client,
+    kind: number,
+    names: readonly string[],
+    answered: (failed: Uint8Array | null) => void,
+  ): void {
+    const session = client.session as RedisSession;
+    const mine = session.subscriptions ??= new Subscriptions();
+    const topics = names.map((name) => this.topicFor(kind, name));
+    const added = topics.filter((topic) => !topic.has(client));
+    for (const topic of topics) topic.add(client);
+    this.pool.memory.note(names.length * ERRAND_BYTES);
+    const done = (failed: Uint8Array | null) => {
+      if (client.closed) return;
+      if (failed !== null) {
+        for (const topic of added) this.leave(client, topic);
+        if (mine.total === 0) session.subscriptions = null;
+        session.refresh();
+        client.countForwardError();
+      } else {
+        for (const topic of topics) {
+          mine.names[kind]!.add(topic.name);
+          const count = mine.count(kind);
+          acknowledge(client, SUBSCRIBE_WORDS[kind]!, topic.name, count);
+        }
+      }
+      answered(failed);
+    };
+    const wait: Wait = { client, topics, done, timer: null };
+    if (topics.every((topic) => topic.unconfirmed.length === 0)) return done(null);
+    this.waits.add(wait);
+    const { pool } = this;
+    if (pool.timeoutMs > 0) wait.timer = pool.setTimer(pool.timeoutMs, () => this.timedOut(wait));
+  }
+
+  private waitOver(wait: Wait): void {
+    this.waits.delete(wait);
+    if (wait.timer !== null) this.pool.clearTimer(wait.timer);
+  }
+
+  /** Servers have not acknowledged in time: who waits for them gets an error, and a silent one's connection is given up. */
+  private timedOut(wait: Wait): void {
+    if (!this.waits.has(wait)) return;
+    const late = new Set(wait.topics.flatMap((topic) => topic.unconfirmed));
+    for (const server of late) {
+      this.failed(server, server.errorReply(failureOf("ETIMEDOUT")));
+      this.upstreams.get(server)?.hangUpIfSilent();
+    }
+  }
+
+  /** Takes a client out of some topics, or of all of a kind if `names` is empty; answers at once. */
+  unsubscribe(client: Client, kind: number, names: readonly string[]): void {
+    const session = client.session as RedisSession;
+    const mine = session.subscriptions ?? new Subscriptions();
+    const word = UNSUBSCRIBE_WORDS[kind]!;
+    const leaving = names.length > 0 ? names : [...mine.names[kind]!];
+    if (leaving.length === 0) acknowledge(client, word, null, mine.count(kind));
+    for (const name of leaving) {
+      mine.names[kind]!.delete(name);
+      const topic = this.topics[kind]!.get(name);
+      if (topic !== undefined) this.leave(client, topic);
+      acknowledge(client, word, name, mine.count(kind));
+    }
+    if (mine.total === 0) session.subscriptions = null;
+  }
+
+  /** The client is gone, or resets its connection. */
+  abandon(client: Client): void {
+    const session = client.session as RedisSession;
+    for (const wait of this.waits) {
+      if (wait.client !== client) continue;
+      this.waitOver(wait);
+      for (const topic of wait.topics) this.leave(client, topic);
+    }
+    const mine = session.subscriptions;
+    session.subscriptions = null;
+    if (mine !== null) new Leaving(this, client, mine).resume();
+  }
+
+  /** Takes a client out of one topic, if there is such. */
+  leaveNamed(client: Client, kind: number, name: string): void {
+    const topic = this.topics[kind]!.get(name);
+    if (topic !== undefined) this.leave(client, topic);
+  }
+
+  /**
+   * How many receivers a server's answer to PUBLISH leaves out: it counts our one connection, not who is behind it.
+   * @param wire the channel's name on the server
+   */
+  receiversBehind(wire: string, sharded: boolean): number {
+    if (sharded) return surplus(this.topics[SHARD]!.get(wire));
+    const channel = this.channels.toClient(wire) ?? wire;
+    let receivers = surplus(this.topics[CHANNEL]!.get(channel));
+    const patterns = this.topics[PATTERN]!;
+    for (const topic of patterns.values()) {
+      if (globMatches(topic.name, channel, false)) receivers += topic.clientCount;
+      if (topic.wire === topic.name && globMatches(topic.wire, wire, false)) receivers--;
+    }
+    for (const pattern of this.aliases[PATTERN]!.keys()) {
+      if (patterns.get(pattern)?.wire !== pattern && globMatches(pattern, wire, false)) receivers--;
+    }
+    return receivers;
+  }
+
+  /** Clients of this pool beyond the connections that all servers together count. */
+  clientsBehind(kind: number, name: string): number {
+    const topic = this.topics[kind]!.get(name);
+    return topic === undefined ? 0 : topic.clientCount - topic.servers.length;
+  }
+
+  /** Servers have left or joined: keys have moved, and so have channels. */
+  ringChanged(): void {
+    this.everywhere = this.heard();
+    for (const map of this.topics) for (const topic of map.values()) this.move(topic);
+    // With none live all are asked on, so that one error at least is true.
+    const live = this.everywhere.some((server) => !server.ejected);
+    for (const [server, upstream] of this.upstreams) {
+      if (server.gone || (live && server.ejected)) this.dropUpstream(server);
+      else upstream.follow();
+    }
+    this.unsettled = true;
+    this.settle();
+  }
+
+  private move(topic: Topic): void {
+    const { kind, wire, servers: before } = topic;
+    const now = this.serversOf(kind, wire);
+    if (before.length === 1 && now.length === 1 && before[0] === now[0]) return;
+    topic.servers = now;
+    for (const server of before) {
+      if (now.includes(server)) continue;
+      topic.expectsNot(server);
+      this.upstreams.get(server)?.unsubscribe(kind, wire);
+    }
+    for (const server of now) if (!before.includes(server)) this.ask(topic, server);
+  }
+
+  /** Where all servers have to be listened to: those on the ring, or all if none is. */
+  private heard(): readonly Server[] {
+    const live = this.pool.onRing();
+    return live.length > 0 ? live : this.pool.servers;
+  }
+
+  private dropUpstream(server: Server): void {
+    this.upstreams.get(server)?.stop();
+    this.upstreams.delete(server);
+  }
+
+  stop(): void {
+    for (const upstream of this.upstreams.values()) upstream.stop();
+  }
+
+  private topicFor(kind: number, name: string): Topic {
+    const present = this.topics[kind]!.get(name);
+    if (present !== undefined) return present;
+    const wire = kind === CHANNEL
+      ? this.channels.toWire(name)
+      : kind === PATTERN
+      ? this.channels.toWirePattern(name)
+      : name;
+    const topic = new Topic(kind, name, wire, this.serversOf(kind, wire));
+    this.topics[kind]!.set(name, topic);
+    if (wire !== name) {
+      const same = this.aliases[kind]!.get(wire);
+      if (same === undefined) this.aliases[kind]!.set(wire, new Set([topic]));
+      else same.add(topic);
+    }
+    for (const server of topic.servers) this.ask(topic, server);
+    return topic;
+  }
+
+  /** All topics that the servers know by this name. */
+  private behind(kind: number, wire: string): readonly Topic[] {
+    const own = this.topics[kind]!.get(wire);
+    const same = this.aliases[kind]!.get(wire);
+    const direct = own !== undefined && own.wire === wire ? [own] : [];
+    return same === undefined ? direct : [...direct, ...same];
+  }
+
+  private serversOf(kind: number, wire: string): readonly Server[] {
+    // Each server tells of its own keys: keyspace notifications come from all. With distribution "random" a message may
+    // be published on any server.
+    const anywhere = this.pool.config.distribution === "random";
+    if (kind === PATTERN || anywhere || (kind === CHANNEL && isDatabaseChannel(wire))) {
+      return this.everywhere;
+    }
+    const bytes = bytesOf(wire);
+    const server = this.pool.servers[Math.max(0, this.pool.placement.serverOf(bytes, 0, bytes.length))]!;
+    let alone = this.alone.get(server);
+    if (alone === undefined) this.alone.set(server, alone = [server]);
+    return alone;
+  }
+
+  private ask(topic: Topic, server: Server): void {
+    topic.expects(server);
+    let upstream = this.upstreams.get(server);
+    if (upstream === undefined) this.upstreams.set(server, upstream = new Upstream(this, server));
+    upstream.subscribe(topic.kind, topic.wire);
+  }
+
+  private leave(client: Client, topic: Topic): void {
+    if (!topic.delete(client) || topic.first !== null) return;
+    const { kind, name, wire } = topic;
+    this.topics[kind]!.delete(name);
+    if (wire !== name) {
+      const same = this.aliases[kind]!.get(wire)!;
+      same.delete(topic);
+      if (same.size === 0) this.aliases[kind]!.delete(wire);
+    }
+    if (this.behind(kind, wire).length === 0) {
+      for (const server of topic.servers) this.upstreams.get(server)?.unsubscribe(kind, wire);
+    }
+    if (this.idle) {
+      // No one listens any more: no connections are kept for them.
+      for (const server of [...this.upstreams.keys()]) this.dropUpstream(server);
+    }
+  }
+
+  // ---- from the servers
+
+  confirmed(server: Server, kind: number, wire: string): void {
+    for (const topic of this.behind(kind, wire)) topic.expectsNot(server);
+    this.unsettled = true;
+  }
+
+  /** Tells the waiting clients whose topics are all confirmed, if any has been since the last time. */
+  settle(): void {
+    if (!this.unsettled) return;
+    this.unsettled = false;
+    for (const wait of this.waits) {
+      if (wait.topics.some((topic) => topic.unconfirmed.length > 0)) continue;
+      this.waitOver(wait);
+      wait.done(null);
+    }
+  }
+
+  /** A server cannot be had now: who waits for it gets an error; who is subscribed stays so. */
+  failed(server: Server, error: Uint8Array): void {
+    for (const wait of this.waits) {
+      if (!wait.topics.some((topic) => topic.unconfirmed.includes(server))) continue;
+      this.waitOver(wait);
+      wait.done(error);
+    }
+  }
+
+  /** What `server` should be subscribed to, for a new connection: all of it is unconfirmed again. */
+  wanted(server: Server): Topic[] {
+    const wanted: Topic[] = [];
+    for (const map of this.topics) {
+      for (const topic of map.values()) {
+        if (!topic.servers.includes(server)) continue;
+        topic.expects(server);
+        wanted.push(topic);
+      }
+    }
+    return wanted;
+  }
+
+  /**
+   * Passes a message on.
+   * @param wire the channel or pattern that was subscribed to; @param channel the channel, of a pattern's message
+   * @param message RESP2 form, borrowed; @param rest where what follows these two begins in it
+   */
+  message(
+    kind: number,
+    wire: string,
+    channel: string,
+    message: Uint8Array,
+    start: number,
+    end: number,
+    rest: number,
+  ): void {
+    for (const topic of this.behind(kind, wire)) {
+      const shown = kind === PATTERN ? this.channels.matched(topic.name, wire, channel) : topic.name;
+      if (shown === null) continue;
+      if (topic.name === wire && (kind !== PATTERN || shown === channel)) {
+        this.pass(topic, message.slice(start, end));
+      } else {
+        const words = kind === PATTERN
+          ? [MESSAGE_WORDS[kind]!, topic.name, shown]
+          : [MESSAGE_WORDS[kind]!, shown];
+        const head = `*${words.length + 1}\r\n` +
+          words.map((word) => `$${word.length}\r\n${word}\r\n`).join("");
+        this.pass(topic, concat(bytesOf(head), message.subarray(rest, end)));
+      }
+    }
+  }
+
+  /** @param resp2 owned */
+  private pass({ kind, name, first, more, clientCount }: Topic, resp2: Uint8Array): void {
+    this.pool.memory.note(resp2.length * clientCount);
+    const forms: Forms = { resp2, resp3: null };
+    if (first !== null) passOn(first, kind, name, forms);
+    if (more !== null) { for (const client of more) passOn(client, kind, name, forms); }
+  }
+}
+
+/** A message in the forms that clients get; RESP3 when the first of them asks for it. */
+interface Forms {
+  readonly resp2: Uint8Array;
+  resp3: Uint8Array | null;
+}
+
+function passOn(client: Client, kind: number, name: string, forms: Forms): void {
+  const session = client.session as RedisSession;
+  // Not before the client has been told that it is subscribed.
+  if (session.subscriptions === null || !session.subscriptions.names[kind]!.has(name)) return;
+  let form = forms.resp2;
+  if (session.resp === 3) {
+    if (forms.resp3 === null) {
+      forms.resp3 = form.slice();
+      forms.resp3[0] = 62;
+    }
+    form = forms.resp3;
+  }
+  client.push(form, 0, form.length);
+}
+
+function surplus(topic: Topic | undefined): number {
+  return topic === undefined ? 0 : topic.clientCount - 1;
+}
+
+/** A client leaves all topics, some a turn; it does nothing else meanwhile. */
+class Leaving implements Postponed {
+  private readonly names: Iterator<readonly [kind: number, name: string]>;
+  private bytes: number;
+  /** Of those, what is gone after each turn. */
+  private readonly step: number;
+
+  constructor(private readonly hub: PubSub, private readonly client: Client, left: Subscriptions) {
+    this.names = left.all();
+    this.bytes = left.heldBytes;
+    this.step = this.bytes * ERRANDS_MAX / left.total;
+    hub.leavingBytes += this.bytes;
+  }
+
+  resume(): void {
+    for (let i = 0; i < ERRANDS_MAX; i++) {
+      const { value, done } = this.names.next();
+      if (done) {
+        this.hub.leavingBytes -= this.bytes;
+        return this.client.unblock(LEASED);
+      }
+      this.hub.leaveNamed(this.client, value[0], value[1]);
+    }
+    this.hub.pool.memory.note(ERRANDS_MAX * ERRAND_BYTES);
+    const gone = Math.min(this.step, this.bytes);
+    this.bytes -= gone;
+    this.hub.leavingBytes -= gone;
+    if (!this.client.closed) this.client.block(LEASED);
+    this.hub.pool.turn.later(this);
+  }
+}
+
+/** SUBSCRIBE of very many names: those of a slice are acknowledged before the next ones are asked for. */
+export class SubscribeWork implements SliceWork {
+  constructor(private readonly hub: PubSub, private readonly kind: number) {}
+
+  slice(walk: Walk, bytes: Uint8Array, args: Args): void {
+    this.hub.subscribeSome(walk.client, this.kind, textsOf(bytes, args), (failed) => {
+      if (failed !== null) walk.finish(failed);
+      else walk.goOn();
+    });
+  }
+
+  end(walk: Walk): void {
+    (walk.client.session as RedisSession).refresh();
+    walk.finish();
+  }
+}
+
+/** UNSUBSCRIBE of very many names, or without a name from very many. */
+export class UnsubscribeWork implements SliceWork {
+  /** @param all without a name */
+  constructor(private readonly hub: PubSub, private readonly kind: number, private readonly all: boolean) {}
+
+  slice(walk: Walk, bytes: Uint8Array, args: Args): void {
+    this.hub.unsubscribe(walk.client, this.kind, textsOf(bytes, args));
+    walk.goOn();
+  }
+
+  end(walk: Walk): void {
+    const session = walk.client.session as RedisSession;
+    const left = session.subscriptions?.names[this.kind];
+    if (this.all && left !== undefined && left.size > 0) {
+      const names = [];
+      for (const name of left) if (names.push(name) === WALK_ARGUMENTS) break;
+      this.hub.unsubscribe(walk.client, this.kind, names);
+      return walk.goOn();
+    }
+    session.refresh();
+    walk.finish();
+  }
+}
+
+function textsOf(bytes: Uint8Array, args: Args): string[] {
+  const texts: string[] = [];
+  for (let i = 1; i < args.count; i++) texts.push(latin1(bytes, args.starts[i]!, args.ends[i]!));
+  return texts;
+}
+
+/** One connection to one server that carries nothing but subscriptions. */
+class Upstream implements Postponed {
+  /** Subscriptions to begin and to end, in order; those before `done` have been written. */
+  private readonly errands: { word: string; name: string }[] = [];
+  private done = 0;
+  /** It is the turn's to resume. */
+  private coming = false;
+  private socket: Socket | null = null;
+  private retryTimer: TimerId | null = null;
+  private connectTimer: TimerId | null = null;
+  private retryMs = RETRY_FIRST_MS;
+  private heardAtMs = 0;
+  private stopped = false;
+  private inbox = new Inbox();
+  private scan = new ReplyResume();
+  private open = false;
+  /** Where the present connection leads. */
+  private addressText = "";
+
+  constructor(private readonly hub: PubSub, private readonly server: Server) {
+    this.connect();
+  }
+
+  private connect(): void {
+    const { pool } = this.hub;
+    this.retryTimer = null;
+    this.inbox = new Inbox();
+    this.scan = new ReplyResume();
+    const { address, addressText } = this.server.config;
+    this.addressText = addressText;
+    const socket = pool.net.connect(address, HANDLER, this);
+    this.socket = socket;
+    const auth = pool.config.redisAuth;
+    if (auth !== null) this.write("AUTH", [latin1(auth)]);
+    this.errands.length = this.done = 0;
+    for (const topic of this.hub.wanted(this.server)) this.subscribe(topic.kind, topic.wire);
+    this.connectTimer = pool.setTimer(pool.config.connectTimeoutMs, () => {
+      if (this.open) return;
+      socket.destroy();
+    });
+  }
+
+  /** The server may have moved: then its subscriptions begin anew there, and nobody is told of an end. */
+  follow(): void {
+    const { socket } = this;
+    if (this.addressText === this.server.config.addressText) return;
+    this.clearTimer();
+    if (this.retryTimer !== null) this.hub.pool.clearTimer(this.retryTimer);
+    if (socket !== null) {
+      socket.owner = undefined;
+      socket.destroy();
+    }
+    this.open = false;
+    this.connect();
+  }
+
+  subscribe(kind: number, wire: string): void {
+    this.put(SUBSCRIBE_WORDS[kind]!, wire);
+  }
+
+  unsubscribe(kind: number, wire: string): void {
+    this.put(UNSUBSCRIBE_WORDS[kind]!, wire);
+  }
+
+  private put(word: string, name: string): void {
+    if (this.socket === null) return;
+    this.errands.push({ word, name });
+    if (this.coming) return;
+    this.coming = true;
+    this.hub.pool.turn.later(this);
+  }
+
+  /** Called by the turn: writes some of what has been put off, neighbours of one kind as one request. */
+  resume(): void {
+    this.coming = false;
+    const { errands } = this;
+    const end = Math.min(errands.length, this.done + ERRANDS_MAX);
+    while (this.done < end) {
+      const { word } = errands[this.done]!;
+      const names = [];
+      while (this.done < end && errands[this.done]!.word === word) names.push(errands[this.done++]!.name);
+      // SSUBSCRIBE of several channels is refused by a cluster's server if they have different slots.
+      if (word[0] === "s" && word !== "subscribe") { for (const name of names) this.write(word, [name]); }
+      else this.write(word, names);
+    }
+    this.socket?.flush();
+    if (this.done === errands.length) errands.length = this.done = 0;
+    else {
+      // While there is always more to do, what is done has to go all the same.
+      if (this.done > DONE_MAX && this.done * 2 > errands.length) {
+        errands.splice(0, this.done);
+        this.done = 0;
+      }
+      this.coming = true;
+      this.hub.pool.turn.later(this);
+    }
+  }
+
+  private write(word: string, names: readonly string[]): void {
+    const { socket } = this;
+    if (socket === null) return;
+    const bytes = bytesOf(
+      `*${names.length + 1}\r\n$${word.length}\r\n${word}\r\n` +
+        names.map((name) => `$${name.length}\r\n${name}\r\n`).join(""),
+    );
+    socket.send(bytes, 0, bytes.length);
+  }
+
+  opened(): void {
+    this.open = true;
+    this.heardAtMs = this.hub.pool.turn.now();
+    this.socket!.flush();
+  }
+
+  /** Nothing has come for a whole timeout, although something should have: the server may be gone without a word. */
+  hangUpIfSilent(): void {
+    const { pool } = this.hub;
+    if (this.open && pool.clock.nowMs() - this.heardAtMs >= pool.timeoutMs) this.socket?.destroy();
+  }
+
+  receive(view: Uint8Array): void {
+    const { inbox } = this;
+    const { turn, memory } = this.hub.pool;
+    this.heardAtMs = turn.now();
+    memory.note(view.length);
+    inbox.append(view, 0, view.length);
+    if (inbox.size < this.scan.needed) return;
+    while (inbox.size > 0) {
+      const end = scanReply(inbox.bytes, inbox.start, inbox.end, this.scan);
+      if (end === BAD_REPLY) return this.socket?.destroy();
+      if (end < 0) break;
+      this.take(inbox.bytes, inbox.start, end);
+      inbox.consumeTo(end);
+    }
+    // Once for all that has come: whoever waits for many topics would be looked at for each.
+    this.hub.settle();
+  }
+
+  private take(bytes: Uint8Array, start: number, end: number): void {
+    if (isError(bytes, start)) return this.refused(latin1(bytes, start + 1, end).trimEnd());
+    const bulks = firstBulks(bytes, start, end, 2);
+    const [word, name] = bulks.texts;
+    if (word === undefined || name === undefined) return;
+    const subscribed = SUBSCRIBE_WORDS.indexOf(word);
+    if (subscribed >= 0) {
+      // Not as soon as it is open: a full server opens it too.
+      this.retryMs = RETRY_FIRST_MS;
+      return this.hub.confirmed(this.server, subscribed, name);
+    }
+    const kind = MESSAGE_WORDS.indexOf(word);
+    if (kind < 0) return;
+    // Whoever is subscribed by what came before it has to get it.
+    this.hub.settle();
+    if (kind !== PATTERN) return this.hub.message(kind, name, name, bytes, start, end, bulks.end);
+    const { texts, end: rest } = firstBulks(bytes, start, end, 3);
+    if (texts.length === 3) this.hub.message(kind, name, texts[2]!, bytes, start, end, rest);
+  }
+
+  /** The server refuses AUTH or SUBSCRIBE: who waits is told in its words. */
+  private refused(text: string): void {
+    this.hub.pool.log.write(WARN, `server '${this.server.config.name}' refuses a subscription: ${text}`);
+    const said = encode(`-${text}\r\n`);
+    const illness = this.hub.pool.front.illness(said, 0, said.length, ACCEPT);
+    if (illness !== null) this.server.failed(illness);
+    this.hub.failed(this.server, illness === null ? said : this.server.errorReply(illness));
+  }
+
+  closed(code: string): void {
+    const { pool } = this.hub;
+    const wasOpen = this.open;
+    this.open = false;
+    this.socket = null;
+    this.clearTimer();
+    if (this.stopped) return;
+    // Where nothing but subscriptions goes to a server, nobody else finds out. That it is ejected may end this.
+    if (!wasOpen) this.server.failed(failureOf(code));
+    if (this.stopped) return;
+    this.hub.failed(this.server, this.server.errorReply(failureOf(code)));
+    // Who waited may have been the last, and has been told: then nobody needs this connection.
+    if (this.stopped) return;
+    this.retryTimer = pool.setTimer(this.retryMs, () => this.connect());
+    this.retryMs = Math.min(this.retryMs * 2, RETRY_MAX_MS);
+  }
+
+  private clearTimer(): void {
+    if (this.connectTimer !== null) this.hub.pool.clearTimer(this.connectTimer);
+    this.connectTimer = null;
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.clearTimer();
+    if (this.retryTimer !== null) this.hub.pool.clearTimer(this.retryTimer);
+    this.socket?.destroy();
+  }
+}
+
+const HANDLER: Handler = {
+  open: (socket) => (socket.owner as Upstream | undefined)?.opened(),
+  data: (socket, bytes) => (socket.owner as Upstream | undefined)?.receive(bytes),
+  eof: (socket) => socket.destroy(),
+  drain: () => {},
+  close: (socket, error) => (socket.owner as Upstream | undefined)?.closed(error?.code ?? "EOF"),
+};
+
+/** The first bulk strings of an array, as latin1, `max` at most, and where they end. */
+function firstBulks(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  max: number,
+): { texts: string[]; end: number } {
+  const texts: string[] = [];
+  let at = start;
+  while (at < end && bytes[at] !== 10) at++;
+  at++;
+  while (texts.length < max && at < end && bytes[at] === 36) {
+    let length = 0;
+    at++;
+    for (; bytes[at] !== 13; at++) length = length * 10 + bytes[at]! - 48;
+    at += 2;
+    texts.push(latin1(bytes, at, at + length));
+    at += length + 2;
+  }
+  return { texts, end: at };
+}
+
+function bytesOf(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+/** `subscribe`, name, count as Redis sends it; name null = there was nothing to unsubscribe from. */
+function acknowledge(client: Client, word: string, name: string | null, count: number): void {
+  const { resp } = client.session as RedisSession;
+  const shown = name === null ? (resp === 3 ? "_\r\n" : "$-1\r\n") : `$${name.length}\r\n${name}\r\n`;
+  const bytes = bytesOf(
+    `${resp === 3 ? ">" : "*"}3\r\n$${word.length}\r\n${word}\r\n${shown}:${count}\r\n`,
+  );
+  // Like a message, and so even after CLIENT REPLY OFF.
+  client.push(bytes, 0, bytes.length);
+}

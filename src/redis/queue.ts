@@ -1,0 +1,95 @@
+/**
+ * The commands of a transaction, kept until EXEC: their bytes back to back, in chunks. A million small ones cost what they are
+ * long, and not an array each.
+ */
+import { KEEP_MIN, Outbox, SHARE_MIN } from "../bytes/outbox.ts";
+import type { ServerConnection } from "../proxy/server_connection.ts";
+
+/** A command that has its place between those kept. */
+interface Insert {
+  /** So many bytes of the others stand before it. */
+  readonly at: number;
+  readonly bytes: Uint8Array;
+}
+
+export class CommandQueue {
+  /** Commands kept, inserted ones included. */
+  count = 0;
+  private readonly bytes = new Outbox();
+  private readonly inserts: Insert[] = [];
+  private nextInsert = 0;
+  /** Bytes that have been written, without those of inserted commands. */
+  private written = 0;
+
+  /** Bytes still to be written, without those of inserted commands. */
+  get size(): number {
+    return this.bytes.size;
+  }
+
+  get empty(): boolean {
+    return this.bytes.size === 0 && this.nextInsert === this.inserts.length;
+  }
+
+  /** Keeps a copy of `bytes[start, end)`; borrowed, or shared from SHARE_MIN on. */
+  add(bytes: Uint8Array, start: number, end: number): void {
+    this.bytes.appendShared(bytes, start, end);
+    this.count++;
+  }
+
+  /** Puts a command, owned, behind the first `at` bytes of the others; in ascending order, before anything is written. */
+  insert(at: number, bytes: Uint8Array): void {
+    this.inserts.push({ at, bytes });
+    this.count++;
+  }
+
+  /** All commands but the inserted ones, in one piece; shared: not to be written to. Before anything is written. */
+  whole(): Uint8Array {
+    const { bytes } = this;
+    const all = new Uint8Array(bytes.size);
+    bytes.moveTo(all);
+    bytes.appendShared(all, 0, all.length);
+    return all;
+  }
+
+  /**
+   * Writes up to `max` bytes as parts of the request queued last on `connection`; one large array leaves whole.
+   * @returns how many bytes that were
+   */
+  writeTo(connection: ServerConnection, max: number): number {
+    const { bytes, inserts } = this;
+    let done = 0;
+    while (done < max && !this.empty) {
+      const insert = inserts[this.nextInsert];
+      const before = insert === undefined ? Infinity : insert.at - this.written;
+      if (before === 0) {
+        this.nextInsert++;
+        connection.writePart(insert!.bytes, 0, insert!.bytes.length);
+        done += insert!.bytes.length;
+      } else if (before === Infinity && max === Infinity && bytes.size >= KEEP_MIN) {
+        done += bytes.size;
+        connection.writeChunks(bytes);
+      } else done += this.writePiece(connection, Math.min(before, max - done));
+    }
+    return done;
+  }
+
+  private writePiece(connection: ServerConnection, max: number): number {
+    const { bytes } = this;
+    const { chunk, start } = bytes;
+    const there = bytes.end - start;
+    const size = there >= SHARE_MIN ? there : Math.min(there, max);
+    connection.writePart(chunk, start, start + size);
+    bytes.consume(size);
+    this.written += size;
+    return size;
+  }
+
+  clear(): void {
+    this.bytes.clear();
+    this.inserts.length =
+      this.nextInsert =
+      this.count =
+      this.written =
+        0;
+  }
+}

@@ -1,0 +1,395 @@
+/**
+ * Scripts and functions for a server that returns to the ring: it may have restarted, and was not asked meanwhile, so it is told
+ * before clients see it.
+ *
+ *   SCRIPT LOAD, EVAL ──────────────────────────► remembered, the latest ──► SCRIPT LOAD, each
+ *   SCRIPT FLUSH, FUNCTION FLUSH and DELETE ────► missed, by server ───────► the same, before
+ *   a server on the ring: FUNCTION DUMP ───────────────────────────────────► FUNCTION RESTORE … REPLACE
+ *   FUNCTION LOAD ──────────────────────────────► remembered ──────────────► the same, if there is no such server
+ *
+ * No server tells its scripts, so they are remembered; functions are asked for, since another client, or another proxy, may have
+ * loaded them. What the server has by itself stays: libraries are replaced by those of the same name, and a remembered one is loaded
+ * only where there is none. Error replies keep nobody away: an older server may not know functions, a replica takes none.
+ *
+ * Each worker tells a server before it sends its own clients there. What one has sent to every server the others know too; the texts
+ * of EVAL, which may be many, each remembers for itself.
+ */
+import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
+import { fnv1a_32 } from "../hash/fnv1a_32.ts";
+import { Args } from "../protocol/redis/args.ts";
+import { CATEGORY, type Command } from "../protocol/redis/command.ts";
+import { resolve } from "../protocol/redis/commands.ts";
+import type { Visit } from "../proxy/ejection.ts";
+import type { Pool } from "../proxy/pool.ts";
+import type { Internal } from "../proxy/request.ts";
+import type { Server } from "../proxy/server.ts";
+
+/** Texts of SCRIPT LOAD: a client that has loaded one relies on it. */
+const LOADED_MAX = 1000;
+const LOADED_BYTES_MAX = 1024 * 1024;
+/** Texts of EVAL, of which there may be a new one each time; servers themselves keep 500 since 7.4. */
+const EVALUATED_MAX = 500;
+const EVALUATED_BYTES_MAX = 512 * 1024;
+const LIBRARIES_MAX = 100;
+const LIBRARIES_BYTES_MAX = 1024 * 1024;
+/** What is kept beside a text, about. */
+const TEXT_BYTES = 100;
+/** Libraries whose deletion a server has missed; beyond that it keeps the others. */
+const DELETED_MAX = 1000;
+const NAME_MAX = 256;
+/** While a server is told more may come; so often it is told that too. */
+const ROUNDS_MAX = 8;
+const DOLLAR = 36;
+const MINUS = 45;
+/** A dump without functions: version and checksum. */
+const EMPTY_DUMP = encode("$10\r\n");
+
+const SCRIPT_FLUSH = encode("*2\r\n$6\r\nSCRIPT\r\n$5\r\nFLUSH\r\n");
+const SCRIPT_LOAD_HEAD = "*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n";
+const FUNCTION_FLUSH = encode("*2\r\n$8\r\nFUNCTION\r\n$5\r\nFLUSH\r\n");
+const FUNCTION_DELETE_HEAD = "*3\r\n$8\r\nFUNCTION\r\n$6\r\nDELETE\r\n";
+const FUNCTION_LOAD_HEAD = "*3\r\n$8\r\nFUNCTION\r\n$4\r\nLOAD\r\n";
+const FUNCTION_DUMP = encode("*2\r\n$8\r\nFUNCTION\r\n$4\r\nDUMP\r\n");
+const FUNCTION_RESTORE_HEAD = encode("*4\r\n$8\r\nFUNCTION\r\n$7\r\nRESTORE\r\n");
+const REPLACE = encode("$7\r\nREPLACE\r\n");
+const FLUSH = encode("FLUSH");
+/** SCRIPT FLUSH with any other word is an error. */
+const SYNC_WORDS = [encode("ASYNC"), encode("SYNC")];
+const CRLF = encode("\r\n");
+
+/** The latest texts, each once, bounded by number and bytes. */
+class Texts {
+  /** By hash and size; the oldest first. */
+  private readonly texts = new Map<number, Uint8Array>();
+  private latest: Uint8Array | null = null;
+  bytes = 0;
+
+  constructor(private readonly countMax: number, private readonly bytesMax: number) {}
+
+  /** Keeps `bytes[start, end)`, borrowed. True if it is new. */
+  note(bytes: Uint8Array, start: number, end: number): boolean {
+    if (this.latest !== null && equals(this.latest, bytes, start, end)) return false;
+    const size = end - start;
+    if (size + TEXT_BYTES > this.bytesMax) return false;
+    const hash = fnv1a_32(bytes, start, end) + size * 2 ** 32;
+    const present = this.texts.get(hash);
+    if (present !== undefined) this.drop(hash, present);
+    const known = present !== undefined && equals(present, bytes, start, end);
+    this.latest = known ? present : bytes.slice(start, end);
+    this.texts.set(hash, this.latest);
+    this.bytes += size + TEXT_BYTES;
+    for (const [oldest, text] of this.texts) {
+      if (this.texts.size <= this.countMax && this.bytes <= this.bytesMax) break;
+      this.drop(oldest, text);
+    }
+    return !known;
+  }
+
+  private drop(hash: number, text: Uint8Array): void {
+    this.texts.delete(hash);
+    this.bytes -= text.length + TEXT_BYTES;
+  }
+
+  /** Forgets those of which this is true. */
+  forget(which: (text: Uint8Array) => boolean): void {
+    this.latest = null;
+    for (const [hash, text] of this.texts) if (which(text)) this.drop(hash, text);
+  }
+
+  all(): readonly Uint8Array[] {
+    return [...this.texts.values()];
+  }
+
+  get size(): number {
+    return this.texts.size;
+  }
+}
+
+/** What has been taken away everywhere else while a server was ejected. */
+class Missed {
+  scripts = false;
+  /** All libraries. */
+  functions = false;
+  readonly libraries = new Set<string>();
+
+  get anyFunctions(): boolean {
+    return this.functions || this.libraries.size > 0;
+  }
+
+  add({ scripts, functions, libraries }: Missed): void {
+    this.scripts ||= scripts;
+    this.functions ||= functions;
+    for (const name of libraries) this.libraries.add(name);
+  }
+}
+
+export class Scripts {
+  readonly loaded: Texts = new Texts(LOADED_MAX, LOADED_BYTES_MAX);
+  readonly evaluated: Texts = new Texts(EVALUATED_MAX, EVALUATED_BYTES_MAX);
+  readonly libraries: Texts = new Texts(LIBRARIES_MAX, LIBRARIES_BYTES_MAX);
+  private readonly missed = new WeakMap<Server, Missed>();
+  /** Grow with each change: what is told to a server that returns may be old by the time it has heard it. */
+  scriptChanges = 0;
+  functionChanges = 0;
+
+  constructor(readonly pool: Pool) {}
+
+  get bytes(): number {
+    return this.loaded.bytes + this.evaluated.bytes + this.libraries.bytes;
+  }
+
+  /**
+   * A command is about to be sent, whose arguments are `args` and lie in `bytes`; borrowed.
+   * @param queueing it may yet be discarded
+   */
+  note(command: Command, bytes: Uint8Array, args: Args, queueing: boolean): void {
+    if ((command.categories & CATEGORY.SCRIPTING) === 0) return;
+    if (!this.take(command.name, bytes, args, queueing)) return;
+    const words = [];
+    for (let i = 0; i < args.count; i++) {
+      const [start, end] = [args.starts[i]!, args.ends[i]!];
+      // Of what is too large to be kept (or is a dump) it is enough that there was something.
+      words.push(end - start > LIBRARIES_BYTES_MAX ? "" : latin1(bytes, start, end));
+    }
+    this.pool.tellOthers(words);
+  }
+
+  /** Another worker has noted this. */
+  knows(words: readonly string[]): void {
+    const args = new Args();
+    args.reserve(words.length);
+    args.count = words.length;
+    let at = 0;
+    words.forEach((word, i) => {
+      args.starts[i] = at;
+      args.ends[i] = at += word.length;
+    });
+    const bytes = bytesOf(words.join(""));
+    const command = resolve(bytes, args);
+    if (command !== undefined) this.take(command.name, bytes, args, false);
+  }
+
+  /** True if the other workers should know. */
+  private take(name: string, bytes: Uint8Array, args: Args, queueing: boolean): boolean {
+    const { starts, ends, count } = args;
+    switch (name) {
+      case "EVAL":
+      case "EVAL_RO":
+        if (this.evaluated.note(bytes, starts[1]!, ends[1]!)) this.scriptChanges++;
+        return false;
+      case "SCRIPT|LOAD": {
+        const isNew = this.loaded.note(bytes, starts[2]!, ends[2]!);
+        if (isNew) this.scriptChanges++;
+        return isNew;
+      }
+      case "FUNCTION|LOAD":
+        this.libraries.note(bytes, starts[count - 1]!, ends[count - 1]!);
+        this.functionChanges++;
+        return true;
+      default:
+        return !queueing && this.takeLoss(name, bytes, args);
+    }
+  }
+
+  private takeLoss(name: string, bytes: Uint8Array, args: Args): boolean {
+    const { starts, ends, count } = args;
+    switch (name) {
+      case "SCRIPT|FLUSH":
+        if (count > 2 && !isOneOf(SYNC_WORDS, bytes, starts[2]!, ends[2]!)) return false;
+        this.loaded.forget(() => true);
+        this.evaluated.forget(() => true);
+        this.scriptChanges++;
+        this.miss((missed) => missed.scripts = true);
+        return true;
+      case "FUNCTION|DELETE":
+        this.noteDeleted(latin1(bytes, starts[2]!, Math.min(ends[2]!, starts[2]! + NAME_MAX)));
+        return true;
+      case "FUNCTION|FLUSH":
+        if (count > 2 && !isOneOf(SYNC_WORDS, bytes, starts[2]!, ends[2]!)) return false;
+        this.noteAllDeleted();
+        return true;
+      case "FUNCTION|RESTORE":
+        if (count === 4 && equalsFolded(bytes, starts[3]!, ends[3]!, FLUSH)) this.noteAllDeleted();
+        else this.functionChanges++;
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  private noteDeleted(library: string): void {
+    this.libraries.forget((text) => libraryOf(text) === library);
+    this.functionChanges++;
+    this.miss(({ libraries }) => {
+      if (libraries.size < DELETED_MAX) libraries.add(library);
+    });
+  }
+
+  private noteAllDeleted(): void {
+    this.libraries.forget(() => true);
+    this.functionChanges++;
+    this.miss((missed) => missed.functions = true);
+  }
+
+  private miss(note: (missed: Missed) => void): void {
+    for (const server of this.pool.servers) if (server.ejected) note(this.missedBy(server));
+  }
+
+  private missedBy(server: Server): Missed {
+    let missed = this.missed.get(server);
+    if (missed === undefined) this.missed.set(server, missed = new Missed());
+    return missed;
+  }
+
+  takeMissed(server: Server): Missed {
+    const missed = this.missedBy(server);
+    this.missed.delete(server);
+    return missed;
+  }
+
+  missAgain(server: Server, missed: Missed): void {
+    this.missedBy(server).add(missed);
+  }
+
+  /** Is there anything that this worker would tell the server? @param first no other worker has told it */
+  tells(server: Server, first: boolean): boolean {
+    const { scripts, anyFunctions } = this.missedBy(server);
+    return first || scripts || anyFunctions || this.loaded.size + this.evaluated.size > 0;
+  }
+
+  /** Tells the server; the visit ends when it has heard all, or is lost. */
+  tell(visit: Visit, first: boolean): void {
+    new Telling(this, visit, first).round();
+  }
+}
+
+/** One server that is being told. */
+class Telling {
+  private readonly server: Server;
+  /** Taken from it here, and not yet known to have been heard. */
+  private readonly missed = new Missed();
+  private readonly told = new Set<Uint8Array>();
+  private missing = 0;
+  private rounds = 0;
+  private scriptChanges = 0;
+  private functionChanges: number;
+  private over = false;
+
+  constructor(private readonly scripts: Scripts, private readonly visit: Visit, private first: boolean) {
+    this.server = visit.connection.server;
+    this.functionChanges = scripts.functionChanges;
+    visit.whenOver = (well) => {
+      this.over = true;
+      if (!well) scripts.missAgain(this.server, this.missed);
+    };
+  }
+
+  round(): void {
+    const { scripts } = this;
+    this.rounds++;
+    // Held until all has been sent.
+    this.missing++;
+    const missed = scripts.takeMissed(this.server);
+    this.missed.add(missed);
+    const functions = this.first || missed.anyFunctions || this.functionChanges !== scripts.functionChanges;
+    this.first = false;
+    this.scriptChanges = scripts.scriptChanges;
+    this.functionChanges = scripts.functionChanges;
+    if (missed.functions) this.ask(FUNCTION_FLUSH);
+    for (const name of missed.libraries) this.ask(withArgument(FUNCTION_DELETE_HEAD, bytesOf(name)));
+    if (functions) this.askDonor(scripts.pool.onRing().filter((server) => server !== this.server), 0);
+    if (missed.scripts) {
+      this.ask(SCRIPT_FLUSH);
+      this.told.clear();
+    }
+    for (const texts of [scripts.loaded, scripts.evaluated]) {
+      for (const text of texts.all()) {
+        if (this.told.has(text)) continue;
+        this.told.add(text);
+        this.ask(withArgument(SCRIPT_LOAD_HEAD, text));
+      }
+    }
+    this.answered();
+  }
+
+  private ask(request: Uint8Array): void {
+    this.missing++;
+    this.visit.connection.ask(request, this.heard, true);
+  }
+
+  private readonly heard: Internal = (_bytes, _start, _end, failed) => {
+    if (this.over) return;
+    this.visit.heard();
+    // Not from inside a connection's reply loop.
+    if (failed) this.scripts.pool.turn.later({ resume: () => this.visit.end(false) });
+    else this.answered();
+  };
+
+  /** Gets the functions from one of those on the ring; from what is remembered if none can be asked. */
+  private askDonor(donors: readonly Server[], i: number): void {
+    const donor = donors[i];
+    if (donor === undefined) return this.loadLibraries();
+    const connection = donor.connection(0, 0);
+    if (connection === null) return this.askDonor(donors, i + 1);
+    this.missing++;
+    connection.ask(FUNCTION_DUMP, (bytes, start, end, failed) => {
+      if (this.over) return;
+      this.visit.heard();
+      if (failed) this.askDonor(donors, i + 1);
+      else if (isDump(bytes, start, end)) {
+        this.ask(concat(concat(FUNCTION_RESTORE_HEAD, bytes.subarray(start, end)), REPLACE));
+      }
+      this.answered();
+    });
+  }
+
+  /** The latest of each name comes first: the others are refused. */
+  private loadLibraries(): void {
+    for (const text of [...this.scripts.libraries.all()].reverse()) {
+      this.ask(withArgument(FUNCTION_LOAD_HEAD, text));
+    }
+  }
+
+  private answered(): void {
+    if (--this.missing > 0) return;
+    this.scripts.pool.turn.later({ resume: () => this.roundOver() });
+  }
+
+  private roundOver(): void {
+    if (this.over) return;
+    const { scriptChanges, functionChanges } = this.scripts;
+    const changed = scriptChanges !== this.scriptChanges || functionChanges !== this.functionChanges;
+    if (changed && this.rounds < ROUNDS_MAX) this.round();
+    else this.visit.end(true);
+  }
+}
+
+/** A bulk string that holds functions. */
+function isDump(bytes: Uint8Array, start: number, end: number): boolean {
+  if (bytes[start] !== DOLLAR || bytes[start + 1] === MINUS) return false;
+  return !EMPTY_DUMP.every((byte, i) => start + i < end && bytes[start + i] === byte);
+}
+
+function isOneOf(words: readonly Uint8Array[], bytes: Uint8Array, start: number, end: number): boolean {
+  return words.some((word) => equalsFolded(bytes, start, end, word));
+}
+
+/** The name in `#!lua name=library`. */
+function libraryOf(text: Uint8Array): string {
+  const line = latin1(text, 0, Math.min(text.length, 2 * NAME_MAX)).split("\n")[0]!;
+  return /\sname=(\S+)/.exec(line)?.[1] ?? "";
+}
+
+function withArgument(head: string, argument: Uint8Array): Uint8Array {
+  return concat(concat(encode(`${head}$${argument.length}\r\n`), argument), CRLF);
+}
+
+function bytesOf(text: string): Uint8Array {
+  return Uint8Array.from(text, (c) => c.charCodeAt(0));
+}
+
+function equals(text: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
+  if (text.length !== end - start) return false;
+  for (let i = 0; i < text.length; i++) if (text[i] !== bytes[start + i]) return false;
+  return true;
+}

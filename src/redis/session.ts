@@ -1,0 +1,84 @@
+/** What a Redis client has said about itself, and where the scan of its half-received request stands. */
+import type { Socket } from "../net/net.ts";
+import type { Session } from "../protocol/redis/answers.ts";
+import type { Command } from "../protocol/redis/command.ts";
+import type { BlockingCall } from "./blocking.ts";
+import type { LargeRequest } from "./large.ts";
+import type { Told } from "./learn.ts";
+import type { Preparation } from "./preparation.ts";
+import type { Subscriptions } from "./pubsub.ts";
+import type { Tracking } from "./tracking.ts";
+import type { Transaction } from "./transaction.ts";
+import { RequestResume } from "../protocol/redis/request.ts";
+
+export const REPLIES_ON = 0;
+export const REPLIES_OFF = 1;
+/** The next request's reply is dropped. */
+export const REPLIES_SKIP_NEXT = 2;
+export const REPLIES_SKIPPING = 3;
+
+const NONE = new Uint8Array(0);
+
+export class RedisSession implements Session {
+  name: Uint8Array = NONE;
+  libName: Uint8Array = NONE;
+  libVersion: Uint8Array = NONE;
+  resp: 2 | 3 = 2;
+  db = 0;
+  canRedirect = false;
+  /** The last one, of those known. */
+  command: Command | undefined = undefined;
+  /** MULTI or WATCH in progress. */
+  transaction: Transaction | null = null;
+  /** A command that waits on its server. */
+  blocking: BlockingCall | null = null;
+  /** A request that streams through. */
+  large: LargeRequest | null = null;
+  /** A request that goes out, or is answered, in slices. Told when the client is gone, if it has anything to give back. */
+  sliced: { readonly holdsBytes: number; abandon?(): void } | null = null;
+  /** What a server has said of the keys of the request that the client offers again; null if none was asked. */
+  told: Told | null = null;
+  /** A request of very many arguments that is looked at, some a turn, before it is taken. */
+  preparation: Preparation | null = null;
+  /** What the client is subscribed to. */
+  subscriptions: Subscriptions | null = null;
+  /** Dedicated connections, of a client that has a mode of its own on its servers (CLIENT TRACKING). */
+  tracking: Tracking | null = null;
+  /** CLIENT REPLY: ON, or OFF; SKIP_NEXT and SKIPPING for SKIP. */
+  replies = REPLIES_ON;
+  readonly resume = new RequestResume();
+  /** Offset, from the start of a half-received inline command, up to which there is no line end. */
+  inlineAt = 0;
+
+  /** True if requests with one key can take the short way: no mode is on. Kept by `refresh`. */
+  plain = true;
+
+  constructor(
+    readonly id: number,
+    public authenticated: boolean,
+    readonly sinceMs: number,
+    private readonly socket: Socket,
+    private readonly local: string,
+    /** `local` stands for every address of the machine. */
+    private readonly anyAddress: boolean,
+  ) {}
+
+  get overUnix(): boolean {
+    return this.local.startsWith("/");
+  }
+
+  address(): string {
+    // As redis-server: the peer of a unix socket has no name but the socket's.
+    return this.overUnix ? this.local : this.socket.peer();
+  }
+
+  localAddress(): string {
+    return this.anyAddress ? this.socket.local() : this.local;
+  }
+
+  /** To be called after any mode may have changed. */
+  refresh(): void {
+    this.plain = this.transaction === null && this.subscriptions === null && this.tracking === null &&
+      this.replies === REPLIES_ON;
+  }
+}

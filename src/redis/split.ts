@@ -1,0 +1,205 @@
+/**
+ * Sends one request of many keys as one fragment a server, all in the same turn.
+ *
+ *   MGET a b c d   ──►  server 0: MGET a d      owners: 0 1 1 0
+ *                  ──►  server 1: MGET b c      (places among the fragments, in the order of the keys)
+ *
+ * Keys are copied straight from the client's bytes to the servers' outboxes; neighbours that go to one server are one
+ * copy. Nothing is made per key.
+ */
+import { copy } from "../bytes/ascii.ts";
+import { writeDecimal } from "../bytes/decimal.ts";
+import type { Args } from "../protocol/redis/args.ts";
+import { type Command, FLAG, JOIN } from "../protocol/redis/command.ts";
+import { FRAGMENTS } from "../stats/metrics.ts";
+import type { Client } from "../proxy/client.ts";
+import { NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
+import type { Pool } from "../proxy/pool.ts";
+import { connectionFor } from "./connection.ts";
+import type { RedisSession } from "./session.ts";
+import { Request } from "../proxy/request.ts";
+import type { Server } from "../proxy/server.ts";
+import type { ServerConnection } from "../proxy/server_connection.ts";
+import { type Joiner, Split } from "../proxy/split.ts";
+
+/** The server of each key of the request at hand; grows. */
+let ownerOf = new Uint16Array(64);
+/** Keys of each server in the request at hand. */
+let keysOf = new Int32Array(8);
+/** Bytes of each server's fragment, as they are written. */
+let sizeOf = new Float64Array(8);
+const header = new Uint8Array(160);
+const connections: (ServerConnection | null)[] = [];
+
+/**
+ * Finds the server of every key.
+ * @param step 1: every argument is a key; 2: every other one
+ * @returns the only server's index; MANY if there are several; NONE_LIVE
+ */
+export const MANY = -1;
+export const NONE_LIVE = -2;
+export function placeKeys(pool: Pool, bytes: Uint8Array, args: Args, step: number): number {
+  const keys = (args.count - 1) / step;
+  if (keys > ownerOf.length) ownerOf = new Uint16Array(keys * 2);
+  const servers = pool.servers.length;
+  if (servers > keysOf.length) {
+    keysOf = new Int32Array(servers * 2);
+    sizeOf = new Float64Array(servers * 2);
+  }
+  keysOf.fill(0, 0, servers);
+  const placement = pool.placement;
+  for (let k = 0, i = 1; k < keys; k++, i += step) {
+    const server = placement.serverOf(bytes, args.starts[i]!, args.ends[i]!);
+    if (server < 0) return NONE_LIVE;
+    ownerOf[k] = server;
+    keysOf[server]!++;
+  }
+  const first = ownerOf[0]!;
+  return keysOf[first] === keys ? first : MANY;
+}
+
+/**
+ * Sends the fragments of the request whose keys have just been placed (`placeKeys` returned MANY).
+ * @param sliceOf set if these are but some keys of a request that is in the client's queue already: makes their split
+ */
+export function sendFragments(
+  client: Client,
+  command: Command,
+  bytes: Uint8Array,
+  args: Args,
+  step: number,
+  join: Joiner,
+  keepOwners: boolean,
+  sliceOf: ((owners: Uint16Array) => Split) | null = null,
+): void {
+  const pool = client.pool;
+  const keys = (args.count - 1) / step;
+  const owners = keepOwners ? new Uint16Array(keys) : NO_OWNERS;
+  const split = sliceOf === null ? new Split(new Request(client), join, owners, 0) : sliceOf(owners);
+  if (sliceOf === null) client.enqueue(split.parent);
+  const placeOf = keysOf;
+  openFragments(client, split, command, step, placeOf);
+  if (keepOwners) { for (let k = 0; k < keys; k++) owners[k] = placeOf[ownerOf[k]!]!; }
+  for (let k = 0; k < keys;) {
+    const server = ownerOf[k]!;
+    const from = args.ends[k * step]! + 2;
+    do k++; while (k < keys && ownerOf[k] === server);
+    const to = args.ends[k * step]! + 2;
+    connections[server]?.writePart(bytes, from, to);
+    sizeOf[server]! += to - from;
+  }
+  for (let server = 0; server < pool.servers.length; server++) {
+    const connection = connections[server];
+    connections[server] = null;
+    if (placeOf[server]! < 0) continue;
+    if (connection === null || connection === undefined) {
+      const refusal = pool.servers[server]!.refusal();
+      split.take(placeOf[server]!, refusal, 0, refusal.length, true);
+      continue;
+    }
+    connection.wrote(sizeOf[server]!);
+    if (connection.congested) client.waitFor(connection);
+  }
+}
+
+const NO_OWNERS = new Uint16Array(0);
+
+/** Queues a fragment for each server that has keys and writes its head; `keysOf` turns from counts into places. */
+function openFragments(
+  client: Client,
+  split: Split,
+  command: Command,
+  step: number,
+  counts: Int32Array,
+): void {
+  const pool = client.pool;
+  const session = client.session as RedisSession;
+  for (let server = 0; server < pool.servers.length; server++) {
+    const count = counts[server]!;
+    counts[server] = -1;
+    if (count === 0) continue;
+    pool.counters[FRAGMENTS]!++;
+    const place = split.add();
+    counts[server] = place;
+    const connection = connectionFor(client, session, pool.servers[server]!);
+    connections[server] = connection;
+    if (connection === null) continue;
+    const fragment = new Request(null);
+    fragment.split = split;
+    fragment.fragment = place;
+    connection.enqueue(fragment);
+    const size = writeHead(command, count * step + 1);
+    connection.writePart(header, 0, size);
+    sizeOf[server] = size;
+  }
+}
+
+/** `*<count>\r\n$<n>\r\n<NAME>\r\n` into `header`; returns its length. */
+function writeHead(command: Command, count: number): number {
+  header[0] = 42;
+  let at = writeDecimal(header, 1, count);
+  header[at++] = 13;
+  header[at++] = 10;
+  header[at++] = 36;
+  at = writeDecimal(header, at, command.word.length);
+  header[at++] = 13;
+  header[at++] = 10;
+  at = copy(header, at, command.word, 0, command.word.length);
+  header[at++] = 13;
+  header[at++] = 10;
+  return at;
+}
+
+/**
+ * Which servers a command for every server goes to: those on the ring, so that one that is down does not fail what concerns them
+ * all. But OK to FLUSHALL or CONFIG SET would be a lie if it were not so everywhere, and a server that is busy with a script, and
+ * ejected for it, is the one that SCRIPT KILL is for: those go to all.
+ */
+export function everyServer(pool: Pool, command: Command): readonly Server[] {
+  const all = (command.flags & FLAG.DANGEROUS) !== 0 || command.join === JOIN.ONE_OK;
+  return all ? pool.servers : pool.onRing();
+}
+
+/** No server is on the ring: the answer to a request that has been split over none. */
+export function takeNoServer(pool: Pool, split: Split): void {
+  const error = pool.front.errorReply(NO_LIVE_SERVER_TEXT);
+  split.take(split.add(), error, 0, error.length, true);
+}
+
+/**
+ * Sends the whole request to every server on the ring.
+ * @param sliceOf set if it is a slice of a request that is in the client's queue already: its split
+ * @param servers others than those on the ring
+ */
+export function sendEverywhere(
+  client: Client,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  join: Joiner,
+  detail: number,
+  sliceOf: Split | null = null,
+  servers: readonly Server[] = client.pool.onRing(),
+): void {
+  const pool = client.pool;
+  const split = sliceOf ?? new Split(new Request(client), join, NO_OWNERS, detail);
+  if (sliceOf === null) client.enqueue(split.parent);
+  const session = client.session as RedisSession;
+  if (servers.length === 0) return takeNoServer(pool, split);
+  for (let i = 0; i < servers.length; i++) split.add();
+  for (let i = 0; i < servers.length; i++) {
+    const server = servers[i]!;
+    const connection = connectionFor(client, session, server);
+    if (connection === null) {
+      const refusal = server.refusal();
+      split.take(i, refusal, 0, refusal.length, true);
+      continue;
+    }
+    pool.counters[FRAGMENTS]!++;
+    const fragment = new Request(null);
+    fragment.split = split;
+    fragment.fragment = i;
+    connection.forward(fragment, bytes, start, end);
+    if (connection.congested) client.waitFor(connection);
+  }
+}

@@ -1,0 +1,515 @@
+/**
+ * MULTI … EXEC, and WATCH.
+ *
+ *   MULTI ──► commands are checked and kept here, each answered +QUEUED ──► EXEC: MULTI, all of them, EXEC (redis/exec.ts)
+ *
+ * Nothing reaches a server before EXEC, so a client that goes away in between leaves nothing behind, and without WATCH
+ * the shared connection will do, unless there are very many: the transaction is contiguous on it. WATCH is a promise about a
+ * connection, so it takes a leased one, which ends with EXEC, DISCARD or UNWATCH, or is closed with the client.
+ * What is not for that server (answers of our own, messages for other servers' channels) waits aside: redis/woven.ts.
+ * All keys have to be on one server. What Redis would refuse while queueing (unknown command, arity) is refused here in its
+ * words; what only the server can know (READONLY, OOM) shows in EXEC's own reply, EXECABORT.
+ */
+import { encode, latin1 } from "../bytes/ascii.ts";
+import { errorReply } from "../protocol/redis/errors.ts";
+import { isError } from "../protocol/redis/reply.ts";
+import { type Client, LEASED } from "../proxy/client.ts";
+import { connectionClassOf, connectionFor } from "./connection.ts";
+import { Execution, isLong } from "./exec.ts";
+import { CommandQueue } from "./queue.ts";
+import type { RedisSession } from "./session.ts";
+import { type Aside, ASIDE_MAX, NO_ELEMENTS, type Rerun, Weaver } from "./woven.ts";
+import { Request } from "../proxy/request.ts";
+import type { Server } from "../proxy/server.ts";
+import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
+
+export const OK = encode("+OK\r\n");
+const QUEUED = encode("+QUEUED\r\n");
+const EMPTY = encode("*0\r\n");
+const NESTED = encode("-ERR MULTI calls can not be nested\r\n");
+const NULL = encode("_\r\n");
+const NULL_ARRAY = encode("*-1\r\n");
+const EXEC_ALONE = encode("-ERR EXEC without MULTI\r\n");
+const DISCARD_ALONE = encode("-ERR DISCARD without MULTI\r\n");
+const WATCH_INSIDE = encode("-ERR WATCH inside MULTI is not allowed\r\n");
+const ABORTED = encode("-EXECABORT Transaction discarded because of previous errors.\r\n");
+const EXECABORT_FOR = "EXECABORT Transaction discarded because of: ";
+const TOO_MANY_ASIDE = errorReply(
+  `ERR too many commands of this transaction are answered by the proxy or go to other servers (${ASIDE_MAX})`,
+);
+/** Keys of one command are on several servers. */
+export const ACROSS = -2;
+/** With more bytes than this a transaction is not looked through again in one turn: it is given up. */
+const PLACED_ANEW_MAX = 1024 * 1024;
+const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
+/** About what a command that waits aside takes beside its bytes; those in the queue lie back to back. */
+const ASIDE_BYTES = 160;
+const UNWATCH_BYTES = encode("*1\r\n$7\r\nUNWATCH\r\n");
+
+export class Transaction implements Holder {
+  /** Between MULTI and EXEC or DISCARD. */
+  queueing = false;
+  private queue = new CommandQueue();
+  private queuedBytes = 0;
+  /** A command was refused while queueing: EXEC will be too. */
+  private broken = false;
+  /** Why, where Redis would not have refused it: EXEC tells, since few programs look at the replies before. "" = Redis would. */
+  private because = "";
+  /** Refused or not. */
+  private commands = 0;
+  private asides: Aside[] = [];
+  private asideCost = 0;
+  /** The server of all keys so far; null = none yet. */
+  private server: Server | null = null;
+  /** Of the pool when that was found: a reload may place the keys elsewhere. */
+  private epoch = 0;
+  /** The connection that watches, and its server. */
+  private watch: ServerConnection | null = null;
+  private watchServer: Server | null = null;
+  /** The connection class that the watching connection is in now: SELECT and HELLO may come after WATCH. */
+  private watchClass = 0;
+  /** A watching connection was lost: EXEC has to fail, as the watch cannot be vouched for. */
+  private watchLost = false;
+  /** It is to be lost as soon as it owes nothing. */
+  private losesWatch = false;
+  /** Of the pool when a key was watched last. */
+  private epochWatched = 0;
+  /** Replies still to come on the leased connection before it can be given back. */
+  private expected = 0;
+  private releaseWhenAnswered = false;
+
+  /**
+   * @param rerun runs what waits aside
+   * @param crossSlot the error for the request at hand, of these bytes, whose keys are on another server
+   * @param place where the keys of these commands, one behind the other, are now: as for `add`
+   */
+  constructor(
+    private readonly client: Client,
+    private readonly rerun: Rerun,
+    private readonly crossSlot: (bytes: Uint8Array) => Uint8Array,
+    private readonly place: (commands: Uint8Array) => number,
+  ) {}
+
+  /** True if nothing is left of it: the session can forget it. */
+  get over(): boolean {
+    return !this.queueing && this.watch === null && !this.watchLost;
+  }
+
+  /** Commands that wait for EXEC. */
+  get queuedCount(): number {
+    return this.queue.count + this.asides.length;
+  }
+
+  /** Bytes of memory that would be free without it. */
+  get holdsBytes(): number {
+    return this.queuedBytes + this.asides.length * ASIDE_BYTES;
+  }
+
+  multi(): void {
+    // An error, but none that spoils the transaction.
+    if (this.queueing) return this.client.answer(NESTED);
+    this.clear();
+    this.queueing = true;
+    this.server = this.watchServer;
+    this.epoch = this.client.pool.epoch;
+    this.client.answer(OK);
+  }
+
+  /** Refuses a command inside MULTI: EXEC will abort. */
+  refuse(error: Uint8Array): void {
+    this.broken = true;
+    this.commands++;
+    this.client.answer(error);
+  }
+
+  /** As `refuse`, for what Redis alone would have accepted: EXEC repeats it. @param command its name, "CLIENT LIST" */
+  refuseOurs(command: string, error: Uint8Array): void {
+    this.because ||= `command ${this.commands + 1}, '${command}': ${latin1(error, 1, error.length - 2)}`;
+    this.refuse(error);
+  }
+
+  /** Its keys are on another server than those before it. */
+  private refuseCross(command: string, error: Uint8Array): void {
+    if (this.because === "") {
+      this.because = `${latin1(error, 1, error.length - 2)} (command ${this.commands + 1}, '${command}'); ` +
+        this.hint;
+    }
+    this.refuse(error);
+  }
+
+  private get hint(): string {
+    const tag = this.client.pool.config.hashTag;
+    return tag === null
+      ? 'set hash_tag: "{}" for this pool and give all keys of a transaction one tag, {tag}:name'
+      : `give all keys of a transaction one hash tag, ${latin1(tag, 0, 1)}tag${latin1(tag, 1, 2)}:name`;
+  }
+
+  /** EXEC itself was wrong (arity): Redis forgets the transaction and the watch. False if it has to be offered again. */
+  abort(error: Uint8Array): boolean {
+    if (!this.client.atRest()) return false;
+    this.clear();
+    if (this.watch !== null) this.endWatch(null);
+    this.watchLost = false;
+    this.client.answer(error);
+    return true;
+  }
+
+  /**
+   * Keeps a command for EXEC.
+   * @param server where its keys are; -1 for a command without keys, ACROSS if they are on several
+   */
+  add(
+    command: string,
+    server: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    bytesMax: number,
+  ): void {
+    this.placeAnew();
+    if (server !== -1) {
+      const owner = server === ACROSS ? null : this.client.pool.servers[server]!;
+      if (owner === null || (this.server !== null && owner !== this.server)) {
+        return this.refuseCross(command, this.crossSlot(bytes));
+      }
+      this.server = owner;
+    }
+    if (!this.fits(end - start, bytesMax)) return;
+    if (!this.broken) this.queue.add(bytes, start, end);
+    this.client.answer(QUEUED);
+  }
+
+  /**
+   * Keeps a command that its server does not get.
+   * @param cost of ASIDE_MAX
+   * @param channelOwner see Aside
+   */
+  addAside(
+    command: string,
+    cost: number,
+    channelOwner: Server | undefined,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    bytesMax: number,
+  ): void {
+    this.placeAnew();
+    this.asideCost += cost;
+    if (this.asideCost > ASIDE_MAX) return this.refuseOurs(command, TOO_MANY_ASIDE);
+    if (!this.fits(end - start, bytesMax)) return;
+    if (!this.broken) {
+      const { count, size } = this.queue;
+      this.asides.push({ before: count, at: size, bytes: bytes.slice(start, end), channelOwner });
+    }
+    this.client.answer(QUEUED);
+  }
+
+  private fits(size: number, bytesMax: number): boolean {
+    this.commands++;
+    this.queuedBytes += size;
+    if (this.queuedBytes <= bytesMax) return true;
+    this.queue.clear();
+    this.asides = [];
+    this.commands--;
+    this.refuse(TOO_LARGE);
+    return false;
+  }
+
+  /** @param server all watched keys are on it. False if the client has to offer the request again. */
+  startWatch(server: number, bytes: Uint8Array, start: number, end: number): boolean {
+    const { client } = this;
+    if (this.queueing) {
+      // Redis answers with an error here and leaves the transaction as it is.
+      client.answer(WATCH_INSIDE);
+      return true;
+    }
+    if (!client.atRest()) return false;
+    const target = client.pool.servers[server]!;
+    if (this.watchServer !== null && this.watchServer !== target) {
+      client.answer(this.crossSlot(bytes));
+      return true;
+    }
+    if (this.watch === null) {
+      this.watchClass = client.pool.front.connectionClass(client);
+      this.watch = target.lease(this.watchClass, this);
+      if (this.watch !== null) this.watchServer = target;
+    }
+    if (this.watch === null) {
+      client.countForwardError();
+      client.answer(target.refusal());
+      return true;
+    }
+    this.epochWatched = client.pool.epoch;
+    if (!this.align(this.watch)) return false;
+    this.send(this.watch, bytes, start, end);
+    // What the client reads next must come after the watch has begun.
+    client.block(LEASED);
+    return true;
+  }
+
+  /** False if the client has to offer the request again. */
+  unwatch(): boolean {
+    if (this.queueing) throw new Error("UNWATCH inside MULTI is queued like any other command");
+    if (this.watch === null) {
+      this.watchLost = false;
+      this.client.answer(OK);
+      return true;
+    }
+    if (!this.client.atRest()) return false;
+    this.endWatch(new Request(this.client));
+    return true;
+  }
+
+  discard(): boolean {
+    if (!this.queueing) {
+      this.client.answer(DISCARD_ALONE);
+      return true;
+    }
+    if (!this.client.atRest()) return false;
+    this.clear();
+    if (this.watch !== null) this.endWatch(null);
+    this.watchLost = false;
+    this.client.answer(OK);
+    return true;
+  }
+
+  /**
+   * @param fixed the server for transactions without any key
+   * @returns false if the client has to offer the request again
+   */
+  exec(fixed: number): boolean {
+    const { client } = this;
+    if (!this.queueing) {
+      client.answer(EXEC_ALONE);
+      return true;
+    }
+    const { queue } = this;
+    const long = !this.broken && isLong(client, queue);
+    if ((this.watch !== null || long) && !client.atRest()) return false;
+    if (this.watch !== null && !this.broken && !this.align(this.watch)) return false;
+    this.placeAnew();
+    const server = this.execServer(fixed);
+    const asides = this.tellApart(server);
+    const { broken, because, watchLost } = this;
+    if (!broken && !watchLost) this.queue = new CommandQueue();
+    this.clear();
+    this.watchLost = false;
+    if (broken) {
+      if (this.watch !== null) this.endWatch(null);
+      client.answer(because === "" ? ABORTED : errorReply(EXECABORT_FOR + because));
+    } else if (watchLost) {
+      // As if a watched key had been touched, which it may have been: the client tries again.
+      client.answer((client.session as RedisSession).resp === 3 ? NULL : NULL_ARRAY);
+    } else if (this.watch !== null) {
+      this.expected += queue.count + 2;
+      const execution = new Execution(client, queue, asides, this.rerun);
+      if (long) execution.sendSliced(this.watch);
+      else execution.send(this.watch);
+      this.releaseWhenAnswered = true;
+      client.block(LEASED);
+    } else if (queue.count > 0) this.execAnywhere(server, queue, asides, long);
+    else if (asides.length === 0) client.answer(EMPTY);
+    else {
+      const parent = new Request(client);
+      client.enqueue(parent);
+      client.beginWoven();
+      new Weaver(client, parent, asides, this.rerun).weave(NO_ELEMENTS, 0, NO_ELEMENTS.length);
+    }
+    return true;
+  }
+
+  /** Where EXEC goes: without a key, to the first message's server. */
+  private execServer(fixed: number): Server | null {
+    if (this.server !== null) return this.server;
+    const keyless = this.client.pool.servers[fixed] ?? null;
+    if (this.queue.count > 0) return keyless;
+    return this.asides.find(({ channelOwner }) => channelOwner !== undefined)?.channelOwner ?? keyless;
+  }
+
+  /** The pool has other servers since the keys were placed: finds out where they are now. */
+  private placeAnew(): void {
+    const { pool } = this.client;
+    if (this.epoch === pool.epoch) return;
+    this.epoch = pool.epoch;
+    // Their channels may be another server's: then they go there by themselves.
+    this.asides = this.asides.map(({ before, at, bytes }) => ({ before, at, bytes }));
+    if (this.server === null || this.broken) return;
+    const { queue } = this;
+    const index = queue.size > PLACED_ANEW_MAX ? ACROSS : this.place(queue.whole());
+    this.server = pool.servers[index] ?? null;
+    if (index !== ACROSS) return;
+    this.broken = true;
+    this.because =
+      "the servers of the pool have changed since MULTI, and its keys are no longer on one of them";
+  }
+
+  /** Messages for channels of the transaction's own server are a part of it after all. Returns what is not. */
+  private tellApart(server: Server | null): readonly Aside[] {
+    const { asides, queue } = this;
+    if (server === null || !asides.some(({ channelOwner }) => channelOwner === server)) return asides;
+    const others: Aside[] = [];
+    let own = 0;
+    for (const { before, at, bytes, channelOwner } of asides) {
+      if (channelOwner !== server) others.push({ before: before + own, at, bytes });
+      else {
+        queue.insert(at, bytes);
+        own++;
+      }
+    }
+    return others;
+  }
+
+  private execAnywhere(
+    server: Server | null,
+    queue: CommandQueue,
+    asides: readonly Aside[],
+    long: boolean,
+  ): void {
+    const { client } = this;
+    const { pool } = client;
+    const session = client.session as RedisSession;
+    const execution = new Execution(client, queue, asides, this.rerun);
+    // Who tracks has connections of its own, whose pushes it has to get.
+    if (server !== null && long && session.tracking === null) {
+      if (execution.sendLeased(server)) return;
+    } else if (server !== null) {
+      const connection = connectionFor(client, session, server);
+      if (connection !== null) {
+        execution.send(connection);
+        session.tracking?.execSent();
+        if (connection.congested) client.waitFor(connection);
+        return;
+      }
+    }
+    queue.clear();
+    client.countForwardError();
+    client.answer(
+      server?.refusal() ?? pool.front.errorReply("Connection refused: no live server in the pool"),
+    );
+  }
+
+  /**
+   * Takes the watching connection to the database and protocol the client has chosen since: watches outlive both.
+   * @returns false if the server has to agree first: the client is blocked and offers its request again
+   */
+  private align(connection: ServerConnection): boolean {
+    const session = this.client.session as RedisSession;
+    const now = connectionClassOf(session);
+    if (now === this.watchClass) return true;
+    if (now % 2 !== this.watchClass % 2) this.demand(connection, wordPair("HELLO", session.resp));
+    if (now >> 1 !== this.watchClass >> 1) {
+      this.demand(connection, wordPair("SELECT", this.client.pool.config.redisDb + session.db));
+    }
+    this.watchClass = now;
+    this.client.block(LEASED);
+    return false;
+  }
+
+  /** A request that must not fail: what follows would go to the wrong database. */
+  private demand(connection: ServerConnection, bytes: Uint8Array): void {
+    const request = new Request(null);
+    request.internal = (reply, start, _end, failed) => {
+      if (!failed && isError(reply, start)) connection.retire();
+    };
+    connection.forward(request, bytes, 0, bytes.length);
+    this.expected++;
+  }
+
+  private send(connection: ServerConnection, bytes: Uint8Array, start: number, end: number): void {
+    const request = new Request(this.client);
+    this.client.enqueue(request);
+    connection.forward(request, bytes, start, end);
+    if (connection === this.watch) this.expected++;
+  }
+
+  /** UNWATCH on the leased connection, then gives it back. @param request the client's own, or null */
+  private endWatch(request: Request | null): void {
+    const connection = this.watch!;
+    this.expected++;
+    this.releaseWhenAnswered = true;
+    if (request !== null) {
+      this.client.enqueue(request);
+      this.client.block(LEASED);
+    }
+    connection.forward(request ?? new Request(null), UNWATCH_BYTES, 0, UNWATCH_BYTES.length);
+    if (request === null) this.client.block(LEASED);
+  }
+
+  private clear(): void {
+    this.queueing = this.broken = false;
+    this.because = "";
+    this.commands = this.asideCost = 0;
+    this.queue.clear();
+    this.asides = [];
+    this.queuedBytes = 0;
+    this.server = null;
+  }
+
+  // ---- the leased connection
+
+  answered(connection: ServerConnection): void {
+    if (--this.expected > 0) return;
+    if (this.losesWatch && !this.releaseWhenAnswered) this.loseWatch();
+    else if (this.releaseWhenAnswered) {
+      this.releaseWhenAnswered = false;
+      this.forgetWatch();
+      connection.server.giveBack(connection, this.watchClass === connection.connectionClass);
+    }
+    this.client.unblock(LEASED);
+  }
+
+  lost(): void {
+    const ending = this.releaseWhenAnswered;
+    this.releaseWhenAnswered = false;
+    this.forgetWatch();
+    this.watchLost = !ending;
+    this.client.unblock(LEASED);
+  }
+
+  pushed(): void {}
+
+  /** The connection's server has left the pool or has moved. */
+  detached(): void {
+    this.loseWatch();
+  }
+
+  /** The pool has other servers: what is watched may be elsewhere, and nobody would tell us that it changes there. */
+  adopt(): void {
+    if (this.watch !== null && this.epochWatched !== this.client.pool.epoch) this.loseWatch();
+  }
+
+  /** EXEC will fail as if a watched key had been touched. One that is under way has been sent, and counts. */
+  private loseWatch(): void {
+    const { watch, watchServer } = this;
+    if (watch === null || this.releaseWhenAnswered) return;
+    if (this.expected > 0) {
+      this.losesWatch = true;
+      return;
+    }
+    this.forgetWatch();
+    this.watchLost = true;
+    watchServer!.giveBack(watch, false);
+  }
+
+  private forgetWatch(): void {
+    this.watch = null;
+    this.watchServer = null;
+    this.expected = 0;
+    this.losesWatch = false;
+  }
+
+  /** The client is gone, or resets its connection. */
+  abandon(): void {
+    const connection = this.watch;
+    const server = this.watchServer;
+    this.clear();
+    this.forgetWatch();
+    this.watchLost = false;
+    if (connection !== null) server!.giveBack(connection, false);
+  }
+}
+
+function wordPair(word: string, number: number): Uint8Array {
+  const digits = String(number);
+  return encode(`*2\r\n$${word.length}\r\n${word}\r\n$${digits.length}\r\n${digits}\r\n`);
+}

@@ -1,0 +1,371 @@
+/**
+ * The whole proxy of one thread: its pools, their common turn, and the statistics port.
+ *
+ *   Config ──► Proxy ──► Pool, Pool, …
+ *                └─────► statistics listener: one document a connection, as twemproxy does
+ */
+import type { Config, PoolConfig } from "../config/config.ts";
+import { ALERT, type Log } from "../net/log.ts";
+import type { Address, Clock, Listener, Net } from "../net/net.ts";
+import type { Host } from "../protocol/redis/answers.ts";
+import { Board, type PoolBoard, type PoolMemory } from "../stats/board.ts";
+import type { ProcessStats } from "../stats/document.ts";
+import { CLIENT_CONNECTIONS, REQUESTS_TOTAL } from "../stats/metrics.ts";
+import { sumStats } from "../stats/sum.ts";
+import { VERSION } from "../stats/version.ts";
+import { Drain } from "./drain.ts";
+import type { Front } from "../proxy/front.ts";
+import { HttpGuard } from "../proxy/http_guard.ts";
+import { MemcachedFront } from "../memcached/front.ts";
+import { Memory } from "../proxy/memory.ts";
+import { type ConfigChange, poolDiffers, type Stamp } from "../topology/change.ts";
+import { Pool, type Seat, type Surroundings } from "../proxy/pool.ts";
+import { type ClientQuestion, GONE, type Told } from "../proxy/client_question.ts";
+import { PoolIdentity } from "../redis/identity.ts";
+import { RedisFront } from "../redis/front.ts";
+import { StatsPort } from "./stats_port.ts";
+import { Turn } from "../proxy/turn.ts";
+
+export interface ProxyOptions {
+  readonly config: Config;
+  readonly net: Net;
+  readonly clock: Clock;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  readonly log: Log;
+  readonly system: System;
+  /** This worker's place among several; absent: it is the only one. */
+  readonly seat?: Seat;
+  /** Which configuration this is; absent: the first. */
+  readonly stamp?: Stamp;
+  /** When the process started, ms since the epoch; absent: now. */
+  readonly startedAtMs?: number;
+  /** Arguments of a slice (see redis/slices.ts): few, if the simulator wants to see slices. */
+  readonly sliceArguments?: number;
+  /** Bytes of a reply from which on it goes on in parts: few, if the simulator wants to see parts. */
+  readonly passMin?: number;
+}
+
+/** What the proxy tells of the machine and the process it runs in. */
+export interface System {
+  readonly hostName: string;
+  readonly processId: number;
+  /** "Linux 6.1.0 x86_64" or the like. */
+  readonly os: string;
+  /** Sockets the process may have open; 0 = unknown. */
+  readonly filesMax: number;
+  /** Resident memory, bytes. */
+  memoryBytes(): number;
+  /** What the machine or container has, bytes; 0 or absent = unknown. */
+  readonly memoryTotal?: number;
+  /** Gives unused memory back to the system, if the runtime can. */
+  collect?(): void;
+}
+
+/** A configuration that all is ready for. */
+export interface Prepared {
+  readonly config: Config;
+  readonly memory: readonly PoolMemory[];
+  readonly stamp: Stamp;
+  /** In the configuration's order: those that stay, and new ones. */
+  readonly pools: Pool[];
+  readonly listeners: Map<Pool, Listener | null>;
+  /** They will listen where another pool does now. */
+  readonly late: Pool[];
+}
+
+/** Wait before an address that is still in use is tried again. */
+const LISTEN_AGAIN_MS = 200;
+/** Files kept back from clients: log, listeners, statistics, clients being refused, what the runtime opens (Bun 8, Deno 22). */
+const FILES_RESERVED = 48;
+/** And for each worker thread's own loop. */
+const FILES_WORKER = 16;
+
+export class Proxy {
+  pools: readonly Pool[];
+  /** As it is now; a reload replaces it. */
+  private config: Config;
+  private readonly around: Surroundings;
+  /** Pools that a reload has removed, with clients that are not done. */
+  private readonly parting = new Set<Pool>();
+  readonly turn: Turn;
+  readonly memory: Memory;
+  private readonly seat: Seat;
+  private readonly startedAtMs: number;
+  private statsServer: StatsPort | null = null;
+  private stamp: Stamp;
+
+  constructor(private readonly options: ProxyOptions) {
+    const { config, clock } = options;
+    this.config = config;
+    this.stamp = options.stamp ?? { epoch: 0, cause: "start", atMs: options.startedAtMs ?? clock.wallMs() };
+    this.turn = new Turn(clock);
+    this.startedAtMs = options.startedAtMs ?? clock.wallMs();
+    this.seat = options.seat ??
+      {
+        worker: 0,
+        board: makeBoard(config, 1),
+        serversChanged: () => {},
+        tellOthers: () => {},
+        ask: (_w, _p, _q, told) => told(GONE),
+      };
+    const { system } = options;
+    this.memory = new Memory({
+      ...options,
+      turn: this.turn,
+      max: memoryMax(config, system.memoryTotal ?? 0) / this.seat.board.workers,
+      collect: system.collect ? () => system.collect!() : null,
+      residentBytes: () => system.memoryBytes(),
+      processMax: memoryMax(config, system.memoryTotal ?? 0),
+    });
+    this.around = {
+      ...options,
+      turn: this.turn,
+      memory: this.memory,
+      httpGuard: new HttpGuard(clock, options.log, this.seat.board.workers),
+      seat: this.seat,
+      clientsMax: clientsMax(config, options.system.filesMax, this.seat.board.workers),
+    };
+    this.pools = config.pools.map((pool, i) => this.makePool(pool, this.seat.board.pools[i]!));
+  }
+
+  private makePool(config: PoolConfig, board: PoolBoard): Pool {
+    return new Pool(config, board, this.around, (pool) => this.makeFront(pool));
+  }
+
+  private makeFront(pool: Pool): Front {
+    if (!pool.config.redis) {
+      const { processId } = this.options.system;
+      return new MemcachedFront(pool, { processId, stats: () => this.stats(), topology: () => this.stamp });
+    }
+    const identity = new PoolIdentity(pool);
+    return new RedisFront(pool, this.redisHost(pool, identity), identity);
+  }
+
+  private redisHost(pool: Pool, identity: PoolIdentity): Host {
+    const { clock, system } = this.options;
+    // Settings are asked for anew: a reload may have changed them.
+    return {
+      poolName: pool.config.name,
+      topology: () => this.stamp,
+      get password() {
+        return pool.config.redisAuth;
+      },
+      get databases() {
+        return pool.config.databases;
+      },
+      get redisDb() {
+        return pool.config.redisDb;
+      },
+      resp3: true,
+      get identity() {
+        return identity.current;
+      },
+      ringmasterVersion: VERSION,
+      get port() {
+        return pool.port;
+      },
+      processId: system.processId,
+      os: system.os,
+      get idleTimeoutSeconds() {
+        return Math.ceil(pool.config.idleTimeoutMs / 1000);
+      },
+      get clientsMax() {
+        return pool.config.clientConnectionsMax;
+      },
+      get bulkSizeMax() {
+        return pool.config.requestSizeMax;
+      },
+      wallMs: () => clock.wallMs(),
+      uptimeSeconds: () => this.uptimeSeconds(),
+      connectedClients: () => pool.board.total(CLIENT_CONNECTIONS),
+      memoryBytes: () => system.memoryBytes(),
+      connectionsTotal: () => pool.board.acceptedTotal,
+      requestsTotal: () => pool.board.total(REQUESTS_TOTAL),
+      serverCount: () => pool.servers.length,
+      liveServerCount: () => pool.onRing().length,
+      poolTotal: (metric) => pool.board.total(metric),
+    };
+  }
+
+  private uptimeSeconds(): number {
+    return Math.floor((this.options.clock.wallMs() - this.startedAtMs) / 1000);
+  }
+
+  /** Starts listening, statistics first, then the pools in order. Rejects with the first address that cannot be had. */
+  async listen(statsAddress: Address | null): Promise<void> {
+    if (statsAddress !== null) {
+      this.statsServer = await StatsPort.listen(this.options.net, statsAddress, async () => this.stats());
+    }
+    for (const pool of this.pools) await pool.listen();
+  }
+
+  get statsPort(): number {
+    return this.statsServer?.port ?? 0;
+  }
+
+  /** Of the whole process; gauges of queues are fresh for this worker only. */
+  stats(): ProcessStats {
+    this.measureQueues();
+    const head = {
+      source: this.options.system.hostName,
+      version: VERSION,
+      uptimeSeconds: this.uptimeSeconds(),
+      timestampSeconds: Math.floor(this.options.clock.wallMs() / 1000),
+    };
+    return sumStats(head, this.config.pools, this.seat.board);
+  }
+
+  /** Brings this worker's gauges of queues on the board up to date. */
+  measureQueues(): void {
+    for (const pool of this.pools) for (const server of pool.servers) server.measureQueues();
+  }
+
+  // ---- another configuration
+
+  /**
+   * Goes on under another configuration: all of it, or nothing.
+   * @param memory of its pools, on the board (Board.arrange)
+   * @returns what `commit` or `abandon` has to be called with. Rejects, with nothing changed, if an address cannot be had.
+   */
+  async prepare(config: Config, memory: readonly PoolMemory[], stamp: Stamp): Promise<Prepared> {
+    const prepared: Prepared = { config, memory, stamp, pools: [], listeners: new Map(), late: [] };
+    try {
+      for (const [i, next] of config.pools.entries()) {
+        const board = this.seat.board.boardOf(memory[i]!);
+        const present = this.poolOf(board.id);
+        const pool = present ?? this.makePool(next, board);
+        prepared.pools.push(pool);
+        if (present?.config.listenText === next.listenText) continue;
+        // Who has the address now gives it up at the commit.
+        if (this.pools.some((other) => other.config.listenText === next.listenText)) prepared.late.push(pool);
+        else prepared.listeners.set(pool, await pool.openListener(next));
+      }
+      return prepared;
+    } catch (error) {
+      this.abandon(prepared);
+      throw error;
+    }
+  }
+
+  /** Forgets what has been prepared. */
+  abandon({ pools, listeners }: Prepared): void {
+    for (const listener of listeners.values()) listener?.close();
+    for (const pool of pools) if (!this.pools.includes(pool)) this.discard(pool);
+  }
+
+  /** All of it, in a process of one thread. */
+  async reload({ after, arrangement }: ConfigChange, stamp: Stamp): Promise<void> {
+    this.commit(await this.prepare(after, this.seat.board.arrange(arrangement), stamp));
+  }
+
+  /** To be called between two turns, on all workers about the same time. */
+  commit({ config, memory, stamp, pools, listeners, late }: Prepared): void {
+    const before = this.config;
+    this.stamp = stamp;
+    const left = this.pools.filter((pool) => !pools.includes(pool));
+    this.seat.board.adopt(memory);
+    this.config = config;
+    this.pools = pools;
+    for (const pool of left) this.part(pool);
+    pools.forEach((pool, i) => {
+      const next = config.pools[i]!;
+      const present = before.pools.find((each) => each.name === next.name);
+      if (present !== undefined && poolDiffers(present, next)) pool.adopt(next);
+    });
+    for (const pool of late) pool.closeListener();
+    for (const [pool, listener] of listeners) pool.accepts(listener);
+    for (const pool of late) this.listenLate(pool);
+  }
+
+  /** At the address that another pool has just given up. */
+  private listenLate(pool: Pool): void {
+    if (pool.stopped || !this.pools.includes(pool)) return;
+    const { config } = pool;
+    pool.openListener(config).then(
+      (listener) => pool.config === config ? pool.accepts(listener) : listener?.close(),
+      (error: Error) => {
+        const text = `cannot listen on '${config.listenText}' yet: ${error.message}`;
+        this.options.log.write(ALERT, text);
+        pool.setTimer(LISTEN_AGAIN_MS, () => pool.config === config && this.listenLate(pool));
+      },
+    );
+  }
+
+  /** A pool is removed: its clients end as they do when the proxy stops. */
+  private part(pool: Pool): void {
+    const { clock, log } = this.options;
+    this.parting.add(pool);
+    pool.closeListener();
+    const what = `pool '${pool.config.name}' is removed`;
+    void new Drain([pool], clock, log, this.config.process.shutdownTimeoutMs, what).run().then(() => {
+      this.parting.delete(pool);
+      this.discard(pool);
+    });
+  }
+
+  private discard(pool: Pool): void {
+    pool.stop();
+    this.memory.remove(pool);
+  }
+
+  private poolOf(id: number): Pool | undefined {
+    return this.pools.find((pool) => pool.board.id === id);
+  }
+
+  /** Another worker has ejected or restored servers of a pool. */
+  serversChanged(pool: number): void {
+    this.poolOf(pool)?.ejection.lookAtBoard();
+  }
+
+  /** Another worker has sent such a request to every server. */
+  knows(pool: number, words: readonly string[]): void {
+    this.poolOf(pool)?.front.knows?.(words);
+  }
+
+  /** Another worker asks about the clients of a pool. `told` is called once, now or later. */
+  asked(pool: number, question: ClientQuestion, told: Told): void {
+    const { worker } = this.seat;
+    const asked = this.poolOf(pool);
+    if (asked === undefined) told(GONE);
+    else asked.askWorker(worker, question, told);
+  }
+
+  /**
+   * Stops gracefully: refuses new clients, answers what has been accepted, ends every connection (see drain.ts).
+   * Resolves when that is done, or after `timeoutMs`.
+   * @returns how many clients were cut off with replies owed to them
+   */
+  drain(timeoutMs: number): Promise<number> {
+    const { clock, log } = this.options;
+    return new Drain([...this.pools, ...this.parting], clock, log, timeoutMs).run().then((owed) => {
+      this.stop();
+      return owed;
+    });
+  }
+
+  /** Closes everything at once. */
+  stop(): void {
+    this.statsServer?.close();
+    this.memory.stop();
+    for (const pool of [...this.pools, ...this.parting]) pool.stop();
+  }
+}
+
+/** What the file limit leaves for clients, as twemproxy counts it. */
+function clientsMax(config: Config, filesMax: number, workers: number): number {
+  if (filesMax === 0) return Infinity;
+  let reserved = FILES_RESERVED + (workers > 1 ? workers * FILES_WORKER : 0);
+  for (const pool of config.pools) reserved += (pool.serverConnections * pool.servers.length + 1) * workers;
+  return Math.max(1, filesMax - reserved);
+}
+
+/** max_memory in bytes; 0 is half of what there is. */
+function memoryMax(config: Config, total: number): number {
+  return config.process.memoryMax || (total === 0 ? Infinity : total / 2);
+}
+
+/** A board for what this configuration has. */
+export function makeBoard(config: Config, workers: number): Board {
+  return Board.make(workers, config.pools.map((pool) => pool.servers.length));
+}
