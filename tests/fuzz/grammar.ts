@@ -351,7 +351,7 @@ export class Grammar {
     const { random } = this;
     const args = this.expand(random.pick(this.forms[family]!));
     const spoiled = random.below(100) < 10 ? this.spoil([...args], random.below(10)) : args;
-    return waitsLong(spoiled) ? args : spoiled;
+    return waitsLong(spoiled) || expiresSoon(spoiled) ? args : spoiled;
   }
 
   /** Leaves one argument out, puts one in, changes one, or changes the name's case. */
@@ -504,4 +504,13 @@ function waitsLong(args: readonly string[]): boolean {
   if (at === undefined) return false;
   const seconds = Number(args.at(at));
   return seconds === 0 || seconds > 0.1;
+}
+
+/** True if a command that was spoiled would now set a key that is gone before the other side has been asked. */
+function expiresSoon(args: readonly string[]): boolean {
+  const name = args[0]!.toUpperCase();
+  const soon = (ms: string | undefined) => Number(ms) > 0 && Number(ms) < 1000;
+  if (name === "PSETEX" || name === "PEXPIRE") return soon(args[2]);
+  const at = args.findIndex((arg) => arg.toUpperCase() === "PX");
+  return (name === "SET" || name === "GETEX") && at > 0 && soon(args[at + 1]);
 }

@@ -144,6 +144,11 @@ export function abortsNested(version: Version): boolean {
   return version === "valkey 9.1";
 }
 
+/** A wrong AUTH, or HELLO with one, that came with some requests before it has no reply: found with 8.6.3. */
+export function losesWrongAuth(version: Version): boolean {
+  return version === "redis 8.6";
+}
+
 /**
  * A score of 7.0 and of the demo's servers has 17 digits; newer servers give the fewest that say the same number. The pattern has
  * such a number, with its length before it if it is a bulk string.

@@ -12,7 +12,7 @@ const COMMANDS = 1200;
 
 const SEEDS: readonly (readonly [seed: number, found: string])[] = [
   [1, "MULTI inside MULTI does not spoil the transaction; EXEC with arguments forgets it"],
-  [2, "SCAN with an empty or negative cursor"],
+  [2, "SCAN with an empty or negative cursor, which only 7.0 takes"],
   [3, "EVALSHA without a number of keys says NOSCRIPT first"],
 ];
 
