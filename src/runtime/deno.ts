@@ -40,11 +40,20 @@ const DISCARD_SIZE = 64 * 1024;
 /** What arrives after `end` is read into this, by all sockets at once. */
 let discard: Uint8Array<ArrayBuffer> | null = null;
 
+/**
+ * Paths of unix listeners that are closed but not gone. Deno removes the file by its name when the listener's last accept
+ * has ended: whoever listened there by then would lose his own.
+ */
+const closing = new Map<string, Promise<void>>();
+
 export class DenoNet implements Net {
   readonly name = "deno";
 
   async listen(address: Address, handler: Handler, options: ListenOptions): Promise<Listener> {
-    if ("path" in address) await clearPath(this, address.path);
+    if ("path" in address) {
+      await closing.get(address.path);
+      await clearPath(this, address.path);
+    }
     return new DenoListener(address, handler, options);
   }
 
@@ -59,10 +68,11 @@ class DenoListener implements Listener {
   readonly port: number;
   private readonly raw: Deno.TcpListener | Deno.UnixListener;
   private readonly removeFile: (() => void) | null = null;
+  private readonly accepting: Promise<void>;
   private closed = false;
 
   constructor(
-    address: Address,
+    private readonly address: Address,
     private readonly handler: Handler,
     private readonly options: ListenOptions,
   ) {
@@ -81,14 +91,20 @@ class DenoListener implements Listener {
     } catch (error) {
       throw socketError(error, `listen ${addressText(address)}`);
     }
-    void this.accept();
+    this.accepting = this.accept();
   }
 
   close(): void {
     if (this.closed) return;
     this.closed = true;
     this.raw.close();
+    if (!("path" in this.address)) return;
     this.removeFile?.();
+    const { path } = this.address;
+    const gone = this.accepting.then(() => {
+      if (closing.get(path) === gone) closing.delete(path);
+    });
+    closing.set(path, gone);
   }
 
   private async accept(): Promise<void> {

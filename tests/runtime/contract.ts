@@ -594,6 +594,19 @@ export function contract(net: Net, clock: Clock, register: Register, unixDir: st
     await part(client, second.accepted[0]!);
   });
 
+  test("listen() on a unix path whose listener has just been closed: the new one stays", async () => {
+    const path = `${unixDir}/again.sock`;
+    for (let i = 0; i < 5; i++) (await Host.listen(net, { path })).close();
+    const host = await Host.listen(net, { path });
+    // Whatever those before have left to do.
+    await settle();
+    assert.ok(existsSync(path));
+    const client = connect(net, host.address, { eof: (peer) => peer.end() });
+    await wait(() => client.opens > 0 && host.accepted.length > 0, "open");
+    host.close();
+    await part(client, host.accepted[0]!);
+  });
+
   test("listen() on a unix path in use or on a file fails and leaves it alone", async () => {
     const inUse = (error: { code?: string; message: string }) => error.code === "EADDRINUSE";
     const path = `${unixDir}/used.sock`;
