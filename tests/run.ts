@@ -3,10 +3,10 @@
  *
  *   N passed, N failed
  *
- * A suite is a folder of tests/; `deno task test unit real` runs only those, `deno task test tests/real/http_test.ts` one file. Tests count, steps do not; each of the
- * source checks (format, lint, types) counts as one test, and so does a suite that crashes, hangs or leaves processes
- * behind. The exit code is 0 only if something ran and nothing failed. With RINGMASTER_NO_SKIPS=1 a skipped test fails; RINGMASTER_TEST_JOBS
- * is how many files run at a time, where they may.
+ * A suite is a folder of tests/; `deno task test unit real` runs only those, `deno task test tests/real/http_test.ts` only
+ * that file. Tests count, steps do not; each of the source checks (format, lint, types) counts as one test, and so does a
+ * suite that crashes, hangs or leaves processes behind. The exit code is 0 only if something ran and nothing failed. With
+ * RINGMASTER_NO_SKIPS=1 a skipped test fails; RINGMASTER_TEST_JOBS is how many files run at a time, where they may.
  */
 import { poll } from "./lib/poll.ts";
 import { BUN, compiled, DENO, exists, filesUnder, PYTHON, ROOT, which } from "./lib/repo.ts";
