@@ -1,4 +1,4 @@
-/** The table of keys as people read it: the README's table and conf/ringmaster.yml. */
+/** The table of keys as people read it: docs/configuration.md's tables and conf/ringmaster.yml. */
 import { expectation, type Key, KEYS, LOG_KEYS, POOL_KEYS, PROCESS_KEYS, SERVER_KEYS } from "./schema.ts";
 
 /** A Markdown table a scope: key, value, default, unit, what it does. */

@@ -1,7 +1,7 @@
 /**
  * Every configuration key, once: its type, unit, default, range and sentence.
  *
- *   KEYS ──► parse.ts (values, errors)   ──► describe.ts (README table, conf/ringmaster.yml)
+ *   KEYS ──► parse.ts (values, errors)   ──► describe.ts (docs/configuration.md, conf/ringmaster.yml)
  *        └─► cli/schema.ts (JSON Schema)
  *
  * To add a key: add its field to config.ts, a row here, and `deno task docs`. Absence from this table means

@@ -1,6 +1,6 @@
 /**
  * What is counted: one table per scope, in the order in which twemproxy prints them. The statistics document,
- * `-D`, Prometheus names and the README are derived from these rows; the counters themselves are Float64Arrays
+ * `-D`, Prometheus names and docs/statistics.md are derived from these rows; the counters themselves are Float64Arrays
  * indexed by a row's place.
  */
 

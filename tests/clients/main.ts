@@ -1,7 +1,7 @@
 /**
  * `deno task test:clients [--table] [--runtime=deno|bun|compiled] [word …]`: every client library against one
  * redis-server and through Ringmaster, and how they compare. Words choose libraries or scenarios by a part of their name.
- * `--table` prints Markdown for the README, and nothing else on standard output.
+ * `--table` prints Markdown for docs/clients.md, and nothing else on standard output.
  */
 import { parseArgs } from "node:util";
 import type { Runtime } from "../lib/servers.ts";

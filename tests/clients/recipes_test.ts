@@ -1,5 +1,5 @@
 /**
- * The recipes of README.md: what queues, locks, caches and sessions need to work over several servers, each with its real library.
+ * The recipes of docs/recipes.md: what queues, locks, caches and sessions need to work over several servers, each with its real library.
  *
  *   recipes/NAME ──► pool "many" (three servers, hash_tag {}) or "one" (one server) ──► exit code 0
  */
@@ -26,7 +26,7 @@ const RECIPES: readonly { file: string; program: readonly string[]; pool: "many"
 /** Each takes one to six seconds; it is there for what hangs. */
 const RECIPE_MAX_SECONDS = "120";
 
-Deno.test("the recipes of README.md work over several servers", async (t) => {
+Deno.test("the recipes of docs/recipes.md work over several servers", async (t) => {
   await using f = new Fixture();
   const servers = [await f.redis(), await f.redis(), await f.redis()];
   const ports = { many: freePort(), one: freePort() };

@@ -1,35 +1,102 @@
-/** What README.md says in tables is what the tables say; and its commands are tasks that exist. */
-import { ok, strictEqual } from "node:assert/strict";
-import { withDocs } from "./write_docs.ts";
+/** What the documents say in tables is what the tables say; their commands are tasks, and their links lead somewhere. */
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { dirname, join } from "node:path";
+import { ROOT } from "../lib/repo.ts";
+import { generatedDocuments, PART_NAMES, partsOf, withDocs } from "./write_docs.ts";
 
-const root = new URL("../../", import.meta.url);
-const read = (name: string) => Deno.readTextFileSync(new URL(name, root));
+const read = (name: string) => Deno.readTextFileSync(`${ROOT}/${name}`);
 
-Deno.test("README.md: the generated parts are fresh (run `deno task docs`)", () => {
-  strictEqual(read("README.md"), withDocs(read("README.md")));
-});
-
-Deno.test("README.md: every task it names exists, with the pinned Deno", () => {
-  const tasks = Object.keys(JSON.parse(read("deno.json")).tasks);
-  const named = [...read("README.md").matchAll(/npx -y deno@([\d.]+) task (\w+)/g)];
-  ok(named.length >= 4);
-  for (const [, version, task] of named) {
-    strictEqual(version, "2.9.6");
-    ok(tasks.includes(task!), `README.md names task ${task}, deno.json has ${tasks.join(", ")}`);
+Deno.test("README.md, docs/: the generated parts are fresh (run `deno task docs`), each in one place", () => {
+  const parts: string[] = [];
+  for (const name of generatedDocuments()) {
+    const text = read(name);
+    strictEqual(text, withDocs(text), `${name}: run \`deno task docs\``);
+    parts.push(...partsOf(text));
   }
+  deepStrictEqual(parts.sort(), [...PART_NAMES].sort());
 });
 
-Deno.test("README.md, src/README.md: every file they link or name exists", () => {
-  for (const [file, folder] of [["README.md", ""], ["src/README.md", "src/"]] as const) {
-    const text = read(file);
-    const names = [
-      ...[...text.matchAll(/\]\(([\w./-]+)\)/g)].map((m) => m[1]!),
-      ...(folder === "" ? [] : [...text.matchAll(/`([a-z_]+\/[a-z_/]+\.ts)`/g)].map((m) => folder + m[1]!)),
-    ];
-    ok(names.length > 0);
-    for (const name of names) {
-      const path = name.startsWith("src/tests/") ? name.slice(4) : name;
-      ok(Deno.statSync(new URL(path, root)).isFile, `${file} names ${name}`);
+Deno.test("README.md, docs/: every task they name exists, with the pinned Deno", () => {
+  const tasks = Object.keys(JSON.parse(read("deno.json")).tasks);
+  let named = 0;
+  for (const name of generatedDocuments()) {
+    for (const [, version, task] of read(name).matchAll(/npx -y deno@([\d.]+) task ([\w:]+)/g)) {
+      named++;
+      strictEqual(version, "2.9.6");
+      ok(tasks.includes(task!), `${name} names task ${task}, deno.json has ${tasks.join(", ")}`);
     }
   }
+  ok(named >= 4);
 });
+
+Deno.test("README.md is short, and links every page of docs/", () => {
+  const text = read("README.md");
+  const lines = text.split("\n").length;
+  ok(lines <= 150, `README.md has ${lines} lines: what is more than a stranger needs belongs to docs/`);
+  for (const name of generatedDocuments()) {
+    if (name !== "README.md") ok(text.includes(`](${name})`), `README.md has no link to ${name}`);
+  }
+});
+
+Deno.test("documents: every relative link leads to a file that exists, and to a heading of it", () => {
+  let links = 0;
+  for (const name of allDocuments()) {
+    for (const [, target] of prose(read(name)).matchAll(/\]\(([^()\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(target!)) continue;
+      links++;
+      const [path, heading] = target!.split("#") as [string, string | undefined];
+      const file = path === "" ? name : join(dirname(name), path);
+      ok(exists(file), `${name} links ${target}: no ${file}`);
+      if (heading === undefined) continue;
+      const headings = headingsOf(read(file));
+      ok(
+        headings.includes(heading),
+        `${name} links ${target}: ${file} has no such heading, only ${headings.join(", ")}`,
+      );
+    }
+  }
+  ok(links > 20);
+});
+
+Deno.test("src/README.md: every file it names exists", () => {
+  const names = [...read("src/README.md").matchAll(/`([a-z_]+\/[a-z_/]+\.ts)`/g)].map((m) => m[1]!);
+  ok(names.length > 0);
+  for (const name of names) {
+    ok(exists(name.startsWith("tests/") ? name : `src/${name}`), `src/README.md names ${name}`);
+  }
+});
+
+/** Every Markdown file of the project, but those of the tools. */
+function allDocuments(folder = ""): string[] {
+  const names: string[] = [];
+  for (const entry of Deno.readDirSync(join(ROOT, folder))) {
+    const name = join(folder, entry.name);
+    if (entry.isDirectory) {
+      if (!["node_modules", "dist", "coverage", ".git"].includes(entry.name)) {
+        names.push(...allDocuments(name));
+      }
+    } else if (entry.name.endsWith(".md")) names.push(name);
+  }
+  return names.sort();
+}
+
+function exists(name: string): boolean {
+  try {
+    return Deno.statSync(`${ROOT}/${name}`) !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** Without blocks of code and code in a line: what stands there is no link. */
+function prose(text: string): string {
+  return text.replaceAll(/^ *```[\s\S]*?^ *```/gm, "").replaceAll(/`[^`\n]*`/g, "");
+}
+
+/** The anchors that forges give to a document's headings. */
+function headingsOf(text: string): string[] {
+  const lines = text.replaceAll(/^ *```[\s\S]*?^ *```/gm, "").matchAll(/^#+ (.*)$/gm);
+  return [...lines].map(([, heading]) =>
+    heading!.toLowerCase().replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").trim().replaceAll(" ", "-")
+  );
+}

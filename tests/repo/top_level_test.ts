@@ -12,6 +12,7 @@ const TOP_LEVEL = [
   "conf",
   "deno.json",
   "deno.lock",
+  "docs",
   "main.ts",
   "src",
   "tests",

@@ -1,12 +1,14 @@
 /**
- * Writes the parts of README.md that come from tables, between `<!-- docs:NAME -->` and `<!-- /docs -->`.
- * `deno task docs` runs it; docs_test.ts checks that it has been run.
+ * Writes the parts of README.md and docs/ that come from tables, between `<!-- docs:NAME -->` and `<!-- /docs -->`,
+ * and conf/ringmaster.yml. `deno task docs` runs it; docs_test.ts checks that it has been run.
  */
 import { configMarkdown, exampleConfig } from "../../src/config/describe.ts";
 import { limitsMarkdown } from "../../src/config/limits.ts";
+import { COMMANDS } from "../../src/cli/flags.ts";
 import { helpText } from "../../src/cli/help.ts";
 import { FAILURES } from "../../src/proxy/failures.ts";
 import { type Metric, POOL_METRICS, SERVER_METRICS } from "../../src/stats/metrics.ts";
+import { ROOT } from "../lib/repo.ts";
 
 const PARTS: Readonly<Record<string, () => string>> = {
   config: configMarkdown,
@@ -17,21 +19,42 @@ const PARTS: Readonly<Record<string, () => string>> = {
     metricsTable(SERVER_METRICS, true) +
     "\n\nOf a pool, not in twemproxy's document: in `INFO ringmaster` of a Redis pool (with `ringmaster_` before the name) and in " +
     "`stats proxy` of a memcached pool.\n\n" + metricsTable(POOL_METRICS, false),
-  help: () => "```\n" + helpText(null).trimEnd() + "\n```",
+  help: () => fenced(helpText(null)),
+  commands: () =>
+    COMMANDS.flatMap(({ name }) => name === "" ? [] : [`### ${name}\n\n${fenced(helpText(name))}`]).join(
+      "\n\n",
+    ),
 };
 
-/** `readme` with its generated parts made anew. */
-export function withDocs(readme: string): string {
-  return readme.replace(
+/** The documents that may have generated parts: README.md and the pages of docs/. Paths from the root. */
+export function generatedDocuments(): string[] {
+  const pages = [...Deno.readDirSync(`${ROOT}/docs`)].filter((entry) => entry.name.endsWith(".md"));
+  return ["README.md", ...pages.map((entry) => `docs/${entry.name}`).sort()];
+}
+
+/** `document` with its generated parts made anew. */
+export function withDocs(document: string): string {
+  return document.replace(
     /<!-- docs:(\w+) -->\n[\s\S]*?<!-- \/docs -->/g,
     (_, name: string) => {
       const part = PARTS[name];
       if (part === undefined) {
-        throw new Error(`README.md: found docs:${name}, expected one of ${Object.keys(PARTS).join(", ")}`);
+        throw new Error(`found docs:${name}, expected one of ${Object.keys(PARTS).join(", ")}`);
       }
       return `<!-- docs:${name} -->\n\n<!-- deno-fmt-ignore-start -->\n\n${part().trim()}\n\n<!-- deno-fmt-ignore-end -->\n\n<!-- /docs -->`;
     },
   );
+}
+
+/** Names of the parts that `document` holds. */
+export function partsOf(document: string): string[] {
+  return [...document.matchAll(/<!-- docs:(\w+) -->/g)].map((m) => m[1]!);
+}
+
+export const PART_NAMES: readonly string[] = Object.keys(PARTS);
+
+function fenced(text: string): string {
+  return "```\n" + text.trimEnd() + "\n```";
 }
 
 function metricsTable(metrics: readonly Metric[], classic: boolean): string {
@@ -47,7 +70,9 @@ function table(head: string[], rows: string[][]): string {
 }
 
 if (import.meta.main) {
-  const readme = new URL("../../README.md", import.meta.url);
-  Deno.writeTextFileSync(readme, withDocs(Deno.readTextFileSync(readme)));
-  Deno.writeTextFileSync(new URL("../../conf/ringmaster.yml", import.meta.url), exampleConfig());
+  for (const name of generatedDocuments()) {
+    const path = `${ROOT}/${name}`;
+    Deno.writeTextFileSync(path, withDocs(Deno.readTextFileSync(path)));
+  }
+  Deno.writeTextFileSync(`${ROOT}/conf/ringmaster.yml`, exampleConfig());
 }
