@@ -29,6 +29,14 @@ export interface Reloadable {
   reload(change: ConfigChange, stamp: Stamp): Promise<void>;
 }
 
+/** What the start of the process has looked at, and a reload looks at again. */
+export interface Surroundings {
+  /** Why this process cannot go on under `next`, though it is right by itself; null = it can. */
+  refusal(next: Config): Promise<string | null>;
+  /** `next` is in force: what is of the process, and not of the service, follows. */
+  adopt(before: Config, next: Config): void;
+}
+
 /** What PIDFILE.reload holds. */
 interface Outcome {
   /** Counts up from 1 with each reload of the process. */
@@ -58,6 +66,7 @@ export class Reloader {
     private readonly file: string,
     public config: Config,
     private readonly service: Reloadable,
+    private readonly around: Surroundings,
     private readonly log: Log,
     private readonly clock: Clock,
     private readonly statusFile: string | null,
@@ -104,10 +113,14 @@ export class Reloader {
       this.taken = this.text();
       const change = changeOf(this.config, loadConfig(this.file));
       if (change.same) return this.ended(true, `reload (${cause}): nothing is different in ${this.file}`);
+      const refusal = await this.around.refusal(change.after);
+      if (refusal !== null) throw new RefusedChange(refusal);
       const stamp = { epoch: this.epoch + 1, cause, atMs: this.clock.wallMs() };
       await this.service.reload(change, stamp);
       this.epoch++;
+      const before = this.config;
       this.config = change.after;
+      this.around.adopt(before, change.after);
       this.ended(true, [`reloaded ${this.file} (${cause})`, ...changeLines(change)].join("\n"));
     } catch (error) {
       const expected = error instanceof ConfigError || error instanceof RefusedChange;

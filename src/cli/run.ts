@@ -12,7 +12,7 @@ import process from "node:process";
 import type { Config } from "../config/config.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import { WORKERS_MAX } from "../config/schema.ts";
-import { NOTICE } from "../net/log.ts";
+import { ERR, NOTICE } from "../net/log.ts";
 import type { Address } from "../net/net.ts";
 import { Proxy } from "../service/proxy.ts";
 import { coresAvailable } from "../runtime/cores.ts";
@@ -25,7 +25,7 @@ import { clashAtStart } from "./clash.ts";
 import { complaint, findConfFile } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
-import { type Reloadable, Reloader, statusFileOf } from "./reload.ts";
+import { type Reloadable, Reloader, statusFileOf, type Surroundings } from "./reload.ts";
 import { proxyOptions } from "../service/proxy_options.ts";
 
 /** What carries the traffic: one Proxy on this thread, or several on threads of their own. */
@@ -83,6 +83,7 @@ export async function run(
     file,
     config,
     service,
+    surroundingsOf(file, options, runtime, service, log),
     log,
     runtime.clock,
     options.pidFile === null ? null : statusFileOf(options.pidFile),
@@ -107,13 +108,47 @@ export async function run(
   return EXIT_OK;
 }
 
-function openLog(options: RunOptions, config: Config): LogFile {
+/** Flags win over the file. */
+function logSettings(options: RunOptions, config: Config) {
   const { level, format, output } = config.process.log;
-  return new LogFile(
-    options.output ?? output,
-    options.verbose ?? level ?? VERBOSE_DEFAULT,
-    (options.logFormat ?? format) === "json",
-  );
+  return {
+    path: options.output ?? output,
+    level: options.verbose ?? level ?? VERBOSE_DEFAULT,
+    json: (options.logFormat ?? format) === "json",
+  };
+}
+
+function openLog(options: RunOptions, config: Config): LogFile {
+  const { path, level, json } = logSettings(options, config);
+  return new LogFile(path, level, json);
+}
+
+/** The addresses and the log of another configuration. */
+function surroundingsOf(
+  file: string,
+  options: RunOptions,
+  runtime: Runtime,
+  service: Service,
+  log: LogFile,
+): Surroundings {
+  return {
+    async refusal(next) {
+      const clash = await clashAtStart(next, file, options, runtime.resolve);
+      return clash ?? log.refusal(logSettings(options, next).path);
+    },
+    adopt(before, next) {
+      const { path, level, json } = logSettings(options, next);
+      try {
+        log.adopt(path, json);
+      } catch (error) {
+        log.write(ERR, `cannot open the log, going on with the old one: ${(error as Error).message}`);
+      }
+      // Unless the file says otherwise than it did, signals have the last word.
+      if (level === logSettings(options, before).level) return;
+      log.level = level;
+      service.levelChanged?.();
+    },
+  };
 }
 
 /** Handles signals until one of them has stopped the proxy. */

@@ -24,6 +24,7 @@ const WAIT_FACTOR_MAX = 16;
 export class Ejection {
   /** Those that are back for other workers, and that this one is telling what they have missed. */
   private readonly welcoming = new Set<Server>();
+  private lastProbe = 0;
 
   constructor(private readonly pool: Pool) {}
 
@@ -68,7 +69,7 @@ export class Ejection {
         continue;
       }
       if (!server.ejected) this.setLive(server, false);
-      if (prober === pool.worker && !server.probing) {
+      if (prober === pool.worker && server.probe === 0) {
         this.probeIn(server, pool.config.serverRetryTimeoutMs);
       }
     }
@@ -107,16 +108,18 @@ export class Ejection {
     pool.front.tell!(visit, false);
   }
 
+  /** In place of the probe that is due or under way: that one may have been asked at another address. */
   private probeIn(server: Server, waitMs: number): void {
-    server.probing = true;
-    this.pool.setTimer(waitMs, () => this.probe(server));
+    const probe = server.probe = ++this.lastProbe;
+    this.pool.setTimer(waitMs, () => this.probe(server, probe));
   }
 
-  private probe(server: Server): void {
+  private probe(server: Server, probe: number): void {
     const pool = this.pool;
-    if (!server.ejected || server.gone || pool.stopped) return;
+    if (server.probe !== probe || server.gone || pool.stopped) return;
     const { front } = pool;
     const visit = new Visit(pool, server.connect(0), (well) => {
+      if (server.probe !== probe) return;
       if (well) this.restore(server);
       // A tenth of the wait is drawn so that the probes of many proxies spread out.
       else this.probeIn(server, pool.config.serverRetryTimeoutMs * (0.95 + 0.1 * pool.random()));
@@ -135,7 +138,6 @@ export class Ejection {
   }
 
   private restore(server: Server): void {
-    server.probing = false;
     server.cells.restore();
     this.setLive(server, true);
     this.pool.log.write(
@@ -148,7 +150,10 @@ export class Ejection {
   private setLive(server: Server, live: boolean): void {
     server.ejected = !live;
     server.failures = 0;
-    if (live) server.returnedAtMs = this.pool.turn.now();
+    if (live) {
+      server.probe = 0;
+      server.returnedAtMs = this.pool.turn.now();
+    }
     this.pool.placeLive();
     this.pool.front.ringChanged();
   }

@@ -36,8 +36,8 @@ export class Server {
   /** Failures without a good reply between them; see ejection.ts. */
   failures = 0;
   ejected = false;
-  /** Ejected, and this worker's probe is under way or due. */
-  probing = false;
+  /** Ejected, and this worker's probe of this number is under way or due; 0 = none. */
+  probe = 0;
   /** When it was last brought back; -Infinity = never. */
   returnedAtMs = -Infinity;
   private connectFailures = 0;

@@ -20,7 +20,7 @@ export class LogFile implements Log {
    * @param path "" or "stderr" = standard error
    * @throws what openSync throws
    */
-  constructor(private readonly path: string, public level: number = NOTICE, private readonly json = false) {
+  constructor(private path: string, public level: number = NOTICE, private json = false) {
     this.fd = this.open();
   }
 
@@ -52,6 +52,33 @@ export class LogFile implements Log {
     const old = this.fd;
     this.fd = this.open();
     closeSync(old);
+  }
+
+  /** Why it could not go on at `path`; null = it could. */
+  refusal(path: string): string | null {
+    if (path === this.path || path === "" || path === "stderr") return null;
+    try {
+      closeSync(openSync(path, "a", 0o644));
+      return null;
+    } catch (error) {
+      return `cannot open the log: ${(error as Error).message}`;
+    }
+  }
+
+  /** Goes on elsewhere, in another form. @throws what openSync throws; nothing has changed then */
+  adopt(path: string, json: boolean): void {
+    if (path !== this.path) {
+      const [oldPath, oldFd] = [this.path, this.fd];
+      this.path = path;
+      try {
+        this.fd = this.open();
+      } catch (error) {
+        this.path = oldPath;
+        throw error;
+      }
+      if (oldFd !== 2) closeSync(oldFd);
+    }
+    this.json = json;
   }
 
   raise(by: 1 | -1): void {

@@ -12,6 +12,11 @@ import { changesOf, percent, planText, type PoolPlan } from "./plan.ts";
 
 /** What a pool cannot change while its clients stay: they have been told of one protocol, and of one database. */
 const FIXED_POOL_KEYS = [["redis", "redis"], ["redisDb", "redis_db"], ["databases", "databases"]] as const;
+/** What a listener is made with: counts when the pool listens elsewhere, or at the next start. */
+const LISTENER_KEYS = [["backlog", "backlog"], ["tcpKeepalive", "tcpkeepalive"], [
+  "reusePort",
+  "reuseport",
+]] as const;
 /** What is read once, at the start. */
 const FIXED_PROCESS_KEYS: readonly (readonly [keyof ProcessConfig, string])[] = [
   ["workers", "workers"],
@@ -24,7 +29,7 @@ export interface ConfigChange {
   readonly arrangement: Arrangement;
   /** What moves, a pool each that is not the same; for people. */
   readonly plans: readonly PoolPlan[];
-  /** Settings of the new file that count from the next start on, by name. */
+  /** Settings of the new file that count from the next start on: "ringmaster: workers", "pool alpha: backlog". */
   readonly waiting: readonly string[];
   /** Nothing is different that could be. */
   readonly same: boolean;
@@ -48,6 +53,8 @@ export class RefusedChange extends Error {
 /** @throws RefusedChange: with a line for each reason */
 export function changeOf(before: Config, after: Config): ConfigChange {
   const reasons: string[] = [];
+  const waiting = FIXED_PROCESS_KEYS.filter(([field]) => before.process[field] !== after.process[field])
+    .map(([, key]) => `ringmaster: ${key}`);
   const arrangement = after.pools.map((pool) => {
     const at = before.pools.findIndex((each) => each.name === pool.name);
     if (at < 0) return { pool: -1, servers: pool.servers.map(() => -1) };
@@ -59,6 +66,10 @@ export function changeOf(before: Config, after: Config): ConfigChange {
           pool[field]
         }, which its clients would not notice: restart, or give the pool another name`,
       );
+    }
+    if (present.listenText === pool.listenText) {
+      const differ = LISTENER_KEYS.filter(([field]) => present[field] !== pool[field]);
+      waiting.push(...differ.map(([, key]) => `pool ${pool.name}: ${key}`));
     }
     const servers = pool.servers.map(({ name }) => present.servers.findIndex((each) => each.name === name));
     return { pool: at, servers };
@@ -72,12 +83,11 @@ export function changeOf(before: Config, after: Config): ConfigChange {
     );
   }
   if (reasons.length > 0) throw new RefusedChange(reasons.join("\n"));
-  const waiting = FIXED_PROCESS_KEYS.filter(([field]) => before.process[field] !== after.process[field]);
   return {
     after,
     arrangement,
     plans: all.filter((plan) => plan.change !== "same"),
-    waiting: waiting.map(([, key]) => key),
+    waiting,
     same: sameText(before, after),
   };
 }
@@ -96,6 +106,6 @@ function sameText(a: unknown, b: unknown): boolean {
 /** The change for the log, a line each. */
 export function changeLines(change: ConfigChange): string[] {
   const lines = change.plans.flatMap((plan) => planText(plan).trimEnd().split("\n"));
-  for (const name of change.waiting) lines.push(`ringmaster: ${name} changes at the next start`);
+  for (const name of change.waiting) lines.push(`${name} changes at the next start`);
   return lines;
 }

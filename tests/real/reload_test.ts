@@ -315,13 +315,13 @@ each("reload: a broken file changes nothing, and why is printed and logged", asy
     /% of all keys would move, max_moved allows 20\.0 %/,
   );
   const taken = Deno.listen({ hostname: "127.0.0.1", port: freePort() });
-  const { port } = taken.addr as Deno.NetAddr;
+  const takenPort = (taken.addr as Deno.NetAddr).port;
   try {
     await stand.refuses(
       ymlOf(setup, {
         ...alpha(named(b, "b")),
         beta: { servers: [named(b, "b")] },
-        gamma: { listen: `127.0.0.1:${port}`, servers: [named(b, "b")] },
+        gamma: { listen: `127.0.0.1:${takenPort}`, servers: [named(b, "b")] },
       }),
       /in use/,
     );
@@ -330,7 +330,7 @@ each("reload: a broken file changes nothing, and why is printed and logged", asy
   }
   await stand.refuses(
     ymlOf(setup, { ...good, beta: { listen: `127.0.0.1:${proxy.statsPort}`, servers: [named(b, "b")] } }),
-    /in use|are one address/,
+    /the statistics address .* are one address/,
   );
   await unchanged();
 
@@ -608,6 +608,80 @@ each("reload: auto_eject_hosts on and off while a server is ejected, and moved t
   await all(good, "the moved server");
   await isAt(c);
 });
+
+each(
+  "reload: a probe that was asked where a server has been says nothing of where it is",
+  async (f, setup) => {
+    const [a, b] = [await f.redis(), await f.redis()];
+    const listen = `127.0.0.1:${freePort()}`;
+    const alpha = (at: string): Pools => ({
+      alpha: {
+        listen,
+        auto_eject_hosts: true,
+        server_failure_limit: 1,
+        server_retry_timeout: 20,
+        probe_timeout: 1_000_000,
+        timeout: 200,
+        servers: [`${at}:1 a`, named(b, "b")],
+      },
+    });
+    const stand = await Stand.start(f, setup, alpha(a.address));
+    const direct = await f.client(a);
+    const owners = await routes(stand.proxy.file, "alpha");
+    const key = KEYS.find((each) => owners.get(each)!.name === "a")!;
+    const client = await f.client(stand.proxy);
+    strictEqual(await client.command("SET", key, "v"), "OK");
+    await freeze(a);
+    match(String(await client.command("SET", key, "v")), /timed out/);
+    strictEqual(await client.command("SET", key, "v"), "OK");
+    // The probe waits for the one that is stopped; nobody is where the server is from now on.
+    const asks = () =>
+      Deno.readTextFileSync("/proc/net/unix").split("\n").filter((line) => line.endsWith(a.path)).length;
+    const before = asks();
+    await poll(() => asks() > before, "the probe to be asked");
+    await stand.reload(alpha(`127.0.0.1:${freePort()}`));
+    a.kill("SIGCONT");
+    await poll(
+      async () => String(await direct.command("CLIENT", "LIST")).trim().split("\n").length === 1,
+      "a to be left",
+    );
+    for (let i = 0; i < 20; i++) strictEqual(await client.command("SET", key, "v"), "OK");
+    ok(!/it answers again/.test(stand.proxy.log), stand.proxy.log);
+    // It is probed where it is.
+    await stand.reload(alpha(a.address));
+    await poll(() => /it answers again/.test(stand.proxy.log), "the server to return");
+  },
+);
+
+each(
+  "reload: the log's level and form change; what has to wait for the next start is named",
+  async (f, setup) => {
+    const a = await f.redis();
+    const listen = `127.0.0.1:${freePort()}`;
+    const alpha = (keys: Record<string, unknown> = {}): Pools => ({
+      alpha: { listen, ...keys, servers: [named(a, "a")] },
+    });
+    const stand = await Stand.start(f, setup, alpha());
+    const { proxy } = stand;
+    const last = () => proxy.log.trimEnd().split("\n").at(-1)!;
+    match(last(), /^\[/);
+    await stand.reload(alpha(), "log: { format: json }");
+    await poll(() => JSON.parse(last()).level >= 0, "a line of JSON");
+    // Only errors are logged now, and the level counts on all workers.
+    await stand.reload(alpha(), "log: { level: err }");
+    await stand.reload(alpha({ timeout: 1000 }), "log: { level: err }");
+    ok(!/timeout|reloaded .*timeout/.test(proxy.log));
+    const text = await stand.reload(
+      alpha({ backlog: 7, reuseport: true }),
+      "max_memory: 1gb, log: { level: notice }",
+    );
+    for (const name of ["ringmaster: max_memory", "pool alpha: backlog", "pool alpha: reuseport"]) {
+      ok(text.includes(`${name} changes at the next start\n`), text);
+    }
+    ok(!text.includes("tcpkeepalive"), text);
+  },
+  [COMPILED_WORKERS, DENO_ALONE],
+);
 
 // ---- what lasts longer than a request
 
