@@ -1,10 +1,11 @@
 /** What the documents say in tables is what the tables say; their commands are tasks, and their links lead somewhere. */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { dirname, join } from "node:path";
-import { ROOT } from "../lib/repo.ts";
+import { exists as isThere, filesUnder, ROOT } from "../lib/repo.ts";
 import { generatedDocuments, PART_NAMES, partsOf, withDocs } from "./write_docs.ts";
 
 const read = (name: string) => Deno.readTextFileSync(`${ROOT}/${name}`);
+const exists = (name: string) => isThere(`${ROOT}/${name}`);
 
 Deno.test("README.md, docs/: the generated parts are fresh (run `deno task docs`), each in one place", () => {
   const parts: string[] = [];
@@ -58,13 +59,49 @@ Deno.test("documents: every relative link leads to a file that exists, and to a 
   ok(links > 20);
 });
 
-Deno.test("src/README.md: every file it names exists", () => {
-  const names = [...read("src/README.md").matchAll(/`([a-z_]+\/[a-z_/]+\.ts)`/g)].map((m) => m[1]!);
-  ok(names.length > 0);
-  for (const name of names) {
-    ok(exists(name.startsWith("tests/") ? name : `src/${name}`), `src/README.md names ${name}`);
+Deno.test("src/README.md, docs/decisions/: every file they name exists", () => {
+  for (const document of ["src/README.md", ...decisions()]) {
+    const names = [...read(document).matchAll(/`([a-z_]+\/[a-z_/]+\.ts)`/g)].map((m) => m[1]!);
+    for (const name of names) {
+      ok(exists(name.startsWith("tests/") ? name : `src/${name}`), `${document} names ${name}`);
+    }
   }
 });
+
+Deno.test("docs/decisions/: numbered without a gap, one screen each, and src/README.md lists them", () => {
+  const listed = [...read("src/README.md").matchAll(/^- \[(.+)\]\(\.\.\/(docs\/decisions\/.+\.md)\)$/gm)];
+  deepStrictEqual(listed.map((m) => m[2]), decisions());
+  for (const [index, [, title, name]] of listed.entries()) {
+    const text = read(name!);
+    strictEqual(Number(name!.split("/").at(-1)!.split("-")[0]), index + 1, name);
+    strictEqual(text.split("\n")[0], `# ${title}`, `${name}: not the title of the list`);
+    ok(title!.startsWith(`${index + 1}. `), `${name}: its title begins with another number`);
+    for (const part of ["Question", "Choice"]) ok(text.includes(`\n**${part}.** `), `${name} has no ${part}`);
+    ok(text.split("\n").length <= 50, `${name} is more than a screen`);
+  }
+});
+
+Deno.test("comments: every decision they name by its number exists", () => {
+  const count = decisions().length;
+  let named = 0;
+  for (const path of [...filesUnder("src", isText), ...filesUnder("tests", isText)]) {
+    for (const [, number] of read(path).matchAll(/\bdecision (\d+)/g)) {
+      named++;
+      ok(
+        Number(number) >= 1 && Number(number) <= count,
+        `${path} names decision ${number}, there are ${count}`,
+      );
+    }
+  }
+  ok(named > 0);
+});
+
+const isText = (path: string) => /\.(ts|md)$/.test(path);
+
+function decisions(): string[] {
+  const folder = "docs/decisions";
+  return [...Deno.readDirSync(`${ROOT}/${folder}`)].map((entry) => `${folder}/${entry.name}`).sort();
+}
 
 /** Every Markdown file of the project, but those of the tools. */
 function allDocuments(folder = ""): string[] {
@@ -78,14 +115,6 @@ function allDocuments(folder = ""): string[] {
     } else if (entry.name.endsWith(".md")) names.push(name);
   }
   return names.sort();
-}
-
-function exists(name: string): boolean {
-  try {
-    return Deno.statSync(`${ROOT}/${name}`) !== null;
-  } catch {
-    return false;
-  }
 }
 
 /** Without blocks of code and code in a line: what stands there is no link. */
