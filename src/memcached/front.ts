@@ -70,7 +70,9 @@ import {
 import { type MemcachedHost, proxyStats } from "./stats.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
 import type { Pool } from "../proxy/pool.ts";
+import { pace } from "../proxy/fan_out.ts";
 import { Request } from "../proxy/request.ts";
+import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 
 /** The memcached whose protocol we speak: clients switch features on it. Our own version is in `stats proxy`. */
@@ -101,7 +103,7 @@ export class MemcachedFront implements Front {
   private limits: RequestLimits;
   /** A get of more keys goes out in slices of so many. */
   private readonly sliceKeys: number;
-  private readonly noLiveServer: Uint8Array;
+  readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
 
   constructor(private readonly pool: Pool, private readonly host: MemcachedHost) {
@@ -218,31 +220,30 @@ export class MemcachedFront implements Front {
   }
 
   private forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
-    const connection = this.connectionFor(client, index);
+    const connection = this.reach(client, index);
     if (connection === null) return;
-    const forwarded = enqueued(client);
-    connection.enqueue(forwarded);
+    connection.enqueue(enqueued(client));
     writeCut(connection, bytes, start, end, request);
-    if (connection.congested) client.waitFor(connection);
+    pace(client, connection);
   }
 
   /** The gets of a turn go out together. */
   private forwardGet(client: Client, index: number, bytes: Uint8Array): void {
-    const connection = this.connectionFor(client, index);
+    const connection = this.reach(client, index);
     if (connection === null) return;
     const { row, keyFirst, wordStarts, wordEnds } = request;
     connection.forwardGet(enqueued(client), NAMES[row]!, bytes, wordStarts[keyFirst]!, wordEnds[keyFirst]!);
-    if (connection.congested) client.waitFor(connection);
+    pace(client, connection);
   }
 
   /** The client's connection to a server, or null: it has been told why there is none. */
-  private connectionFor(client: Client, index: number): ServerConnection | null {
+  private reach(client: Client, index: number): ServerConnection | null {
     if (index === NO_SERVER) {
       this.refuse(client, this.noLiveServer);
       return null;
     }
     const server = this.pool.servers[index]!;
-    const connection = server.connection(0, client.serial);
+    const connection = this.connectionTo(client, server);
     if (connection === null) this.refuse(client, server.refusal());
     return connection;
   }
@@ -258,7 +259,7 @@ export class MemcachedFront implements Front {
     this.answer(client, request.answer);
     if (request.answer !== ANSWER_TOO_LARGE || (request.row !== ROW_SET && request.row !== ROW_MS)) return;
     const index = placeKey(this.pool, bytes, request);
-    const connection = index === NO_SERVER ? null : this.pool.servers[index]!.connection(0, client.serial);
+    const connection = index === NO_SERVER ? null : this.connectionTo(client, this.pool.servers[index]!);
     if (connection === null) return;
     const key = bytes.subarray(request.wordStarts[request.keyFirst], request.wordEnds[request.keyFirst]);
     const head = encode(request.row === ROW_SET ? "delete " : "md ");
@@ -268,7 +269,7 @@ export class MemcachedFront implements Front {
     line.set(key, head.length);
     line.set(tail, head.length + key.length);
     connection.ask(line, () => {});
-    if (connection.congested) client.waitFor(connection);
+    pace(client, connection);
   }
 
   /** True while the rest of a refused value is under way: it is no request, and cannot be left for later. */
@@ -292,6 +293,10 @@ export class MemcachedFront implements Front {
 
   connectionClass(): number {
     return 0;
+  }
+
+  connectionTo(client: Client, server: Server): ServerConnection | null {
+    return server.connection(0, client.serial);
   }
 
   greetings(): readonly Greeting[] {

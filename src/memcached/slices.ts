@@ -16,7 +16,6 @@ import { MemcachedRequest } from "../protocol/memcached/request.ts";
 import { END } from "../protocol/memcached/value_block.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { type Client, SLICED } from "../proxy/client.ts";
-import { NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
 import { type GetParts, placeKeys, sendParts, SplitOfGet } from "./split.ts";
 import { Request } from "../proxy/request.ts";
 import { SCRATCH } from "../proxy/split.ts";
@@ -86,7 +85,7 @@ export class SlicedGet implements Postponed {
     this.at = next;
     if (placeKeys(client.pool, this.bytes, 0, part) === NO_SERVER) {
       client.countForwardError();
-      return this.finish(client.pool.front.errorReply(NO_LIVE_SERVER_TEXT));
+      return this.finish(client.pool.front.noLiveServer);
     }
     sendParts(client, this.bytes, part, (parts) => new Slice(this, this.request, parts));
   }

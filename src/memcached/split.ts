@@ -20,6 +20,7 @@ import { NO_SERVER } from "../ring/placement.ts";
 import { FRAGMENTS } from "../stats/metrics.ts";
 import type { Client } from "../proxy/client.ts";
 import { failureOf } from "../proxy/failures.ts";
+import { enqueueFragment, pace, refuseFragment, sendFragment } from "../proxy/fan_out.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { Request } from "../proxy/request.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
@@ -112,24 +113,19 @@ export function sendParts(
   for (let f = 0; f < count; f++) split.add();
   for (let f = 0; f < count; f++) {
     const server = pool.servers[getSplit.servers[f]!]!;
-    const connection = server.connection(0, client.serial);
+    const connection = pool.front.connectionTo(client, server);
     connections.push(connection);
     pool.counters[FRAGMENTS]!++;
     if (connection === null) {
-      const refusal = server.refusal();
-      split.take(f, refusal, 0, refusal.length, true);
+      refuseFragment(split, f, server);
       continue;
     }
-    const fragment = new Request(null);
-    fragment.split = split;
-    fragment.fragment = f;
-    fragment.check = checkOf(request.row, 0);
     const size = getSplit.sizes[f]!;
     // What is shared with the socket must be nobody else's.
     const to = size <= line.length ? line : new Uint8Array(size);
     writeFragment(bytes, request, getSplit, f, to, 0);
-    connection.forward(fragment, to, 0, size);
-    if (connection.congested) client.waitFor(connection);
+    sendFragment(split, f, connection, to, 0, size).check = checkOf(request.row, 0);
+    pace(client, connection);
   }
 }
 
@@ -166,20 +162,15 @@ export function sendEverywhere(
   for (let i = 0; i < servers.length; i++) split.add();
   for (let i = 0; i < servers.length; i++) {
     const server = servers[i]!;
-    const connection = server.connection(0, client.serial);
+    const connection = pool.front.connectionTo(client, server);
     if (connection === null) {
-      const refusal = server.refusal();
-      split.take(i, refusal, 0, refusal.length, true);
+      refuseFragment(split, i, server);
       continue;
     }
     pool.counters[FRAGMENTS]!++;
-    const fragment = new Request(null);
-    fragment.split = split;
-    fragment.fragment = i;
-    fragment.check = checkOf(request.row, 0);
-    connection.enqueue(fragment);
+    enqueueFragment(split, i, connection).check = checkOf(request.row, 0);
     writeCut(connection, bytes, request.wordStarts[0]!, request.lineEnd, request);
-    if (connection.congested) client.waitFor(connection);
+    pace(client, connection);
   }
 }
 

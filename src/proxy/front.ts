@@ -9,6 +9,7 @@ import type { Visit } from "./ejection.ts";
 import type { Failure } from "./failures.ts";
 import type { Request } from "./request.ts";
 import type { Server } from "./server.ts";
+import type { ServerConnection } from "./server_connection.ts";
 
 /** One request of the handshake with a server; its reply is swallowed. */
 export interface Greeting {
@@ -65,6 +66,11 @@ export interface Front {
   stop(): void;
   /** Which of a server's connections this client uses: counts classes of (protocol version, database). */
   connectionClass(client: Client): number;
+  /**
+   * The connection that this client's next request to `server` takes.
+   * @returns null while the server is left alone after failed connects: answer with `server.refusal()`
+   */
+  connectionTo(client: Client, server: Server): ServerConnection | null;
   /** The handshake of a new connection of that class; may be empty. */
   greetings(connectionClass: number): readonly Greeting[];
   /** The scan state of a new server connection. */
@@ -104,6 +110,8 @@ export interface Front {
   keptBytes?(): number;
   /** An error reply with this text; owned. */
   errorReply(text: string): Uint8Array;
+  /** The answer where no server is live. */
+  readonly noLiveServer: Uint8Array;
   /** The request that asks a server whether it is well; any reply that is no illness will do. */
   readonly probe: Uint8Array;
 }

@@ -14,7 +14,7 @@ import { encode } from "../bytes/ascii.ts";
 import { REQUEST_BYTES, REQUESTS } from "../stats/metrics.ts";
 import { integerOf } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
-import { takeNoServer } from "./split.ts";
+import { enqueueFragment, refuseFragment, takeNoServer } from "../proxy/fan_out.ts";
 import { type Internal, Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
@@ -63,24 +63,20 @@ export class BlockingCall implements Holder {
     const split = new Split(parent, join, NO_OWNERS, 0);
     client.enqueue(parent);
     client.block(LEASED);
-    if (servers.length === 0) takeNoServer(client.pool, split);
+    if (servers.length === 0) takeNoServer(split, client.pool.front.noLiveServer);
     for (let i = 0; i < servers.length; i++) split.add();
     for (let i = 0; i < servers.length; i++) {
       const server = servers[i]!;
       const connection = this.lease(server);
       if (connection === null) {
-        const refusal = server.refusal();
-        split.take(i, refusal, 0, refusal.length, true);
+        refuseFragment(split, i, server);
         continue;
       }
       const ping = new Request(null);
       ping.swallowed = true;
       connection.enqueue(ping, true);
       connection.write(PING, 0, PING.length);
-      const fragment = new Request(null);
-      fragment.split = split;
-      fragment.fragment = i;
-      connection.enqueue(fragment, true);
+      enqueueFragment(split, i, connection, true);
       connection.write(bytes, start, end);
     }
     if (this.connections.size === 0) this.finish();

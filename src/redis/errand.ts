@@ -4,7 +4,7 @@
  */
 import type { Client } from "../proxy/client.ts";
 import type { RedisSession } from "./session.ts";
-import { takeNoServer } from "./split.ts";
+import { type Reach, sendToAll, takeNoServer } from "../proxy/fan_out.ts";
 import { Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder } from "../proxy/server_connection.ts";
@@ -18,6 +18,10 @@ const ERRAND: Holder = {
 };
 
 const NO_OWNERS = new Uint16Array(0);
+// The pool's own database, whatever the client's is: a busy server would refuse to SELECT another.
+const apart: Reach = (client, server) =>
+  server.lease((client.session as RedisSession).resp === 3 ? 1 : 0, ERRAND);
+
 /** Sends the request to these servers, on a connection of its own each; joins the replies. Borrowed bytes. */
 export function sendApart(
   client: Client,
@@ -28,24 +32,9 @@ export function sendApart(
   detail: number,
   servers: readonly Server[],
 ): void {
-  // The pool's own database, whatever the client's is: a busy server would refuse to SELECT another.
-  const connectionClass = (client.session as RedisSession).resp === 3 ? 1 : 0;
   const parent = new Request(client);
   const split = new Split(parent, join, NO_OWNERS, detail);
   client.enqueue(parent);
-  if (servers.length === 0) return takeNoServer(client.pool, split);
-  for (let i = 0; i < servers.length; i++) split.add();
-  for (let i = 0; i < servers.length; i++) {
-    const server = servers[i]!;
-    const connection = server.lease(connectionClass, ERRAND);
-    if (connection === null) {
-      const refusal = server.refusal();
-      split.take(i, refusal, 0, refusal.length, true);
-      continue;
-    }
-    const fragment = new Request(null);
-    fragment.split = split;
-    fragment.fragment = i;
-    connection.forward(fragment, bytes, start, end);
-  }
+  if (servers.length === 0) return takeNoServer(split, client.pool.front.noLiveServer);
+  sendToAll(client, split, servers, bytes, start, end, apart);
 }

@@ -15,6 +15,7 @@ import { type Client, LEASED } from "../proxy/client.ts";
 import type { CommandQueue } from "./queue.ts";
 import type { RedisSession } from "./session.ts";
 import { type Aside, type Rerun, Weaver } from "./woven.ts";
+import { sendFragment } from "../proxy/fan_out.ts";
 import { type Internal, Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection, Waiter } from "../proxy/server_connection.ts";
@@ -131,10 +132,7 @@ export class Execution implements Holder, Postponed, Waiter {
     const { connection } = this;
     if (this.sliced) this.slicesDone();
     const split = new ExecSplit(this.parent, this.join, this.asides, this.rerun);
-    const exec = this.exec = new Request(null);
-    exec.split = split;
-    exec.fragment = split.add();
-    connection.forward(exec, EXEC_BYTES, 0, EXEC_BYTES.length);
+    this.exec = sendFragment(split, split.add(), connection, EXEC_BYTES, 0, EXEC_BYTES.length);
   }
 
   private slicesDone(): void {

@@ -56,7 +56,6 @@ import { CommandLearner } from "./learn.ts";
 import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./session.ts";
 import type { ClientQuestion, Told } from "../proxy/client_question.ts";
 import { answerQuestion } from "./clients.ts";
-import { connectionClassOf, connectionFor } from "./connection.ts";
 import { sendApart } from "./errand.ts";
 import type { PoolIdentity } from "./identity.ts";
 import { LargeRequest, STREAM_MIN } from "./large.ts";
@@ -67,8 +66,9 @@ import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
 import { everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
 import { ACROSS } from "./transaction.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
-import { Request } from "../proxy/request.ts";
+import { sendTo } from "../proxy/fan_out.ts";
 import type { Server } from "../proxy/server.ts";
+import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, SCRATCH } from "../proxy/split.ts";
 
 const args = new Args();
@@ -112,7 +112,7 @@ export class RedisFront implements Front, Sender {
   private readonly anyAddress: boolean;
   /** Null if no server ever leaves the ring. */
   private scripts: Scripts | null;
-  private readonly noLiveServer: Uint8Array;
+  readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
 
   constructor(
@@ -539,7 +539,7 @@ export class RedisFront implements Front, Sender {
       case ROUTE.CLIENT_MODE:
         return modes.clientMode(client, session, command, bytes, start, end);
       case ROUTE.SCAN:
-        modes.scan(client, session, bytes, start, end);
+        modes.scan(client, bytes, start, end);
         return true;
       case ROUTE.RANDOM_SERVER:
         modes.randomKey(client, bytes, start, end);
@@ -645,20 +645,7 @@ export class RedisFront implements Front, Sender {
   }
 
   forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
-    if (index < 0) {
-      client.countForwardError();
-      return client.answer(this.noLiveServer);
-    }
-    const server = this.pool.servers[index]!;
-    const connection = connectionFor(client, client.session as RedisSession, server);
-    if (connection === null) {
-      client.countForwardError();
-      return client.answer(server.refusal());
-    }
-    const request = new Request(client);
-    client.enqueue(request);
-    connection.forward(request, bytes, start, end);
-    if (connection.congested) client.waitFor(connection);
+    sendTo(client, index < 0 ? null : this.pool.servers[index]!, bytes, start, end);
   }
 
   midway(client: Client): boolean {
@@ -747,7 +734,16 @@ export class RedisFront implements Front, Sender {
   // ---- servers
 
   connectionClass(client: Client): number {
-    return connectionClassOf(client.session as RedisSession);
+    return (client.session as RedisSession).connectionClass;
+  }
+
+  connectionTo(client: Client, server: Server): ServerConnection | null {
+    const session = client.session as RedisSession;
+    const { tracking } = session;
+    if (tracking === null) return server.connection(session.connectionClass, client.serial);
+    const connection = tracking.connection(server);
+    if (connection !== null) tracking.beforeRequest(connection);
+    return connection;
   }
 
   greetings(connectionClass: number): readonly Greeting[] {

@@ -36,7 +36,6 @@ import { joinInfoTexts } from "../protocol/redis/info_join.ts";
 import { BlockingCall } from "./blocking.ts";
 import { GONE, SILENT } from "../proxy/client_question.ts";
 import { ClientsWork, viewOf } from "./clients.ts";
-import { connectionFor } from "./connection.ts";
 import { DocsQuestion, EveryServerWork, InfoRows } from "./command_walk.ts";
 import { ownerOfKeys, type Preparation } from "./preparation.ts";
 import { CHANNEL, PATTERN, PubSub, SHARD, SubscribeWork, UnsubscribeWork } from "./pubsub.ts";
@@ -44,8 +43,10 @@ import { type RedisSession, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT } from ".
 import { sendEverywhere } from "./split.ts";
 import { Tracking } from "./tracking.ts";
 import { ACROSS, Transaction } from "./transaction.ts";
+import { pace, refuse, sendFragment } from "../proxy/fan_out.ts";
 import { Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
+import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
 import { type SliceWork, Walk, WALK_ARGUMENTS, WalkSplit } from "./walk.ts";
 
@@ -87,6 +88,8 @@ export interface Sender {
   readonly prepared: Preparation | null;
   /** To the server with this index (-1 = none live). */
   forward(client: Client, server: number, bytes: Uint8Array, start: number, end: number): void;
+  /** See Front.connectionTo. */
+  connectionTo(client: Client, server: Server): ServerConnection | null;
   fixedServer(): number;
   /** A request that was checked when it came, for one reply: EXEC's part that no server has. */
   rerun(client: Client, bytes: Uint8Array): void;
@@ -280,10 +283,7 @@ export class RedisModes {
     if (owner < 0) return true;
     const server = this.pool.servers[owner]!;
     if (call.start(server, bytes, start, end)) session.blocking = call;
-    else {
-      client.countForwardError();
-      client.answer(server.refusal());
-    }
+    else refuse(client, server.refusal());
     return true;
   }
 
@@ -300,7 +300,7 @@ export class RedisModes {
     switch (command.name) {
       case "PUBLISH":
       case "SPUBLISH":
-        this.sendMessage(client, session, command.name === "SPUBLISH", bytes, start, end);
+        this.sendMessage(client, command.name === "SPUBLISH", bytes, start, end);
         return true;
       case "PUBSUB|CHANNELS":
         this.listChannels(client, bytes, start, end);
@@ -366,7 +366,6 @@ export class RedisModes {
 
   private sendMessage(
     client: Client,
-    session: RedisSession,
     sharded: boolean,
     bytes: Uint8Array,
     start: number,
@@ -377,7 +376,7 @@ export class RedisModes {
     const channel = latin1(bytes, args.starts[1]!, args.ends[1]!);
     const more = this.pubsub.idle ? 0 : this.pubsub.receiversBehind(channel, sharded);
     if (owner < 0 || more === 0) return this.sender.forward(client, owner, bytes, start, end);
-    this.sendJoined(client, session, owner, bytes, start, end, (split) => {
+    this.sendJoined(client, owner, bytes, start, end, (split) => {
       const { bytes: reply, start: from, end: to } = split.replies[0]!;
       const count = integerOf(reply, from, to);
       return Number.isNaN(count) ? reply.slice(from, to) : encode(`:${count + more}\r\n`);
@@ -394,7 +393,6 @@ export class RedisModes {
   /** Sends a request to one server and makes its reply over. */
   private sendJoined(
     client: Client,
-    session: RedisSession,
     index: number,
     bytes: Uint8Array,
     start: number,
@@ -402,24 +400,18 @@ export class RedisModes {
     join: Joiner,
   ): void {
     const server = this.pool.servers[index]!;
-    const connection = connectionFor(client, session, server);
-    if (connection === null) {
-      client.countForwardError();
-      return client.answer(server.refusal());
-    }
+    const connection = this.sender.connectionTo(client, server);
+    if (connection === null) return refuse(client, server.refusal());
     const parent = new Request(client);
     client.enqueue(parent);
     const split = new Split(parent, join, NO_OWNERS, 0);
-    const fragment = new Request(null);
-    fragment.split = split;
-    fragment.fragment = split.add();
-    connection.forward(fragment, bytes, start, end);
-    if (connection.congested) client.waitFor(connection);
+    sendFragment(split, split.add(), connection, bytes, start, end);
+    pace(client, connection);
   }
 
   // ---- the whole pool
 
-  scan(client: Client, session: RedisSession, bytes: Uint8Array, start: number, end: number): void {
+  scan(client: Client, bytes: Uint8Array, start: number, end: number): void {
     const cursor = readCursor(bytes, this.sender.args);
     if (cursor === null) return client.answer(BAD_CURSOR);
     const known = this.pool.scanServers;
@@ -437,7 +429,7 @@ export class RedisModes {
     }
     const { number } = place!;
     const request = scanRequestFor(bytes, start, end, this.sender.args, place!.cursor);
-    this.sendJoined(client, session, server.index, request, 0, request.length, (split) => {
+    this.sendJoined(client, server.index, request, 0, request.length, (split) => {
       const reply = split.replies[0]!;
       // The servers may be others when the reply comes.
       return scanReplyFrom(reply.bytes, reply.start, reply.end, number, this.pool.scanServers);
@@ -488,7 +480,7 @@ export class RedisModes {
     const commands = documented(bytes, this.sender.args);
     const server = this.sender.fixedServer();
     if (server < 0) return client.answer(ownDocs(commands, session.resp));
-    this.sendJoined(client, session, server, bytes, start, end, this.joinDocs(commands, session.resp));
+    this.sendJoined(client, server, bytes, start, end, this.joinDocs(commands, session.resp));
   }
 
   private joinDocs(commands: readonly Command[], resp: 2 | 3): Joiner {
@@ -506,14 +498,11 @@ export class RedisModes {
     const session = client.session as RedisSession;
     const { commands } = names;
     const server = this.sender.fixedServer();
-    const connection = server < 0 ? null : connectionFor(client, session, this.pool.servers[server]!);
+    const connection = server < 0 ? null : this.sender.connectionTo(client, this.pool.servers[server]!);
     if (connection === null) return walk.finish(ownDocs(commands, session.resp));
     const split = new WalkSplit(walk, this.joinDocs(commands, session.resp));
-    const fragment = new Request(null);
-    fragment.split = split;
-    fragment.fragment = split.add();
     const request = names.request();
-    connection.forward(fragment, request, 0, request.length);
+    sendFragment(split, split.add(), connection, request, 0, request.length);
   }
 
   // ---- very many arguments

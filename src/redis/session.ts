@@ -63,6 +63,11 @@ export class RedisSession implements Session {
     private readonly anyAddress: boolean,
   ) {}
 
+  /** Connections are shared among clients of one database and one protocol version: this numbers the combinations. */
+  get connectionClass(): number {
+    return this.db * 2 + (this.resp === 3 ? 1 : 0);
+  }
+
   get overUnix(): boolean {
     return this.local.startsWith("/");
   }

@@ -20,9 +20,7 @@ import { type Command, ROUTE } from "../protocol/redis/command.ts";
 import { firstElement, integerOf, isError } from "../protocol/redis/reply.ts";
 import { noteArguments } from "../protocol/redis/request.ts";
 import { type Client, SLICED } from "../proxy/client.ts";
-import { NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
-import { connectionFor } from "./connection.ts";
-import type { RedisSession } from "./session.ts";
+import { pace } from "../proxy/fan_out.ts";
 import { MANY, NONE_LIVE, placeKeys, sendFragments } from "./split.ts";
 import { Request } from "../proxy/request.ts";
 import { type Joiner, SCRATCH, Split } from "../proxy/split.ts";
@@ -146,13 +144,13 @@ export class SlicedRequest implements Postponed {
   private sendWhole(index: number): void {
     const { client } = this;
     const server = client.pool.servers[index]!;
-    const connection = connectionFor(client, client.session as RedisSession, server);
+    const connection = client.pool.front.connectionTo(client, server);
     if (connection === null) {
       client.countForwardError();
       return this.finish(server.refusal());
     }
     connection.forward(this.request, this.bytes, this.start, this.end);
-    if (connection.congested) client.waitFor(connection);
+    pace(client, connection);
     this.leave();
   }
 
@@ -199,7 +197,7 @@ export class SlicedRequest implements Postponed {
 
   private failWithoutServer(): void {
     this.client.countForwardError();
-    this.finish(this.client.pool.front.errorReply(NO_LIVE_SERVER_TEXT));
+    this.finish(this.client.pool.front.noLiveServer);
   }
 
   private finish(reply: Uint8Array): void {

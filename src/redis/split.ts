@@ -13,10 +13,8 @@ import type { Args } from "../protocol/redis/args.ts";
 import { type Command, FLAG, JOIN } from "../protocol/redis/command.ts";
 import { FRAGMENTS } from "../stats/metrics.ts";
 import type { Client } from "../proxy/client.ts";
-import { NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
+import { enqueueFragment, pace, refuseFragment, sendToAll, takeNoServer } from "../proxy/fan_out.ts";
 import type { Pool } from "../proxy/pool.ts";
-import { connectionFor } from "./connection.ts";
-import type { RedisSession } from "./session.ts";
 import { Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
@@ -93,12 +91,11 @@ export function sendFragments(
     connections[server] = null;
     if (placeOf[server]! < 0) continue;
     if (connection === null || connection === undefined) {
-      const refusal = pool.servers[server]!.refusal();
-      split.take(placeOf[server]!, refusal, 0, refusal.length, true);
+      refuseFragment(split, placeOf[server]!, pool.servers[server]!);
       continue;
     }
     connection.wrote(sizeOf[server]!);
-    if (connection.congested) client.waitFor(connection);
+    pace(client, connection);
   }
 }
 
@@ -113,7 +110,6 @@ function openFragments(
   counts: Int32Array,
 ): void {
   const pool = client.pool;
-  const session = client.session as RedisSession;
   for (let server = 0; server < pool.servers.length; server++) {
     const count = counts[server]!;
     counts[server] = -1;
@@ -121,13 +117,10 @@ function openFragments(
     pool.counters[FRAGMENTS]!++;
     const place = split.add();
     counts[server] = place;
-    const connection = connectionFor(client, session, pool.servers[server]!);
+    const connection = pool.front.connectionTo(client, pool.servers[server]!);
     connections[server] = connection;
     if (connection === null) continue;
-    const fragment = new Request(null);
-    fragment.split = split;
-    fragment.fragment = place;
-    connection.enqueue(fragment);
+    enqueueFragment(split, place, connection);
     const size = writeHead(command, count * step + 1);
     connection.writePart(header, 0, size);
     sizeOf[server] = size;
@@ -160,12 +153,6 @@ export function everyServer(pool: Pool, command: Command): readonly Server[] {
   return all ? pool.servers : pool.onRing();
 }
 
-/** No server is on the ring: the answer to a request that has been split over none. */
-export function takeNoServer(pool: Pool, split: Split): void {
-  const error = pool.front.errorReply(NO_LIVE_SERVER_TEXT);
-  split.take(split.add(), error, 0, error.length, true);
-}
-
 /**
  * Sends the whole request to every server on the ring.
  * @param sliceOf set if it is a slice of a request that is in the client's queue already: its split
@@ -184,22 +171,6 @@ export function sendEverywhere(
   const pool = client.pool;
   const split = sliceOf ?? new Split(new Request(client), join, NO_OWNERS, detail);
   if (sliceOf === null) client.enqueue(split.parent);
-  const session = client.session as RedisSession;
-  if (servers.length === 0) return takeNoServer(pool, split);
-  for (let i = 0; i < servers.length; i++) split.add();
-  for (let i = 0; i < servers.length; i++) {
-    const server = servers[i]!;
-    const connection = connectionFor(client, session, server);
-    if (connection === null) {
-      const refusal = server.refusal();
-      split.take(i, refusal, 0, refusal.length, true);
-      continue;
-    }
-    pool.counters[FRAGMENTS]!++;
-    const fragment = new Request(null);
-    fragment.split = split;
-    fragment.fragment = i;
-    connection.forward(fragment, bytes, start, end);
-    if (connection.congested) client.waitFor(connection);
-  }
+  if (servers.length === 0) return takeNoServer(split, pool.front.noLiveServer);
+  pool.counters[FRAGMENTS]! += sendToAll(client, split, servers, bytes, start, end);
 }

@@ -28,8 +28,6 @@ import {
   type TrackingState,
 } from "../protocol/redis/tracking_options.ts";
 import { type Client, Inserted } from "../proxy/client.ts";
-import { NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
-import { connectionClassOf } from "./connection.ts";
 import type { RedisSession } from "./session.ts";
 import { type Internal, Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
@@ -82,7 +80,7 @@ export class Tracking implements TrackingState {
   }
 
   private get connectionClass(): number {
-    return connectionClassOf(this.client.session as RedisSession);
+    return (this.client.session as RedisSession).connectionClass;
   }
 
   /** Begins to track on all servers. @param answer called once, later, when each has answered or failed */
@@ -151,7 +149,7 @@ export class Tracking implements TrackingState {
   private openLines(): void {
     const { pool } = this.client;
     const servers = pool.onRing();
-    if (servers.length === 0) this.failure = pool.front.errorReply(NO_LIVE_SERVER_TEXT);
+    if (servers.length === 0) this.failure = pool.front.noLiveServer;
     for (const server of servers) if (this.connection(server) === null) this.failure = server.refusal();
   }
 

@@ -14,11 +14,11 @@ import { encode, latin1 } from "../bytes/ascii.ts";
 import { errorReply } from "../protocol/redis/errors.ts";
 import { isError } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
-import { connectionClassOf, connectionFor } from "./connection.ts";
 import { Execution, isLong } from "./exec.ts";
 import { CommandQueue } from "./queue.ts";
 import type { RedisSession } from "./session.ts";
 import { type Aside, ASIDE_MAX, NO_ELEMENTS, type Rerun, Weaver } from "./woven.ts";
+import { pace, refuse } from "../proxy/fan_out.ts";
 import { Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
@@ -235,8 +235,7 @@ export class Transaction implements Holder {
       if (this.watch !== null) this.watchServer = target;
     }
     if (this.watch === null) {
-      client.countForwardError();
-      client.answer(target.refusal());
+      refuse(client, target.refusal());
       return true;
     }
     this.epochWatched = client.pool.epoch;
@@ -373,19 +372,16 @@ export class Transaction implements Holder {
     if (server !== null && long && session.tracking === null) {
       if (execution.sendLeased(server)) return;
     } else if (server !== null) {
-      const connection = connectionFor(client, session, server);
+      const connection = pool.front.connectionTo(client, server);
       if (connection !== null) {
         execution.send(connection);
         session.tracking?.execSent();
-        if (connection.congested) client.waitFor(connection);
+        pace(client, connection);
         return;
       }
     }
     queue.clear();
-    client.countForwardError();
-    client.answer(
-      server?.refusal() ?? pool.front.errorReply("Connection refused: no live server in the pool"),
-    );
+    refuse(client, server?.refusal() ?? pool.front.noLiveServer);
   }
 
   /**
@@ -394,7 +390,7 @@ export class Transaction implements Holder {
    */
   private align(connection: ServerConnection): boolean {
     const session = this.client.session as RedisSession;
-    const now = connectionClassOf(session);
+    const now = session.connectionClass;
     if (now === this.watchClass) return true;
     if (now % 2 !== this.watchClass % 2) this.demand(connection, wordPair("HELLO", session.resp));
     if (now >> 1 !== this.watchClass >> 1) {

@@ -1,0 +1,114 @@
+/**
+ * The one lane from a client to servers: every request that is sent as it came, or as a fragment of a split, goes through here.
+ *
+ *   client ──► server ──reach──► connection ──► Request, in the client's queue and the connection's ──► bytes ──► wait if congested
+ *                        └─► none: the server's refusal is the answer
+ *
+ * Which connection a client takes is the protocol's business (Front.connectionTo); leased ones are their holder's, who hands them in.
+ */
+import type { Client } from "./client.ts";
+import { Request } from "./request.ts";
+import type { Server } from "./server.ts";
+import type { ServerConnection } from "./server_connection.ts";
+import type { Split } from "./split.ts";
+
+/** Sends a request as it is: `bytes[start, end)`, borrowed, or shared if SHARE_MIN or more. @param server null = none is live */
+export function sendTo(
+  client: Client,
+  server: Server | null,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  if (server === null) return refuse(client, client.pool.front.noLiveServer);
+  const connection = client.pool.front.connectionTo(client, server);
+  if (connection === null) return refuse(client, server.refusal());
+  const request = new Request(client);
+  client.enqueue(request);
+  connection.forward(request, bytes, start, end);
+  pace(client, connection);
+}
+
+/** Answers a request that is not even tried. */
+export function refuse(client: Client, error: Uint8Array): void {
+  client.countForwardError();
+  client.answer(error);
+}
+
+/** The client has sent something on `connection`: it waits until a backlog there has left. */
+export function pace(client: Client, connection: ServerConnection): void {
+  if (connection.congested) client.waitFor(connection);
+}
+
+/** Queues fragment `place` of `split`, whose bytes are to be written next. @param patient see ServerConnection.enqueue */
+export function enqueueFragment(
+  split: Split,
+  place: number,
+  connection: ServerConnection,
+  patient = false,
+): Request {
+  const fragment = new Request(null);
+  fragment.split = split;
+  fragment.fragment = place;
+  connection.enqueue(fragment, patient);
+  return fragment;
+}
+
+/** Sends fragment `place` of `split`; bytes as for `sendTo`. */
+export function sendFragment(
+  split: Split,
+  place: number,
+  connection: ServerConnection,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Request {
+  const fragment = enqueueFragment(split, place, connection);
+  connection.write(bytes, start, end);
+  return fragment;
+}
+
+/** The server is left alone: its refusal is the reply to fragment `place`. To be called when all places have been added. */
+export function refuseFragment(split: Split, place: number, server: Server): void {
+  const refusal = server.refusal();
+  split.take(place, refusal, 0, refusal.length, true);
+}
+
+/** Where a fragment goes to a server; null while it is left alone. */
+export type Reach = (client: Client, server: Server) => ServerConnection | null;
+
+const ordinary: Reach = (client, server) => client.pool.front.connectionTo(client, server);
+
+/**
+ * Sends a fragment of the same bytes to each of these servers; no other fragment has been added to `split`.
+ * @param reach the connection to take, if not the client's ordinary one
+ * @returns how many have been sent
+ */
+export function sendToAll(
+  client: Client,
+  split: Split,
+  servers: readonly Server[],
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  reach: Reach = ordinary,
+): number {
+  let sent = 0;
+  for (let i = 0; i < servers.length; i++) split.add();
+  for (let i = 0; i < servers.length; i++) {
+    const connection = reach(client, servers[i]!);
+    if (connection === null) {
+      refuseFragment(split, i, servers[i]!);
+      continue;
+    }
+    sent++;
+    sendFragment(split, i, connection, bytes, start, end);
+    pace(client, connection);
+  }
+  return sent;
+}
+
+/** No server is on the ring: the answer to a request that has been split over none. */
+export function takeNoServer(split: Split, error: Uint8Array): void {
+  split.take(split.add(), error, 0, error.length, true);
+}
