@@ -10,7 +10,7 @@
 import { parseArgs } from "node:util";
 import { Fixture } from "../lib/fixture.ts";
 import { run } from "../lib/process.ts";
-import { compiled, DENO, ROOT, which } from "../lib/repo.ts";
+import { compiled, exists, ROOT, which } from "../lib/repo.ts";
 import { type Case, CASES } from "./cases.ts";
 import { buildC, compiler, COMPILER_HINT } from "./compiler.ts";
 import { chooseCores, type Cores, pin } from "./cores.ts";
@@ -18,6 +18,7 @@ import { drive, fill, measure, type Plan } from "./measure.ts";
 import { report } from "./report.ts";
 import { type CaseResult, type Run } from "./results.ts";
 import { Stand, type Subject, type SubjectName, SUBJECTS } from "./stand.ts";
+import { fileName, serialize, summarize, type Summary } from "./summary.ts";
 import { svg } from "./svg.ts";
 import { canTrace, countSyscalls } from "./syscalls.ts";
 
@@ -30,12 +31,16 @@ const HELP = `deno task bench [options]
   --seconds=S        about how long one run of a case takes (1)
   --pin              each subject on a core of its own, load and servers on the others
   --no-syscalls      leave out the run under strace
-  --json=FILE        keep the figures
+  --json=FILE        write every pair's figures
   --svg=FILE         draw them
-  --notebook         add the report to tests/bench/NOTEBOOK.md
+  --keep             keep the figures as tests/bench/results/DATE-COMMIT.json
+  --show=FILE        print a kept file as tables, and stop
   --smoke            one pair, few requests, a case of each kind: does it still work?
   --list             print the cases' names and stop
 `;
+
+/** Where runs are kept. */
+export const RESULTS = `${ROOT}/tests/bench/results`;
 
 /** One case of each kind, for --smoke. */
 const SMOKE = [
@@ -66,7 +71,7 @@ interface Options {
   baseline: SubjectName;
   json?: string;
   svg?: string;
-  notebook: boolean;
+  keep: boolean;
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
@@ -91,16 +96,17 @@ export async function main(args: string[]): Promise<number> {
     console.error(progress(result, found));
   }
 
-  const text = report(found);
-  console.log(text);
+  const summary = summarize(found);
+  console.log(report(summary));
   if (options.json !== undefined) {
     await Deno.writeTextFile(options.json, JSON.stringify(found, null, 1) + "\n");
   }
   if (options.svg !== undefined) await Deno.writeTextFile(options.svg, svg(found));
-  if (options.notebook) {
-    const notebook = `${ROOT}/tests/bench/NOTEBOOK.md`;
-    await Deno.writeTextFile(notebook, `\n${text}`, { append: true });
-    await run(DENO, ["fmt", "--quiet", notebook], { cwd: ROOT });
+  if (options.keep) {
+    await Deno.mkdir(RESULTS, { recursive: true });
+    const path = `${RESULTS}/${fileName(summary, (name) => exists(`${RESULTS}/${name}`))}`;
+    await Deno.writeTextFile(path, serialize(summary));
+    console.error(`kept as ${path}: NOTEBOOK.md is for what it means`);
   }
   const failed = found.results.filter((result) => result.error !== undefined);
   for (const result of failed) console.error(`FAILED ${result.case.name}: ${result.error}`);
@@ -123,7 +129,8 @@ function parse(args: string[]): Options | number {
         "no-syscalls": { type: "boolean", default: false },
         "json": { type: "string" },
         "svg": { type: "string" },
-        "notebook": { type: "boolean", default: false },
+        "keep": { type: "boolean", default: false },
+        "show": { type: "string" },
         "smoke": { type: "boolean", default: false },
         "list": { type: "boolean", default: false },
         "help": { type: "boolean", short: "h", default: false },
@@ -135,6 +142,10 @@ function parse(args: string[]): Options | number {
   }
   if (values.help) {
     console.log(HELP);
+    return 0;
+  }
+  if (values.show !== undefined) {
+    console.log(report(JSON.parse(Deno.readTextFileSync(values.show)) as Summary));
     return 0;
   }
   const only = values.only === undefined ? null : new RegExp(values.only);
@@ -182,7 +193,7 @@ function parse(args: string[]): Options | number {
     baseline: subjects.includes("nutcracker") ? "nutcracker" : subjects.at(-1)!,
     json: values.json,
     svg: values.svg,
-    notebook: values.notebook,
+    keep: values.keep,
   };
 }
 
