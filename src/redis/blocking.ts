@@ -10,8 +10,8 @@
  * When the proxy stops, the wait is ended by CLIENT UNBLOCK: the client reads what it would on a timeout, or the element that
  * came first; hanging up instead could lose an element that the server has just popped. Hence CLIENT ID on each new lease.
  */
-import { encode } from "../bytes/ascii.ts";
 import { REQUEST_BYTES, REQUESTS } from "../stats/metrics.ts";
+import { command } from "../protocol/redis/encode.ts";
 import { integerOf } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import { enqueueFragment, refuseFragment, takeNoServer } from "../proxy/fan_out.ts";
@@ -20,8 +20,8 @@ import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
 
-const CLIENT_ID = encode("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
-const PING = encode("*1\r\n$4\r\nPING\r\n");
+const CLIENT_ID = command("CLIENT", "ID");
+const PING = command("PING");
 const NO_OWNERS = new Uint16Array(0);
 /** The request and CLIENT UNBLOCK take different connections: either may be first. */
 const INTERRUPT_AGAIN_MS = 20;
@@ -144,13 +144,7 @@ export class BlockingCall implements Holder {
     }
     const other = Number.isNaN(id) ? null : connection.server.connectionBeside(connection);
     if (other === null) return impossible();
-    const number = String(id);
-    other.ask(
-      encode(
-        `*4\r\n$6\r\nCLIENT\r\n$7\r\nUNBLOCK\r\n$${number.length}\r\n${number}\r\n$${how.length}\r\n${how}\r\n`,
-      ),
-      done,
-    );
+    other.ask(command("CLIENT", "UNBLOCK", id, how), done);
   }
 
   answered(connection: ServerConnection): void {

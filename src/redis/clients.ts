@@ -14,6 +14,7 @@ import type { Args } from "../protocol/redis/args.ts";
 import { ClientFilter, meets } from "../protocol/redis/client_filter.ts";
 import { clientLine, type ClientView } from "../protocol/redis/client_view.ts";
 import { errorReply } from "../protocol/redis/errors.ts";
+import { OK } from "../protocol/redis/reply_writer.ts";
 import { redirectOf } from "../protocol/redis/tracking_options.ts";
 import type { Client } from "../proxy/client.ts";
 import { type ClientAnswer, type ClientQuestion, GONE, SILENT, type Told } from "../proxy/client_question.ts";
@@ -33,7 +34,6 @@ const KILLS = 64;
 const LOOKS = 1024;
 
 const NOBODY: ClientAnswer = { ids: [], lines: [], next: -1 };
-const OK = encode("+OK\r\n");
 const NO_SUCH_CLIENT = errorReply("ERR No such client");
 
 /** What is to be told of a client. @param wallMs ms since 1970 */

@@ -3,6 +3,7 @@ import { concat, encode } from "../bytes/ascii.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import type { DatabaseChannels } from "../protocol/redis/database_channels.ts";
 import { DocsNames } from "../protocol/redis/command_docs.ts";
+import { commandHead } from "../protocol/redis/encode.ts";
 import { writeInfoRows } from "../protocol/redis/introspection.ts";
 import { ReplyWriter } from "../protocol/redis/reply_writer.ts";
 import { firstElement, isError } from "../protocol/redis/reply.ts";
@@ -50,7 +51,7 @@ export class DocsQuestion implements SliceWork {
 
 /** Asks every server about a slice at a time; the replies are arrays with as many elements for each argument. */
 export class EveryServerWork implements SliceWork {
-  private readonly name: string;
+  private readonly name: readonly string[];
   private begun = false;
 
   /**
@@ -66,12 +67,12 @@ export class EveryServerWork implements SliceWork {
     private readonly join: Joiner,
     private readonly channels: DatabaseChannels | null = null,
   ) {
-    this.name = command.name.split("|").map((word) => `$${word.length}\r\n${word}\r\n`).join("");
+    this.name = command.name.split("|");
   }
 
   slice(walk: Walk, bytes: Uint8Array, args: Args): void {
     const names = args.count - 1;
-    const head = encode(`*${names + 2}\r\n${this.name}`);
+    const head = commandHead(names + 2, ...this.name);
     const own = bytes.subarray(args.ends[0]! + 2, args.ends[names]! + 2);
     const request = concat(head, this.channels?.wireBulks(bytes, args, 1) ?? own);
     const split = new WalkSplit(walk, this.join, 0, (joined, end) => this.took(walk, joined, end));

@@ -10,6 +10,7 @@
  * The server has `timeout` for each slice, counted anew with every command it queues, and then for EXEC itself.
  */
 import { concat, encode, startsWith } from "../bytes/ascii.ts";
+import { command } from "../protocol/redis/encode.ts";
 import { REQUESTS } from "../stats/metrics.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import type { CommandQueue } from "./queue.ts";
@@ -25,8 +26,8 @@ import type { Postponed } from "../proxy/turn.ts";
 /** A slice has about this many bytes for each command that one may have (pool.sliceArguments). */
 const COMMAND_BYTES = 256;
 
-const MULTI_BYTES = encode("*1\r\n$5\r\nMULTI\r\n");
-const EXEC_BYTES = encode("*1\r\n$4\r\nEXEC\r\n");
+const MULTI_BYTES = command("MULTI");
+const EXEC_BYTES = command("EXEC");
 const ABORTED_START = encode("-EXECABORT ");
 const ABORTED_BECAUSE = encode("-EXECABORT Transaction discarded because of: ");
 const MINUS = 45;

@@ -12,6 +12,7 @@ import { answer, type Host } from "../protocol/redis/answers.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { checkArity, type Command, FINDER, FLAG, needsAuth, ROUTE } from "../protocol/redis/command.ts";
 import { findCommand, resolve, resolveAt } from "../protocol/redis/commands.ts";
+import { command } from "../protocol/redis/encode.ts";
 import {
   arityError,
   crossSlot,
@@ -27,6 +28,7 @@ import { shiftDatabases } from "../protocol/redis/database.ts";
 import { inlineToArray, scanInline } from "../protocol/redis/inline.ts";
 import { joinEvery, joinOk, joinSum, joinValues } from "../protocol/redis/join.ts";
 import { blocks, findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
+import { ReplyWriter } from "../protocol/redis/reply_writer.ts";
 import { isPush, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import {
   BAD_QUOTES,
@@ -94,7 +96,7 @@ const JOIN_EVERY: Joiner = (split) => joinEvery(split.replies, split.detail);
 export class RedisFront implements Front, Sender {
   /** The arguments of the request at hand. */
   readonly args: Args = args;
-  readonly probe: Uint8Array = encode("*1\r\n$4\r\nPING\r\n");
+  readonly probe: Uint8Array = command("PING");
   /** Set while a request of very many arguments is dispatched: what is known of its keys. */
   prepared: Preparation | null = null;
   private limits: RequestLimits;
@@ -750,16 +752,16 @@ export class RedisFront implements Front, Sender {
     const greetings: Greeting[] = [];
     const { redisAuth, redisDb } = this.config;
     // AUTH before SELECT: the other way round, twemproxy's data ends in database 0 (its issue 491).
-    if (redisAuth !== null) greetings.push({ bytes: bulkRequest("AUTH", redisAuth), check: () => null });
+    if (redisAuth !== null) greetings.push({ bytes: command("AUTH", redisAuth), check: () => null });
     if (connectionClass % 2 === 1) {
       greetings.push({
-        bytes: bulkRequest("HELLO", encode("3")),
+        bytes: command("HELLO", 3),
         check: (b, s) => b[s] === 45 ? "EPROTO" : null,
       });
     }
     const db = redisDb + (connectionClass >> 1);
     if (db > 0) {
-      greetings.push({ bytes: bulkRequest("SELECT", encode(String(db))), check: checkSelect });
+      greetings.push({ bytes: command("SELECT", db), check: checkSelect });
     }
     return greetings;
   }
@@ -873,10 +875,7 @@ const TRANSACTION_COMMANDS: ReadonlySet<string> = new Set([
 /** PING of a RESP2 subscriber: an array, so that it looks like the messages around it. */
 function subscriberPong(bytes: Uint8Array): Uint8Array {
   const message = args.count > 1 ? latin1(bytes, args.starts[1]!, args.ends[1]!) : "";
-  return Uint8Array.from(
-    `*2\r\n$4\r\npong\r\n$${message.length}\r\n${message}\r\n`,
-    (c) => c.charCodeAt(0),
-  );
+  return new ReplyWriter(2).array(2).bulk("pong").bulkLatin1(message).take();
 }
 
 const ILLNESSES = new Illnesses("redis");
@@ -885,14 +884,4 @@ const NOAUTH_START = encode("-NOAUTH");
 /** A server that wants a password answers every request so itself; any other refusal would put data into the wrong database. */
 function checkSelect(bytes: Uint8Array, start: number, end: number): string | null {
   return bytes[start] !== 45 || startsWith(bytes, start, end, NOAUTH_START) ? null : "ESELECT";
-}
-
-function bulkRequest(name: string, argument: Uint8Array): Uint8Array {
-  const head = encode(`*2\r\n$${name.length}\r\n${name}\r\n$${argument.length}\r\n`);
-  const request = new Uint8Array(head.length + argument.length + 2);
-  request.set(head);
-  request.set(argument, head.length);
-  request[request.length - 2] = 13;
-  request[request.length - 1] = 10;
-  return request;
 }

@@ -5,7 +5,7 @@
  * Clients wait for that, but not for a server that is slow or gone: WAIT_MS at most, and not at all for one that has failed
  * to say it before.
  */
-import { encode } from "../bytes/ascii.ts";
+import { command } from "../protocol/redis/encode.ts";
 import {
   type Identity,
   identityFromHello,
@@ -19,8 +19,8 @@ import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 
 const WAIT_MS = 100;
-const HELLO = encode("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n");
-const INFO = encode("*1\r\n$4\r\nINFO\r\n");
+const HELLO = command("HELLO", 2);
+const INFO = command("INFO");
 
 class Known {
   identity: Identity | null = null;

@@ -5,10 +5,11 @@
  * Meanwhile the client takes no further request, so its order is kept; then it offers the request again. The first live server
  * is asked, in the order of the configuration, so that all workers ask the same one.
  */
-import { concat, encode, latin1 } from "../bytes/ascii.ts";
+import { concat, latin1 } from "../bytes/ascii.ts";
 import { NOTICE } from "../net/log.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import type { Command } from "../protocol/redis/command.ts";
+import { command, commandHead } from "../protocol/redis/encode.ts";
 import { errorReply } from "../protocol/redis/errors.ts";
 import { commandFromInfo, keysFromReply } from "../protocol/redis/learn.ts";
 import { type Entry, LearnedCommands, OLD_MS, STALE_MS } from "../protocol/redis/learned.ts";
@@ -18,8 +19,6 @@ import type { RedisSession } from "./session.ts";
 import type { Internal } from "../proxy/request.ts";
 
 const LF = 10;
-const INFO_HEAD = "*3\r\n$7\r\nCOMMAND\r\n$4\r\nINFO\r\n";
-const GETKEYS_HEAD = "$7\r\nCOMMAND\r\n$7\r\nGETKEYS\r\n";
 
 /** A server's word on the keys of the request at hand: its keys, or why they cannot be told (an error reply). */
 export type Told = ReadonlySet<string> | Uint8Array;
@@ -80,7 +79,7 @@ export class CommandLearner {
   /** @param word the name as the client wrote it; borrowed. False if no server can be asked. */
   private askInfo(name: string, word: Uint8Array, waiting: Client[]): boolean {
     this.asking.set(name, waiting);
-    const request = concat(concat(encode(`${INFO_HEAD}$${word.length}\r\n`), word), encode("\r\n"));
+    const request = command("COMMAND", "INFO", word);
     const asked = this.ask(request, (bytes, start, end, failed) => {
       const nowMs = this.pool.turn.now();
       if (failed) this.learned.failed(name, nowMs);
@@ -116,7 +115,7 @@ export class CommandLearner {
     if (told instanceof Uint8Array) return told;
     if (told !== null) return positions(told, bytes, args) ?? cannotTell(command, "it told other keys");
     const first = bytes.indexOf(LF, start) + 1;
-    const head = encode(`*${args.count + 2}\r\n${GETKEYS_HEAD}`);
+    const head = commandHead(args.count + 2, "COMMAND", "GETKEYS");
     const asked = this.ask(concat(head, bytes.subarray(first, end)), (reply, from, to, failed) => {
       const keys = failed ? latin1(reply, from + 1, to).trimEnd() : keysFromReply(reply.slice(from, to));
       session.told = Array.isArray(keys) && keys.length > 0

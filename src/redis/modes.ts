@@ -12,6 +12,7 @@ import { clientLine } from "../protocol/redis/client_view.ts";
 import { type Command, FINDER, FLAG, JOIN, ROUTE } from "../protocol/redis/command.ts";
 import { resolve } from "../protocol/redis/commands.ts";
 import { docsFrom, type DocsNames, documented, ownDocs } from "../protocol/redis/command_docs.ts";
+import { command, commandHead } from "../protocol/redis/encode.ts";
 import { crossSlot, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
 import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
@@ -30,7 +31,7 @@ import {
 } from "../protocol/redis/scan_cursor.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import type { Pool } from "../proxy/pool.ts";
-import { ReplyWriter } from "../protocol/redis/reply_writer.ts";
+import { OK, ReplyWriter } from "../protocol/redis/reply_writer.ts";
 import { type Host, ownSettings, settingsReply } from "../protocol/redis/answers.ts";
 import { joinInfoTexts } from "../protocol/redis/info_join.ts";
 import { BlockingCall } from "./blocking.ts";
@@ -50,7 +51,6 @@ import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
 import { type SliceWork, Walk, WALK_ARGUMENTS, WalkSplit } from "./walk.ts";
 
-const OK = encode("+OK\r\n");
 /** Nothing more, from nowhere. */
 const SCANNED = encode("*2\r\n$1\r\n0\r\n*0\r\n");
 const BAD_CURSOR = encode("-ERR invalid cursor\r\n");
@@ -317,7 +317,7 @@ export class RedisModes {
           ? this.pubsub.channels.wireBulks(bytes, this.sender.args, 2)
           : null;
         const request = wires === null ? null : concat(
-          encode(`*${this.sender.args.count}\r\n$6\r\nPUBSUB\r\n$6\r\nNUMSUB\r\n`),
+          commandHead(this.sender.args.count, "PUBSUB", "NUMSUB"),
           wires,
         );
         const join = this.joinNumsub(command);
@@ -357,10 +357,7 @@ export class RedisModes {
       return isError(joined, 0) ? joined : channels.listed(pattern, wire, joined);
     };
     if (wire === pattern) return sendEverywhere(client, bytes, start, end, join, 0);
-    const request = Uint8Array.from(
-      `*3\r\n$6\r\nPUBSUB\r\n$8\r\nCHANNELS\r\n$${wire.length}\r\n${wire}\r\n`,
-      (c) => c.charCodeAt(0),
-    );
+    const request = command("PUBSUB", "CHANNELS", wire);
     sendEverywhere(client, request, 0, request.length, join, 0);
   }
 

@@ -15,6 +15,7 @@ import { WARN } from "../net/log.ts";
 import type { Handler, Socket, TimerId } from "../net/net.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import { DatabaseChannels, isDatabaseChannel } from "../protocol/redis/database_channels.ts";
+import { commandHead, commandOf } from "../protocol/redis/encode.ts";
 import { globMatches } from "../protocol/redis/glob.ts";
 import { BAD_REPLY, isError, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
@@ -493,9 +494,7 @@ export class PubSub {
         const words = kind === PATTERN
           ? [MESSAGE_WORDS[kind]!, topic.name, shown]
           : [MESSAGE_WORDS[kind]!, shown];
-        const head = `*${words.length + 1}\r\n` +
-          words.map((word) => `$${word.length}\r\n${word}\r\n`).join("");
-        this.pass(topic, concat(bytesOf(head), message.subarray(rest, end)));
+        this.pass(topic, concat(commandHead(words.length + 1, ...words), message.subarray(rest, end)));
       }
     }
   }
@@ -714,10 +713,7 @@ class Upstream implements Postponed {
   private write(word: string, names: readonly string[]): void {
     const { socket } = this;
     if (socket === null) return;
-    const bytes = bytesOf(
-      `*${names.length + 1}\r\n$${word.length}\r\n${word}\r\n` +
-        names.map((name) => `$${name.length}\r\n${name}\r\n`).join(""),
-    );
+    const bytes = commandOf([word, ...names]);
     socket.send(bytes, 0, bytes.length);
   }
 

@@ -19,6 +19,7 @@ import { fnv1a_32 } from "../hash/fnv1a_32.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { CATEGORY, type Command } from "../protocol/redis/command.ts";
 import { resolve } from "../protocol/redis/commands.ts";
+import { bulk, command, commandHead } from "../protocol/redis/encode.ts";
 import type { Visit } from "../proxy/ejection.ts";
 import type { Pool } from "../proxy/pool.ts";
 import type { Internal } from "../proxy/request.ts";
@@ -44,18 +45,14 @@ const MINUS = 45;
 /** A dump without functions: version and checksum. */
 const EMPTY_DUMP = encode("$10\r\n");
 
-const SCRIPT_FLUSH = encode("*2\r\n$6\r\nSCRIPT\r\n$5\r\nFLUSH\r\n");
-const SCRIPT_LOAD_HEAD = "*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n";
-const FUNCTION_FLUSH = encode("*2\r\n$8\r\nFUNCTION\r\n$5\r\nFLUSH\r\n");
-const FUNCTION_DELETE_HEAD = "*3\r\n$8\r\nFUNCTION\r\n$6\r\nDELETE\r\n";
-const FUNCTION_LOAD_HEAD = "*3\r\n$8\r\nFUNCTION\r\n$4\r\nLOAD\r\n";
-const FUNCTION_DUMP = encode("*2\r\n$8\r\nFUNCTION\r\n$4\r\nDUMP\r\n");
-const FUNCTION_RESTORE_HEAD = encode("*4\r\n$8\r\nFUNCTION\r\n$7\r\nRESTORE\r\n");
-const REPLACE = encode("$7\r\nREPLACE\r\n");
+const SCRIPT_FLUSH = command("SCRIPT", "FLUSH");
+const FUNCTION_FLUSH = command("FUNCTION", "FLUSH");
+const FUNCTION_DUMP = command("FUNCTION", "DUMP");
+const FUNCTION_RESTORE_HEAD = commandHead(4, "FUNCTION", "RESTORE");
+const REPLACE = bulk("REPLACE");
 const FLUSH = encode("FLUSH");
 /** SCRIPT FLUSH with any other word is an error. */
 const SYNC_WORDS = [encode("ASYNC"), encode("SYNC")];
-const CRLF = encode("\r\n");
 
 /** The latest texts, each once, bounded by number and bytes. */
 class Texts {
@@ -296,7 +293,7 @@ class Telling {
     this.scriptChanges = scripts.scriptChanges;
     this.functionChanges = scripts.functionChanges;
     if (missed.functions) this.ask(FUNCTION_FLUSH);
-    for (const name of missed.libraries) this.ask(withArgument(FUNCTION_DELETE_HEAD, bytesOf(name)));
+    for (const name of missed.libraries) this.ask(command("FUNCTION", "DELETE", name));
     if (functions) this.askDonor(scripts.pool.onRing().filter((server) => server !== this.server), 0);
     if (missed.scripts) {
       this.ask(SCRIPT_FLUSH);
@@ -306,7 +303,7 @@ class Telling {
       for (const text of texts.all()) {
         if (this.told.has(text)) continue;
         this.told.add(text);
-        this.ask(withArgument(SCRIPT_LOAD_HEAD, text));
+        this.ask(command("SCRIPT", "LOAD", text));
       }
     }
     this.answered();
@@ -346,7 +343,7 @@ class Telling {
   /** The latest of each name comes first: the others are refused. */
   private loadLibraries(): void {
     for (const text of [...this.scripts.libraries.all()].reverse()) {
-      this.ask(withArgument(FUNCTION_LOAD_HEAD, text));
+      this.ask(command("FUNCTION", "LOAD", text));
     }
   }
 
@@ -378,10 +375,6 @@ function isOneOf(words: readonly Uint8Array[], bytes: Uint8Array, start: number,
 function libraryOf(text: Uint8Array): string {
   const line = latin1(text, 0, Math.min(text.length, 2 * NAME_MAX)).split("\n")[0]!;
   return /\sname=(\S+)/.exec(line)?.[1] ?? "";
-}
-
-function withArgument(head: string, argument: Uint8Array): Uint8Array {
-  return concat(concat(encode(`${head}$${argument.length}\r\n`), argument), CRLF);
 }
 
 function bytesOf(text: string): Uint8Array {

@@ -18,6 +18,7 @@ import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { type Command, ROUTE } from "../protocol/redis/command.ts";
 import { firstElement, integerOf, isError } from "../protocol/redis/reply.ts";
+import { OK } from "../protocol/redis/reply_writer.ts";
 import { noteArguments } from "../protocol/redis/request.ts";
 import { type Client, SLICED } from "../proxy/client.ts";
 import { pace } from "../proxy/fan_out.ts";
@@ -29,7 +30,6 @@ import type { Postponed } from "../proxy/turn.ts";
 /** A slice ends when it has this many bytes, and a request of more than that is cut, however few keys it has. */
 export const SLICE_BYTES = 4 * 1024 * 1024;
 
-const OK = encode("+OK\r\n");
 const NOTHING = new Uint8Array(0);
 const LF = 10;
 const NONE_YET = -3;

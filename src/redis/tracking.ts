@@ -20,6 +20,8 @@
  */
 import { concat, copy, encode, startsWith } from "../bytes/ascii.ts";
 import type { TimerId } from "../net/net.ts";
+import { command } from "../protocol/redis/encode.ts";
+import { OK } from "../protocol/redis/reply_writer.ts";
 import { integerOf, isError } from "../protocol/redis/reply.ts";
 import {
   mergeTracking,
@@ -37,11 +39,11 @@ const HEAD = encode(">2\r\n$10\r\ninvalidate\r\n");
 const INVALIDATE_ALL = encode(">2\r\n$10\r\ninvalidate\r\n_\r\n");
 const MESSAGE_HEAD = encode("*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n");
 const MESSAGE_NULL = encode("$-1\r\n");
-const CLIENT_ID = encode("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
+const CLIENT_ID = command("CLIENT", "ID");
 const UNDERSCORE = 95;
 /** Connections of RESP3 clients in the pool's own database: invalidations are the same in all. */
 const EAR_CLASS = 1;
-const PING = encode("*1\r\n$4\r\nPING\r\n");
+const PING = command("PING");
 /** How often lines are asked whether they are still there. */
 const PING_MS = 30_000;
 /** Wait before a lost line of a broadcasting client is tried again. */
@@ -52,8 +54,6 @@ const REPEATED_MAX = 4096;
 
 /** How a request to all servers has ended: OK, an error, or what stands for it. */
 type Answer = (reply: Uint8Array) => void;
-
-const OK = encode("+OK\r\n");
 
 export class Tracking implements TrackingState {
   /** By server, then by connection class: SELECT and HELLO begin new lines, and the old ones go on listening. */

@@ -12,6 +12,8 @@
  */
 import { encode, latin1 } from "../bytes/ascii.ts";
 import { errorReply } from "../protocol/redis/errors.ts";
+import { command } from "../protocol/redis/encode.ts";
+import { OK } from "../protocol/redis/reply_writer.ts";
 import { isError } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import { Execution, isLong } from "./exec.ts";
@@ -23,7 +25,6 @@ import { Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 
-export const OK = encode("+OK\r\n");
 const QUEUED = encode("+QUEUED\r\n");
 const EMPTY = encode("*0\r\n");
 const NESTED = encode("-ERR MULTI calls can not be nested\r\n");
@@ -44,7 +45,7 @@ const PLACED_ANEW_MAX = 1024 * 1024;
 const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
 /** About what a command that waits aside takes beside its bytes; those in the queue lie back to back. */
 const ASIDE_BYTES = 160;
-const UNWATCH_BYTES = encode("*1\r\n$7\r\nUNWATCH\r\n");
+const UNWATCH_BYTES = command("UNWATCH");
 
 export class Transaction implements Holder {
   /** Between MULTI and EXEC or DISCARD. */
@@ -392,9 +393,9 @@ export class Transaction implements Holder {
     const session = this.client.session as RedisSession;
     const now = session.connectionClass;
     if (now === this.watchClass) return true;
-    if (now % 2 !== this.watchClass % 2) this.demand(connection, wordPair("HELLO", session.resp));
+    if (now % 2 !== this.watchClass % 2) this.demand(connection, command("HELLO", session.resp));
     if (now >> 1 !== this.watchClass >> 1) {
-      this.demand(connection, wordPair("SELECT", this.client.pool.config.redisDb + session.db));
+      this.demand(connection, command("SELECT", this.client.pool.config.redisDb + session.db));
     }
     this.watchClass = now;
     this.client.block(LEASED);
@@ -503,9 +504,4 @@ export class Transaction implements Holder {
     this.watchLost = false;
     if (connection !== null) server!.giveBack(connection, false);
   }
-}
-
-function wordPair(word: string, number: number): Uint8Array {
-  const digits = String(number);
-  return encode(`*2\r\n$${word.length}\r\n${word}\r\n$${digits.length}\r\n${digits}\r\n`);
 }

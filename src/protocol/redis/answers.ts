@@ -26,7 +26,7 @@ import { globMatches } from "./glob.ts";
 import type { Identity } from "./identity.ts";
 import { infoText } from "./info.ts";
 import { commandCount, commandGetkeys, commandInfo, commandList } from "./introspection.ts";
-import { ReplyWriter } from "./reply_writer.ts";
+import { OK, ReplyWriter } from "./reply_writer.ts";
 import { redirectOf, trackingInfo, type TrackingState } from "./tracking_options.ts";
 
 /** What the answers need to know of, and change in, one client's connection. */
@@ -97,7 +97,6 @@ export interface Host {
   poolTotal(metric: number): number;
 }
 
-const OK = encode("+OK\r\n");
 const PONG = encode("+PONG\r\n");
 const RESET = encode("+RESET\r\n");
 const EMPTY = new Uint8Array(0);

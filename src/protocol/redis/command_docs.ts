@@ -12,6 +12,7 @@ import { latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
 import { CATEGORY, type Command, ROUTE } from "./command.ts";
 import { findByName, findNamed, NAME_MAX, TOP_COMMANDS } from "./commands.ts";
+import { commandOf } from "./encode.ts";
 import { isRefused } from "./errors.ts";
 import { bulksOf, countOf, firstElement, ReplyResume, scanReply, typeOf } from "./reply.ts";
 import { ReplyWriter } from "./reply_writer.ts";
@@ -56,9 +57,7 @@ export class DocsNames {
 
   request(): Uint8Array {
     const names = [...this.commands.map((command) => command.lower), ...this.others];
-    const writer = new ReplyWriter(2).array(names.length + 2).bulk("COMMAND").bulk("DOCS");
-    for (const name of names) writer.bulkLatin1(name);
-    return writer.take();
+    return commandOf(["COMMAND", "DOCS", ...names]);
   }
 }
 

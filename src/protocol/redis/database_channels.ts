@@ -12,6 +12,7 @@
  */
 import { copy, encode, latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
+import { bulk } from "./encode.ts";
 import { globMatches } from "./glob.ts";
 import { firstElement } from "./reply.ts";
 
@@ -133,10 +134,6 @@ export class DatabaseChannels {
 }
 
 /** @param name latin1 */
-function bulk(name: string): Uint8Array {
-  return Uint8Array.from(`$${name.length}\r\n${name}\r\n`, (c) => c.charCodeAt(0));
-}
-
 /** The digits from `at` on. */
 function decimalAt(bytes: Uint8Array, at: number): number {
   let value = 0;

@@ -7,7 +7,7 @@
  * end one, and a NUL ends the line, as in C. (Redis 7 itself waits on for a line end without a NUL before it.) Checked
  * against a redis-server in tests/real/redis_inline_test.ts. Not a hot path.
  */
-import { encode } from "../../bytes/ascii.ts";
+import { commandOf } from "./encode.ts";
 import { BAD_QUOTES, INLINE_TOO_LONG, NEED_MORE } from "./request.ts";
 
 /** As PROTO_INLINE_MAX_SIZE in Redis. */
@@ -107,12 +107,5 @@ function endsWord(b: number): boolean {
 }
 
 function toArray(words: number[][]): Uint8Array {
-  if (words.length === 0) return new Uint8Array(0);
-  const parts: number[] = [...encode(`*${words.length}\r\n`)];
-  for (const word of words) {
-    for (const b of encode(`$${word.length}\r\n`)) parts.push(b);
-    for (const b of word) parts.push(b);
-    parts.push(13, 10);
-  }
-  return Uint8Array.from(parts);
+  return words.length === 0 ? new Uint8Array(0) : commandOf(words.map((word) => Uint8Array.from(word)));
 }

@@ -12,6 +12,7 @@ import { newArray } from "../../bytes/chunks.ts";
 import type { Scratch } from "../../bytes/scratch.ts";
 import { decimalLength, writeDecimal } from "../../bytes/decimal.ts";
 import { JOIN } from "./command.ts";
+import { OK } from "./reply_writer.ts";
 import {
   arrayBody,
   countOf,
@@ -33,7 +34,6 @@ export interface Part {
   readonly failed?: boolean;
 }
 
-const OK = encode("+OK\r\n");
 const ARRAY = 42;
 const PUSH = 62;
 const MISMATCH = encode("-ERR Invalid argument: the servers' replies do not fit together\r\n");

@@ -2,6 +2,8 @@
 import { copy, encode } from "../../bytes/ascii.ts";
 import { decimalLength, writeDecimal } from "../../bytes/decimal.ts";
 
+export const OK: Uint8Array = encode("+OK\r\n");
+
 export class ReplyWriter {
   private bytes: Uint8Array = new Uint8Array(256);
   private length = 0;

@@ -8,6 +8,7 @@
  */
 import { latin1 } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
+import { commandOf } from "./encode.ts";
 import { errorReply, NOT_AN_INTEGER, shown, SYNTAX_ERROR } from "./errors.ts";
 import { ReplyWriter } from "./reply_writer.ts";
 
@@ -172,9 +173,7 @@ export function trackingRequest(options: TrackingOptions, redirect: number): Uin
   if (options.optin) words.push("OPTIN");
   if (options.optout) words.push("OPTOUT");
   if (options.noloop) words.push("NOLOOP");
-  const request = new ReplyWriter(2).array(words.length);
-  for (const word of words) request.bulkLatin1(word);
-  return request.take();
+  return commandOf(words);
 }
 
 /** The reply to CLIENT TRACKINGINFO. @param state null = tracking is off */
