@@ -53,7 +53,7 @@ function chosen(changes: PoolChange[], pool: string | null): PoolChange[] {
   throw new UsageError(`option --pool: found ${quoted(pool)}, expected one of ${names}`);
 }
 
-const textOf = (plans: readonly PoolPlan[]): string => plans.map(planText).join("\n");
+const textOf = (plans: readonly PoolPlan[]): string => plans.map((plan) => planText(plan)).join("\n");
 
 /** JSON has no NaN, and needs no empty sentence. */
 function plain({ why, ...rest }: PoolPlan): unknown {

@@ -13,7 +13,14 @@ import type { Config } from "../config/config.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import { ERR, type Log, NOTICE } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
-import { changeLines, changeOf, type ConfigChange, RefusedChange, type Stamp } from "../topology/change.ts";
+import {
+  changeLines,
+  changeSteps,
+  type ConfigChange,
+  RefusedChange,
+  type Stamp,
+} from "../topology/change.ts";
+import { nextTurn } from "../service/proxy_options.ts";
 import type { ReloadOptions } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 
@@ -111,8 +118,9 @@ export class Reloader {
   private async run(cause: string): Promise<void> {
     try {
       this.taken = this.text();
-      const change = changeOf(this.config, loadConfig(this.file));
+      const change = await this.changeTo(loadConfig(this.file));
       if (change.same) return this.ended(true, `reload (${cause}): nothing is different in ${this.file}`);
+      await nextTurn(this.clock);
       const refusal = await this.around.refusal(change.after);
       if (refusal !== null) throw new RefusedChange(refusal);
       const stamp = { epoch: this.epoch + 1, cause, atMs: this.clock.wallMs() };
@@ -126,6 +134,16 @@ export class Reloader {
       const expected = error instanceof ConfigError || error instanceof RefusedChange;
       const why = expected ? error.message : (error as Error)?.message ?? String(error);
       this.ended(false, `reload (${cause}) refused, nothing has changed:\n${why}`);
+    }
+  }
+
+  /** Others have their turns meanwhile: with one worker this thread carries the traffic. */
+  private async changeTo(next: Config): Promise<ConfigChange> {
+    const steps = changeSteps(this.config, next);
+    for (;;) {
+      await nextTurn(this.clock);
+      const step = steps.next();
+      if (step.done) return step.value;
     }
   }
 

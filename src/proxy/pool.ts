@@ -108,7 +108,7 @@ export class Pool {
     this.timeoutMs = config.timeoutMs;
     this.worker = around.seat.worker;
     this.counters = this.board.row(this.worker);
-    this.placement = this.makePlacement();
+    this.placement = this.placementFor(config);
     this.servers = config.servers.map((server, i) => new Server(this, server, this.board.servers[i]!, i));
     this.live = new Uint8Array(this.servers.length).fill(1);
     this.scanServers = this.numberServers(-1, false);
@@ -290,9 +290,23 @@ export class Pool {
 
   // ---- servers
 
-  private makePlacement(): Placement {
-    const { hash, distribution, hashTag, servers } = this.config;
-    return new Placement({ hash: HASHES[hash], distribution, hashTag, servers, random: this.random });
+  /**
+   * Where keys will be under `config`, for `adopt`: making a ring takes some ms if the servers are many, and nobody is to wait for
+   * that at the change. The present one if keys do not move.
+   */
+  placementFor(config: PoolConfig): Placement {
+    const { hash, distribution, hashTag, servers } = config;
+    const present = this.placement as Placement | undefined;
+    const before = this.config;
+    if (
+      present?.isOf(servers) && before.hash === hash && before.distribution === distribution &&
+      String(before.hashTag) === String(hashTag)
+    ) return present;
+    const ejected = new Set(
+      this.servers?.filter((server) => server.ejected).map(({ config }) => config.name),
+    );
+    const live = Uint8Array.from(servers, ({ name }) => ejected.has(name) ? 0 : 1);
+    return new Placement({ hash: HASHES[hash], distribution, hashTag, servers, random: this.random, live });
   }
 
   /**
@@ -300,8 +314,10 @@ export class Pool {
    *
    * Servers that stay keep their connections, unless these say what is no longer right. What is in flight finishes where it
    * is; a client that is owed something sends its next request when it has been answered, so that nothing overtakes.
+   *
+   * @param placement what `placementFor` has made of it, if it was asked before
    */
-  adopt(config: PoolConfig): void {
+  adopt(config: PoolConfig, placement: Placement = this.placementFor(config)): void {
     const { config: before, epoch } = this;
     const reconnect = CONNECTION_KEYS.some((key) => String(before[key]) !== String(config[key]));
     const left = new Map(this.servers.map((server) => [server.cells, server]));
@@ -331,7 +347,7 @@ export class Pool {
     if (this.servers.some((server) => !server.ejected && !added.includes(server))) {
       for (const server of added) this.ejection.join(server);
     }
-    this.placement = this.makePlacement();
+    this.placement = placement;
     this.scanServers = this.numberServers(this.scanServers.alone, this.scanServers.several);
     this.placeLive();
     this.ejection.adopt();

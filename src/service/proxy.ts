@@ -19,6 +19,7 @@ import { HttpGuard } from "../proxy/http_guard.ts";
 import { MemcachedFront } from "../memcached/front.ts";
 import { Memory } from "../proxy/memory.ts";
 import { type ConfigChange, poolDiffers, type Stamp } from "../topology/change.ts";
+import type { Placement } from "../ring/placement.ts";
 import { Pool, type Seat, type Surroundings } from "../proxy/pool.ts";
 import { type ClientQuestion, GONE, type Told } from "../proxy/client_question.ts";
 import { PoolIdentity } from "../redis/identity.ts";
@@ -40,6 +41,8 @@ export interface ProxyOptions {
   readonly stamp?: Stamp;
   /** When the process started, ms since the epoch; absent: now. */
   readonly startedAtMs?: number;
+  /** Resolves when others have had a turn; absent: nobody has to. */
+  readonly nextTurn?: () => Promise<void>;
   /** Arguments of a slice (see redis/slices.ts): few, if the simulator wants to see slices. */
   readonly sliceArguments?: number;
   /** Bytes of a reply from which on it goes on in parts: few, if the simulator wants to see parts. */
@@ -69,6 +72,8 @@ export interface Prepared {
   readonly stamp: Stamp;
   /** In the configuration's order: those that stay, and new ones. */
   readonly pools: Pool[];
+  /** Of those that stay and are to be others. */
+  readonly placements: Map<Pool, Placement>;
   readonly listeners: Map<Pool, Listener | null>;
   /** They will listen where another pool does now. */
   readonly late: Pool[];
@@ -229,13 +234,25 @@ export class Proxy {
    * @returns what `commit` or `abandon` has to be called with. Rejects, with nothing changed, if an address cannot be had.
    */
   async prepare(config: Config, memory: readonly PoolMemory[], stamp: Stamp): Promise<Prepared> {
-    const prepared: Prepared = { config, memory, stamp, pools: [], listeners: new Map(), late: [] };
+    const prepared: Prepared = {
+      config,
+      memory,
+      stamp,
+      pools: [],
+      placements: new Map(),
+      listeners: new Map(),
+      late: [],
+    };
     try {
       for (const [i, next] of config.pools.entries()) {
         const board = this.seat.board.boardOf(memory[i]!);
         const present = this.poolOf(board.id);
+        const differs = present === undefined || poolDiffers(present.config, next);
+        // Its ring may take some ms: a turn each.
+        if (differs) await this.options.nextTurn?.();
         const pool = present ?? this.makePool(next, board);
         prepared.pools.push(pool);
+        if (present !== undefined && differs) prepared.placements.set(pool, pool.placementFor(next));
         if (present?.config.listenText === next.listenText) continue;
         // Who has the address now gives it up at the commit.
         if (this.pools.some((other) => other.config.listenText === next.listenText)) prepared.late.push(pool);
@@ -260,8 +277,7 @@ export class Proxy {
   }
 
   /** To be called between two turns, on all workers about the same time. */
-  commit({ config, memory, stamp, pools, listeners, late }: Prepared): void {
-    const before = this.config;
+  commit({ config, memory, stamp, pools, placements, listeners, late }: Prepared): void {
     this.stamp = stamp;
     const left = this.pools.filter((pool) => !pools.includes(pool));
     this.seat.board.adopt(memory);
@@ -269,9 +285,8 @@ export class Proxy {
     this.pools = pools;
     for (const pool of left) this.part(pool);
     pools.forEach((pool, i) => {
-      const next = config.pools[i]!;
-      const present = before.pools.find((each) => each.name === next.name);
-      if (present !== undefined && poolDiffers(present, next)) pool.adopt(next);
+      const placement = placements.get(pool);
+      if (placement !== undefined) pool.adopt(config.pools[i]!, placement);
     });
     for (const pool of late) pool.closeListener();
     for (const [pool, listener] of listeners) pool.accepts(listener);

@@ -4,11 +4,17 @@ import { hostname, machine, release, totalmem, type as osType } from "node:os";
 import process from "node:process";
 import type { Config } from "../config/config.ts";
 import type { Log } from "../net/log.ts";
+import type { Clock } from "../net/net.ts";
 import type { ProxyOptions } from "./proxy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
 /** The process's randomness: what draws waits and servers, nothing secret. */
 export const random: () => number = Math.random;
+
+/** Resolves when all that is ready has had its turn. */
+export function nextTurn(clock: Clock): Promise<void> {
+  return new Promise((resolve) => void clock.setTimer(0, resolve));
+}
 
 export function proxyOptions(
   config: Config,
@@ -21,6 +27,7 @@ export function proxyOptions(
     clock: runtime.clock,
     random,
     log,
+    nextTurn: () => nextTurn(runtime.clock),
     system: {
       hostName: hostname(),
       processId: process.pid,

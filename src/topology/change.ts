@@ -8,7 +8,7 @@
  */
 import type { Config, PoolConfig, ProcessConfig } from "../config/config.ts";
 import type { Arrangement } from "../stats/board.ts";
-import { changesOf, percent, planText, type PoolPlan } from "./plan.ts";
+import { percent, planSteps, planText, type PoolPlan } from "./plan.ts";
 
 /** What a pool cannot change while its clients stay: they have been told of one protocol, and of one database. */
 const FIXED_POOL_KEYS = [["redis", "redis"], ["redisDb", "redis_db"], ["databases", "databases"]] as const;
@@ -50,8 +50,14 @@ export class RefusedChange extends Error {
   override readonly name = "RefusedChange";
 }
 
-/** @throws RefusedChange: with a line for each reason */
-export function changeOf(before: Config, after: Config): ConfigChange {
+/** Moves that are logged one by one; `ringmaster plan` shows all. */
+const MOVES_MAX = 20;
+
+/**
+ * A step at a time, each of some ms at most: whoever carries traffic too takes a turn between.
+ * @throws RefusedChange: with a line for each reason
+ */
+export function* changeSteps(before: Config, after: Config): Generator<void, ConfigChange> {
   const reasons: string[] = [];
   const waiting = FIXED_PROCESS_KEYS.filter(([field]) => before.process[field] !== after.process[field])
     .map(([, key]) => `ringmaster: ${key}`);
@@ -75,7 +81,7 @@ export function changeOf(before: Config, after: Config): ConfigChange {
     return { pool: at, servers };
   });
   const { maxMoved } = after.process;
-  const all = changesOf(before.pools, after.pools).map((change) => change.plan(false));
+  const all = yield* planSteps(before.pools, after.pools);
   for (const { name, moved } of all) {
     if (maxMoved === null || moved === null || moved <= maxMoved) continue;
     reasons.push(
@@ -92,6 +98,15 @@ export function changeOf(before: Config, after: Config): ConfigChange {
   };
 }
 
+/** As `changeSteps`, at once. @throws RefusedChange */
+export function changeOf(before: Config, after: Config): ConfigChange {
+  const steps = changeSteps(before, after);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
 /** Has the pool other settings or servers? */
 export function poolDiffers(before: PoolConfig, after: PoolConfig): boolean {
   return !sameText(before, after);
@@ -105,7 +120,7 @@ function sameText(a: unknown, b: unknown): boolean {
 
 /** The change for the log, a line each. */
 export function changeLines(change: ConfigChange): string[] {
-  const lines = change.plans.flatMap((plan) => planText(plan).trimEnd().split("\n"));
+  const lines = change.plans.flatMap((plan) => planText(plan, MOVES_MAX).trimEnd().split("\n"));
   for (const name of change.waiting) lines.push(`${name} changes at the next start`);
   return lines;
 }

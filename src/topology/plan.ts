@@ -71,7 +71,7 @@ export class PoolChange {
     this.#before = before;
     this.#after = after;
     this.#old = before === null ? null : placementOf(before);
-    this.#new = after === null ? null : placementOf(after);
+    this.#new = after === null ? null : placementOf(after, before);
     this.#heirs = before === null || after === null ? [] : heirsOf(before, after);
     this.#counts = new Float64Array((before?.servers.length ?? 0) * (after?.servers.length ?? 0));
   }
@@ -180,8 +180,33 @@ export function changesOf(before: readonly PoolConfig[], after: readonly PoolCon
   ];
 }
 
-/** For people: a headline, and unless nothing changes a table of servers, the moves and the notes. Ends with a newline. */
-export function planText(plan: PoolPlan): string {
+/** The plans of `changesOf` over rings, a step at a time: each takes some ms if servers are many. */
+export function* planSteps(
+  before: readonly PoolConfig[],
+  after: readonly PoolConfig[],
+): Generator<void, PoolPlan[]> {
+  const present = (pool: PoolConfig) => before.find((each) => each.name === pool.name) ?? null;
+  for (const pool of before) {
+    placementOf(pool);
+    yield;
+  }
+  for (const pool of after) {
+    placementOf(pool, present(pool));
+    yield;
+  }
+  const plans: PoolPlan[] = [];
+  for (const change of changesOf(before, after)) {
+    plans.push(change.plan(false));
+    yield;
+  }
+  return plans;
+}
+
+/**
+ * For people: a headline, and unless nothing changes a table of servers, the moves and the notes. Ends with a newline.
+ * @param movesMax so many moves, the largest, are told one by one
+ */
+export function planText(plan: PoolPlan, movesMax = Infinity): string {
   const lines = [`pool ${plan.name}: ${headline(plan)}`];
   if (plan.change === "same") return lines[0] + "\n";
   const rows = plan.servers.map((server) => [
@@ -192,7 +217,12 @@ export function planText(plan: PoolPlan): string {
   ]);
   lines.push(...table(["server", "", "before", "after"], rows));
   if (plan.moves.length > 0) {
-    lines.push(...table(["from", "to", "moves"], plan.moves.map((m) => [m.from, m.to, percent(m.share)])));
+    const told = plan.moves.slice(0, movesMax);
+    lines.push(...table(["from", "to", "moves"], told.map((m) => [m.from, m.to, percent(m.share)])));
+    const rest = plan.moves.slice(movesMax);
+    if (rest.length > 0) {
+      lines.push(`  and ${rest.length} more, together ${percent(rest.reduce((sum, m) => sum + m.share, 0))}`);
+    }
   }
   return [...lines, ...plan.notes.map((note) => `  note: ${note}`)].join("\n") + "\n";
 }
@@ -226,14 +256,25 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   );
 }
 
-function placementOf(pool: PoolConfig): Placement {
-  return new Placement({
+/** Of configurations that are still in use: what was new at a change is old at the next. */
+const placements = new WeakMap<PoolConfig, Placement>();
+
+/** @param like its ring will do if it is the same */
+function placementOf(pool: PoolConfig, like: PoolConfig | null = null): Placement {
+  let placement = placements.get(pool);
+  if (placement !== undefined) return placement;
+  const present = like === null ? undefined : placements.get(like);
+  const same = like?.hash === pool.hash && like.distribution === pool.distribution &&
+    tagText(like) === tagText(pool);
+  placement = same && present?.isOf(pool.servers) ? present : new Placement({
     hash: HASHES[pool.hash],
     distribution: pool.distribution,
     hashTag: pool.hashTag,
     servers: pool.servers,
     random: () => 0,
   });
+  placements.set(pool, placement);
+  return placement;
 }
 
 const isDrawn = (pool: PoolConfig): boolean => pool.distribution === "random" && pool.servers.length > 1;

@@ -651,6 +651,7 @@ each(
     await stand.reload(alpha(a.address));
     await poll(() => /it answers again/.test(stand.proxy.log), "the server to return");
   },
+  [COMPILED_WORKERS],
 );
 
 each(

@@ -168,6 +168,28 @@ Deno.test("Placement throws for a hash tag that is not two bytes", () => {
   }
 });
 
+Deno.test("Placement.setLive() with the same marks keeps the ring; Placement takes marks from the start", () => {
+  const live = Uint8Array.of(1, 0, 1);
+  const placement = placementOf({ live });
+  const { ring } = placement;
+  assert.equal(ring!.pointsOf!(1), 0);
+  live.fill(7, 2);
+  placement.setLive(live);
+  assert.equal(placement.ring, ring);
+  // They are borrowed.
+  live[0] = 0;
+  placement.setLive(live);
+  assert.notEqual(placement.ring, ring);
+});
+
+Deno.test("Placement.isOf() knows names, weights and order", () => {
+  const placement = placementOf();
+  assert.equal(placement.isOf(THREE.map((server) => ({ ...server }))), true);
+  assert.equal(placement.isOf(THREE.slice(1)), false);
+  assert.equal(placement.isOf([...THREE].reverse()), false);
+  assert.equal(placement.isOf(THREE.map((server) => ({ ...server, weight: 2 }))), false);
+});
+
 Deno.test("Placement.setLive() throws for marks of another pool", () => {
   assert.throws(() => placementOf().setLive(Uint8Array.of(1)), /1 live marks, expected 3/);
 });

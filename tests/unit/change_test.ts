@@ -1,0 +1,116 @@
+/** From one configuration to the next: who is who, what is refused, what has to wait. What moves is in property/plan_test.ts. */
+import { deepStrictEqual, match, ok, strictEqual, throws } from "node:assert/strict";
+import { parseConfig } from "../../src/config/parse.ts";
+import { changeLines, changeOf, changeSteps, RefusedChange } from "../../src/topology/change.ts";
+
+interface PoolText {
+  readonly name?: string;
+  /** More lines of the pool. */
+  readonly keys?: string;
+  readonly servers?: readonly string[];
+}
+
+const SERVERS = ["127.0.0.1:1:1 a", "127.0.0.1:2:1 b"];
+let port = 0;
+
+function configOf(process: string, ...pools: readonly PoolText[]) {
+  const text = pools.map(({ name = "alpha", keys = "", servers = SERVERS }, i) =>
+    `${name}:\n  listen: 127.0.0.1:${100 + i}\n${keys}  servers:\n${
+      servers.map((line) => `    - ${line}\n`).join("")
+    }`
+  );
+  // The line on which a pool stands is nothing that changes.
+  return parseConfig(`${"#\n".repeat(++port)}ringmaster: {${process}}\n${text.join("")}`, "x.yml");
+}
+
+function refusal(before: ReturnType<typeof configOf>, after: ReturnType<typeof configOf>): string {
+  try {
+    changeOf(before, after);
+  } catch (error) {
+    ok(error instanceof RefusedChange);
+    return error.message;
+  }
+  throw new Error("nothing was refused");
+}
+
+Deno.test("changeOf() of the same file, somewhere else on the page, is the same", () => {
+  const change = changeOf(configOf("", {}), configOf("", {}));
+  strictEqual(change.same, true);
+  deepStrictEqual(change.plans, []);
+  deepStrictEqual(changeLines(change), []);
+});
+
+Deno.test("changeOf() finds pools and servers by name, wherever they stand and whatever their address", () => {
+  const before = configOf("", { name: "alpha" }, { name: "beta" });
+  const after = configOf(
+    "",
+    { name: "beta", servers: ["127.0.0.1:9:1 b", "127.0.0.1:1:1 c", "127.0.0.1:2:1 a"] },
+    { name: "gamma" },
+  );
+  const named = after.pools.map((pool, i) => {
+    const { pool: at, servers } = changeOf(before, after).arrangement[i]!;
+    const from = servers.map((s, j) => [pool.servers[j]!.name, before.pools[at]?.servers[s]?.name ?? null]);
+    return [pool.name, before.pools[at]?.name ?? null, Object.fromEntries(from)];
+  });
+  deepStrictEqual(named, [
+    ["beta", "beta", { a: "a", b: "b", c: null }],
+    ["gamma", null, { a: null, b: null }],
+  ]);
+});
+
+for (
+  const [key, before, after] of [["redis", "true", "false"], ["redis_db", "0", "1"], ["databases", "1", "2"]]
+) {
+  Deno.test(`changeOf() refuses another ${key}`, () => {
+    const keysOf = (value: string) => (key === "redis" ? "" : "  redis: true\n") + `  ${key}: ${value}\n`;
+    match(
+      refusal(configOf("", { keys: keysOf(before!) }), configOf("", { keys: keysOf(after!) })),
+      new RegExp(`^pool alpha: ${key} changes from ${before} to ${after}, `),
+    );
+  });
+}
+
+Deno.test("changeOf() refuses to move more than max_moved of the new file, with a line for each pool", () => {
+  const more = [...SERVERS, "127.0.0.1:3:1 c"];
+  const after = configOf("max_moved: 20%", { servers: more }, { name: "beta", servers: more });
+  const reasons = refusal(configOf("", {}, { name: "beta" }), after).split("\n");
+  deepStrictEqual(reasons.map((line) => line.split(":")[0]).sort(), ["pool alpha", "pool beta"]);
+  for (const line of reasons) match(line, /% of all keys would move, max_moved allows 20\.0 %$/);
+  changeOf(configOf("max_moved: 20%", {}), configOf("", { servers: more }));
+  changeOf(configOf("", {}), configOf("max_moved: 50%", { servers: more }));
+});
+
+Deno.test("changeOf() names what has to wait for the next start", () => {
+  const keys = "  backlog: 7\n  tcpkeepalive: true\n  reuseport: true\n";
+  const { waiting } = changeOf(configOf("", {}), configOf("workers: 2, max_memory: 1gb", { keys }));
+  deepStrictEqual(waiting, [
+    "ringmaster: workers",
+    "ringmaster: max_memory",
+    "pool alpha: backlog",
+    "pool alpha: tcpkeepalive",
+    "pool alpha: reuseport",
+  ]);
+  // A pool that listens elsewhere does so as the new file says.
+  const elsewhere = configOf("", { name: "beta" }, { keys });
+  deepStrictEqual(changeOf(configOf("", {}), elsewhere).waiting, []);
+});
+
+Deno.test("changeLines() tells the largest moves one by one, and the rest together", () => {
+  const servers = (from: number) => Array.from({ length: 9 }, (_, i) => `127.0.0.1:${1 + i}:1 s${from + i}`);
+  const keys = "  distribution: modula\n";
+  const before = configOf("", { keys, servers: servers(0) });
+  const lines = changeLines(changeOf(before, configOf("", { keys, servers: servers(5).slice(1) })));
+  strictEqual(lines.filter((line) => /^ {2}s\d+ +s\d+ /.test(line)).length, 20);
+  match(lines.find((line) => /more, together/.test(line))!, /^ {2}and \d+ more, together \d+\.\d %$/);
+});
+
+Deno.test("changeSteps() makes a ring a step, and none for a pool whose keys stay", () => {
+  const steps = changeSteps(configOf("", {}, { name: "beta" }), configOf("", {}, { name: "beta" }));
+  let count = 0;
+  while (!steps.next().done) count++;
+  strictEqual(count, 6);
+  const broken = changeSteps(configOf("", { keys: "  redis: true\n" }), configOf("", {}));
+  throws(() => {
+    while (!broken.next().done);
+  }, RefusedChange);
+});
