@@ -2,8 +2,8 @@
  * What the servers of a pool are, for HELLO: each is asked once a connection, by HELLO 2 on the shared one, when a client wants to
  * know. A restarted server has a new connection, and is asked again.
  *
- * Clients wait for that, but not for a server that is slow or gone: WAIT_MS at most, and not at all for one that has failed
- * to say it before.
+ * Clients wait for that, but not for a server that is slow or gone: WAIT_MS at most, not at all for one that was late before,
+ * and once a HELLO: a server that accepts and closes would be asked without end.
  */
 import { command } from "../protocol/redis/encode.ts";
 import {
@@ -38,6 +38,8 @@ class Known {
 export class PoolIdentity {
   private readonly known = new WeakMap<Server, Known>();
   private waiting: Client[] = [];
+  /** Have waited, and offer that HELLO again: they take what is known. */
+  private readonly waited = new WeakSet<Client>();
   /** Runs while somebody waits. */
   private timer: TimerId | null = null;
 
@@ -56,6 +58,7 @@ export class PoolIdentity {
 
   /** Sees to it that `current` is up to date. @returns true if the client now waits, and has to offer its request again */
   refresh(client: Client): boolean {
+    if (this.waited.delete(client)) return false;
     for (const server of this.pool.servers) this.ask(server, this.knownOf(server));
     if (!this.awaited) return false;
     this.timer ??= this.pool.setTimer(WAIT_MS, () => this.goOn());
@@ -123,6 +126,9 @@ export class PoolIdentity {
   private release(): void {
     if (this.timer !== null) this.pool.clearTimer(this.timer);
     this.timer = null;
-    for (const client of this.waiting.splice(0)) client.unblock(LEARNING);
+    for (const client of this.waiting.splice(0)) {
+      this.waited.add(client);
+      client.unblock(LEARNING);
+    }
   }
 }

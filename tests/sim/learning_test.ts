@@ -20,11 +20,19 @@ const UNKNOWN = "*1\r\n*-1\r\n";
 /** Answers each request by `answer`, and remembers it. */
 class Scripted {
   readonly got: string[] = [];
+  /** Connections accepted. */
+  accepted = 0;
+  /** Accepts and closes, as a port does that something forwards to where nothing listens. */
+  closes = false;
   answer: (request: string) => string | null = () => "+OK\r\n";
 
   async listen(net: SimNet, address: Address): Promise<void> {
     await net.listen(address, {
-      open: (socket) => void (socket.owner = new Reader()),
+      open: (socket) => {
+        this.accepted++;
+        socket.owner = new Reader();
+        if (this.closes) socket.destroy();
+      },
       data: (socket, view) => this.take(socket, socket.owner as Reader, view),
       eof: (socket) => socket.end(),
       drain: () => {},
@@ -203,4 +211,27 @@ Deno.test("COMMAND GETKEYS: the client's order is kept, others do not wait, and 
   assert.match(client.read, /^-ERR 'M\.X': only a server can tell its keys, and did not \(.*\)[^\r]*\r\n$/);
   assert.ok(!world.servers.some(({ got }) => got.includes(`m.x ${b} 3`)));
   world.proxy.stop();
+});
+
+Deno.test("what servers cannot be asked that accept and close is told in the end, and they are not stormed", async () => {
+  const hello = "*4\r\n+server\r\n+valkey\r\n+version\r\n+9.1.2\r\n";
+  for (const closing of [[1], [0], [0, 1]]) {
+    const world = await World.of(2);
+    world.servers.forEach((server, i) => {
+      server.answer = (words) => words.startsWith("HELLO") ? hello : "+OK\r\n";
+      server.closes = closing.includes(i);
+    });
+    const clients = [world.client(), world.client()];
+    for (const client of clients) client.say("HELLO", "2").say("HELLO", "2").say("m.x", "a").say("PING");
+    world.run(2000);
+    for (const client of clients) {
+      assert.equal(client.read.match(/version/g)?.length, 2, client.read);
+      assert.match(client.read, /\r\n-ERR unknown command [^\r]+\r\n\+PONG\r\n$/);
+    }
+    for (const i of closing) {
+      const { accepted } = world.servers[i]!;
+      assert.ok(accepted > 0 && accepted <= 8, `${accepted} connections`);
+    }
+    world.proxy.stop();
+  }
 });
