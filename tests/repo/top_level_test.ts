@@ -13,6 +13,7 @@ const TOP_LEVEL = [
   "deno.json",
   "deno.lock",
   "docs",
+  "findings",
   "main.ts",
   "src",
   "tests",
