@@ -62,11 +62,11 @@ async function main(argv: readonly string[]): Promise<number> {
       io.out(statsText());
       return EXIT_OK;
     case "test":
-      return testConf(findConfFile(flags.confFile), io);
+      return await testConf(findConfFile(flags.confFile), io);
     case "route":
-      return route(flags.options, io);
+      return await route(flags.options, currentRuntime(), io);
     case "plan":
-      return plan(flags.options, io);
+      return await plan(flags.options, currentRuntime(), io);
     case "reload":
       return await reload(flags.options, currentRuntime().clock, io);
     case "schema":

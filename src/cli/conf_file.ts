@@ -1,6 +1,7 @@
 /** Finding and testing the configuration file. */
 import { existsSync } from "node:fs";
 import { ConfigError, loadConfig } from "../config/parse.ts";
+import { fileReader } from "../topology/file.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 
 /** Looked for in this order where -c names none. */
@@ -19,10 +20,21 @@ export function complaint(error: ConfigError, file: string): string {
   return `${error.message}\nringmaster: ${verdict}\n`;
 }
 
-/** -t: every problem, each with its place, and the verdict in nutcracker's words. All to standard error, as there. */
-export function testConf(file: string, io: Io): number {
+/**
+ * -t: every problem, each with its place, and the verdict in nutcracker's words. All to standard error, as there. Files of
+ * servers are read, DNS is not asked.
+ */
+export async function testConf(file: string, io: Io): Promise<number> {
   try {
-    loadConfig(file);
+    for (const { serversFrom } of loadConfig(file).pools) {
+      if (serversFrom === null || !("file" in serversFrom)) continue;
+      const wrong = await wrongWith(serversFrom.file);
+      if (wrong === null) continue;
+      io.err(
+        `file ${serversFrom.file}: ${wrong}\nringmaster: configuration file '${file}' syntax is invalid\n`,
+      );
+      return EXIT_FAILURE;
+    }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     io.err(complaint(error, file));
@@ -30,4 +42,13 @@ export function testConf(file: string, io: Io): number {
   }
   io.err(`ringmaster: configuration file '${file}' syntax is ok\n`);
   return EXIT_OK;
+}
+
+/** What is wrong with a file of servers; null: nothing. */
+async function wrongWith(file: string): Promise<string | null> {
+  try {
+    return (await fileReader(file)()).length > 0 ? null : "names no server";
+  } catch (error) {
+    return (error as Error).message;
+  }
 }

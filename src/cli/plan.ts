@@ -7,6 +7,8 @@
 import { closeSync, openSync, readSync, writeFileSync } from "node:fs";
 import { quoted } from "../config/config_error.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
+import { SourceError } from "../topology/source.ts";
+import { type SourceAround, Sources } from "../topology/sources.ts";
 import { changesOf, planText, type PoolChange, type PoolPlan } from "../topology/plan.ts";
 import { type PlanOptions, UsageError } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, type Io } from "./io.ts";
@@ -20,9 +22,12 @@ const KEY_SIZE_MAX = 1024 * 1024;
 const NOTHING_YET_MS = 10;
 
 /** Prints the plan. @returns the exit code; what is wrong with arguments or files has been printed to io.err */
-export function plan(options: PlanOptions, io: Io): number {
+export async function plan(options: PlanOptions, around: SourceAround, io: Io): Promise<number> {
   try {
-    const [before, after] = [loadConfig(options.before), loadConfig(options.after)];
+    const files = [loadConfig(options.before), loadConfig(options.after)];
+    // One answer for both files, if both ask the same.
+    const sources = new Sources(around);
+    const [before, after] = [await sources.fill(files[0]!), await sources.fill(files[1]!)];
     const changes = chosen(changesOf(before.pools, after.pools), options.pool);
     if (options.keys !== null) countKeys(options.keys, changes);
     const plans = changes.map((change) => change.plan(options.keys !== null));
@@ -30,7 +35,7 @@ export function plan(options: PlanOptions, io: Io): number {
     if (options.svg !== null) write(options.svg, planSvg(plans));
     return EXIT_OK;
   } catch (error) {
-    if (error instanceof ConfigError || error instanceof FileError) {
+    if (error instanceof ConfigError || error instanceof SourceError || error instanceof FileError) {
       io.err(error.message + "\n");
       return EXIT_FAILURE;
     }

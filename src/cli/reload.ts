@@ -1,16 +1,18 @@
 /**
- * A configuration file that is read again while the proxy runs, and `ringmaster reload`, which asks for it.
+ * A configuration file that is read again while the proxy runs, and `ringmaster reload`, which asks for it; and servers that
+ * come and go because a source says so (topology/sources.ts).
  *
- *   HUP │ watch │ ringmaster reload ──► read, check, compare ──► service.reload: all workers prepare, then commit
- *                                             └── bad: nothing changes ──► log, PIDFILE.reload
+ *   HUP │ watch │ ringmaster reload ──► read, check, ask new sources ──┐
+ *   a source says something else ──► its pools with other servers ─────┴► compare ──► service.reload: all workers prepare, then commit
+ *                                                                            └── bad: nothing changes ──► log, PIDFILE.reload
  *
- * One at a time; what is asked for meanwhile is one more afterwards. How it ended is written to PIDFILE.reload, from which
+ * One at a time; what is asked for meanwhile is done afterwards. How it ended is written to PIDFILE.reload, from which
  * `ringmaster reload` takes what it prints and its exit code.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import type { Config } from "../config/config.ts";
-import { ConfigError, loadConfig } from "../config/parse.ts";
+import { loadConfig } from "../config/parse.ts";
 import { ERR, type Log, NOTICE } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
 import {
@@ -20,12 +22,15 @@ import {
   RefusedChange,
   type Stamp,
 } from "../topology/change.ts";
+import type { Sources } from "../topology/sources.ts";
 import { nextTurn } from "../service/proxy_options.ts";
 import type { ReloadOptions } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 
 /** How often the file is looked at, ms: `watch`. */
 const WATCH_MS = 1000;
+/** When a change of a source that could not be made is tried again, ms. */
+const SOURCE_AGAIN_MS = 5000;
 /** How long `ringmaster reload` waits for the process, and how often it looks, ms. */
 const ANSWER_MAX_MS = 30_000;
 const LOOK_MS = 50;
@@ -56,7 +61,9 @@ interface Outcome {
 
 export class Reloader {
   private running = false;
-  private again: string | null = null;
+  /** The file is to be read again, and why; sources that have said something else, by key. */
+  private asked: string | null = null;
+  private readonly said = new Set<string>();
   private stopped = false;
   private serial = 0;
   /** Changes so far. */
@@ -66,12 +73,13 @@ export class Reloader {
   private taken: string;
 
   /**
-   * @param config as it is now; what the flags say wins over it as it did at the start
+   * @param config as it is now, with the servers of its sources; what the flags say wins over it as it did at the start
    * @param statusFile null: nobody asks
    */
   constructor(
     private readonly file: string,
     public config: Config,
+    private readonly sources: Sources,
     private readonly service: Reloadable,
     private readonly around: Surroundings,
     private readonly log: Log,
@@ -81,60 +89,104 @@ export class Reloader {
     this.seen = this.taken = this.text();
   }
 
-  /** Looks at the file from now on, if the configuration says so. */
+  /** Looks at the sources from now on, and at the file if the configuration says so. */
   watch(): void {
+    this.sources.watch(this.log, (key) => this.sourceChanged(key));
+    this.watchFile();
+  }
+
+  private watchFile(): void {
     this.clock.setTimer(WATCH_MS, () => {
       if (this.stopped) return;
       const text = this.config.process.watch ? this.text() : this.taken;
       // The same for a second: whoever writes it has finished.
       if (text !== this.taken && text === this.seen && text !== "") this.request("the file has changed");
       this.seen = text;
-      this.watch();
+      this.watchFile();
     });
   }
 
   /** Reads the file again, now or when the reload that is under way has ended. @param cause for the log */
   request(cause: string): void {
-    if (this.stopped) return;
-    if (this.running) {
-      this.again = cause;
-      return;
-    }
+    this.asked = cause;
+    this.next();
+  }
+
+  private sourceChanged(key: string): void {
+    this.said.add(key);
+    this.next();
+  }
+
+  /** Takes up what is to be done next, unless something is being done. */
+  private next(): void {
+    if (this.stopped || this.running) return;
+    const { asked } = this;
+    const [key] = this.said;
+    if (asked === null && key === undefined) return;
     this.running = true;
-    void this.run(cause).then(() => {
+    this.asked = null;
+    if (asked === null) this.said.delete(key!);
+    void (asked !== null ? this.readAgain(asked) : this.takeSource(key!)).then(() => {
       this.running = false;
-      const { again } = this;
-      this.again = null;
-      if (again !== null) this.request(again);
+      this.next();
     });
   }
 
   /** The process is stopping: no more changes. */
   stop(): void {
     this.stopped = true;
+    this.sources.stop();
     if (this.statusFile !== null) rmSync(this.statusFile, { force: true });
   }
 
-  private async run(cause: string): Promise<void> {
+  private async readAgain(cause: string): Promise<void> {
     try {
       this.taken = this.text();
-      const change = await this.changeTo(loadConfig(this.file));
-      if (change.same) return this.ended(true, `reload (${cause}): nothing is different in ${this.file}`);
-      await nextTurn(this.clock);
-      const refusal = await this.around.refusal(change.after);
-      if (refusal !== null) throw new RefusedChange(refusal);
-      const stamp = { epoch: this.epoch + 1, cause, atMs: this.clock.wallMs() };
-      await this.service.reload(change, stamp);
-      this.epoch++;
-      const before = this.config;
-      this.config = change.after;
-      this.around.adopt(before, change.after);
-      this.ended(true, [`reloaded ${this.file} (${cause})`, ...changeLines(change)].join("\n"));
+      const change = await this.changeTo(await this.sources.fill(loadConfig(this.file)));
+      if (!change.same) await this.enforce(change, cause);
+      const text = change.same
+        ? `reload (${cause}): nothing is different in ${this.file}`
+        : [`reloaded ${this.file} (${cause})`, ...changeLines(change)].join("\n");
+      this.ended(true, text);
     } catch (error) {
-      const expected = error instanceof ConfigError || error instanceof RefusedChange;
-      const why = expected ? error.message : (error as Error)?.message ?? String(error);
-      this.ended(false, `reload (${cause}) refused, nothing has changed:\n${why}`);
+      this.ended(false, `reload (${cause}) refused, nothing has changed:\n${messageOf(error)}`);
     }
+    this.sources.keep(this.config);
+    // What was refused may be allowed now.
+    for (const key of this.sources.waiting()) this.said.add(key);
+  }
+
+  /** Only its own pools are concerned, so no other source or file is held up by what is refused here. */
+  private async takeSource(key: string): Promise<void> {
+    const latest = this.sources.latestOf(key);
+    // A reload may have removed it.
+    if (latest === null) return;
+    const { text, servers } = latest;
+    try {
+      const change = await this.changeTo(this.sources.withServers(this.config, key, servers));
+      if (!change.same) await this.enforce(change, text);
+      this.sources.take(key, servers);
+      const head = change.same ? `${text}: as before` : `${text} has changed`;
+      this.write(true, [head, ...changeLines(change)].join("\n"));
+    } catch (error) {
+      this.write(false, `${text} has changed, refused, the servers stay as they are:\n${messageOf(error)}`);
+      // What was refused will be again, until something is different.
+      if (error instanceof RefusedChange) return;
+      this.clock.setTimer(SOURCE_AGAIN_MS, () => this.sourceChanged(key));
+    }
+  }
+
+  /** All of it, or it rejects and nothing has changed. */
+  private async enforce(change: ConfigChange, cause: string): Promise<void> {
+    await nextTurn(this.clock);
+    const refusal = await this.around.refusal(change.after);
+    if (refusal !== null) throw new RefusedChange(refusal);
+    const stamp = { epoch: this.epoch + 1, cause, atMs: this.clock.wallMs() };
+    await this.service.reload(change, stamp);
+    this.epoch++;
+    const before = this.config;
+    this.config = change.after;
+    this.around.adopt(before, change.after);
   }
 
   /** Others have their turns meanwhile: with one worker this thread carries the traffic. */
@@ -147,8 +199,12 @@ export class Reloader {
     }
   }
 
-  private ended(ok: boolean, text: string): void {
+  private write(ok: boolean, text: string): void {
     for (const line of text.split("\n")) this.log.write(ok ? NOTICE : ERR, line);
+  }
+
+  private ended(ok: boolean, text: string): void {
+    this.write(ok, text);
     if (this.statusFile === null || this.stopped) return;
     const outcome: Outcome = { serial: ++this.serial, pid: process.pid, ok, text: text + "\n" };
     try {
@@ -167,6 +223,10 @@ export class Reloader {
       return "";
     }
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Where a process with this pid file says how a reload has ended. */

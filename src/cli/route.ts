@@ -12,6 +12,8 @@ import { quoted } from "../config/config_error.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import { HASHES } from "../hash/hash.ts";
 import { Placement } from "../ring/placement.ts";
+import { SourceError } from "../topology/source.ts";
+import { type SourceAround, Sources } from "../topology/sources.ts";
 import { findConfFile } from "./conf_file.ts";
 import { type RouteOptions, UsageError } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, type Io } from "./io.ts";
@@ -20,10 +22,10 @@ const NEWLINE = 10;
 /** Output is handed over in pieces of about this many bytes. */
 const PIECE_SIZE = 64 * 1024;
 
-/** Prints the lines. @returns the exit code; what is wrong with arguments or file has been printed to io.err */
-export function route(options: RouteOptions, io: Io): number {
+/** Prints the lines; sources of servers are asked once. @returns the exit code; what is wrong with arguments or file has been printed to io.err */
+export async function route(options: RouteOptions, around: SourceAround, io: Io): Promise<number> {
   try {
-    const config = loadConfig(findConfFile(options.confFile));
+    const config = await new Sources(around).fill(loadConfig(findConfFile(options.confFile)));
     const targets = targetsOf(config.pools, options);
     const writer = new Writer(io);
     for (const key of options.keys) {
@@ -36,7 +38,7 @@ export function route(options: RouteOptions, io: Io): number {
     writer.flush();
     return EXIT_OK;
   } catch (error) {
-    if (error instanceof ConfigError) {
+    if (error instanceof ConfigError || error instanceof SourceError) {
       io.err(error.message + "\n");
       return EXIT_FAILURE;
     }

@@ -20,6 +20,8 @@ import { startDaemon } from "../runtime/daemon.ts";
 import { LogFile } from "../runtime/log_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Workers } from "../service/workers.ts";
+import { SourceError } from "../topology/source.ts";
+import { Sources } from "../topology/sources.ts";
 import { VERSION } from "../stats/version.ts";
 import { clashAtStart } from "./clash.ts";
 import { complaint, findConfFile } from "./conf_file.ts";
@@ -62,6 +64,15 @@ export async function run(
     io.err(`ringmaster: cannot start: ${clash}\n`);
     return EXIT_FAILURE;
   }
+  // Before the daemon too: who starts it should hear why it does not.
+  const sources = new Sources(runtime);
+  try {
+    config = await sources.fill(config);
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    io.err(`ringmaster: cannot start: ${error.message}\n`);
+    return EXIT_FAILURE;
+  }
   if (options.daemonize && startDaemon(argv)) return EXIT_OK;
   let log: LogFile;
   try {
@@ -82,6 +93,7 @@ export async function run(
   const reloader = new Reloader(
     file,
     config,
+    sources,
     service,
     surroundingsOf(file, options, runtime, service, log),
     log,

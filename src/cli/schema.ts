@@ -6,6 +6,7 @@
  */
 import {
   expectation,
+  FROM_KEYS,
   type Key,
   LOG_KEYS,
   LOG_LEVELS,
@@ -39,11 +40,16 @@ export function jsonSchema(): { readonly [key: string]: Json } {
       },
     },
     additionalProperties: { $ref: "#/$defs/pool" },
-    $defs: { pool: mapping(POOL_KEYS) },
+    $defs: {
+      pool: {
+        ...mapping(POOL_KEYS),
+        oneOf: [{ required: ["servers"] }, { required: ["servers_from"] }],
+      },
+    },
   };
 }
 
-function mapping(keys: readonly Key[]): Json {
+function mapping(keys: readonly Key[]): { readonly [key: string]: Json } {
   const properties: Record<string, Json> = {};
   for (const key of keys) properties[key.name] = property(key);
   const required = keys.filter((key) => key.absent === "required").map((key) => key.name);
@@ -93,6 +99,12 @@ function valueSchema(key: Key): Json {
           anyOf: [{ type: "string", pattern: "^(.*:[0-9]+|/[^:]+):[0-9]+( [^ ]+)?$" }, mapping(SERVER_KEYS)],
         },
       };
+    case "servers_from":
+      return { ...mapping(FROM_KEYS), oneOf: [{ required: ["dns"] }, { required: ["file"] }] };
+    case "dns_name":
+      return { type: "string", pattern: "^([^_/].*:[0-9]+|_[^.:]+\\._[^.:]+\\.[^:]+)$" };
+    case "nameserver":
+      return { type: "string", pattern: "^(\\[.+\\]|[0-9.]+):[0-9]+$" };
     case "hash_tag":
       return {
         anyOf: [{ type: "string", minLength: 1, maxLength: 2 }, { type: "object", maxProperties: 0 }, {

@@ -27,6 +27,24 @@ export interface ServerConfig {
   readonly weight: number;
 }
 
+/** Where a pool's servers come from, if the file does not name them itself: `servers_from`. */
+export type ServersFrom = DnsFrom | FileFrom;
+
+export interface DnsFrom {
+  /** A host name, or one of SRV records (_service._protocol.name); in lower case, without the last dot. */
+  readonly dns: string;
+  /** Of every address; null: SRV records have them. */
+  readonly port: number | null;
+  readonly intervalMs: number;
+  /** "ip:port" of the DNS server to ask; null: as the system is set up. */
+  readonly nameserver: string | null;
+}
+
+export interface FileFrom {
+  /** An absolute path. */
+  readonly file: string;
+}
+
 /** One pool; times in ms, sizes in bytes. Field comments: configuration key if it differs, meaning of 0 or -1. */
 export interface PoolConfig {
   readonly name: string;
@@ -67,7 +85,9 @@ export interface PoolConfig {
   readonly dangerousCommands: boolean;
   /** How many databases clients may SELECT: 1 = only the pool's own (redis_db). Key: databases. */
   readonly databases: number;
-  /** In twemproxy's order: by name length, then by name bytes. Never empty. */
+  /** Who says what the servers are; null: the configuration file. Key: servers_from. */
+  readonly serversFrom: ServersFrom | null;
+  /** In twemproxy's order: by name length, then by name bytes. Never empty, but where `serversFrom` has yet to be asked. */
   readonly servers: readonly ServerConfig[];
 }
 

@@ -1,5 +1,14 @@
 /** The table of keys as people read it: docs/configuration.md's tables and conf/ringmaster.yml. */
-import { expectation, type Key, KEYS, LOG_KEYS, POOL_KEYS, PROCESS_KEYS, SERVER_KEYS } from "./schema.ts";
+import {
+  expectation,
+  FROM_KEYS,
+  type Key,
+  KEYS,
+  LOG_KEYS,
+  POOL_KEYS,
+  PROCESS_KEYS,
+  SERVER_KEYS,
+} from "./schema.ts";
 
 /** A Markdown table a scope: key, value, default, unit, what it does. */
 export function configMarkdown(): string {
@@ -12,6 +21,8 @@ export function configMarkdown(): string {
     markdownTable(LOG_KEYS),
     "\nKeys of a server that is written as a mapping:\n",
     markdownTable(SERVER_KEYS),
+    "\nKeys of `servers_from:`:\n",
+    markdownTable(FROM_KEYS),
   ].join("\n") + "\n";
 }
 
@@ -68,6 +79,8 @@ function keyLines(key: Key, indent: string): string[] {
   const unit = key.unit === "" ? "" : ` (${key.unit})`;
   const standard = key.type === "log" || key.absent === "required"
     ? ""
+    : key.type === "servers" || key.type === "servers_from"
+    ? `Each pool has ${key.name} or ${key.absent}. `
     : key.default === null
     ? `Without it: ${key.absent}. `
     : `Default: ${key.default}${unit}. `;
@@ -76,6 +89,15 @@ function keyLines(key: Key, indent: string): string[] {
     ...wrap(standard + key.reason, WIDTH - indent.length),
   ];
   const lines = ["", ...comments.map((line) => `${indent}# ${line}`)];
+  if (key.type === "servers_from") {
+    lines.push(`${indent}# servers_from:`);
+    for (const each of FROM_KEYS) {
+      const said = wrap(each.sentence, WIDTH - indent.length - 4).map((line) => `# ${line}`);
+      said.push(`${each.name}: ${each.default ?? each.example}`);
+      lines.push(...said.map((line) => `${indent}#   ${line}`));
+    }
+    return lines;
+  }
   if (key.type === "log" || key.type === "servers") return lines;
   // The example is a Redis pool: most pools are, and the keys for Redis alone would else be errors.
   if (key.name === "redis") lines.push(`${indent}redis: true`);

@@ -7,14 +7,16 @@
  * twemproxy takes and cannot work with is an error: a server without a host, two pools on one address.
  * Truth: tests/vectors/config/nutcracker.json (verdicts of nutcracker 0.5.0) and tests/vectors/placement.json.
  */
+import { dirname, resolve } from "node:path";
 import { sortServers } from "../ring/server_order.ts";
-import type { Config, PoolConfig, ProcessConfig, ServerConfig } from "./config.ts";
+import type { Config, PoolConfig, ProcessConfig, ServerConfig, ServersFrom } from "./config.ts";
 import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
 import { ConfigDocument, type Entry, type Place, type Value } from "./document.ts";
 import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
 import { findClashes } from "./listens.ts";
 import {
   expectation,
+  FROM_KEYS,
   type Key,
   LOG_KEYS,
   POOL_KEYS,
@@ -48,6 +50,26 @@ export function loadConfig(file: string): Config {
 export function parseConfig(text: string, fileName: string): Config {
   if (text.length > FILE_SIZE_MAX) throw tooLarge(fileName);
   return new Reader(text, fileName).read();
+}
+
+/**
+ * The servers of a file that `servers_from` names: one a line in twemproxy's form, blank lines and comments between them,
+ * or a YAML list of what may stand under `servers`. In twemproxy's order; none if the file says nothing.
+ * @throws ConfigError as parseConfig
+ */
+export function parseServers(text: string, fileName: string): readonly ServerConfig[] {
+  if (text.length > FILE_SIZE_MAX) throw tooLarge(fileName);
+  const lines: (Value & { kind: "text" })[] = [];
+  text.split("\n").forEach((line, i) => {
+    const said = line.trim().replace(/(^|\s)#.*$/, "").trim();
+    const place = { line: i + 1, column: line.indexOf(said) + 1 };
+    if (said !== "") lines.push({ kind: "text", place, text: said });
+  });
+  const first = lines[0];
+  if (first === undefined) return [];
+  // An IPv6 address begins with a bracket too.
+  const isList = /^(-($|\s)|---|\[)/.test(first.text) && !("value" in readServer(first.text));
+  return isList ? new Reader(text, fileName).readServers(null) : new Reader("", fileName).readServers(lines);
 }
 
 function checkUtf8(bytes: Uint8Array, text: string, file: string): void {
@@ -118,6 +140,18 @@ class Reader {
     };
   }
 
+  /** @param lines null: what the document has */
+  readServers(lines: readonly Value[] | null): readonly ServerConfig[] {
+    const key = POOL_KEYS.find((each) => each.type === "servers")!;
+    const { root } = this.#document;
+    let servers: ServerConfig[] | undefined;
+    if (lines !== null) servers = this.#serversOf(key, lines);
+    else if (root.kind === "list") servers = this.#serversOf(key, this.#document.items(root));
+    else this.#problem(root.place, key.name, described(root), expectation(key));
+    this.#report();
+    return servers ?? [];
+  }
+
   #pool(pool: Entry, entries: readonly Entry[]): ReadPool | null {
     if (pool.value.kind !== "mapping") {
       this.#problem(
@@ -149,7 +183,8 @@ class Reader {
     }
     const listen = fields.listen as WrittenAddress | null;
     const servers = fields.servers as ServerConfig[] | null;
-    if (listen === null || servers === null) return null;
+    this.#checkServers(pool, entries);
+    if (listen === null || (servers === null && fields.serversFrom === null)) return null;
     // The table names every field of PoolConfig; a test holds the two together.
     const config = {
       name: pool.key,
@@ -158,9 +193,22 @@ class Reader {
       listenText: listen.text,
       listenLine: place("listen").line,
       timeoutMs: fields.timeoutMs ?? -1,
-      servers,
+      servers: servers ?? [],
     } as unknown as PoolConfig;
     return { config, place: pool.place, listenPlace: place("listen") };
+  }
+
+  /** A pool has either of servers and servers_from. */
+  #checkServers(pool: Entry, entries: readonly Entry[]): void {
+    const [servers, from] = ["servers", "servers_from"].map((name) =>
+      entries.find((each) => each.key === name)
+    );
+    if (servers === undefined && from === undefined) {
+      const key = POOL_KEYS.find((each) => each.type === "servers")!;
+      this.#absent(pool.place, key.name, "nothing", `${expectation(key)}; or servers_from in its place`);
+    }
+    if (servers === undefined || from === undefined) return;
+    this.#problem(from.place, from.key, "servers as well", "one of servers and servers_from");
   }
 
   #process(process: Entry, entries: readonly Entry[]): ProcessConfig {
@@ -202,6 +250,7 @@ class Reader {
   /** The value of a key; undefined if it is wrong, which has then been noted. */
   #value(key: Key, value: Value): unknown {
     if (key.type === "servers") return this.#servers(key, value);
+    if (key.type === "servers_from") return this.#serversFrom(key, value);
     if (key.type === "log" && value.kind === "mapping") {
       return logOf(
         fieldsOf(LOG_KEYS, this.#values(this.#document.entries(value), "log", LOG_KEYS, value.place)),
@@ -228,10 +277,15 @@ class Reader {
       );
       return undefined;
     }
+    return this.#serversOf(key, this.#document.items(value));
+  }
+
+  /** Undefined if anything is wrong with one of them. */
+  #serversOf(key: Key, items: readonly Value[]): ServerConfig[] | undefined {
     const servers: ServerConfig[] = [];
     const firsts = new Map<string, Place>();
     let wrong = false;
-    for (const item of this.#document.items(value)) {
+    for (const item of items) {
       const server = this.#server(key, item);
       if (server === null) {
         wrong = true;
@@ -278,6 +332,33 @@ class Reader {
     return null;
   }
 
+  #serversFrom(key: Key, value: Value): ServersFrom | undefined {
+    if (value.kind !== "mapping") {
+      this.#problem(value.place, key.name, described(value), expectation(key));
+      return undefined;
+    }
+    const entries = this.#document.entries(value);
+    const values = this.#values(entries, "from", FROM_KEYS, value.place);
+    // What is wrong has been noted.
+    if (values.size < entries.length) return undefined;
+    const fields = fieldsOf(FROM_KEYS, values);
+    const dns = fields.dns as { name: string; port: number | null } | null;
+    const file = fields.file as string | null;
+    if ((dns === null) === (file === null)) {
+      const found = dns === null ? "neither dns nor file" : "both dns and file";
+      this.#problem(value.place, key.name, found, "one of the two");
+      return undefined;
+    }
+    if (dns === null) {
+      const stray = entries.find((entry) => entry.key !== "file");
+      if (stray === undefined) return { file: resolve(dirname(this.#file), file!) };
+      this.#problem(stray.place, stray.key, "a key of dns beside file", "file alone");
+      return undefined;
+    }
+    const { intervalMs, nameserver } = fields as { intervalMs: number; nameserver: string | null };
+    return { dns: dns.name, port: dns.port, intervalMs, nameserver };
+  }
+
   #unknown(entry: Entry, scope: Scope, keys: readonly Key[]): void {
     if (UNAVAILABLE_KEYS.some((each) => each.scope === scope && each.name === entry.key)) {
       const found = "a key that is known but not available in this version";
@@ -289,6 +370,8 @@ class Reader {
       ? "of a pool"
       : scope === "server"
       ? "of a server"
+      : scope === "from"
+      ? "of servers_from"
       : scope === "log"
       ? "of log"
       : "of the process";

@@ -18,8 +18,8 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 
-/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, or in a server written as a mapping. */
-export type Scope = "pool" | "process" | "log" | "server";
+/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, in a server written as a mapping, or in `servers_from`. */
+export type Scope = "pool" | "process" | "log" | "server" | "from";
 
 /**
  * How the text of a value is read. integer, ms and size are decimal digits (size with an optional unit);
@@ -35,6 +35,9 @@ export type KeyType =
   | "hash_tag"
   | "listen"
   | "servers"
+  | "servers_from"
+  | "dns_name"
+  | "nameserver"
   | "workers"
   | "log"
   | "log_level"
@@ -47,7 +50,7 @@ export interface Key {
   readonly name: string;
   readonly scope: Scope;
   readonly type: KeyType;
-  /** The field of PoolConfig, ProcessConfig, its log, or ServerConfig. */
+  /** The field of PoolConfig, ProcessConfig, its log, ServerConfig, or ServersFrom. */
   readonly field: string;
   /** As one writes it in the file; null: there is none, and absence means what `absent` says. */
   readonly default: string | null;
@@ -138,11 +141,18 @@ export const POOL_KEYS: readonly Key[] = [
   }),
   key("pool", "servers", "servers", "servers", {
     twemproxy,
-    absent: "required",
+    absent: "servers_from",
     example: "[ 127.0.0.1:6379:1 ]",
     sentence:
       "The servers behind the pool, each HOST:PORT:WEIGHT or /PATH:WEIGHT, with a NAME after a space if it has one.",
     reason: "The name is what places keys: keep it when a server moves to another address and its keys stay.",
+  }),
+  key("pool", "servers_from", "servers_from", "serversFrom", {
+    absent: "servers",
+    example: "{ dns: redis.example.com:6379 }",
+    sentence:
+      "In place of servers: DNS or a file that says what they are now, looked at while the proxy runs.",
+    reason: "Where servers come and go. What fails, or names no server, changes nothing.",
   }),
   key("pool", "redis", "bool", "redis", {
     twemproxy,
@@ -417,6 +427,36 @@ export const SERVER_KEYS: readonly Key[] = [
   }),
 ];
 
+/** What `servers_from` has: `dns` or `file`. */
+export const FROM_KEYS: readonly Key[] = [
+  key("from", "dns", "dns_name", "dns", {
+    absent: "file",
+    example: "redis.example.com:6379",
+    sentence:
+      "NAME:PORT, a server at each of the name's addresses, or _SERVICE._PROTOCOL.NAME, whose SRV records name servers with their ports and weights.",
+    reason: "SRV records give servers names that stay when their addresses change, and with them their keys.",
+  }),
+  key("from", "file", "text", "file", {
+    absent: "dns",
+    example: "servers.txt",
+    sentence:
+      "In place of dns: a file of servers, one a line as under servers, or a YAML list of them; a relative path starts at the configuration file.",
+    reason: "It is looked at once a second, and counts when it has stayed the same for a second.",
+  }),
+  key("from", "interval", "ms", "intervalMs", {
+    default: "5000",
+    min: 100,
+    sentence: "How often DNS is asked. Another answer counts when it has come twice.",
+    reason: "Servers come and go seldom; the records' own times to live are not looked at.",
+  }),
+  key("from", "nameserver", "nameserver", "nameserver", {
+    absent: "as the system is set up",
+    example: "127.0.0.1:8600",
+    sentence: "The DNS server to ask, IP:PORT; it is asked for the addresses of SRV records' hosts too.",
+    reason: "For names that only one server knows, such as Consul's.",
+  }),
+];
+
 /** Keys that are promised and not yet built: an error of their own, so that nobody believes they work. */
 export const UNAVAILABLE_KEYS: readonly { readonly scope: Scope; readonly name: string }[] = [
   { scope: "pool", name: "tls" },
@@ -431,7 +471,13 @@ export const UNAVAILABLE_KEYS: readonly { readonly scope: Scope; readonly name: 
   { scope: "server", name: "master" },
 ];
 
-export const KEYS: readonly Key[] = [...PROCESS_KEYS, ...LOG_KEYS, ...POOL_KEYS, ...SERVER_KEYS];
+export const KEYS: readonly Key[] = [
+  ...PROCESS_KEYS,
+  ...LOG_KEYS,
+  ...POOL_KEYS,
+  ...SERVER_KEYS,
+  ...FROM_KEYS,
+];
 
 /** What a value of the key must be: completes "expected …". */
 export function expectation(key: Key): string {
@@ -456,6 +502,12 @@ export function expectation(key: Key): string {
       return "HOST:PORT with a port of 1 to 65535, or /PATH and perhaps its octal permissions (at most 0777)";
     case "servers":
       return "a list of HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]";
+    case "servers_from":
+      return "a mapping of dns, and perhaps interval and nameserver, or of file";
+    case "dns_name":
+      return "NAME:PORT, or _SERVICE._PROTOCOL.NAME without a port, as SRV records have them";
+    case "nameserver":
+      return "the IP address and port of a DNS server, such as 127.0.0.1:53";
     case "workers":
       return `a whole number (${range(key)}) or auto`;
     case "log":

@@ -26,7 +26,7 @@ export interface WrittenAddress {
   readonly text: string;
 }
 
-/** The value of a key that is a scalar, as its field wants it (see `normalise`); every KeyType but servers and log. */
+/** The value of a key that is a scalar, as its field wants it (see `normalise`); every KeyType but servers, servers_from and log. */
 export function readValue(key: Key, text: string): Read<unknown> {
   const expected = expectation(key);
   switch (key.type) {
@@ -73,7 +73,17 @@ export function readValue(key: Key, text: string): Read<unknown> {
       return text === "off" ? { value: { address: null, text } } : { expected };
     case "server_name":
       return isServerName(text) ? { value: text } : { expected };
+    case "dns_name":
+      return readDnsName(text, expected);
+    case "nameserver": {
+      const read = readAddress(text, expected);
+      if (!("value" in read) || "path" in read.value.address) return { expected };
+      const { host, port } = read.value.address;
+      if (host.includes(":")) return { value: `[${host}]:${port}` };
+      return /^[0-9]+(\.[0-9]+){3}$/.test(host) ? { value: `${host}:${port}` } : { expected };
+    }
     case "servers":
+    case "servers_from":
     case "log":
       return { expected };
   }
@@ -109,6 +119,17 @@ export function readAddress(text: string, expected: string): Read<WrittenAddress
   const port = readInteger(text.slice(colon + 1));
   if (colon === -1 || host === null || port < 1 || port > 65535) return { expected };
   return { value: { address: { host: host === "0" ? "0.0.0.0" : host, port }, text } };
+}
+
+const SRV_NAME = /^_[^.\s:]+\._[^.\s:]+\.[^\s:]+$/;
+
+/** What `dns` names; the port is null for SRV records, which have their own. */
+function readDnsName(text: string, expected: string): Read<{ name: string; port: number | null }> {
+  const plain = (name: string) => name.toLowerCase().replace(/\.$/, "");
+  if (SRV_NAME.test(text)) return { value: { name: plain(text), port: null } };
+  const read = text.startsWith("_") ? { expected } : readAddress(text, expected);
+  if (!("value" in read) || "path" in read.value.address) return { expected };
+  return { value: { name: plain(read.value.address.host), port: read.value.address.port } };
 }
 
 const LISTEN_EXPECTED = "HOST:PORT with a port of 1 to 65535, or /PATH and perhaps its octal permissions";

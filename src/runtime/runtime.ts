@@ -5,10 +5,12 @@
 import { lookup } from "node:dns";
 import process from "node:process";
 import type { Clock, Net } from "../net/net.ts";
+import type { Dns } from "../topology/dns.ts";
 import { BunNet } from "./bun.ts";
 import { SystemClock } from "./clock.ts";
 import { RunningClock } from "./running_clock.ts";
 import { DenoNet } from "./deno.ts";
+import { systemDns } from "./dns.ts";
 import { EpollNet } from "./epoll_net.ts";
 import { Libc } from "./libc.ts";
 import { letGoOfProgram } from "./program_pages.ts";
@@ -22,6 +24,7 @@ export interface Runtime {
   readonly version: string;
   /** The addresses of a host name; none if it does not resolve. */
   readonly resolve: (host: string) => Promise<readonly string[]>;
+  readonly dns: Dns;
   /** Gives memory that is not in use back to the system; takes some ms. Absent where the runtime has no means to. */
   readonly collect?: () => void;
   /** The start is over: lets go of memory that only it has needed. */
@@ -41,6 +44,7 @@ export function currentRuntime(): Runtime {
       name: "deno",
       version: Deno.version.deno,
       resolve,
+      dns: systemDns,
       collect: collectV8,
     };
   }
@@ -51,6 +55,7 @@ export function currentRuntime(): Runtime {
     name: "bun",
     version: Bun.version,
     resolve,
+    dns: systemDns,
     collect: () => Bun.gc(true),
     started: () => own && letGoOfProgram(own.libc),
     closeAll: () => own?.closeAll(),

@@ -21,7 +21,9 @@ export const RUNTIMES: readonly Runtime[] = ["deno", "bun", "compiled"];
 export interface ServerOptions {
   /** A folder for its files; a fresh one under the system's temporary folder if absent (removed by `stop`). */
   dir?: string;
-  /** A TCP port on 127.0.0.1; 0 takes a free one. Absent: a unix socket. */
+  /** Where it listens if it has a port: 127.0.0.1 if absent. Of redis-server alone. */
+  host?: string;
+  /** A TCP port on `host`; 0 takes a free one. Absent: a unix socket. */
   port?: number;
   /** Path of the unix socket; default `<dir>/<name>.sock`. */
   path?: string;
@@ -113,7 +115,9 @@ export class Server extends Spawned {
 
   /** "127.0.0.1:6379" or the socket's path: what a `servers:` line has before `:weight`. */
   get address(): string {
-    return "path" in this.target ? this.target.path : `127.0.0.1:${this.target.port}`;
+    return "path" in this.target
+      ? this.target.path
+      : `${this.target.host ?? "127.0.0.1"}:${this.target.port}`;
   }
 
   get port(): number {
@@ -175,7 +179,7 @@ function place(
   const name = `${kind}${++serial}`;
   const target: Target = options.port === undefined
     ? { path: options.path ?? `${dir}/${name}.sock` }
-    : { port: options.port === 0 ? freePort() : options.port };
+    : { host: options.host, port: options.port === 0 ? freePort() : options.port };
   return { dir, ownDir, name, target };
 }
 
@@ -183,7 +187,7 @@ export async function startRedis(options: ServerOptions = {}): Promise<Server> {
   const { dir, ownDir, name, target } = place(options, "redis");
   const where = "path" in target
     ? ["--port", "0", "--unixsocket", target.path]
-    : ["--port", String(target.port), "--bind", "127.0.0.1"];
+    : ["--port", String(target.port), "--bind", target.host ?? "127.0.0.1"];
   const args = [...where, "--save", "", "--appendonly", "no", "--dir", dir, ...options.args ?? []];
   const program = options.program ?? need("redis-server");
   const spawn = () => new Process(program, args, { output: `${dir}/${name}.log` });

@@ -12,6 +12,8 @@ import { route } from "../../src/cli/route.ts";
 import { jsonSchema, schema } from "../../src/cli/schema.ts";
 import { KEYS, POOL_KEYS } from "../../src/config/schema.ts";
 import { POOL_METRICS, SERVER_METRICS } from "../../src/stats/metrics.ts";
+import type { SourceAround } from "../../src/topology/sources.ts";
+import { SimClock } from "../sim/clock.ts";
 import PLACEMENT from "../vectors/placement.json" with { type: "json" };
 
 const DEFAULTS: RunOptions = {
@@ -213,13 +215,22 @@ class Recorder implements Io {
   }
 }
 
+/** Whose sources are never asked. */
+const AROUND: SourceAround = {
+  clock: new SimClock(),
+  dns: {
+    addresses: () => Promise.reject(new Error("asked")),
+    services: () => Promise.reject(new Error("asked")),
+  },
+};
+
 /** Runs with a configuration file of the text. */
-function withFile<T>(text: string, use: (file: string) => T): T {
+async function withFile<T>(text: string, use: (file: string) => T | Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), "ringmaster-"));
   try {
     const file = join(folder, "x.yml");
     writeFileSync(file, text);
-    return use(file);
+    return await use(file);
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -244,21 +255,25 @@ interface Outcome {
   readonly io: Recorder;
 }
 
-function run(yaml: string, args: string[], input: string | Uint8Array = ""): Outcome {
-  return withFile(yaml, (file) => {
+function run(yaml: string, args: string[], input: string | Uint8Array = ""): Promise<Outcome> {
+  return withFile(yaml, async (file) => {
     const io = new Recorder(input);
     const flags = parseFlags(["route", "-c", file, ...args]);
     assert.equal(flags.command, "route");
-    return { code: flags.command === "route" ? route(flags.options, io) : -1, io };
+    return { code: flags.command === "route" ? await route(flags.options, AROUND, io) : -1, io };
   });
 }
 
 for (const config of PLACEMENT.configs) {
-  Deno.test(`route() places keys as nutcracker: ${config.id}`, () => {
+  Deno.test(`route() places keys as nutcracker: ${config.id}`, async () => {
     const ejected = (config as { ejected?: number[] }).ejected ?? [];
     const names = ejected.map((index) => config.servers[index]!.hashed_name);
     const args = names.length === 0 ? [] : ["--ejected", names.join(",")];
-    const { code, io } = run(config.yaml, ["--hex", ...args, "-"], PLACEMENT.keys_hex.join("\n") + "\n");
+    const { code, io } = await run(
+      config.yaml,
+      ["--hex", ...args, "-"],
+      PLACEMENT.keys_hex.join("\n") + "\n",
+    );
     assert.equal(code, 0, io.errors);
     const expected = PLACEMENT.keys_hex.map((key, i) => {
       const server = config.servers[config.placement[i]!]!;
@@ -268,8 +283,8 @@ for (const config of PLACEMENT.configs) {
   });
 }
 
-Deno.test("route() prints keys of arguments and of standard input, whatever their bytes", () => {
-  const { code, io } = run(
+Deno.test("route() prints keys of arguments and of standard input, whatever their bytes", async () => {
+  const { code, io } = await run(
     TWO_POOLS,
     ["--pool", "solo", "a\tb", "-", ""],
     Uint8Array.of(255, 0, 13, 10, 10, 98),
@@ -279,22 +294,31 @@ Deno.test("route() prints keys of arguments and of standard input, whatever thei
   assert.equal(io.latin1, `a\tb${end}\xff\0\r${end}${end}b${end}${end}`);
 });
 
-Deno.test("route() answers for every pool, in their order, and shows * where any server may be meant", () => {
-  const { code, io } = run(TWO_POOLS, ["foo"]);
+Deno.test("route() answers for every pool, in their order, and shows * where any server may be meant", async () => {
+  const { code, io } = await run(TWO_POOLS, ["foo"]);
   assert.equal(code, 0);
   const lines = io.text.split("\n");
   assert.match(lines[0]!, /^foo\tbeta\t(one\th:1|two\th:2)$/);
   assert.deepEqual(lines.slice(1), ["foo\tsolo\th\th:11211", "foo\talpha\t*\t*", ""]);
 });
 
-Deno.test("route() with --ejected uses the servers that are left, or says that there are none", () => {
-  assert.equal(run(TWO_POOLS, ["--pool", "beta", "--ejected", "one", "k"]).io.text, "k\tbeta\ttwo\th:2\n");
-  assert.equal(run(TWO_POOLS, ["--pool", "beta", "--ejected", "one,two", "k"]).io.text, "k\tbeta\t-\t-\n");
-  assert.equal(run(TWO_POOLS, ["--pool", "alpha", "--ejected", "h:1", "k"]).io.text, "k\talpha\t*\t*\n");
+Deno.test("route() with --ejected uses the servers that are left, or says that there are none", async () => {
+  assert.equal(
+    (await run(TWO_POOLS, ["--pool", "beta", "--ejected", "one", "k"])).io.text,
+    "k\tbeta\ttwo\th:2\n",
+  );
+  assert.equal(
+    (await run(TWO_POOLS, ["--pool", "beta", "--ejected", "one,two", "k"])).io.text,
+    "k\tbeta\t-\t-\n",
+  );
+  assert.equal(
+    (await run(TWO_POOLS, ["--pool", "alpha", "--ejected", "h:1", "k"])).io.text,
+    "k\talpha\t*\t*\n",
+  );
 });
 
-Deno.test("route() with --json prints an object a line", () => {
-  const { io } = run(TWO_POOLS, ["--json", "--hex", "6BC3A9", "ff", ""]);
+Deno.test("route() with --json prints an object a line", async () => {
+  const { io } = await run(TWO_POOLS, ["--json", "--hex", "6BC3A9", "ff", ""]);
   const rows = io.text.trimEnd().split("\n").map((line) => JSON.parse(line));
   assert.equal(rows.length, 9);
   assert.equal(rows[0].pool, "beta");
@@ -326,33 +350,34 @@ const ROUTE_ERRORS: readonly (readonly [string, string[], string, number, RegExp
 ];
 
 for (const [name, args, input, code, expected] of ROUTE_ERRORS) {
-  Deno.test(`route() refuses ${name}`, () => {
-    const outcome = run(TWO_POOLS, args, input);
+  Deno.test(`route() refuses ${name}`, async () => {
+    const outcome = await run(TWO_POOLS, args, input);
     assert.equal(outcome.code, code);
     assert.match(outcome.io.errors, expected);
   });
 }
 
-Deno.test("route() tells what is wrong with the file", () => {
-  const { code, io } = run("p: 1\n", ["k"]);
+Deno.test("route() tells what is wrong with the file", async () => {
+  const { code, io } = await run("p: 1\n", ["k"]);
   assert.equal(code, 1);
   assert.match(io.errors, /x\.yml:1:4: p: found "1", expected a pool/);
 });
 
-Deno.test("route() hands over many lines in few pieces", () => {
+Deno.test("route() hands over many lines in few pieces", async () => {
   let pieces = 0;
   const io = new Recorder("key\n".repeat(20_000));
   const counting: Io = { out: () => pieces++, err: (text) => io.err(text), stdin: () => io.stdin() };
-  withFile(
+  await withFile(
     TWO_POOLS,
-    (confFile) => assert.equal(route({ ...ROUTE, confFile, keys: ["-"] }, counting), 0, io.errors),
+    async (confFile) =>
+      assert.equal(await route({ ...ROUTE, confFile, keys: ["-"] }, AROUND, counting), 0, io.errors),
   );
   assert.ok(pieces > 1 && pieces < 100, `${pieces} pieces`);
 });
 
 /** Plans from TWO_POOLS to `after`; the words FILE and SVG among the arguments are files in a folder of their own. */
-function planned(after: string, args: string[], keys = ""): Outcome & { svg: string } {
-  return withFile(TWO_POOLS, (before) => {
+function planned(after: string, args: string[], keys = ""): Promise<Outcome & { svg: string }> {
+  return withFile(TWO_POOLS, async (before) => {
     const [next, file, svg] = ["new.yml", "keys", "x.svg"].map((name) => join(before, "..", name)) as [
       string,
       string,
@@ -365,7 +390,7 @@ function planned(after: string, args: string[], keys = ""): Outcome & { svg: str
     const words = args.map((word) => word.replace("FILE", file).replace("SVG", svg));
     const flags = parseFlags(["plan", ...words, before, next]);
     assert.equal(flags.command, "plan");
-    const code = flags.command === "plan" ? plan(flags.options, io) : -1;
+    const code = flags.command === "plan" ? await plan(flags.options, AROUND, io) : -1;
     return { code, io, svg: readFileSync(svg, "utf8") };
   });
 }
@@ -373,8 +398,8 @@ function planned(after: string, args: string[], keys = ""): Outcome & { svg: str
 const THIRD = TWO_POOLS.replace("h:2:1 two ]", "h:2:1 two, h:3:2 three ]")
   .replace(/solo:[^]*$/, "more:\n  listen: 127.0.0.1:4\n  servers: [ h:1:1 ]\n");
 
-Deno.test("plan() tells of every pool: changed, drawn, added and removed", () => {
-  const { code, io } = planned(THIRD, []);
+Deno.test("plan() tells of every pool: changed, drawn, added and removed", async () => {
+  const { code, io } = await planned(THIRD, []);
   assert.equal(code, 0, io.errors);
   assert.match(io.text, /^pool beta: [0-9.]+ % of all keys move\n +server +before +after\n +one /m);
   assert.match(io.text, /^ +three +h:3 +- +[0-9.]+ %$/m);
@@ -384,8 +409,8 @@ Deno.test("plan() tells of every pool: changed, drawn, added and removed", () =>
   assert.match(io.text, /^pool solo: removed, one server$/m);
 });
 
-Deno.test("plan() with --json prints one document, and --svg draws one", () => {
-  const { code, io, svg } = planned(THIRD, ["--json", "--pool", "beta", "--svg", "SVG"]);
+Deno.test("plan() with --json prints one document, and --svg draws one", async () => {
+  const { code, io, svg } = await planned(THIRD, ["--json", "--pool", "beta", "--svg", "SVG"]);
   assert.equal(code, 0, io.errors);
   const { pools } = JSON.parse(io.text);
   assert.deepEqual([pools.length, pools[0].name, pools[0].basis], [1, "beta", "ring"]);
@@ -394,16 +419,16 @@ Deno.test("plan() with --json prints one document, and --svg draws one", () => {
   assert.match(svg, /^<svg .*pool beta: [0-9.]+ % of the keys move.*<\/svg>\n$/s);
 });
 
-Deno.test("plan() with --keys counts lines, however long the file and whatever its last line", () => {
+Deno.test("plan() with --keys counts lines, however long the file and whatever its last line", async () => {
   const keys = Array.from({ length: 50_000 }, (_, k) => `key:${k}`).join("\n");
-  const { code, io } = planned(THIRD, ["--keys", "FILE", "--json", "--pool=beta"], keys);
+  const { code, io } = await planned(THIRD, ["--keys", "FILE", "--json", "--pool=beta"], keys);
   assert.equal(code, 0, io.errors);
   const [{ basis, keys: count, moved }] = JSON.parse(io.text).pools;
   assert.deepEqual([basis, count], ["keys", 50_000]);
   assert.ok(moved > 0.4 && moved < 0.6, `${moved}`);
 });
 
-Deno.test("plan() refuses what it cannot read or write, with the place", () => {
+Deno.test("plan() refuses what it cannot read or write, with the place", async () => {
   const cases: [string[], string, number, RegExp][] = [
     [
       ["--pool", "x"],
@@ -416,19 +441,19 @@ Deno.test("plan() refuses what it cannot read or write, with the place", () => {
     [["--svg", "FILE/no"], THIRD, 1, /^option --svg: .*ENOTDIR/],
   ];
   for (const [args, after, code, expected] of cases) {
-    const outcome = planned(after, args);
+    const outcome = await planned(after, args);
     assert.equal(outcome.code, code);
     assert.match(outcome.io.errors, expected);
   }
-  const long = planned(THIRD, ["--keys", "FILE"], "a\n" + "x".repeat(2_000_000));
+  const long = await planned(THIRD, ["--keys", "FILE"], "a\n" + "x".repeat(2_000_000));
   assert.equal(long.code, 1);
   assert.match(long.io.errors, /keys:2: found a line of more than 1048576 bytes, expected a key a line/);
 });
 
-Deno.test("testConf() prints every problem and the verdict", () => {
-  withFile("p:\n  listen: 127.0.0.1:1\n  timeout: x\n  servers: [ h ]\n", (file) => {
+Deno.test("testConf() prints every problem and the verdict", async () => {
+  await withFile("p:\n  listen: 127.0.0.1:1\n  timeout: x\n  servers: [ h ]\n", async (file) => {
     const io = new Recorder();
-    assert.equal(testConf(file, io), 1);
+    assert.equal(await testConf(file, io), 1);
     const lines = io.errors.trimEnd().split("\n");
     assert.equal(lines.length, 3);
     assert.ok(lines[0]!.startsWith(`${file}:3:12: timeout: found "x", expected a number of milliseconds`));
@@ -436,14 +461,14 @@ Deno.test("testConf() prints every problem and the verdict", () => {
     assert.equal(lines[2], `ringmaster: configuration file '${file}' syntax is invalid`);
   });
   const io = new Recorder();
-  assert.equal(testConf("none.yml", io), 1);
+  assert.equal(await testConf("none.yml", io), 1);
   assert.match(
     io.errors,
     /^none\.yml: found no such file, .*\nringmaster: nothing to start from: .* -c, or try 'ringmaster demo'\n$/,
   );
-  withFile(TWO_POOLS, (file) => {
+  await withFile(TWO_POOLS, async (file) => {
     const io = new Recorder();
-    assert.equal(testConf(file, io), 0);
+    assert.equal(await testConf(file, io), 0);
     assert.equal(io.errors, `ringmaster: configuration file '${file}' syntax is ok\n`);
   });
 });
@@ -462,7 +487,8 @@ Deno.test("jsonSchema() has every key with its default, in words and as a value"
   assert.equal(parsed.$schema, "https://json-schema.org/draft/2020-12/schema");
   const pool = parsed.$defs.pool;
   assert.deepEqual(Object.keys(pool.properties), POOL_KEYS.map((key) => key.name));
-  assert.deepEqual(pool.required, ["listen", "servers"]);
+  assert.deepEqual(pool.required, ["listen"]);
+  assert.deepEqual(pool.oneOf, [{ required: ["servers"] }, { required: ["servers_from"] }]);
   assert.equal(pool.additionalProperties, false);
   assert.equal(pool.properties.backlog.default, 512);
   assert.equal(pool.properties.redis.default, false);

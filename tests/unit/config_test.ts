@@ -6,8 +6,16 @@ import { join } from "node:path";
 import fc from "fast-check";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { configMarkdown, exampleConfig, keyNames } from "../../src/config/describe.ts";
-import { ConfigError, editDistance, loadConfig, parseConfig, type Problem } from "../../src/config/parse.ts";
 import {
+  ConfigError,
+  editDistance,
+  loadConfig,
+  parseConfig,
+  parseServers,
+  type Problem,
+} from "../../src/config/parse.ts";
+import {
+  FROM_KEYS,
   KEYS,
   LOG_KEYS,
   POOL_KEYS,
@@ -77,6 +85,7 @@ const DEFAULTS: PoolConfig = {
   probeTimeoutMs: 1000,
   dangerousCommands: false,
   databases: 1,
+  serversFrom: null,
   servers: [{ name: "h:1", address: { host: "h", port: 1 }, addressText: "h:1", weight: 1 }],
 };
 
@@ -156,6 +165,7 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ["servers", "h:1:1", /found "h:1:1", expected a list/],
   ["servers", "[]", /found an empty list, expected a list/],
   ["servers", "", /found nothing, expected a list/],
+  ["servers_from", "{dns: a:1}", /found servers as well, expected one of servers and servers_from$/],
   ["hash", "FNV1a_64", /found "FNV1a_64", expected one of one_at_a_time, md5, /],
   ["hash_tag", "abc", /found "abc", expected exactly two bytes/],
   ["hash_tag", "{a: b}", /found a mapping, expected exactly two bytes/],
@@ -220,12 +230,80 @@ for (const [key, text, expected] of BAD) {
 
 Deno.test("every key of a pool has valid and invalid cases here", () => {
   for (const key of POOL_KEYS) {
-    if (!["listen", "servers"].includes(key.name)) {
+    if (!["listen", "servers", "servers_from"].includes(key.name)) {
       assert.ok(GOOD.some((row) => row[0] === key.name), key.name);
     }
     assert.ok(BAD.some((row) => row[0] === key.name), key.name);
   }
 });
+
+const DNS = { dns: "redis.test", port: 6379, intervalMs: 5000, nameserver: null };
+
+/** The text of `servers_from:` in a file in /etc, and what it means. */
+const FROM: readonly (readonly [string, PoolConfig["serversFrom"] | RegExp])[] = [
+  ["{dns: redis.test:6379}", DNS],
+  ["{dns: Redis.Test.:6379, interval: 100}", { ...DNS, intervalMs: 100 }],
+  ["{dns: redis.test:6379, nameserver: 127.0.0.1:53}", { ...DNS, nameserver: "127.0.0.1:53" }],
+  ["{dns: redis.test:6379, nameserver: '[::1]:53'}", { ...DNS, nameserver: "[::1]:53" }],
+  ["{dns: _redis._tcp.redis.test}", { ...DNS, dns: "_redis._tcp.redis.test", port: null }],
+  ["{file: servers.txt}", { file: "/etc/servers.txt" }],
+  ["{file: /run/servers}", { file: "/run/servers" }],
+  ["redis.test:6379", /servers_from: found "redis.test:6379", expected a mapping of dns/],
+  ["{}", /servers_from: found neither dns nor file, expected one of the two/],
+  ["{dns: a:1, file: b}", /servers_from: found both dns and file, expected one of the two/],
+  ["{file: b, interval: 200}", /interval: found a key of dns beside file, expected file alone/],
+  ["{dns: redis.test}", /dns: found "redis.test", expected NAME:PORT, or _SERVICE/],
+  ["{dns: _redis._tcp.a:1}", /dns: found "_redis._tcp.a:1", expected NAME:PORT, or _SERVICE/],
+  ["{dns: /run/x}", /dns: found/],
+  ["{dns: a:1, interval: 99}", /interval: found "99", expected a number of milliseconds \(100 to/],
+  ["{dns: a:1, nameserver: b:53}", /nameserver: found "b:53", expected the IP address and port/],
+  ["{dns: a:1, nameserver: 127.0.0.1}", /nameserver: found "127.0.0.1", expected/],
+  [
+    "{dns: a:1, intervall: 99}",
+    /intervall: found a key that is none of servers_from, expected perhaps interval/,
+  ],
+  ["{dns: a:1, dns: b:1}", /dns: found a second time/],
+];
+
+for (const [text, expected] of FROM) {
+  Deno.test(`parseConfig() with servers_from: ${text}`, () => {
+    const yaml = `p:\n  listen: 127.0.0.1:1\n  servers_from: ${text}\n`;
+    if (expected instanceof RegExp) {
+      const problems = problemsOf(yaml);
+      assert.equal(problems.length, 1, JSON.stringify(problems));
+      assert.match(problems[0]!.text, expected);
+    } else {
+      const config = parseConfig(yaml, "/etc/x.yml");
+      assert.deepEqual(config.pools, [{ ...DEFAULTS, serversFrom: expected, servers: [] }]);
+    }
+  });
+}
+
+/** Files of servers, and their servers or what is wrong. */
+const SERVER_FILES: readonly (readonly [string, string, readonly string[] | RegExp])[] = [
+  ["nothing", "", []],
+  ["comments alone", "# none\n\n  # yet\n", []],
+  ["lines", "h:1:1 b\n\n# two\n  h:2:3 a # named\r\n", ["a h:2 3", "b h:1 1"]],
+  ["an IPv6 address", "[::1]:6379:1\n", ["[::1]:6379 [::1]:6379 1"]],
+  ["a unix socket", "/run/x:1 x\n", ["x /run/x 1"]],
+  ["a YAML list", "# all\n- h:1:1 b\n- { address: h:2, name: a }\n", ["a h:2 1", "b h:1 1"]],
+  ["a YAML list in flow style", "[h:1:1, h:2:1]\n", ["h:1 h:1 1", "h:2 h:2 1"]],
+  ["a YAML document", "---\n- h:1:1\n", ["h:1 h:1 1"]],
+  ["a line that is none", "h:1:1\nh:2\n", /^x:2:1: servers: found "h:2", expected HOST:PORT:WEIGHT/],
+  ["a name twice", "h:1:1 a\nh:2:1 a\n", /^x:2:1: servers: found a second server named "a"/],
+  ["a list in a list", "- - h:1:1\n", /^x:1:3: servers: found a list/],
+  ["broken YAML", "- h:1:1\n- {\n", /^x:/],
+];
+
+for (const [name, text, expected] of SERVER_FILES) {
+  Deno.test(`parseServers() with ${name}`, () => {
+    if (expected instanceof RegExp) assert.throws(() => parseServers(text, "x"), { message: expected });
+    else {
+      const found = parseServers(text, "x").map((each) => `${each.name} ${each.addressText} ${each.weight}`);
+      assert.deepEqual(found, expected);
+    }
+  });
+}
 
 /** The text of `ringmaster:`, and what differs from the defaults. */
 const PROCESS: readonly (readonly [string, Partial<Config["process"]> | RegExp])[] = [
@@ -754,8 +832,8 @@ Deno.test("conf/ringmaster.yml is what the table says: deno task docs writes it"
 
 Deno.test("conf/ringmaster.yml has every key, with its default", () => {
   const text = exampleConfig();
-  for (const key of [...PROCESS_KEYS, ...LOG_KEYS, ...POOL_KEYS, ...SERVER_KEYS]) {
-    assert.match(text, new RegExp(`^ +(# +)?(- )?${key.name}:`, "m"), key.name);
+  for (const key of [...PROCESS_KEYS, ...LOG_KEYS, ...POOL_KEYS, ...SERVER_KEYS, ...FROM_KEYS]) {
+    assert.match(text, new RegExp(`^ +(# +)?(# +)?(- )?${key.name}:`, "m"), key.name);
   }
   const config = parseConfig(text, "x.yml");
   assert.deepEqual(config.process, PROCESS_DEFAULTS);
