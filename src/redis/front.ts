@@ -420,7 +420,7 @@ export class RedisFront implements Front, Sender {
       else session.transaction!.refuse(error);
       return true;
     }
-    if (session.subscriptions !== null && session.resp === 2 && !SUBSCRIBER_COMMANDS.has(command!.name)) {
+    if (session.subscriptions !== null && session.resp === 2 && (command!.flags & FLAG.SUBSCRIBER) === 0) {
       client.answer(errorReply(
         `ERR Can't execute '${
           command!.lower
@@ -467,7 +467,7 @@ export class RedisFront implements Front, Sender {
       }
     }
     this.scripts?.note(command!, bytes, args, queueing);
-    if (queueing && !TRANSACTION_COMMANDS.has(command!.name)) {
+    if (queueing && (command!.flags & FLAG.UNQUEUED) === 0) {
       this.modes.queue(session, command!, bytes, start, end);
       return true;
     }
@@ -519,8 +519,9 @@ export class RedisFront implements Front, Sender {
         return this.split(client, command, bytes, start, end, 1, JOIN_SUM);
       case ROUTE.EVERY_SERVER: {
         const servers = everyServer(this.pool, command);
-        if (APART.has(command.name)) sendApart(client, bytes, start, end, JOIN_EVERY, command.join, servers);
-        else sendEverywhere(client, bytes, start, end, JOIN_EVERY, command.join, null, servers);
+        if ((command.flags & FLAG.APART) !== 0) {
+          sendApart(client, bytes, start, end, JOIN_EVERY, command.join, servers);
+        } else sendEverywhere(client, bytes, start, end, JOIN_EVERY, command.join, null, servers);
         return true;
       }
       case ROUTE.FIXED:
@@ -800,33 +801,20 @@ export class RedisFront implements Front, Sender {
 }
 
 /** Are the arguments options that are read here, so that no sensible request has very many of them? */
-function readsFew({ name, route, finder, flags }: Command): boolean {
+function readsFew({ route, finder, flags }: Command): boolean {
   if ((flags & (FLAG.DATABASE | FLAG.PATTERNS)) !== 0 || finder === FINDER.GEORADIUS) return true;
-  return (route === ROUTE.LOCAL || route === ROUTE.CLIENT_MODE) && !WALKED.has(name);
+  return (route === ROUTE.LOCAL || route === ROUTE.CLIENT_MODE) && (flags & FLAG.WALKED) === 0;
 }
 
 /** Can a request of very many arguments be sent on its way by its first NOTED_FIRST ones? */
-function needsFirst({ name, route, finder, firstKey, lastKey }: Command): boolean {
-  if (WALKED.has(name)) return true;
+function needsFirst({ route, flags, finder, firstKey, lastKey }: Command): boolean {
+  if ((flags & FLAG.WALKED) !== 0) return true;
   if (route === ROUTE.KEYED) return finder === FINDER.RANGE && firstKey === lastKey && firstKey < NOTED_FIRST;
   return route === ROUTE.SPLIT_VALUES || route === ROUTE.SPLIT_PAIRS || route === ROUTE.SPLIT_SUM;
 }
 
 /** Where `listen` means every address of the machine. */
 const ANY_HOSTS: ReadonlySet<string> = new Set(["0.0.0.0", "::", "[::]"]);
-
-/** What a RESP2 client may send while it is subscribed. */
-const SUBSCRIBER_COMMANDS: ReadonlySet<string> = new Set([
-  "SUBSCRIBE",
-  "UNSUBSCRIBE",
-  "PSUBSCRIBE",
-  "PUNSUBSCRIBE",
-  "SSUBSCRIBE",
-  "SUNSUBSCRIBE",
-  "PING",
-  "QUIT",
-  "RESET",
-]);
 
 const ANY_ARGUMENT = Int32Array.of(0);
 
@@ -835,41 +823,6 @@ const ABOUT_ANOTHER: ReadonlySet<string> = new Set([
   "COMMAND|INFO",
   "COMMAND|GETKEYS",
   "COMMAND|GETKEYSANDFLAGS",
-]);
-
-/** What has to get through while a server is busy with a script. */
-const APART: ReadonlySet<string> = new Set([
-  "SCRIPT|KILL",
-  "FUNCTION|KILL",
-  "FUNCTION|STATS",
-  "SHUTDOWN",
-]);
-
-/** What is walked some arguments a turn if there are very many (RedisModes.walkWork). */
-const WALKED: ReadonlySet<string> = new Set([
-  "CLIENT|KILL",
-  "CLIENT|LIST",
-  "COMMAND|INFO",
-  "COMMAND|DOCS",
-  "SUBSCRIBE",
-  "PSUBSCRIBE",
-  "SSUBSCRIBE",
-  "UNSUBSCRIBE",
-  "PUNSUBSCRIBE",
-  "SUNSUBSCRIBE",
-  "PUBSUB|NUMSUB",
-  "PUBSUB|SHARDNUMSUB",
-  "SCRIPT|EXISTS",
-]);
-
-/** What is not queued between MULTI and EXEC. */
-const TRANSACTION_COMMANDS: ReadonlySet<string> = new Set([
-  "MULTI",
-  "EXEC",
-  "DISCARD",
-  "WATCH",
-  "QUIT",
-  "RESET",
 ]);
 
 /** PING of a RESP2 subscriber: an array, so that it looks like the messages around it. */

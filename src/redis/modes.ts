@@ -9,7 +9,7 @@
 import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { clientLine } from "../protocol/redis/client_view.ts";
-import { type Command, FINDER, FLAG, JOIN, ROUTE } from "../protocol/redis/command.ts";
+import { type Command, FINDER, FLAG, JOIN, ROUTE, TOPIC } from "../protocol/redis/command.ts";
 import { resolve } from "../protocol/redis/commands.ts";
 import { docsFrom, type DocsNames, documented, ownDocs } from "../protocol/redis/command_docs.ts";
 import { command, commandHead } from "../protocol/redis/encode.ts";
@@ -39,7 +39,7 @@ import { GONE, SILENT } from "../proxy/client_question.ts";
 import { ClientsWork, viewOf } from "./clients.ts";
 import { DocsQuestion, EveryServerWork, InfoRows } from "./command_walk.ts";
 import { ownerOfKeys, type Preparation } from "./preparation.ts";
-import { CHANNEL, PATTERN, PubSub, SHARD, SubscribeWork, UnsubscribeWork } from "./pubsub.ts";
+import { PubSub, SubscribeWork, UnsubscribeWork } from "./pubsub.ts";
 import { type RedisSession, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT } from "./session.ts";
 import { sendEverywhere } from "./split.ts";
 import { Tracking } from "./tracking.ts";
@@ -249,8 +249,9 @@ export class RedisModes {
     if (command.name === "PUBLISH") return this.pool.servers.length === 1 ? 0 : 1;
     if (command.name === "CLIENT|INFO") return 1;
     if (command.name === "CLIENT|LIST") return COSTLY;
-    if (command.route !== ROUTE.LOCAL || QUEUED_LOCALS.has(command.name)) return 0;
-    if (NEVER_ASIDE.has(command.name)) return 0;
+    if (command.route !== ROUTE.LOCAL || (command.flags & FLAG.QUEUED) !== 0) return 0;
+    // It changes how replies are read.
+    if (command.name === "HELLO") return 0;
     if (command.name === "SELECT") {
       const db = latin1(bytes, args.starts[1]!, args.ends[1]!);
       // A wrong number is an error in its place; another database would be the server's for what follows.
@@ -258,8 +259,7 @@ export class RedisModes {
         Number(db) !== session.db;
       return other ? 0 : 1;
     }
-    const costly = ["INFO", "CONFIG|GET"].includes(command.name) || command.name.startsWith("COMMAND");
-    return costly ? COSTLY : 1;
+    return (command.flags & FLAG.COSTLY) !== 0 ? COSTLY : 1;
   }
 
   // ---- blocking
@@ -300,7 +300,7 @@ export class RedisModes {
     switch (command.name) {
       case "PUBLISH":
       case "SPUBLISH":
-        this.sendMessage(client, command.name === "SPUBLISH", bytes, start, end);
+        this.sendMessage(client, command.topic === TOPIC.SHARD, bytes, start, end);
         return true;
       case "PUBSUB|CHANNELS":
         this.listChannels(client, bytes, start, end);
@@ -313,7 +313,7 @@ export class RedisModes {
         return true;
       case "PUBSUB|NUMSUB":
       case "PUBSUB|SHARDNUMSUB": {
-        const wires = command.name === "PUBSUB|NUMSUB"
+        const wires = command.topic === TOPIC.CHANNEL
           ? this.pubsub.channels.wireBulks(bytes, this.sender.args, 2)
           : null;
         const request = wires === null ? null : concat(
@@ -328,8 +328,8 @@ export class RedisModes {
     }
     if (!client.atRest()) return false;
     const names = this.words(bytes, 1);
-    const kind = KIND_OF.get(command.name)!;
-    if (command.name.includes("UNSUB")) {
+    const kind = command.topic & TOPIC.KIND;
+    if ((command.topic & TOPIC.LEAVES) !== 0) {
       const mine = session.subscriptions;
       const many = mine === null ? 0 : mine.names[kind]!.size;
       if (names.length === 0 && many > WALK_ARGUMENTS) {
@@ -340,9 +340,10 @@ export class RedisModes {
   }
 
   private joinNumsub(command: Command): Joiner {
-    const kind = command.name === "PUBSUB|NUMSUB" ? CHANNEL : SHARD;
+    const kind = command.topic;
     const more = (name: string) => this.pubsub.clientsBehind(kind, name);
-    const called = (wire: string) => kind === SHARD ? wire : this.pubsub.channels.toClient(wire) ?? wire;
+    const called = (wire: string) =>
+      kind === TOPIC.SHARD ? wire : this.pubsub.channels.toClient(wire) ?? wire;
     return (split) => joinCounts(split.replies, more, called);
   }
 
@@ -506,16 +507,13 @@ export class RedisModes {
 
   /** What is to be done with the arguments of a request of very many, slice by slice; null if it is taken whole. */
   walkWork(client: Client, session: RedisSession, command: Command, count: number): SliceWork | null {
-    const kind = KIND_OF.get(command.name);
-    if (kind !== undefined) {
-      return command.name.includes("UNSUB")
-        ? new UnsubscribeWork(this.pubsub, kind, false)
-        : new SubscribeWork(this.pubsub, kind);
-    }
+    const kind = command.topic & TOPIC.KIND;
+    if ((command.topic & TOPIC.LEAVES) !== 0) return new UnsubscribeWork(this.pubsub, kind, false);
+    if ((command.topic & TOPIC.SUBSCRIBES) !== 0) return new SubscribeWork(this.pubsub, kind);
     switch (command.name) {
       case "PUBSUB|NUMSUB":
       case "PUBSUB|SHARDNUMSUB": {
-        const channels = command.name === "PUBSUB|NUMSUB" ? this.pubsub.channels : null;
+        const channels = command.topic === TOPIC.CHANNEL ? this.pubsub.channels : null;
         return new EveryServerWork(command, count - 2, 2, this.joinNumsub(command), channels);
       }
       case "CLIENT|KILL":
@@ -704,27 +702,6 @@ export class RedisModes {
   }
 }
 
-const KIND_OF: ReadonlyMap<string, number> = new Map([
-  ["SUBSCRIBE", CHANNEL],
-  ["UNSUBSCRIBE", CHANNEL],
-  ["PSUBSCRIBE", PATTERN],
-  ["PUNSUBSCRIBE", PATTERN],
-  ["SSUBSCRIBE", SHARD],
-  ["SUNSUBSCRIBE", SHARD],
-]);
-
-/** Commands without keys that make sense inside a transaction, beside those with keys. */
-const QUEUED_LOCALS: ReadonlySet<string> = new Set([
-  "PING",
-  "ECHO",
-  "TIME",
-  "UNWATCH",
-  "PUBLISH",
-  "SPUBLISH",
-]);
-
-/** Local commands that change how replies are read, or what the connection is. */
-const NEVER_ASIDE: ReadonlySet<string> = new Set(["HELLO", "QUIT", "RESET"]);
 /** Of ASIDE_MAX: an answer of many kilobytes, or one that all servers are asked for. */
 const COSTLY = 64;
 
@@ -744,7 +721,7 @@ function canQueue(command: Command, alone: boolean): boolean {
     case ROUTE.BLOCKING:
       return true;
     default:
-      return QUEUED_LOCALS.has(command.name);
+      return (command.flags & FLAG.QUEUED) !== 0;
   }
 }
 

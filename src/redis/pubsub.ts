@@ -14,6 +14,7 @@ import { Inbox } from "../bytes/inbox.ts";
 import { WARN } from "../net/log.ts";
 import type { Handler, Socket, TimerId } from "../net/net.ts";
 import type { Args } from "../protocol/redis/args.ts";
+import { TOPIC } from "../protocol/redis/command.ts";
 import { DatabaseChannels, isDatabaseChannel } from "../protocol/redis/database_channels.ts";
 import { commandHead, commandOf } from "../protocol/redis/encode.ts";
 import { globMatches } from "../protocol/redis/glob.ts";
@@ -28,9 +29,7 @@ import type { Server } from "../proxy/server.ts";
 import type { Postponed } from "../proxy/turn.ts";
 
 /** What can be subscribed to; also the place in the tables below. */
-export const CHANNEL = 0;
-export const PATTERN = 1;
-export const SHARD = 2;
+export const { CHANNEL, PATTERN, SHARD } = TOPIC;
 
 const SUBSCRIBE_WORDS: readonly string[] = ["subscribe", "psubscribe", "ssubscribe"];
 const UNSUBSCRIBE_WORDS: readonly string[] = ["unsubscribe", "punsubscribe", "sunsubscribe"];

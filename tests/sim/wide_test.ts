@@ -92,7 +92,7 @@ function kindOf(command: (typeof COMMANDS)[number]): string {
 }
 
 /** Redis's own, of which only the servers make something: all but MOVABLE_KEYS, NO_MULTI and NO_MANDATORY_KEYS. */
-const FLAGS_THAT_DO_NOT_MATTER = 0xfffff & ~(1 << 14 | 1 << 16 | 1 << 18);
+const FLAGS_THAT_DO_NOT_MATTER = 0x7ffff & ~(1 << 14 | 1 << 16 | 1 << 18);
 
 const kinds = new Map<string, (typeof COMMANDS)[number]>();
 for (const command of COMMANDS) {

@@ -6,7 +6,7 @@
  *                                                 ├─ route    which servers it goes to
  *                                                 └─ join     how many replies become one
  *
- * Arity, flags and key positions are Redis's own words (what COMMAND replies); route, join and hint are ours.
+ * Arity, flags and key positions are Redis's own words (what COMMAND replies); route, detail (join, topic) and hint are ours.
  * The rows are in command_rows.ts, the look-up in commands.ts.
  */
 
@@ -61,7 +61,18 @@ export const JOIN = {
   ONE_OK: 6,
 } as const;
 
-/** Redis's command flags, and from bit 20 on our own. */
+/** What a PUBSUB command is about: CHANNEL, PATTERN or SHARD, and SUBSCRIBES or LEAVES if it changes what a client is subscribed to. */
+export const TOPIC = {
+  CHANNEL: 0,
+  PATTERN: 1,
+  SHARD: 2,
+  /** The bits of those. */
+  KIND: 3,
+  SUBSCRIBES: 4,
+  LEAVES: 8,
+} as const;
+
+/** Redis's command flags, and from bit 19 on our own. */
 export const FLAG = {
   WRITE: 1 << 0,
   READ: 1 << 1,
@@ -82,6 +93,8 @@ export const FLAG = {
   NO_MULTI: 1 << 16,
   ALLOW_BUSY: 1 << 17,
   NO_MANDATORY_KEYS: 1 << 18,
+  /** Has no key, and makes sense inside a transaction all the same. */
+  QUEUED: 1 << 19,
   /** Refused unless the pool says `dangerous_commands: allow`. */
   DANGEROUS: 1 << 20,
   /** What `finder` finds are shard channels: routed like keys, but not keys to Redis. */
@@ -99,9 +112,19 @@ export const FLAG = {
    * is left out.
    */
   CLEARS: 1 << 26,
+  /** A RESP2 client may send it while it is subscribed. */
+  SUBSCRIBER: 1 << 27,
+  /** Has to get through while a server is busy with a script. */
+  APART: 1 << 28,
+  /** Walked some arguments a turn if there are very many (RedisModes.walkWork). */
+  WALKED: 1 << 29,
+  /** Not queued between MULTI and EXEC, but taken at once. */
+  UNQUEUED: 1 << 30,
+  /** Its answer is many kilobytes, or one that all servers are asked for: few of them may wait aside in a transaction. */
+  COSTLY: 1 << 31,
 } as const;
 
-/** The names COMMAND gives the first twenty bits of FLAG, by bit number. */
+/** The names COMMAND gives the first bits of FLAG, by bit number. */
 export const FLAG_NAMES: readonly string[] = [
   "write",
   "readonly",
@@ -219,8 +242,10 @@ export class Command {
   readonly categories: number;
   /** One of ROUTE. */
   readonly route: number;
-  /** One of JOIN. */
+  /** One of JOIN; of EVERY_SERVER alone. */
   readonly join: number;
+  /** TOPIC; of PUBSUB alone. */
+  readonly topic: number;
   /** One of FINDER. */
   readonly finder: number;
   readonly firstKey: number;
@@ -234,6 +259,7 @@ export class Command {
   /** A container's subcommands in table order; null for all others. */
   subcommands: Command[] | null = null;
 
+  /** @param detail what its route has to know besides: of EVERY_SERVER one of JOIN, of PUBSUB a TOPIC */
   constructor(
     id: number,
     name: string,
@@ -242,7 +268,7 @@ export class Command {
     categories: number,
     route: number,
     keys: KeySpec,
-    join: number,
+    detail: number,
     hint: string,
     container: Command | null,
   ) {
@@ -254,7 +280,8 @@ export class Command {
     this.flags = flags;
     this.categories = categories;
     this.route = route;
-    this.join = join;
+    this.join = route === ROUTE.EVERY_SERVER ? detail : JOIN.NONE;
+    this.topic = route === ROUTE.PUBSUB ? detail : TOPIC.CHANNEL;
     this.finder = keys.finder;
     this.firstKey = keys.firstKey;
     this.lastKey = keys.lastKey;

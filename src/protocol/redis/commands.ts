@@ -7,7 +7,7 @@
  * table of their pool's (learned.ts).
  */
 import type { Args } from "./args.ts";
-import { CATEGORY, Command, FLAG, JOIN, type KeySpec } from "./command.ts";
+import { CATEGORY, Command, FLAG, type KeySpec } from "./command.ts";
 import { ROWS } from "./command_rows.ts";
 
 export { CATEGORY, checkArity, Command, FINDER, FLAG, JOIN, needsAuth, ROUTE } from "./command.ts";
@@ -137,13 +137,13 @@ function add(
   categories: number,
   route: number,
   keys: KeySpec,
-  join: number,
+  detail: number,
   hint: string,
 ): void {
   const bar = name.indexOf("|");
   const container = bar === -1 ? null : findByName(name.slice(0, bar))!;
   const all = impliedCategories(flags) | categories;
-  const command = new Command(COMMANDS.length, name, arity, flags, all, route, keys, join, hint, container);
+  const command = new Command(COMMANDS.length, name, arity, flags, all, route, keys, detail, hint, container);
   COMMANDS.push(command);
   if (container !== null) {
     (container.subcommands ??= []).push(command);
@@ -167,6 +167,6 @@ function impliedCategories(flags: number): number {
   return categories;
 }
 
-for (const [name, arity, flags, categories, route, keys, join, hint] of ROWS) {
-  add(name, arity, flags, categories, route, keys, join ?? JOIN.NONE, hint ?? "");
+for (const [name, arity, flags, categories, route, keys, detail, hint] of ROWS) {
+  add(name, arity, flags, categories, route, keys, detail ?? 0, hint ?? "");
 }
