@@ -322,7 +322,7 @@ export class Pool {
     const reconnect = CONNECTION_KEYS.some((key) => String(before[key]) !== String(config[key]));
     const left = new Map(this.servers.map((server) => [server.cells, server]));
     this.config = config;
-    this.timeoutMs = config.timeoutMs;
+    this.adoptTimeout(config.timeoutMs);
     if (reconnect || RING_KEYS.some((key) => JSON.stringify(before[key]) !== JSON.stringify(config[key]))) {
       this.epoch++;
     }
@@ -356,6 +356,14 @@ export class Pool {
     if (this.epoch !== epoch) { for (const client of this.clients) client.settle(); }
     this.watchIdle();
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
+  }
+
+  private adoptTimeout(timeoutMs: number): void {
+    if (timeoutMs === this.timeoutMs) return;
+    this.timeoutMs = timeoutMs;
+    for (const server of this.everyServer) {
+      for (const connection of server.connections) connection.timeoutChanged();
+    }
   }
 
   /** @param alone and `several`: what they were before */

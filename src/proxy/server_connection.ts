@@ -51,6 +51,8 @@ export interface Holder {
   lost(connection: ServerConnection): void;
   /** The server has left the pool or has moved: what is not under way yet should not begin here. Absent: let it finish. */
   detached?(connection: ServerConnection): void;
+  /** It only waits for what is in flight: a detached connection ends then. Absent: it has more to ask. */
+  readonly left?: boolean;
   /** The server pushed something that answers no request; borrowed. */
   pushed(bytes: Uint8Array, start: number, end: number): void;
 }
@@ -635,9 +637,19 @@ export class ServerConnection implements Endpoint {
 
   // ---- deadlines
 
+  /** The pool's timeout has changed. What is in flight waits no longer than what is sent now, since deadlines are looked at in its order. */
+  timeoutChanged(): void {
+    const { timeoutMs, turn } = this.server.pool;
+    const lastMs = turn.now() + timeoutMs;
+    for (let r = this.oldest; r !== null; r = r.nextInFlight) {
+      r.deadlineMs = timeoutMs > 0 ? Math.min(r.deadlineMs, lastMs) : Infinity;
+    }
+    if (timeoutMs <= 0) this.oldest = null;
+  }
+
   /** Fails what is overdue; the late replies will be swallowed. True if requests remain that can time out. */
   sweep(nowMs: number): boolean {
-    if (this.detached && this.holder === null && this.idle) {
+    if (this.detached && this.idle && (this.holder === null || this.holder.left === true)) {
       this.retire();
       return false;
     }

@@ -326,7 +326,8 @@ class Telling {
   private askDonor(donors: readonly Server[], i: number): void {
     const donor = donors[i];
     if (donor === undefined) return this.loadLibraries();
-    const connection = donor.connection(0, 0);
+    // One that has left meanwhile is asked nothing more.
+    const connection = donor.gone ? null : donor.connection(0, 0);
     if (connection === null) return this.askDonor(donors, i + 1);
     this.missing++;
     connection.ask(FUNCTION_DUMP, (bytes, start, end, failed) => {

@@ -277,6 +277,7 @@ export class Tracking implements TrackingState {
     behind: Request | null,
   ): void {
     const { target, options } = this;
+    if (this.stopped) return;
     if (options.redirect !== 0 && target.closing) return this.tellBroken();
     const { resp, subscriptions } = target.session as RedisSession;
     if (resp === 3) {
@@ -325,6 +326,8 @@ class Line implements Holder {
   /** The server has said that it tracks. */
   tracks = false;
   private over = false;
+  /** Its server has left or has moved, and what is in flight is still answered. */
+  left = false;
   private ear: ServerConnection | null = null;
   /** The server's id of the ear; 0 = there is none, or it is not known yet. */
   private earId = 0;
@@ -367,7 +370,9 @@ class Line implements Holder {
     const request = this.request();
     this.connection.hold(request);
     ear.ask(CLIENT_ID, (bytes, start, end, failed) => {
-      if (this.over || failed) return;
+      // What is held is still to be answered, and nobody else hears of the ear any more.
+      if (this.left && failed) return this.connection.fail("EOF");
+      if (this.over && !this.left || failed) return;
       this.earId = integerOf(bytes, start, end);
       if (!(this.earId > 0)) return ear.fail("EPROTO");
       this.connection.release(request, trackingRequest(this.tracking.options, this.earId));
@@ -434,17 +439,17 @@ class Line implements Holder {
   /** What is in flight is still answered; what it reads is invalidated behind its reply (Tracking.keysMoved). */
   detached(): void {
     if (this.over) return;
-    this.over = true;
+    this.over = this.left = true;
     this.tracking.lineDetached(this);
-    for (const connection of [this.connection, this.ear]) {
-      if (connection === null) continue;
-      connection.holder = null;
-      connection.detached = true;
-    }
+    this.connection.detached = true;
+    if (this.ear === null) return;
+    this.connection.holder = this.ear.holder = null;
+    this.ear.detached = true;
   }
 
   pushed(bytes: Uint8Array, start: number, end: number): void {
-    if (this.over) return;
+    // Between two replies that are still in flight it is said as ever.
+    if (this.over && !this.left) return;
     const { tracking } = this;
     tracking.pushed(bytes, start, end, tracking.client.lastAnswered(this.oldest));
   }

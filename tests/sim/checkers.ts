@@ -8,7 +8,16 @@ import type { Pool } from "../../src/proxy/pool.ts";
 import { ASIDE_MAX } from "../../src/redis/woven.ts";
 import type { Request } from "../../src/proxy/request.ts";
 import type { ServerConnection } from "../../src/proxy/server_connection.ts";
-import { CLIENT_CONNECTIONS, SERVER_CONNECTIONS } from "../../src/stats/metrics.ts";
+import type { Server } from "../../src/proxy/server.ts";
+import type { PoolBoard } from "../../src/stats/board.ts";
+import {
+  CLIENT_CONNECTIONS,
+  type Metric,
+  POOL_METRICS,
+  REQUESTS,
+  SERVER_CONNECTIONS,
+  SERVER_METRICS,
+} from "../../src/stats/metrics.ts";
 import { Violation } from "./truth.ts";
 
 /** Deadlines are looked at every SWEEP_MAX_MS (pool.ts) at most; twice that is late. */
@@ -29,23 +38,29 @@ function insist(condition: boolean, what: () => string): void {
   if (!condition) throw new Violation(what());
 }
 
+/** The widest there have been: what was under way when they became narrower may still be more. */
+export interface Limits {
+  readonly inFlightMax: number;
+  readonly clientOutputMax: number;
+}
+
 /**
  * @param turnMaxMs how long a turn may take
  * @throws Violation
  */
-export function checkPool(pool: Pool, turnMaxMs: number): void {
+export function checkPool(pool: Pool, turnMaxMs: number, limits: Limits): void {
   const lateMs = OVERDUE_MAX_MS + 2 * turnMaxMs;
   const queued = new Set<Request>();
   let open = 0;
   for (const client of pool.clients) {
-    checkClient(client, queued);
+    checkClient(client, queued, limits);
     if (!client.closed) open++;
   }
   insist(
     pool.counters[CLIENT_CONNECTIONS] === open,
     () => `gauge client_connections is ${pool.counters[CLIENT_CONNECTIONS]}, but ${open} clients are open`,
   );
-  for (const server of pool.servers) {
+  for (const server of pool.everyServer) {
     let connected = 0;
     for (const connection of server.connections) {
       checkConnection(connection, queued, lateMs);
@@ -57,6 +72,7 @@ export function checkPool(pool: Pool, turnMaxMs: number): void {
         `gauge server_connections of ${server.config.name} is ${server.counters[SERVER_CONNECTIONS]}, ` +
         `but ${connected} are open`,
     );
+    if (server.gone) continue;
     insist(
       (pool.live[server.index] === 0) === server.ejected,
       () => `server ${server.config.name}: ejected is ${server.ejected}, but the ring says otherwise`,
@@ -64,8 +80,71 @@ export function checkPool(pool: Pool, turnMaxMs: number): void {
   }
 }
 
-function checkClient(client: Client, queued: Set<Request>): void {
-  const { config } = client.pool;
+/** Requests that a server had been sent, and its connections, when it left. */
+const left = new WeakMap<
+  Server,
+  { readonly requests: number; readonly connections: Set<ServerConnection> }
+>();
+
+/** Nobody asks a server that has left anything new, nor connects to it. @throws Violation */
+export function checkLeaving(pool: Pool): void {
+  for (const server of pool.everyServer) {
+    if (!server.gone) continue;
+    const requests = server.counters[REQUESTS]!;
+    const before = left.get(server);
+    if (before === undefined) left.set(server, { requests, connections: new Set(server.connections) });
+    else {
+      const { name } = server.config;
+      insist(
+        requests === before.requests,
+        () => `server ${name} has left, and was sent ${requests - before.requests} requests since`,
+      );
+      insist(
+        [...server.connections].every((one) => before.connections.has(one)),
+        () => `server ${name} has left, and was connected to since`,
+      );
+    }
+  }
+}
+
+/** Sees that what is counted never becomes less, whatever becomes of the servers. */
+export class CountWatch {
+  private pool: readonly number[] = [];
+  private servers = new Map<string, readonly number[]>();
+
+  /** @param names of the servers, in the board's order; @throws Violation */
+  check(board: PoolBoard, names: readonly string[]): void {
+    this.pool = compared("the pool", POOL_METRICS, this.pool, (i) => board.total(i));
+    board.servers.forEach((cells, at) => {
+      const name = names[at]!;
+      const before = this.servers.get(name) ?? [];
+      this.servers.set(name, compared(`server ${name}`, SERVER_METRICS, before, (i) => cells.total(i)));
+    });
+  }
+
+  /** The servers have other names: those of the others are forgotten. */
+  rename(names: readonly string[]): void {
+    this.servers = new Map([...this.servers].filter(([name]) => names.includes(name)));
+  }
+}
+
+function compared(
+  whose: string,
+  metrics: readonly Metric[],
+  before: readonly number[],
+  total: (metric: number) => number,
+): number[] {
+  return metrics.map(({ name, kind }, i) => {
+    const now = total(i);
+    insist(
+      kind !== "counter" || now >= (before[i] ?? 0),
+      () => `${name} of ${whose} was ${before[i]} and is ${now}`,
+    );
+    return now;
+  });
+}
+
+function checkClient(client: Client, queued: Set<Request>, limits: Limits): void {
   const name = () => `client ${client.socket.peer()}`;
   let count = 0;
   let held = 0;
@@ -90,11 +169,11 @@ function checkClient(client: Client, queued: Set<Request>): void {
   insist(client.head?.done !== true, () => `${name()}: its oldest request is answered, but not delivered`);
   insist(
     // Behind each may be what Tracking has to say again; EXEC's reply may have many parts.
-    count <= 2 * config.inFlightMax + ((client as unknown as { woven: boolean }).woven ? 2 * ASIDE_MAX : 0),
-    () => `${name()}: ${count} requests in flight, max_in_flight is ${config.inFlightMax}`,
+    count <= 2 * limits.inFlightMax + ((client as unknown as { woven: boolean }).woven ? 2 * ASIDE_MAX : 0),
+    () => `${name()}: ${count} requests in flight, max_in_flight is ${limits.inFlightMax}`,
   );
   insist(
-    client.closed || held + client.socket.queuedBytes <= config.clientOutputMax,
+    client.closed || held + client.socket.queuedBytes <= limits.clientOutputMax,
     () => `${name()}: ${held} bytes held and ${client.socket.queuedBytes} queued pass client_output_limit`,
   );
   insist(!client.closed || count === 0 && client.inbox.size === 0, () => `${name()}: closed, but not empty`);

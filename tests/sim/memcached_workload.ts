@@ -107,7 +107,10 @@ export class MemcachedWorkload {
       const found = tags.map((tag) => this.judge.truth.executions.get(tag));
       if (!found.includes(undefined)) {
         const parts = tags.map((tag, i) => found[i]!.parts![found[i]!.tags.indexOf(tag)]);
-        if (reply === `${parts.join("")}END\r\n`) return true;
+        if (reply === `${parts.join("")}END\r\n`) {
+          this.judge.truth.answered(tags);
+          return true;
+        }
       }
       // One END too many reads as if a server had none of the keys.
       const { extras } = this.judge.truth;
@@ -231,7 +234,11 @@ export class MemcachedWorkload {
   private truly(line: string, tag: string): Expect {
     const { executions } = this.judge.truth;
     return {
-      ...matching(line, (reply) => executions.get(tag)?.reply === reply || this.badly(reply)),
+      ...matching(line, (reply) => {
+        if (executions.get(tag)?.reply !== reply) return this.badly(reply);
+        this.judge.truth.answered([tag]);
+        return true;
+      }),
       executed: () => executions.has(tag),
     };
   }

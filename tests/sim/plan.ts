@@ -5,18 +5,27 @@
  */
 import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
+import {
+  type Change,
+  changesOf,
+  DISTRIBUTIONS,
+  type Draft,
+  type DraftServer,
+  HASHES,
+  TAGS,
+  textOf,
+} from "./changes.ts";
 import { CALM, type Faults, swarm } from "./faults.ts";
 import type { Random } from "./random.ts";
 import { GOOD, type Habits } from "./sim_server.ts";
 
-const HASHES = "one_at_a_time md5 crc16 crc32 crc32a fnv1_64 fnv1a_64 fnv1_32 fnv1a_32 hsieh murmur jenkins"
-  .split(
-    " ",
-  );
-
 export interface Plan {
   readonly config: Config;
   readonly pool: PoolConfig;
+  /** What the pool becomes while it runs, in this order. */
+  readonly changes: readonly Change[];
+  /** All that the pool is at some time. */
+  readonly pools: readonly PoolConfig[];
   readonly text: string;
   readonly redis: boolean;
   /** Nothing at all goes wrong: no client may see any error of the proxy's. */
@@ -25,6 +34,7 @@ export interface Plan {
   readonly clientFaults: Faults;
   /** A connection of a client may be lost through no fault of its own. */
   readonly clientsLoseConnections: boolean;
+  /** One a machine that servers are on. */
   readonly habits: readonly Habits[];
   /** What happens to servers, and when. */
   readonly events: readonly ServerEvent[];
@@ -63,10 +73,13 @@ export interface Plan {
   readonly stops: readonly { readonly atMs: number; readonly forMs: number }[];
   /** A reply of so many bytes goes on in parts; few in half of the worlds, so that there are such replies. */
   readonly passMin: number;
+  /** Worker threads that the clients are spread over. */
+  readonly workers: number;
 }
 
 export interface ServerEvent {
   readonly atMs: number;
+  /** The machine. */
   readonly server: number;
   readonly kind: "crash" | "vanish" | "freeze" | "stall" | "restart";
   readonly forMs: number;
@@ -84,7 +97,8 @@ export function planOf(random: Random): Plan {
   const calm = random.chance(0.1);
   const chaosMs = random.magnitude(200, 10_000);
   const password = redis && random.chance(0.1) ? "secret" : null;
-  const text = configText(random, redis, servers, password);
+  const draft = draftOf(random, redis, servers, password);
+  const text = textOf(draft);
   const config = parseConfig(text, "sim.yml");
   const serverFaults = calm ? CALM : random.chance(0.3) ? CALM : swarm(random);
   let clientFaults = calm ? CALM : random.chance(0.4) ? CALM : swarm(random);
@@ -104,7 +118,7 @@ export function planOf(random: Random): Plan {
       });
     }
   }
-  return {
+  const plan = {
     config,
     pool: config.pools[0]!,
     text,
@@ -138,6 +152,32 @@ export function planOf(random: Random): Plan {
     scripts: redis && config.pools[0]!.autoEjectHosts && random.chance(0.4),
     stops: stopsOf(random, calm ? 0.5 : 0.15, chaosMs),
   };
+  const changes = random.chance(calm ? 0.6 : 0.25) ? changesOf(random, draft, chaosMs) : [];
+  const spread = random.chance(0.4);
+  if (changes.length === 0) return { ...plan, changes, pools: [plan.pool], workers: 1 };
+  const machines = 1 + Math.max(...changes.map((change) => change.machines));
+  while (plan.habits.length < machines) plan.habits.push(calm ? GOOD : habitsOf(random));
+  return {
+    ...plan,
+    changes,
+    pools: [plan.pool, ...changes.map((change) => change.config.pools[0]!)],
+    // The invalidations of one client go to another one of the same worker only.
+    workers: spread && plan.trackers === 0 && !plan.scripts ? 2 : 1,
+    ...(OVER_CHANGES ? {} : { transactionsMax: FEW, asides: false }),
+  };
+}
+
+/** Worlds that change have transactions and blocking commands too. */
+export const OVER_CHANGES = false;
+
+/** It may be off the ring at some time, so that its keys have another server for a while. */
+export function ejects({ pools }: Plan): boolean {
+  return pools.some((pool) => pool.autoEjectHosts);
+}
+
+/** At some time no key has a server of its own. */
+export function isDrawn({ pools }: Plan): boolean {
+  return pools.some((pool) => pool.distribution === "random");
 }
 
 function stopsOf(random: Random, chance: number, chaosMs: number): Plan["stops"] {
@@ -151,12 +191,12 @@ function stopsOf(random: Random, chance: number, chaosMs: number): Plan["stops"]
 /** Arguments of the longest CLIENT TRACKING. */
 const OF_TRACKING = 9;
 
-function configText(random: Random, redis: boolean, servers: number, password: string | null): string {
-  const lines = ["alpha:", "  listen: 127.0.0.1:22121", `  redis: ${redis}`];
-  const add = (key: string, value: string | number | boolean) => lines.push(`  ${key}: ${value}`);
+function draftOf(random: Random, redis: boolean, count: number, password: string | null): Draft {
+  const keys = new Map<string, string | number | boolean>([["redis", redis]]);
+  const add = (key: string, value: string | number | boolean) => keys.set(key, value);
   add("hash", random.pick(HASHES));
-  add("distribution", random.pick(["ketama", "ketama", "modula", "random"]));
-  if (random.chance(0.6)) add("hash_tag", `"${random.pick(["{}", "{}", "$$"])}"`);
+  add("distribution", random.pick(DISTRIBUTIONS));
+  if (random.chance(0.6)) add("hash_tag", `"${random.pick(TAGS)}"`);
   if (random.chance(0.7)) add("timeout", random.magnitude(20, 2000));
   add("connect_timeout", random.magnitude(10, 1000));
   add("server_connections", random.pick([1, 1, 2, 3]));
@@ -175,13 +215,13 @@ function configText(random: Random, redis: boolean, servers: number, password: s
   if (redis && random.chance(0.2)) add("databases", random.int(2, 4));
   if (redis && random.chance(0.1)) add("redis_db", 1);
   if (password !== null) add("redis_auth", password);
-  lines.push("  servers:");
   const named = random.chance(0.3);
-  for (let i = 0; i < servers; i++) {
+  const servers: DraftServer[] = [];
+  for (let machine = 0; machine < count; machine++) {
     const weight = random.chance(0.7) ? 1 : random.int(1, 5);
-    lines.push(`    - 10.0.0.${i + 1}:6379:${weight}${named ? ` shard${i}` : ""}`);
+    servers.push({ machine, weight, name: named ? `shard${machine}` : null });
   }
-  return lines.join("\n") + "\n";
+  return { port: 0, keys, servers };
 }
 
 function habitsOf(random: Random): Habits {

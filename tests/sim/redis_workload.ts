@@ -7,7 +7,7 @@
 import type { PoolConfig } from "../../src/config/config.ts";
 import { exactly, type Expect, type Judge, matching, refusal, silence } from "./expect.ts";
 import { digestOf, NOSCRIPT } from "./model_redis.ts";
-import { FEW, type Plan } from "./plan.ts";
+import { ejects, FEW, isDrawn, OVER_CHANGES, type Plan } from "./plan.ts";
 import { CHANNELS, type Published } from "./pubsub_workload.ts";
 import type { Random } from "./random.ts";
 import { bulk, type Step, step } from "./step.ts";
@@ -78,6 +78,9 @@ export class RedisWorkload {
   ) {
     this.pool = plan.pool;
     for (const kind of KINDS) if (random.chance(0.4)) this.weights.set(kind, random.magnitude(1, 30));
+    if (plan.changes.length > 0 && !OVER_CHANGES) {
+      for (const kind of ["transaction", "watch", "block"] as const) this.weights.delete(kind);
+    }
     if (this.weights.size === 0) this.weights.set("get", 1);
     if (plan.scripts) this.weights.set("script", random.magnitude(5, 30));
     if (plan.transactionsMax > FEW) this.weights.set("transaction", 30);
@@ -265,7 +268,10 @@ export class RedisWorkload {
         const found = this.executions(tags);
         if (found !== null) {
           const parts = tags.map((tag, i) => found[i]!.parts?.[found[i]!.tags.indexOf(tag)]);
-          if (!parts.includes(undefined) && reply === `*${parts.length}\r\n${parts.join("")}`) return true;
+          if (!parts.includes(undefined) && reply === `*${parts.length}\r\n${parts.join("")}`) {
+            this.judge.truth.answered(tags);
+            return true;
+          }
         }
         return this.isErrorOfOne(tags, reply) || this.badly(reply);
       }),
@@ -308,7 +314,9 @@ export class RedisWorkload {
     return this.step(
       args,
       matching(args.join(" "), (reply) => {
-        if (reply === CROSSSLOT) return this.pool.servers.length > 1 && this.executions(tags) === null;
+        if (reply === CROSSSLOT) {
+          return this.plan.pools.some(({ servers }) => servers.length > 1) && this.executions(tags) === null;
+        }
         return this.executions(tags)?.[0]?.reply === reply || this.badly(reply);
       }),
     );
@@ -362,7 +370,9 @@ export class RedisWorkload {
         const execution = this.judge.truth.executions.get(tag);
         const match = /^\*2\r\n\$\d+\r\n(\d+)\r\n/.exec(reply);
         // Nobody is left to be asked: those from the cursor on are ejected.
-        if (reply === SCANNED && this.pool.autoEjectHosts && execution === undefined) {
+        if (
+          reply === SCANNED && (ejects(this.plan) || this.plan.changes.length > 0) && execution === undefined
+        ) {
           this.cursor = "0";
           return true;
         }
@@ -556,7 +566,7 @@ export class RedisWorkload {
 
   /** A key may change its server between two requests. */
   private get wanders(): boolean {
-    return this.pool.distribution === "random" || this.pool.autoEjectHosts;
+    return isDrawn(this.plan) || ejects(this.plan) || this.plan.changes.length > 0;
   }
 
   private loads(): boolean {
@@ -619,7 +629,11 @@ export class RedisWorkload {
     return {
       ...matching(
         shownOf(args),
-        (reply) => executions.get(tags[0]!)?.reply === reply || this.badly(reply),
+        (reply) => {
+          if (executions.get(tags[0]!)?.reply !== reply) return this.badly(reply);
+          this.judge.truth.answered(tags);
+          return true;
+        },
       ),
       executed: () => executions.has(tags[0]!),
     };

@@ -60,7 +60,7 @@ export class SimClient implements Handler {
   /** Some of its requests may have been left unanswered. */
   clean = true;
   /** Bytes of all requests so far, those included that are still to be sent. */
-  private saidBytes = 0;
+  saidBytes = 0;
   /** Each request or group of requests: where it ends among those bytes, and how many of it are counted. */
   private readonly marks: { readonly end: number; readonly requests: number; readonly counted: number }[] =
     [];
@@ -99,6 +99,11 @@ export class SimClient implements Handler {
   hurry(): void {
     this.left = Math.min(this.left, 3);
     if (!this.reading) this.read();
+  }
+
+  /** Bytes of all requests that the proxy has read. */
+  get readByProxy(): number {
+    return this.socket?.other?.givenBytes ?? 0;
   }
 
   private note(what: string): void {
@@ -280,7 +285,7 @@ export class SimClient implements Handler {
    * nobody waits for, is then a request that there never was.
    */
   private takeBackUnread(): void {
-    const given = this.socket!.other?.givenBytes ?? 0;
+    const given = this.readByProxy;
     for (let i = this.marks.length - 1; i >= 0 && this.marks[i]!.end > given; i--) {
       const { requests, counted } = this.marks[i]!;
       const before = i === 0 ? 0 : this.marks[i - 1]!.end;

@@ -38,6 +38,12 @@ export class Truth {
   private readonly lastOn = new Map<string, number>();
   /** What SCRIPT LOAD has been answered for. */
   readonly scripts = new Set<string>();
+  /** Per client and key, whatever the server: the last request executed. */
+  private readonly lastOf = new Map<string, number>();
+  /** Requests that were executed after a later one of the same client for the same key, with what is wrong with that. */
+  private readonly overtaken = new Map<string, string>();
+  /** A key is in one place at a time, and a client's requests for it stay in their order even where that changes. */
+  isOrdered = false;
   /** Server connections so far. */
   connections = 0;
   /** Told of each execution, to check where it happened. */
@@ -66,7 +72,34 @@ export class Truth {
         );
       }
       this.lastOn.set(key, Number(request));
+      this.noteOrder(execution, tag, client, Number(request));
     }
+  }
+
+  private noteOrder({ keys, atMs, server }: Execution, tag: string, client: string, request: number): void {
+    const name = keys.find((key) => key.endsWith(`~${tag}`))?.slice(0, -tag.length - 1);
+    if (name === undefined) return;
+    const place = `${client} ${name}`;
+    const last = this.lastOf.get(place) ?? 0;
+    if (last <= request) this.lastOf.set(place, request);
+    else {
+      this.overtaken.set(
+        tag,
+        `request ${tag} for ${name} was executed by server ${server} at ${
+          atMs.toFixed(3)
+        }, after request ${client}.${last}`,
+      );
+    }
+  }
+
+  /**
+   * A client has got the true reply. What has failed for it may be executed at any time later.
+   * @throws Violation if a later one for the same key had been executed before
+   */
+  answered(tags: readonly string[]): void {
+    if (!this.isOrdered) return;
+    const wrong = tags.map((tag) => this.overtaken.get(tag)).find((one) => one !== undefined);
+    if (wrong !== undefined) throw new Violation(wrong);
   }
 
   /** A server is about to say something nobody asked for. */

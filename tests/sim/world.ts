@@ -8,8 +8,10 @@
 import { dropChunks } from "../../src/bytes/chunks.ts";
 import { FAILURES, NO_LIVE_SERVER_TEXT } from "../../src/proxy/failures.ts";
 import type { Client } from "../../src/proxy/client.ts";
-import type { Pool } from "../../src/proxy/pool.ts";
-import { Proxy } from "../../src/service/proxy.ts";
+import type { Address } from "../../src/net/net.ts";
+import type { Pool, Seat } from "../../src/proxy/pool.ts";
+import { makeBoard, type Prepared, Proxy } from "../../src/service/proxy.ts";
+import { Board, type PoolBoard } from "../../src/stats/board.ts";
 import {
   CLIENT_EOF,
   CLIENT_ERR,
@@ -23,22 +25,25 @@ import {
   SERVER_EJECTS,
 } from "../../src/stats/metrics.ts";
 import { RunningClock } from "../../src/runtime/running_clock.ts";
-import { checkPool } from "./checkers.ts";
+import { changeOf } from "../../src/topology/change.ts";
+import type { Config, PoolConfig } from "../../src/config/config.ts";
+import { type Change, machineAddress } from "./changes.ts";
+import { checkLeaving, checkPool, CountWatch, type Limits } from "./checkers.ts";
 import { SimClock } from "./clock.ts";
+import { Epochs, type Sent } from "./epochs.ts";
 import { EventLog } from "./event_log.ts";
 import type { Judge } from "./expect.ts";
 import { MemcachedWorkload } from "./memcached_workload.ts";
 import type { ModelRedis } from "./model_redis.ts";
 import { SYSTEM } from "./reader.ts";
-import { SimNet } from "./net.ts";
-import { FEW, PASS_USUAL, type Plan, planOf, type ServerEvent } from "./plan.ts";
+import { keyOf, SimNet } from "./net.ts";
+import { ejects, FEW, isDrawn, PASS_USUAL, type Plan, planOf, type ServerEvent } from "./plan.ts";
 import { SimProcess } from "./process.ts";
 import { Random } from "./random.ts";
 import { CHANNELS, type Published, SubscriberWorkload } from "./pubsub_workload.ts";
 import { RedisWorkload } from "./redis_workload.ts";
 import { type Manners, SimClient, type Workload } from "./sim_client.ts";
 import { GOOD, SimServer } from "./sim_server.ts";
-import { SlowRing } from "./slow_ring.ts";
 import { EarWorkload, ReaderWorkload, TRACKED_KEYS, type Written } from "./tracking_workload.ts";
 import { type Execution, Truth, Violation } from "./truth.ts";
 
@@ -87,16 +92,22 @@ export class World implements Judge {
   readonly clock = new SimClock();
   readonly net: SimNet;
   private readonly process: SimProcess;
-  readonly proxy: Proxy;
-  readonly pool: Pool;
+  /** One a worker. */
+  readonly proxies: readonly Proxy[];
+  private readonly boards: readonly Board[];
+  /** What each worker has committed last. */
+  private readonly configs: Config[];
+  /** One a machine, which may be a server or not. */
   readonly servers: SimServer[];
   readonly clients: SimClient[] = [];
   private readonly random: Random;
-  private readonly ring: SlowRing;
   private readonly failures = new Set<string>();
-  /** Which servers were on the ring since when; bit i = server i. */
-  private readonly lives: { atMs: number; mask: number }[] = [];
-  private readonly sentAt = new Map<string, number>();
+  private readonly epochs: Epochs;
+  private readonly counts = new CountWatch();
+  private readonly limits: Limits;
+  private readonly sent = new Map<string, Sent>();
+  /** Numbers of the servers that are ejected. */
+  private ejected = new Set<number>();
   private readonly published: Published = new Map();
   private readonly written: Written = new Map();
   private ejections = 0;
@@ -125,12 +136,12 @@ export class World implements Judge {
           : 0;
     }
     this.net = new SimNet(this.clock, this.random.fork(), { faults: plan.serverFaults, log: this.log });
-    this.net.setFaults(plan.clientFaults, plan.pool.listen);
+    for (const pool of plan.pools) this.net.setFaults(plan.clientFaults, pool.listen);
     const serverRandom = this.random.fork();
-    this.servers = plan.pool.servers.map((server, i) =>
+    this.servers = plan.habits.map((_, i) =>
       new SimServer(
         i,
-        server.address,
+        machineAddress(i),
         plan.redis,
         this.net,
         this.clock,
@@ -147,19 +158,70 @@ export class World implements Judge {
     this.truth.watch = (execution) => this.checkPlace(execution);
     this.process = new SimProcess(this.clock, this.net);
     const stops = this.stops.length > 0;
-    this.proxy = new Proxy({
-      config: plan.config,
-      net: stops ? this.process : this.net,
-      clock: stops ? new RunningClock(this.process) : this.clock,
-      random: this.random.fork().next,
-      sliceArguments: plan.sliceArguments,
-      passMin: plan.passMin,
-      log: { level: 5, write: (_level, text) => this.noteLog(text) },
-      system: SYSTEM,
-    });
-    this.pool = this.proxy.pools[0]!;
-    this.ring = new SlowRing(plan.pool);
+    const board = makeBoard(plan.config, plan.workers);
+    this.boards = Array.from({ length: plan.workers }, (_, i) => i === 0 ? board : Board.of(board.memory));
+    this.proxies = this.boards.map((board, worker) =>
+      new Proxy({
+        config: plan.config,
+        net: stops ? this.process : this.net,
+        clock: stops ? new RunningClock(this.process) : this.clock,
+        random: this.random.fork().next,
+        sliceArguments: plan.sliceArguments,
+        passMin: plan.passMin,
+        log: { level: 5, write: (_level, text) => this.noteLog(text) },
+        system: SYSTEM,
+        seat: this.seatOf(worker, board),
+      })
+    );
+    this.configs = this.proxies.map(() => plan.config);
+    this.epochs = new Epochs(plan.workers, () => this.clock.nowMs());
+    this.limits = {
+      inFlightMax: Math.max(...plan.pools.map((pool) => pool.inFlightMax)),
+      clientOutputMax: Math.max(...plan.pools.map((pool) => pool.clientOutputMax)),
+    };
+    const tags = plan.pools.map((pool) => String(pool.hashTag));
+    // Only with a hash tag do a client's requests mean the same key.
+    const sameKeys = plan.pool.hashTag !== null && tags.every((tag) => tag === tags[0]);
+    this.truth.isOrdered = sameKeys && !ejects(plan) && !isDrawn(plan) && plan.pool.databases === 1;
     this.nameFailures();
+  }
+
+  /** Workers hear of each other a moment later. */
+  private seatOf(worker: number, board: Board): Seat {
+    const soon = (to: number, run: (proxy: Proxy) => void) => {
+      this.clock.setTimer(0.1, () => {
+        run(this.proxies[to]!);
+        this.noteLives();
+      });
+    };
+    const others = this.boards.map((_, i) => i).filter((i) => i !== worker);
+    return {
+      worker,
+      board,
+      serversChanged: (pool) => others.forEach((to) => soon(to, (proxy) => proxy.serversChanged(pool))),
+      tellOthers: (pool, words) => others.forEach((to) => soon(to, (proxy) => proxy.knows(pool, words))),
+      ask: (to, pool, question, told) =>
+        soon(to, (proxy) => proxy.asked(pool, question, (answer) => soon(worker, () => told(answer)))),
+    };
+  }
+
+  /** The pool, one a worker. */
+  private get pools(): Pool[] {
+    return this.proxies.map((proxy) => proxy.pools[0]!);
+  }
+
+  private get board(): PoolBoard {
+    return this.boards[0]!.pools[0]!;
+  }
+
+  /** As it is now. */
+  private get config(): PoolConfig {
+    return this.configs.at(-1)!.pools[0]!;
+  }
+
+  /** Where the first worker listens. */
+  private get address(): Address {
+    return this.configs[0]!.pools[0]!.listen;
   }
 
   private noteLog(text: string): void {
@@ -178,18 +240,25 @@ export class World implements Judge {
     const slices = plan.sliceArguments < 100 ? `slices of ${plan.sliceArguments} arguments\n` : "";
     const parts = plan.passMin < PASS_USUAL ? `replies in parts from ${plan.passMin} bytes on\n` : "";
     const away = plan.turnsAway > 0 ? `servers are full ${plan.turnsAway.toFixed(2)} of the time\n` : "";
-    return `${plan.text}${plan.calm ? "calm\n" : ""}${slices}${parts}${away}${events.join("")}`;
+    const changes = plan.changes.map((one) =>
+      `  ${one.atMs.toFixed(0)} ms, ${one.prepareMs} ms and ${one.betweenMs.toFixed(1)} between workers: ` +
+      `${one.what}${one.abandons ? " (given up)" : ""}\n${one.text}`
+    );
+    const workers = plan.workers > 1 ? `${plan.workers} workers\n` : "";
+    return `${plan.text}${plan.calm ? "calm\n" : ""}${slices}${parts}${away}${workers}${events.join("")}` +
+      changes.join("");
   }
 
   async run(): Promise<Result> {
     for (const server of this.servers) await server.listen();
-    await this.proxy.listen(null);
+    for (const proxy of this.proxies) await proxy.listen(null);
     this.noteLives();
     for (const event of this.plan.events) this.clock.at(event.atMs, () => this.happen(event));
     for (const { atMs, forMs } of this.stops) this.clock.at(atMs, () => this.stopProcess(forMs, STOP_TRIES));
     for (let i = 0; i < this.plan.clients; i++) {
       this.clock.at(this.random.next() * this.plan.arrivalsMs, () => this.addClient());
     }
+    for (const change of this.plan.changes) await this.change(change);
     this.turns(this.plan.chaosMs);
     this.heal();
     this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.clients.every((client) => client.quiet));
@@ -217,6 +286,36 @@ export class World implements Judge {
       this.afterTurn();
       return stop();
     });
+    this.checkObjects();
+  }
+
+  /** The proxy takes another configuration: all workers prepare, and then commit one after the other, or none does. */
+  private async change({ atMs, config, what, prepareMs, betweenMs, abandons }: Change): Promise<void> {
+    this.turns(Math.max(atMs, this.clock.nowMs()));
+    this.log.add(this.clock.nowMs(), "-", `prepare: ${what}`);
+    const change = changeOf(this.configs[0]!, config);
+    const memory = this.boards[0]!.arrange(change.arrangement);
+    const prepared: Prepared[] = [];
+    for (const proxy of this.proxies) prepared.push(await proxy.prepare(config, memory));
+    this.turns(this.clock.nowMs() + prepareMs);
+    for (const [i, proxy] of this.proxies.entries()) {
+      if (i > 0) this.turns(this.clock.nowMs() + betweenMs);
+      while (this.process.stopped) this.turns(this.clock.nowMs() + 1);
+      this.log.add(this.clock.nowMs(), "-", `${abandons ? "abandon" : "commit"} ${i}`);
+      if (abandons) proxy.abandon(prepared[i]!);
+      else this.commit(i, config, () => proxy.commit(prepared[i]!));
+    }
+    for (let i = 0; i < 5; i++) await Promise.resolve();
+  }
+
+  private commit(worker: number, config: Config, run: () => void): void {
+    this.checkObjects();
+    const read = new Map<number, number>();
+    for (const client of this.clients) read.set(client.id, client.readByProxy);
+    this.configs[worker] = config;
+    run();
+    if (worker === 0) this.counts.rename(config.pools[0]!.servers.map((server) => server.name));
+    this.noteLives(worker, read);
     this.checkObjects();
   }
 
@@ -261,8 +360,8 @@ export class World implements Judge {
   /** Stops the proxy's process when it waits for a server; if it does not, at last anyway. */
   private stopProcess(forMs: number, tries: number): void {
     if (this.healed) return;
-    const waits = this.pool.servers.some((server) =>
-      [...server.connections].some((one) => one.head !== null)
+    const waits = this.pools.some(({ servers }) =>
+      servers.some((server) => [...server.connections].some((one) => one.head !== null))
     );
     if (!waits && tries > 0) {
       this.clock.at(this.clock.nowMs() + 0.1, () => this.stopProcess(forMs, tries - 1));
@@ -294,8 +393,7 @@ export class World implements Judge {
     const hearers = this.clients.filter((client) =>
       !client.closed && client.workload instanceof SubscriberWorkload && client.workload.total > 0
     );
-    const { pool } = this.plan;
-    if (hearers.length === 0 || pool.clientConnectionsMax > 0) return;
+    if (hearers.length === 0 || this.mayRefuse) return;
     this.log.add(this.clock.nowMs(), "-", "hear");
     // A server that was frozen or busy at the end of the trouble may only now be told who listens.
     this.turns(this.clock.nowMs() + 5000);
@@ -303,7 +401,7 @@ export class World implements Judge {
     const workload = client.workload as RedisWorkload;
     const said = CHANNELS.map((channel) => ({ channel, ...workload.publish(channel) }));
     client.says = said.map(({ step }) => step);
-    client.connect(pool.listen);
+    client.connect(this.address);
     this.turns(this.clock.nowMs() + 10_000, () => client.quiet);
     this.turns(this.clock.nowMs() + 1000);
     for (const hearer of hearers) {
@@ -316,14 +414,13 @@ export class World implements Judge {
 
   /** Who keeps a cache is told when all of it is written again, and has nothing old in it then. */
   private rewrite(): void {
-    const { pool } = this.plan;
-    if (this.readers.length === 0 || pool.clientConnectionsMax > 0) return;
+    if (this.readers.length === 0 || this.mayRefuse) return;
     this.reread();
     this.log.add(this.clock.nowMs(), "-", "rewrite");
     const before = new Map(this.readers.map((reader) => [reader, new Map(reader.heard)]));
     const writer = this.makeClient(QUIET, (id, random) => this.newReader(id, random, null));
     writer.says = (writer.workload as ReaderWorkload).rewrite();
-    writer.connect(pool.listen);
+    writer.connect(this.address);
     this.turns(this.clock.nowMs() + 10_000, () => writer.quiet);
     this.checkCaches();
     for (const reader of this.readers) {
@@ -367,14 +464,14 @@ export class World implements Judge {
     if (this.readers.length === 0) return;
     // Who dozes reads late; and with distribution random nobody knows where a key is.
     this.turns(this.clock.nowMs() + 5000);
-    if (pool.distribution === "random") return;
-    const all = 2 ** this.servers.length - 1;
+    if (this.config.distribution === "random") return;
     for (const client of this.clients) {
       const reader = client.workload;
       if (!(reader instanceof ReaderWorkload) || client.closed || !reader.isServed) continue;
       for (const [place, value] of reader.cache) {
         const [db, key] = place.split(" ") as [string, string];
-        const owner = this.servers.findIndex((server) => this.ring.owns(server.index, key, all));
+        const address = this.epochs.ownerNow(key);
+        const owner = this.servers.findIndex((server) => keyOf(server.address) === address);
         const model = this.servers[owner]!.model as ModelRedis;
         const present = model.databases[pool.redisDb + Number(db)]!.find(key)?.value ?? null;
         if (present === value) continue;
@@ -391,11 +488,11 @@ export class World implements Judge {
   private async epilogue(): Promise<void> {
     this.log.add(this.clock.nowMs(), "-", "epilogue");
     for (const client of this.clients) if (!client.closed) client.dismiss();
-    this.turns(this.clock.nowMs() + 60_000, () => this.pool.clients.size === 0);
+    this.turns(this.clock.nowMs() + 60_000, () => this.pools.every(({ clients }) => clients.size === 0));
     this.strict = true;
     const client = this.makeClient(QUIET);
     client.says = [client.workload.epilogue()];
-    client.connect(this.plan.pool.listen);
+    client.connect(this.address);
     this.turns(this.clock.nowMs() + 60_000, () => client.quiet);
     if (!client.quiet) throw new Violation(`a new client is not served: waits for ${client.expects.head}`);
     this.turns(this.clock.nowMs() + 100);
@@ -410,7 +507,8 @@ export class World implements Judge {
       const busy = Array.from({ length: this.random.int(0, 4) }, () => this.busyClient());
       this.turns(this.clock.nowMs() + 20);
       let owed = -1;
-      void this.proxy.drain(2000).then((count) => owed = count);
+      void Promise.all(this.proxies.map((proxy) => proxy.drain(2000)))
+        .then((counts) => owed = counts.reduce((sum, count) => sum + count, 0));
       await this.clock.runAsync(() => owed >= 0);
       // One that never waits may have sent more than could be answered in the time.
       if (owed > 0 && busy.every((client) => client.manners.patient)) {
@@ -419,13 +517,13 @@ export class World implements Judge {
       this.clock.run(this.clock.nowMs() + 10_000);
       for (const client of busy) {
         const [dropped] = client.expects.dropped;
-        if (owed === 0 && dropped !== undefined && client.opened && this.pool.counters[LIMIT_OUTPUT] === 0) {
+        if (owed === 0 && dropped !== undefined && client.opened && this.board.total(LIMIT_OUTPUT) === 0) {
           throw new Violation(
             `client ${client.id} has no reply to ${dropped.shown}, which was executed before the end`,
           );
         }
       }
-    } else this.proxy.stop();
+    } else for (const proxy of this.proxies) proxy.stop();
     this.clock.run(this.clock.nowMs() + 200_000);
     if (this.net.sockets.size > 0) {
       throw new Violation(
@@ -433,7 +531,7 @@ export class World implements Judge {
       );
     }
     if (this.clock.waiting > 0) throw new Violation(`${this.clock.waiting} timers are left after the end`);
-    checkPool(this.pool, this.turnMaxMs);
+    for (const pool of this.pools) checkPool(pool, this.turnMaxMs, this.limits);
   }
 
   // ---- clients
@@ -448,7 +546,7 @@ export class World implements Judge {
       thinkMaxMs: this.random.magnitude(4, 200),
       cut: this.random.chance(0.3) ? 0.3 : 0,
     });
-    client.connect(this.plan.pool.listen);
+    client.connect(this.address);
     return client;
   }
 
@@ -470,8 +568,8 @@ export class World implements Judge {
     if (plan.trackers > 0 && random.chance(plan.trackers)) return this.addReader(manners);
     if (plan.redis && random.chance(plan.subscribers)) {
       this.makeClient(manners, (id, random) => new SubscriberWorkload(plan, this, this.published, id, random))
-        .connect(plan.pool.listen);
-    } else this.makeClient(manners).connect(plan.pool.listen);
+        .connect(this.address);
+    } else this.makeClient(manners).connect(this.address);
   }
 
   /** A client that keeps a cache, and in half of the cases another one that hears for it. */
@@ -489,7 +587,7 @@ export class World implements Judge {
         (_id, random) => ear = new EarWorkload(plan, this, random),
       );
       ear!.isClosed = () => client.closed || client.excused;
-      client.connect(plan.pool.listen);
+      client.connect(this.address);
     }
     // Invalidations meet replies that wait for others only where many requests are under way.
     const crowded = {
@@ -498,7 +596,7 @@ export class World implements Judge {
       thinkMaxMs: 20,
     };
     const mine = random.chance(0.7) ? { ...manners, ...crowded, patient: false } : manners;
-    this.makeClient(mine, (id, random) => this.newReader(id, random, ear)).connect(plan.pool.listen);
+    this.makeClient(mine, (id, random) => this.newReader(id, random, ear)).connect(this.address);
   }
 
   private newReader(id: number, random: Random, ear: EarWorkload | null): ReaderWorkload {
@@ -507,7 +605,10 @@ export class World implements Judge {
 
   private makeWorkload(id: number, random: Random): Workload {
     const { plan, published } = this;
-    const sentAt = (tag: string) => void this.sentAt.set(tag, this.clock.nowMs());
+    const sentAt = (tag: string) => {
+      const offset = this.clients[id - 1]?.saidBytes ?? 0;
+      this.sent.set(tag, { atMs: this.clock.nowMs(), client: id, offset });
+    };
     if (plan.redis) return new RedisWorkload(plan, this, id, random, sentAt, published);
     return new MemcachedWorkload(plan, this, id, random, sentAt);
   }
@@ -542,13 +643,13 @@ export class World implements Judge {
       if (!POSSIBLE.has(code) && !(code === "EFULL" && plan.turnsAway > 0) || !noise && OF_NOISE.has(code)) {
         continue;
       }
-      for (const server of plan.pool.servers) {
+      for (const server of plan.pools.flatMap((pool) => pool.servers)) {
         this.failures.add(`${start}${text} (server ${server.name})\r\n`);
       }
     }
     // Values that were not asked for: a get joined with somebody's extra reply.
     if (noise && !plan.redis) this.failures.add(`${start}${FAILURES.get("EPROTO")!.text}\r\n`);
-    if (plan.pool.autoEjectHosts) this.failures.add(`${start}${NO_LIVE_SERVER_TEXT}\r\n`);
+    if (ejects(plan)) this.failures.add(`${start}${NO_LIVE_SERVER_TEXT}\r\n`);
   }
 
   isFailure(reply: string): boolean {
@@ -557,31 +658,21 @@ export class World implements Judge {
 
   /** One that lost its memory has been told again if it was ejected for it, and asked how it is, and has returned. */
   mayLackScripts(server: number): boolean {
-    const { restarted, probedAtMs } = this.servers[server]!.model as ModelRedis;
+    const { address, model } = this.servers[server]!;
+    const { restarted, probedAtMs } = model as ModelRedis;
     if (!restarted) return false;
     // What CLIENT TRACKING pings looks as if it had been probed.
     if (this.plan.trackers > 0) return true;
     this.noteLives();
-    const returned = this.lives.some(({ mask, atMs }, i) =>
-      atMs >= probedAtMs && (mask >> server & 1) === 1 && i > 0 &&
-      (this.lives[i - 1]!.mask >> server & 1) === 0
-    );
-    return !returned;
+    return !this.epochs.returned(keyOf(address), probedAtMs);
   }
 
   isFailureOnRing(reply: string, tag: string): boolean {
     if (!this.isFailure(reply)) return false;
     const name = /\(server (.*)\)\r\n$/.exec(reply)?.[1];
-    const server = this.plan.pool.servers.findIndex((one) => one.name === name);
-    if (server < 0) return true;
+    if (name === undefined) return true;
     this.noteLives();
-    const sentMs = this.sentAt.get(tag) ?? 0;
-    for (let i = this.lives.length - 1; i >= 0; i--) {
-      const { mask, atMs } = this.lives[i]!;
-      if ((mask >> server & 1) === 1 || mask === 0) return true;
-      if (atMs < sentMs) return false;
-    }
-    return false;
+    return this.epochs.onRing(name, this.sent.get(tag));
   }
 
   isMismatch(reply: string): boolean {
@@ -590,46 +681,45 @@ export class World implements Judge {
   }
 
   isRefusal(reply: string): boolean {
-    return this.plan.pool.clientConnectionsMax > 0 && reply.includes("max number of clients reached");
+    return this.mayRefuse && reply.includes("max number of clients reached");
+  }
+
+  private get mayRefuse(): boolean {
+    return this.plan.pool.clientConnectionsMax > 0;
   }
 
   mayCut(client: SimClient): boolean {
-    const { pool } = this.plan;
-    return this.stopping || this.plan.clientsLoseConnections || pool.idleTimeoutMs > 0 || !client.opened ||
-      pool.clientConnectionsMax > 0 || this.pool.counters[LIMIT_OUTPUT]! > 0 ||
+    return this.stopping || this.plan.clientsLoseConnections || !client.opened || this.mayRefuse ||
+      this.plan.pools.some((pool) => pool.idleTimeoutMs > 0) || this.board.total(LIMIT_OUTPUT) > 0 ||
       (this.brokenOff > 0 && !this.plan.calm && !this.strict);
   }
 
-  /** Notes which servers are on the ring, and counts those that leave it. */
-  private noteLives(): void {
-    let mask = 0;
-    const { live } = this.pool;
-    for (let i = 0; i < live.length; i++) if (live[i] !== 0) mask |= 1 << i;
-    const before = this.lives.at(-1);
-    if (before?.mask === mask) return;
-    if (before !== undefined) {
-      for (let left = before.mask & ~mask; left !== 0; left &= left - 1) this.ejections++;
-    }
-    this.lives.push({ atMs: this.clock.nowMs(), mask });
+  /**
+   * Notes which servers are on the ring, and counts those that leave it.
+   * @param committed the worker that has just changed, and what had been `read` of each client then
+   */
+  private noteLives(committed = -1, read: ReadonlyMap<number, number> | null = null): void {
+    this.pools.forEach(({ live }, worker) => {
+      let mask = 0;
+      for (let i = 0; i < live.length; i++) if (live[i] !== 0) mask |= 1 << i;
+      this.epochs.note(worker, this.configs[worker]!.pools[0]!, mask, worker === committed ? read : null);
+    });
+    const out = this.board.servers.filter((cells) => cells.prober >= 0).map((cells) => cells.number);
+    for (const number of out) if (!this.ejected.has(number)) this.ejections++;
+    this.ejected = new Set(out);
   }
 
-  /** The server that executes a request owned its key at some moment since it was sent. */
+  /** The server that executes a request owned its key at some moment since it was sent; or taken, if the ring has changed. */
   private checkPlace({ server, keys, tags, atMs }: Execution): void {
     this.noteLives();
-    const sentMs = Math.min(...tags.map((tag) => this.sentAt.get(tag) ?? 0));
+    const sent = tags.map((tag) => this.sent.get(tag)).find((one) => one !== undefined);
     for (const key of keys) {
-      let owned = false;
-      for (let i = this.lives.length - 1; i >= 0 && !owned; i--) {
-        owned = this.ring.owns(server, key, this.lives[i]!.mask);
-        if (this.lives[i]!.atMs < sentMs) break;
-      }
-      if (!owned) {
-        throw new Violation(
-          `key ${key} was brought to server ${server} at ${
-            atMs.toFixed(3)
-          }, which the slow ring says never owned it`,
-        );
-      }
+      if (this.epochs.owned(keyOf(this.servers[server]!.address), key, sent)) continue;
+      throw new Violation(
+        `key ${key} was brought to server ${server} at ${
+          atMs.toFixed(3)
+        }, which the slow ring says never owned it`,
+      );
     }
   }
 
@@ -637,7 +727,11 @@ export class World implements Judge {
     // Nobody looks at a stopped process's clock.
     if (this.process.stopped) return;
     this.turnsToCheck = 0;
-    checkPool(this.pool, this.turnMaxMs);
+    for (const pool of this.pools) {
+      checkPool(pool, this.turnMaxMs, this.limits);
+      checkLeaving(pool);
+    }
+    this.counts.check(this.board, this.configs[0]!.pools[0]!.servers.map((server) => server.name));
     this.net.invariants();
   }
 
@@ -653,22 +747,27 @@ export class World implements Judge {
   }
 
   private get resting(): boolean {
-    return this.pool.servers.every((server) =>
-      !server.ejected && [...server.connections].every((connection) => connection.head === null)
+    return this.pools.every(({ servers, everyServer }) =>
+      servers.length === everyServer.length &&
+      servers.every((server) =>
+        !server.ejected && [...server.connections].every((connection) => connection.head === null)
+      )
     );
   }
 
   /** A client of the proxy that is owed something. */
   private get owed(): Client | undefined {
-    return [...this.pool.clients].find((client) => client.head !== null || client.socket.queuedBytes > 0);
+    return this.pools.flatMap((pool) => [...pool.clients]).find((client) =>
+      client.head !== null || client.socket.queuedBytes > 0
+    );
   }
 
   private checkRest(): void {
     if (!this.resting) {
       throw new Violation("a server stays off the ring, or requests stay in flight, for ever");
     }
-    this.proxy.measureQueues();
-    for (const server of this.pool.servers) {
+    for (const proxy of this.proxies) proxy.measureQueues();
+    for (const server of this.pools.flatMap((pool) => pool.servers)) {
       for (const gauge of [IN_QUEUE, OUT_QUEUE]) {
         if (server.counters[gauge] !== 0) {
           throw new Violation(`a queue gauge of ${server.config.name} is not 0`);
@@ -691,18 +790,18 @@ export class World implements Judge {
   }
 
   private checkCounters(): void {
-    const { counters } = this.pool;
-    const accepted = this.pool.board.acceptedTotal;
-    const gone = counters[CLIENT_EOF]! + counters[CLIENT_ERR]!;
-    if (accepted !== gone + this.pool.clients.size) {
+    const { board, pools } = this;
+    const gone = board.total(CLIENT_EOF) + board.total(CLIENT_ERR);
+    const here = pools.reduce((sum, pool) => sum + pool.clients.size, 0);
+    if (board.acceptedTotal !== gone + here) {
+      throw new Violation(`${board.acceptedTotal} clients accepted, ${gone} counted as gone, ${here} here`);
+    }
+    if (board.total(SERVER_EJECTS) !== this.ejections) {
       throw new Violation(
-        `${accepted} clients accepted, ${gone} counted as gone, ${this.pool.clients.size} here`,
+        `server_ejects is ${board.total(SERVER_EJECTS)}, but ${this.ejections} were seen`,
       );
     }
-    if (counters[SERVER_EJECTS] !== this.ejections) {
-      throw new Violation(`server_ejects is ${counters[SERVER_EJECTS]}, but ${this.ejections} were seen`);
-    }
-    for (const server of this.pool.servers) {
+    for (const server of pools.flatMap((pool) => pool.servers)) {
       const [requests, responses] = [server.counters[REQUESTS]!, server.counters[RESPONSES]!];
       if (responses > requests) {
         throw new Violation(`${server.config.name}: ${responses} responses to ${requests} requests`);
@@ -710,13 +809,13 @@ export class World implements Judge {
     }
     if (!this.clients.every((client) => client.clean)) return;
     const sent = this.clients.reduce((sum, client) => sum + client.counted, 0);
-    if (counters[REQUESTS_TOTAL] !== sent) {
-      throw new Violation(`requests_total is ${counters[REQUESTS_TOTAL]}, but clients sent ${sent}`);
+    if (board.total(REQUESTS_TOTAL) !== sent) {
+      throw new Violation(`requests_total is ${board.total(REQUESTS_TOTAL)}, but clients sent ${sent}`);
     }
     const failures = this.clients.reduce((sum, client) => sum + client.failures, 0);
-    if (counters[FORWARD_ERROR]! < failures) {
+    if (board.total(FORWARD_ERROR) < failures) {
       throw new Violation(
-        `forward_error is ${counters[FORWARD_ERROR]}, but clients read ${failures} failures`,
+        `forward_error is ${board.total(FORWARD_ERROR)}, but clients read ${failures} failures`,
       );
     }
   }
