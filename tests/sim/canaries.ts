@@ -3,6 +3,7 @@
  * seeds run and taken off again. If none of the seeds complains, the checkers are blind.
  */
 import { Outbox } from "../../src/bytes/outbox.ts";
+import type { PoolConfig } from "../../src/config/config.ts";
 import { Client } from "../../src/proxy/client.ts";
 import { GetBatch } from "../../src/proxy/get_batch.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
@@ -14,12 +15,15 @@ import { Execution } from "../../src/redis/exec.ts";
 import { SlicedRequest } from "../../src/redis/slices.ts";
 import { PubSub } from "../../src/redis/pubsub.ts";
 import { Tracking } from "../../src/redis/tracking.ts";
+import { Transaction } from "../../src/redis/transaction.ts";
 import { type Aside, Weaver } from "../../src/redis/woven.ts";
 import { Server } from "../../src/proxy/server.ts";
 import { ServerConnection } from "../../src/proxy/server_connection.ts";
 import { Split } from "../../src/proxy/split.ts";
 import { Pool } from "../../src/proxy/pool.ts";
 import { RunningTime } from "../../src/runtime/running_time.ts";
+import { Proxy } from "../../src/service/proxy.ts";
+import { type Arrangement, Board } from "../../src/stats/board.ts";
 import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
 import { concat, latin1, textOf } from "../lib/bytes.ts";
@@ -575,5 +579,59 @@ export const CANARIES: readonly Canary[] = [
         function (bytes, start, end) {
           if (!this.closed) this.send(bytes, start, end);
         }),
+  },
+  {
+    name: "the old ring is used after a commit",
+    where: (plan) => plan.changes.length > 0,
+    plant: () =>
+      patch(Pool.prototype, "adopt", (old) =>
+        function (config: PoolConfig) {
+          const { placement } = this as Pool;
+          const servers = this.servers.length;
+          old.call(this, config);
+          if (servers !== this.servers.length) return;
+          this.placement = placement;
+          placement.setLive(this.live);
+        }),
+  },
+  {
+    name: "two workers are on different epochs for the same key",
+    where: (plan) => plan.changes.length > 0 && plan.workers > 1,
+    plant: () =>
+      patch(Proxy.prototype, "commit", (old) =>
+        function (prepared) {
+          if (this.seat.worker === 0) old.call(this, prepared);
+        }),
+  },
+  {
+    name: "a counter is lost",
+    where: (plan) => plan.changes.length > 0,
+    plant: () =>
+      patch(Board.prototype, "arrange", (old) =>
+        function (plan: Arrangement) {
+          return old.call(this, plan.map(({ pool, servers }) => ({ pool, servers: servers.map(() => -1) })));
+        }),
+  },
+  {
+    name: "the connections of a server that has gone stay",
+    where: (plan) => plan.changes.length > 0,
+    plant: () =>
+      patch(Server.prototype, "leave", () =>
+        function () {
+          this.gone = true;
+          this.index = -1;
+        }),
+  },
+  {
+    name: "a server that has gone is asked something new",
+    only: "redis",
+    where: (plan) => plan.changes.length > 0,
+    plant: () => patch(Transaction.prototype, "placeAnew", () => function () {}),
+  },
+  {
+    name: "keys that move with a change invalidate nothing",
+    only: "redis",
+    where: (plan) => plan.trackers > 0 && plan.changes.length > 0,
+    plant: () => patch(Tracking.prototype, "keysMoved", () => function () {}),
   },
 ];

@@ -44,6 +44,8 @@ export interface Change {
   /** The highest machine of it or of one before. */
   readonly machines: number;
   readonly abandons: boolean;
+  /** The commit comes when there is such a client, or at last anyway: one with replies owed to it, or in the middle of MULTI. */
+  readonly awaits: "anything" | "replies" | "transaction";
   /** From the beginning to the first worker's commit, and from one worker's to the next one's. */
   readonly prepareMs: number;
   readonly betweenMs: number;
@@ -90,6 +92,7 @@ export function changesOf(random: Random, first: Draft, chaosMs: number): Change
       text,
       machines: top,
       abandons,
+      awaits: random.pick(["anything", "replies", "replies", "transaction"]),
       prepareMs: random.chance(0.5) ? 0 : random.magnitude(1, 50),
       betweenMs: random.chance(0.5) ? 0 : random.next() * 3,
     });

@@ -163,12 +163,8 @@ export function planOf(random: Random): Plan {
     pools: [plan.pool, ...changes.map((change) => change.config.pools[0]!)],
     // The invalidations of one client go to another one of the same worker only.
     workers: spread && plan.trackers === 0 && !plan.scripts ? 2 : 1,
-    ...(OVER_CHANGES ? {} : { transactionsMax: FEW, asides: false }),
   };
 }
-
-/** Worlds that change have transactions and blocking commands too. */
-export const OVER_CHANGES = false;
 
 /** It may be off the ring at some time, so that its keys have another server for a while. */
 export function ejects({ pools }: Plan): boolean {

@@ -7,7 +7,7 @@
 import type { PoolConfig } from "../../src/config/config.ts";
 import { exactly, type Expect, type Judge, matching, refusal, silence } from "./expect.ts";
 import { digestOf, NOSCRIPT } from "./model_redis.ts";
-import { ejects, FEW, isDrawn, OVER_CHANGES, type Plan } from "./plan.ts";
+import { ejects, FEW, isDrawn, type Plan } from "./plan.ts";
 import { CHANNELS, type Published } from "./pubsub_workload.ts";
 import type { Random } from "./random.ts";
 import { bulk, type Step, step } from "./step.ts";
@@ -48,6 +48,8 @@ interface Element {
 }
 const CROSSSLOT = "-CROSSSLOT Keys in request don't hash to the same server\r\n";
 
+const CHANGED_ABORT = "-EXECABORT Transaction discarded because of: the servers of the pool have changed";
+
 const MALFORMED: readonly (readonly [bytes: string, reply: string])[] = [
   ["*x\r\n", "-ERR Protocol error: invalid multibulk length\r\n"],
   ["*1\r\n$-5\r\n", "-ERR Protocol error: invalid bulk length\r\n"],
@@ -78,9 +80,6 @@ export class RedisWorkload {
   ) {
     this.pool = plan.pool;
     for (const kind of KINDS) if (random.chance(0.4)) this.weights.set(kind, random.magnitude(1, 30));
-    if (plan.changes.length > 0 && !OVER_CHANGES) {
-      for (const kind of ["transaction", "watch", "block"] as const) this.weights.delete(kind);
-    }
     if (this.weights.size === 0) this.weights.set("get", 1);
     if (plan.scripts) this.weights.set("script", random.magnitude(5, 30));
     if (plan.transactionsMax > FEW) this.weights.set("transaction", 30);
@@ -513,6 +512,10 @@ export class RedisWorkload {
         if (this.isExecOf(elements, reply)) return true;
         if (watch && (reply === "*-1\r\n" || reply === "_\r\n")) {
           return !tags.some((tag) => this.judge.truth.executions.has(tag)) || !this.plan.calm;
+        }
+        // Its keys are not on one server any more.
+        if (this.plan.changes.length > 0 && reply.startsWith(CHANGED_ABORT)) {
+          return !tags.some((tag) => this.judge.truth.executions.has(tag));
         }
         return this.badly(reply) ||
           this.loads() &&

@@ -12,7 +12,7 @@
  * Keys are without tags, since all clients have to mean the same ones: so only that a value was written to its key is checked.
  */
 import { exactly, type Judge, matching } from "./expect.ts";
-import { isDrawn, OVER_CHANGES, type Plan } from "./plan.ts";
+import { isDrawn, type Plan } from "./plan.ts";
 import type { Random } from "./random.ts";
 import type { Workload } from "./sim_client.ts";
 import { bulk, type Step, step, together } from "./step.ts";
@@ -285,7 +285,6 @@ export class ReaderWorkload implements Workload {
   }
 
   private exec(): Step {
-    if (this.plan.changes.length > 0 && !OVER_CHANGES) return this.get();
     const key = this.random.pick(this.keys);
     const get = ["GET", key];
     const read = this.reading(["EXEC"], [key], (reply) => elements(reply, 1), [

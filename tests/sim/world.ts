@@ -11,6 +11,7 @@ import type { Client } from "../../src/proxy/client.ts";
 import type { Address } from "../../src/net/net.ts";
 import type { Pool, Seat } from "../../src/proxy/pool.ts";
 import { makeBoard, type Prepared, Proxy } from "../../src/service/proxy.ts";
+import type { RedisSession } from "../../src/redis/session.ts";
 import { Board, type PoolBoard } from "../../src/stats/board.ts";
 import {
   CLIENT_EOF,
@@ -57,6 +58,10 @@ const SLOW_TURN_MAX_MS = 1;
 const PATIENCE_MS = 300_000;
 const EVENTS_SHOWN = 50;
 const STOP_TRIES = 5000;
+/** So long a change waits for a client that it could disturb. */
+const AWAITED_MS = 300;
+/** A server with another address knows the scripts so soon. */
+const MOVED_MS = 200;
 
 export interface Result {
   readonly seed: number;
@@ -106,11 +111,12 @@ export class World implements Judge {
   private readonly counts = new CountWatch();
   private readonly limits: Limits;
   private readonly sent = new Map<string, Sent>();
-  /** Numbers of the servers that are ejected. */
-  private ejected = new Set<number>();
   private readonly published: Published = new Map();
   private readonly written: Written = new Map();
   private ejections = 0;
+  private changes = 0;
+  /** Machines that a server was moved to, and when. */
+  private readonly moved = new Map<string, number>();
   private healed = false;
   private strict = false;
   /** Clients that the proxy had to close in the middle of a reply. */
@@ -229,6 +235,7 @@ export class World implements Judge {
     this.log.add(this.clock.nowMs(), "proxy", text);
     // One server may leave and another return in one long turn, and a slice be placed between the two: looked at here, not after it.
     if (text.startsWith("update pool ")) this.noteLives();
+    if (/^update pool \S+ to delete server /.test(text)) this.ejections++;
   }
 
   describe(): string {
@@ -290,14 +297,17 @@ export class World implements Judge {
   }
 
   /** The proxy takes another configuration: all workers prepare, and then commit one after the other, or none does. */
-  private async change({ atMs, config, what, prepareMs, betweenMs, abandons }: Change): Promise<void> {
+  private async change(next: Change): Promise<void> {
+    const { atMs, config, what, prepareMs, betweenMs, abandons, awaits } = next;
     this.turns(Math.max(atMs, this.clock.nowMs()));
     this.log.add(this.clock.nowMs(), "-", `prepare: ${what}`);
     const change = changeOf(this.configs[0]!, config);
     const memory = this.boards[0]!.arrange(change.arrangement);
     const prepared: Prepared[] = [];
-    for (const proxy of this.proxies) prepared.push(await proxy.prepare(config, memory));
+    const stamp = { epoch: ++this.changes, cause: what, atMs: this.clock.wallMs() };
+    for (const proxy of this.proxies) prepared.push(await proxy.prepare(config, memory, stamp));
     this.turns(this.clock.nowMs() + prepareMs);
+    if (awaits !== "anything") this.turns(this.clock.nowMs() + AWAITED_MS, () => this.hasClient(awaits));
     for (const [i, proxy] of this.proxies.entries()) {
       if (i > 0) this.turns(this.clock.nowMs() + betweenMs);
       while (this.process.stopped) this.turns(this.clock.nowMs() + 1);
@@ -308,15 +318,32 @@ export class World implements Judge {
     for (let i = 0; i < 5; i++) await Promise.resolve();
   }
 
+  /** One in the middle of something, which a change could disturb. */
+  private hasClient(awaited: "replies" | "transaction"): boolean {
+    const clients = this.pools.flatMap((pool) => [...pool.clients]);
+    if (awaited === "replies" || !this.plan.redis) return clients.some((client) => client.inFlight > 1);
+    return clients.some(({ session }) => (session as RedisSession).transaction?.queueing === true);
+  }
+
   private commit(worker: number, config: Config, run: () => void): void {
     this.checkObjects();
     const read = new Map<number, number>();
     for (const client of this.clients) read.set(client.id, client.readByProxy);
+    this.noteMoves(this.configs[worker]!.pools[0]!, config.pools[0]!);
     this.configs[worker] = config;
     run();
     if (worker === 0) this.counts.rename(config.pools[0]!.servers.map((server) => server.name));
     this.noteLives(worker, read);
     this.checkObjects();
+  }
+
+  private noteMoves(before: PoolConfig, after: PoolConfig): void {
+    for (const { name, address } of after.servers) {
+      const present = before.servers.find((server) => server.name === name);
+      if (present !== undefined && keyOf(present.address) !== keyOf(address)) {
+        this.moved.set(keyOf(address), this.clock.nowMs());
+      }
+    }
   }
 
   private afterTurn(): void {
@@ -659,6 +686,9 @@ export class World implements Judge {
   /** One that lost its memory has been told again if it was ejected for it, and asked how it is, and has returned. */
   mayLackScripts(server: number): boolean {
     const { address, model } = this.servers[server]!;
+    const movedMs = this.moved.get(keyOf(address)) ?? -Infinity;
+    // It is told at once, but stays on the ring meanwhile; and if it cannot be had it is not told again.
+    if (movedMs > -Infinity && (!this.plan.calm || this.clock.nowMs() - movedMs < MOVED_MS)) return true;
     const { restarted, probedAtMs } = model as ModelRedis;
     if (!restarted) return false;
     // What CLIENT TRACKING pings looks as if it had been probed.
@@ -695,7 +725,7 @@ export class World implements Judge {
   }
 
   /**
-   * Notes which servers are on the ring, and counts those that leave it.
+   * Notes which servers are on the ring.
    * @param committed the worker that has just changed, and what had been `read` of each client then
    */
   private noteLives(committed = -1, read: ReadonlyMap<number, number> | null = null): void {
@@ -704,9 +734,6 @@ export class World implements Judge {
       for (let i = 0; i < live.length; i++) if (live[i] !== 0) mask |= 1 << i;
       this.epochs.note(worker, this.configs[worker]!.pools[0]!, mask, worker === committed ? read : null);
     });
-    const out = this.board.servers.filter((cells) => cells.prober >= 0).map((cells) => cells.number);
-    for (const number of out) if (!this.ejected.has(number)) this.ejections++;
-    this.ejected = new Set(out);
   }
 
   /** The server that executes a request owned its key at some moment since it was sent; or taken, if the ring has changed. */
