@@ -52,7 +52,7 @@ export interface Holder {
   /** The server has left the pool or has moved: what is not under way yet should not begin here. Absent: let it finish. */
   detached?(connection: ServerConnection): void;
   /** It only waits for what is in flight: a detached connection ends then. Absent: it has more to ask. */
-  readonly left?: boolean;
+  readonly finishing?: boolean;
   /** The server pushed something that answers no request; borrowed. */
   pushed(bytes: Uint8Array, start: number, end: number): void;
 }
@@ -645,11 +645,14 @@ export class ServerConnection implements Endpoint {
       r.deadlineMs = timeoutMs > 0 ? Math.min(r.deadlineMs, lastMs) : Infinity;
     }
     if (timeoutMs <= 0) this.oldest = null;
+    // The rest of a reply that is begun has all of the new time.
+    this.partAtMs = turn.now();
+    if (this.head !== null) this.server.pool.sweepSoon();
   }
 
   /** Fails what is overdue; the late replies will be swallowed. True if requests remain that can time out. */
   sweep(nowMs: number): boolean {
-    if (this.detached && this.idle && (this.holder === null || this.holder.left === true)) {
+    if (this.detached && this.idle && (this.holder === null || this.holder.finishing === true)) {
       this.retire();
       return false;
     }

@@ -327,7 +327,7 @@ class Line implements Holder {
   tracks = false;
   private over = false;
   /** Its server has left or has moved, and what is in flight is still answered. */
-  left = false;
+  finishing = false;
   private ear: ServerConnection | null = null;
   /** The server's id of the ear; 0 = there is none, or it is not known yet. */
   private earId = 0;
@@ -371,8 +371,8 @@ class Line implements Holder {
     this.connection.hold(request);
     ear.ask(CLIENT_ID, (bytes, start, end, failed) => {
       // What is held is still to be answered, and nobody else hears of the ear any more.
-      if (this.left && failed) return this.connection.fail("EOF");
-      if (this.over && !this.left || failed) return;
+      if (this.finishing && failed) return this.connection.fail("EOF");
+      if (this.over && !this.finishing || failed) return;
       this.earId = integerOf(bytes, start, end);
       if (!(this.earId > 0)) return ear.fail("EPROTO");
       this.connection.release(request, trackingRequest(this.tracking.options, this.earId));
@@ -439,7 +439,7 @@ class Line implements Holder {
   /** What is in flight is still answered; what it reads is invalidated behind its reply (Tracking.keysMoved). */
   detached(): void {
     if (this.over) return;
-    this.over = this.left = true;
+    this.over = this.finishing = true;
     this.tracking.lineDetached(this);
     this.connection.detached = true;
     if (this.ear === null) return;
@@ -449,7 +449,7 @@ class Line implements Holder {
 
   pushed(bytes: Uint8Array, start: number, end: number): void {
     // Between two replies that are still in flight it is said as ever.
-    if (this.over && !this.left) return;
+    if (this.over && !this.finishing) return;
     const { tracking } = this;
     tracking.pushed(bytes, start, end, tracking.client.lastAnswered(this.oldest));
   }
