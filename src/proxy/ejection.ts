@@ -89,9 +89,21 @@ export class Ejection {
     if (server.cells.eject(pool.worker)) this.probeIn(server, 0);
   }
 
-  /** It has another address, where it may be well. */
+  /** It has another address, where it may be well, and where scripts may be missing. */
   moved(server: Server): void {
-    if (server.ejected && server.cells.prober === this.pool.worker) this.probeIn(server, 0);
+    const { pool } = this;
+    if (server.ejected) return server.cells.prober === pool.worker ? this.probeIn(server, 0) : undefined;
+    // It keeps its keys meanwhile: what it holds has moved with it, or is lost anyway. When the pool has its servers.
+    pool.turn.later({ resume: () => this.tellMoved(server) });
+  }
+
+  private tellMoved(server: Server): void {
+    const { pool } = this;
+    const first = pool.worker === 0;
+    if (server.gone || pool.stopped || !pool.config.autoEjectHosts || !pool.front.tells?.(server, first)) {
+      return;
+    }
+    pool.front.tell!(new Visit(pool, server.connect(0), () => {}), first);
   }
 
   /** Another worker has found the server to be well. */

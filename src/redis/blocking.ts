@@ -91,7 +91,7 @@ export class BlockingCall implements Holder {
     return connection;
   }
 
-  /** The proxy is stopping: ends the wait as a timeout would. */
+  /** The proxy is stopping, or its servers are others: ends the wait as a timeout would. */
   interrupt(): void {
     this.spoiled = true;
     for (const connection of [...this.connections]) this.interruptOne(connection);
@@ -100,7 +100,8 @@ export class BlockingCall implements Holder {
   private interruptOne(connection: ServerConnection): void {
     const waits = () => this.connections.has(connection);
     const hangUp = () => {
-      if (waits()) connection.retire();
+      // Without a code it says that the proxy is stopping.
+      if (waits()) connection.retire(this.client.leaving ? undefined : "ETIMEDOUT");
     };
     this.endWait(connection, "TIMEOUT", (bytes, start, _end, failed) => {
       if (failed || bytes[start] !== 58) return hangUp();
