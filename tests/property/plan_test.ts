@@ -15,7 +15,7 @@ import { sortServers } from "../../src/ring/server_order.ts";
 import { sharedHashes } from "../../src/ring/shares.ts";
 import { changesOf, percent, planText, type PoolPlan } from "../../src/topology/plan.ts";
 
-const KEYS = 20_000;
+const KEYS = 8_000;
 
 const servers = fc.uniqueArray(
   fc.record({

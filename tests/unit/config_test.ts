@@ -722,7 +722,7 @@ Deno.test("parseConfig() throws nothing but ConfigError, whatever the text", () 
       fc.array(fc.constantFrom(...PIECES), { maxLength: 40 }).map((pieces) => pieces.join("")),
       check,
     ),
-    { numRuns: 3000 },
+    { numRuns: 1000 },
   );
   const damaged = fc.tuple(fc.nat(exampleConfig().length), fc.nat(20), fc.constantFrom(...PIECES));
   fc.assert(
@@ -730,7 +730,7 @@ Deno.test("parseConfig() throws nothing but ConfigError, whatever the text", () 
       const text = exampleConfig();
       check(text.slice(0, at) + piece + text.slice(at + cut));
     }),
-    { numRuns: 100 },
+    { numRuns: 60 },
   );
 });
 
