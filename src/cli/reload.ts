@@ -64,6 +64,8 @@ export class Reloader {
   /** The file is to be read again, and why; sources that have said something else, by key. */
   private asked: string | null = null;
   private readonly said = new Set<string>();
+  /** Why what a source says could not be taken, by key: said once. */
+  private readonly refused = new Map<string, string>();
   private stopped = false;
   private serial = 0;
   /** Changes so far. */
@@ -152,7 +154,8 @@ export class Reloader {
       this.ended(false, `reload (${cause}) refused, nothing has changed:\n${messageOf(error)}`);
     }
     this.sources.keep(this.config);
-    // What was refused may be allowed now.
+    // What was refused may be allowed now, or is said once more.
+    this.refused.clear();
     for (const key of this.sources.waiting()) this.said.add(key);
   }
 
@@ -166,10 +169,15 @@ export class Reloader {
       const change = await this.changeTo(this.sources.withServers(this.config, key, servers));
       if (!change.same) await this.enforce(change, text);
       this.sources.take(key, servers);
+      this.refused.delete(key);
       const head = change.same ? `${text}: as before` : `${text} has changed`;
       this.write(true, [head, ...changeLines(change)].join("\n"));
     } catch (error) {
-      this.write(false, `${text} has changed, refused, the servers stay as they are:\n${messageOf(error)}`);
+      const why = messageOf(error);
+      if (this.refused.get(key) !== why) {
+        this.write(false, `${text} has changed, refused, the servers stay as they are:\n${why}`);
+      }
+      this.refused.set(key, why);
       // What was refused will be again, until something is different.
       if (error instanceof RefusedChange) return;
       this.clock.setTimer(SOURCE_AGAIN_MS, () => this.sourceChanged(key));

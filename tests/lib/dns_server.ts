@@ -54,20 +54,25 @@ export class DnsServer implements AsyncDisposable {
     });
   }
 
-  static async start(): Promise<DnsServer> {
+  /** @param port 0 takes a free one; 53 is where a system's own server is asked */
+  static async start(host = "127.0.0.1", port = 0): Promise<DnsServer> {
     const tcp = net.createServer();
-    await new Promise<void>((resolve) => tcp.listen(0, "127.0.0.1", resolve));
+    await new Promise<void>((resolve, reject) => {
+      tcp.once("error", reject);
+      tcp.listen(port, host, () => resolve());
+    });
     const udp = dgram.createSocket("udp4");
     await new Promise<void>((resolve, reject) => {
       udp.once("error", reject);
-      udp.bind((tcp.address() as net.AddressInfo).port, "127.0.0.1", () => resolve());
+      udp.bind((tcp.address() as net.AddressInfo).port, host, () => resolve());
     });
     return new DnsServer(udp, tcp);
   }
 
-  /** "127.0.0.1:PORT". */
+  /** "HOST:PORT". */
   get address(): string {
-    return `127.0.0.1:${(this.tcp.address() as net.AddressInfo).port}`;
+    const { address, port } = this.tcp.address() as net.AddressInfo;
+    return `${address}:${port}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,6 +6,7 @@ import { Fixture } from "../lib/fixture.ts";
 import { poll, within } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import { run } from "../lib/process.ts";
+import { which } from "../lib/repo.ts";
 import { command, type Proxy, type Runtime, type Server } from "../lib/servers.ts";
 
 const RUNTIMES: readonly Runtime[] = ["compiled", "deno"];
@@ -260,4 +261,50 @@ for (const runtime of RUNTIMES) {
       await test(f, runtime);
     });
   }
+}
+
+/** A DNS server's own port, on an address that nobody else has. */
+const SYSTEM_DNS = "127.0.53.53";
+const canMount = Deno.uid() === 0 && which("unshare") !== null &&
+  (await run("unshare", ["-m", "mount", "--bind", "/etc/resolv.conf", "/etc/resolv.conf"])).code === 0;
+
+for (const runtime of RUNTIMES) {
+  Deno.test({
+    name:
+      `discovery: SRV records and addresses from the system's own DNS server, as in Kubernetes (${runtime})`,
+    ignore: !canMount,
+    fn: async () => {
+      await using f = new Fixture();
+      const dns = f.add(await DnsServer.start(SYSTEM_DNS, 53));
+      const server = await f.redis({ port: 0 });
+      const moved = await f.redis({ host: "127.0.0.2", port: server.port });
+      dns.addresses.set("redis-0.redis.test", ["127.0.0.1"]).set("redis.test", ["127.0.0.1"]);
+      dns.services.set("_redis._tcp.redis.test", [{ host: "redis-0.redis.test", port: server.port }]);
+      const resolv = `${f.dir}/resolv.conf`;
+      await Deno.writeTextFile(resolv, `nameserver ${SYSTEM_DNS}\nsearch test\n`);
+      // The second pool's name needs the search domain.
+      const second =
+        `beta:\n  listen: 127.0.0.1:${freePort()}\n  redis: true\n  servers_from: { dns: redis:${server.port} }\n`;
+      const proxy = await f.proxy(runtime, yml("{ dns: _redis._tcp.redis.test, interval: 100 }") + second, {
+        prefix: [
+          "unshare",
+          "-m",
+          "/bin/sh",
+          "-c",
+          `mount --bind ${resolv} /etc/resolv.conf && exec "$0" "$@"`,
+        ],
+      });
+      deepStrictEqual(await names(proxy), [`redis-0.redis.test:${server.port}`]);
+      const client = await f.client(proxy);
+      strictEqual(await client.command("SET", "where", "old"), "OK");
+      strictEqual(await (await f.client(proxy.targets[1]!)).command("GET", "where"), "old");
+      // The pod comes back elsewhere: its connection is lost, and its name looked up anew.
+      const direct = await f.client(moved);
+      strictEqual(await direct.command("SET", "where", "new"), "OK");
+      dns.addresses.set("redis-0.redis.test", ["127.0.0.2"]);
+      await server.crash();
+      await poll(async () => await client.command("GET", "where") === "new", "the new address");
+      deepStrictEqual(await names(proxy), [`redis-0.redis.test:${server.port}`]);
+    },
+  });
 }

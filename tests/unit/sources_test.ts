@@ -243,8 +243,8 @@ class Stand implements Disposable {
   readonly file = join(this.folder, "x.yml");
   /** What has been taken, newest last: "cause: pool server server, …". */
   readonly taken: string[] = [];
-  /** What the next change is answered with. */
-  failure: Error | null = null;
+  /** What the next changes are answered with. */
+  readonly failures: Error[] = [];
   reloader!: Reloader;
   /** Lines of the log that have been looked at. */
   private seen = 0;
@@ -253,9 +253,8 @@ class Stand implements Disposable {
     writeFileSync(this.file, yaml);
     const config = await this.sources.fill(parseConfig(yaml, this.file));
     const reload = (change: ConfigChange, { cause }: Stamp) => {
-      const { failure } = this;
-      this.failure = null;
-      if (failure !== null) return Promise.reject(failure);
+      const failure = this.failures.shift();
+      if (failure !== undefined) return Promise.reject(failure);
       this.taken.push(`${cause}: ${poolsOf(change.after)}`);
       return Promise.resolve();
     };
@@ -364,16 +363,18 @@ Deno.test("a change that is refused is tried again when it is another one, and f
   assert.equal(s.taken.length, 1);
 });
 
-Deno.test("a change that could not be made for the moment is tried again", async () => {
+Deno.test("a change that could not be made for the moment is tried again, and why is said once", async () => {
   using s = new Stand();
   s.dns.names["a.test"] = [ONE];
   await s.start(A);
-  s.failure = new Error("worker 1 does not answer");
+  for (let i = 0; i < 3; i++) s.failures.push(new Error("worker 1 does not answer"));
   s.dns.names["a.test"] = [TWO];
   await s.until(/^worker 1 does not answer$/);
   assert.deepEqual(s.taken, []);
   await s.until(/^dns a\.test has changed$/);
   assert.deepEqual(s.taken, [`dns a.test: a ${TWO}:1`]);
+  assert.equal(s.failures.length, 0);
+  assert.equal(s.log.lines.filter((line) => line === "worker 1 does not answer").length, 1);
 });
 
 Deno.test("a reload keeps the sources it names, asks new ones first, and stops those it does not name", async () => {
