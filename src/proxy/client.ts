@@ -130,16 +130,11 @@ export class Client implements Endpoint, Postponed {
   /** Requests are being taken: what is behind them in the inbox is not left over. */
   private taking = false;
 
-  /**
-   * @param serial counts up; chooses among several connections to a server
-   * @param session the front's own state for this client
-   */
-  constructor(
-    readonly socket: Socket,
-    readonly pool: Pool,
-    readonly serial: number,
-    public session: unknown,
-  ) {}
+  /** The front's own state for this client, made of it (Front.newSession). */
+  session: unknown = null;
+
+  /** @param serial counts up; chooses among several connections to a server */
+  constructor(readonly socket: Socket, readonly pool: Pool, readonly serial: number) {}
 
   // ---- received bytes
 

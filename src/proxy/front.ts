@@ -2,7 +2,6 @@
  * What a protocol must provide to the proxy: how requests are taken from clients, how replies of servers are framed,
  * and how the proxy itself speaks. One front a pool; redis/front.ts and memcached/front.ts implement it.
  */
-import type { Socket } from "../net/net.ts";
 import type { Client } from "./client.ts";
 import type { ClientQuestion, Told } from "./client_question.ts";
 import type { Visit } from "./ejection.ts";
@@ -35,7 +34,7 @@ export interface ReplyScan {
 
 export interface Front {
   /** A new client's session, kept in client.session. */
-  newSession(serial: number, socket: Socket): unknown;
+  newSession(client: Client): unknown;
   /**
    * Takes the request at `start` of `bytes` (borrowed; shared if the request has SHARE_MIN bytes or more).
    * @returns offset past it, or a negative number if it is not all here, if the client is blocked and the request

@@ -219,7 +219,8 @@ export class Pool {
       return this.refuse(socket, LIMIT_CONNECTIONS, "max number of clients reached");
     }
     const serial = this.worker * SERIALS + this.board.countAccepted(this.worker);
-    const client = new Client(socket, this, serial, this.front.newSession(serial, socket));
+    const client = new Client(socket, this, serial);
+    client.session = this.front.newSession(client);
     client.lastActiveMs = this.turn.now();
     socket.owner = client;
     this.clients.add(client);

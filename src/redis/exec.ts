@@ -44,6 +44,7 @@ export function isLong(client: Client, queue: CommandQueue): boolean {
 }
 
 export class Execution implements Holder, Postponed, Waiter {
+  private readonly client: Client;
   private readonly parent: Request;
   /** MULTI and all that is queued: answered +OK, and +QUEUED for each. */
   private readonly queued = new Request(null);
@@ -59,12 +60,13 @@ export class Execution implements Holder, Postponed, Waiter {
 
   /** @param queue taken over */
   constructor(
-    private readonly client: Client,
+    private readonly session: RedisSession,
     private readonly queue: CommandQueue,
     private readonly asides: readonly Aside[],
     private readonly rerun: Rerun,
   ) {
-    this.parent = new Request(client);
+    this.client = session.client;
+    this.parent = new Request(this.client);
   }
 
   /** Bytes of memory that would be free without it. */
@@ -83,7 +85,7 @@ export class Execution implements Holder, Postponed, Waiter {
   sendSliced(connection: ServerConnection): void {
     this.sliced = true;
     this.begin(connection);
-    (this.client.session as RedisSession).sliced = this;
+    this.session.sliced = this;
     this.client.pool.turn.later(this);
   }
 
@@ -132,12 +134,12 @@ export class Execution implements Holder, Postponed, Waiter {
   private finish(): void {
     const { connection } = this;
     if (this.sliced) this.slicesDone();
-    const split = new ExecSplit(this.parent, this.join, this.asides, this.rerun);
+    const split = new ExecSplit(this.session, this.parent, this.join, this.asides, this.rerun);
     this.exec = sendFragment(split, split.add(), connection, EXEC_BYTES, 0, EXEC_BYTES.length);
   }
 
   private slicesDone(): void {
-    const session = this.client.session as RedisSession;
+    const { session } = this;
     session.sliced = null;
     session.tracking?.cachingUsed(session.tracking.caching);
   }
@@ -204,6 +206,7 @@ export class Execution implements Holder, Postponed, Waiter {
 /** EXEC's own request: its reply is the transaction's, with what waits aside in its places. */
 class ExecSplit extends Split {
   constructor(
+    private readonly session: RedisSession,
     parent: Request,
     join: Joiner,
     private readonly asides: readonly Aside[],
@@ -214,6 +217,6 @@ class ExecSplit extends Split {
 
   protected override deliver(client: Client, joined: Uint8Array, end: number): void {
     if (this.asides.length === 0) super.deliver(client, joined, end);
-    else new Weaver(client, this.parent, this.asides, this.rerun).weave(joined, 0, end);
+    else new Weaver(this.session, this.parent, this.asides, this.rerun).weave(joined, 0, end);
   }
 }

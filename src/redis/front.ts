@@ -6,7 +6,6 @@
  * The way of a GET is `step` → `dispatch` → `forwardKey`: no object but its Request is made.
  */
 import { encode, latin1, startsWith } from "../bytes/ascii.ts";
-import type { Socket } from "../net/net.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { answer, type Host } from "../protocol/redis/answers.ts";
 import { Args } from "../protocol/redis/args.ts";
@@ -136,9 +135,9 @@ export class RedisFront implements Front, Sender {
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
 
-  newSession(serial: number, socket: Socket): RedisSession {
+  newSession(client: Client): RedisSession {
     const open = this.config.redisAuth === null;
-    return new RedisSession(serial, open, this.pool.clock.wallMs(), socket, this.local, this.anyAddress);
+    return new RedisSession(client, open, this.pool.clock.wallMs(), this.local, this.anyAddress);
   }
 
   // ---- requests
@@ -205,7 +204,7 @@ export class RedisFront implements Front, Sender {
       if (!first && preparation === null) {
         // Offered again, it is to come here, although it may have come in one piece.
         resume.count = args.count;
-        new Preparation(client, command, bytes, start, next - start, args.count);
+        new Preparation(session, command, bytes, start, next - start, args.count);
         return NEED_MORE;
       }
       taken = first
@@ -500,7 +499,7 @@ export class RedisFront implements Front, Sender {
       const work = modes.walkWork(client, session, command, args.count);
       if (work !== null) {
         if (!client.atRest()) return false;
-        new Walk(client, bytes, start, end, command.container === null ? 1 : 2, args.count, work);
+        new Walk(session, bytes, start, end, command.container === null ? 1 : 2, args.count, work);
         return true;
       }
     }

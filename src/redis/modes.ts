@@ -171,7 +171,7 @@ export class RedisModes {
     end: number,
   ): boolean {
     const transaction = session.transaction ??= new Transaction(
-      client,
+      session,
       (who, part) => this.sender.rerun(who, part),
       (at) => this.crossSlot(at),
       (commands) => this.placeQueued(commands),
@@ -333,7 +333,7 @@ export class RedisModes {
       const mine = session.subscriptions;
       const many = mine === null ? 0 : mine.names[kind]!.size;
       if (names.length === 0 && many > WALK_ARGUMENTS) {
-        new Walk(client, bytes, start, end, 1, 1, new UnsubscribeWork(this.pubsub, kind, true));
+        new Walk(session, bytes, start, end, 1, 1, new UnsubscribeWork(this.pubsub, kind, true));
       } else this.pubsub.unsubscribe(client, kind, names);
     } else this.pubsub.subscribe(client, kind, names);
     return true;
@@ -492,8 +492,7 @@ export class RedisModes {
 
   /** The same for very many names. */
   private askDocs(walk: Walk, names: DocsNames): void {
-    const { client } = walk;
-    const session = client.session as RedisSession;
+    const { client, session } = walk;
     const { commands } = names;
     const server = this.sender.fixedServer();
     const connection = server < 0 ? null : this.sender.connectionTo(client, this.pool.servers[server]!);
@@ -545,7 +544,7 @@ export class RedisModes {
       const { count } = this.sender.args;
       const kills = command.name === "CLIENT|KILL";
       // No barrier: its reply comes in one piece, in its place.
-      new Walk(client, bytes, start, end, 2, count, new ClientsWork(client, kills, kills && count === 3));
+      new Walk(session, bytes, start, end, 2, count, new ClientsWork(client, kills, kills && count === 3));
       return true;
     }
     if (command.name === "CLIENT|INFO") {
@@ -649,7 +648,7 @@ export class RedisModes {
     };
     if (session.tracking !== null) session.tracking.change(options, target, done);
     else {
-      session.tracking = new Tracking(client, options, target);
+      session.tracking = new Tracking(session, options, target);
       session.tracking.start(done);
     }
     return true;

@@ -65,7 +65,7 @@ export class Preparation implements Postponed {
   /** As `ownerOfKeys`, if there are keys and `keysOf` tells of them. */
   owner = NONE_YET;
   private readonly keys = new KeyList();
-  private readonly session: RedisSession;
+  private readonly client: Client;
   /** Where the arguments are, from the request's first byte on. */
   private readonly args = new Args();
   /** The next argument's `$`, counted likewise. */
@@ -80,14 +80,14 @@ export class Preparation implements Postponed {
    * @param command undefined: not known to the table
    */
   constructor(
-    private readonly client: Client,
+    private readonly session: RedisSession,
     private readonly command: Command | undefined,
     bytes: Uint8Array,
     start: number,
     readonly size: number,
     private readonly count: number,
   ) {
-    this.session = client.session as RedisSession;
+    const client = this.client = session.client;
     this.epoch = client.pool.epoch;
     this.at = bytes.indexOf(LF, start) + 1 - start;
     this.args.reserve(count);

@@ -576,7 +576,7 @@ export class SubscribeWork implements SliceWork {
   }
 
   end(walk: Walk): void {
-    (walk.client.session as RedisSession).refresh();
+    walk.session.refresh();
     walk.finish();
   }
 }
@@ -592,7 +592,7 @@ export class UnsubscribeWork implements SliceWork {
   }
 
   end(walk: Walk): void {
-    const session = walk.client.session as RedisSession;
+    const session = walk.session;
     const left = session.subscriptions?.names[this.kind];
     if (this.all && left !== undefined && left.size > 0) {
       const names = [];

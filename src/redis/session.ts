@@ -1,7 +1,7 @@
 /** What a Redis client has said about itself, and where the scan of its half-received request stands. */
-import type { Socket } from "../net/net.ts";
 import type { Session } from "../protocol/redis/answers.ts";
 import type { Command } from "../protocol/redis/command.ts";
+import type { Client } from "../proxy/client.ts";
 import type { BlockingCall } from "./blocking.ts";
 import type { LargeRequest } from "./large.ts";
 import type { Told } from "./learn.ts";
@@ -53,15 +53,18 @@ export class RedisSession implements Session {
   /** True if requests with one key can take the short way: no mode is on. Kept by `refresh`. */
   plain = true;
 
+  readonly id: number;
+
   constructor(
-    readonly id: number,
+    readonly client: Client,
     public authenticated: boolean,
     readonly sinceMs: number,
-    private readonly socket: Socket,
     private readonly local: string,
     /** `local` stands for every address of the machine. */
     private readonly anyAddress: boolean,
-  ) {}
+  ) {
+    this.id = client.serial;
+  }
 
   /** Connections are shared among clients of one database and one protocol version: this numbers the combinations. */
   get connectionClass(): number {
@@ -74,11 +77,11 @@ export class RedisSession implements Session {
 
   address(): string {
     // As redis-server: the peer of a unix socket has no name but the socket's.
-    return this.overUnix ? this.local : this.socket.peer();
+    return this.overUnix ? this.local : this.client.socket.peer();
   }
 
   localAddress(): string {
-    return this.anyAddress ? this.socket.local() : this.local;
+    return this.anyAddress ? this.client.socket.local() : this.local;
   }
 
   /** To be called after any mode may have changed. */

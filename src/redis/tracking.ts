@@ -70,17 +70,20 @@ export class Tracking implements TrackingState {
   private error: Uint8Array | null = null;
   private failure: Uint8Array | null = null;
   private succeeded = false;
+  readonly client: Client;
   private answer: Answer | null = null;
 
   /** @param target who gets the invalidations: the client itself, or whom REDIRECT names */
-  constructor(readonly client: Client, public options: TrackingOptions, private target: Client) {}
+  constructor(readonly session: RedisSession, public options: TrackingOptions, private target: Client) {
+    this.client = session.client;
+  }
 
   get cachingSaid(): boolean {
     return this.caching !== null;
   }
 
   private get connectionClass(): number {
-    return (this.client.session as RedisSession).connectionClass;
+    return this.session.connectionClass;
   }
 
   /** Begins to track on all servers. @param answer called once, later, when each has answered or failed */
@@ -179,7 +182,7 @@ export class Tracking implements TrackingState {
 
   /** CLIENT CACHING was for the one request that has now been taken: for all of its slices, or of a transaction. */
   cachingUsed(caching: Uint8Array | null): void {
-    const { transaction, sliced } = this.client.session as RedisSession;
+    const { transaction, sliced } = this.session;
     if (this.caching === caching && !transaction?.queueing && sliced === null) this.caching = null;
   }
 
@@ -256,7 +259,7 @@ export class Tracking implements TrackingState {
 
   /** Keys have another server. What is under way may be answered by the old one, where nobody changes them any more. */
   keysMoved(): void {
-    const { transaction } = this.client.session as RedisSession;
+    const { transaction } = this.session;
     if (transaction?.queueing) this.movedSinceMulti = true;
     // A server that has returned is listened to again.
     if (this.options.bcast && this.answer === null) this.retryLater();
@@ -305,7 +308,7 @@ export class Tracking implements TrackingState {
 
   private tellBroken(): void {
     this.broken = true;
-    if ((this.client.session as RedisSession).resp !== 3) return;
+    if (this.session.resp !== 3) return;
     const bytes = encode(`>2\r\n$21\r\ntracking-redir-broken\r\n:${this.options.redirect}\r\n`);
     this.client.push(bytes, 0, bytes.length);
   }
@@ -457,7 +460,7 @@ class Line implements Holder {
   /** The client's first request that waits for this server, which answers it after what it pushes now. */
   private get oldest(): Request | null {
     // Of a request in slices it may have answered some and not others; nothing is behind that one.
-    if ((this.tracking.client.session as RedisSession).sliced !== null) return null;
+    if (this.tracking.session.sliced !== null) return null;
     for (let r = this.connection.head; r !== null; r = r.nextInFlight) {
       const request = r.split?.parent ?? r;
       if (request.client !== null) return request;

@@ -48,6 +48,7 @@ const ASIDE_BYTES = 160;
 const UNWATCH_BYTES = command("UNWATCH");
 
 export class Transaction implements Holder {
+  private readonly client: Client;
   /** Between MULTI and EXEC or DISCARD. */
   queueing = false;
   private queue = new CommandQueue();
@@ -85,11 +86,13 @@ export class Transaction implements Holder {
    * @param place where the keys of these commands, one behind the other, are now: as for `add`
    */
   constructor(
-    private readonly client: Client,
+    private readonly session: RedisSession,
     private readonly rerun: Rerun,
     private readonly crossSlot: (bytes: Uint8Array) => Uint8Array,
     private readonly place: (commands: Uint8Array) => number,
-  ) {}
+  ) {
+    this.client = session.client;
+  }
 
   /** True if nothing is left of it: the session can forget it. */
   get over(): boolean {
@@ -299,10 +302,10 @@ export class Transaction implements Holder {
       client.answer(because === "" ? ABORTED : errorReply(EXECABORT_FOR + because));
     } else if (watchLost) {
       // As if a watched key had been touched, which it may have been: the client tries again.
-      client.answer((client.session as RedisSession).resp === 3 ? NULL : NULL_ARRAY);
+      client.answer(this.session.resp === 3 ? NULL : NULL_ARRAY);
     } else if (this.watch !== null) {
       this.expected += queue.count + 2;
-      const execution = new Execution(client, queue, asides, this.rerun);
+      const execution = new Execution(this.session, queue, asides, this.rerun);
       if (long) execution.sendSliced(this.watch);
       else execution.send(this.watch);
       this.releaseWhenAnswered = true;
@@ -313,7 +316,7 @@ export class Transaction implements Holder {
       const parent = new Request(client);
       client.enqueue(parent);
       client.beginWoven();
-      new Weaver(client, parent, asides, this.rerun).weave(NO_ELEMENTS, 0, NO_ELEMENTS.length);
+      new Weaver(this.session, parent, asides, this.rerun).weave(NO_ELEMENTS, 0, NO_ELEMENTS.length);
     }
     return true;
   }
@@ -367,8 +370,8 @@ export class Transaction implements Holder {
   ): void {
     const { client } = this;
     const { pool } = client;
-    const session = client.session as RedisSession;
-    const execution = new Execution(client, queue, asides, this.rerun);
+    const { session } = this;
+    const execution = new Execution(session, queue, asides, this.rerun);
     // Who tracks has connections of its own, whose pushes it has to get.
     if (server !== null && long && session.tracking === null) {
       if (execution.sendLeased(server)) return;
@@ -390,7 +393,7 @@ export class Transaction implements Holder {
    * @returns false if the server has to agree first: the client is blocked and offers its request again
    */
   private align(connection: ServerConnection): boolean {
-    const session = this.client.session as RedisSession;
+    const { session } = this;
     const now = session.connectionClass;
     if (now === this.watchClass) return true;
     if (now % 2 !== this.watchClass % 2) this.demand(connection, command("HELLO", session.resp));

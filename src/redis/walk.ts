@@ -42,6 +42,7 @@ const NOTHING = new Uint8Array(0);
 const args = new Args();
 
 export class Walk implements Postponed {
+  readonly client: Client;
   readonly request: Request;
   private readonly bytes: Uint8Array;
   /** Offset of the next argument's `$`. */
@@ -56,7 +57,7 @@ export class Walk implements Postponed {
    * @param names so many arguments are the command's name, and are not walked
    */
   constructor(
-    readonly client: Client,
+    readonly session: RedisSession,
     bytes: Uint8Array,
     start: number,
     end: number,
@@ -69,10 +70,11 @@ export class Walk implements Postponed {
     const first = this.bytes.indexOf(LF, shared ? start : 0) + 1;
     this.at = noteArguments(this.bytes, first, 0, names, 1, Infinity, args);
     this.left = count - names;
+    const client = this.client = session.client;
     this.request = new Request(client);
     client.enqueue(this.request);
     client.block(SLICED);
-    (client.session as RedisSession).sliced = this;
+    session.sliced = this;
     client.pool.turn.later(this);
   }
 
@@ -114,7 +116,7 @@ export class Walk implements Postponed {
     if (this.over) return;
     this.over = true;
     if (this.abandoned) return;
-    (this.client.session as RedisSession).sliced = null;
+    this.session.sliced = null;
     this.client.deliver(this.request, rest, 0, rest.length);
     this.client.unblock(SLICED);
   }

@@ -47,6 +47,7 @@ const ASIDE_BYTES = 1024;
 export type Rerun = (client: Client, bytes: Uint8Array) => void;
 
 export class Weaver implements Postponed {
+  private readonly client: Client;
   private reply = NO_ELEMENTS;
   /** Offset of the element to be walked next, and the end of all. */
   private at = 0;
@@ -64,11 +65,12 @@ export class Weaver implements Postponed {
 
   /** @param parent EXEC's request, the youngest; `client.beginWoven` was called when it was put into the queue */
   constructor(
-    private readonly client: Client,
+    private readonly session: RedisSession,
     private readonly parent: Request,
     private readonly asides: readonly Aside[],
     private readonly rerun: Rerun,
   ) {
+    this.client = session.client;
     this.part = parent;
   }
 
@@ -94,7 +96,7 @@ export class Weaver implements Postponed {
     // A turn that begins with a long walk would go on with another.
     if (end - start <= this.turnBytes && this.walk()) return;
     if (end - start < SHARE_MIN) this.keepRest();
-    (client.session as RedisSession).sliced = this;
+    this.session.sliced = this;
     client.pool.turn.later(this);
   }
 
@@ -112,7 +114,7 @@ export class Weaver implements Postponed {
   resume(): void {
     const { client } = this;
     if (this.part.client === null) return;
-    if (this.walk()) (client.session as RedisSession).sliced = null;
+    if (this.walk()) this.session.sliced = null;
     else client.pool.turn.later(this);
   }
 

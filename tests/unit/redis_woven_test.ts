@@ -36,8 +36,8 @@ class Stand {
     };
     const config = { inFlightMax: 1e6, clientOutputMax: 1e9, listenText: "" };
     const pool = { config, turn: new Turn(this.clock), counters: new Float64Array(64), sliceArguments };
-    this.session = new RedisSession(1, true, 0, socket as unknown as Socket, "", false);
-    this.client = new Client(socket as unknown as Socket, pool as unknown as Pool, 1, this.session);
+    this.client = new Client(socket as unknown as Socket, pool as unknown as Pool, 1);
+    this.client.session = this.session = new RedisSession(this.client, true, 0, "", false);
   }
 
   /** Runs a command aside: its request is its answer, which comes at once, or later if it begins with `?`. */
@@ -52,7 +52,7 @@ class Stand {
   /** EXEC's reply comes; what is given is rubbish afterwards, as a borrowed view is. */
   exec(parent: Request, asides: readonly Aside[], reply: string): void {
     const bytes = latin1(`xx${reply}yy`);
-    new Weaver(this.client, parent, asides, this.rerun).weave(bytes, 2, bytes.length - 2);
+    new Weaver(this.session, parent, asides, this.rerun).weave(bytes, 2, bytes.length - 2);
     bytes.fill(0xdd);
   }
 
