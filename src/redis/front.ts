@@ -416,7 +416,8 @@ export class RedisFront implements Front, Sender {
       // A wrong EXEC ends transaction and watch, even where there is no MULTI.
       if (command?.name === "EXEC" && session.transaction !== null) return this.modes.abort(session, error);
       if (!queueing) client.answer(error);
-      else session.transaction!.refuse(error);
+      else if (command === undefined || !checkArity(command, args.count)) session.transaction!.refuse(error);
+      else session.transaction!.refuseOurs(command.name.replace("|", " "), error);
       return true;
     }
     if (session.subscriptions !== null && session.resp === 2 && (command!.flags & FLAG.SUBSCRIBER) === 0) {

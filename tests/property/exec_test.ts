@@ -2,7 +2,7 @@
  * EXEC of very many commands goes out in slices: the reply is that of the whole transaction, no turn does much, others are served in
  * between, and whatever goes wrong in the middle leaves nothing half done. The whole proxy on the simulator's network.
  */
-import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
 import type { Client } from "../../src/proxy/client.ts";
 import { CommandQueue } from "../../src/redis/queue.ts";
@@ -239,4 +239,34 @@ Deno.test("a drain waits for a transaction in slices", async () => {
   await stand.clock.runAsync(() => owed >= 0);
   strictEqual(owed, 0);
   strictEqual(answered(client).slice(0, 7), "*2000\r\n");
+});
+
+Deno.test("EXEC names the command that this proxy refused, and leaves Redis's own words to Redis's errors", async () => {
+  const stand = await Stand.make();
+  const client = stand.talker();
+  const exec = (...words: string[]) => {
+    client.say("MULTI").say("SET", "k", "v").say(...words).say("EXEC");
+    stand.run();
+    return client.take().split("\r\n").at(-2)!;
+  };
+  for (
+    const words of [["FLUSHALL"], ["SCRIPT", "FLUSH"], ["CLIENT", "KILL", "ID", "1"], [
+      "MIGRATE",
+      "h",
+      "1",
+      "k",
+      "0",
+      "9",
+    ]]
+  ) {
+    const name = words.slice(0, words[0] === "SCRIPT" || words[0] === "CLIENT" ? 2 : 1).join(" ");
+    match(
+      exec(...words),
+      new RegExp(`^-EXECABORT Transaction discarded because of: command 2, '${name}': ERR '`),
+    );
+  }
+  for (const words of [["GET"], ["NOSUCH"]]) {
+    strictEqual(exec(...words), "-EXECABORT Transaction discarded because of previous errors.");
+  }
+  stand.proxy.stop();
 });
