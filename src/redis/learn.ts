@@ -3,7 +3,7 @@
  * not tell all keys, which keys a request has (COMMAND GETKEYS, for each request; one round trip more).
  *
  * Meanwhile the client takes no further request, so its order is kept; then it offers the request again. The first live server
- * is asked, in the order of the configuration, so that all workers ask the same one.
+ * is asked, in the order of the configuration, so that all workers ask the same one; where it fails to answer, the next.
  */
 import { concat, latin1 } from "../bytes/ascii.ts";
 import { NOTICE } from "../net/log.ts";
@@ -128,11 +128,16 @@ export class CommandLearner {
     return null;
   }
 
-  private ask(request: Uint8Array, done: Internal): boolean {
-    for (const server of this.pool.servers) {
+  /** One that fails to answer is no reason to know nothing: then the next is asked, from `first` on. */
+  private ask(request: Uint8Array, done: Internal, first = 0): boolean {
+    const { servers } = this.pool;
+    for (let i = first; i < servers.length; i++) {
+      const server = servers[i]!;
       const connection = server.ejected ? null : server.connection(0, 0);
       if (connection === null) continue;
-      connection.ask(request, done);
+      connection.ask(request, (bytes, start, end, failed) => {
+        if (!failed || !this.ask(request, done, i + 1)) done(bytes, start, end, failed);
+      });
       return true;
     }
     return false;

@@ -235,3 +235,21 @@ Deno.test("what servers cannot be asked that accept and close is told in the end
     world.proxy.stop();
   }
 });
+
+Deno.test("where the first server accepts and closes, the next one is asked what a command is, and for its keys", async () => {
+  const world = await World.of(2);
+  const key = world.keyOn(1);
+  const [first, second] = world.servers as [Scripted, Scripted];
+  first.closes = true;
+  second.answer = (words) =>
+    words.startsWith("COMMAND INFO")
+      ? info("m.x", 1, 1, 1, "movablekeys")
+      : words.startsWith("COMMAND GETKEYS")
+      ? `*1\r\n$${key.length}\r\n${key}\r\n`
+      : `+${words}\r\n`;
+  const client = world.client();
+  client.say("m.x", key, "1").say("m.x", key, "2");
+  world.run(1000);
+  assert.equal(client.take(), `+m.x ${key} 1\r\n+m.x ${key} 2\r\n`);
+  world.proxy.stop();
+});
