@@ -764,3 +764,84 @@ each("reload: a SCAN under way sees every key whose server has stayed", async (f
   strictEqual(changes.length, 0);
   deepStrictEqual(KEYS.filter((key) => before.get(key)!.name === "a" && !seen.has(key)), []);
 });
+
+each(
+  "reload: a transaction is placed anew, a WATCH is lost when keys may move, and only then",
+  async (f, setup) => {
+    const [a, b, c] = [await f.redis(), await f.redis(), await f.redis()];
+    const listen = `127.0.0.1:${freePort()}`;
+    const alpha = (servers: string[], timeout?: number): Pools => ({
+      alpha: { listen, timeout, hash_tag: '"{}"', servers },
+    });
+    const two = [named(a, "a"), named(b, "b")];
+    const three = [...two, named(c, "c")];
+    const stand = await Stand.start(f, setup, alpha(two));
+    const owners = async () => await routes(stand.proxy.file, "alpha");
+    const before = await owners();
+    stand.write(alpha(three));
+    const after = await owners();
+    // It moves to the new server.
+    const key = KEYS.find((each) => after.get(each)!.name === "c" && before.get(each)!.name !== "c")!;
+    const clients = await clientsOf(f, stand.proxy);
+    const [watching, queueing] = [clients.slice(0, CLIENTS / 2), clients.slice(CLIENTS / 2)];
+    for (const client of watching) strictEqual(await client.command("WATCH", key), "OK");
+    for (const client of queueing) {
+      strictEqual(await client.command("MULTI"), "OK");
+      strictEqual(await client.command("RPUSH", key, "x"), "QUEUED");
+    }
+    await stand.reload(alpha(three));
+    for (const client of watching) {
+      deepStrictEqual(await client.pipeline(["MULTI"], ["SET", key, "never"], ["EXEC"]), [
+        "OK",
+        "QUEUED",
+        null,
+      ]);
+    }
+    for (const [i, client] of queueing.entries()) {
+      strictEqual(await client.command("RPUSH", key, "y"), "QUEUED");
+      deepStrictEqual(await client.command("EXEC"), [2 * i + 1, 2 * i + 2]);
+    }
+    const direct = await f.client(c);
+    strictEqual(await direct.command("LLEN", key), 2 * queueing.length);
+    // Another timeout moves nothing.
+    for (const client of watching) strictEqual(await client.command("WATCH", key), "OK");
+    await stand.reload(alpha(three, 10_000));
+    for (const client of watching) {
+      deepStrictEqual(await client.pipeline(["MULTI"], ["LLEN", key], ["EXEC"]), [
+        "OK",
+        "QUEUED",
+        [2 * queueing.length],
+      ]);
+    }
+  },
+);
+
+each(
+  "reload: who waits for a list asks again when its server has gone, and waits on when nothing moves",
+  async (f, setup) => {
+    const [a, b] = [await f.redis(), await f.redis()];
+    const listen = `127.0.0.1:${freePort()}`;
+    const alpha = (server: string, timeout?: number): Pools => ({
+      alpha: { listen, timeout, servers: [server] },
+    });
+    const stand = await Stand.start(f, setup, alpha(named(a, "a")));
+    const clients = await clientsOf(f, stand.proxy);
+    const direct = { a: await f.client(a), b: await f.client(b) };
+    const blocked = async (client: RawClient) =>
+      Number(/blocked_clients:(\d+)/.exec(String(await client.command("INFO", "clients")))![1]);
+    for (const client of clients) await client.send(request("BLPOP", "list", "0"));
+    await poll(async () => await blocked(direct.a) === CLIENTS, "all to wait");
+    await stand.reload(alpha(named(a, "a"), 10_000));
+    strictEqual(await blocked(direct.a), CLIENTS);
+    await direct.a.command("RPUSH", "list", "one");
+    await poll(async () => await blocked(direct.a) === CLIENTS - 1, "one to be served");
+    await stand.reload(alpha(named(b, "b")));
+    const replies = await Promise.all(clients.map(async (client) => (await client.readReply()).value));
+    deepStrictEqual(replies.filter((reply) => reply !== null), [["list", "one"]]);
+    await poll(async () => await blocked(direct.a) === 0, "nobody to wait at the server that has gone");
+    for (const client of clients) await client.send(request("BLPOP", "list", "0"));
+    await poll(async () => await blocked(direct.b) === CLIENTS, "all to wait again");
+    await direct.b.command("RPUSH", "list", ...clients.map((_, i) => String(i)));
+    for (const client of clients) ok(((await client.readReply()).value as string[])[0] === "list");
+  },
+);
