@@ -12,16 +12,18 @@ import type { Server } from "./server.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import type { Split } from "./split.ts";
 
-/** Sends a request as it is: `bytes[start, end)`, borrowed, or shared if SHARE_MIN or more. @param server null = none is live */
+/**
+ * Sends a request as it is: `bytes[start, end)`, borrowed, or shared if SHARE_MIN or more.
+ * @param connection the client's to `server` (Front.connectionTo); null = there is none to be had
+ */
 export function sendTo(
   client: Client,
-  server: Server | null,
+  server: Server,
+  connection: ServerConnection | null,
   bytes: Uint8Array,
   start: number,
   end: number,
 ): void {
-  if (server === null) return refuse(client, client.pool.front.noLiveServer);
-  const connection = client.pool.front.connectionTo(client, server);
   if (connection === null) return refuse(client, server.refusal());
   const request = new Request(client);
   client.enqueue(request);

@@ -67,7 +67,7 @@ import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
 import { everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
 import { ACROSS } from "./transaction.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
-import { sendTo } from "../proxy/fan_out.ts";
+import { refuse, sendTo } from "../proxy/fan_out.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, SCRATCH } from "../proxy/split.ts";
@@ -648,7 +648,9 @@ export class RedisFront implements Front, Sender {
   }
 
   forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
-    sendTo(client, index < 0 ? null : this.pool.servers[index]!, bytes, start, end);
+    if (index < 0) return refuse(client, this.noLiveServer);
+    const server = this.pool.servers[index]!;
+    sendTo(client, server, this.connectionTo(client, server), bytes, start, end);
   }
 
   midway(client: Client): boolean {
