@@ -15,7 +15,6 @@ import { Execution } from "../../src/redis/exec.ts";
 import { SlicedRequest } from "../../src/redis/slices.ts";
 import { PubSub } from "../../src/redis/pubsub.ts";
 import { Tracking } from "../../src/redis/tracking.ts";
-import { Transaction } from "../../src/redis/transaction.ts";
 import { type Aside, Weaver } from "../../src/redis/woven.ts";
 import { Server } from "../../src/proxy/server.ts";
 import { ServerConnection } from "../../src/proxy/server_connection.ts";
@@ -626,12 +625,32 @@ export const CANARIES: readonly Canary[] = [
     name: "a server that has gone is asked something new",
     only: "redis",
     where: (plan) => plan.changes.length > 0,
-    plant: () => patch(Transaction.prototype, "placeAnew", () => function () {}),
+    plant: () =>
+      patch(Pool.prototype, "onRing", (old) =>
+        function () {
+          return [...old.call(this) as Server[], ...this.leaving];
+        }),
   },
   {
     name: "keys that move with a change invalidate nothing",
     only: "redis",
     where: (plan) => plan.trackers > 0 && plan.changes.length > 0,
     plant: () => patch(Tracking.prototype, "keysMoved", () => function () {}),
+  },
+  {
+    name: "an index is kept over a turn",
+    only: "redis",
+    where: (plan) => plan.trackers > 0 && plan.changes.length > 0,
+    plant: () =>
+      patch(Tracking.prototype, "lineTo", (old) =>
+        function (server: Server) {
+          const kept: Map<string, { over: boolean }> = this.kept ??= new Map();
+          const place = `${server.index} ${this.connectionClass}`;
+          const before = kept.get(place);
+          if (before !== undefined && !before.over) return before;
+          const line = old.call(this, server) as { over: boolean } | undefined;
+          if (line !== undefined) kept.set(place, line);
+          return line;
+        }),
   },
 ];

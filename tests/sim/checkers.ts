@@ -6,6 +6,8 @@ import type { Outbox } from "../../src/bytes/outbox.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
 import { BlockingCall } from "../../src/redis/blocking.ts";
+import { Execution } from "../../src/redis/exec.ts";
+import { Transaction } from "../../src/redis/transaction.ts";
 import { ASIDE_MAX } from "../../src/redis/woven.ts";
 import type { Request } from "../../src/proxy/request.ts";
 import type { ServerConnection } from "../../src/proxy/server_connection.ts";
@@ -87,6 +89,8 @@ interface Left {
   readonly connections: ReadonlySet<ServerConnection>;
   /** A command waits there: its end has to be asked for beside it. */
   readonly isWaitedFor: boolean;
+  /** A transaction may be going there in slices, and goes on. */
+  readonly isHeld: boolean;
 }
 
 const left = new WeakMap<Server, Left>();
@@ -100,11 +104,14 @@ export function checkLeaving(pool: Pool): void {
     if (before === undefined) {
       const connections = new Set(server.connections);
       const isWaitedFor = [...connections].some((one) => one.holder instanceof BlockingCall);
-      left.set(server, { requests, connections, isWaitedFor });
+      const isHeld = [...connections].some(({ holder }) =>
+        holder instanceof Execution || holder instanceof Transaction
+      );
+      left.set(server, { requests, connections, isWaitedFor, isHeld });
     } else {
       const { name } = server.config;
       insist(
-        requests === before.requests,
+        before.isHeld || requests === before.requests,
         () => `server ${name} has left, and was sent ${requests - before.requests} requests since`,
       );
       insist(

@@ -176,6 +176,13 @@ export function isDrawn({ pools }: Plan): boolean {
   return pools.some((pool) => pool.distribution === "random");
 }
 
+/** A key, as it is called without its tag, is in one place at a time. */
+export function isOrdered(plan: Plan): boolean {
+  const { hashTag, databases } = plan.pool;
+  const sameTags = plan.pools.every((pool) => String(pool.hashTag) === String(hashTag));
+  return hashTag !== null && sameTags && databases === 1 && !ejects(plan) && !isDrawn(plan);
+}
+
 function stopsOf(random: Random, chance: number, chaosMs: number): Plan["stops"] {
   if (!random.chance(chance)) return [];
   return Array.from({ length: random.int(1, 6) }, () => ({

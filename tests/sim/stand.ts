@@ -1,8 +1,10 @@
 /** The whole proxy on the simulator's network, in front of three model servers that do as they are told. */
 import { ok } from "node:assert/strict";
+import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { REQUESTS } from "../../src/stats/metrics.ts";
+import { changeOf } from "../../src/topology/change.ts";
 import { SimClock } from "./clock.ts";
 import type { ModelRedis } from "./model_redis.ts";
 import { SimNet } from "./net.ts";
@@ -11,34 +13,62 @@ import { SYSTEM, Talker } from "./reader.ts";
 import { SimServer } from "./sim_server.ts";
 import { Truth } from "./truth.ts";
 
+const THREE: readonly string[] = [1, 2, 3].map((i) => `10.0.0.${i}:6379:1`);
+
+function configOf(yml: string, servers: readonly string[]): Config {
+  const lines = servers.map((server) => `    - ${server}\n`).join("");
+  return parseConfig(
+    `alpha:\n  listen: 127.0.0.1:1\n  redis: true\n  hash_tag: "{}"\n${yml}  servers:\n${lines}`,
+    "sim.yml",
+  );
+}
+
 export class Stand {
   readonly clock = new SimClock();
   readonly net = new SimNet(this.clock, new Random(1));
-  readonly config;
+  config: Config;
   readonly proxy: Proxy;
+  /** Of machines 1 to 4, whatever of them is the pool's. */
   readonly servers: SimServer[];
+  private epoch = 0;
 
-  private constructor(yml: string, sliceArguments?: number) {
-    this.config = parseConfig(
-      `alpha:\n  listen: 127.0.0.1:1\n  redis: true\n  hash_tag: "{}"\n${yml}  servers:\n` +
-        [1, 2, 3].map((i) => `    - 10.0.0.${i}:6379:1\n`).join(""),
-      "sim.yml",
-    );
+  private constructor(yml: string, servers: readonly string[], sliceArguments?: number) {
+    this.config = configOf(yml, servers);
     const { clock, net, config } = this;
     const log = { level: 0, write: () => {} };
     const random = new Random(2).next;
     this.proxy = new Proxy({ config, net, clock, random, log, system: SYSTEM, sliceArguments });
-    this.servers = this.pool.config.servers.map(({ address }, i) =>
-      new SimServer(i, address, true, net, clock, new Truth(), new Random(3 + i), null)
+    this.servers = [1, 2, 3, 4].map((host, i) =>
+      new SimServer(
+        i,
+        { host: `10.0.0.${host}`, port: 6379 },
+        true,
+        net,
+        clock,
+        new Truth(),
+        new Random(3 + i),
+        null,
+      )
     );
   }
 
-  /** @param yml more keys of the pool, a line each, indented by two blanks */
-  static async make(sliceArguments?: number, yml = ""): Promise<Stand> {
-    const stand = new Stand(yml, sliceArguments);
+  /**
+   * @param yml more keys of the pool, a line each, indented by two blanks
+   * @param servers as a configuration says them
+   */
+  static async make(sliceArguments?: number, yml = "", servers = THREE): Promise<Stand> {
+    const stand = new Stand(yml, servers, sliceArguments);
     for (const server of stand.servers) await server.listen();
     await stand.proxy.listen(null);
     return stand;
+  }
+
+  /** Goes on under another configuration, at once. */
+  async reload(servers: readonly string[], yml = ""): Promise<void> {
+    const after = configOf(yml, servers);
+    const stamp = { epoch: ++this.epoch, cause: "reload", atMs: this.clock.wallMs() };
+    await this.proxy.reload(changeOf(this.config, after), stamp);
+    this.config = after;
   }
 
   get pool() {

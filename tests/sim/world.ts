@@ -38,7 +38,7 @@ import { MemcachedWorkload } from "./memcached_workload.ts";
 import type { ModelRedis } from "./model_redis.ts";
 import { SYSTEM } from "./reader.ts";
 import { keyOf, SimNet } from "./net.ts";
-import { ejects, FEW, isDrawn, PASS_USUAL, type Plan, planOf, type ServerEvent } from "./plan.ts";
+import { ejects, FEW, isOrdered, PASS_USUAL, type Plan, planOf, type ServerEvent } from "./plan.ts";
 import { SimProcess } from "./process.ts";
 import { Random } from "./random.ts";
 import { CHANNELS, type Published, SubscriberWorkload } from "./pubsub_workload.ts";
@@ -185,10 +185,7 @@ export class World implements Judge {
       inFlightMax: Math.max(...plan.pools.map((pool) => pool.inFlightMax)),
       clientOutputMax: Math.max(...plan.pools.map((pool) => pool.clientOutputMax)),
     };
-    const tags = plan.pools.map((pool) => String(pool.hashTag));
-    // Only with a hash tag do a client's requests mean the same key.
-    const sameKeys = plan.pool.hashTag !== null && tags.every((tag) => tag === tags[0]);
-    this.truth.isOrdered = sameKeys && !ejects(plan) && !isDrawn(plan) && plan.pool.databases === 1;
+    this.truth.isOrdered = isOrdered(plan);
     this.nameFailures();
   }
 

@@ -1,0 +1,96 @@
+/** Mistakes that changing worlds have found, each as the smallest change that shows it. */
+import { equal, match, ok } from "node:assert/strict";
+import { bulk } from "./step.ts";
+import { digestOf, type ModelRedis } from "./model_redis.ts";
+import { Stand } from "./stand.ts";
+
+const SERVERS = [1, 2, 3].map((i) => `10.0.0.${i}:6379:1 s${i}`);
+/** The last one is on another machine, which the stand has. */
+const MOVED = [...SERVERS.slice(0, 2), "10.0.0.4:6379:1 s3"];
+
+/** A key of the server with this name. */
+function keyOf(stand: Stand, name: string): string {
+  const { pool } = stand;
+  const place = pool.servers.findIndex((server) => server.config.name === name);
+  for (let i = 0;; i++) {
+    const key = `key${i}`;
+    const bytes = Uint8Array.from(key, (c) => c.charCodeAt(0));
+    if (pool.placement.serverOf(bytes, 0, bytes.length) === place) return key;
+  }
+}
+
+Deno.test("a shorter timeout holds behind a request that was sent under the longer one", async () => {
+  const stand = await Stand.make(undefined, "  timeout: 5000\n", SERVERS);
+  const key = keyOf(stand, "s1");
+  stand.servers[0]!.frozenUntilMs = 10_000;
+  const [first, second] = [stand.talker(), stand.talker()];
+  first.say("GET", key);
+  stand.run(10);
+  await stand.reload(SERVERS, "  timeout: 100\n");
+  second.say("GET", key);
+  stand.run(300);
+  for (const talker of [first, second]) match(talker.read, /^-ERR Connection timed out/);
+  stand.proxy.stop();
+});
+
+Deno.test("CLIENT TRACKING is answered although a server goes before it has named the ear", async () => {
+  const stand = await Stand.make(undefined, "", SERVERS);
+  const ear = stand.talker().say("CLIENT", "ID").say("SUBSCRIBE", "__redis__:invalidate");
+  stand.run(50);
+  const id = /^:(\d+)/.exec(ear.read)![1]!;
+  stand.servers[2]!.frozenUntilMs = stand.clock.nowMs() + 200;
+  const reader = stand.talker().say("CLIENT", "TRACKING", "ON", "REDIRECT", id);
+  stand.run(20);
+  equal(reader.read, "");
+  await stand.reload(SERVERS.slice(0, 2));
+  stand.runUntil(() => reader.read === "+OK\r\n");
+  stand.runUntil(() => stand.pool.everyServer.length === 2);
+  stand.proxy.stop();
+});
+
+Deno.test("a wait that cannot be ended on a server that moves does not say that the proxy is stopping", async () => {
+  const stand = await Stand.make(undefined, "  timeout: 50\n", SERVERS);
+  const talker = stand.talker().say("BLPOP", keyOf(stand, "s3"), "100");
+  stand.run(20);
+  stand.net.down(stand.servers[2]!.address, true);
+  await stand.reload(MOVED, "  timeout: 50\n");
+  stand.runUntil(() => talker.read !== "");
+  match(talker.read, /^-ERR Connection timed out \(server s3\)\r\n$/);
+  stand.proxy.stop();
+});
+
+Deno.test("a server that moves is told the scripts, as one that returns is", async () => {
+  const stand = await Stand.make(undefined, "  auto_eject_hosts: true\n", SERVERS);
+  const key = keyOf(stand, "s3");
+  const talker = stand.talker().say("SCRIPT", "LOAD", "return1");
+  stand.run(20);
+  equal(talker.take(), bulk(digestOf("return1")));
+  await stand.reload(MOVED, "  auto_eject_hosts: true\n");
+  stand.run(100);
+  talker.say("EVALSHA", digestOf("return1"), "1", `${key}~1.1.0`);
+  stand.run(100);
+  ok(!talker.read.startsWith("-"), talker.read);
+  ok((stand.servers[3]!.model as ModelRedis).databases[0]!.entries.size === 0);
+  stand.proxy.stop();
+});
+
+Deno.test("a request waits behind one for the same key that is still on the server it has left", async () => {
+  const stand = await Stand.make(undefined, "", SERVERS);
+  const key = keyOf(stand, "s1");
+  // All are connected to: the new owner would answer at once.
+  const talker = stand.talker();
+  for (const name of ["s1", "s2", "s3"]) talker.say("GET", keyOf(stand, name));
+  stand.run(20);
+  stand.servers[0]!.frozenUntilMs = stand.clock.nowMs() + 200;
+  talker.say("SET", key, "first");
+  stand.run(10);
+  await stand.reload(SERVERS.slice(1));
+  talker.say("SET", key, "second");
+  stand.run(50);
+  equal(stand.data.get(key), undefined);
+  stand.run(300);
+  equal(stand.data.get(key), "second");
+  equal((stand.servers[0]!.model as ModelRedis).databases[0]!.find(key)?.value, "first");
+  equal(talker.read, "$-1\r\n".repeat(3) + "+OK\r\n".repeat(2));
+  stand.proxy.stop();
+});
