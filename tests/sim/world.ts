@@ -683,6 +683,8 @@ export class World implements Judge {
   /** One that lost its memory has been told again if it was ejected for it, and asked how it is, and has returned. */
   mayLackScripts(server: number): boolean {
     const { address, model } = this.servers[server]!;
+    // Scripts are remembered only while servers may be ejected.
+    if (this.plan.pools.some((pool) => !pool.autoEjectHosts)) return true;
     const movedMs = this.moved.get(keyOf(address)) ?? -Infinity;
     // It is told at once, but stays on the ring meanwhile; and if it cannot be had it is not told again.
     if (movedMs > -Infinity && (!this.plan.calm || this.clock.nowMs() - movedMs < MOVED_MS)) return true;
