@@ -390,7 +390,7 @@ each("watch: what is renamed into place, and what is written in pieces", async (
   await has("d");
   strictEqual(proxy.log.split("\n").filter((line) => /refused/.test(line)).length, 1);
   strictEqual(await client.command("PING"), "PONG");
-}, [COMPILED_WORKERS, DENO_ALONE]);
+}, [COMPILED_WORKERS]);
 
 // ---- pools and listeners
 
@@ -551,7 +551,7 @@ each("reload: timeouts, idle_timeout and server_connections count at once", asyn
   for (const client of clients) strictEqual((await client.readReply()).value, "v");
   await stand.reload(alpha({ idle_timeout: 50 }));
   for (const client of clients) strictEqual(await client.readToEnd(), "");
-});
+}, [COMPILED_WORKERS, DENO_ALONE]);
 
 each("reload: auto_eject_hosts on and off while a server is ejected, and moved then", async (f, setup) => {
   const [a, b, c] = [await f.redis(), await f.redis(), await f.redis()];
