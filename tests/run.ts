@@ -14,8 +14,8 @@ import { BUN, compiled, DENO, exists, filesUnder, PYTHON, ROOT, which } from "./
 const SUITES = ["unit", "property", "repo", "sim", "runtime", "conformance", "real", "clients"];
 /** No suite may take longer; it is killed and counts as failed. Generous: it is there for what hangs, not for a busy machine. */
 const SUITE_TIMEOUT_MS = 40 * 60_000;
-/** Files of these suites run side by side, so many at a time: they mostly wait for servers. */
-const SIDE_BY_SIDE: Readonly<Record<string, number>> = { real: 2 };
+/** Files of these suites run side by side, so many at a time: they mostly wait for servers, or need one core each. */
+const SIDE_BY_SIDE: Readonly<Record<string, number>> = { real: 2, sim: 2 };
 /** But not these, which measure the process or load the machine: they run alone, one after the other. */
 const ALONE = /\/(bench_smoke|faults|hostile|memory|syscalls|upgrade)_test\.ts$/;
 
