@@ -10,8 +10,8 @@ import { copy, encode } from "../bytes/ascii.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { quoted } from "../config/config_error.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
-import { HASHES } from "../hash/hash.ts";
-import { Placement } from "../ring/placement.ts";
+import type { Placement } from "../ring/placement.ts";
+import { placementOf } from "../topology/placement.ts";
 import { SourceError } from "../topology/source.ts";
 import { type SourceAround, Sources } from "../topology/sources.ts";
 import { findConfFile } from "./conf_file.ts";
@@ -73,15 +73,8 @@ function targetsOf(pools: readonly PoolConfig[], options: RouteOptions): Target[
 }
 
 function targetOf(pool: PoolConfig, options: RouteOptions): Target {
-  const placement = new Placement({
-    hash: HASHES[pool.hash],
-    distribution: pool.distribution,
-    hashTag: pool.hashTag,
-    servers: pool.servers,
-    random: () => 0,
-  });
   const live = Uint8Array.from(pool.servers, (server) => options.ejected.includes(server.name) ? 0 : 1);
-  placement.setLive(live);
+  const placement = placementOf(pool, () => 0, live);
   const anyone = pool.distribution === "random" && pool.servers.length > 1 && live.includes(1);
   const end = options.json ? jsonEnd : textEnd;
   return {

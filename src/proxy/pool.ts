@@ -7,12 +7,13 @@
  * the simulator can run it as it is.
  */
 import type { PoolConfig } from "../config/config.ts";
-import { HASHES } from "../hash/hash.ts";
 import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
-import { Placement } from "../ring/placement.ts";
+import type { Placement } from "../ring/placement.ts";
 import type { Board, PoolBoard } from "../stats/board.ts";
 import { CLIENT_CONNECTIONS, LIMIT_CONNECTIONS, LIMIT_IDLE, LIMIT_MEMORY } from "../stats/metrics.ts";
+import { keysDiffer } from "../topology/change.ts";
+import { placementOf, samePlacement } from "../topology/placement.ts";
 import { Client } from "./client.ts";
 import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
@@ -75,8 +76,6 @@ export class Pool {
   servers: readonly Server[];
   placement: Placement;
   epoch = 0;
-  /** Their numbers, for the cursors of SCAN. */
-  scanServers: { readonly numbers: readonly number[]; readonly alone: number; readonly several: boolean };
   /** Servers that have left, with connections that still owe something. */
   private readonly leaving = new Set<Server>();
   readonly ejection: Ejection;
@@ -111,7 +110,6 @@ export class Pool {
     this.placement = this.placementFor(config);
     this.servers = config.servers.map((server, i) => new Server(this, server, this.board.servers[i]!, i));
     this.live = new Uint8Array(this.servers.length).fill(1);
-    this.scanServers = this.numberServers(-1, false);
     this.ejection = new Ejection(this);
     this.memory = around.memory;
     this.memory.add(this);
@@ -296,18 +294,13 @@ export class Pool {
    * that at the change. The present one if keys do not move.
    */
   placementFor(config: PoolConfig): Placement {
-    const { hash, distribution, hashTag, servers } = config;
     const present = this.placement as Placement | undefined;
-    const before = this.config;
-    if (
-      present?.isOf(servers) && before.hash === hash && before.distribution === distribution &&
-      String(before.hashTag) === String(hashTag)
-    ) return present;
+    if (present !== undefined && samePlacement(present, this.config, config)) return present;
     const ejected = new Set(
       this.servers?.filter((server) => server.ejected).map(({ config }) => config.name),
     );
-    const live = Uint8Array.from(servers, ({ name }) => ejected.has(name) ? 0 : 1);
-    return new Placement({ hash: HASHES[hash], distribution, hashTag, servers, random: this.random, live });
+    const live = Uint8Array.from(config.servers, ({ name }) => ejected.has(name) ? 0 : 1);
+    return placementOf(config, this.random, live);
   }
 
   /**
@@ -320,13 +313,11 @@ export class Pool {
    */
   adopt(config: PoolConfig, placement: Placement = this.placementFor(config)): void {
     const { config: before, epoch } = this;
-    const reconnect = CONNECTION_KEYS.some((key) => String(before[key]) !== String(config[key]));
+    const reconnect = keysDiffer(before, config, CONNECTION_KEYS);
     const left = new Map(this.servers.map((server) => [server.cells, server]));
     this.config = config;
     this.adoptTimeout(config.timeoutMs);
-    if (reconnect || RING_KEYS.some((key) => JSON.stringify(before[key]) !== JSON.stringify(config[key]))) {
-      this.epoch++;
-    }
+    if (reconnect || keysDiffer(before, config, RING_KEYS)) this.epoch++;
     const added: Server[] = [];
     this.servers = config.servers.map((server, i) => {
       const cells = this.board.servers[i]!;
@@ -349,7 +340,6 @@ export class Pool {
       for (const server of added) this.ejection.join(server);
     }
     this.placement = placement;
-    this.scanServers = this.numberServers(this.scanServers.alone, this.scanServers.several);
     this.placeLive();
     this.ejection.adopt();
     this.ejection.lookAtBoard();
@@ -365,13 +355,6 @@ export class Pool {
     for (const server of this.everyServer) {
       for (const connection of server.connections) connection.timeoutChanged();
     }
-  }
-
-  /** @param alone and `several`: what they were before */
-  private numberServers(alone: number, several: boolean): Pool["scanServers"] {
-    const numbers = this.servers.map(({ cells }) => cells.number).sort((a, b) => a - b);
-    const one = numbers.length === 1;
-    return { numbers, alone: one ? numbers[0]! : alone, several: several || !one };
   }
 
   /** Those that have left but still owe something too. */

@@ -713,7 +713,7 @@ export class RedisFront implements Front, Sender {
       session.transaction?.adopt();
       if (moved) session.blocking?.detached();
     }
-    if (moved) this.modes.ringChanged();
+    this.modes.adopt(moved);
   }
 
   tells(server: Server, first: boolean): boolean {

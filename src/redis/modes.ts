@@ -28,6 +28,8 @@ import {
   type ScanPlace,
   scanReplyFrom,
   scanRequestFor,
+  type ScanServers,
+  scanServersOf,
 } from "../protocol/redis/scan_cursor.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import type { Pool } from "../proxy/pool.ts";
@@ -106,12 +108,25 @@ const ANSWERED = -4;
 
 export class RedisModes {
   readonly pubsub: PubSub;
+  /** The servers as SCAN's cursors see them. */
+  private scanServers: ScanServers;
   private readonly keyList = new KeyList();
   /** The keys that `ownerOf` has looked at last. */
   private keys = this.keyList;
 
   constructor(private readonly pool: Pool, private readonly sender: Sender, private readonly host: Host) {
     this.pubsub = new PubSub(pool);
+    this.scanServers = this.numberServers(null);
+  }
+
+  /** The pool has another configuration. @param moved keys may be elsewhere */
+  adopt(moved: boolean): void {
+    this.scanServers = this.numberServers(this.scanServers);
+    if (moved) this.ringChanged();
+  }
+
+  private numberServers(before: ScanServers | null): ScanServers {
+    return scanServersOf(this.pool.servers.map(({ cells }) => cells.number), before);
   }
 
   /**
@@ -412,7 +427,7 @@ export class RedisModes {
   scan(client: Client, bytes: Uint8Array, start: number, end: number): void {
     const cursor = readCursor(bytes, this.sender.args);
     if (cursor === null) return client.answer(BAD_CURSOR);
-    const known = this.pool.scanServers;
+    const known = this.scanServers;
     let place = placeOf(cursor, known);
     let server = this.numbered(place);
     // Its keys are out of reach: as if it had been walked. The cursor is good again when the server is back.
@@ -430,7 +445,7 @@ export class RedisModes {
     this.sendJoined(client, server.index, request, 0, request.length, (split) => {
       const reply = split.replies[0]!;
       // The servers may be others when the reply comes.
-      return scanReplyFrom(reply.bytes, reply.start, reply.end, number, this.pool.scanServers);
+      return scanReplyFrom(reply.bytes, reply.start, reply.end, number, this.scanServers);
     });
   }
 

@@ -195,6 +195,8 @@ export class PoolBoard {
   private readonly counters: readonly Float64Array[];
   private readonly buffer: SharedArrayBuffer;
   #servers: readonly ServerCells[];
+  /** The highest number given so far; the next new server gets one after it. */
+  lastNumber: number;
 
   constructor(readonly workers: number, { id, buffer, servers }: PoolMemory) {
     this.id = id;
@@ -204,6 +206,7 @@ export class PoolBoard {
     this.counters = rows.map((row) => row.subarray(0, POOL_METRICS.length));
     this.accepted = rows.map((row) => row.subarray(POOL_METRICS.length));
     this.#servers = servers.map((memory) => new ServerCells(workers, memory));
+    this.lastNumber = highest(servers, -1);
   }
 
   /** In the configuration's order, which a reload may change: keep the cells, not the place. */
@@ -215,19 +218,13 @@ export class PoolBoard {
     return { id: this.id, buffer: this.buffer, servers: this.#servers.map((server) => server.memory) };
   }
 
-  /** The number given last; the next new server gets one after it. */
-  get lastNumber(): number {
-    return this.#lastNumber = Math.max(this.#lastNumber, ...this.#servers.map((server) => server.number));
-  }
-  #lastNumber = -1;
-
   /** See Board.adopt. */
   adopt(servers: readonly ServerMemory[]): void {
-    void this.lastNumber;
     const before = this.#servers;
     this.#servers = servers.map((memory) =>
       before.find((server) => server.number === memory.number) ?? new ServerCells(this.workers, memory)
     );
+    this.lastNumber = highest(servers, this.lastNumber);
   }
 
   // ---- rows
@@ -327,6 +324,9 @@ export class ServerCells {
     return Atomics.compareExchange(this.probers, 0, 1 + from, 1 + to) === 1 + from;
   }
 }
+
+const highest = (servers: readonly ServerMemory[], least: number): number =>
+  Math.max(least, ...servers.map((server) => server.number));
 
 const poolHead = (workers: number): number => aligned(4 * (1 + workers));
 const poolBytes = (workers: number): number =>

@@ -112,6 +112,15 @@ export function poolDiffers(before: PoolConfig, after: PoolConfig): boolean {
   return !sameText(before, after);
 }
 
+/** Has it another value of one of these? */
+export function keysDiffer(
+  before: PoolConfig,
+  after: PoolConfig,
+  keys: readonly (keyof PoolConfig)[],
+): boolean {
+  return keys.some((key) => !sameText(before[key], after[key]));
+}
+
 /** Both are plain data, made by one parser: the same order of keys. */
 function sameText(a: unknown, b: unknown): boolean {
   const text = (value: unknown) => JSON.stringify(value, (key, each) => key === "listenLine" ? 0 : each);

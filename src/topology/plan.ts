@@ -9,8 +9,9 @@
  * one has not moved. `ringmaster plan` prints this, a reload logs it.
  */
 import type { PoolConfig } from "../config/config.ts";
-import { HASHES, hashSpace } from "../hash/hash.ts";
-import { Placement } from "../ring/placement.ts";
+import { hashSpace } from "../hash/hash.ts";
+import type { Placement } from "../ring/placement.ts";
+import { placementOf, samePlacement } from "./placement.ts";
 import type { Ring } from "../ring/ring.ts";
 import { sharedHashes } from "../ring/shares.ts";
 
@@ -70,8 +71,8 @@ export class PoolChange {
     this.name = (after ?? before)!.name;
     this.#before = before;
     this.#after = after;
-    this.#old = before === null ? null : placementOf(before);
-    this.#new = after === null ? null : placementOf(after, before);
+    this.#old = before === null ? null : placed(before);
+    this.#new = after === null ? null : placed(after, before);
     this.#heirs = before === null || after === null ? [] : heirsOf(before, after);
     this.#counts = new Float64Array((before?.servers.length ?? 0) * (after?.servers.length ?? 0));
   }
@@ -187,11 +188,11 @@ export function* planSteps(
 ): Generator<void, PoolPlan[]> {
   const present = (pool: PoolConfig) => before.find((each) => each.name === pool.name) ?? null;
   for (const pool of before) {
-    placementOf(pool);
+    placed(pool);
     yield;
   }
   for (const pool of after) {
-    placementOf(pool, present(pool));
+    placed(pool, present(pool));
     yield;
   }
   const plans: PoolPlan[] = [];
@@ -260,19 +261,12 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 const placements = new WeakMap<PoolConfig, Placement>();
 
 /** @param like its ring will do if it is the same */
-function placementOf(pool: PoolConfig, like: PoolConfig | null = null): Placement {
+function placed(pool: PoolConfig, like: PoolConfig | null = null): Placement {
   let placement = placements.get(pool);
   if (placement !== undefined) return placement;
   const present = like === null ? undefined : placements.get(like);
-  const same = like?.hash === pool.hash && like.distribution === pool.distribution &&
-    tagText(like) === tagText(pool);
-  placement = same && present?.isOf(pool.servers) ? present : new Placement({
-    hash: HASHES[pool.hash],
-    distribution: pool.distribution,
-    hashTag: pool.hashTag,
-    servers: pool.servers,
-    random: () => 0,
-  });
+  const same = present !== undefined && samePlacement(present, like!, pool);
+  placement = same ? present : placementOf(pool, () => 0);
   placements.set(pool, placement);
   return placement;
 }
@@ -306,7 +300,7 @@ function sharesOf(pool: PoolConfig): Float64Array {
   const size = pool.servers.length;
   if (isDrawn(pool)) return new Float64Array(size).fill(1 / size);
   const space = hashSpace(pool.hash);
-  return scaled(sharedHashes(ringOf(pool, placementOf(pool)), null, [size, 1], space)!, 1 / space);
+  return scaled(sharedHashes(ringOf(pool, placed(pool)), null, [size, 1], space)!, 1 / space);
 }
 
 const scaled = (counts: Float64Array, by: number): Float64Array => counts.map((count) => count * by);

@@ -8,6 +8,7 @@ import {
   readCursor,
   scanReplyFrom,
   type ScanServers,
+  scanServersOf,
 } from "../../src/protocol/redis/scan_cursor.ts";
 
 const LIMITS = { requestSizeMax: 1e6, argumentsMax: 100 };
@@ -60,4 +61,20 @@ Deno.test("a pool of one server shows its cursors as they are, and goes on with 
   const again = { ...more, numbers: [4] };
   deepStrictEqual(place(after("12", 4, more), again), { number: 4, cursor: "12" });
   strictEqual(place(after("12", 5, more), again), null);
+});
+
+Deno.test("a cursor of ours is read on by a pool of one server that is not known to have had several", () => {
+  // A worker that was replaced after the pool had shrunk knows nothing of the time before.
+  const fresh = scanServersOf([4], null);
+  const before: ScanServers = { numbers: [4, 5], alone: -1, several: true };
+  deepStrictEqual(place(after("12", 4, before), fresh), { number: 4, cursor: "12" });
+  strictEqual(place(after("12", 5, before), fresh), null);
+});
+
+Deno.test("scanServersOf() remembers an only server, and that there were several", () => {
+  const one = scanServersOf([4], null);
+  deepStrictEqual(one, { numbers: [4], alone: 4, several: false });
+  const two = scanServersOf([7, 4], one);
+  deepStrictEqual(two, { numbers: [4, 7], alone: 4, several: true });
+  deepStrictEqual(scanServersOf([7], two), { numbers: [7], alone: 7, several: true });
 });

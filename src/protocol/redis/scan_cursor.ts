@@ -12,12 +12,13 @@
  * clients can count on that keep them as doubles.
  */
 import { copy, encode, latin1 } from "../../bytes/ascii.ts";
+import { SERVER_NUMBERS } from "../../stats/board.ts";
 import type { Args } from "./args.ts";
 import { NEED_MORE, ReplyResume, scanReply } from "./reply.ts";
 
 const CURSOR_MAX = 2n ** 64n;
 const MARK = 2n ** 52n;
-const NUMBERS = 65536n;
+const NUMBERS = BigInt(SERVER_NUMBERS);
 
 /** Servers of a pool as a cursor sees them. */
 export interface ScanServers {
@@ -27,6 +28,19 @@ export interface ScanServers {
   readonly alone: number;
   /** The pool has, or has had, several. */
   readonly several: boolean;
+}
+
+/**
+ * @param numbers of the servers there are, in any order; never empty
+ * @param before what was known until now
+ */
+export function scanServersOf(numbers: readonly number[], before: ScanServers | null): ScanServers {
+  const one = numbers.length === 1;
+  return {
+    numbers: numbers.toSorted((a, b) => a - b),
+    alone: one ? numbers[0]! : before?.alone ?? -1,
+    several: !one || (before?.several ?? false),
+  };
 }
 
 export interface ScanPlace {
@@ -48,7 +62,10 @@ export function readCursor(bytes: Uint8Array, args: Args): bigint | null {
 /** Where a client's cursor goes on; null if there is nothing left to walk. */
 export function placeOf(cursor: bigint, { numbers, alone, several }: ScanServers): ScanPlace | null {
   if (cursor === 0n) return { number: numbers[0]!, cursor: "0" };
-  if (!several) return { number: numbers[0]!, cursor: String(cursor) };
+  // A cursor of ours may come to a pool of one server that is not known to have had several: by a worker that has been replaced.
+  if (!several && (cursor < MARK || cursor >= 2n * MARK)) {
+    return { number: numbers[0]!, cursor: String(cursor) };
+  }
   if (cursor < MARK) {
     return numbers.includes(alone)
       ? { number: alone, cursor: String(cursor) }

@@ -1,0 +1,26 @@
+/** The placement of a configured pool, and whether another configuration of it has the same one. */
+import type { PoolConfig } from "../config/config.ts";
+import { HASHES } from "../hash/hash.ts";
+import { Placement } from "../ring/placement.ts";
+
+/**
+ * @param random uniform in [0, 1); asked for each key, with distribution random only
+ * @param live one byte a server, 0 = off the ring; absent: all are on it
+ */
+export function placementOf(pool: PoolConfig, random: () => number, live?: Uint8Array): Placement {
+  const { hash, distribution, hashTag, servers } = pool;
+  return new Placement({
+    hash: HASHES[hash],
+    distribution,
+    hashTag,
+    servers,
+    random,
+    ...(live === undefined ? {} : { live }),
+  });
+}
+
+/** No key moves from one server to another, whatever their addresses. @param present the placement of `before` */
+export function samePlacement(present: Placement, before: PoolConfig, after: PoolConfig): boolean {
+  return before.hash === after.hash && before.distribution === after.distribution &&
+    String(before.hashTag) === String(after.hashTag) && present.isOf(after.servers);
+}
