@@ -143,6 +143,7 @@ function checks(): void {
 
 /** Runs files of one folder, `jobs` at a time, and adds what they say to the total. */
 async function suite(name: string, files: string[], jobs = 1): Promise<void> {
+  if (files.length === 0) return; // without a file, deno test would run every test there is
   const startMs = performance.now();
   // A session of its own: whatever a suite leaves running is in its group, and is found and killed.
   const child = new Deno.Command("setsid", {
