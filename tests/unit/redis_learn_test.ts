@@ -401,3 +401,18 @@ Deno.test("LearnedCommands finds what was told last, whatever came before (prope
     assert.equal(all.size, model.size);
   }));
 });
+
+Deno.test("a learned command goes to replicas if its server says that it only reads, and it has keys", () => {
+  const onReplica = (flags: string[], legacy: [number, number, number]) => {
+    const said = ["m.x", -2, flags, ...legacy, [], [], [], []];
+    const rows = new LearnedCommands();
+    rows.told("m.x", commandFromInfo(latin1(written([said]))), 0);
+    return rows.find(latin1("m.x"), 0, 3)!.command.onReplica;
+  };
+  assert.equal(onReplica(["readonly"], [1, 1, 1]), true);
+  assert.equal(onReplica(["readonly", "fast"], [1, -1, 1]), true);
+  assert.equal(onReplica(["write"], [1, 1, 1]), false);
+  assert.equal(onReplica(["readonly", "write"], [1, 1, 1]), false);
+  assert.equal(onReplica([], [1, 1, 1]), false);
+  assert.equal(onReplica(["readonly"], [0, 0, 0]), false);
+});

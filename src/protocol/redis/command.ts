@@ -6,7 +6,7 @@
  *                                                 ├─ route    which servers it goes to
  *                                                 └─ join     how many replies become one
  *
- * Arity, flags and key positions are Redis's own words (what COMMAND replies); route, detail (join, topic) and hint are ours.
+ * Arity, flags and key positions are Redis's own words (what COMMAND replies); route, detail (join, topic, read_at) and hint are ours.
  * The rows are in command_rows.ts, the look-up in commands.ts.
  */
 
@@ -59,6 +59,18 @@ export const JOIN = {
   AND: 5,
   /** One server's success is enough; an error only if all fail. */
   ONE_OK: 6,
+} as const;
+
+/** Where a command that only reads keys may be answered. */
+export const READ_AT = {
+  /** Also by a replica of their server that is well. */
+  ANY: 0,
+  /**
+   * The primary alone. It tells something of the server, not of the data (OBJECT, MEMORY USAGE: its memory, its own clock of use);
+   * it keeps the keys in use there (TOUCH); or its cursor means nothing to another server, whose hash tables are in another order,
+   * so that a walk that changed servers in the middle would miss elements in silence (HSCAN and kin).
+   */
+  PRIMARY: 1,
 } as const;
 
 /** What a PUBSUB command is about: CHANNEL, PATTERN or SHARD, and SUBSCRIBES or LEAVES if it changes what a client is subscribed to. */
@@ -225,6 +237,14 @@ export interface KeySpec {
   readonly numkeysAt: number;
 }
 
+/** Those of commands that may only read keys. BLOCKING: what does not wait (XREAD without BLOCK), see `blocks` (keys.ts). */
+const READING_ROUTES: ReadonlySet<number> = new Set([
+  ROUTE.KEYED,
+  ROUTE.SPLIT_VALUES,
+  ROUTE.SPLIT_SUM,
+  ROUTE.BLOCKING,
+]);
+
 export class Command {
   /** Dense, from 0, in table order; -1 for a learned command. */
   readonly id: number;
@@ -246,6 +266,12 @@ export class Command {
   readonly join: number;
   /** TOPIC; of PUBSUB alone. */
   readonly topic: number;
+  /**
+   * A replica may answer it: it only reads keys, of one server each, and asks nothing of the server itself. By Redis's own flag, not by
+   * what it seems to do: replicas refuse SORT without STORE, GEORADIUS, BITFIELD with GET alone, GETEX and XREADGROUP with -READONLY.
+   * Scripts are not of these, though they read: a script or function that has just been loaded is not on the replica yet.
+   */
+  readonly onReplica: boolean;
   /** One of FINDER. */
   readonly finder: number;
   readonly firstKey: number;
@@ -259,7 +285,7 @@ export class Command {
   /** A container's subcommands in table order; null for all others. */
   subcommands: Command[] | null = null;
 
-  /** @param detail what its route has to know besides: of EVERY_SERVER one of JOIN, of PUBSUB a TOPIC */
+  /** @param detail what its route has to know besides: of EVERY_SERVER one of JOIN, of PUBSUB a TOPIC, of what reads keys one of READ_AT */
   constructor(
     id: number,
     name: string,
@@ -282,6 +308,8 @@ export class Command {
     this.route = route;
     this.join = route === ROUTE.EVERY_SERVER ? detail : JOIN.NONE;
     this.topic = route === ROUTE.PUBSUB ? detail : TOPIC.CHANNEL;
+    this.onReplica = READING_ROUTES.has(route) && detail === READ_AT.ANY &&
+      (flags & (FLAG.READ | FLAG.WRITE)) === FLAG.READ;
     this.finder = keys.finder;
     this.firstKey = keys.firstKey;
     this.lastKey = keys.lastKey;

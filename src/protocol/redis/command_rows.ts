@@ -10,9 +10,9 @@
  * `deno task commands:compare` looks at another). Where versions differ the looser arity stands here: the server is the judge.
  * Routes are ours; the servers' request and response policies (command tips) agree with them.
  */
-import { CATEGORY, FINDER, FLAG, JOIN, type KeySpec, ROUTE, TOPIC } from "./command.ts";
+import { CATEGORY, FINDER, FLAG, JOIN, type KeySpec, READ_AT, ROUTE, TOPIC } from "./command.ts";
 
-/** Name, arity, flags, explicit categories, route, keys, detail (JOIN or TOPIC, by the route), hint. */
+/** Name, arity, flags, explicit categories, route, keys, detail (JOIN, TOPIC or READ_AT, by the route), hint. */
 export type Row = readonly [
   name: string,
   arity: number,
@@ -98,6 +98,7 @@ const {
 
 const { NONE, SUM, MIN, CONCAT, SAME, AND, ONE_OK } = JOIN;
 const { CHANNEL, PATTERN, SHARD, SUBSCRIBES, LEAVES } = TOPIC;
+const { PRIMARY } = READ_AT;
 
 function spec(
   finder: number,
@@ -154,11 +155,11 @@ export const ROWS: readonly Row[] = [
   // Not KEYED: its number has to be looked at, which the shortest way through the proxy does not.
   ["MOVE", 3, W | F | DBN, C_KEYSPACE, SCRIPT_KEYED, ONE],
   ["OBJECT", -2, 0, 0, LOCAL, NO_KEY],
-  ["OBJECT|ENCODING", 3, R, C_KEYSPACE, KEYED, SECOND],
-  ["OBJECT|FREQ", 3, R, C_KEYSPACE, KEYED, SECOND],
+  ["OBJECT|ENCODING", 3, R, C_KEYSPACE, KEYED, SECOND, PRIMARY],
+  ["OBJECT|FREQ", 3, R, C_KEYSPACE, KEYED, SECOND, PRIMARY],
   ["OBJECT|HELP", 2, LOA | STA, C_KEYSPACE, LOCAL, NO_KEY],
-  ["OBJECT|IDLETIME", 3, R, C_KEYSPACE, KEYED, SECOND],
-  ["OBJECT|REFCOUNT", 3, R, C_KEYSPACE, KEYED, SECOND],
+  ["OBJECT|IDLETIME", 3, R, C_KEYSPACE, KEYED, SECOND, PRIMARY],
+  ["OBJECT|REFCOUNT", 3, R, C_KEYSPACE, KEYED, SECOND, PRIMARY],
   ["PERSIST", 2, W | F, C_KEYSPACE, KEYED, ONE],
   ["PEXPIRE", -3, W | F, C_KEYSPACE, KEYED, ONE],
   ["PEXPIREAT", -3, W | F, C_KEYSPACE, KEYED, ONE],
@@ -171,7 +172,7 @@ export const ROWS: readonly Row[] = [
   ["SCAN", -2, R, C_KEYSPACE, SCAN, NO_KEY],
   ["SORT", -2, W | OOM | MOV | PAT, C_SET | C_SORTEDSET | C_LIST | C_DANGEROUS, KEYED, SORT_KEYS],
   ["SORT_RO", -2, R | MOV | PAT, C_SET | C_SORTEDSET | C_LIST | C_DANGEROUS, KEYED, SORT_KEYS],
-  ["TOUCH", -2, R | F, C_KEYSPACE, SPLIT_SUM, ALL],
+  ["TOUCH", -2, R | F, C_KEYSPACE, SPLIT_SUM, ALL, PRIMARY],
   ["TTL", 2, R | F, C_KEYSPACE, KEYED, ONE],
   ["TYPE", 2, R | F, C_KEYSPACE, KEYED, ONE],
   ["UNLINK", -2, W | F, C_KEYSPACE, SPLIT_SUM, ALL],
@@ -261,7 +262,7 @@ export const ROWS: readonly Row[] = [
   ["HPEXPIRETIME", -5, R | F, C_HASH, KEYED, ONE],
   ["HPTTL", -5, R | F, C_HASH, KEYED, ONE],
   ["HRANDFIELD", -2, R, C_HASH, KEYED, ONE],
-  ["HSCAN", -3, R, C_HASH, KEYED, ONE],
+  ["HSCAN", -3, R, C_HASH, KEYED, ONE, PRIMARY],
   ["HSET", -4, W | OOM | F, C_HASH, KEYED, ONE],
   ["HSETEX", -6, W | OOM | F, C_HASH, KEYED, ONE],
   ["HSETNX", 4, W | OOM | F, C_HASH, KEYED, ONE],
@@ -284,7 +285,7 @@ export const ROWS: readonly Row[] = [
   ["SPOP", -2, W | F, C_SET, KEYED, ONE],
   ["SRANDMEMBER", -2, R, C_SET, KEYED, ONE],
   ["SREM", -3, W | F, C_SET, KEYED, ONE],
-  ["SSCAN", -3, R, C_SET, KEYED, ONE],
+  ["SSCAN", -3, R, C_SET, KEYED, ONE, PRIMARY],
   ["SUNION", -2, R, C_SET, KEYED, ALL],
   ["SUNIONSTORE", -3, W | OOM, C_SET, KEYED, ALL],
 
@@ -320,7 +321,7 @@ export const ROWS: readonly Row[] = [
   ["ZREVRANGEBYLEX", -4, R, C_SORTEDSET, KEYED, ONE],
   ["ZREVRANGEBYSCORE", -4, R, C_SORTEDSET, KEYED, ONE],
   ["ZREVRANK", -3, R | F, C_SORTEDSET, KEYED, ONE],
-  ["ZSCAN", -3, R, C_SORTEDSET, KEYED, ONE],
+  ["ZSCAN", -3, R, C_SORTEDSET, KEYED, ONE, PRIMARY],
   ["ZSCORE", 3, R | F, C_SORTEDSET, KEYED, ONE],
   ["ZUNION", -3, R | MOV, C_SORTEDSET, KEYED, NUMKEYS_1],
   ["ZUNIONSTORE", -4, W | OOM | MOV, C_SORTEDSET, KEYED, DEST_NUMKEYS],
@@ -539,7 +540,7 @@ export const ROWS: readonly Row[] = [
   ["MEMORY|MALLOC-STATS", 2, 0, 0, REFUSED, NO_KEY, NONE, ON_SERVER],
   ["MEMORY|PURGE", 2, CLR, 0, EVERY_SERVER, NO_KEY, SAME],
   ["MEMORY|STATS", 2, 0, 0, REFUSED, NO_KEY, NONE, ON_SERVER],
-  ["MEMORY|USAGE", -3, R, 0, KEYED, SECOND],
+  ["MEMORY|USAGE", -3, R, 0, KEYED, SECOND, PRIMARY],
   ["MODULE", -2, 0, 0, LOCAL, NO_KEY],
   ["MODULE|HELP", 2, LOA | STA, 0, LOCAL, NO_KEY],
   ["MODULE|LIST", 2, ADM | NOS, 0, FIXED, NO_KEY],
