@@ -13,6 +13,7 @@ import {
   POOL_KEYS,
   PROCESS_KEYS,
   PROCESS_NAME,
+  REPLICA_KEYS,
   SERVER_KEYS,
 } from "../config/schema.ts";
 import { EXIT_OK, type Io } from "./io.ts";
@@ -71,6 +72,8 @@ function typed(key: Key): Json {
   return /^[0-9]+$/.test(text) ? Number(text) : text;
 }
 
+const ADDRESS_PATTERN = "^(/.+|.+:[0-9]+)$";
+
 /** Numbers and booleans may be quoted: the configuration compares texts. */
 function valueSchema(key: Key): Json {
   const digits = { type: "string", pattern: "^[0-9]+$" };
@@ -96,9 +99,22 @@ function valueSchema(key: Key): Json {
         type: "array",
         minItems: 1,
         items: {
-          anyOf: [{ type: "string", pattern: "^(.*:[0-9]+|/[^:]+):[0-9]+( [^ ]+)?$" }, mapping(SERVER_KEYS)],
+          anyOf: [{ type: "string", pattern: "^(.*:[0-9]+|/[^:]+):[0-9]+( [^ ]+)?$" }, {
+            ...mapping(SERVER_KEYS),
+            oneOf: [{ required: ["address"] }, { required: ["master"] }],
+          }],
         },
       };
+    case "sentinels":
+      return { type: "array", minItems: 1, items: { type: "string", pattern: "^[^/].*:[0-9]+$" } };
+    case "replicas":
+      return {
+        type: "array",
+        minItems: 1,
+        items: { anyOf: [{ type: "string", pattern: ADDRESS_PATTERN }, mapping(REPLICA_KEYS)] },
+      };
+    case "lag":
+      return { type: "string", pattern: "^[0-9]+([mM]?[sS]|[bB]|[kmgtKMGT][bB])$" };
     case "servers_from":
       return { ...mapping(FROM_KEYS), oneOf: [{ required: ["dns"] }, { required: ["file"] }] };
     case "dns_name":
@@ -114,13 +130,14 @@ function valueSchema(key: Key): Json {
       };
     case "listen":
     case "address":
-      return { type: "string", pattern: "^(/.+|.+:[0-9]+)$" };
+      return { type: "string", pattern: ADDRESS_PATTERN };
     case "percent":
       return { type: "string", pattern: "^[0-9]+(\\.[0-9]+)? ?%$" };
     case "admin":
       // Editors that read YAML 1.1 see `off` as false.
       return { anyOf: [{ const: "off" }, { const: false }] };
     case "text":
+    case "credentials":
       return { type: ["string", "number", "boolean"] };
     case "server_name":
       return { type: ["string", "number"] };

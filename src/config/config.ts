@@ -20,11 +20,46 @@ export type DistributionName = "ketama" | "modula" | "random";
 export interface ServerConfig {
   /** Hashed by ketama and shown in statistics: the configured name, or host:port (host alone for 11211), or path + ":". */
   readonly name: string;
-  readonly address: Address;
-  /** "host:port" or the unix path, for people. */
+  /** null with failover: sentinel, which says where it is. */
+  readonly address: Address | null;
+  /** "host:port", the unix path, or "master NAME", for people. */
   readonly addressText: string;
   /** Integer ≥ 1. */
   readonly weight: number;
+  /** What the sentinels call it; null: it has an address. */
+  readonly master: string | null;
+  /** Those that the file names, in its order; more may be learned. */
+  readonly replicas: readonly ReplicaConfig[];
+  /** Where it stands, for read_from: nearest; null: not said. */
+  readonly zone: string | null;
+}
+
+export interface ReplicaConfig {
+  readonly address: Address;
+  /** "host:port" or the unix path, for people. */
+  readonly text: string;
+  readonly zone: string | null;
+}
+
+/** Who says which address a server has: the file, sentinels, or this proxy, which promotes a replica itself. */
+export type Failover = "none" | "sentinel" | "promote";
+
+/** Who answers reads: see docs/high-availability.md. */
+export type ReadFrom = "primary" | "prefer_replica" | "replica" | "any" | "nearest";
+
+/** How far a replica may be behind and still be read from. */
+export type LagMax = { readonly ms: number } | { readonly bytes: number };
+
+export interface SentinelConfig {
+  readonly address: Address;
+  /** "host:port". */
+  readonly text: string;
+}
+
+/** With what one authenticates; the user is null for the default one. */
+export interface Credentials {
+  readonly user: string | null;
+  readonly password: string;
 }
 
 /** Where a pool's servers come from, if the file does not name them itself: `servers_from`. */
@@ -87,6 +122,23 @@ export interface PoolConfig {
   readonly databases: number;
   /** Who says what the servers are; null: the configuration file. Key: servers_from. */
   readonly serversFrom: ServersFrom | null;
+  readonly failover: Failover;
+  /** Empty unless failover is "sentinel". */
+  readonly sentinels: readonly SentinelConfig[];
+  /** For the sentinels; the servers' own password is redisAuth. */
+  readonly sentinelAuth: Credentials | null;
+  readonly readFrom: ReadFrom;
+  readonly maxLag: LagMax;
+  /** A client that has just written reads from the primary until a replica has what it wrote. */
+  readonly readYourWrites: boolean;
+  /** A read whose server went away before any of its reply came is sent once more, to who took its place. */
+  readonly retryReads: boolean;
+  /** So many replicas must have a write before it is acknowledged; 0 = none. */
+  readonly minReplicas: number;
+  /** Share of the pool's servers that may be ejected at a time, 1 = all. */
+  readonly maxEjected: number;
+  /** Whether this proxy promotes, or leaves it to others; with failover: promote. */
+  readonly promoter: boolean;
   /** In twemproxy's order: by name length, then by name bytes. Never empty, but where `serversFrom` has yet to be asked. */
   readonly servers: readonly ServerConfig[];
 }
@@ -100,6 +152,8 @@ export interface ProcessConfig {
   readonly memoryMax: number;
   /** Read the file again when it changes. */
   readonly watch: boolean;
+  /** Where this proxy runs, for read_from: nearest; null: not said. */
+  readonly zone: string | null;
   /** The most keys that a reload may move, part of 1; null = any. Key: max_moved. */
   readonly maxMoved: number | null;
   /** Where the HTTP side listens; null = nowhere. */

@@ -7,6 +7,7 @@ import {
   LOG_KEYS,
   POOL_KEYS,
   PROCESS_KEYS,
+  REPLICA_KEYS,
   SERVER_KEYS,
 } from "./schema.ts";
 
@@ -21,6 +22,8 @@ export function configMarkdown(): string {
     markdownTable(LOG_KEYS),
     "\nKeys of a server that is written as a mapping:\n",
     markdownTable(SERVER_KEYS),
+    "\nKeys of a replica that is written as a mapping:\n",
+    markdownTable(REPLICA_KEYS),
     "\nKeys of `servers_from:`:\n",
     markdownTable(FROM_KEYS),
   ].join("\n") + "\n";
@@ -68,10 +71,14 @@ export function exampleConfig(): string {
   const servers = POOL_KEYS.find((key) => key.type === "servers")!;
   lines.push(...keyLines(servers, "  "), "  servers:");
   for (const port of [6379, 6380, 6381]) lines.push(`    - 127.0.0.1:${port}:1`);
-  lines.push("    # The same as a mapping, and with a name:", "    # - name: shard4");
-  for (const key of SERVER_KEYS.filter((each) => each.name !== "name")) {
-    lines.push(`    #   ${key.name}: ${key.default ?? "127.0.0.1:6382"}`);
-  }
+  const others = SERVER_KEYS.filter((each) => each.name !== "name" && each.name !== "master");
+  lines.push("    # The same as a mapping, with a name and replicas:", "    # - name: shard4");
+  for (const key of others) lines.push(`    #   ${key.name}: ${key.default ?? key.example}`);
+  lines.push(
+    "    # With failover: sentinel, one that the sentinels know:",
+    "    # - name: shard5",
+    "    #   master: mymaster",
+  );
   return lines.join("\n") + "\n";
 }
 

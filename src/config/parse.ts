@@ -9,7 +9,15 @@
  */
 import { dirname, resolve } from "node:path";
 import { sortServers } from "../ring/server_order.ts";
-import type { Config, PoolConfig, ProcessConfig, ServerConfig, ServersFrom } from "./config.ts";
+import type {
+  Config,
+  PoolConfig,
+  ProcessConfig,
+  ReplicaConfig,
+  SentinelConfig,
+  ServerConfig,
+  ServersFrom,
+} from "./config.ts";
 import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
 import { ConfigDocument, type Entry, type Place, type Value } from "./document.ts";
 import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
@@ -22,11 +30,21 @@ import {
   POOL_KEYS,
   PROCESS_KEYS,
   PROCESS_NAME,
+  REPLICA_KEYS,
+  REPLICATION_KEYS,
   type Scope,
   SERVER_KEYS,
   UNAVAILABLE_KEYS,
 } from "./schema.ts";
-import { makeServer, type Read, readServer, readValue, type WrittenAddress } from "./values.ts";
+import {
+  makeMaster,
+  makeServer,
+  type Read,
+  readAddress,
+  readServer,
+  readValue,
+  type WrittenAddress,
+} from "./values.ts";
 
 export { ConfigError } from "./config_error.ts";
 export type { Problem } from "./config_error.ts";
@@ -91,6 +109,7 @@ interface ReadPool {
   readonly config: PoolConfig;
   readonly place: Place;
   readonly listenPlace: Place;
+  readonly readFromPlace: Place;
 }
 
 /** One pass over one text; every problem found is noted and reading goes on. */
@@ -100,6 +119,7 @@ class Reader {
   readonly #problems: Problem[] = [];
   /** Problems that say something is missing: not to be believed of a tree that broke off. */
   readonly #absences = new Set<Problem>();
+  readonly #serverPlaces = new Map<ServerConfig, Place>();
 
   constructor(text: string, file: string) {
     this.#file = file;
@@ -133,6 +153,7 @@ class Reader {
       }
     }
     this.#checkListens(pools);
+    this.#checkZone(pools, process);
     this.#report();
     return {
       process: process ?? this.#defaultProcess(),
@@ -148,6 +169,7 @@ class Reader {
     if (lines !== null) servers = this.#serversOf(key, lines);
     else if (root.kind === "list") servers = this.#serversOf(key, this.#document.items(root));
     else this.#problem(root.place, key.name, described(root), expectation(key));
+    for (const server of servers ?? []) this.#checkHasAddress(server);
     this.#report();
     return servers ?? [];
   }
@@ -184,6 +206,7 @@ class Reader {
     const listen = fields.listen as WrittenAddress | null;
     const servers = fields.servers as ServerConfig[] | null;
     this.#checkServers(pool, entries);
+    this.#checkReplication(pool, values, fields, servers ?? []);
     if (listen === null || (servers === null && fields.serversFrom === null)) return null;
     // The table names every field of PoolConfig; a test holds the two together.
     const config = {
@@ -193,9 +216,78 @@ class Reader {
       listenText: listen.text,
       listenLine: place("listen").line,
       timeoutMs: fields.timeoutMs ?? -1,
+      sentinels: fields.sentinels ?? [],
       servers: servers ?? [],
     } as unknown as PoolConfig;
-    return { config, place: pool.place, listenPlace: place("listen") };
+    return { config, place: pool.place, listenPlace: place("listen"), readFromPlace: place("read_from") };
+  }
+
+  /** What failover, sentinels, masters and replicas ask of each other. */
+  #checkReplication(
+    pool: Entry,
+    values: Values,
+    fields: Record<string, unknown>,
+    servers: readonly ServerConfig[],
+  ): void {
+    if (fields.redis === false) {
+      for (const name of REPLICATION_KEYS) {
+        const given = values.get(name);
+        if (given === undefined || isDefault(name, given.value)) continue;
+        const expected = "redis: true: memcached servers have no replicas";
+        this.#problem(given.place, name, `${name} in a memcached pool`, expected);
+      }
+      for (const server of servers) {
+        const what = server.master !== null ? "master" : "replicas";
+        if (server.master === null && server.replicas.length === 0) continue;
+        const found = `a server with ${what} in a memcached pool`;
+        this.#problem(this.#serverPlaces.get(server)!, what, found, "redis: true: memcached has neither");
+      }
+      return;
+    }
+    const only = (name: string, failover: string) => {
+      const given = values.get(name);
+      // What is the default anyway does no harm anywhere.
+      if (given === undefined || fields.failover === failover || isDefault(name, given.value)) return;
+      this.#problem(given.place, name, `${name} with failover: ${fields.failover}`, `failover: ${failover}`);
+    };
+    only("sentinels", "sentinel");
+    only("sentinel_auth", "sentinel");
+    only("promoter", "promote");
+    if (fields.failover !== "sentinel") {
+      for (const server of servers) this.#checkHasAddress(server);
+      return;
+    }
+    const place = values.get("failover")!.place;
+    const named = this.#document.entries(pool.value).map((each) => each.key);
+    if (!named.includes("sentinels")) {
+      const key = POOL_KEYS.find((each) => each.name === "sentinels")!;
+      this.#absent(place, key.name, "nothing", `${expectation(key)}, as failover: sentinel needs`);
+    }
+    if (named.includes("servers_from")) {
+      const expected = "servers, each with its master: the sentinels say where they are";
+      this.#problem(place, "failover", "failover: sentinel with servers_from", expected);
+    }
+    for (const server of servers) {
+      if (server.master !== null) continue;
+      const expected = "a mapping of name and master: with failover: sentinel the sentinels say where it is";
+      this.#problem(this.#serverPlaces.get(server)!, "servers", quoted(server.addressText), expected);
+    }
+  }
+
+  #checkHasAddress(server: ServerConfig): void {
+    if (server.master === null) return;
+    const expected = "an address, or failover: sentinel, which finds masters by name";
+    this.#problem(this.#serverPlaces.get(server)!, "master", quoted(server.master), expected);
+  }
+
+  /** Nobody is near a proxy that does not know where it is. */
+  #checkZone(pools: readonly ReadPool[], process: ProcessConfig | null): void {
+    if (process !== null && process.zone !== null) return;
+    for (const { config, readFromPlace } of pools) {
+      if (config.readFrom !== "nearest") continue;
+      const expected = "zone under ringmaster: where this proxy runs; or another read_from";
+      this.#problem(readFromPlace, "read_from", '"nearest" without a zone of the proxy', expected);
+    }
   }
 
   /** A pool has either of servers and servers_from. */
@@ -251,6 +343,7 @@ class Reader {
   #value(key: Key, value: Value): unknown {
     if (key.type === "servers") return this.#servers(key, value);
     if (key.type === "servers_from") return this.#serversFrom(key, value);
+    if (key.type === "sentinels" || key.type === "replicas") return this.#addresses(key, value);
     if (key.type === "log" && value.kind === "mapping") {
       return logOf(
         fieldsOf(LOG_KEYS, this.#values(this.#document.entries(value), "log", LOG_KEYS, value.place)),
@@ -304,6 +397,7 @@ class Reader {
         continue;
       }
       firsts.set(server.name, item.place);
+      this.#serverPlaces.set(server, item.place);
       servers.push(server);
     }
     return wrong ? undefined : sortServers(servers);
@@ -318,11 +412,7 @@ class Reader {
     } else if (item.kind === "mapping") {
       const entries = this.#document.entries(item);
       const values = this.#values(entries, "server", SERVER_KEYS, item.place);
-      const fields = fieldsOf(SERVER_KEYS, values);
-      const address = fields.address as WrittenAddress | null;
-      if (address === null || values.size < entries.length) return null;
-      read = makeServer(address.text, fields.name as string | null, fields.weight as number);
-      found = quoted(address.text);
+      return this.#serverOf(key, item, entries, values);
     } else {
       this.#problem(item.place, key.name, described(item), "HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]");
       return null;
@@ -330,6 +420,74 @@ class Reader {
     if ("value" in read) return read.value;
     this.#problem(item.place, key.name, found, read.expected);
     return null;
+  }
+
+  /** A server that is a mapping: it has an address, or a name with the sentinels. */
+  #serverOf(key: Key, item: Value, entries: readonly Entry[], values: Values): ServerConfig | null {
+    const fields = fieldsOf(SERVER_KEYS, values);
+    const address = fields.address as WrittenAddress | null;
+    const { master, name, zone } = fields as Record<"master" | "name" | "zone", string | null>;
+    const replicas = (fields.replicas ?? []) as readonly ReplicaConfig[];
+    const weight = fields.weight as number;
+    if (values.size < entries.length) return null;
+    if (master === null && address === null) {
+      this.#absent(item.place, "address", "nothing", expectation(SERVER_KEYS[0]!));
+      return null;
+    }
+    if (master !== null) {
+      const stray = entries.find((entry) => entry.key === "address" || entry.key === "replicas");
+      if (stray === undefined) return { ...makeMaster(master, name, weight), zone };
+      const found = `${stray.key} beside master`;
+      this.#problem(stray.place, stray.key, found, "master alone: the sentinels say the addresses");
+      return null;
+    }
+    const read = makeServer(address!.text, name, weight);
+    if ("value" in read) return { ...read.value, replicas, zone };
+    this.#problem(item.place, key.name, quoted(address!.text), read.expected);
+    return null;
+  }
+
+  /** A list of addresses; of replicas each may be a mapping. Undefined if anything is wrong with one. */
+  #addresses(key: Key, value: Value): readonly (SentinelConfig | ReplicaConfig)[] | undefined {
+    if (value.kind !== "list" || value.items.length === 0) {
+      const found = value.kind === "list" ? "an empty list" : described(value);
+      this.#problem(value.place, key.name, found, expectation(key));
+      return undefined;
+    }
+    const items = this.#document.items(value);
+    const read = items.map((item) => this.#address(key, item));
+    const addresses = read.filter((each) => each !== null);
+    addresses.forEach(({ text }, i) => {
+      if (addresses.findIndex((each) => each.text === text) === i) return;
+      this.#problem(value.place, key.name, `${quoted(text)} twice`, "each once");
+      read.push(null);
+    });
+    return read.includes(null) || addresses.length === 0 ? undefined : addresses;
+  }
+
+  #address(key: Key, item: Value): SentinelConfig | ReplicaConfig | null {
+    const expected = key.type === "sentinels"
+      ? "HOST:PORT of a sentinel"
+      : "HOST:PORT or /PATH, or a mapping of address and zone";
+    if (item.kind === "text") {
+      const read = readAddress(item.text, expected);
+      if ("value" in read && (key.type === "replicas" || "host" in read.value.address)) {
+        return key.type === "replicas" ? { ...read.value, zone: null } : read.value;
+      }
+      this.#problem(item.place, key.name, quoted(item.text), "expected" in read ? read.expected : expected);
+      return null;
+    }
+    if (item.kind !== "mapping" || key.type === "sentinels") {
+      this.#problem(item.place, key.name, described(item), expected);
+      return null;
+    }
+    const entries = this.#document.entries(item);
+    const values = this.#values(entries, "replica", REPLICA_KEYS, item.place);
+    const { address, zone } = fieldsOf(REPLICA_KEYS, values) as {
+      address: WrittenAddress | null;
+      zone: string | null;
+    };
+    return address === null || values.size < entries.length ? null : { ...address, zone };
   }
 
   #serversFrom(key: Key, value: Value): ServersFrom | undefined {
@@ -370,6 +528,8 @@ class Reader {
       ? "of a pool"
       : scope === "server"
       ? "of a server"
+      : scope === "replica"
+      ? "of a replica"
       : scope === "from"
       ? "of servers_from"
       : scope === "log"
@@ -458,6 +618,12 @@ function defaultOf(key: Key): unknown {
   const read = readValue(key, key.default!);
   if ("value" in read) return read.value;
   throw new Error(`The default of ${key.name} is not valid: ${key.default}`);
+}
+
+/** Has the key of a pool its default, which the file says? */
+function isDefault(name: string, value: unknown): boolean {
+  const key = POOL_KEYS.find((each) => each.name === name)!;
+  return key.default !== null && JSON.stringify(value) === JSON.stringify(defaultOf(key));
 }
 
 function logOf(fields: Record<string, unknown>): ProcessConfig["log"] {

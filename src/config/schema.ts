@@ -9,7 +9,7 @@
  */
 import { HASHES } from "../hash/hash.ts";
 import { DISTRIBUTIONS } from "../ring/ring.ts";
-import type { DistributionName, HashName } from "./config.ts";
+import type { DistributionName, Failover, HashName, ReadFrom } from "./config.ts";
 
 /** twemproxy's largest number: it counts in 32-bit signed integers. */
 export const INTEGER_MAX = 2147483647;
@@ -18,8 +18,8 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 
-/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, in a server written as a mapping, or in `servers_from`. */
-export type Scope = "pool" | "process" | "log" | "server" | "from";
+/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, in a server written as a mapping, one of its replicas, or in `servers_from`. */
+export type Scope = "pool" | "process" | "log" | "server" | "replica" | "from";
 
 /**
  * How the text of a value is read. integer, ms and size are decimal digits (size with an optional unit);
@@ -44,6 +44,10 @@ export type KeyType =
   | "percent"
   | "admin"
   | "address"
+  | "sentinels"
+  | "credentials"
+  | "lag"
+  | "replicas"
   | "server_name";
 
 export interface Key {
@@ -78,6 +82,8 @@ export interface Key {
 }
 
 export const HASH_NAMES = Object.keys(HASHES) as readonly HashName[];
+export const FAILOVERS: readonly Failover[] = ["none", "sentinel", "promote"];
+export const READ_FROMS: readonly ReadFrom[] = ["primary", "prefer_replica", "replica", "any", "nearest"];
 export const DISTRIBUTION_NAMES = Object.keys(DISTRIBUTIONS) as readonly DistributionName[];
 
 /** Log levels by number, 0 first; twemproxy's names. */
@@ -334,6 +340,83 @@ export const POOL_KEYS: readonly Key[] = [
       "What happens to FLUSHALL, FLUSHDB, SHUTDOWN, DEBUG, CONFIG SET, SCRIPT FLUSH, SLOWLOG RESET and others that reach beyond a key. Scripts are not looked into.",
     reason: "twemproxy knows none of them; deny answers with an error that says so.",
   }),
+  key("pool", "failover", "enum", "failover", {
+    default: "none",
+    values: FAILOVERS,
+    sentence:
+      "Who puts another in the place of a server that died: none, the sentinels (sentinel), or this proxy, which promotes the best replica (promote). Redis pools only.",
+    reason: "As in twemproxy, whose servers keep their addresses. docs/high-availability.md has each mode.",
+  }),
+  key("pool", "sentinels", "sentinels", "sentinels", {
+    absent: "none",
+    example: "[ 127.0.0.1:26379, 127.0.0.1:26380, 127.0.0.1:26381 ]",
+    sentence:
+      "With failover: sentinel: where the sentinels are, HOST:PORT each; others they know are learned.",
+    reason: "Name all of them: one that is stale is outvoted by the rest.",
+  }),
+  key("pool", "sentinel_auth", "credentials", "sentinelAuth", {
+    absent: "no password",
+    example: "a password",
+    secret: true,
+    sentence:
+      "The sentinels' password, or USER:PASSWORD; a password with a colon in it has one more before it.",
+    reason: "Sentinels have passwords of their own; redis_auth is the servers'.",
+  }),
+  key("pool", "read_from", "enum", "readFrom", {
+    default: "primary",
+    values: READ_FROMS,
+    sentence:
+      "Where reads go: the primary, a replica if there is a healthy one (prefer_replica, replica), any of them, or the nearest by zone. Redis pools only.",
+    reason: "Replicas answer with what they have, which may be older than what a client has just written.",
+  }),
+  key("pool", "max_lag", "lag", "maxLag", {
+    default: "10s",
+    sentence: "A replica that is further behind than this, in time or in bytes, is not read from.",
+    reason: "A healthy idle replica hears of its primary every 10 s at the latest.",
+  }),
+  key("pool", "read_your_writes", "bool", "readYourWrites", {
+    default: "false",
+    sentence: "Whether a client that has written reads from the primary until the replica has what it wrote.",
+    reason: "Costs the primary some reads; of use with read_from only.",
+  }),
+  key("pool", "retry_reads", "bool", "retryReads", {
+    default: "false",
+    sentence:
+      "Whether a read that got no reply, since its server went away, is sent once more to the one that took its place.",
+    reason: "The bytes of reads in flight are kept for it. Writes are never sent twice.",
+  }),
+  key("pool", "min_replicas", "integer", "minReplicas", {
+    default: "0",
+    max: 32,
+    unit: "replicas",
+    sentence: "How many replicas must have a write before it is acknowledged; 0 is none.",
+    reason: "Replication is asynchronous: a write that no replica has is lost with its primary.",
+  }),
+  key("pool", "max_ejected", "percent", "maxEjected", {
+    default: "100%",
+    sentence: "With auto_eject_hosts: the share of the pool's servers that may be off the ring at a time.",
+    reason:
+      "As in twemproxy, which ejects them all. 50% keeps a fault of the network from emptying the ring.",
+  }),
+  key("pool", "promoter", "bool", "promoter", {
+    default: "true",
+    sentence: "With failover: promote: whether this proxy promotes, or only follows what others do.",
+    reason:
+      "Several proxies agree on the replicas themselves; with false on all but one there is nothing to agree on.",
+  }),
+];
+
+/** Keys of a pool that mean something to Redis' replication alone: in a memcached pool they stay as they are. */
+export const REPLICATION_KEYS: readonly string[] = [
+  "failover",
+  "sentinels",
+  "sentinel_auth",
+  "read_from",
+  "max_lag",
+  "read_your_writes",
+  "retry_reads",
+  "min_replicas",
+  "promoter",
 ];
 
 export const PROCESS_KEYS: readonly Key[] = [
@@ -375,6 +458,12 @@ export const PROCESS_KEYS: readonly Key[] = [
     sentence: "A reload that would move more than this share of a pool's keys is refused.",
     reason: "`ringmaster plan OLD NEW` shows what a change moves.",
   }),
+  key("process", "zone", "server_name", "zone", {
+    absent: "not said",
+    example: "eu-west-1a",
+    sentence: "Where this proxy runs; read_from: nearest prefers servers and replicas of the same zone.",
+    reason: "Any word will do, as long as servers and replicas use the same ones.",
+  }),
   key("process", "log", "log", "log", {
     default: "{ level, format, output }",
     sentence: "What is logged, how and where to: a mapping of the three keys below.",
@@ -407,8 +496,8 @@ export const LOG_KEYS: readonly Key[] = [
 /** A server that is written as a mapping. */
 export const SERVER_KEYS: readonly Key[] = [
   key("server", "address", "address", "address", {
-    absent: "required",
-    example: "127.0.0.1:6379",
+    absent: "an error, unless it has a master",
+    example: "127.0.0.1:6382",
     sentence: "HOST:PORT or /PATH of the server.",
     reason: "It is resolved when connecting, never at load.",
   }),
@@ -424,6 +513,41 @@ export const SERVER_KEYS: readonly Key[] = [
     min: 1,
     sentence: "Its share of the keys, in proportion to the other servers' weights.",
     reason: "Equal shares.",
+  }),
+  key("server", "zone", "server_name", "zone", {
+    absent: "not said",
+    example: "eu-west-1a",
+    sentence: "Where the server stands, for read_from: nearest.",
+    reason: "The words are yours: the same as those of the proxies.",
+  }),
+  key("server", "replicas", "replicas", "replicas", {
+    absent: "those that the primary or the sentinels name",
+    example: "[ 127.0.0.1:6392, { address: 127.0.0.1:6393, zone: eu-west-1b } ]",
+    sentence: "Its replicas, each HOST:PORT or a mapping of address and zone.",
+    reason: "Only a replica that is well by its own account is read from, or promoted.",
+  }),
+  key("server", "master", "server_name", "master", {
+    absent: "the server has an address",
+    example: "mymaster",
+    sentence:
+      "With failover: sentinel, in place of address: what the sentinels call it, and its name if it has none.",
+    reason: "Keys stay with the name, whichever address has it.",
+  }),
+];
+
+/** A replica that is written as a mapping. */
+export const REPLICA_KEYS: readonly Key[] = [
+  key("replica", "address", "address", "address", {
+    absent: "required",
+    example: "127.0.0.1:6392",
+    sentence: "HOST:PORT or /PATH of the replica.",
+    reason: "It is resolved when connecting, never at load.",
+  }),
+  key("replica", "zone", "server_name", "zone", {
+    absent: "not said",
+    example: "eu-west-1b",
+    sentence: "Where the replica stands, for read_from: nearest.",
+    reason: "The words are yours: the same as those of the proxies.",
   }),
 ];
 
@@ -463,12 +587,7 @@ export const UNAVAILABLE_KEYS: readonly { readonly scope: Scope; readonly name: 
   { scope: "pool", name: "server_tls" },
   { scope: "pool", name: "server_auth" },
   { scope: "pool", name: "users" },
-  { scope: "pool", name: "read_from" },
-  { scope: "pool", name: "failover" },
-  { scope: "pool", name: "sentinels" },
   { scope: "pool", name: "cluster" },
-  { scope: "server", name: "replicas" },
-  { scope: "server", name: "master" },
 ];
 
 export const KEYS: readonly Key[] = [
@@ -476,6 +595,7 @@ export const KEYS: readonly Key[] = [
   ...LOG_KEYS,
   ...POOL_KEYS,
   ...SERVER_KEYS,
+  ...REPLICA_KEYS,
   ...FROM_KEYS,
 ];
 
@@ -502,6 +622,14 @@ export function expectation(key: Key): string {
       return "HOST:PORT with a port of 1 to 65535, or /PATH and perhaps its octal permissions (at most 0777)";
     case "servers":
       return "a list of HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]";
+    case "sentinels":
+      return "a list of HOST:PORT, one sentinel each";
+    case "credentials":
+      return "a password, or USER:PASSWORD";
+    case "lag":
+      return "a time such as 10s or 500ms, or bytes such as 1mb";
+    case "replicas":
+      return "a list of HOST:PORT, or of mappings of address and zone";
     case "servers_from":
       return "a mapping of dns, and perhaps interval and nameserver, or of file";
     case "dns_name":

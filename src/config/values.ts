@@ -11,7 +11,7 @@
  */
 import type { Address } from "../net/net.ts";
 import { encode } from "../bytes/ascii.ts";
-import type { ServerConfig } from "./config.ts";
+import type { LagMax, ServerConfig } from "./config.ts";
 import { expectation, GIB, INTEGER_MAX, type Key, KIB, LOG_LEVELS, MIB } from "./schema.ts";
 
 /** A value, or what should have stood there in its place. */
@@ -26,7 +26,7 @@ export interface WrittenAddress {
   readonly text: string;
 }
 
-/** The value of a key that is a scalar, as its field wants it (see `normalise`); every KeyType but servers, servers_from and log. */
+/** The value of a key that is a scalar, as its field wants it (see `normalise`); every KeyType but the lists, servers_from and log. */
 export function readValue(key: Key, text: string): Read<unknown> {
   const expected = expectation(key);
   switch (key.type) {
@@ -82,7 +82,17 @@ export function readValue(key: Key, text: string): Read<unknown> {
       if (host.includes(":")) return { value: `[${host}]:${port}` };
       return /^[0-9]+(\.[0-9]+){3}$/.test(host) ? { value: `${host}:${port}` } : { expected };
     }
+    case "credentials": {
+      const colon = text.indexOf(":");
+      const password = text.slice(colon + 1);
+      if (password === "") return { expected };
+      return { value: { user: colon > 0 ? text.slice(0, colon) : null, password } };
+    }
+    case "lag":
+      return readLag(text, expected);
     case "servers":
+    case "sentinels":
+    case "replicas":
     case "servers_from":
     case "log":
       return { expected };
@@ -107,6 +117,17 @@ export function readSize(text: string): number {
   if (match === null) return -1;
   const size = Number(match[1]) * UNITS[(match[2] ?? "").toLowerCase()]!;
   return Number.isSafeInteger(size) ? size : -1;
+}
+
+/** Digits with a unit: ms or s is a time, any unit of `readSize` is bytes. */
+function readLag(text: string, expected: string): Read<LagMax> {
+  const time = /^([0-9]+)(ms|s)$/i.exec(text);
+  if (time !== null) {
+    const ms = Number(time[1]) * (time[2]!.toLowerCase() === "s" ? 1000 : 1);
+    return ms > 0 && ms <= INTEGER_MAX ? { value: { ms } } : { expected };
+  }
+  const bytes = /^[0-9]+$/.test(text) ? -1 : readSize(text);
+  return bytes > 0 ? { value: { bytes } } : { expected };
 }
 
 /** HOST:PORT split at the last colon, host `0` being 0.0.0.0 and brackets around IPv6 welcome; or /PATH. */
@@ -181,7 +202,13 @@ export function makeServer(addressText: string, name: string | null, weight: num
     if (addressText.includes(":")) return { expected: "a path without colons" };
     if (!isUnixPath(addressText)) return { expected: UNIX_PATH_EXPECTED };
     return {
-      value: { name: name ?? addressText + ":", address: { path: addressText }, addressText, weight },
+      value: {
+        name: name ?? addressText + ":",
+        address: { path: addressText },
+        addressText,
+        weight,
+        ...ALONE,
+      },
     };
   }
   const colon = addressText.lastIndexOf(":");
@@ -198,8 +225,18 @@ export function makeServer(addressText: string, name: string | null, weight: num
       address: { host, port },
       addressText,
       weight,
+      ...ALONE,
     },
   };
+}
+
+/** What a server has that is no more than an address. */
+const ALONE = { master: null, replicas: [], zone: null };
+
+/** A server that sentinels know by this name. @param name null: the same */
+export function makeMaster(master: string, name: string | null, weight: number): ServerConfig {
+  const addressText = `master ${master}`;
+  return { ...ALONE, name: name ?? master, address: null, addressText, weight, master };
 }
 
 /** True if the text can be a server's name in both forms of a server. */

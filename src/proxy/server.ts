@@ -17,6 +17,8 @@ import { type Holder, ServerConnection } from "./server_connection.ts";
 /** Wait after the first failed connect; doubles with each further one. */
 const BACKOFF_FIRST_MS = 5;
 const BACKOFF_MAX_MS = 250;
+/** Where a server is that has no address yet: nobody is there. */
+export const NOWHERE: Address = { host: "127.0.0.1", port: 0 };
 /** Unused leased connections kept open. */
 const SPARE_MAX = 8;
 
@@ -127,7 +129,7 @@ export class Server {
   }
 
   /** A connection of its own, for a probe or a lease. */
-  connect(connectionClass: number, address: Address = this.config.address): ServerConnection {
+  connect(connectionClass: number, address: Address = this.config.address ?? NOWHERE): ServerConnection {
     const connection = new ServerConnection(this, address, connectionClass);
     connection.detached = this.gone;
     this.connections.add(connection);

@@ -25,7 +25,7 @@ import { ACCEPT } from "../proxy/illness.ts";
 import type { Pool } from "../proxy/pool.ts";
 import type { RedisSession } from "./session.ts";
 import { type SliceWork, type Walk, WALK_ARGUMENTS } from "./walk.ts";
-import type { Server } from "../proxy/server.ts";
+import { NOWHERE, type Server } from "../proxy/server.ts";
 import type { Postponed } from "../proxy/turn.ts";
 
 /** What can be subscribed to; also the place in the tables below. */
@@ -641,7 +641,7 @@ class Upstream implements Postponed {
     this.scan = new ReplyResume();
     const { address, addressText } = this.server.config;
     this.addressText = addressText;
-    const socket = pool.net.connect(address, HANDLER, this);
+    const socket = pool.net.connect(address ?? NOWHERE, HANDLER, this);
     this.socket = socket;
     const auth = pool.config.redisAuth;
     if (auth !== null) this.write("AUTH", [latin1(auth)]);

@@ -21,6 +21,7 @@ const LISTENER_KEYS = [["backlog", "backlog"], ["tcpKeepalive", "tcpkeepalive"],
 const FIXED_PROCESS_KEYS: readonly (readonly [keyof ProcessConfig, string])[] = [
   ["workers", "workers"],
   ["memoryMax", "max_memory"],
+  ["zone", "zone"],
 ];
 
 export interface ConfigChange {

@@ -45,7 +45,7 @@ class Stand {
 
   static async make(clients: number): Promise<Stand> {
     const stand = new Stand();
-    await stand.net.listen(stand.config.pools[0]!.servers[0]!.address, stand.server, LISTENING);
+    await stand.net.listen(stand.config.pools[0]!.servers[0]!.address!, stand.server, LISTENING);
     await stand.proxy.listen(null);
     for (let i = 0; i < clients; i++) {
       const peer = new Peer();

@@ -38,7 +38,7 @@ class Stand {
       );
     const board = makeBoard(config(0), WORKERS);
     const { address } = config(0).pools[0]!.servers[0]!;
-    await new SimServer(0, address, true, net, clock, new Truth(), new Random(3), null).listen();
+    await new SimServer(0, address!, true, net, clock, new Truth(), new Random(3), null).listen();
     for (let worker = 0; worker < WORKERS; worker++) {
       const ask = (to: number, pool: number, question: ClientQuestion, told: Told) => {
         clock.setTimer(ANSWER_MS, () => {

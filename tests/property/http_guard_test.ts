@@ -39,7 +39,7 @@ class Stand {
     for (const [i, redis] of [true, false].entries()) {
       const { address } = stand.config.pools[i * 2]!.servers[0]!;
       const { net, clock } = stand;
-      await new SimServer(i, address, redis, net, clock, new Truth(), new Random(3 + i), null).listen();
+      await new SimServer(i, address!, redis, net, clock, new Truth(), new Random(3 + i), null).listen();
     }
     await stand.proxy.listen(null);
     return stand;

@@ -25,7 +25,7 @@ async function stand(sliceArguments: number | undefined, servers: number, yml = 
   const random = new Random(2).next;
   const proxy = new Proxy({ config, net, clock, random, log, system: SYSTEM, sliceArguments });
   for (const { address } of config.pools[0]!.servers) {
-    await serveMemory(net, address, new MemoryMemcached({ nowMs: () => clock.wallMs() }));
+    await serveMemory(net, address!, new MemoryMemcached({ nowMs: () => clock.wallMs() }));
   }
   await proxy.listen(null);
   const talker = new Reader();

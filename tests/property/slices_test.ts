@@ -41,7 +41,7 @@ class Stand {
     const stand = new Stand(sliceArguments, yml);
     const random = new Random(3).next;
     for (const { address } of stand.config.pools[0]!.servers) {
-      await serveMemory(stand.net, address, new MemoryRedis({ nowMs: () => stand.clock.wallMs(), random }));
+      await serveMemory(stand.net, address!, new MemoryRedis({ nowMs: () => stand.clock.wallMs(), random }));
     }
     await stand.proxy.listen(null);
     return stand;
@@ -132,7 +132,7 @@ Deno.test("the first slice that fails is the answer, and the rest is not sent", 
   const stand = await Stand.make(10);
   const client = stand.talker().say("MSET", ...MANY.flatMap((key) => [key, "v"])).say("PING");
   stand.runUntilSent(6);
-  for (const { address } of stand.config.pools[0]!.servers) stand.net.down(address);
+  for (const { address } of stand.config.pools[0]!.servers) stand.net.down(address!);
   stand.run();
   ok(/^-ERR .*\(server 10.0.0.\d:6379\)\r\n\+PONG\r\n$/.test(client.read), client.read);
   ok(stand.sent < 20, `${stand.sent} requests were sent`);

@@ -35,7 +35,7 @@ class Stand {
     const stand = new Stand(sliceArguments);
     const { net, clock } = stand;
     for (const [i, { address }] of stand.config.pools[0]!.servers.entries()) {
-      await new SimServer(i, address, true, net, clock, new Truth(), new Random(3 + i), null).listen();
+      await new SimServer(i, address!, true, net, clock, new Truth(), new Random(3 + i), null).listen();
     }
     await stand.proxy.listen(null);
     return stand;

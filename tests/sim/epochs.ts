@@ -72,7 +72,7 @@ export class Epochs {
   ownerNow(key: string): string {
     const { config, ring } = this.periods[0]!.at(-1)!;
     const all = 2 ** config.servers.length - 1;
-    return keyOf(config.servers.find((_, i) => ring.owns(i, key, all))!.address);
+    return keyOf(config.servers.find((_, i) => ring.owns(i, key, all))!.address!);
   }
 
   private some(sent: Sent | undefined, is: (period: Period) => boolean): boolean {
@@ -97,5 +97,5 @@ export class Epochs {
 }
 
 function placeOf(config: PoolConfig, machine: string): number {
-  return config.servers.findIndex(({ address }) => keyOf(address) === machine);
+  return config.servers.findIndex(({ address }) => keyOf(address!) === machine);
 }

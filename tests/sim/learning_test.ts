@@ -78,7 +78,7 @@ class World {
     const config = parseConfig(pools.join(""), "sim");
     for (const { address } of config.pools.flatMap((pool) => pool.servers)) {
       const server = new Scripted();
-      await server.listen(world.net, address);
+      await server.listen(world.net, address!);
       world.servers.push(server);
     }
     const log = { level: 0, write: () => {} };

@@ -33,7 +33,7 @@ async function stand(yml: string, count: number, redis = true, sliceArguments = 
     "sim",
   );
   const truth = new Truth();
-  const addresses = config.pools[0]!.servers.map((server) => server.address);
+  const addresses = config.pools[0]!.servers.map((server) => server.address!);
   const models = addresses.map((address, i) =>
     new SimServer(i, address, redis, net, clock, truth, new Random(3 + i), null)
   );
@@ -99,7 +99,7 @@ async function readThrough(yml: string, bytes: Uint8Array): Promise<string> {
   );
   const random = new Random(2).next;
   const redis = new MemoryRedis({ nowMs: () => clock.wallMs(), random });
-  await serveMemory(net, config.pools[0]!.servers[0]!.address, redis);
+  await serveMemory(net, config.pools[0]!.servers[0]!.address!, redis);
   const proxy = new Proxy({
     config,
     net,

@@ -337,8 +337,8 @@ export class World implements Judge {
   private noteMoves(before: PoolConfig, after: PoolConfig): void {
     for (const { name, address } of after.servers) {
       const present = before.servers.find((server) => server.name === name);
-      if (present !== undefined && keyOf(present.address) !== keyOf(address)) {
-        this.moved.set(keyOf(address), this.clock.nowMs());
+      if (present !== undefined && keyOf(present.address!) !== keyOf(address!)) {
+        this.moved.set(keyOf(address!), this.clock.nowMs());
       }
     }
   }

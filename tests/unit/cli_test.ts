@@ -329,6 +329,13 @@ Deno.test("route() with --json prints an object a line", async () => {
   assert.deepEqual(rows[7], { key: "", key_hex: "", pool: "solo", server: "h", address: "h:11211" });
 });
 
+Deno.test("route() names servers that sentinels know by their master", async () => {
+  const yaml = "p:\n  listen: 127.0.0.1:1\n  redis: true\n  failover: sentinel\n  sentinels: [h:1]\n" +
+    "  servers: [{name: a, master: m1}]\n";
+  const { io } = await run(yaml, ["k"]);
+  assert.equal(io.text, "k\tp\ta\tmaster m1\n");
+});
+
 const ROUTE_ERRORS: readonly (readonly [string, string[], string, number, RegExp])[] = [
   [
     "an unknown pool",

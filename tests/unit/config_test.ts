@@ -20,6 +20,7 @@ import {
   LOG_KEYS,
   POOL_KEYS,
   PROCESS_KEYS,
+  REPLICATION_KEYS,
   SERVER_KEYS,
   UNAVAILABLE_KEYS,
 } from "../../src/config/schema.ts";
@@ -54,6 +55,9 @@ function poolOf(text: string): PoolConfig {
 
 const MINIMAL = "p:\n  listen: 127.0.0.1:1\n  servers:\n    - h:1:1\n";
 
+/** What a server has that is no more than an address. */
+const ALONE = { master: null, replicas: [], zone: null };
+
 /** What a pool has that says nothing but listen and servers. */
 const DEFAULTS: PoolConfig = {
   name: "p",
@@ -86,7 +90,17 @@ const DEFAULTS: PoolConfig = {
   dangerousCommands: false,
   databases: 1,
   serversFrom: null,
-  servers: [{ name: "h:1", address: { host: "h", port: 1 }, addressText: "h:1", weight: 1 }],
+  failover: "none",
+  sentinels: [],
+  sentinelAuth: null,
+  readFrom: "primary",
+  maxLag: { ms: 10_000 },
+  readYourWrites: false,
+  retryReads: false,
+  minReplicas: 0,
+  maxEjected: 1,
+  promoter: true,
+  servers: [{ name: "h:1", address: { host: "h", port: 1 }, addressText: "h:1", weight: 1, ...ALONE }],
 };
 
 const PROCESS_DEFAULTS: Config["process"] = {
@@ -95,6 +109,7 @@ const PROCESS_DEFAULTS: Config["process"] = {
   log: { level: null, format: "text", output: "stderr" },
   memoryMax: 0,
   watch: false,
+  zone: null,
   maxMoved: null,
   admin: null,
   adminText: "off",
@@ -149,6 +164,18 @@ const GOOD: readonly (readonly [string, string, keyof PoolConfig, unknown])[] = 
   ["dangerous_commands", "allow", "dangerousCommands", true],
   ["dangerous_commands", "deny", "dangerousCommands", false],
   ["databases", "16\n  redis: true", "databases", 16],
+  ["failover", "none", "failover", "none"],
+  ["failover", "promote\n  redis: true", "failover", "promote"],
+  ["read_from", "primary", "readFrom", "primary"],
+  ["read_from", "prefer_replica\n  redis: true", "readFrom", "prefer_replica"],
+  ["max_lag", "10s", "maxLag", { ms: 10_000 }],
+  ["max_lag", "250ms\n  redis: true", "maxLag", { ms: 250 }],
+  ["max_lag", "1mb\n  redis: true", "maxLag", { bytes: 1 << 20 }],
+  ["read_your_writes", "true\n  redis: true", "readYourWrites", true],
+  ["retry_reads", "true\n  redis: true", "retryReads", true],
+  ["min_replicas", "2\n  redis: true", "minReplicas", 2],
+  ["max_ejected", "50%", "maxEjected", 0.5],
+  ["promoter", "true", "promoter", true],
 ];
 
 for (const [key, text, field, value] of GOOD) {
@@ -209,6 +236,38 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ["dangerous_commands", "maybe", /expected deny or allow/],
   ["databases", "0", /\(1 to 16384\)/],
   ["databases", "16", /redis: true, or 1/],
+  ["failover", "sentinels", /found "sentinels", expected one of none, sentinel, promote$/],
+  ["failover", "promote", /found failover in a memcached pool, expected redis: true: memcached servers/],
+  ["sentinels", "h:1\n  redis: true", /found "h:1", expected a list of HOST:PORT/],
+  ["sentinels", "[h]\n  redis: true", /found "h", expected HOST:PORT of a sentinel/],
+  ["sentinels", "[/run/s]\n  redis: true", /found "\/run\/s", expected HOST:PORT of a sentinel/],
+  ["sentinels", "[h:1, h:1]\n  redis: true", /found "h:1" twice, expected each once/],
+  [
+    "sentinels",
+    "[h:1]\n  redis: true",
+    /found sentinels with failover: none, expected failover: sentinel$/,
+  ],
+  ["sentinel_auth", '"u:"\n  redis: true', /found a value, expected a password, or USER:PASSWORD/],
+  [
+    "sentinel_auth",
+    "x\n  redis: true",
+    /found sentinel_auth with failover: none, expected failover: sentinel/,
+  ],
+  ["read_from", "replicas", /expected one of primary, prefer_replica, replica, any, nearest/],
+  ["read_from", "any", /found read_from in a memcached pool/],
+  [
+    "read_from",
+    "nearest\n  redis: true",
+    /found "nearest" without a zone of the proxy, expected zone under ringmaster/,
+  ],
+  ["max_lag", "10", /found "10", expected a time such as 10s or 500ms, or bytes such as 1mb/],
+  ["max_lag", "0s", /found "0s"/],
+  ["read_your_writes", "yes", /true or false/],
+  ["retry_reads", "true", /found retry_reads in a memcached pool/],
+  ["min_replicas", "33\n  redis: true", /\(0 to 32\)/],
+  ["max_ejected", "101%", /a share from 0% to 100%/],
+  ["max_ejected", "0.5", /a share from 0% to 100%/],
+  ["promoter", "false\n  redis: true", /found promoter with failover: none, expected failover: promote/],
 ];
 
 for (const [key, text, expected] of BAD) {
@@ -230,11 +289,124 @@ for (const [key, text, expected] of BAD) {
 
 Deno.test("every key of a pool has valid and invalid cases here", () => {
   for (const key of POOL_KEYS) {
-    if (!["listen", "servers", "servers_from"].includes(key.name)) {
+    if (!["listen", "servers", "servers_from", "sentinels", "sentinel_auth"].includes(key.name)) {
       assert.ok(GOOD.some((row) => row[0] === key.name), key.name);
     }
     assert.ok(BAD.some((row) => row[0] === key.name), key.name);
   }
+});
+
+/** The lines of a Redis pool behind its listen, and what differs from the defaults or is wrong. */
+const FAILOVERS: readonly (readonly [string, string, Partial<PoolConfig> | RegExp])[] = [
+  [
+    "masters by name",
+    "failover: sentinel\n  sentinels: [h:1, 's:26379']\n  servers: [{name: a, master: m1}, {master: m2, weight: 3, zone: z}]",
+    {
+      failover: "sentinel",
+      sentinels: [
+        { address: { host: "h", port: 1 }, text: "h:1" },
+        { address: { host: "s", port: 26379 }, text: "s:26379" },
+      ],
+      servers: [
+        { ...ALONE, name: "a", address: null, addressText: "master m1", weight: 1, master: "m1" },
+        { ...ALONE, name: "m2", address: null, addressText: "master m2", weight: 3, master: "m2", zone: "z" },
+      ],
+    },
+  ],
+  ...([["secret", { user: null, password: "secret" }], ["u:pass:word", {
+    user: "u",
+    password: "pass:word",
+  }], [":pass:word", { user: null, password: "pass:word" }]] as const).map(([text, sentinelAuth]) =>
+    [
+      `sentinel_auth of ${text}`,
+      `failover: sentinel\n  sentinels: [h:1]\n  sentinel_auth: "${text}"\n  servers: [{master: m}]`,
+      {
+        failover: "sentinel" as const,
+        sentinels: [{ address: { host: "h", port: 1 }, text: "h:1" }],
+        sentinelAuth,
+        servers: [{ ...ALONE, name: "m", address: null, addressText: "master m", weight: 1, master: "m" }],
+      },
+    ] as const
+  ),
+  [
+    "replicas with and without zones",
+    "failover: promote\n  promoter: false\n  servers: [{address: h:1, zone: b, replicas: [h:2, {address: /run/r, zone: a}]}]",
+    {
+      failover: "promote",
+      promoter: false,
+      servers: [{
+        ...DEFAULTS.servers[0]!,
+        zone: "b",
+        replicas: [
+          { address: { host: "h", port: 2 }, text: "h:2", zone: null },
+          { address: { path: "/run/r" }, text: "/run/r", zone: "a" },
+        ],
+      }],
+    },
+  ],
+  [
+    "no sentinels",
+    "failover: sentinel\n  servers: [{master: m}]",
+    /^x.yml:4:13: sentinels: found nothing, expected a list of HOST:PORT, .* as failover: sentinel needs$/,
+  ],
+  [
+    "an address among masters",
+    "failover: sentinel\n  sentinels: [h:1]\n  servers: [{master: m}, h:1:1]",
+    /servers: found "h:1", expected a mapping of name and master/,
+  ],
+  [
+    "an address beside a master",
+    "failover: sentinel\n  sentinels: [h:1]\n  servers: [{master: m, address: h:1}]",
+    /address: found address beside master, expected master alone/,
+  ],
+  [
+    "replicas beside a master",
+    "failover: sentinel\n  sentinels: [h:1]\n  servers: [{master: m, replicas: [h:1]}]",
+    /replicas: found replicas beside master, expected master alone/,
+  ],
+  [
+    "a master and no sentinel",
+    "servers: [{master: m}]",
+    /master: found "m", expected an address, or failover: sentinel/,
+  ],
+  ["neither address nor master", "servers: [{name: m}]", /address: found nothing, expected HOST:PORT/],
+  [
+    "servers from elsewhere",
+    "failover: sentinel\n  sentinels: [h:1]\n  servers_from: {dns: a:1}",
+    /failover: found failover: sentinel with servers_from, expected servers, each with its master/,
+  ],
+  ["a replica twice", "servers: [{address: h:1, replicas: [h:2, h:2]}]", /replicas: found "h:2" twice/],
+  [
+    "a replica that is none",
+    "servers: [{address: h:1, replicas: [{address: h:2, zones: 1}]}]",
+    /zones: found a key that is none of a replica, expected perhaps zone/,
+  ],
+  ["no replica", "servers: [{address: h:1, replicas: []}]", /replicas: found an empty list/],
+];
+
+for (const [name, lines, expected] of FAILOVERS) {
+  Deno.test(`parseConfig() with ${name}`, () => {
+    const yaml = `p:\n  listen: 127.0.0.1:1\n  redis: true\n  ${lines}\n`;
+    if (expected instanceof RegExp) {
+      const texts = textsOf(yaml);
+      assert.equal(texts.length, 1, texts.join("\n"));
+      assert.match(texts[0]!, expected);
+    } else assert.deepEqual(poolOf(yaml), { ...DEFAULTS, redis: true, ...expected });
+  });
+}
+
+Deno.test("parseConfig() takes no replication in a memcached pool", () => {
+  const yaml = "p:\n  listen: 127.0.0.1:1\n  failover: sentinel\n  sentinels: [h:1]\n  sentinel_auth: x\n" +
+    "  read_from: any\n  max_lag: 1s\n  read_your_writes: true\n  retry_reads: true\n  min_replicas: 1\n" +
+    "  promoter: false\n  servers: [{address: h:1, replicas: [h:2]}, {master: m}]\n";
+  const problems = problemsOf(yaml);
+  assert.deepEqual(problems.map((each) => each.key), [...REPLICATION_KEYS, "replicas", "master"]);
+  for (const each of problems) assert.match(each.text, /in a memcached pool, expected redis: true/);
+});
+
+Deno.test("parseConfig() takes read_from: nearest where the proxy has a zone", () => {
+  const yaml = "ringmaster: { zone: a }\n" + poolWith("read_from: nearest\n  redis: true");
+  assert.equal(poolOf(yaml).readFrom, "nearest");
 });
 
 const DNS = { dns: "redis.test", port: 6379, intervalMs: 5000, nameserver: null };
@@ -291,6 +463,7 @@ const SERVER_FILES: readonly (readonly [string, string, readonly string[] | RegE
   ["a YAML document", "---\n- h:1:1\n", ["h:1 h:1 1"]],
   ["a line that is none", "h:1:1\nh:2\n", /^x:2:1: servers: found "h:2", expected HOST:PORT:WEIGHT/],
   ["a name twice", "h:1:1 a\nh:2:1 a\n", /^x:2:1: servers: found a second server named "a"/],
+  ["a master", "- { master: m }\n", /^x:1:3: master: found "m", expected an address, or failover/],
   ["a list in a list", "- - h:1:1\n", /^x:1:3: servers: found a list/],
   ["broken YAML", "- h:1:1\n- {\n", /^x:/],
 ];
@@ -314,6 +487,8 @@ const PROCESS: readonly (readonly [string, Partial<Config["process"]> | RegExp])
   ["{ shutdown_timeout: 0 }", { shutdownTimeoutMs: 0 }],
   ["{ shutdown_timeout: 10s }", /shutdown_timeout: found "10s"/],
   ["{ max_memory: 4gb }", { memoryMax: 4 * 2 ** 30 }],
+  ["{ zone: eu-1 }", { zone: "eu-1" }],
+  ["{ zone: e u }", /zone: found "e u", expected a name without spaces/],
   ["{ max_memory: half }", /max_memory: found "half", expected a size/],
   ["{ admin: off }", { admin: null, adminText: "off" }],
   [
@@ -392,7 +567,7 @@ for (const [text, expected] of SERVERS) {
     }
     const [name, address, weight] = expected;
     const addressText = text.replace(/:[0-9]+( [^ ]*)?$/, "");
-    assert.deepEqual(poolOf(yaml).servers, [{ name, address, addressText, weight }]);
+    assert.deepEqual(poolOf(yaml).servers, [{ name, address, addressText, weight, ...ALONE }]);
   });
 }
 
@@ -407,15 +582,28 @@ Deno.test("parseConfig() reads servers that are mappings", () => {
       weight: "2"
 `;
   assert.deepEqual(poolOf(yaml).servers, [
-    { name: "s", address: { host: "::1", port: 1 }, addressText: "[::1]:1", weight: 1 },
-    { name: "shard2", address: { host: "127.0.0.1", port: 6380 }, addressText: "127.0.0.1:6380", weight: 3 },
+    { name: "s", address: { host: "::1", port: 1 }, addressText: "[::1]:1", weight: 1, ...ALONE },
+    {
+      name: "shard2",
+      address: { host: "127.0.0.1", port: 6380 },
+      addressText: "127.0.0.1:6380",
+      weight: 3,
+      ...ALONE,
+    },
     {
       name: "10.0.0.1",
       address: { host: "10.0.0.1", port: 11211 },
       addressText: "10.0.0.1:11211",
       weight: 1,
+      ...ALONE,
     },
-    { name: "/run/r.sock:", address: { path: "/run/r.sock" }, addressText: "/run/r.sock", weight: 2 },
+    {
+      name: "/run/r.sock:",
+      address: { path: "/run/r.sock" },
+      addressText: "/run/r.sock",
+      weight: 2,
+      ...ALONE,
+    },
   ]);
   const bad = poolWith(
     "",
@@ -425,7 +613,7 @@ Deno.test("parseConfig() reads servers that are mappings", () => {
     [21, "name"],
     [35, "address"],
     [39, "address"],
-    [65, "replicas"],
+    [75, "replicas"],
     [95, "wight"],
   ]);
 });
