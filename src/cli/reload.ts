@@ -45,8 +45,8 @@ export interface Reloadable {
 export interface Surroundings {
   /** Why this process cannot go on under `next`, though it is right by itself; null = it can. */
   refusal(next: Config): Promise<string | null>;
-  /** `next` is in force: what is of the process, and not of the service, follows. */
-  adopt(before: Config, next: Config): void;
+  /** `next` is in force: what is of the process, and not of the service, follows. @param cause for people */
+  adopt(before: Config, next: Config, cause: string): void;
 }
 
 /** What PIDFILE.reload holds. */
@@ -194,7 +194,7 @@ export class Reloader {
     this.epoch++;
     const before = this.config;
     this.config = change.after;
-    this.around.adopt(before, change.after);
+    this.around.adopt(before, change.after, cause);
   }
 
   /** Others have their turns meanwhile: with one worker this thread carries the traffic. */

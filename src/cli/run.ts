@@ -28,10 +28,11 @@ import { complaint, findConfFile } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { type Reloadable, Reloader, statusFileOf, type Surroundings } from "./reload.ts";
-import { proxyOptions } from "../service/proxy_options.ts";
+import { Director, type Followed } from "../service/director.ts";
+import { proxyOptions, random } from "../service/proxy_options.ts";
 
 /** What carries the traffic: one Proxy on this thread, or several on threads of their own. */
-interface Service extends Reloadable {
+interface Service extends Reloadable, Followed {
   listen(statsAddress: Address): Promise<void>;
   drain(timeoutMs: number): Promise<number>;
   stop(): void | Promise<void>;
@@ -82,9 +83,13 @@ export async function run(
     return EXIT_FAILURE;
   }
   const count = workerCount(options.workers ?? config.process.workers);
+  const director = new Director({ ...runtime, config, random, log });
   const service: Service = count === 1
-    ? new Proxy(proxyOptions(config, runtime, log))
-    : new Workers({ ...runtime, config, count, program, log, hostName: hostname() });
+    ? new Proxy({
+      ...proxyOptions(config, runtime, log),
+      sign: (...seen) => director.sign(...seen),
+    })
+    : new Workers({ ...runtime, config, count, program, log, hostName: hostname(), director });
   const { name, version, net } = runtime;
   log.write(
     NOTICE,
@@ -95,7 +100,7 @@ export async function run(
     config,
     sources,
     service,
-    surroundingsOf(file, options, runtime, service, log),
+    surroundingsOf(file, options, runtime, service, director, log),
     log,
     runtime.clock,
     options.pidFile === null ? null : statusFileOf(options.pidFile),
@@ -104,6 +109,7 @@ export async function run(
   // Before anybody can know that we are there: a TERM right after the start stops us in good order too.
   const ended = stopped(service, reloader, log);
   try {
+    await director.start(service);
     await service.listen({ host: options.statsAddress, port: options.statsPort });
     if (options.pidFile !== null) writeFileSync(options.pidFile, String(process.pid), { mode: 0o644 });
     runtime.started?.();
@@ -115,6 +121,7 @@ export async function run(
     return EXIT_FAILURE;
   }
   await ended;
+  director.stop();
   if (options.pidFile !== null) rmSync(options.pidFile, { force: true });
   log.write(NOTICE, "stopped");
   return EXIT_OK;
@@ -141,6 +148,7 @@ function surroundingsOf(
   options: RunOptions,
   runtime: Runtime,
   service: Service,
+  director: Director,
   log: LogFile,
 ): Surroundings {
   return {
@@ -148,7 +156,8 @@ function surroundingsOf(
       const clash = await clashAtStart(next, file, options, runtime.resolve);
       return clash ?? log.refusal(logSettings(options, next).path);
     },
-    adopt(before, next) {
+    adopt(before, next, cause) {
+      director.adopt(next, cause);
       const { path, level, json } = logSettings(options, next);
       try {
         log.adopt(path, json);

@@ -57,6 +57,7 @@ export class Ejection {
     );
     this.probeIn(server, waitMs);
     pool.serversChanged();
+    pool.sign(server, "ejected", `server_failure_limit, for ${Math.ceil(waitMs / 1000)} secs`);
   }
 
   /** Another worker has ejected or restored servers of this pool, or died and left its probes to us. */
@@ -157,6 +158,7 @@ export class Ejection {
       `update pool '${this.pool.config.name}' to add server '${server.config.name}': it answers again`,
     );
     this.pool.serversChanged();
+    this.pool.sign(server, "returned", "it answers again");
   }
 
   private setLive(server: Server, live: boolean): void {

@@ -13,6 +13,7 @@ import type { Placement } from "../ring/placement.ts";
 import type { Board, PoolBoard } from "../stats/board.ts";
 import { CLIENT_CONNECTIONS, LIMIT_CONNECTIONS, LIMIT_IDLE, LIMIT_MEMORY } from "../stats/metrics.ts";
 import { keysDiffer } from "../topology/change.ts";
+import type { ServerState, Sign } from "../topology/state.ts";
 import { placementOf, samePlacement } from "../topology/placement.ts";
 import { Client } from "./client.ts";
 import { Ejection } from "./ejection.ts";
@@ -51,6 +52,8 @@ export interface Seat {
   serversChanged(pool: number): void;
   /** The other workers should know of a request for every server (Front.knows). @param words its arguments, latin1 */
   tellOthers(pool: number, words: readonly string[]): void;
+  /** Whoever looks after where the pool's servers are should know this of one (topology/state.ts). Absent: nobody does. */
+  sign?(pool: number, server: string, sign: Sign, cause: string): void;
   /** Asks another worker about its clients of a pool. `told` is called once, later, and in bounded time. */
   ask(worker: number, pool: number, question: ClientQuestion, told: Told): void;
 }
@@ -349,6 +352,11 @@ export class Pool {
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
   }
 
+  /** Servers are somewhere else now. To be called between two turns. */
+  follow(_states: readonly ServerState[]): void {
+    // TODO
+  }
+
   private adoptTimeout(timeoutMs: number): void {
     if (timeoutMs === this.timeoutMs) return;
     this.timeoutMs = timeoutMs;
@@ -462,6 +470,11 @@ export class Pool {
   /** Tells the other workers that a server was ejected or restored. */
   serversChanged(): void {
     this.around.seat.serversChanged(this.board.id);
+  }
+
+  /** See Seat. @param cause for people; no line ends */
+  sign(server: Server, sign: Sign, cause: string): void {
+    this.around.seat.sign?.(this.board.id, server.config.name, sign, cause);
   }
 
   /** See Seat. */

@@ -19,6 +19,8 @@ import { HttpGuard } from "../proxy/http_guard.ts";
 import { MemcachedFront } from "../memcached/front.ts";
 import { Memory } from "../proxy/memory.ts";
 import { type ConfigChange, poolDiffers, type Stamp } from "../topology/change.ts";
+import { type EventsSeen, NO_EVENTS } from "../topology/events.ts";
+import type { ServerState, Sign } from "../topology/state.ts";
 import type { Placement } from "../ring/placement.ts";
 import { Pool, type Seat, type Surroundings } from "../proxy/pool.ts";
 import { type ClientQuestion, GONE, type Told } from "../proxy/client_question.ts";
@@ -41,6 +43,11 @@ export interface ProxyOptions {
   readonly stamp?: Stamp;
   /** When the process started, ms since the epoch; absent: now. */
   readonly startedAtMs?: number;
+  /** What whoever looks after the servers has said already, by pool; absent: nothing. */
+  readonly states?: ReadonlyMap<string, readonly ServerState[]>;
+  readonly events?: EventsSeen;
+  /** Who is told what is seen of the servers; absent: nobody. Not if there is a seat, which has its own. */
+  readonly sign?: (pool: string, server: string, sign: Sign, cause: string) => void;
   /** Resolves when others have had a turn; absent: nobody has to. */
   readonly nextTurn?: () => Promise<void>;
   /** Arguments of a slice (see redis/slices.ts): few, if the simulator wants to see slices. */
@@ -99,9 +106,11 @@ export class Proxy {
   private readonly startedAtMs: number;
   private statsServer: StatsPort | null = null;
   private stamp: Stamp;
+  private events: EventsSeen;
 
   constructor(private readonly options: ProxyOptions) {
     const { config, clock } = options;
+    this.events = options.events ?? NO_EVENTS;
     this.config = config;
     this.stamp = options.stamp ?? { epoch: 0, cause: "start", atMs: options.startedAtMs ?? clock.wallMs() };
     this.turn = new Turn(clock);
@@ -112,6 +121,10 @@ export class Proxy {
         board: makeBoard(config, 1),
         serversChanged: () => {},
         tellOthers: () => {},
+        sign: (pool, server, sign, cause) => {
+          const found = this.poolOf(pool);
+          if (found !== undefined) options.sign?.(found.config.name, server, sign, cause);
+        },
         ask: (_w, _p, _q, told) => told(GONE),
       };
     const { system } = options;
@@ -132,6 +145,7 @@ export class Proxy {
       clientsMax: clientsMax(config, options.system.filesMax, this.seat.board.workers),
     };
     this.pools = config.pools.map((pool, i) => this.makePool(pool, this.seat.board.pools[i]!));
+    for (const [pool, states] of options.states ?? []) this.follow(pool, states);
   }
 
   private makePool(config: PoolConfig, board: PoolBoard): Pool {
@@ -141,7 +155,11 @@ export class Proxy {
   private makeFront(pool: Pool): Front {
     if (!pool.config.redis) {
       const { processId } = this.options.system;
-      return new MemcachedFront(pool, { processId, stats: () => this.stats(), topology: () => this.stamp });
+      return new MemcachedFront(pool, {
+        processId,
+        stats: () => this.stats(),
+        topology: () => this.topology,
+      });
     }
     const identity = new PoolIdentity(pool);
     return new RedisFront(pool, this.redisHost(pool, identity), identity);
@@ -152,7 +170,7 @@ export class Proxy {
     // Settings are asked for anew: a reload may have changed them.
     return {
       poolName: pool.config.name,
-      topology: () => this.stamp,
+      topology: () => this.topology,
       get password() {
         return pool.config.redisAuth;
       },
@@ -191,6 +209,10 @@ export class Proxy {
       liveServerCount: () => pool.onRing().length,
       poolTotal: (metric) => pool.board.total(metric),
     };
+  }
+
+  private get topology(): Stamp & EventsSeen {
+    return { ...this.stamp, ...this.events };
   }
 
   private uptimeSeconds(): number {
@@ -322,6 +344,16 @@ export class Proxy {
   private discard(pool: Pool): void {
     pool.stop();
     this.memory.remove(pool);
+  }
+
+  /** Servers of the pool of this name are somewhere else now. To be called between two turns. */
+  follow(pool: string, states: readonly ServerState[]): void {
+    this.pools.find(({ config }) => config.name === pool)?.follow(states);
+  }
+
+  /** There have been events. */
+  tellEvents(seen: EventsSeen): void {
+    this.events = seen;
   }
 
   private poolOf(id: number): Pool | undefined {

@@ -17,7 +17,7 @@ import { proxyOptions } from "./proxy_options.ts";
 
 /** Starts the worker and returns; it lives until it dies or the main thread terminates it. */
 export function work(runtime: Runtime): void {
-  const { worker, config, board: memory, startedAtMs, stamp } = workerData as Appointment;
+  const { worker, config, board: memory, startedAtMs, stamp, states, events } = workerData as Appointment;
   const die = (error: unknown) => {
     report({ kind: "died", stack: error instanceof Error ? error.stack ?? error.message : String(error) });
     runtime.closeAll?.();
@@ -37,11 +37,14 @@ export function work(runtime: Runtime): void {
     ...proxyOptions(config, { ...runtime, net }, new WorkerLog(board)),
     startedAtMs,
     stamp,
+    states,
+    events,
     seat: {
       worker,
       board,
       serversChanged: (pool) => report({ kind: "servers", pool }),
       tellOthers: (pool, words) => report({ kind: "know", pool, words }),
+      sign: (pool, server, sign, cause) => report({ kind: "sign", pool, server, sign, cause }),
       ask: (to, pool, question, told) => peers.ask(to, pool, question, told),
     },
   });
@@ -67,6 +70,10 @@ function obey(proxy: Proxy, peers: Peers, order: Order, runtime: Runtime): void 
       return proxy.serversChanged(order.pool);
     case "know":
       return proxy.knows(order.pool, order.words);
+    case "follow":
+      return proxy.follow(order.pool, order.states);
+    case "events":
+      return proxy.tellEvents(order.seen);
     case "asked": {
       const { id, from } = order;
       return proxy.asked(order.pool, order.question, (answer) => {

@@ -16,6 +16,8 @@
 import { URL } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { Config, PoolConfig } from "../config/config.ts";
+import { type EventsSeen, NO_EVENTS } from "../topology/events.ts";
+import type { ServerState, Sign } from "../topology/state.ts";
 import type { ConfigChange, Stamp } from "../topology/change.ts";
 import { ALERT, INFO, type Log, NOTICE } from "../net/log.ts";
 import type { Address, Clock, Net, TimerId } from "../net/net.ts";
@@ -34,6 +36,9 @@ export interface Appointment {
   readonly config: Config;
   readonly board: BoardMemory;
   readonly stamp: Stamp;
+  /** Where servers are, by pool, as far as a keeper has said. */
+  readonly states: ReadonlyMap<string, readonly ServerState[]>;
+  readonly events: EventsSeen;
   /** When the process started, ms since the epoch. */
   readonly startedAtMs: number;
 }
@@ -44,6 +49,8 @@ export type Order =
   | { readonly kind: "measure"; readonly id: number }
   | { readonly kind: "servers"; readonly pool: number }
   | { readonly kind: "know"; readonly pool: number; readonly words: readonly string[] }
+  | { readonly kind: "follow"; readonly pool: string; readonly states: readonly ServerState[] }
+  | { readonly kind: "events"; readonly seen: EventsSeen }
   | {
     readonly kind: "asked";
     readonly id: number;
@@ -74,6 +81,13 @@ export type Report =
   | { readonly kind: "servers"; readonly pool: number }
   | { readonly kind: "know"; readonly pool: number; readonly words: readonly string[] }
   | {
+    readonly kind: "sign";
+    readonly pool: number;
+    readonly server: string;
+    readonly sign: Sign;
+    readonly cause: string;
+  }
+  | {
     readonly kind: "ask";
     readonly id: number;
     readonly to: number;
@@ -97,6 +111,16 @@ export interface WorkersOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly hostName: string;
+  /** Who looks after where servers are; absent: they stay where the configuration says. */
+  readonly director?: WorkersDirector;
+}
+
+/** What workers ask of the Director, which is told what they have seen. */
+export interface WorkersDirector {
+  readonly events: { readonly seen: EventsSeen };
+  /** By pool. */
+  states(): ReadonlyMap<string, readonly ServerState[]>;
+  sign(pool: string, server: string, sign: Sign, cause: string): void;
 }
 
 /** Wait before a worker that died is replaced; doubles while it does not live LIVED_WELL_MS. */
@@ -252,6 +276,8 @@ export class Workers {
       config,
       board: this.board.memory,
       stamp: this.stamp,
+      states: this.options.director?.states() ?? new Map(),
+      events: this.options.director?.events.seen ?? NO_EVENTS,
       startedAtMs: this.startedAtMs,
     };
     const thread = new Worker(new URL(program), { workerData: appointment });
@@ -273,6 +299,8 @@ export class Workers {
       case "know":
         for (const other of this.posts) if (other !== post) this.tell(other, report);
         return;
+      case "sign":
+        return this.sign(report);
       case "ask":
         return this.passOn(post, report);
       case "told": {
@@ -290,6 +318,7 @@ export class Workers {
         post.listening = true;
         // What has changed since it looked at the board.
         for (const { id } of this.board.pools) this.tell(post, { kind: "servers", pool: id });
+        this.tellAll(post);
         break;
       case "failed":
         post.lastWords = report.message;
@@ -313,6 +342,12 @@ export class Workers {
         break;
     }
     this.lookAgain();
+  }
+
+  private sign({ pool, server, sign, cause }: Report & { kind: "sign" }): void {
+    const at = this.board.pools.findIndex(({ id }) => id === pool);
+    const config = this.config.pools[at];
+    if (config !== undefined) this.options.director?.sign(config.name, server, sign, cause);
   }
 
   private tell(post: Post, order: Order): void {
@@ -415,6 +450,25 @@ export class Workers {
     const missing = () => [...asked.keys()].some((post) => isThere(post) && !change.committed.has(post));
     await this.until(() => !missing(), PREPARE_MAX_MS);
     this.change = null;
+  }
+
+  // ---- where servers are
+
+  /** As Proxy.follow, on all workers. One that is starting has begun with less, and is told when it listens. */
+  follow(pool: string, states: readonly ServerState[]): void {
+    for (const post of this.posts) this.tell(post, { kind: "follow", pool, states });
+  }
+
+  tellEvents(seen: EventsSeen): void {
+    for (const post of this.posts) this.tell(post, { kind: "events", seen });
+  }
+
+  /** What has been said while it started. */
+  private tellAll(post: Post): void {
+    const { director } = this.options;
+    if (director === undefined) return;
+    for (const [pool, states] of director.states()) this.tell(post, { kind: "follow", pool, states });
+    this.tell(post, { kind: "events", seen: director.events.seen });
   }
 
   // ---- statistics

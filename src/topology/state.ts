@@ -33,16 +33,20 @@ export interface ServerState {
   readonly why: string;
 }
 
-/** What a worker has seen of a server that whoever knows where it is should look at. */
+/** What a worker has seen of a server: for whoever knows where it is, and for the events. */
 export type Sign =
   /** It cannot be reached, or its connections are lost. */
   | "primary unreachable"
-  /** What we write to is none: by its ROLE, or -READONLY, or because it is loading. */
+  /** It was not, and now is. */
+  | "primary answers"
+  /** What we would write to is none: by its ROLE, or -READONLY, or because it is loading. */
   | "not a primary"
   /** One of its replicas cannot be reached, or cannot serve. */
   | "replica failed"
-  /** Its primary has been taken off the ring (auto_eject_hosts). */
-  | "ejected";
+  /** It has been taken off the ring (auto_eject_hosts). */
+  | "ejected"
+  /** It is on the ring again. */
+  | "returned";
 
 /** Knows where some servers of a pool are. On the main thread only, over Net and Clock: the simulator runs it too. */
 export interface Keeper {

@@ -388,7 +388,7 @@ function newHost(identity: Identity, password: string | null): Host {
     requestsTotal: () => 1,
     serverCount: () => 1,
     liveServerCount: () => 1,
-    topology: () => ({ epoch: 3, cause: "SIGHUP", atMs: 1_700_000_000_500 }),
+    topology: () => ({ epoch: 3, cause: "SIGHUP", atMs: 1_700_000_000_500, count: 0, last: null }),
     poolTotal: (metric) => 100 + metric,
   };
 }

@@ -73,7 +73,7 @@ function newHost(changes: Partial<Host> = {}): Host {
     requestsTotal: () => 8,
     serverCount: () => 2,
     liveServerCount: () => 1,
-    topology: () => ({ epoch: 3, cause: "SIGHUP", atMs: 1_700_000_000_500 }),
+    topology: () => ({ epoch: 3, cause: "SIGHUP", atMs: 1_700_000_000_500, count: 0, last: null }),
     poolTotal: (metric) => 100 + metric,
     ...changes,
   };

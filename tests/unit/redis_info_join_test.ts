@@ -24,7 +24,7 @@ const HOST = {
   memoryBytes: () => 0,
   serverCount: () => 2,
   liveServerCount: () => 2,
-  topology: () => ({ epoch: 3, cause: "SIGHUP", atMs: 1_700_000_000_500 }),
+  topology: () => ({ epoch: 3, cause: "SIGHUP", atMs: 1_700_000_000_500, count: 0, last: null }),
   poolTotal: () => 0,
 } as unknown as Host;
 

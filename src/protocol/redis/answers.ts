@@ -55,10 +55,19 @@ export interface Session {
   localAddress(): string;
 }
 
+/** Which configuration is in force (how many changes there have been, what the last one was, when in ms), and what has happened. */
+export interface Topology {
+  readonly epoch: number;
+  readonly cause: string;
+  readonly atMs: number;
+  /** Events so far; see topology/events.ts. */
+  readonly count: number;
+  readonly last: { readonly atMs: number; readonly durationMs: number; readonly text: string } | null;
+}
+
 /** What the answers need to know of the pool and the process. */
 export interface Host {
-  /** Which configuration is in force: how many changes there have been, what the last one was, and when (ms). */
-  topology(): { readonly epoch: number; readonly cause: string; readonly atMs: number };
+  topology(): Topology;
   readonly poolName: string;
   /** redis_auth, or null if clients need none. */
   readonly password: Uint8Array | null;

@@ -70,11 +70,17 @@ const SECTIONS: readonly (readonly [name: string, lines: (host: Host) => readonl
 ];
 
 function topologyLines(host: Host): string[] {
-  const { epoch, cause, atMs } = host.topology();
+  const { epoch, cause, atMs, count, last } = host.topology();
   return [
     `ringmaster_topology_epoch:${epoch}`,
     `ringmaster_topology_cause:${cause}`,
     `ringmaster_topology_changed_at:${Math.floor(atMs / 1000)}`,
+    `ringmaster_topology_events:${count}`,
+    ...(last === null ? [] : [
+      `ringmaster_topology_last_event:${last.text}`,
+      `ringmaster_topology_last_event_at:${Math.floor(last.atMs / 1000)}`,
+      `ringmaster_topology_last_event_duration_ms:${last.durationMs}`,
+    ]),
   ];
 }
 

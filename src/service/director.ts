@@ -1,0 +1,247 @@
+/**
+ * Looks after where the servers of all pools are, and keeps the events: one a process, on the main thread.
+ *
+ *   keeper ──states──► Director ──► service.follow: every worker ──► Pool.follow
+ *     ▲ hint ──────────── sign ◄──── service: what workers have seen ──► Events
+ *
+ * A pool has a keeper if its configuration asks for one (topology/keepers.ts). A reload leaves it alone if nothing that it depends on
+ * is different; else another one begins where it has stopped. Terms never go backwards, whatever a new keeper says.
+ */
+import type { Config, PoolConfig } from "../config/config.ts";
+import { type Log, NOTICE } from "../net/log.ts";
+import type { Clock, Net, TimerId } from "../net/net.ts";
+import { Events, type EventsSeen } from "../topology/events.ts";
+import { type KeeperAround, keeperOf } from "../topology/keepers.ts";
+import type { Keeper, ServerState, Sign } from "../topology/state.ts";
+
+/** What carries the traffic of all pools. */
+export interface Followed {
+  /** Servers of this pool are somewhere else now. */
+  follow(pool: string, states: readonly ServerState[]): void;
+  /** There have been events. */
+  tellEvents(seen: EventsSeen): void;
+}
+
+export interface DirectorOptions {
+  readonly config: Config;
+  readonly net: Net;
+  readonly clock: Clock;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  readonly log: Log;
+  /** Absent: what the configuration asks for. */
+  readonly keeperOf?: (around: KeeperAround) => Keeper | null;
+}
+
+/** How long the start waits for all keepers to have said where their servers are. */
+const FIRST_MS = 1000;
+/** The same sign of the same server, of whatever worker, is passed on this often. */
+const SIGN_EVERY_MS = 50;
+
+/** A pool with a keeper. */
+interface Kept {
+  /** What the keeper depends on. */
+  readonly key: string;
+  readonly keeper: Keeper;
+  readonly states: Map<string, ServerState>;
+  /** The last primary that was known, by server. */
+  readonly primaries: Map<string, string>;
+  /** What is added to the terms of a keeper that has begun anew, by server. */
+  readonly shifts: Map<string, number>;
+}
+
+export class Director {
+  readonly events: Events;
+  private service: Followed | null = null;
+  private readonly kept = new Map<string, Kept>();
+  private readonly signed = new Map<string, number>();
+  /** "pool\0server" of those whose primary cannot be reached. */
+  private readonly down = new Set<string>();
+  private config: Config;
+  private stopped = false;
+  /** Called when something has been heard of a server. */
+  private heard: (() => void) | null = null;
+
+  constructor(private readonly options: DirectorOptions) {
+    this.config = options.config;
+    this.events = new Events(options.clock, options.log);
+  }
+
+  /**
+   * Starts the keepers. Resolves when it is known where all servers are that have no address of their own, or after FIRST_MS: nobody
+   * should be listened to before, but for no longer.
+   */
+  start(service: Followed): Promise<void> {
+    this.service = service;
+    this.events.told = (seen) => service.tellEvents(seen);
+    this.keepAll(this.config);
+    return new Promise((resolve) => {
+      let timer: TimerId | null = null;
+      const look = () => {
+        if (!this.stopped && this.config.pools.some((pool) => this.lacks(pool))) return;
+        if (timer !== null) this.options.clock.clearTimer(timer);
+        this.heard = timer = null;
+        resolve();
+      };
+      timer = this.options.clock.setTimer(FIRST_MS, () => {
+        this.heard = null;
+        resolve();
+      });
+      this.heard = look;
+      look();
+    });
+  }
+
+  /** This configuration is in force. @param cause of the event */
+  adopt(config: Config, cause: string): void {
+    this.config = config;
+    this.events.record("reload", "", "", cause);
+    this.keepAll(config);
+  }
+
+  /** A worker has seen this of a server. @param cause for people */
+  sign(pool: string, server: string, sign: Sign, cause: string): void {
+    if (this.stopped) return;
+    const { events } = this;
+    const key = `${pool}\0${server}`;
+    if (sign === "ejected" || sign === "returned") events.record(sign, pool, server, cause);
+    else if (sign === "primary unreachable" && !this.down.has(key)) {
+      this.down.add(key);
+      events.record("down", pool, server, cause);
+    } else if (sign === "primary answers" && this.down.delete(key)) {
+      events.record("returned", pool, server, cause);
+    }
+    const nowMs = this.options.clock.nowMs();
+    const last = this.signed.get(`${key}\0${sign}`) ?? -Infinity;
+    if (nowMs - last < SIGN_EVERY_MS) return;
+    this.signed.set(`${key}\0${sign}`, nowMs);
+    this.kept.get(pool)?.keeper.hint(server, sign);
+  }
+
+  /** Where servers are, by pool, as far as keepers have said: what a worker that begins has to know. */
+  states(): ReadonlyMap<string, readonly ServerState[]> {
+    return new Map([...this.kept].map(([pool, { states }]) => [pool, [...states.values()]]));
+  }
+
+  stop(): void {
+    this.stopped = true;
+    for (const { keeper } of this.kept.values()) keeper.stop();
+    this.kept.clear();
+    this.heard?.();
+  }
+
+  // ---- keepers
+
+  private keepAll(config: Config): void {
+    if (this.stopped) return;
+    const names = new Set(config.pools.map(({ name }) => name));
+    for (const [name, { keeper }] of this.kept) {
+      if (names.has(name)) continue;
+      keeper.stop();
+      this.kept.delete(name);
+    }
+    // Of servers that have left nothing is to be remembered.
+    const servers = new Set(
+      config.pools.flatMap(({ name, servers }) => servers.map((server) => `${name}\0${server.name}`)),
+    );
+    for (const key of this.down) if (!servers.has(key)) this.down.delete(key);
+    this.signed.clear();
+    for (const pool of config.pools) this.keep(pool);
+  }
+
+  private keep(pool: PoolConfig): void {
+    const { options } = this;
+    const { name } = pool;
+    const before = this.kept.get(name);
+    const key = keyOf(pool);
+    if (before?.key === key) return;
+    before?.keeper.stop();
+    this.kept.delete(name);
+    const present = new Set(pool.servers.map((server) => server.name));
+    const states = new Map([...before?.states ?? []].filter(([server]) => present.has(server)));
+    const keeper = (options.keeperOf ?? keeperOf)({
+      pool,
+      net: options.net,
+      clock: options.clock,
+      random: options.random,
+      log: options.log,
+      known: new Map(states),
+      event: (kind, server, cause) => this.events.record(kind, name, server, cause),
+    });
+    if (keeper === null) return;
+    const primaries = new Map([...before?.primaries ?? []].filter(([server]) => present.has(server)));
+    const kept: Kept = { key, keeper, states, primaries, shifts: new Map() };
+    this.kept.set(name, kept);
+    // Servers that are new to the workers may be known here, and another configuration is.
+    if (states.size > 0) this.service?.follow(name, [...states.values()]);
+    keeper.start((said) => {
+      if (this.kept.get(name) === kept) this.take(name, kept, said);
+    });
+  }
+
+  private take(pool: string, kept: Kept, said: readonly ServerState[]): void {
+    const news = said.map((state) => this.shifted(kept, state)).filter((state) => this.isNews(kept, state));
+    if (news.length === 0) return;
+    for (const state of news) this.note(pool, kept, state);
+    this.service?.follow(pool, news);
+    this.heard?.();
+  }
+
+  /** With a term that goes on from the keeper's before. */
+  private shifted(kept: Kept, state: ServerState): ServerState {
+    const { server } = state;
+    const { shifts } = kept;
+    const known = kept.states.get(server);
+    let shift = shifts.get(server);
+    if (shift === undefined) {
+      const least = known === undefined ? 0 : known.term + (isElsewhere(kept, state) ? 1 : 0);
+      shifts.set(server, shift = Math.max(0, least - state.term));
+    }
+    return shift === 0 ? state : { ...state, term: state.term + shift };
+  }
+
+  private isNews({ states }: Kept, state: ServerState): boolean {
+    const known = states.get(state.server);
+    if (known === undefined) return true;
+    if (state.term < known.term) return false;
+    return JSON.stringify(known) !== JSON.stringify(state);
+  }
+
+  private note(pool: string, kept: Kept, state: ServerState): void {
+    const { server, primary, cause, why } = state;
+    const known = kept.states.get(server);
+    const elsewhere = isElsewhere(kept, state);
+    kept.states.set(server, state);
+    const { events, options } = this;
+    const key = `${pool}\0${server}`;
+    if (primary === null) {
+      if (known?.primary === null || this.down.has(key)) return;
+      this.down.add(key);
+      return events.record("down", pool, server, why);
+    }
+    kept.primaries.set(server, primary.text);
+    const at = `${primary.text}: ${cause}`;
+    const wasDown = elsewhere || known?.primary === null ? this.down.delete(key) : false;
+    if (elsewhere) events.record("switched", pool, server, at);
+    else if (wasDown) events.record("returned", pool, server, at);
+    else if (known === undefined) options.log.write(NOTICE, `pool '${pool}' server '${server}' is at ${at}`);
+  }
+
+  /** Is there a server of which nobody knows where it is, and a keeper that may yet say it? */
+  private lacks({ name, servers }: PoolConfig): boolean {
+    const kept = this.kept.get(name);
+    return kept !== undefined &&
+      servers.some((server) => server.address === null && !kept.states.has(server.name));
+  }
+}
+
+/** Its primary is another one than the last that was known, if there was one. */
+function isElsewhere({ primaries }: Kept, { server, primary }: ServerState): boolean {
+  const last = primaries.get(server);
+  return primary !== null && last !== undefined && last !== primary.text;
+}
+
+/** The same for configurations that a keeper works the same under. */
+function keyOf({ listen: _, listenText: _t, listenLine: _l, ...rest }: PoolConfig): string {
+  return JSON.stringify(rest);
+}

@@ -1,0 +1,37 @@
+/**
+ * Which keeper looks after a pool's servers: a row for each way of failover.
+ *
+ * To add one: a file with a Keeper, and a row in `KEEPERS`.
+ */
+import type { Failover, PoolConfig } from "../config/config.ts";
+import type { Log } from "../net/log.ts";
+import type { Clock, Net } from "../net/net.ts";
+import type { EventKind } from "./events.ts";
+import type { Keeper, ServerState } from "./state.ts";
+
+/** What a keeper is made of. All of it is the main thread's. */
+export interface KeeperAround {
+  readonly pool: PoolConfig;
+  readonly net: Net;
+  readonly clock: Clock;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  readonly log: Log;
+  /** What a keeper of this pool before it has said last, by server: terms go on from there. */
+  readonly known: ReadonlyMap<string, ServerState>;
+  /** For what the states do not tell: promoted, followed, source failed. @param server "" = none in particular */
+  event(kind: EventKind, server: string, cause: string): void;
+}
+
+export type MakeKeeper = (around: KeeperAround) => Keeper;
+
+const KEEPERS: Readonly<Record<Failover, MakeKeeper | null>> = {
+  none: null,
+  sentinel: null,
+  promote: null,
+};
+
+/** The keeper of a pool; null if its servers are where the configuration says. */
+export function keeperOf(around: KeeperAround): Keeper | null {
+  return KEEPERS[around.pool.failover]?.(around) ?? null;
+}

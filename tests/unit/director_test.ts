@@ -1,0 +1,194 @@
+/** From what keepers say to what workers are told, and back from what these have seen. */
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import type { Config } from "../../src/config/config.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+import type { Net } from "../../src/net/net.ts";
+import { Director } from "../../src/service/director.ts";
+import type { EventsSeen } from "../../src/topology/events.ts";
+import type { ServerState } from "../../src/topology/state.ts";
+import { ScriptedKeeper, state } from "../lib/scripted_keeper.ts";
+import { SimClock } from "../sim/clock.ts";
+
+/** @param servers of the pool alpha, which has a keeper */
+function configOf(servers: readonly string[], more = "", others = ""): Config {
+  const lines = servers.map((name) => `    - {name: ${name}, master: ${name}}\n`).join("");
+  return parseConfig(
+    `alpha:\n  listen: 127.0.0.1:1\n  redis: true\n  failover: sentinel\n  sentinels: [127.0.0.1:26379]\n` +
+      `${more}  servers:\n${lines}beta:\n  listen: 127.0.0.1:2\n  redis: true\n  servers: [10.0.0.9:6379:1]\n${others}`,
+    "director.yml",
+  );
+}
+
+class Stand {
+  readonly clock = new SimClock();
+  /** All that have been made. */
+  readonly keepers: ScriptedKeeper[] = [];
+  /** What workers have been told: "pool server@term primary". */
+  readonly told: string[] = [];
+  seen: EventsSeen | null = null;
+  readonly director: Director;
+  ready = false;
+
+  constructor(config = configOf(["m1", "m2"])) {
+    this.director = new Director({
+      config,
+      net: {} as Net,
+      clock: this.clock,
+      random: () => 0.5,
+      log: { level: 0, write: () => {} },
+      keeperOf: (around) => {
+        if (around.pool.failover === "none") return null;
+        const keeper = new ScriptedKeeper(around);
+        this.keepers.push(keeper);
+        return keeper;
+      },
+    });
+    void this.director.start({
+      follow: (pool, states) => this.told.push(...states.map((each) => `${pool} ${shown(each)}`)),
+      tellEvents: (seen) => this.seen = seen,
+    }).then(() => this.ready = true);
+  }
+
+  get keeper(): ScriptedKeeper {
+    return this.keepers.at(-1)!;
+  }
+
+  take(): string[] {
+    return this.told.splice(0);
+  }
+
+  /** "kind server". */
+  get events(): string[] {
+    return this.director.events.latest().map(({ kind, server }) => `${kind} ${server}`);
+  }
+}
+
+const shown = ({ server, term, primary }: ServerState) => `${server}@${term} ${primary?.text ?? "none"}`;
+const settled = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
+
+Deno.test("Director starts when it is known where all servers are", async () => {
+  const stand = new Stand();
+  strictEqual(stand.keepers.length, 1);
+  stand.keeper.say(state("m1", 1, "10.0.0.1:6379"));
+  await settled();
+  strictEqual(stand.ready, false);
+  stand.keeper.say(state("m2", 1, "10.0.0.2:6379"));
+  await settled();
+  strictEqual(stand.ready, true);
+  deepStrictEqual(stand.take(), ["alpha m1@1 10.0.0.1:6379", "alpha m2@1 10.0.0.2:6379"]);
+  deepStrictEqual([...stand.director.states()].map(([pool, states]) => `${pool} ${states.map(shown)}`), [
+    "alpha m1@1 10.0.0.1:6379,m2@1 10.0.0.2:6379",
+  ]);
+});
+
+Deno.test("Director starts after a second although nobody says where servers are", async () => {
+  const stand = new Stand();
+  stand.clock.run(999);
+  await settled();
+  strictEqual(stand.ready, false);
+  stand.clock.run(1000);
+  await settled();
+  strictEqual(stand.ready, true);
+});
+
+Deno.test("Director passes a state on once, and no old ones", () => {
+  const stand = new Stand();
+  const { keeper } = stand;
+  keeper.say(state("m1", 3, "10.0.0.1:6379"));
+  keeper.say(state("m1", 3, "10.0.0.1:6379"));
+  keeper.say(state("m1", 2, "10.0.0.7:6379"));
+  deepStrictEqual(stand.take(), ["alpha m1@3 10.0.0.1:6379"]);
+  keeper.say(state("m1", 4, "10.0.0.2:6379"), state("m2", 1, "10.0.0.3:6379"));
+  deepStrictEqual(stand.take(), ["alpha m1@4 10.0.0.2:6379", "alpha m2@1 10.0.0.3:6379"]);
+  keeper.say(
+    state("m1", 4, "10.0.0.2:6379", {
+      replicas: [keeper.around.pool.sentinels[0]!].map((s) => ({ ...s, zone: null })),
+    }),
+  );
+  deepStrictEqual(stand.take(), ["alpha m1@4 10.0.0.2:6379"]);
+  deepStrictEqual(stand.events, ["switched m1"]);
+});
+
+Deno.test("Director: a primary that is lost and found is down and returned, or switched", () => {
+  const stand = new Stand();
+  const { keeper } = stand;
+  keeper.say(state("m1", 1, "10.0.0.1:6379"));
+  keeper.say(state("m1", 2, null));
+  keeper.say(state("m1", 3, "10.0.0.1:6379"));
+  keeper.say(state("m1", 4, null));
+  stand.clock.run(250);
+  keeper.say(state("m1", 5, "10.0.0.2:6379"));
+  deepStrictEqual(stand.events, ["down m1", "returned m1", "down m1", "switched m1"]);
+  strictEqual(stand.director.events.seen.last!.durationMs, 250);
+  strictEqual(stand.seen!.count, 4);
+});
+
+Deno.test("Director: what workers see reaches the keeper, not too often, and the events", () => {
+  const stand = new Stand();
+  const { director, keeper, clock } = stand;
+  for (let i = 0; i < 10; i++) director.sign("alpha", "m1", "primary unreachable", "Connection refused");
+  director.sign("alpha", "m2", "not a primary", "its ROLE says slave");
+  director.sign("beta", "10.0.0.9:6379", "ejected", "server_failure_limit");
+  director.sign("beta", "10.0.0.9:6379", "returned", "it answers again");
+  deepStrictEqual(keeper.hints, ["m1 primary unreachable", "m2 not a primary"]);
+  clock.run(50);
+  director.sign("alpha", "m1", "primary unreachable", "Connection refused");
+  director.sign("alpha", "m1", "primary answers", "");
+  deepStrictEqual(keeper.hints.slice(2), ["m1 primary unreachable", "m1 primary answers"]);
+  deepStrictEqual(stand.events, [
+    "down m1",
+    "ejected 10.0.0.9:6379",
+    "returned 10.0.0.9:6379",
+    "returned m1",
+  ]);
+});
+
+Deno.test("Director: a reload leaves a keeper alone if nothing of it is different", () => {
+  const stand = new Stand();
+  stand.keeper.say(state("m1", 1, "10.0.0.1:6379"));
+  const moved = configOf(["m1", "m2"]);
+  const pools = moved.pools.map((pool) => ({ ...pool, listenText: "127.0.0.1:7" }));
+  stand.director.adopt({ ...moved, pools }, "SIGHUP");
+  strictEqual(stand.keepers.length, 1);
+  ok(!stand.keeper.stopped);
+  deepStrictEqual(stand.events, ["reload "]);
+});
+
+Deno.test("Director: a new keeper goes on where the one before has stopped, and terms with it", () => {
+  const stand = new Stand();
+  const first = stand.keeper;
+  first.say(state("m1", 7, "10.0.0.1:6379"), state("m2", 7, "10.0.0.2:6379"));
+  stand.take();
+  stand.director.adopt(configOf(["m1", "m3"]), "SIGHUP");
+  const second = stand.keeper;
+  ok(first.stopped && second !== first && second.started);
+  deepStrictEqual([...second.around.known.keys()], ["m1"]);
+  // Workers that have a new server of that name are told what is known.
+  deepStrictEqual(stand.take(), ["alpha m1@7 10.0.0.1:6379"]);
+  first.say(state("m1", 9, "10.0.0.9:6379"));
+  second.say(state("m1", 1, "10.0.0.1:6379", { cause: "start" }), state("m3", 1, "10.0.0.3:6379"));
+  deepStrictEqual(stand.take(), ["alpha m1@7 10.0.0.1:6379", "alpha m3@1 10.0.0.3:6379"]);
+  second.say(state("m1", 2, "10.0.0.4:6379"));
+  deepStrictEqual(stand.take(), ["alpha m1@8 10.0.0.4:6379"]);
+  stand.director.adopt(configOf(["m1"]), "SIGHUP");
+  stand.keeper.say(state("m1", 1, "10.0.0.5:6379"));
+  deepStrictEqual(stand.take(), ["alpha m1@8 10.0.0.4:6379", "alpha m1@9 10.0.0.5:6379"]);
+});
+
+Deno.test("Director: keepers of pools that go are stopped, and all at the end", async () => {
+  const stand = new Stand();
+  const { keeper } = stand;
+  const { pools, process } = configOf(["m1", "m2"]);
+  stand.director.adopt({ process, pools: pools.filter(({ name }) => name !== "alpha") }, "SIGHUP");
+  ok(keeper.stopped);
+  deepStrictEqual([...stand.director.states()], []);
+  stand.director.sign("alpha", "m1", "not a primary", "late");
+  deepStrictEqual(keeper.hints, []);
+  stand.director.adopt({ process, pools }, "SIGHUP");
+  stand.director.stop();
+  ok(stand.keeper.stopped);
+  stand.keeper.say(state("m1", 1, "10.0.0.1:6379"));
+  deepStrictEqual(stand.take(), []);
+  await settled();
+  strictEqual(stand.ready, true);
+});
