@@ -354,7 +354,7 @@ export class Pool {
 
   /** Servers are somewhere else now. To be called between two turns. */
   follow(_states: readonly ServerState[]): void {
-    // TODO
+    // Servers have one address until they have endpoints.
   }
 
   private adoptTimeout(timeoutMs: number): void {
