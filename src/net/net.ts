@@ -19,6 +19,7 @@
  * 10. `send` never writes to the kernel; `flush` does. After a flush that could not take everything, the rest
  *     leaves by itself, and `drain` is called when `queuedBytes` has come to 0. `drain` may come spuriously.
  * 11. send, flush, pause, resume, end and destroy on a closed socket do nothing.
+ * 12. `withdraw` is `destroy`, and gives back bytes of which the peer certainly gets none.
  */
 import type { Outbox } from "../bytes/outbox.ts";
 
@@ -60,6 +61,11 @@ export interface Socket {
   resume(): void;
   end(): void;
   destroy(): void;
+  /**
+   * Destroys, and moves to the end of `into` what was sent last and certainly has not been given to the kernel; it may be less than that.
+   * @returns how many bytes were sent before those: what the peer can have got at most
+   */
+  withdraw(into: Outbox): number;
   /** "ip:port" of the peer, or "unix". For logs and CLIENT INFO; may allocate. */
   peer(): string;
   /** The same of our end; of an open socket only. */

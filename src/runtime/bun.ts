@@ -182,6 +182,12 @@ class BunSocket implements Socket, Lingering {
     this.shut(null);
   }
 
+  withdraw(into: Outbox): number {
+    into.adopt(this.out);
+    this.shut(null);
+    return this.flushedBytes;
+  }
+
   peer(): string {
     if (this.raw === null && this.address !== null && "host" in this.address) {
       return addressText(this.address);

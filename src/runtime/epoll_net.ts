@@ -335,6 +335,12 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
     this.shut(null);
   }
 
+  withdraw(into: Outbox): number {
+    into.adopt(this.out);
+    this.shut(null);
+    return this.flushedBytes;
+  }
+
   peer(): string {
     if (this.remoteHost !== "") return hostPort(this.remoteHost, this.remotePort);
     return this.address !== null && "host" in this.address ? addressText(this.address) : "unix";

@@ -77,6 +77,9 @@ export class CoreSocket implements Socket {
   resume(): void {}
   end(): void {}
   destroy(): void {}
+  withdraw(): number {
+    return this.flushedBytes;
+  }
   peer(): string {
     return "core";
   }

@@ -139,6 +139,11 @@ export class TurnSocket implements Socket {
   destroy(): void {
     this.ending = true;
   }
+  withdraw(into: Outbox): number {
+    into.adopt(this.outbox);
+    this.destroy();
+    return this.flushedBytes;
+  }
   peer(): string {
     return "turn";
   }

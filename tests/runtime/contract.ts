@@ -1,5 +1,5 @@
 /**
- * The eleven rules of src/net/net.ts as tests of a `Net`: run against Deno, Bun and the simulator's network. It talks
+ * The twelve rules of src/net/net.ts as tests of a `Net`: run against Deno, Bun and the simulator's network. It talks
  * through the seam only. What needs a peer of another make (half close, reset, descriptors) is in kernel_contract.ts.
  */
 import assert from "node:assert/strict";
@@ -353,6 +353,32 @@ export function contract(net: Net, clock: Clock, register: Register, unixDir: st
     b.resume();
     await closed(b);
     assert.ok(b.receivedBytes < 16 * MIB);
+  });
+
+  test("withdraw() gives back what the other side never gets", async () => {
+    const [a, b] = await pair({}, { eof: (peer) => peer.end() });
+    b.pause();
+    a.send(16 * MIB);
+    a.flush();
+    await turn();
+    a.send(1000);
+    const given = a.withdraw();
+    assert.ok(given <= 16 * MIB + 1000);
+    a.destroy();
+    await closed(a);
+    b.resume();
+    await closed(b);
+    assert.ok(b.receivedBytes <= given, `${b.receivedBytes} received, ${given} given`);
+  });
+
+  test("withdraw() before open gives back everything", async () => {
+    const host = await Host.listen(net, ANY, { eof: (peer) => peer.end() });
+    const client = connect(net, host.address);
+    client.send(5000);
+    assert.equal(client.withdraw(), 0);
+    await closed(client);
+    host.close();
+    for (const peer of host.accepted) assert.equal(peer.receivedBytes, 0);
   });
 
   test("destroy() after end() gives up what is left", async () => {

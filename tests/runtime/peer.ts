@@ -149,6 +149,21 @@ export class Peer {
     this.destroyed = true;
   }
 
+  /** @returns how many bytes the other end can have at most */
+  withdraw(): number {
+    const back = new Outbox();
+    const { sentBytes } = this;
+    const given = inside(() => this.socket.withdraw(back));
+    this.destroyed = true;
+    if (given + back.size !== sentBytes) {
+      this.breach(`rule 12: ${given} bytes given and ${back.size} given back are not ${sentBytes}`);
+    }
+    const bytes = new Uint8Array(back.size);
+    back.moveTo(bytes);
+    this.compare(bytes, given, "what was given back");
+    return given;
+  }
+
   breach(what: string): void {
     breaches.push(`${this.role}: ${what} (heard: ${this.heard.slice(-10).join(" ")})`);
   }

@@ -244,6 +244,17 @@ export class SimSocket implements Socket {
     } else if (!gentle) this.resetOther();
   }
 
+  withdraw(into: Outbox): number {
+    const { flushedBytes } = this;
+    if (this.state < CLOSING && this.queuedBytes > 0) {
+      const bytes = this.takeQueued(this.queuedBytes);
+      into.append(bytes, 0, bytes.length);
+      this.flushedBytes = flushedBytes;
+    }
+    this.destroy();
+    return flushedBytes;
+  }
+
   /** Both ends exist. */
   join(other: SimSocket, input: Pipe, output: Pipe): void {
     this.other = other;
