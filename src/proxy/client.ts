@@ -26,7 +26,7 @@ import {
 import type { Pool } from "./pool.ts";
 import { Request } from "./request.ts";
 import type { ServerConnection } from "./server_connection.ts";
-import type { Endpoint, Postponed } from "./turn.ts";
+import type { Flushable, Postponed } from "./turn.ts";
 
 /** Reasons, as bits, why a client's next request has to wait. */
 export const BUDGET = 1;
@@ -78,7 +78,7 @@ const handOver = new Outbox();
 /** Stands in a client's queue for bytes that answer no request. */
 export class Inserted extends Request {}
 
-export class Client implements Endpoint, Postponed {
+export class Client implements Flushable, Postponed {
   dirty = false;
   blocked = 0;
   /** Replies to requests taken while this is set are dropped (CLIENT REPLY OFF, SKIP). */

@@ -100,20 +100,25 @@ export class Ejection {
 
   private tellMoved(server: Server): void {
     const { pool } = this;
+    const { primary } = server;
     const first = pool.worker === 0;
-    if (server.gone || pool.stopped || !pool.config.autoEjectHosts || !pool.front.tells?.(server, first)) {
+    if (
+      primary === null || server.gone || pool.stopped || !pool.config.autoEjectHosts ||
+      !pool.front.tells?.(server, first)
+    ) {
       return;
     }
-    pool.front.tell!(new Visit(pool, server.connect(0), () => {}), first);
+    pool.front.tell!(new Visit(pool, primary.connect(0), () => {}), first);
   }
 
   /** Another worker has found the server to be well. */
   private welcome(server: Server): void {
     const { pool, welcoming } = this;
     if (welcoming.has(server)) return;
-    if (!pool.front.tells?.(server, false)) return this.setLive(server, true);
+    const { primary } = server;
+    if (primary === null || !pool.front.tells?.(server, false)) return this.setLive(server, true);
     welcoming.add(server);
-    const visit = new Visit(pool, server.connect(0), () => {
+    const visit = new Visit(pool, primary.connect(0), () => {
       welcoming.delete(server);
       // Well or not: the worker that finds out next ejects it.
       if (!pool.stopped && !server.gone && server.cells.prober < 0) this.setLive(server, true);
@@ -127,15 +132,21 @@ export class Ejection {
     this.pool.setTimer(waitMs, () => this.probe(server, probe));
   }
 
+  private probeAgain(server: Server): void {
+    // A tenth of the wait is drawn so that the probes of many proxies spread out.
+    this.probeIn(server, this.pool.config.serverRetryTimeoutMs * (0.95 + 0.1 * this.pool.random()));
+  }
+
   private probe(server: Server, probe: number): void {
     const pool = this.pool;
     if (server.probe !== probe || server.gone || pool.stopped) return;
     const { front } = pool;
-    const visit = new Visit(pool, server.connect(0), (well) => {
+    const { primary } = server;
+    if (primary === null) return this.probeAgain(server);
+    const visit = new Visit(pool, primary.connect(0), (well) => {
       if (server.probe !== probe) return;
       if (well) this.restore(server);
-      // A tenth of the wait is drawn so that the probes of many proxies spread out.
-      else this.probeIn(server, pool.config.serverRetryTimeoutMs * (0.95 + 0.1 * pool.random()));
+      else this.probeAgain(server);
     });
     visit.connection.ask(front.probe, (bytes, start, end, failed) => {
       const well = !failed && front.illness(bytes, start, end, PROBE) === null;

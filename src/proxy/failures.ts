@@ -41,6 +41,7 @@ export const FAILURES: ReadonlyMap<string, Failure> = new Map([
   failure("ESELECT", "The server refused to select the pool's database"),
   failure("ETRACKING", "The server refused CLIENT TRACKING"),
   failure("EMEMORY", "Cannot allocate memory: the connection held too much for the proxy's max_memory"),
+  failure("ENOPRIMARY", "Connection refused: no primary is known"),
   failure("ESHUTDOWN", "The proxy is stopping"),
 ]);
 

@@ -336,7 +336,7 @@ export class Pool {
     });
     for (const server of left.values()) {
       server.leave();
-      if (server.connections.size > 0) this.leaving.add(server);
+      if (server.connections.length > 0) this.leaving.add(server);
     }
     // With no other server there would be nobody to ask meanwhile.
     if (this.servers.some((server) => !server.ejected && !added.includes(server))) {
@@ -409,8 +409,10 @@ export class Pool {
     const now = this.clock.nowMs();
     let more = false;
     for (const server of this.everyServer) {
-      for (const connection of server.connections) if (connection.sweep(now)) more = true;
-      if (server.gone && server.connections.size === 0) this.leaving.delete(server);
+      for (const endpoint of server.endpoints) {
+        for (const connection of endpoint.connections) if (connection.sweep(now)) more = true;
+      }
+      if (server.gone && server.connections.length === 0) this.leaving.delete(server);
     }
     if (more && !this.sweeping) this.startSweep();
   }
@@ -460,7 +462,7 @@ export class Pool {
     this.stopped = true;
     for (const client of this.clients) client.socket.destroy();
     for (const server of this.everyServer) {
-      for (const connection of [...server.connections]) connection.retire();
+      for (const connection of server.connections) connection.retire();
     }
     this.front.stop();
     for (const id of this.timers) this.clock.clearTimer(id);

@@ -14,7 +14,7 @@ import { newArray } from "../bytes/chunks.ts";
 import { Inbox } from "../bytes/inbox.ts";
 import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { DEBUG, INFO, WARN } from "../net/log.ts";
-import type { Address, NetError, Socket, TimerId } from "../net/net.ts";
+import type { NetError, Socket, TimerId } from "../net/net.ts";
 import {
   IN_QUEUE,
   IN_QUEUE_BYTES,
@@ -28,13 +28,14 @@ import {
   SERVER_TIMEDOUT,
 } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
+import type { Endpoint } from "./endpoint.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import type { Greeting, ReplyScan } from "./front.ts";
 import { type GetBatch, giveBatch, takeBatch } from "./get_batch.ts";
 import { ACCEPT, GREETING, REQUEST } from "./illness.ts";
 import { type Internal, Request } from "./request.ts";
 import type { Server } from "./server.ts";
-import type { Endpoint } from "./turn.ts";
+import type { Flushable } from "./turn.ts";
 
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
 const CONGESTED = 1024 * 1024;
@@ -57,12 +58,22 @@ export interface Holder {
   pushed(bytes: Uint8Array, start: number, end: number): void;
 }
 
+/** Requests that were never written to a socket, with their bytes; whoever has them owns them. */
+export interface Unsent {
+  /** Linked by `nextInFlight`, in order. */
+  readonly first: Request;
+  /** The oldest that has not timed out. */
+  readonly oldest: Request | null;
+  /** The bytes of all of them, in that order. */
+  readonly bytes: Outbox;
+}
+
 /** Who waits until a connection is not congested any more. */
 export interface Waiter {
   waitOver(): void;
 }
 
-export class ServerConnection implements Endpoint {
+export class ServerConnection implements Flushable {
   dirty = false;
   readonly socket: Socket;
   head: Request | null = null;
@@ -74,7 +85,7 @@ export class ServerConnection implements Endpoint {
   /** Who waits until the backlog has left. */
   readonly waiters: Waiter[] = [];
   congested = false;
-  /** Nobody gets it any more: it ends when it owes nothing (Server.detach). */
+  /** Nobody gets it any more: it ends when it owes nothing (Endpoint.detach). */
   detached = false;
   private open = false;
   private closed = false;
@@ -107,11 +118,14 @@ export class ServerConnection implements Endpoint {
   private silentSinceMs = -1;
   private lastTimeoutFailureMs = -Infinity;
 
+  readonly server: Server;
+
   /** @param connectionClass which (protocol version, database) it is for */
-  constructor(readonly server: Server, readonly address: Address, readonly connectionClass: number) {
-    const pool = server.pool;
+  constructor(readonly endpoint: Endpoint, readonly connectionClass: number) {
+    this.server = endpoint.server;
+    const { pool } = this.server;
     this.resume = pool.front.newReplyScan();
-    this.socket = pool.net.connect(address, pool.serverHandler, this);
+    this.socket = pool.net.connect(endpoint.spec.address, pool.serverHandler, this);
     const greetings = pool.front.greetings(connectionClass);
     this.ready = this.greeted = greetings.length === 0;
     if (!this.ready) this.backlog = new Outbox();
@@ -224,7 +238,7 @@ export class ServerConnection implements Endpoint {
   forwardGet(request: Request, name: Uint8Array, bytes: Uint8Array, start: number, end: number): void {
     const { openBatch, server } = this;
     const { check } = request;
-    if (openBatch !== null && openBatch.takes(check, end - start, server.valuesAtOnce())) {
+    if (openBatch !== null && openBatch.takes(check, end - start, this.endpoint.valuesAtOnce())) {
       openBatch.add(request, bytes, start, end);
       this.tail!.batch = openBatch;
       server.counters[REQUESTS]!++;
@@ -266,7 +280,7 @@ export class ServerConnection implements Endpoint {
       if (code !== null) return this.turnAway(code, bytes, start, end);
       if (!last) return;
       this.greeted = true;
-      this.server.connected();
+      this.endpoint.connected();
       if (!this.held) this.becomeReady();
     };
     this.enqueue(request);
@@ -538,7 +552,7 @@ export class ServerConnection implements Endpoint {
   }
 
   private failUnasked(): void {
-    this.server.askApart();
+    this.endpoint.askApart();
     this.fail("EPROTO", "a value that was not asked for; its keys are asked for one at a time for a while");
   }
 
@@ -559,7 +573,7 @@ export class ServerConnection implements Endpoint {
     }
     server.counters[RESPONSES]! += waiting;
     server.counters[RESPONSE_BYTES]! += end - start;
-    server.noteValues(batch.valueBytes + end - start, batch.size);
+    this.endpoint.noteValues(batch.valueBytes + end - start, batch.size);
     request.batch = null;
     giveBatch(batch);
     return true;
@@ -575,7 +589,7 @@ export class ServerConnection implements Endpoint {
       this.fresh = false;
       if (whole && this.isTurnedAway(bytes, start, end)) return false;
       // Without greetings; else it may yet be refused.
-      if (this.greeted) this.server.connected();
+      if (this.greeted) this.endpoint.connected();
     }
     if (request === null) {
       this.fail("ESTRAY");
@@ -593,8 +607,8 @@ export class ServerConnection implements Endpoint {
     const server = this.server;
     if (!request.swallowed) {
       const illness = whole ? server.pool.front.illness(bytes, start, end, REQUEST) : null;
-      if (illness !== null) server.failed(illness);
-      else if (server.failures !== 0) server.succeeded();
+      if (illness !== null) this.endpoint.failed(illness);
+      else if (server.failures !== 0) this.endpoint.succeeded();
     }
     if (request.batch !== null) return this.finishBatch(request, request.batch, bytes, start, end);
     const client = request.client;
@@ -691,7 +705,7 @@ export class ServerConnection implements Endpoint {
     if (nowMs - this.lastTimeoutFailureMs < this.server.pool.timeoutMs) return;
     this.lastTimeoutFailureMs = nowMs;
     this.server.counters[SERVER_TIMEDOUT]!++;
-    this.server.failed(failureOf("ETIMEDOUT"));
+    this.endpoint.failed(failureOf("ETIMEDOUT"));
   }
 
   // ---- the end
@@ -705,13 +719,61 @@ export class ServerConnection implements Endpoint {
 
   /** Ends a connection that is no longer needed: no failure, and nothing is counted or said. */
   retire(code = "ESHUTDOWN"): void {
+    this.abandon(failureOf(code));
+  }
+
+  /** As `retire`. @param failure what those read who wait for something */
+  abandon(failure: Failure): void {
     if (this.closed) return;
     this.closed = true;
     this.stopConnectTimer();
     this.socket.destroy();
     if (this.open) this.server.counters[SERVER_CONNECTIONS]!--;
-    this.server.lost(this);
-    this.failAll(failureOf(code));
+    this.endpoint.lost(this);
+    this.failAll(failure);
+  }
+
+  /**
+   * Takes out of its queue, in order, what was held back for the handshake; what remains is the handshake's. Between two turns, and
+   * only of a shared connection: of one that has a holder some of a request may be here and the rest not.
+   * @returns null if there is nothing
+   */
+  takeUnsent(): Unsent | null {
+    const { backlog } = this;
+    if (this.holder !== null || backlog === null || backlog.size === 0) return null;
+    let last: Request | null = null;
+    let first = this.head;
+    while (first !== null && first.swallowed) {
+      last = first;
+      first = first.nextInFlight;
+    }
+    if (first === null) return null;
+    if (last === null) this.head = null;
+    else last.nextInFlight = null;
+    this.tail = last;
+    let { oldest } = this;
+    if (oldest?.swallowed) oldest = first;
+    else this.oldest = null;
+    while (oldest !== null && oldest.deadlineMs === Infinity) oldest = oldest.nextInFlight;
+    this.backlog = new Outbox();
+    this.written -= backlog.size;
+    return { first, oldest, bytes: backlog };
+  }
+
+  /** Sends what another connection of its class had not sent yet, before anything else that clients ask for. Their deadlines stay. */
+  takeOver({ first, oldest, bytes }: Unsent): void {
+    const { pool } = this.server;
+    if (!this.ready) this.backlog!.adopt(bytes);
+    else this.socket.sendChunks(bytes);
+    if (this.tail === null) this.head = first;
+    else this.tail.nextInFlight = first;
+    for (let r: Request | null = first; r !== null; r = r.nextInFlight) {
+      this.tail = r;
+      r.sentAt = this.written += r.size;
+    }
+    this.oldest ??= oldest;
+    if (this.oldest !== null) pool.sweepSoon();
+    if (!this.dirty) pool.turn.touchServer(this);
   }
 
   wasClosed(error: NetError | null): void {
@@ -725,12 +787,12 @@ export class ServerConnection implements Endpoint {
     if (this.open) server.counters[SERVER_CONNECTIONS]!--;
     const alreadyCounted = failure.code === "ETIMEDOUT" && this.silentSinceMs >= 0;
     if (!alreadyCounted) server.counters[failure.counter]!++;
-    server.lost(this);
+    this.endpoint.lost(this);
     // An idle disconnect is no failure: servers close idle connections and restart.
     const idle = this.head === null && this.open && !this.turnedAway;
-    if (!idle && !alreadyCounted) server.failed(failure);
+    if (!idle && !alreadyCounted) this.endpoint.failed(failure);
     // To connect again at once would be for nothing, whether nobody is there or nobody is let in.
-    if (!this.open || this.turnedAway) server.connectFailed();
+    if (!this.open || this.turnedAway) this.endpoint.connectFailed();
     this.logEnd(failure, detail, idle);
     this.failAll(failure);
   }
@@ -773,22 +835,7 @@ export class ServerConnection implements Endpoint {
   }
 
   private answerFailed(request: Request, failure: Failure): void {
-    const { client, split, internal, batch } = request;
-    if (batch !== null) return this.failBatch(request, batch, failure);
-    request.client = request.split = request.internal = null;
-    if (client === null && split === null && internal === null) return;
-    const reply = this.server.errorReply(failure);
-    if (client !== null) {
-      client.countForwardError();
-      client.deliver(request, reply, 0, reply.length);
-    } else if (split !== null) split.take(request.fragment, reply, 0, reply.length, true);
-    else internal!(reply, 0, reply.length, true);
-  }
-
-  private failBatch(request: Request, batch: GetBatch, failure: Failure): void {
-    request.batch = null;
-    batch.fail(this.server.errorReply(failure));
-    giveBatch(batch);
+    answerFailed(request, this.server, failure);
   }
 
   private stopConnectTimer(): void {
@@ -805,6 +852,24 @@ export class ServerConnection implements Endpoint {
       row[sent ? OUT_QUEUE_BYTES : IN_QUEUE_BYTES]! += r.size;
     }
   }
+}
+
+/** Answers a request that will have no reply with an error of the proxy's. */
+export function answerFailed(request: Request, server: Server, failure: Failure): void {
+  const { client, split, internal, batch } = request;
+  if (client === null && split === null && internal === null && batch === null) return;
+  const reply = server.errorReply(failure);
+  if (batch !== null) {
+    request.batch = null;
+    batch.fail(reply);
+    return giveBatch(batch);
+  }
+  request.client = request.split = request.internal = null;
+  if (client !== null) {
+    client.countForwardError();
+    client.deliver(request, reply, 0, reply.length);
+  } else if (split !== null) split.take(request.fragment, reply, 0, reply.length, true);
+  else internal!(reply, 0, reply.length, true);
 }
 
 /** Nobody waits for its reply any more: the client is gone, or has been told that it timed out. */

@@ -9,7 +9,7 @@
 import type { Clock } from "../net/net.ts";
 
 /** A socket's owner that has bytes to flush. */
-export interface Endpoint {
+export interface Flushable {
   /** True while it is listed for the end of this turn. */
   dirty: boolean;
   /** Flushes the socket and looks at what the kernel left over. */
@@ -22,8 +22,8 @@ export interface Postponed {
 }
 
 export class Turn {
-  private readonly servers: Endpoint[] = [];
-  private readonly clients: Endpoint[] = [];
+  private readonly servers: Flushable[] = [];
+  private readonly clients: Flushable[] = [];
   private postponed: Postponed[] = [];
   private scheduled = false;
   private nowMs = -1;
@@ -40,15 +40,15 @@ export class Turn {
     return this.nowMs;
   }
 
-  touchServer(endpoint: Endpoint): void {
-    endpoint.dirty = true;
-    this.servers.push(endpoint);
+  touchServer(owner: Flushable): void {
+    owner.dirty = true;
+    this.servers.push(owner);
     this.schedule();
   }
 
-  touchClient(endpoint: Endpoint): void {
-    endpoint.dirty = true;
-    this.clients.push(endpoint);
+  touchClient(owner: Flushable): void {
+    owner.dirty = true;
+    this.clients.push(owner);
     this.schedule();
   }
 
@@ -77,11 +77,11 @@ export class Turn {
   }
 }
 
-function flushAll(endpoints: Endpoint[]): void {
-  for (let i = 0; i < endpoints.length; i++) {
-    const endpoint = endpoints[i]!;
-    endpoint.dirty = false;
-    endpoint.flush();
+function flushAll(owners: Flushable[]): void {
+  for (let i = 0; i < owners.length; i++) {
+    const owner = owners[i]!;
+    owner.dirty = false;
+    owner.flush();
   }
-  endpoints.length = 0;
+  owners.length = 0;
 }

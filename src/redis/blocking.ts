@@ -143,14 +143,14 @@ export class BlockingCall implements Holder {
       });
       return;
     }
-    const other = Number.isNaN(id) ? null : connection.server.connectionBeside(connection);
+    const other = Number.isNaN(id) ? null : connection.endpoint.connectionBeside(connection);
     if (other === null) return impossible();
     other.ask(command("CLIENT", "UNBLOCK", id, how), done);
   }
 
   answered(connection: ServerConnection): void {
     this.connections.delete(connection);
-    connection.server.giveBack(connection, !this.spoiled);
+    connection.endpoint.giveBack(connection, !this.spoiled);
     if (this.connections.size === 0) this.finish();
   }
 
@@ -168,7 +168,7 @@ export class BlockingCall implements Holder {
 
   /** The client is gone: the server must not keep an element for nobody. */
   abandon(): void {
-    for (const connection of this.connections) connection.server.giveBack(connection, false);
+    for (const connection of this.connections) connection.endpoint.giveBack(connection, false);
     this.connections.clear();
   }
 

@@ -12,7 +12,7 @@ import { type Joiner, Split } from "../proxy/split.ts";
 
 /** Gives the connection back when its one request is answered. */
 const ERRAND: Holder = {
-  answered: (connection) => connection.server.giveBack(connection, true),
+  answered: (connection) => connection.endpoint.giveBack(connection, true),
   lost: () => {},
   pushed: () => {},
 };

@@ -176,7 +176,7 @@ export class Execution implements Holder, Postponed, Waiter {
   /** The client is gone before EXEC was written. */
   abandon(): void {
     this.stop();
-    if (this.leased) this.connection.server.giveBack(this.connection, false);
+    if (this.leased) this.connection.endpoint.giveBack(this.connection, false);
   }
 
   /** If the server refused a command while queueing, the client is told which error it was: it has read +QUEUED. */
@@ -192,7 +192,7 @@ export class Execution implements Holder, Postponed, Waiter {
 
   answered(connection: ServerConnection): void {
     if (this.exec === null || !connection.idle) return;
-    connection.server.giveBack(connection, true);
+    connection.endpoint.giveBack(connection, true);
     this.client.unblock(LEASED);
   }
 

@@ -72,7 +72,7 @@ export class LargeRequest implements Holder {
 
   answered(connection: ServerConnection): void {
     this.connection = null;
-    connection.server.giveBack(connection, this.left === 0);
+    connection.endpoint.giveBack(connection, this.left === 0);
     this.finish();
   }
 
@@ -93,6 +93,6 @@ export class LargeRequest implements Holder {
   abandon(): void {
     const { connection } = this;
     this.connection = null;
-    if (connection !== null) connection.server.giveBack(connection, false);
+    if (connection !== null) connection.endpoint.giveBack(connection, false);
   }
 }

@@ -20,12 +20,13 @@ import { commandHead, commandOf } from "../protocol/redis/encode.ts";
 import { globMatches } from "../protocol/redis/glob.ts";
 import { BAD_REPLY, isError, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
+import type { Endpoint } from "../proxy/endpoint.ts";
 import { failureOf } from "../proxy/failures.ts";
 import { ACCEPT } from "../proxy/illness.ts";
 import type { Pool } from "../proxy/pool.ts";
 import type { RedisSession } from "./session.ts";
 import { type SliceWork, type Walk, WALK_ARGUMENTS } from "./walk.ts";
-import { NOWHERE, type Server } from "../proxy/server.ts";
+import type { Server } from "../proxy/server.ts";
 import type { Postponed } from "../proxy/turn.ts";
 
 /** What can be subscribed to; also the place in the tables below. */
@@ -627,8 +628,8 @@ class Upstream implements Postponed {
   private inbox = new Inbox();
   private scan = new ReplyResume();
   private open = false;
-  /** Where the present connection leads. */
-  private addressText = "";
+  /** Where the present connection leads; null = there is nowhere to go. */
+  private endpoint: Endpoint | null = null;
 
   constructor(private readonly hub: PubSub, private readonly server: Server) {
     this.connect();
@@ -639,9 +640,9 @@ class Upstream implements Postponed {
     this.retryTimer = null;
     this.inbox = new Inbox();
     this.scan = new ReplyResume();
-    const { address, addressText } = this.server.config;
-    this.addressText = addressText;
-    const socket = pool.net.connect(address ?? NOWHERE, HANDLER, this);
+    this.endpoint = this.server.primary;
+    if (this.endpoint === null) return this.retryLater(this.server.refusal());
+    const socket = pool.net.connect(this.endpoint.spec.address, HANDLER, this);
     this.socket = socket;
     const auth = pool.config.redisAuth;
     if (auth !== null) this.write("AUTH", [latin1(auth)]);
@@ -656,12 +657,13 @@ class Upstream implements Postponed {
   /** The server may have moved: then its subscriptions begin anew there, and nobody is told of an end. */
   follow(): void {
     const { socket } = this;
-    if (this.addressText === this.server.config.addressText) return;
+    if (this.endpoint === this.server.primary) return;
     this.clearTimer();
     if (this.retryTimer !== null) this.hub.pool.clearTimer(this.retryTimer);
     if (socket !== null) {
       socket.owner = undefined;
       socket.destroy();
+      this.socket = null;
     }
     this.open = false;
     this.connect();
@@ -771,21 +773,26 @@ class Upstream implements Postponed {
     this.hub.pool.log.write(WARN, `server '${this.server.config.name}' refuses a subscription: ${text}`);
     const said = encode(`-${text}\r\n`);
     const illness = this.hub.pool.front.illness(said, 0, said.length, ACCEPT);
-    if (illness !== null) this.server.failed(illness);
+    if (illness !== null) this.endpoint?.failed(illness);
     this.hub.failed(this.server, illness === null ? said : this.server.errorReply(illness));
   }
 
   closed(code: string): void {
-    const { pool } = this.hub;
     const wasOpen = this.open;
     this.open = false;
     this.socket = null;
     this.clearTimer();
     if (this.stopped) return;
     // Where nothing but subscriptions goes to a server, nobody else finds out. That it is ejected may end this.
-    if (!wasOpen) this.server.failed(failureOf(code));
+    if (!wasOpen) this.endpoint?.failed(failureOf(code));
     if (this.stopped) return;
-    this.hub.failed(this.server, this.server.errorReply(failureOf(code)));
+    this.retryLater(this.server.errorReply(failureOf(code)));
+  }
+
+  /** @param error for whoever waits */
+  private retryLater(error: Uint8Array): void {
+    const { pool } = this.hub;
+    this.hub.failed(this.server, error);
     // Who waited may have been the last, and has been told: then nobody needs this connection.
     if (this.stopped) return;
     this.retryTimer = pool.setTimer(this.retryMs, () => this.connect());

@@ -354,7 +354,7 @@ class Line implements Holder {
     line.connection = connection;
     if (connectionClass % 2 === 1) line.track();
     else if (!line.listen(server)) {
-      server.giveBack(connection, false);
+      connection.endpoint.giveBack(connection, false);
       return null;
     }
     return line;
@@ -435,7 +435,7 @@ class Line implements Holder {
     const { ear } = this;
     // The one is of no use without the other.
     if (connection === ear) this.connection.fail("EOF");
-    else ear?.server.giveBack(ear, false);
+    else ear?.endpoint.giveBack(ear, false);
     this.tracking.lineLost(this);
   }
 
@@ -473,8 +473,8 @@ class Line implements Holder {
     if (this.over) return;
     this.over = true;
     const { ear, connection } = this;
-    connection.server.giveBack(connection, false, code);
-    ear?.server.giveBack(ear, false);
+    connection.endpoint.giveBack(connection, false, code);
+    ear?.endpoint.giveBack(ear, false);
   }
 }
 

@@ -453,7 +453,7 @@ export class Transaction implements Holder {
     else if (this.releaseWhenAnswered) {
       this.releaseWhenAnswered = false;
       this.forgetWatch();
-      connection.server.giveBack(connection, this.watchClass === connection.connectionClass);
+      connection.endpoint.giveBack(connection, this.watchClass === connection.connectionClass);
     }
     this.client.unblock(LEASED);
   }
@@ -480,7 +480,7 @@ export class Transaction implements Holder {
 
   /** EXEC will fail as if a watched key had been touched. One that is under way has been sent, and counts. */
   private loseWatch(): void {
-    const { watch, watchServer } = this;
+    const { watch } = this;
     if (watch === null || this.releaseWhenAnswered) return;
     if (this.expected > 0) {
       this.losesWatch = true;
@@ -488,7 +488,7 @@ export class Transaction implements Holder {
     }
     this.forgetWatch();
     this.watchLost = true;
-    watchServer!.giveBack(watch, false);
+    watch.endpoint.giveBack(watch, false);
   }
 
   private forgetWatch(): void {
@@ -501,10 +501,9 @@ export class Transaction implements Holder {
   /** The client is gone, or resets its connection. */
   abandon(): void {
     const connection = this.watch;
-    const server = this.watchServer;
     this.clear();
     this.forgetWatch();
     this.watchLost = false;
-    if (connection !== null) server!.giveBack(connection, false);
+    connection?.endpoint.giveBack(connection, false);
   }
 }

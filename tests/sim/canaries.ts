@@ -504,7 +504,7 @@ export const CANARIES: readonly Canary[] = [
         function () {
           this.stopped = true;
           this.answer = null;
-          for (const line of this.eachLine()) line.connection.server.giveBack(line.connection, true);
+          for (const line of this.eachLine()) line.connection.endpoint.giveBack(line.connection, true);
           this.lines.clear();
         }),
   },

@@ -1,0 +1,227 @@
+/**
+ * One address of a server: its connections, who gets which of them, and when nobody tries to connect.
+ *
+ *   server.primary ──► endpoint ──► slots    shared, by class × the client's serial
+ *                                ├► leased   one holder's alone: a WATCH, a BLPOP, a large request
+ *                                └► spare    leased ones that were given back clean
+ *
+ * After failed connects, and after connections that were turned away, the address is left alone for a short, growing time
+ * (`blockedUntilMs`), in which requests fail at once instead of queueing for a connection that will not come.
+ * What is counted is the server's. How an address ends: `retire` when the server has moved or left and what is in flight may finish
+ * there, `abandon` when nothing may reach it any more.
+ */
+import type { EndpointSpec } from "../topology/state.ts";
+import { type Failure, failureOf } from "./failures.ts";
+import { BATCH_VALUES_MAX } from "./get_batch.ts";
+import type { Request } from "./request.ts";
+import type { Server } from "./server.ts";
+import { answerFailed, type Holder, ServerConnection, type Unsent } from "./server_connection.ts";
+
+/** Wait after the first failed connect; doubles with each further one. */
+const BACKOFF_FIRST_MS = 5;
+const BACKOFF_MAX_MS = 250;
+/** Unused leased connections kept open. */
+const SPARE_MAX = 8;
+
+/** Bytes of a value, before one is known. */
+const VALUE_GUESS = 4096;
+/** A value's share in what is expected of the next. */
+const VALUE_WEIGHT = 1 / 8;
+/** How long a server that has brought a value nobody asked for is asked for one key at a time; each time so many times as long. */
+const APART_MS = 60_000;
+const APART_TIMES = 60;
+
+export class Endpoint {
+  /** By connection class × server_connections + the client's turn among them. */
+  private readonly slots: (ServerConnection | undefined)[] = [];
+  /** All connections, the leased and probing ones included. */
+  readonly connections: Set<ServerConnection> = new Set();
+  /** Clean leased connections that wait for the next who needs one, newest last. */
+  private readonly spare: ServerConnection[] = [];
+  /** It is its server's no more: what is made now is to end when it has been answered. */
+  gone = false;
+  private connectFailures = 0;
+  private blockedUntilMs = 0;
+  /** Why it is left alone, if it is. */
+  lastFailure: Failure = failureOf("ECONNREFUSED");
+  /** About how large the values are that are asked for many at once. */
+  private valueBytes = VALUE_GUESS;
+  private apartMs = APART_MS;
+  private apartUntilMs = -Infinity;
+
+  constructor(readonly server: Server, readonly spec: EndpointSpec) {}
+
+  /**
+   * The shared connection that a client of this class and serial always uses; made if need be.
+   * @returns null while the address is left alone after failed connects
+   */
+  connection(connectionClass: number, serial: number): ServerConnection | null {
+    const each = this.server.pool.config.serverConnections;
+    const slot = connectionClass * each + (each === 1 ? 0 : serial % each);
+    return this.slots[slot] ?? (this.blocked ? null : this.connectSlot(slot, connectionClass));
+  }
+
+  private connectSlot(slot: number, connectionClass: number): ServerConnection {
+    const connection = this.connect(connectionClass);
+    if (!this.gone) this.slots[slot] = connection;
+    return connection;
+  }
+
+  private get blocked(): boolean {
+    return this.connectFailures > 0 && this.server.pool.turn.now() < this.blockedUntilMs;
+  }
+
+  /** A connection of its own, for a probe or a lease. */
+  connect(connectionClass: number): ServerConnection {
+    const connection = new ServerConnection(this, connectionClass);
+    connection.detached = this.gone;
+    this.connections.add(connection);
+    this.server.pool.countConnection(1);
+    return connection;
+  }
+
+  /** A connection for words about `other` (CLIENT UNBLOCK): to the very process at its other end. */
+  connectionBeside(other: ServerConnection): ServerConnection | null {
+    if (!other.detached) return this.connection(0, 0);
+    const beside = this.connect(0);
+    beside.detached = true;
+    this.server.pool.sweepSoon();
+    return beside;
+  }
+
+  /** See Server.lease. @returns null while the address is left alone after failed connects */
+  lease(connectionClass: number, holder: Holder): ServerConnection | null {
+    let i = this.spare.length - 1;
+    while (i >= 0 && this.spare[i]!.connectionClass !== connectionClass) i--;
+    const spare = i >= 0 ? this.spare.splice(i, 1)[0]! : null;
+    if (spare === null && this.blocked) return null;
+    const connection = spare ?? this.connect(connectionClass);
+    connection.holder = holder;
+    return connection;
+  }
+
+  /**
+   * Takes a leased connection back. Only one that has answered everything may be clean; anything else is closed, so
+   * that nobody ever meets another's WATCH, MULTI or late reply.
+   * @param code of the failure that what is in flight is answered with, if anybody still waits for that
+   */
+  giveBack(connection: ServerConnection, clean: boolean, code = "ESHUTDOWN"): void {
+    connection.holder = null;
+    if (clean && connection.idle && !connection.detached && this.spare.length < SPARE_MAX) {
+      this.spare.push(connection);
+    } else connection.retire(code);
+  }
+
+  // ---- how it is doing
+
+  /** A new connection has been answered: whoever asks is let in. */
+  connected(): void {
+    this.connectFailures = 0;
+  }
+
+  /** Nobody was there, or nobody was let in. */
+  connectFailed(): void {
+    const { pool } = this.server;
+    const wait = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(this.connectFailures, 20));
+    this.connectFailures++;
+    const { autoEjectHosts, serverFailureLimit } = pool.config;
+    // The first ones eject it: whoever waited for those would only read more errors.
+    if (autoEjectHosts && this.connectFailures <= serverFailureLimit) return;
+    // Half of the wait is drawn, so that many proxies do not come back in step.
+    this.blockedUntilMs = pool.turn.now() + wait / 2 + pool.random() * wait / 2;
+  }
+
+  /** Something has failed here: counts for the server if this is its primary. */
+  failed(failure: Failure): void {
+    this.lastFailure = failure;
+    if (this.server.primary === this) this.server.failed();
+  }
+
+  /** A good reply has come. To be called if the server has failures to forget. */
+  succeeded(): void {
+    if (this.server.primary === this) this.server.failures = 0;
+  }
+
+  // ---- gets of one turn in one line
+
+  /** So many gets may be in one line. Where values are large, this is 1 most of the time. */
+  valuesAtOnce(): number {
+    if (this.apartUntilMs > this.server.pool.turn.now()) return 1;
+    const count = Math.floor(BATCH_VALUES_MAX / this.valueBytes);
+    if (count > 1) return count;
+    // They may have become smaller: try two now and then.
+    this.valueBytes *= 1 - VALUE_WEIGHT;
+    return 1;
+  }
+
+  /** The keys of its values are not those it was asked for: some proxies change them. Asked for one at a time it is understood. */
+  askApart(): void {
+    this.apartUntilMs = this.server.pool.turn.now() + this.apartMs;
+    this.apartMs *= APART_TIMES;
+  }
+
+  /** Learns from a reply of so many bytes to so many gets. */
+  noteValues(bytes: number, count: number): void {
+    this.valueBytes += (bytes / count - this.valueBytes) * VALUE_WEIGHT;
+  }
+
+  // ---- the end
+
+  /** No request goes to the present connections any more; each ends when it has answered what is in flight on it. */
+  detach(): void {
+    this.slots.length = 0;
+    for (const connection of this.spare.splice(0)) connection.retire();
+    for (const connection of [...this.connections]) {
+      connection.detached = true;
+      connection.holder?.detached?.(connection);
+    }
+    if (this.connections.size > 0) this.server.pool.sweepSoon();
+  }
+
+  /** It is its server's no more, and ends when it has answered what is in flight. Its server's to call. */
+  retire(): void {
+    this.gone = true;
+    this.detach();
+  }
+
+  /**
+   * It is its server's no more, and nothing more is written to it: what is in flight fails at once, leases end as when a server
+   * dies. What shared connections hold back for a handshake goes to the heir, since no byte of it has left. Its server's to call.
+   *
+   * @param failure what clients read whose requests were written, or may have been: what became of them nobody knows
+   * @param heir where clients will find the connections of their slots, so nothing may have been asked there; null = nobody takes
+   *   over: they read the server's refusal
+   */
+  abandon(failure: Failure, heir: Endpoint | null): void {
+    this.gone = true;
+    const { slots } = this;
+    for (let slot = 0; slot < slots.length; slot++) {
+      const unsent = slots[slot]?.takeUnsent() ?? null;
+      if (unsent === null) continue;
+      if (heir === null) refuseAll(unsent, this.server);
+      else (heir.slots[slot] ?? heir.connectSlot(slot, slots[slot]!.connectionClass)).takeOver(unsent);
+    }
+    slots.length = this.spare.length = 0;
+    for (const connection of [...this.connections]) connection.abandon(failure);
+  }
+
+  /** One of its connections is gone. */
+  lost(connection: ServerConnection): void {
+    this.connections.delete(connection);
+    this.server.pool.countConnection(-1);
+    const spare = this.spare.indexOf(connection);
+    if (spare >= 0) this.spare.splice(spare, 1);
+    const slot = this.slots.indexOf(connection);
+    if (slot >= 0) this.slots[slot] = undefined;
+    if (this.gone && this.connections.size === 0) this.server.forget(this);
+  }
+}
+
+function refuseAll({ first, bytes }: Unsent, server: Server): void {
+  bytes.clear();
+  for (let r: Request | null = first; r !== null;) {
+    const next: Request | null = r.nextInFlight;
+    answerFailed(r, server, server.whyRefused);
+    r = next;
+  }
+}
