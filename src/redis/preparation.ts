@@ -66,8 +66,9 @@ export class Preparation implements Postponed {
   owner = NONE_YET;
   private readonly keys = new KeyList();
   private readonly client: Client;
-  /** Where the arguments are, from the request's first byte on. */
+  /** Where the arguments are, if the request begins at `countedFrom`. */
   private readonly args = new Args();
+  private countedFrom = 0;
   /** The next argument's `$`, counted likewise. */
   private at: number;
   private placed = 0;
@@ -115,6 +116,8 @@ export class Preparation implements Postponed {
     this.owner = NONE_YET;
     this.placed = 0;
     this.ready = false;
+    // They have been lent, and are counted from there.
+    this.countFrom(0);
     this.client.block(SLICED);
     this.client.pool.turn.later(this);
     return false;
@@ -157,20 +160,20 @@ export class Preparation implements Postponed {
 
   /** Puts into `args` where the arguments are, now that the request begins at `start`; what is there belongs to this. */
   lend(args: Args, start: number): void {
-    const { starts, ends } = this.args;
-    if (start !== this.shifted) {
-      const by = start - this.shifted;
-      for (let i = 0; i < this.count; i++) {
-        starts[i]! += by;
-        ends[i]! += by;
-      }
-      this.shifted = start;
-    }
+    this.countFrom(start);
     args.count = this.count;
-    args.starts = starts;
-    args.ends = ends;
+    args.starts = this.args.starts;
+    args.ends = this.args.ends;
   }
 
-  /** Where the request began when `args` was written. */
-  private shifted = 0;
+  private countFrom(start: number): void {
+    const by = start - this.countedFrom;
+    if (by === 0) return;
+    this.countedFrom = start;
+    const { starts, ends } = this.args;
+    for (let i = 0; i < this.count; i++) {
+      starts[i]! += by;
+      ends[i]! += by;
+    }
+  }
 }

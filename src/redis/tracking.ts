@@ -30,6 +30,7 @@ import {
   type TrackingState,
 } from "../protocol/redis/tracking_options.ts";
 import { type Client, Inserted } from "../proxy/client.ts";
+import { failureOf } from "../proxy/failures.ts";
 import type { RedisSession } from "./session.ts";
 import { type Internal, Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
@@ -40,6 +41,7 @@ const INVALIDATE_ALL = encode(">2\r\n$10\r\ninvalidate\r\n_\r\n");
 const MESSAGE_HEAD = encode("*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n");
 const MESSAGE_NULL = encode("$-1\r\n");
 const CLIENT_ID = command("CLIENT", "ID");
+const NO_EAR = encode("-ERR The client ID you want redirect to does not exist");
 const UNDERSCORE = 95;
 /** Connections of RESP3 clients in the pool's own database: invalidations are the same in all. */
 const EAR_CLASS = 1;
@@ -411,15 +413,17 @@ class Line implements Holder {
   }
 
   private readonly told: Internal = (bytes, start, end, failed) => {
-    const reply = bytes.slice(start, end);
+    // The server has lost the ear, of which the client knows nothing, and we have not heard of that yet.
+    const deaf = !failed && this.ear !== null && startsWith(bytes, start, end, NO_EAR);
+    const reply = deaf ? this.server.errorReply(failureOf("EOF")) : bytes.slice(start, end);
     const refused = failed || isError(reply, 0);
     if (!this.over) {
       if (!refused && !this.tracks) this.tracking.lineOpened();
       this.tracks ||= !refused;
       // Nothing may be read where nothing is tracked.
-      if (refused) this.giveUp(failed ? "ETIMEDOUT" : "ETRACKING");
+      if (refused) this.giveUp(deaf ? "EOF" : failed ? "ETIMEDOUT" : "ETRACKING");
     }
-    this.tracking.told(reply, failed);
+    this.tracking.told(reply, failed || deaf);
   };
 
   private giveUp(code: string): void {

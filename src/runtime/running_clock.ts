@@ -3,12 +3,21 @@ import type { Clock, TimerId } from "../net/net.ts";
 import { RunningTime } from "./running_time.ts";
 import { Timers } from "./timers.ts";
 
+/** An alarm that is later than this came while the thread did something else, or did not run. */
+const LATE_MS = 0.5;
+/** So soon the sockets that are ready have been read. */
+const READ_MS = 1;
+
 export class RunningClock implements Clock {
   private readonly timers = new Timers();
   private readonly time: RunningTime;
   /** The timer of the clock below, and for when. */
   private alarm: TimerId | null = null;
   private alarmMs = Infinity;
+  /** When it is to come, by the clock below. */
+  private ringsAtMs = Infinity;
+  /** The sockets that were ready when the alarm came too late have been read. */
+  private hasRead = false;
 
   constructor(private readonly below: Clock) {
     this.time = new RunningTime(() => below.nowMs());
@@ -45,6 +54,7 @@ export class RunningClock implements Clock {
     this.alarmMs = nextMs;
     // Timers may be early by a fraction of a millisecond.
     const afterMs = Math.max(Math.ceil(nextMs - this.nowMs()), 0);
+    this.ringsAtMs = this.below.nowMs() + afterMs;
     this.alarm = this.below.setTimer(afterMs, () => this.ring());
   }
 
@@ -52,13 +62,26 @@ export class RunningClock implements Clock {
     if (this.alarm !== null) this.below.clearTimer(this.alarm);
     this.alarm = null;
     this.alarmMs = Infinity;
+    this.hasRead = false;
   }
 
+  /**
+   * Runs what is due. These loops run timers before sockets: after a turn that was long what is ready is read first, so that nobody is
+   * judged by what lies there already.
+   */
   private ring(): void {
     this.alarm = null;
     this.alarmMs = Infinity;
+    const nowMs = this.nowMs();
+    if (!this.hasRead && this.below.nowMs() - this.ringsAtMs > LATE_MS) {
+      this.hasRead = true;
+      this.alarmMs = nowMs;
+      this.alarm = this.below.setTimer(READ_MS, () => this.ring());
+      return;
+    }
+    this.hasRead = false;
     try {
-      this.timers.runDue(this.nowMs());
+      this.timers.runDue(nowMs);
     } finally {
       this.setAlarm();
     }

@@ -1,5 +1,6 @@
 /** Mistakes that changing worlds have found, each as the smallest change that shows it. */
 import { equal, match, ok } from "node:assert/strict";
+import { concat, request, textOf } from "../lib/bytes.ts";
 import { bulk } from "./step.ts";
 import { digestOf, type ModelRedis } from "./model_redis.ts";
 import { Stand } from "./stand.ts";
@@ -92,5 +93,50 @@ Deno.test("a request waits behind one for the same key that is still on the serv
   equal(stand.data.get(key), "second");
   equal((stand.servers[0]!.model as ModelRedis).databases[0]!.find(key)?.value, "first");
   equal(talker.read, "$-1\r\n".repeat(3) + "+OK\r\n".repeat(2));
+  stand.proxy.stop();
+});
+
+Deno.test("a request of very many arguments that waits behind another is placed anew where it lies by then", async () => {
+  const stand = await Stand.make(1, "", SERVERS);
+  const keys = Array.from({ length: 8 }, (_, i) => `{wait${i}}list`);
+  const first = keyOf(stand, "s1");
+  stand.servers[0]!.frozenUntilMs = 200;
+  const talkers = keys.map((key) => {
+    const talker = stand.talker();
+    talker.send(concat([request("RENAME", first, first), request("BLPOP", key, "10")]));
+    return talker;
+  });
+  stand.run(20);
+  await stand.reload(MOVED);
+  stand.run(500);
+  const pusher = stand.talker();
+  for (const key of keys) pusher.say("RPUSH", key, "x");
+  stand.run(100);
+  for (const [i, { read }] of talkers.entries()) {
+    ok(read.startsWith(`-ERR no such key\r\n*2\r\n${bulk(keys[i]!)}`), `${keys[i]}: ${read}`);
+  }
+  stand.proxy.stop();
+});
+
+Deno.test("that a server has lost the ear is not told as if the client had named somebody", async () => {
+  const stand = await Stand.make(undefined, "", SERVERS);
+  const server = stand.servers[0]!;
+  // It says CLIENT ID, and the connection ends while the answer is under way.
+  const model = server.model as ModelRedis;
+  const make = model.session.bind(model);
+  model.session = () => {
+    const session = make();
+    const feed = session.feed.bind(session);
+    session.feed = (bytes) => {
+      const replies = feed(bytes);
+      if (textOf(bytes).includes("CLIENT\r\n$2\r\nID")) model.gone(session);
+      return replies;
+    };
+    return session;
+  };
+  const reader = stand.talker().say("CLIENT", "TRACKING", "ON", "BCAST");
+  stand.run(20);
+  // The others track; alone it would be a server that has closed a connection.
+  equal(reader.read, "+OK\r\n");
   stand.proxy.stop();
 });
