@@ -7,6 +7,7 @@ import type { Failover, PoolConfig } from "../config/config.ts";
 import type { Log } from "../net/log.ts";
 import type { Clock, Net } from "../net/net.ts";
 import type { EventKind } from "./events.ts";
+import { SentinelKeeper } from "./sentinel.ts";
 import type { Keeper, ServerState } from "./state.ts";
 
 /** What a keeper is made of. All of it is the main thread's. */
@@ -27,7 +28,7 @@ export type MakeKeeper = (around: KeeperAround) => Keeper;
 
 const KEEPERS: Readonly<Record<Failover, MakeKeeper | null>> = {
   none: null,
-  sentinel: null,
+  sentinel: (around) => new SentinelKeeper(around),
   promote: null,
 };
 

@@ -35,6 +35,8 @@ export interface LinkOptions {
   readonly connectMs: number;
   /** From a question until its answer, ms; counts from when it is asked, connected or not. */
   readonly answerMs: number;
+  /** Called once, when the server has answered its greetings. */
+  readonly begun?: () => void;
   /** Called once, after all questions under way have been told; not if the owner closes it. `why` is for people. */
   readonly lost: (why: string) => void;
 }
@@ -52,7 +54,7 @@ interface Question {
 /** The largest answer, in bytes. INFO has some 20 KB, the sentinels of a large set 100. */
 const ANSWER_SIZE_MAX = 1024 * 1024;
 /** Questions under way at a time. */
-const QUESTIONS_MAX = 1000;
+const QUESTIONS_MAX = 10_000;
 
 /** Of AUTH for whoever has no password: old and new servers' words. Then it needs none. */
 const NEEDS_NO_PASSWORD = /no password is set|without any password configured/;
@@ -176,6 +178,7 @@ export class RedisLink {
     this.state = READY;
     this.options.clock.clearTimer(this.connectTimer);
     for (const question of this.waiting.splice(0)) this.write(question);
+    this.options.begun?.();
   }
 
   // ---- from the socket
