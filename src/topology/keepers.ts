@@ -7,6 +7,7 @@ import type { Failover, PoolConfig } from "../config/config.ts";
 import type { Log } from "../net/log.ts";
 import type { Clock, Net } from "../net/net.ts";
 import type { EventKind } from "./events.ts";
+import { dialLinks, ReplicaKeeper } from "./replicas.ts";
 import { SentinelKeeper } from "./sentinel.ts";
 import type { Keeper, ServerState } from "./state.ts";
 
@@ -32,7 +33,9 @@ const KEEPERS: Readonly<Record<Failover, MakeKeeper | null>> = {
   promote: null,
 };
 
-/** The keeper of a pool; null if its servers are where the configuration says. */
+/** The keeper of a pool; null if its servers are where the configuration says, and nobody reads from replicas. */
 export function keeperOf(around: KeeperAround): Keeper | null {
-  return KEEPERS[around.pool.failover]?.(around) ?? null;
+  const { failover, readFrom } = around.pool;
+  const keeper = KEEPERS[failover]?.(around) ?? null;
+  return readFrom === "primary" ? keeper : new ReplicaKeeper(around, keeper, dialLinks(around));
 }
