@@ -394,9 +394,10 @@ export const POOL_KEYS: readonly Key[] = [
   }),
   key("pool", "max_ejected", "percent", "maxEjected", {
     default: "100%",
-    sentence: "With auto_eject_hosts: the share of the pool's servers that may be off the ring at a time.",
+    sentence:
+      "With auto_eject_hosts: the share of the pool's servers that may be off the ring at a time, over all workers; one that fails beyond it stays, and its clients get its errors.",
     reason:
-      "As in twemproxy, which ejects them all. 50% keeps a fault of the network from emptying the ring.",
+      "As in twemproxy, which ejects them all. 50% keeps a fault of the network from emptying the ring; of several servers one may always go, but at 0%.",
   }),
   key("pool", "promoter", "bool", "promoter", {
     default: "true",

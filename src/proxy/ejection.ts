@@ -8,8 +8,11 @@
  * Unlike twemproxy, which puts a server back and lets clients find out, a server has to answer a probe first, and is told
  * what it has missed (redis/scripts.ts); and one that is ejected again soon waits longer each time, so that a flapping server
  * does not keep moving keys.
+ *
+ * With max_ejected no more than that share of the servers is off the ring at a time, whichever workers eject them: where most
+ * servers fail it is rather the network, or the proxy, and the few that are left would drown in keys that are not theirs.
  */
-import { NOTICE } from "../net/log.ts";
+import { NOTICE, WARN } from "../net/log.ts";
 import type { TimerId } from "../net/net.ts";
 import { SERVER_EJECTED_AT, SERVER_EJECTS } from "../stats/metrics.ts";
 import { PROBE } from "./illness.ts";
@@ -31,19 +34,20 @@ export class Ejection {
   /** Notes one failure of a server; ejects it at the limit. */
   failed(server: Server): void {
     if (!this.pool.config.autoEjectHosts || server.ejected || server.gone) return;
-    if (++server.failures < this.pool.config.serverFailureLimit) return;
-    server.failures = 0;
-    this.eject(server);
+    if (++server.failures >= this.pool.config.serverFailureLimit) this.eject(server);
   }
 
   private eject(server: Server): void {
     const pool = this.pool;
     const retryMs = pool.config.serverRetryTimeoutMs;
     const nowMs = pool.turn.now();
+    const { cells } = server;
+    const ejected = pool.board.eject(cells, pool.worker, this.max);
+    // The next failure will ask again.
+    if (ejected === "not now") return this.tellFull(server);
     this.setLive(server, false);
     // Another worker was quicker: it counts, logs and probes.
-    const { cells } = server;
-    if (!cells.eject(pool.worker)) return;
+    if (ejected === "already") return;
     const again = nowMs - server.returnedAtMs < retryMs * FORGIVEN_AFTER;
     cells.waitFactor = again ? Math.min(cells.waitFactor * 2, WAIT_FACTOR_MAX) : 1;
     pool.counters[SERVER_EJECTS]!++;
@@ -55,9 +59,33 @@ export class Ejection {
         Math.ceil(waitMs / 1000)
       } secs`,
     );
-    this.probeIn(server, waitMs);
+    this.probeIn(server, this.spread(waitMs));
     pool.serversChanged();
     pool.sign(server, "ejected", `server_failure_limit, for ${Math.ceil(waitMs / 1000)} secs`);
+  }
+
+  /** Servers that may be off the ring at a time: one at least, if it is not the only one. */
+  private get max(): number {
+    const { config: { maxEjected }, servers } = this.pool;
+    if (maxEjected === 1) return servers.length;
+    // What is not exact in binary is not to cost a server: 29 % of 100 are 29.
+    const share = Math.floor(maxEjected * servers.length + 1e-9);
+    return maxEjected > 0 && servers.length > 1 ? Math.max(share, 1) : share;
+  }
+
+  private tellFull(server: Server): void {
+    const { pool, max } = this;
+    if (!server.cells.tell()) return;
+    pool.log.write(
+      WARN,
+      `pool '${pool.config.name}': server '${server.config.name}' fails but stays on the ring: max_ejected lets ${max} of ` +
+        `${pool.servers.length} servers be off it at a time`,
+    );
+  }
+
+  /** A tenth of a wait is drawn, so that the probes of many workers and proxies spread out. */
+  private spread(waitMs: number): number {
+    return waitMs * (0.95 + 0.1 * this.pool.random());
   }
 
   /** Another worker has ejected or restored servers of this pool, or died and left its probes to us. */
@@ -71,7 +99,7 @@ export class Ejection {
       }
       if (!server.ejected) this.setLive(server, false);
       if (prober === pool.worker && server.probe === 0) {
-        this.probeIn(server, pool.config.serverRetryTimeoutMs);
+        this.probeIn(server, this.spread(pool.config.serverRetryTimeoutMs * server.cells.waitFactor));
       }
     }
   }
@@ -133,8 +161,7 @@ export class Ejection {
   }
 
   private probeAgain(server: Server): void {
-    // A tenth of the wait is drawn so that the probes of many proxies spread out.
-    this.probeIn(server, this.pool.config.serverRetryTimeoutMs * (0.95 + 0.1 * this.pool.random()));
+    this.probeIn(server, this.spread(this.pool.config.serverRetryTimeoutMs));
   }
 
   private probe(server: Server, probe: number): void {
@@ -162,7 +189,7 @@ export class Ejection {
   }
 
   private restore(server: Server): void {
-    server.cells.restore();
+    this.pool.board.restore(server.cells);
     this.setLive(server, true);
     this.pool.log.write(
       NOTICE,

@@ -24,7 +24,7 @@ export class Server {
   /** Ejected, and this worker's probe of this number is under way or due; 0 = none. */
   probe = 0;
   /** When it was last brought back; -Infinity = never. */
-  returnedAtMs = -Infinity;
+  returnedAtMs: number;
   /** Where its keys are; null = nobody knows now, and requests are refused with `why`. Changed by `replace`. */
   primary: Endpoint | null;
   /** Those that may be read from. */
@@ -45,6 +45,8 @@ export class Server {
     public index: number,
   ) {
     this.counters = this.cells.row(pool.worker);
+    // Whoever replaces a worker does not know when it came back, but that it has been off and on.
+    this.returnedAtMs = cells.waitFactor > 1 ? pool.turn.now() : -Infinity;
     this.primary = this.endpointOf(config);
   }
 

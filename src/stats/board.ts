@@ -4,7 +4,7 @@
  *   Board ─┬─ process      connections of each worker, clients of all, the log level
  *          └─ PoolBoard    one a pool: clients of all workers | clients of worker 0, 1, …, then a block a worker:
  *               │          POOL_METRICS | accepted
- *               └─ ServerCells  one a server: prober | wait factor, then a block a worker: SERVER_METRICS
+ *               └─ ServerCells  one a server: wait factor | prober | told, then a block a worker: SERVER_METRICS
  *
  * Each box is a buffer of its own, so that pools and servers can come and go while it runs and the others keep theirs:
  * the main thread `arrange`s the pools of a new configuration, each thread `adopt`s them. What has been counted never
@@ -257,11 +257,37 @@ export class PoolBoard {
     return clients;
   }
 
+  // ---- who is off the ring
+
+  /**
+   * Ejects a server for all workers; `worker` will probe it. However many workers do so at once, no more than `max` servers
+   * of the pool are off the ring: each claims first and counts then, so the last to claim sees all others. Two that claim the
+   * last place in the same moment may both be refused.
+   */
+  eject(server: ServerCells, worker: number, max: number): Ejected {
+    if (!server.claim(worker)) return server.prober < 0 ? "not now" : "already";
+    if (this.#servers.filter((each) => each.claimed).length > max) {
+      server.withdraw(worker);
+      return "not now";
+    }
+    server.settle(worker);
+    return "now";
+  }
+
+  /** Brings a server back for all workers. */
+  restore(server: ServerCells): void {
+    server.restore();
+    for (const each of this.#servers) each.forgetTold();
+  }
+
   /** Gives what one worker probes to another. True if there was anything. */
   inherit(from: number, to: number): boolean {
     return this.#servers.filter((server) => server.inherit(from, to)).length > 0;
   }
 }
+
+/** What came of it: this worker ejected it and probes it, another had done so before, or it stays on the ring. */
+export type Ejected = "now" | "already" | "not now";
 
 /** What is counted for one server, and who probes it. */
 export class ServerCells {
@@ -269,15 +295,15 @@ export class ServerCells {
   readonly number: number;
   private readonly buffer: SharedArrayBuffer;
   private readonly rows: readonly Float64Array[];
-  /** 0 = live, else 1 + the worker that probes it. */
-  private readonly probers: Int32Array;
+  /** PROBER: 0 = live, 1 + the worker that probes it, or -1 - the worker that counts whether it may be ejected. TOLD: 1 or 0. */
+  private readonly cells: Int32Array;
   private readonly factors: Float64Array;
 
   constructor(workers: number, { number, buffer }: ServerMemory) {
     this.number = number;
     this.buffer = buffer;
     this.factors = new Float64Array(buffer, 0, 1);
-    this.probers = new Int32Array(buffer, 8, 1);
+    this.cells = new Int32Array(buffer, 8, 2);
     this.rows = cutRows(buffer, ALIGN_BYTES, workers, SERVER_METRICS.length);
   }
 
@@ -306,24 +332,54 @@ export class ServerCells {
 
   /** The worker that probes it; -1 = it is live. */
   get prober(): number {
-    return Atomics.load(this.probers, 0) - 1;
+    return Math.max(Atomics.load(this.cells, PROBER), 0) - 1;
   }
 
-  /** Ejects it for all workers if it is live; `worker` will probe it. False if another worker was quicker. */
+  /** Ejects it for all workers if it is live, however many are; `worker` will probe it. False if another worker was quicker. */
   eject(worker: number): boolean {
-    return Atomics.compareExchange(this.probers, 0, 0, 1 + worker) === 0;
+    return Atomics.compareExchange(this.cells, PROBER, 0, 1 + worker) === 0;
+  }
+
+  /** See PoolBoard.eject: it counts as ejected until `withdraw`, and is ejected with `settle`. */
+  claim(worker: number): boolean {
+    return Atomics.compareExchange(this.cells, PROBER, 0, -1 - worker) === 0;
+  }
+
+  get claimed(): boolean {
+    return Atomics.load(this.cells, PROBER) !== 0;
+  }
+
+  settle(worker: number): void {
+    Atomics.compareExchange(this.cells, PROBER, -1 - worker, 1 + worker);
+  }
+
+  withdraw(worker: number): void {
+    Atomics.compareExchange(this.cells, PROBER, -1 - worker, 0);
   }
 
   /** Brings it back for all workers. */
   restore(): void {
-    Atomics.store(this.probers, 0, 0);
+    Atomics.store(this.cells, PROBER, 0);
   }
 
   /** Another worker probes it if `from` does. True if that was so. */
   inherit(from: number, to: number): boolean {
-    return Atomics.compareExchange(this.probers, 0, 1 + from, 1 + to) === 1 + from;
+    this.withdraw(from);
+    return Atomics.compareExchange(this.cells, PROBER, 1 + from, 1 + to) === 1 + from;
+  }
+
+  /** True once, for the worker that says that it fails and stays on the ring, until one has returned to that. */
+  tell(): boolean {
+    return Atomics.exchange(this.cells, TOLD, 1) === 0;
+  }
+
+  forgetTold(): void {
+    Atomics.store(this.cells, TOLD, 0);
   }
 }
+
+const PROBER = 0;
+const TOLD = 1;
 
 const highest = (servers: readonly ServerMemory[], least: number): number =>
   Math.max(least, ...servers.map((server) => server.number));

@@ -337,6 +337,36 @@ const CASES: Record<string, Case> = {
     match(proxy.log, /w\d update pool 'alpha' to add server/);
   },
 
+  "max_ejected holds over all workers": async (f, runtime, workers) => {
+    const servers = [await f.redis(), await f.redis(), await f.redis()];
+    const proxy = await start(f, runtime, workers, {
+      servers,
+      auto_eject_hosts: true,
+      max_ejected: "50%",
+      server_failure_limit: 1,
+      server_retry_timeout: 60_000,
+      timeout: 2000,
+    });
+    const clients = (await clientsOfEach(f, proxy, workers)).map((mates) => mates[0]!);
+    const keys = Array.from({ length: 30 }, (_, i) => `key${i}`);
+    const ask = () =>
+      Promise.all(clients.map((client) => client.pipeline(...keys.map((key) => ["SET", key, "1"]))));
+    ok((await ask()).flat().every((answer) => answer === "OK"));
+    await Promise.all(servers.map((server) => server.crash()));
+    const stays = () => proxy.log.match(/server '[^']+' fails but stays on the ring/g) ?? [];
+    await poll(async () => {
+      await ask();
+      return stays().length >= 2;
+    }, "all three to fail");
+    await ask();
+    strictEqual((await poolCounts(proxy)).server_ejects, 1);
+    strictEqual(new Set(stays()).size, 2);
+    strictEqual(stays().length, 2, "said once, by whichever worker");
+    for (const answer of (await ask()).flat()) {
+      ok(answer instanceof ReplyError && !/no live server/.test(answer.message));
+    }
+  },
+
   "a worker that starts while a server is ejected knows": async (f, runtime, workers) => {
     const servers = [await f.redis(), await f.redis()];
     const proxy = await start(f, runtime, workers, {

@@ -22,7 +22,7 @@ import { Split } from "../../src/proxy/split.ts";
 import { Pool } from "../../src/proxy/pool.ts";
 import { RunningTime } from "../../src/runtime/running_time.ts";
 import { Proxy } from "../../src/service/proxy.ts";
-import { type Arrangement, Board } from "../../src/stats/board.ts";
+import { type Arrangement, Board, PoolBoard, type ServerCells } from "../../src/stats/board.ts";
 import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
 import { concat, latin1, textOf } from "../lib/bytes.ts";
@@ -184,6 +184,15 @@ export const CANARIES: readonly Canary[] = [
         function (server: Server) {
           server.pool.counters[SERVER_EJECTS]!++;
           return old.call(this, server);
+        }),
+  },
+  {
+    name: "more servers leave the ring than max_ejected allows",
+    where: (plan) => plan.pool.autoEjectHosts && plan.pool.maxEjected < 1 && plan.changes.length === 0,
+    plant: () =>
+      patch(PoolBoard.prototype, "eject", (old) =>
+        function (server: ServerCells, worker: number) {
+          return old.call(this, server, worker, Infinity);
         }),
   },
   {

@@ -149,7 +149,9 @@ export function planOf(random: Random): Plan {
     transactionsMax: redis && random.chance(0.3) ? 60 : FEW,
     asides: redis && random.chance(0.3),
     slowTurns: redis && random.chance(0.5),
-    scripts: redis && config.pools[0]!.autoEjectHosts && random.chance(0.4),
+    // One that has lost its memory and may not leave the ring is not told again.
+    scripts: redis && config.pools[0]!.autoEjectHosts && random.chance(0.4) &&
+      config.pools[0]!.maxEjected === 1,
     stops: stopsOf(random, calm ? 0.5 : 0.15, chaosMs),
   };
   const changes = random.chance(calm ? 0.6 : 0.25) ? changesOf(random, draft, chaosMs) : [];
@@ -205,8 +207,12 @@ function draftOf(random: Random, redis: boolean, count: number, password: string
   add("server_connections", random.pick([1, 1, 2, 3]));
   if (random.chance(0.5)) {
     add("auto_eject_hosts", true);
-    add("server_failure_limit", random.int(1, 4));
+    const limit = random.int(1, 4);
+    add("server_failure_limit", limit);
     add("server_retry_timeout", random.magnitude(20, 2000));
+    // Not drawn: worlds without are as they were.
+    const cap = ["34%", "50%"][limit - 1];
+    if (cap !== undefined) add("max_ejected", cap);
   }
   if (random.chance(0.3)) add("preconnect", true);
   if (random.chance(0.3)) add("max_in_flight", random.magnitude(1, 50));

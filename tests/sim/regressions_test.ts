@@ -24,7 +24,13 @@ interface Stand {
 }
 
 /** A pool of `count` model servers. */
-async function stand(yml: string, count: number, redis = true, sliceArguments = 4096): Promise<Stand> {
+async function stand(
+  yml: string,
+  count: number,
+  redis = true,
+  sliceArguments = 4096,
+  lines: string[] = [],
+): Promise<Stand> {
   const clock = new SimClock();
   const net = new SimNet(clock, new Random(1));
   const servers = Array.from({ length: count }, (_, i) => `    - 10.0.0.${i + 1}:6379:1\n`).join("");
@@ -38,7 +44,7 @@ async function stand(yml: string, count: number, redis = true, sliceArguments = 
     new SimServer(i, address, redis, net, clock, truth, new Random(3 + i), null)
   );
   for (const model of models) await model.listen();
-  const log = { level: 0, write: () => {} };
+  const log = { level: 0, write: (_: number, text: string) => void lines.push(text) };
   const random = new Random(2).next;
   const proxy = new Proxy({ config, net, clock, random, log, system: SYSTEM, sliceArguments });
   await proxy.listen(null);
@@ -546,6 +552,86 @@ Deno.test("a full server is ejected after as many failures as any other, and its
     assert.equal(world.proxy.pools[0]!.servers[0]!.ejected, false);
     world.proxy.stop();
   }
+});
+
+Deno.test("max_ejected keeps servers on the ring that fail, says so once, and lets them go when there is room", async () => {
+  const lines: string[] = [];
+  const yml =
+    "  connect_timeout: 100\n  auto_eject_hosts: true\n  max_ejected: 50%\n  server_failure_limit: 2\n  server_retry_timeout: 1000\n";
+  const world = await stand(yml, 3, true, 4096, lines);
+  const client = new Talker(world);
+  const { servers } = world.proxy.pools[0]!;
+  const keys = [0, 1, 2].map((i) => keyOn(world, i));
+  const ejected = () => servers.map((server) => server.ejected);
+  const ask = () => {
+    client.read = "";
+    for (const key of keys) client.say(`GET ${key}\r\n`);
+    runFor(world, 300);
+    return client.read.split("\r\n").slice(0, -1).map((line) =>
+      /server (10\S+):6379/.exec(line)?.[1] ?? line
+    );
+  };
+  for (const address of world.addresses) world.net.down(address, true);
+  for (let i = 0; i < 10; i++) ask();
+  assert.deepEqual(ejected(), [true, false, false]);
+  // The keys of those that stay are still theirs; those of the first are another's, which fails as well.
+  const [first, ...others] = ask();
+  assert.match(first!, /^10\.0\.0\.[23]$/);
+  assert.deepEqual(others, ["10.0.0.2", "10.0.0.3"]);
+  const stays = () => lines.filter((line) => line.includes("stays on the ring"));
+  assert.deepEqual(
+    stays().sort(),
+    ["2", "3"].map((host) =>
+      `pool 'alpha': server '10.0.0.${host}:6379' fails but stays on the ring: ` +
+      "max_ejected lets 1 of 3 servers be off it at a time"
+    ),
+  );
+  world.net.up(world.addresses[0]!);
+  runFor(world, 2000);
+  for (let i = 0; i < 10; i++) ask();
+  assert.equal(ejected().filter(Boolean).length, 1);
+  assert.equal(servers[0]!.ejected, false);
+  assert.equal(stays().length, 3, "the other one, once more");
+  for (const address of world.addresses.slice(1)) world.net.up(address);
+  runFor(world, 2000);
+  assert.deepEqual(ask(), ["$-1", "$-1", "$-1"]);
+  assert.deepEqual(ejected(), [false, false, false]);
+  world.proxy.stop();
+});
+
+Deno.test("a server that goes off and on waits longer each time, no two proxies alike, and is forgiven", async () => {
+  const waits: number[] = [];
+  const lines: string[] = [];
+  const world = await stand(
+    "  auto_eject_hosts: true\n  server_failure_limit: 1\n  server_retry_timeout: 1000\n",
+    2,
+    true,
+    4096,
+    lines,
+  );
+  const client = new Talker(world);
+  const [server] = world.proxy.pools[0]!.servers;
+  const key = keyOn(world, 0);
+  const flap = () => {
+    world.net.down(world.addresses[0]!, true);
+    client.say(`GET ${key}\r\n`);
+    world.clock.run(world.clock.nowMs() + 1000, () => server!.ejected);
+    world.net.up(world.addresses[0]!);
+    const fromMs = world.clock.nowMs();
+    world.clock.run(fromMs + 60_000, () => !server!.ejected);
+    waits.push(world.clock.nowMs() - fromMs);
+  };
+  for (let i = 0; i < 6; i++) flap();
+  runFor(world, 4001);
+  flap();
+  const said = lines.flatMap((line) => / to delete .* next (\d+) secs/.exec(line)?.[1] ?? []);
+  assert.deepEqual(said.map(Number), [1, 2, 4, 8, 16, 16, 1]);
+  // A tenth is drawn; then it has to answer.
+  waits.forEach((ms, i) =>
+    assert.ok(ms > 950 * Number(said[i]) && ms < 1050 * Number(said[i]) + 50, `${ms}`)
+  );
+  assert.ok(new Set(waits.map((ms, i) => Math.round(ms / Number(said[i])))).size > 3);
+  world.proxy.stop();
 });
 
 /** A pool of three Redis of which the one with this index is ejected, and stays so for a minute. */

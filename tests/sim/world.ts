@@ -232,7 +232,16 @@ export class World implements Judge {
     this.log.add(this.clock.nowMs(), "proxy", text);
     // One server may leave and another return in one long turn, and a slice be placed between the two: looked at here, not after it.
     if (text.startsWith("update pool ")) this.noteLives();
-    if (/^update pool \S+ to delete server /.test(text)) this.ejections++;
+    if (/^update pool \S+ to delete server /.test(text)) this.noteEjection();
+  }
+
+  private noteEjection(): void {
+    this.ejections++;
+    const { changes, pool: { maxEjected, servers } } = this.plan;
+    if (changes.length > 0 || maxEjected === 1) return;
+    const most = Math.max(Math.floor(servers.length * maxEjected), servers.length > 1 ? 1 : 0);
+    const off = this.boards[0]!.pools[0]!.servers.filter((cells) => cells.prober >= 0).length;
+    if (off > most) throw new Violation(`${off} of ${servers.length} servers are off the ring, not ${most}`);
   }
 
   describe(): string {

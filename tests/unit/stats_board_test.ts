@@ -131,6 +131,59 @@ Deno.test("ServerCells.eject() has one winner, who probes; probes can be inherit
   ok(b.eject(0));
 });
 
+Deno.test("PoolBoard.eject() ejects no more than so many servers, and counts what others are about to eject", () => {
+  const pool = Board.make(3, [4]).pools[0]!;
+  const [a, b, c, d] = pool.servers as [ServerCells, ServerCells, ServerCells, ServerCells];
+  strictEqual(pool.eject(a, 0, 2), "now");
+  strictEqual(pool.eject(a, 1, 2), "already");
+  ok(b.claim(1));
+  deepStrictEqual([a.prober, b.prober], [0, -1], "not ejected yet");
+  strictEqual(pool.eject(b, 2, 2), "not now", "another is about to");
+  strictEqual(pool.eject(c, 2, 2), "not now", "a and perhaps b");
+  strictEqual(c.prober, -1);
+  b.withdraw(1);
+  strictEqual(pool.eject(c, 2, 2), "now");
+  strictEqual(pool.eject(d, 0, 2), "not now");
+  deepStrictEqual([d.tell(), d.tell(), a.tell()], [true, false, true]);
+  pool.restore(a);
+  deepStrictEqual([d.tell(), a.tell()], [true, true], "said again");
+  strictEqual(pool.eject(d, 0, 2), "now");
+  strictEqual(pool.eject(a, 0, 2), "not now");
+  strictEqual(pool.eject(a, 0, 4), "now");
+
+  // Who claims and dies leaves nothing behind.
+  ok(b.claim(1));
+  pool.inherit(1, 2);
+  strictEqual(pool.eject(b, 0, 4), "now");
+});
+
+Deno.test("PoolBoard.eject() keeps its limit however many threads eject at once", async () => {
+  const board = Board.make(THREADS, [5]);
+  const threads = Array.from(
+    { length: THREADS },
+    () => new Worker(new URL("./stats_board_thread.ts", import.meta.url), { type: "module" }),
+  );
+  const off = new Int32Array(new SharedArrayBuffer(4));
+  try {
+    const counts = await Promise.all(
+      threads.map((thread, worker) =>
+        new Promise<{ done: number; worst: number }>((resolve, reject) => {
+          thread.onmessage = ({ data }) => resolve(data);
+          thread.onerror = reject;
+          thread.postMessage({ memory: board.memory, worker, off });
+        })
+      ),
+    );
+    ok(Math.max(...counts.map((count) => count.worst)) <= 2);
+    ok(counts.some((count) => count.done > 0));
+    deepStrictEqual(board.pools[0]!.servers.map((server) => server.prober), [-1, -1, -1, -1, -1]);
+  } finally {
+    for (const thread of threads) thread.terminate();
+  }
+});
+
+const THREADS = 3;
+
 Deno.test("Board.adopt() keeps what stays, on every thread, and gives new servers numbers that none has had", () => {
   const board = Board.make(2, [2, 1]);
   const other = Board.of(board.memory);
