@@ -20,6 +20,12 @@ import { answerFailed, type Holder, ServerConnection, type Unsent } from "./serv
 /** Wait after the first failed connect; doubles with each further one. */
 const BACKOFF_FIRST_MS = 5;
 const BACKOFF_MAX_MS = 250;
+/** The same where another may take the server's place: as soon as it has, everybody wants to be there. */
+const REPLACEABLE_WAIT_MS = 50;
+/** How long requests are held, from the first of such failures on, in the hope that the next one is none. */
+const HOLD_MS = 1000;
+/** A sign of the same kind is given this often, ms; and after a -READONLY the role of a server is asked again. */
+const SIGN_EVERY_MS = 100;
 /** Unused leased connections kept open. */
 const SPARE_MAX = 8;
 
@@ -42,6 +48,10 @@ export class Endpoint {
   gone = false;
   private connectFailures = 0;
   private blockedUntilMs = 0;
+  /** Since when nobody could be connected, or nobody who is a primary; -1 = all is well. */
+  private troubleSinceMs = -1;
+  private signedAtMs = -Infinity;
+  private demotedAtMs = -Infinity;
   /** Why it is left alone, if it is. */
   lastFailure: Failure = failureOf("ECONNREFUSED");
   /** About how large the values are that are asked for many at once. */
@@ -58,11 +68,14 @@ export class Endpoint {
   connection(connectionClass: number, serial: number): ServerConnection | null {
     const each = this.server.pool.config.serverConnections;
     const slot = connectionClass * each + (each === 1 ? 0 : serial % each);
-    return this.slots[slot] ?? (this.blocked ? null : this.connectSlot(slot, connectionClass));
+    return this.slots[slot] ??
+      (this.blocked && !this.holds ? null : this.connectSlot(slot, connectionClass));
   }
 
+  /** While it is to be left alone, one that waits. */
   private connectSlot(slot: number, connectionClass: number): ServerConnection {
-    const connection = this.connect(connectionClass);
+    const waitMs = this.blocked ? this.blockedUntilMs - this.server.pool.turn.now() : 0;
+    const connection = this.connect(connectionClass, waitMs);
     if (!this.gone) this.slots[slot] = connection;
     return connection;
   }
@@ -71,9 +84,30 @@ export class Endpoint {
     return this.connectFailures > 0 && this.server.pool.turn.now() < this.blockedUntilMs;
   }
 
-  /** A connection of its own, for a probe or a lease. */
-  connect(connectionClass: number): ServerConnection {
-    const connection = new ServerConnection(this, connectionClass);
+  /** Whoever is at the other end has to be a primary, or nothing is written: another may have taken its place. */
+  get mustBePrimary(): boolean {
+    return this.server.pool.replaceable && this.server.primary === this;
+  }
+
+  /**
+   * Requests for it are held for a while although nobody can be connected now. Where nobody can take a server's place they would only
+   * wait for an error.
+   */
+  get holds(): boolean {
+    if (!this.mustBePrimary || this.gone || this.server.gone) return false;
+    return this.troubleSinceMs >= 0 && this.server.pool.turn.now() - this.troubleSinceMs < HOLD_MS;
+  }
+
+  /** A shared connection has ended before anything was sent: what waited for it waits for the next one. */
+  hold(slot: number, ended: ServerConnection): void {
+    const unsent = ended.takeUnsent();
+    if (unsent === null) return;
+    (this.slots[slot] ?? this.connectSlot(slot, ended.connectionClass)).takeOver(unsent);
+  }
+
+  /** A connection of its own, for a probe or a lease. @param waitMs see ServerConnection */
+  connect(connectionClass: number, waitMs = 0): ServerConnection {
+    const connection = new ServerConnection(this, connectionClass, waitMs);
     connection.detached = this.gone;
     this.connections.add(connection);
     this.server.pool.countConnection(1);
@@ -117,11 +151,20 @@ export class Endpoint {
   /** A new connection has been answered: whoever asks is let in. */
   connected(): void {
     this.connectFailures = 0;
+    if (this.troubleSinceMs < 0) return;
+    this.troubleSinceMs = -1;
+    this.server.pool.sign(this.server, "primary answers", this.spec.text);
   }
 
-  /** Nobody was there, or nobody was let in. */
-  connectFailed(): void {
+  /** Nobody was there, nobody was let in, or whoever is there is no primary. */
+  connectFailed(failure: Failure): void {
     const { pool } = this.server;
+    if (this.mustBePrimary) {
+      this.noteTrouble(failure);
+      this.connectFailures++;
+      this.blockedUntilMs = pool.turn.now() + REPLACEABLE_WAIT_MS * (1 + pool.random());
+      return;
+    }
     const wait = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(this.connectFailures, 20));
     this.connectFailures++;
     const { autoEjectHosts, serverFailureLimit } = pool.config;
@@ -129,6 +172,39 @@ export class Endpoint {
     if (autoEjectHosts && this.connectFailures <= serverFailureLimit) return;
     // Half of the wait is drawn, so that many proxies do not come back in step.
     this.blockedUntilMs = pool.turn.now() + wait / 2 + pool.random() * wait / 2;
+  }
+
+  /** Whoever knows where the server is should look. */
+  noteTrouble(failure: Failure): void {
+    if (!this.mustBePrimary) return;
+    const { pool } = this.server;
+    const nowMs = pool.turn.now();
+    if (this.troubleSinceMs < 0) this.troubleSinceMs = nowMs;
+    if (nowMs - this.signedAtMs < SIGN_EVERY_MS) return;
+    this.signedAtMs = nowMs;
+    const sign = NO_PRIMARY.has(failure.code) ? "not a primary" : "primary unreachable";
+    pool.sign(this.server, sign, `${this.spec.text}: ${failure.text}`);
+  }
+
+  /** What those are told who have waited too long for a connection. */
+  get whyLate(): Failure {
+    return this.troubleSinceMs < 0 ? failureOf("ETIMEDOUT") : this.lastFailure;
+  }
+
+  /** What the server has answered to a request says that it cannot serve. */
+  ill(illness: Failure): void {
+    if (illness.code === "EREADONLY") return this.demoted(illness);
+    if (NO_PRIMARY.has(illness.code)) this.noteTrouble(illness);
+    this.failed(illness);
+  }
+
+  /** It takes no writes: what is asked from now on goes to connections that have asked for its role. */
+  private demoted(illness: Failure): void {
+    const nowMs = this.server.pool.turn.now();
+    if (!this.mustBePrimary || nowMs - this.demotedAtMs < SIGN_EVERY_MS) return;
+    this.demotedAtMs = nowMs;
+    this.noteTrouble(illness);
+    this.detach();
   }
 
   /** Something has failed here: counts for the server if this is its primary. */
@@ -205,8 +281,8 @@ export class Endpoint {
     for (const connection of [...this.connections]) connection.abandon(failure);
   }
 
-  /** One of its connections is gone. */
-  lost(connection: ServerConnection): void {
+  /** One of its connections is gone. @returns the slot it had; -1 = none */
+  lost(connection: ServerConnection): number {
     this.connections.delete(connection);
     this.server.pool.countConnection(-1);
     const spare = this.spare.indexOf(connection);
@@ -214,8 +290,12 @@ export class Endpoint {
     const slot = this.slots.indexOf(connection);
     if (slot >= 0) this.slots[slot] = undefined;
     if (this.gone && this.connections.size === 0) this.server.forget(this);
+    return slot;
   }
 }
+
+/** Codes of failures that say: somebody is there, but does not do a primary's work. */
+const NO_PRIMARY: ReadonlySet<string> = new Set(["EROLE", "EREADONLY", "ELOADING", "EMASTERDOWN"]);
 
 function refuseAll({ first, bytes }: Unsent, server: Server): void {
   bytes.clear();

@@ -42,6 +42,9 @@ export const FAILURES: ReadonlyMap<string, Failure> = new Map([
   failure("ETRACKING", "The server refused CLIENT TRACKING"),
   failure("EMEMORY", "Cannot allocate memory: the connection held too much for the proxy's max_memory"),
   failure("ENOPRIMARY", "Connection refused: no primary is known"),
+  failure("ESWITCHED", "The server was replaced while this was under way: what became of it is unknown"),
+  failure("EROLE", "The server's primary is none at the moment: it says that it is a replica"),
+  failure("EREADONLY", "The server's primary is none any more: it takes no writes"),
   failure("ESHUTDOWN", "The proxy is stopping"),
 ]);
 

@@ -70,8 +70,11 @@ export interface Front {
    * @returns null while the server is left alone after failed connects: answer with `server.refusal()`
    */
   connectionTo(client: Client, server: Server): ServerConnection | null;
-  /** The handshake of a new connection of that class; may be empty. */
-  greetings(connectionClass: number): readonly Greeting[];
+  /**
+   * The handshake of a new connection of that class; may be empty.
+   * @param primary whoever is at the other end has to be one, or the handshake fails
+   */
+  greetings(connectionClass: number, primary: boolean): readonly Greeting[];
   /** The scan state of a new server connection. */
   newReplyScan(): ReplyScan;
   /**
@@ -96,7 +99,7 @@ export interface Front {
   isPush(bytes: Uint8Array, start: number): boolean;
   /**
    * What is wrong with a server that says this; null if nothing is (see illness.ts). Called for every reply, so it must be cheap.
-   * @param where ACCEPT, GREETING, REQUEST or PROBE, or several of them
+   * @param where ACCEPT, GREETING, REQUEST (DEMOTED goes with it) or PROBE, or several of them
    */
   illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null;
   /** True if a server has to be told something before it returns to the ring. @param first no other worker has told it */

@@ -6,6 +6,8 @@
  *   GREETING   as the answer to our handshake it ends the connection in the same way
  *   REQUEST    a failure of the server; its client gets the reply as it is, since libraries know these words
  *   PROBE      an ejected server that answers its probe so stays away
+ *   DEMOTED    where another may take the server's place (failover), who says so to a request is its primary no more: its role is
+ *              asked again before anything else is sent there. No failure of the server
  *
  * A reply that refuses one kind of request only (OOM, READONLY, MISCONF to a write) is no illness of the server where
  * requests are concerned: its reads are served. Nor is a wrong password: every server of the pool would say so, and
@@ -18,6 +20,7 @@ export const ACCEPT = 1;
 export const GREETING = 2;
 export const REQUEST = 4;
 export const PROBE = 8;
+export const DEMOTED = 16;
 
 interface Illness {
   readonly protocol: "redis" | "memcached";
@@ -41,6 +44,7 @@ const ILLNESSES: readonly Illness[] = [
   illness("redis", "-LOADING ", GREETING | REQUEST | PROBE, "ELOADING"),
   illness("redis", "-MASTERDOWN ", GREETING | REQUEST | PROBE, "EMASTERDOWN"),
   illness("redis", "-MISCONF ", PROBE, "EILL"),
+  illness("redis", "-READONLY ", DEMOTED, "EREADONLY"),
   illness("redis", "-BUSY ", PROBE, "EILL"),
   illness("redis", "-NOAUTH ", PROBE, "EILL"),
   illness("memcached", "ERROR Too many open connections", ACCEPT, "EFULL"),

@@ -65,7 +65,7 @@ const PASS_MIN = 1024 * 1024;
 /** What decides which server has a key, and where that server is. */
 const RING_KEYS = ["servers", "hash", "hashTag", "distribution"] as const;
 /** What a connection to a server is made with: if one of these changes, all are made anew. */
-const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections"] as const;
+const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections", "failover"] as const;
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
 const IDLE_SWEEP_MS = 1000;
@@ -353,8 +353,15 @@ export class Pool {
   }
 
   /** Servers are somewhere else now. To be called between two turns. */
-  follow(_states: readonly ServerState[]): void {
-    // Servers have one address until they have endpoints.
+  follow(states: readonly ServerState[]): void {
+    for (const state of states) {
+      this.servers.find(({ config }) => config.name === state.server)?.follow(state);
+    }
+  }
+
+  /** Others may take the place of its servers: who is written to has to be a primary at the time. */
+  get replaceable(): boolean {
+    return this.config.failover !== "none";
   }
 
   private adoptTimeout(timeoutMs: number): void {

@@ -6,6 +6,7 @@
  * With auto_eject_hosts the failures of its primary are counted towards ejection (ejection.ts).
  */
 import type { ServerConfig } from "../config/config.ts";
+import type { EndpointSpec, ServerState } from "../topology/state.ts";
 import type { ServerCells } from "../stats/board.ts";
 import { IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES } from "../stats/metrics.ts";
 import { Endpoint } from "./endpoint.ts";
@@ -33,6 +34,10 @@ export class Server {
   why = "no address is known";
   /** Those that were its own, with connections that still owe something. */
   private readonly past = new Set<Endpoint>();
+  /** Of the state that has been followed last; -1 = none, it is where the configuration says. */
+  private term = -1;
+  /** The last primary that a state has named. */
+  private lastPrimary = "";
   private readonly errorReplies = new Map<string, Uint8Array>();
   /** It has left the pool; what is under way with it still finishes. */
   gone = false;
@@ -93,11 +98,20 @@ export class Server {
    * @param reconnect present connections say or are what is no longer right (password, how many there are)
    */
   adopt(config: ServerConfig, index: number, reconnect: boolean): void {
-    const moves = config.addressText !== this.config.addressText;
+    const moves = this.moves(config);
     this.config = config;
     this.index = index;
     if (moves) this.replace(this.endpointOf(config));
     else if (reconnect) { for (const endpoint of this.own) endpoint.detach(); }
+  }
+
+  /** Where a keeper has said where it is, that is what counts. */
+  private moves(config: ServerConfig): boolean {
+    if (this.term < 0) return config.addressText !== this.config.addressText;
+    if (this.pool.replaceable) return false;
+    this.term = -1;
+    this.lastPrimary = "";
+    return config.addressText !== this.primary?.spec.text;
   }
 
   /**
@@ -115,6 +129,39 @@ export class Server {
       if (before.connections.size > 0) this.past.add(before);
     }
     this.pool.ejection.moved(this);
+  }
+
+  /** A keeper has said where it is. Between two turns. An old term is old news, and the same primary is no change. */
+  follow({ term, primary, replicas, why }: ServerState): void {
+    const { pool } = this;
+    if (this.gone || term < this.term) return;
+    this.why = why;
+    if (primary?.text !== this.primary?.spec.text && this.mayFollow(term, primary)) {
+      this.replace(primary === null ? null : new Endpoint(this, primary), failureOf("ESWITCHED"));
+      pool.front.ringChanged();
+    }
+    if (primary !== null) this.lastPrimary = primary.text;
+    this.term = term;
+    this.readFrom(replicas);
+  }
+
+  /** In one term there is one primary, though it may be lost and found. */
+  private mayFollow(term: number, primary: EndpointSpec | null): boolean {
+    return term > this.term || primary === null || this.lastPrimary === "" ||
+      primary.text === this.lastPrimary;
+  }
+
+  private readFrom(specs: readonly EndpointSpec[]): void {
+    const before = new Map(this.replicas.map((endpoint) => [endpoint.spec.text, endpoint]));
+    this.replicas = specs.map((spec) => {
+      const present = before.get(spec.text);
+      before.delete(spec.text);
+      return present ?? new Endpoint(this, spec);
+    });
+    for (const endpoint of before.values()) {
+      endpoint.retire();
+      if (endpoint.connections.size > 0) this.past.add(endpoint);
+    }
   }
 
   /** It is no longer of the pool: nobody asks it anything new. */

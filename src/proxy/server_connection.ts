@@ -75,7 +75,7 @@ export interface Waiter {
 
 export class ServerConnection implements Flushable {
   dirty = false;
-  readonly socket: Socket;
+  socket: Socket = NO_SOCKET;
   head: Request | null = null;
   private tail: Request | null = null;
   /** The oldest request that has not timed out. */
@@ -120,20 +120,60 @@ export class ServerConnection implements Flushable {
 
   readonly server: Server;
 
-  /** @param connectionClass which (protocol version, database) it is for */
-  constructor(readonly endpoint: Endpoint, readonly connectionClass: number) {
+  /**
+   * @param connectionClass which (protocol version, database) it is for
+   * @param waitMs it connects only then, and holds what is asked of it until it may be sent
+   */
+  constructor(readonly endpoint: Endpoint, readonly connectionClass: number, waitMs = 0) {
     this.server = endpoint.server;
     const { pool } = this.server;
     this.resume = pool.front.newReplyScan();
+    if (waitMs === 0) {
+      const greetings = this.connect();
+      this.ready = this.greeted = greetings.length === 0;
+      if (!this.ready) this.backlog = new Outbox();
+      this.greetAll(greetings);
+      return;
+    }
+    this.ready = this.greeted = false;
+    this.backlog = new Outbox();
+    this.connectTimer = pool.clock.setTimer(waitMs, () => this.connectLate());
+  }
+
+  private connect(): readonly Greeting[] {
+    const { endpoint } = this;
+    const { pool } = this.server;
     this.socket = pool.net.connect(endpoint.spec.address, pool.serverHandler, this);
-    const greetings = pool.front.greetings(connectionClass);
-    this.ready = this.greeted = greetings.length === 0;
-    if (!this.ready) this.backlog = new Outbox();
-    for (let i = 0; i < greetings.length; i++) this.greet(greetings[i]!, i === greetings.length - 1);
     this.connectTimer = pool.clock.setTimer(pool.config.connectTimeoutMs, () => {
       this.connectTimer = null;
       if (!this.open) this.fail("ETIMEDOUT");
     });
+    return pool.front.greetings(this.connectionClass, endpoint.mustBePrimary);
+  }
+
+  private greetAll(greetings: readonly Greeting[]): void {
+    for (let i = 0; i < greetings.length; i++) this.greet(greetings[i]!, i === greetings.length - 1);
+  }
+
+  /** The handshake goes before what has been asked meanwhile. */
+  private connectLate(): void {
+    const { head, tail, oldest, written } = this;
+    this.head = this.tail = this.oldest = null;
+    this.written = 0;
+    const greetings = this.connect();
+    this.greetAll(greetings);
+    const size = this.written;
+    for (let r = head; r !== null; r = r.nextInFlight) r.sentAt += size;
+    this.written += written;
+    if (head !== null) {
+      if (this.tail === null) this.head = head;
+      else (this.tail as Request).nextInFlight = head;
+      this.tail = tail;
+      this.oldest ??= oldest;
+    }
+    if (greetings.length > 0) return;
+    this.greeted = true;
+    this.becomeReady();
   }
 
   /** Bytes of memory that would be free without this connection. */
@@ -607,7 +647,7 @@ export class ServerConnection implements Flushable {
     const server = this.server;
     if (!request.swallowed) {
       const illness = whole ? server.pool.front.illness(bytes, start, end, REQUEST) : null;
-      if (illness !== null) this.endpoint.failed(illness);
+      if (illness !== null) this.endpoint.ill(illness);
       else if (server.failures !== 0) this.endpoint.succeeded();
     }
     if (request.batch !== null) return this.finishBatch(request, request.batch, bytes, start, end);
@@ -646,7 +686,7 @@ export class ServerConnection implements Flushable {
 
   private turnAway(code: string, bytes: Uint8Array, start: number, end: number): void {
     this.turnedAway = true;
-    this.fail(code, latin1(bytes, start, end).trimEnd());
+    this.fail(code, bytes[start] === MINUS ? latin1(bytes, start, end).trimEnd() : "");
   }
 
   // ---- deadlines
@@ -674,6 +714,7 @@ export class ServerConnection implements Flushable {
     let overdue = false;
     // After a turn longer than `timeout` its first get may be overdue before its line is written: nobody may join it any more.
     if (this.openBatch !== null) this.closeBatch(this.openBatch);
+    if (!this.ready && this.failOverdue(nowMs)) overdue = true;
     while (this.oldest !== null && this.oldest.deadlineMs <= nowMs) {
       const request: Request = this.oldest;
       this.oldest = request.nextInFlight;
@@ -692,6 +733,17 @@ export class ServerConnection implements Flushable {
       return this.giveUpSilent();
     }
     return this.head !== null;
+  }
+
+  /** What waits for the handshake may have waited elsewhere before: it is older than the handshake then. */
+  private failOverdue(nowMs: number): boolean {
+    let overdue = false;
+    for (let r = this.head; r !== null; r = r.nextInFlight) {
+      if (r.deadlineMs > nowMs || r.swallowed || unwanted(r)) continue;
+      overdue = true;
+      this.answerFailed(r, this.endpoint.whyLate);
+    }
+    return overdue;
   }
 
   private giveUpSilent(): boolean {
@@ -734,30 +786,75 @@ export class ServerConnection implements Flushable {
   }
 
   /**
-   * Takes out of its queue, in order, what was held back for the handshake; what remains is the handshake's. Between two turns, and
-   * only of a shared connection: of one that has a holder some of a request may be here and the rest not.
+   * Takes out of its queue, in order, what certainly has not reached the server: what was held back for the handshake, or what the
+   * kernel has not been given (that ends the connection). Between two turns, and only of a shared connection: of one that has a holder
+   * some of a request may be here and the rest not.
    * @returns null if there is nothing
    */
   takeUnsent(): Unsent | null {
-    const { backlog } = this;
-    if (this.holder !== null || backlog === null || backlog.size === 0) return null;
+    if (this.holder !== null) return null;
+    const bytes = new Outbox();
+    if (!this.ready) {
+      bytes.adopt(this.backlog!);
+      this.written -= bytes.size;
+    } else {
+      if (this.socket.queuedBytes === 0) return null;
+      this.written = this.socket.withdraw(bytes);
+    }
     let last: Request | null = null;
     let first = this.head;
-    while (first !== null && first.swallowed) {
+    while (first !== null && (first.swallowed || first.sentAt - first.size < this.written)) {
       last = first;
       first = first.nextInFlight;
     }
-    if (first === null) return null;
     if (last === null) this.head = null;
     else last.nextInFlight = null;
     this.tail = last;
-    let { oldest } = this;
-    if (oldest?.swallowed) oldest = first;
-    else this.oldest = null;
-    while (oldest !== null && oldest.deadlineMs === Infinity) oldest = oldest.nextInFlight;
-    this.backlog = new Outbox();
-    this.written -= backlog.size;
-    return { first, oldest, bytes: backlog };
+    if (this.oldest === null || !this.oldest.swallowed) this.oldest = null;
+    if (first === null) return null;
+    // The rest of one that has left in part.
+    skip(bytes, first.sentAt - first.size - this.written);
+    return this.sift(first, bytes);
+  }
+
+  /**
+   * What the proxy itself asks is meant for this very process (CLIENT UNBLOCK), or is asked again elsewhere by whoever hears that it
+   * has failed: it stays in the queue.
+   */
+  private sift(unsent: Request, bytes: Outbox): Unsent | null {
+    let first: Request | null = null;
+    let last: Request | null = null;
+    let oldest: Request | null = null;
+    let at = 0;
+    let all: Uint8Array | null = null;
+    let before: Request | null = null;
+    for (let r: Request | null = unsent; r !== null;) {
+      const next: Request | null = r.nextInFlight;
+      const goes: boolean = r.internal !== null
+        ? next?.split?.endsRequestBefore === true
+        : r.split?.endsRequestBefore !== true || before?.internal != null && before === last;
+      r.nextInFlight = null;
+      if (goes) {
+        if (last === null) first = r;
+        else last.nextInFlight = r;
+        last = r;
+        if (oldest === null && r.deadlineMs < Infinity && !unwanted(r)) oldest = r;
+        if (all !== null) bytes.append(all, at, at + r.size);
+      } else {
+        if (this.tail === null) this.head = r;
+        else this.tail.nextInFlight = r;
+        this.tail = r;
+        if (all === null) {
+          all = new Uint8Array(bytes.size);
+          bytes.moveTo(all);
+          bytes.append(all, 0, at);
+        }
+      }
+      at += r.size;
+      before = r;
+      r = next;
+    }
+    return first === null ? null : { first, oldest, bytes };
   }
 
   /** Sends what another connection of its class had not sent yet, before anything else that clients ask for. Their deadlines stay. */
@@ -787,13 +884,16 @@ export class ServerConnection implements Flushable {
     if (this.open) server.counters[SERVER_CONNECTIONS]!--;
     const alreadyCounted = failure.code === "ETIMEDOUT" && this.silentSinceMs >= 0;
     if (!alreadyCounted) server.counters[failure.counter]!++;
-    this.endpoint.lost(this);
+    const inVain = !this.open || this.turnedAway;
+    const slot = this.endpoint.lost(this);
     // An idle disconnect is no failure: servers close idle connections and restart.
     const idle = this.head === null && this.open && !this.turnedAway;
     if (!idle && !alreadyCounted) this.endpoint.failed(failure);
     // To connect again at once would be for nothing, whether nobody is there or nobody is let in.
-    if (!this.open || this.turnedAway) this.endpoint.connectFailed();
+    if (inVain) this.endpoint.connectFailed(failure);
+    else if (failure.code === "ETIMEDOUT") this.endpoint.noteTrouble(failure);
     this.logEnd(failure, detail, idle);
+    if (slot >= 0 && !this.ready && this.endpoint.holds) this.endpoint.hold(slot, this);
     this.failAll(failure);
   }
 
@@ -888,6 +988,34 @@ function mayLeave(head: Request): boolean {
   return unwanted(head) || isTurnOf(head) && head.check === 0;
 }
 
+/** Forgets the first `count` bytes. */
+function skip(bytes: Outbox, count: number): void {
+  while (count > 0) {
+    const part = Math.min(count, bytes.end - bytes.start);
+    bytes.consume(part);
+    count -= part;
+  }
+}
+
+/** Of a connection that is not to connect yet. */
+const NO_SOCKET: Socket = {
+  owner: null,
+  queuedBytes: 0,
+  flushedBytes: 0,
+  send: () => {},
+  sendShared: () => {},
+  sendChunks: () => {},
+  flush: () => {},
+  pause: () => {},
+  resume: () => {},
+  end: () => {},
+  destroy: () => {},
+  withdraw: () => 0,
+  peer: () => "none",
+  local: () => "none",
+};
+
 const NEED_MORE = -1;
+const MINUS = 45;
 const CR = 13;
 const LF = 10;

@@ -47,6 +47,11 @@ export class Split {
     readonly detail: number,
   ) {}
 
+  /** A fragment is the end of what the request before it on its connection has begun: it goes nowhere without that one. */
+  get endsRequestBefore(): boolean {
+    return false;
+  }
+
   /** Bytes of the replies that have come. */
   get heldBytes(): number {
     let bytes = 0;

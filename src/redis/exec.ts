@@ -215,6 +215,10 @@ class ExecSplit extends Split {
     super(parent, join, NO_OWNERS, 0);
   }
 
+  override get endsRequestBefore(): boolean {
+    return true;
+  }
+
   protected override deliver(client: Client, joined: Uint8Array, end: number): void {
     if (this.asides.length === 0) super.deliver(client, joined, end);
     else new Weaver(this.session, this.parent, this.asides, this.rerun).weave(joined, 0, end);

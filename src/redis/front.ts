@@ -50,7 +50,7 @@ import type { Client } from "../proxy/client.ts";
 import type { Visit } from "../proxy/ejection.ts";
 import { type Failure, NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
 import type { Front, Greeting, ReplyScan } from "../proxy/front.ts";
-import { Illnesses } from "../proxy/illness.ts";
+import { DEMOTED, Illnesses } from "../proxy/illness.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { CommandLearner } from "./learn.ts";
@@ -115,6 +115,8 @@ export class RedisFront implements Front, Sender {
   private scripts: Scripts | null;
   readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
+  /** DEMOTED where another may take a server's place, else 0. */
+  private demoted = 0;
 
   constructor(
     private readonly pool: Pool,
@@ -123,6 +125,7 @@ export class RedisFront implements Front, Sender {
   ) {
     this.config = pool.config;
     this.limits = pool.config;
+    this.demoted = pool.replaceable ? DEMOTED : 0;
     this.sliceArguments = pool.sliceArguments;
     this.walkArguments = Math.min(WALK_ARGUMENTS, pool.sliceArguments);
     this.learner = new CommandLearner(pool);
@@ -704,6 +707,7 @@ export class RedisFront implements Front, Sender {
     const moved = this.epoch !== pool.epoch;
     this.epoch = pool.epoch;
     this.config = this.limits = pool.config;
+    this.demoted = pool.replaceable ? DEMOTED : 0;
     this.learner.adopt();
     this.scripts = this.config.autoEjectHosts ? this.scripts ?? new Scripts(pool) : null;
     for (const client of pool.clients) {
@@ -751,7 +755,7 @@ export class RedisFront implements Front, Sender {
     return connection;
   }
 
-  greetings(connectionClass: number): readonly Greeting[] {
+  greetings(connectionClass: number, primary: boolean): readonly Greeting[] {
     const greetings: Greeting[] = [];
     const { redisAuth, redisDb } = this.config;
     // AUTH before SELECT: the other way round, twemproxy's data ends in database 0 (its issue 491).
@@ -766,6 +770,8 @@ export class RedisFront implements Front, Sender {
     if (db > 0) {
       greetings.push({ bytes: command("SELECT", db), check: checkSelect });
     }
+    // Last: what is written behind it goes to whoever has just said so.
+    if (primary) greetings.push({ bytes: ROLE_BYTES, check: checkPrimary });
     return greetings;
   }
 
@@ -794,7 +800,7 @@ export class RedisFront implements Front, Sender {
   }
 
   illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null {
-    return bytes[start] === 45 ? ILLNESSES.find(bytes, start, end, where) : null;
+    return bytes[start] === 45 ? ILLNESSES.find(bytes, start, end, where | this.demoted) : null;
   }
 
   errorReply(text: string): Uint8Array {
@@ -834,7 +840,16 @@ function subscriberPong(bytes: Uint8Array): Uint8Array {
 }
 
 const ILLNESSES = new Illnesses("redis");
+const ROLE_BYTES = command("ROLE");
+const MASTER_START = encode("$6\r\nmaster\r\n");
 const NOAUTH_START = encode("-NOAUTH");
+
+/** NOAUTH is what clients are to read; nothing is written to who says it. */
+function checkPrimary(bytes: Uint8Array, start: number, end: number): string | null {
+  const first = bytes.indexOf(LF, start) + 1;
+  const is = startsWith(bytes, first, end, MASTER_START) || startsWith(bytes, start, end, NOAUTH_START);
+  return is ? null : "EROLE";
+}
 
 /** A server that wants a password answers every request so itself; any other refusal would put data into the wrong database. */
 function checkSelect(bytes: Uint8Array, start: number, end: number): string | null {

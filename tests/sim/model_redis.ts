@@ -11,6 +11,9 @@
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import type { Session } from "../../src/demo/redis/command.ts";
 import { matchGlob } from "../../src/demo/redis/glob.ts";
+import { FLAG } from "../../src/protocol/redis/command.ts";
+import { findCommand } from "../../src/protocol/redis/commands.ts";
+import { latin1 } from "../lib/bytes.ts";
 import type { SimClock } from "./clock.ts";
 import { ModelTracking } from "./model_tracking.ts";
 import { bulk } from "./step.ts";
@@ -76,10 +79,23 @@ const PER_KEY = new Set(["mget"]);
 const WHILE_LOADING = new Set(
   "multi exec discard watch unwatch hello auth select client command quit reset".split(" "),
 );
+const READONLY = "-READONLY You can't write against a read only replica.\r\n";
+
+function isWrite(name: string): boolean {
+  const command = findCommand(latin1(name), 0, name.length);
+  return command !== undefined && (command.flags & FLAG.WRITE) !== 0;
+}
+
 const LOADING = "-LOADING Redis is loading the dataset in memory\r\n";
 
 export class ModelRedis extends MemoryRedis {
   loadingUntilMs = 0;
+  /** Set to "slave" it takes no writes. Data does not come from anywhere. */
+  role: "master" | "slave" = "master";
+  /** Set it is the answer to every write. */
+  refusal = "";
+  /** Writes that it has taken, however they ended. */
+  writes = 0;
   /** It began as empty, without scripts, after another had been there. */
   restarted = false;
   /** When it answered its first PING, which is what asks an ejected server whether it is well; Infinity = not yet. */
@@ -192,7 +208,20 @@ export class ModelRedis extends MemoryRedis {
 
   /** True if the command was one of those that src/demo's Redis does not know. */
   private executeHere(session: Session, name: string, args: readonly string[], tagged: Tagged): boolean {
+    if (isWrite(name)) {
+      const refusal = this.role === "master" ? this.refusal : READONLY;
+      if (refusal !== "") {
+        session.reply.text += refusal;
+        return true;
+      }
+      this.writes++;
+    }
     switch (name) {
+      case "role":
+        session.reply.text += this.role === "master"
+          ? "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
+          : "*5\r\n$5\r\nslave\r\n$8\r\n10.0.0.9\r\n:6379\r\n$9\r\nconnected\r\n:0\r\n";
+        return true;
       case "blpop":
       case "brpop":
         this.block(session, args[1]!, name === "blpop", Number(args[2]), tagged);

@@ -2,8 +2,9 @@
 import { ok } from "node:assert/strict";
 import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { Proxy } from "../../src/service/proxy.ts";
+import { Proxy, type ProxyOptions } from "../../src/service/proxy.ts";
 import { REQUESTS } from "../../src/stats/metrics.ts";
+import type { ServerState } from "../../src/topology/state.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import { SimClock } from "./clock.ts";
 import type { ModelRedis } from "./model_redis.ts";
@@ -32,12 +33,17 @@ export class Stand {
   readonly servers: SimServer[];
   private epoch = 0;
 
-  private constructor(yml: string, servers: readonly string[], sliceArguments?: number) {
+  private constructor(
+    yml: string,
+    servers: readonly string[],
+    sliceArguments?: number,
+    sign?: ProxyOptions["sign"],
+  ) {
     this.config = configOf(yml, servers);
     const { clock, net, config } = this;
     const log = { level: 0, write: () => {} };
     const random = new Random(2).next;
-    this.proxy = new Proxy({ config, net, clock, random, log, system: SYSTEM, sliceArguments });
+    this.proxy = new Proxy({ config, net, clock, random, log, system: SYSTEM, sliceArguments, sign });
     this.servers = [1, 2, 3, 4].map((host, i) =>
       new SimServer(
         i,
@@ -55,9 +61,15 @@ export class Stand {
   /**
    * @param yml more keys of the pool, a line each, indented by two blanks
    * @param servers as a configuration says them
+   * @param sign is told what the proxy sees of them
    */
-  static async make(sliceArguments?: number, yml = "", servers = THREE): Promise<Stand> {
-    const stand = new Stand(yml, servers, sliceArguments);
+  static async make(
+    sliceArguments?: number,
+    yml = "",
+    servers = THREE,
+    sign?: ProxyOptions["sign"],
+  ): Promise<Stand> {
+    const stand = new Stand(yml, servers, sliceArguments, sign);
     for (const server of stand.servers) await server.listen();
     await stand.proxy.listen(null);
     return stand;
@@ -69,6 +81,16 @@ export class Stand {
     const stamp = { epoch: ++this.epoch, cause: "reload", atMs: this.clock.wallMs() };
     await this.proxy.reload(changeOf(this.config, after), stamp);
     this.config = after;
+  }
+
+  /** A keeper says where servers are. */
+  follow(...states: readonly ServerState[]): void {
+    this.proxy.follow("alpha", states);
+  }
+
+  /** Of machine `index`, from 0. */
+  model(index: number): ModelRedis {
+    return this.servers[index]!.model as ModelRedis;
   }
 
   get pool() {

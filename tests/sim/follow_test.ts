@@ -1,0 +1,422 @@
+/**
+ * A server's primary is another one while requests are under way: what is written where, what waits, and what clients read. On the
+ * simulator's network, with model servers that have a role.
+ */
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { FORWARD_ERROR, SERVER_EJECTS } from "../../src/stats/metrics.ts";
+import type { Sign } from "../../src/topology/state.ts";
+import { endpoint, state } from "../lib/scripted_keeper.ts";
+import type { ModelRedis } from "./model_redis.ts";
+import type { Talker } from "./reader.ts";
+import { Stand } from "./stand.ts";
+
+const ONE = ["10.0.0.1:6379:1 m1"];
+const [FIRST, SECOND, THIRD] = ["10.0.0.1:6379", "10.0.0.2:6379", "10.0.0.3:6379"];
+
+class World {
+  private constructor(readonly stand: Stand, readonly signs: string[]) {}
+
+  /** One server, m1, at machine 1; others may take its place. @param yml more keys of the pool */
+  static async make(yml = "", servers: readonly string[] = ONE): Promise<World> {
+    const signs: string[] = [];
+    const sign = (_pool: string, server: string, what: Sign) => signs.push(`${server} ${what}`);
+    const stand = await Stand.make(undefined, `  failover: promote\n  timeout: 3000\n${yml}`, servers, sign);
+    for (const model of [1, 2, 3]) stand.model(model).role = "slave";
+    stand.follow(state("m1", 1, FIRST));
+    return new World(stand, signs);
+  }
+
+  model(index: number): ModelRedis {
+    return this.stand.model(index);
+  }
+
+  get pool() {
+    return this.stand.pool;
+  }
+
+  /** Machine `index` (from 0) is the primary, and is told so. */
+  promote(index: number): void {
+    for (let i = 0; i < 4; i++) this.model(i).role = i === index ? "master" : "slave";
+  }
+
+  freeze(index: number): void {
+    this.stand.servers[index]!.frozenUntilMs = Infinity;
+  }
+
+  thaw(index: number): void {
+    this.stand.servers[index]!.frozenUntilMs = 0;
+  }
+
+  value(index: number, key: string): unknown {
+    return this.model(index).databases[0]!.entries.get(key)?.value;
+  }
+
+  /** What the client reads to one request. */
+  ask(client: Talker, ...words: string[]): string {
+    client.take();
+    client.say(...words);
+    this.stand.run(20);
+    return client.take();
+  }
+
+  stop(): void {
+    this.stand.proxy.stop();
+  }
+}
+
+Deno.test("follow: after a switch everything goes to the new primary, and nothing to the old one", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  strictEqual(world.ask(client, "SET", "a", "1"), "+OK\r\n");
+  world.promote(1);
+  // As after a failover: the old one still takes writes.
+  world.model(0).role = "master";
+  stand.follow(state("m1", 2, SECOND));
+  const { writes } = world.model(0);
+  for (let i = 0; i < 20; i++) strictEqual(world.ask(client, "SET", `k${i}`, "x"), "+OK\r\n");
+  strictEqual(world.model(0).writes, writes);
+  strictEqual(world.model(1).writes, 20);
+  world.stop();
+});
+
+Deno.test("follow: requests in flight on a frozen primary fail at the switch, and are not answered when it goes on", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const clients = [stand.talker(), stand.talker()];
+  for (const client of clients) strictEqual(world.ask(client, "SET", "a", "0"), "+OK\r\n");
+  world.freeze(0);
+  clients[0]!.say("SET", "a", "1").say("SET", "b", "1");
+  clients[1]!.say("GET", "a");
+  stand.run(50);
+  strictEqual(clients[0]!.take() + clients[1]!.take(), "");
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(1);
+  match(clients[0]!.take(), /^(-ERR The server was replaced while .* unknown \(server m1\)\r\n){2}$/);
+  match(clients[1]!.take(), /^-ERR The server was replaced while /);
+  strictEqual(world.ask(clients[0]!, "SET", "a", "2"), "+OK\r\n");
+  world.thaw(0);
+  stand.run(3000);
+  strictEqual(clients[0]!.take() + clients[1]!.take(), "");
+  strictEqual(world.pool.counters[FORWARD_ERROR], 3);
+  world.stop();
+});
+
+Deno.test("follow: what has not left goes to the new primary, in order, and is not answered with an error", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  world.freeze(0);
+  // Nothing is greeted yet, so all of it is held back.
+  for (let i = 0; i < 10; i++) client.say("APPEND", "log", `${i}`);
+  stand.run(50);
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  client.say("APPEND", "log", "x");
+  stand.run(50);
+  strictEqual(client.take(), Array.from({ length: 11 }, (_, i) => `:${i + 1}\r\n`).join(""));
+  strictEqual(world.model(0).writes, 0);
+  world.stop();
+});
+
+Deno.test("follow: what the kernel has not been given goes to the new primary too", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  strictEqual(world.ask(client, "SET", "log", ""), "+OK\r\n");
+  world.freeze(0);
+  const piece = "0123456789".repeat(10_000);
+  for (let i = 0; i < 40; i++) client.say("APPEND", `log${i}`, piece);
+  stand.run(200);
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(500);
+  const replies = client.take().split("\r\n").slice(0, -1);
+  strictEqual(replies.length, 40);
+  const failed = replies.filter((reply) => reply.startsWith("-ERR The server was replaced"));
+  const moved = replies.filter((reply) => reply === `:${piece.length}`);
+  strictEqual(failed.length + moved.length, 40);
+  ok(failed.length > 0 && moved.length > 0, `${failed.length} failed, ${moved.length} moved`);
+  // Those in flight are the first, and none of these was sent again.
+  deepStrictEqual(replies, [...failed, ...moved]);
+  strictEqual(world.model(1).writes, moved.length);
+  world.stop();
+});
+
+Deno.test("follow: the same switch told three times is one move, and old news is none", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  world.promote(1);
+  stand.follow(state("m1", 3, SECOND));
+  strictEqual(world.ask(client, "SET", "a", "1"), "+OK\r\n");
+  const { primary } = world.pool.servers[0]!;
+  const sent = [...primary!.connections];
+  for (
+    const again of [
+      state("m1", 3, SECOND),
+      state("m1", 2, FIRST),
+      state("m1", 3, SECOND),
+      state("m1", 3, THIRD),
+    ]
+  ) {
+    stand.follow(again);
+    strictEqual(world.pool.servers[0]!.primary, primary);
+  }
+  deepStrictEqual([...primary!.connections], sent);
+  strictEqual(world.ask(client, "GET", "a"), "$1\r\n1\r\n");
+  world.stop();
+});
+
+Deno.test("follow: without a primary requests are refused with the reason; it may be found again in the same term", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  stand.follow(state("m1", 2, null, { why: "no sentinel answers" }));
+  strictEqual(
+    world.ask(client, "SET", "a", "1"),
+    "-ERR Connection refused: no primary is known: no sentinel answers (server m1)\r\n",
+  );
+  strictEqual(world.model(0).writes, 0);
+  stand.follow(state("m1", 2, FIRST));
+  strictEqual(world.ask(client, "SET", "a", "1"), "+OK\r\n");
+  stand.follow(state("m1", 2, null));
+  stand.follow(state("m1", 2, SECOND));
+  match(world.ask(client, "GET", "a"), /^-ERR .*no primary is known/);
+  world.stop();
+});
+
+Deno.test("role: nothing is written to who says that it is a replica; what waits goes on as soon as it is none", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  world.model(0).role = "slave";
+  client.say("SET", "a", "1").say("GET", "a");
+  stand.run(600);
+  strictEqual(client.take(), "");
+  strictEqual(world.signs[0], "m1 not a primary");
+  ok(world.signs.length >= 5 && world.signs.length <= 8, world.signs.join());
+  world.model(0).role = "master";
+  stand.run(150);
+  strictEqual(client.take(), "+OK\r\n$1\r\n1\r\n");
+  strictEqual(world.signs.at(-1), "m1 primary answers");
+  strictEqual(world.model(0).writes, 1);
+  world.stop();
+});
+
+Deno.test("role: after a second requests get a clear error, and at once from then on, until there is a primary", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  world.model(0).role = "slave";
+  client.say("SET", "a", "1");
+  stand.run(1300);
+  const error =
+    "-ERR The server's primary is none at the moment: it says that it is a replica (server m1)\r\n";
+  strictEqual(client.take(), error);
+  for (let i = 0; i < 50; i++) {
+    client.say("SET", "a", "2");
+    stand.run(20);
+  }
+  strictEqual(client.take(), error.repeat(50));
+  strictEqual(world.model(0).writes, 0);
+  world.promote(2);
+  stand.follow(state("m1", 2, THIRD));
+  strictEqual(world.ask(client, "SET", "a", "3"), "+OK\r\n");
+  world.stop();
+});
+
+Deno.test("role: what waits for a replica to be promoted moves on with the switch", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  world.model(0).role = "slave";
+  for (let i = 0; i < 5; i++) client.say("APPEND", "log", `${i}`);
+  stand.run(300);
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(20);
+  strictEqual(client.take(), ":1\r\n:2\r\n:3\r\n:4\r\n:5\r\n");
+  world.stop();
+});
+
+Deno.test("role: a client's deadline holds while it waits, wherever it has waited", async () => {
+  const world = await World.make("");
+  const { stand } = world;
+  await stand.reload(ONE, "  failover: promote\n  timeout: 200\n");
+  const client = stand.talker();
+  world.model(0).role = "slave";
+  client.say("SET", "a", "1");
+  stand.run(190);
+  strictEqual(client.take(), "");
+  stand.run(60);
+  match(client.take(), /^-ERR The server's primary is none at the moment/);
+  world.stop();
+});
+
+Deno.test("READONLY: the client reads it, the keeper is told, and the role is asked again", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  strictEqual(world.ask(client, "SET", "a", "1"), "+OK\r\n");
+  world.model(0).role = "slave";
+  strictEqual(
+    world.ask(client, "SET", "a", "2"),
+    "-READONLY You can't write against a read only replica.\r\n",
+  );
+  deepStrictEqual(world.signs, ["m1 not a primary"]);
+  // From here on it is held, not refused.
+  strictEqual(world.ask(client, "SET", "a", "3"), "");
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(20);
+  strictEqual(client.take(), "+OK\r\n");
+  strictEqual(world.value(1, "a") !== undefined, true);
+  world.stop();
+});
+
+Deno.test("READONLY and NOREPLICAS eject nobody", async () => {
+  const world = await World.make("  auto_eject_hosts: true\n  server_failure_limit: 1\n");
+  const { stand } = world;
+  const client = stand.talker();
+  world.ask(client, "SET", "a", "1");
+  const model = world.model(0);
+  model.refusal = "-NOREPLICAS Not enough good replicas to write.\r\n";
+  for (let i = 0; i < 5; i++) strictEqual(world.ask(client, "SET", "a", "2"), model.refusal);
+  model.refusal = "";
+  model.role = "slave";
+  match(world.ask(client, "SET", "a", "2"), /^-READONLY/);
+  model.role = "master";
+  strictEqual(world.ask(client, "SET", "a", "2"), "+OK\r\n");
+  strictEqual(world.pool.counters[SERVER_EJECTS], 0);
+  world.stop();
+});
+
+Deno.test("ejection: a server that was ejected returns when its new primary answers", async () => {
+  const world = await World.make(
+    "  auto_eject_hosts: true\n  server_failure_limit: 1\n  server_retry_timeout: 60000\n",
+    ["10.0.0.1:6379:1 m1", "10.0.0.4:6379:1 m2"],
+  );
+  const { stand } = world;
+  world.model(3).role = "master";
+  stand.follow(state("m2", 1, "10.0.0.4:6379"));
+  stand.net.down({ host: "10.0.0.1", port: 6379 });
+  const client = stand.talker();
+  for (let i = 0; i < 200; i++) client.say("GET", `k${i}`);
+  stand.run(1500);
+  const [m1] = world.pool.servers.filter(({ config }) => config.name === "m1");
+  ok(m1!.ejected);
+  // A replica does not bring it back.
+  stand.follow(state("m1", 2, THIRD));
+  stand.run(500);
+  ok(m1!.ejected);
+  world.promote(1);
+  world.model(3).role = "master";
+  stand.follow(state("m1", 3, SECOND));
+  stand.run(200);
+  ok(!m1!.ejected);
+  world.stop();
+});
+
+Deno.test("follow: a watch ends as when a server dies, EXEC that is not sent aborts", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  strictEqual(world.ask(client, "WATCH", "a"), "+OK\r\n");
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  world.ask(client, "MULTI");
+  world.ask(client, "SET", "a", "1");
+  strictEqual(world.ask(client, "EXEC"), "*-1\r\n");
+  strictEqual(world.model(1).writes, 0);
+  strictEqual(world.ask(client, "SET", "a", "2"), "+OK\r\n");
+  world.stop();
+});
+
+Deno.test("follow: who waits for a list reads that the server was replaced, and may ask again", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const [waiting, other] = [stand.talker(), stand.talker()];
+  waiting.say("BLPOP", "list", "1000");
+  stand.run(50);
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(20);
+  match(waiting.take(), /^-ERR The server was replaced/);
+  waiting.say("BLPOP", "list", "1000");
+  stand.run(20);
+  strictEqual(world.ask(other, "RPUSH", "list", "x"), ":1\r\n");
+  match(waiting.take(), /^\*2\r\n\$4\r\nlist\r\n\$11\r\nx\|/);
+  world.stop();
+});
+
+Deno.test("follow: subscriptions move, and whoever tracks is told that everything is stale", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const [listener, speaker, tracker] = [stand.talker(), stand.talker(), stand.talker()];
+  world.ask(listener, "SUBSCRIBE", "news");
+  world.ask(tracker, "HELLO", "3");
+  strictEqual(world.ask(tracker, "CLIENT", "TRACKING", "ON"), "+OK\r\n");
+  world.ask(tracker, "GET", "a");
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(50);
+  match(tracker.take(), />2\r\n\$10\r\ninvalidate\r\n_\r\n/);
+  strictEqual(world.ask(speaker, "PUBLISH", "news", "hello"), ":1\r\n");
+  strictEqual(listener.take(), "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n");
+  world.stop();
+});
+
+Deno.test("follow: a transaction that has not left goes whole, one of which a part has left fails", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  world.freeze(0);
+  client.say("MULTI").say("APPEND", "log", "1").say("APPEND", "log", "2").say("EXEC").say("GET", "log");
+  stand.run(50);
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(50);
+  strictEqual(client.take(), "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n:2\r\n$2\r\n12\r\n");
+  world.freeze(1);
+  client.say("MULTI").say("APPEND", "log", "3").say("EXEC");
+  stand.run(50);
+  world.promote(2);
+  stand.follow(state("m1", 3, THIRD));
+  stand.run(50);
+  match(client.take(), /^\+OK\r\n\+QUEUED\r\n-ERR The server was replaced[^\r]*\r\n$/);
+  world.stop();
+});
+
+Deno.test("follow: a reload that leaves a server alone leaves it where it is, and one without failover takes it home", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  await stand.reload([...ONE, "10.0.0.4:6379:1 m2"], "  failover: promote\n  timeout: 3000\n");
+  const [m1] = world.pool.servers;
+  strictEqual(m1!.primary!.spec.text, SECOND);
+  await stand.reload(ONE, "  timeout: 3000\n");
+  strictEqual(m1!.primary!.spec.text, FIRST);
+  world.promote(0);
+  strictEqual(world.ask(client, "SET", "a", "1"), "+OK\r\n");
+  strictEqual(world.model(0).writes, 1);
+  world.stop();
+});
+
+Deno.test("follow: replicas that stay keep their connections", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const [m1] = world.pool.servers;
+  const at = (...texts: string[]) => ({ replicas: texts.map((text) => endpoint(text)) });
+  stand.follow(state("m1", 1, FIRST, at(SECOND, THIRD)));
+  const [second] = m1!.replicas;
+  stand.follow(state("m1", 1, FIRST, at(SECOND)));
+  deepStrictEqual(m1!.replicas, [second]);
+  stand.follow(state("m1", 2, SECOND, at(THIRD)));
+  strictEqual(m1!.primary!.spec.text, SECOND);
+  ok(m1!.primary !== second);
+  world.stop();
+});
