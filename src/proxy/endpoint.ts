@@ -98,11 +98,9 @@ export class Endpoint {
     return this.troubleSinceMs >= 0 && this.server.pool.turn.now() - this.troubleSinceMs < HOLD_MS;
   }
 
-  /** A shared connection has ended before anything was sent: what waited for it waits for the next one. */
-  hold(slot: number, ended: ServerConnection): void {
-    const unsent = ended.takeUnsent();
-    if (unsent === null) return;
-    (this.slots[slot] ?? this.connectSlot(slot, ended.connectionClass)).takeOver(unsent);
+  /** The connection in a slot has ended, and this is for the next one there. */
+  hold(slot: number, connectionClass: number, unsent: Unsent): void {
+    (this.slots[slot] ?? this.connectSlot(slot, connectionClass)).takeOver(unsent);
   }
 
   /** A connection of its own, for a probe or a lease. @param waitMs see ServerConnection */

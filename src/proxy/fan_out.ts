@@ -7,7 +7,7 @@
  * Which connection a client takes is the protocol's business (Front.connectionTo); leased ones are their holder's, who hands them in.
  */
 import type { Client } from "./client.ts";
-import { Request } from "./request.ts";
+import { KEPT_MAX, KeptRequest, Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import type { Split } from "./split.ts";
@@ -31,6 +31,25 @@ export function sendTo(
   pace(client, connection);
 }
 
+/** As `sendTo`, for a read that is sent again if its server goes away (retry_reads). */
+export function sendRead(
+  client: Client,
+  server: Server,
+  connection: ServerConnection | null,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  if (connection === null || end - start > KEPT_MAX) {
+    return sendTo(client, server, connection, bytes, start, end);
+  }
+  const request = new KeptRequest(client);
+  request.bytes = bytes.slice(start, end);
+  client.enqueue(request);
+  connection.forward(request, bytes, start, end);
+  pace(client, connection);
+}
+
 /** Answers a request that is not even tried. */
 export function refuse(client: Client, error: Uint8Array): void {
   client.countForwardError();
@@ -42,14 +61,18 @@ export function pace(client: Client, connection: ServerConnection): void {
   if (connection.congested) client.waitFor(connection);
 }
 
-/** Queues fragment `place` of `split`, whose bytes are to be written next. @param patient see ServerConnection.enqueue */
+/**
+ * Queues fragment `place` of `split`, whose bytes are to be written next.
+ * @param patient see ServerConnection.enqueue
+ * @param fragment one that has been made for it
+ */
 export function enqueueFragment(
   split: Split,
   place: number,
   connection: ServerConnection,
   patient = false,
+  fragment = new Request(null),
 ): Request {
-  const fragment = new Request(null);
   fragment.split = split;
   fragment.fragment = place;
   connection.enqueue(fragment, patient);

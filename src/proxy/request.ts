@@ -62,3 +62,17 @@ export class Request {
     this.replyStart = this.replyEnd = 0;
   }
 }
+
+/** Larger reads are not kept. */
+export const KEPT_MAX: number = 64 * 1024;
+
+/**
+ * A read whose bytes are kept (retry_reads): if its server goes away before any of its reply has been passed on, it is sent once more
+ * to whoever has taken the server's place. A write never is: nobody knows whether it has been done.
+ */
+export class KeptRequest extends Request {
+  /** It has been sent a second time. */
+  again = false;
+  /** All of it; owned. */
+  bytes: Uint8Array = NONE;
+}

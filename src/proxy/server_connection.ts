@@ -33,7 +33,7 @@ import { type Failure, failureOf } from "./failures.ts";
 import type { Greeting, ReplyScan } from "./front.ts";
 import { type GetBatch, giveBatch, takeBatch } from "./get_batch.ts";
 import { ACCEPT, GREETING, REQUEST } from "./illness.ts";
-import { type Internal, Request } from "./request.ts";
+import { type Internal, KeptRequest, Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Flushable } from "./turn.ts";
 
@@ -786,12 +786,47 @@ export class ServerConnection implements Flushable {
   }
 
   /**
-   * Takes out of its queue, in order, what certainly has not reached the server: what was held back for the handshake, or what the
-   * kernel has not been given (that ends the connection). Between two turns, and only of a shared connection: of one that has a holder
-   * some of a request may be here and the rest not.
+   * Takes out of its queue, in order, what may be asked of another: reads that are sent once more (retry_reads), and then what certainly
+   * has not reached the server, held back for the handshake or not given to the kernel (that ends the connection). Between two turns,
+   * and only of a shared connection: of one that has a holder some of a request may be here and the rest not.
    * @returns null if there is nothing
    */
   takeUnsent(): Unsent | null {
+    // First: a read that has not left stays behind a write that has not.
+    const unwritten = this.takeUnwritten();
+    return join(this.takeKept(), unwritten);
+  }
+
+  /** The reads that are sent once more, out of what has been sent. The connection has come to its end, or is about to. */
+  takeKept(): Unsent | null {
+    if (!this.server.pool.config.retryReads || this.holder !== null) return null;
+    const bytes = new Outbox();
+    let first: Request | null = null;
+    let last: Request | null = null;
+    let oldest: Request | null = null;
+    let before: Request | null = null;
+    for (let r = this.head; r !== null;) {
+      const next: Request | null = r.nextInFlight;
+      const begun = this.begun && r === this.head;
+      if (!(r instanceof KeptRequest) || r.again || begun || unwanted(r)) before = r;
+      else {
+        if (before === null) this.head = next;
+        else before.nextInFlight = next;
+        if (last === null) first = r;
+        else last.nextInFlight = r;
+        last = r;
+        r.nextInFlight = null;
+        r.again = true;
+        bytes.append(r.bytes, 0, r.bytes.length);
+        if (oldest === null && r.deadlineMs < Infinity) oldest = r;
+      }
+      r = next;
+    }
+    this.tail = before;
+    return first === null ? null : { first, oldest, bytes };
+  }
+
+  private takeUnwritten(): Unsent | null {
     if (this.holder !== null) return null;
     const bytes = new Outbox();
     if (!this.ready) {
@@ -893,8 +928,17 @@ export class ServerConnection implements Flushable {
     if (inVain) this.endpoint.connectFailed(failure);
     else if (failure.code === "ETIMEDOUT") this.endpoint.noteTrouble(failure);
     this.logEnd(failure, detail, idle);
-    if (slot >= 0 && !this.ready && this.endpoint.holds) this.endpoint.hold(slot, this);
+    if (slot >= 0) this.goElsewhere(slot, failure);
     this.failAll(failure);
+  }
+
+  /** What has not been sent, or may be sent again, goes to the next connection in this one's slot. */
+  private goElsewhere(slot: number, failure: Failure): void {
+    const { endpoint } = this;
+    let unsent = null;
+    if (!this.ready) unsent = endpoint.holds ? this.takeUnwritten() : null;
+    else if (WENT_AWAY.has(failure.code)) unsent = this.takeKept();
+    if (unsent !== null) endpoint.hold(slot, this.connectionClass, unsent);
   }
 
   /** A client that has a part of its reply can be told nothing, and the rest will not come. */
@@ -986,6 +1030,19 @@ function isTurnOf(head: Request): boolean {
 /** A part of a single value may leave before the rest has come, or be dropped. */
 function mayLeave(head: Request): boolean {
   return unwanted(head) || isTurnOf(head) && head.check === 0;
+}
+
+/** Failures of a connection that say that the server is gone, and nothing about what it was asked. */
+const WENT_AWAY: ReadonlySet<string> = new Set(["EOF", "ECONNRESET", "EPIPE"]);
+
+/** One behind the other. */
+function join(first: Unsent | null, then: Unsent | null): Unsent | null {
+  if (first === null || then === null) return first ?? then;
+  let last = first.first;
+  while (last.nextInFlight !== null) last = last.nextInFlight;
+  last.nextInFlight = then.first;
+  first.bytes.adopt(then.bytes);
+  return { first: first.first, oldest: first.oldest ?? then.oldest, bytes: first.bytes };
 }
 
 /** Forgets the first `count` bytes. */

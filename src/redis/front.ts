@@ -67,7 +67,7 @@ import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
 import { everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
 import { ACROSS } from "./transaction.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
-import { refuse, sendTo } from "../proxy/fan_out.ts";
+import { refuse, sendRead, sendTo } from "../proxy/fan_out.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, SCRATCH } from "../proxy/split.ts";
@@ -115,6 +115,9 @@ export class RedisFront implements Front, Sender {
   private scripts: Scripts | null;
   readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
+  /** retry_reads; and whether the command at hand is one that may be sent again. */
+  private keepsReads = false;
+  private keep = false;
   /** DEMOTED where another may take a server's place, else 0. */
   private demoted = 0;
 
@@ -126,6 +129,7 @@ export class RedisFront implements Front, Sender {
     this.config = pool.config;
     this.limits = pool.config;
     this.demoted = pool.replaceable ? DEMOTED : 0;
+    this.keepsReads = pool.config.retryReads;
     this.sliceArguments = pool.sliceArguments;
     this.walkArguments = Math.min(WALK_ARGUMENTS, pool.sliceArguments);
     this.learner = new CommandLearner(pool);
@@ -348,7 +352,9 @@ export class RedisFront implements Front, Sender {
       this.pool.counters[REQUESTS_TOTAL]!++;
       const key = command.firstKey;
       const server = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+      if (this.keepsReads) this.keep = isRead(command);
       this.forward(client, server, bytes, start, end);
+      this.keep = false;
       return true;
     }
     return this.dispatchOther(client, session, command, bytes, start, end);
@@ -491,6 +497,20 @@ export class RedisFront implements Front, Sender {
 
   /** False if the client has been blocked and has to offer the request again. */
   private route(
+    client: Client,
+    session: RedisSession,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    if (this.keepsReads) this.keep = isRead(command);
+    const taken = this.routeThere(client, session, command, bytes, start, end);
+    this.keep = false;
+    return taken;
+  }
+
+  private routeThere(
     client: Client,
     session: RedisSession,
     command: Command,
@@ -653,7 +673,8 @@ export class RedisFront implements Front, Sender {
   forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
     if (index < 0) return refuse(client, this.noLiveServer);
     const server = this.pool.servers[index]!;
-    sendTo(client, server, this.connectionTo(client, server), bytes, start, end);
+    if (this.keep) sendRead(client, server, this.connectionTo(client, server), bytes, start, end);
+    else sendTo(client, server, this.connectionTo(client, server), bytes, start, end);
   }
 
   midway(client: Client): boolean {
@@ -708,6 +729,7 @@ export class RedisFront implements Front, Sender {
     this.epoch = pool.epoch;
     this.config = this.limits = pool.config;
     this.demoted = pool.replaceable ? DEMOTED : 0;
+    this.keepsReads = pool.config.retryReads;
     this.learner.adopt();
     this.scripts = this.config.autoEjectHosts ? this.scripts ?? new Scripts(pool) : null;
     for (const client of pool.clients) {
@@ -806,6 +828,11 @@ export class RedisFront implements Front, Sender {
   errorReply(text: string): Uint8Array {
     return encode(`-ERR ${text}\r\n`);
   }
+}
+
+/** May it be done twice, and is it done in no time? */
+function isRead({ flags }: Command): boolean {
+  return (flags & (FLAG.READ | FLAG.WRITE | FLAG.BLOCKING)) === FLAG.READ;
 }
 
 /** Are the arguments options that are read here, so that no sensible request has very many of them? */

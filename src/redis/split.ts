@@ -9,13 +9,14 @@
  */
 import { copy } from "../bytes/ascii.ts";
 import { writeDecimal } from "../bytes/decimal.ts";
+import { Outbox } from "../bytes/outbox.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import { type Command, FLAG, JOIN } from "../protocol/redis/command.ts";
 import { FRAGMENTS } from "../stats/metrics.ts";
 import type { Client } from "../proxy/client.ts";
 import { enqueueFragment, pace, refuseFragment, sendToAll, takeNoServer } from "../proxy/fan_out.ts";
 import type { Pool } from "../proxy/pool.ts";
-import { Request } from "../proxy/request.ts";
+import { KEPT_MAX, KeptRequest, Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
@@ -74,9 +75,10 @@ export function sendFragments(
   const keys = (args.count - 1) / step;
   const owners = keepOwners ? new Uint16Array(keys) : NO_OWNERS;
   const split = sliceOf === null ? new Split(new Request(client), join, owners, 0) : sliceOf(owners);
+  const keeps = pool.config.retryReads && (command.flags & FLAG.READ) !== 0;
   if (sliceOf === null) client.enqueue(split.parent);
   const placeOf = keysOf;
-  openFragments(client, split, command, step, placeOf);
+  openFragments(client, split, command, step, placeOf, keeps);
   if (keepOwners) { for (let k = 0; k < keys; k++) owners[k] = placeOf[ownerOf[k]!]!; }
   for (let k = 0; k < keys;) {
     const server = ownerOf[k]!;
@@ -84,6 +86,7 @@ export function sendFragments(
     do k++; while (k < keys && ownerOf[k] === server);
     const to = args.ends[k * step]! + 2;
     connections[server]?.writePart(bytes, from, to);
+    if (keeps) kept[server]!.bytes.append(bytes, from, to);
     sizeOf[server]! += to - from;
   }
   for (let server = 0; server < pool.servers.length; server++) {
@@ -95,8 +98,22 @@ export function sendFragments(
       continue;
     }
     connection.wrote(sizeOf[server]!);
+    if (keeps) keep(kept[server]!);
     pace(client, connection);
   }
+}
+
+/** The fragments of a read that may be sent again (retry_reads), by server, while they are written. */
+const kept: { request: KeptRequest; bytes: Outbox }[] = [];
+
+function keep({ request, bytes }: { request: KeptRequest; bytes: Outbox }): void {
+  if (bytes.size > KEPT_MAX) {
+    // As if it had been sent again already.
+    request.again = true;
+    return bytes.clear();
+  }
+  request.bytes = new Uint8Array(bytes.size);
+  bytes.moveTo(request.bytes);
 }
 
 const NO_OWNERS = new Uint16Array(0);
@@ -108,6 +125,7 @@ function openFragments(
   command: Command,
   step: number,
   counts: Int32Array,
+  keeps: boolean,
 ): void {
   const pool = client.pool;
   for (let server = 0; server < pool.servers.length; server++) {
@@ -120,8 +138,13 @@ function openFragments(
     const connection = pool.front.connectionTo(client, pool.servers[server]!);
     connections[server] = connection;
     if (connection === null) continue;
-    enqueueFragment(split, place, connection);
     const size = writeHead(command, count * step + 1);
+    if (keeps) {
+      const request = new KeptRequest(null);
+      const written = kept[server] = { request, bytes: new Outbox() };
+      enqueueFragment(split, place, connection, false, request);
+      written.bytes.append(header, 0, size);
+    } else enqueueFragment(split, place, connection);
     connection.writePart(header, 0, size);
     sizeOf[server] = size;
   }

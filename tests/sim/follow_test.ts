@@ -420,3 +420,74 @@ Deno.test("follow: replicas that stay keep their connections", async () => {
   ok(m1!.primary !== second);
   world.stop();
 });
+
+Deno.test("retry_reads: reads in flight at a switch are answered by the new primary, writes are not sent again", async () => {
+  const world = await World.make("  retry_reads: true\n");
+  const { stand } = world;
+  const client = stand.talker();
+  strictEqual(world.ask(client, "SET", "a", "0"), "+OK\r\n");
+  world.freeze(0);
+  client.say("GET", "a").say("SET", "a", "1").say("STRLEN", "a").say("EXISTS", "a");
+  stand.run(50);
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  client.say("SET", "a", "2").say("GET", "a");
+  stand.run(50);
+  match(client.take(), /^\$-1\r\n-ERR The server was replaced[^\r]*\r\n:0\r\n:0\r\n\+OK\r\n\$1\r\n2\r\n$/);
+  strictEqual(world.model(1).writes, 1);
+  world.thaw(0);
+  stand.run(1000);
+  strictEqual(client.take(), "");
+  world.stop();
+});
+
+Deno.test("retry_reads: fragments of an MGET too", async () => {
+  const world = await World.make("  retry_reads: true\n", ["10.0.0.1:6379:1 m1", "10.0.0.4:6379:1 m2"]);
+  const { stand } = world;
+  stand.follow(state("m2", 1, "10.0.0.4:6379"));
+  world.model(3).role = "master";
+  const client = stand.talker();
+  const keys = Array.from({ length: 20 }, (_, i) => `k${i}`);
+  for (const key of keys) world.ask(client, "SET", key, key);
+  for (const key of keys) {
+    world.model(1).databases[0]!.entries.set(key, world.model(0).databases[0]!.entries.get(key)!);
+  }
+  world.freeze(0);
+  client.say("MGET", ...keys);
+  stand.run(50);
+  world.model(1).role = "master";
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(50);
+  ok(client.take().startsWith("*20\r\n"));
+  strictEqual(world.pool.counters[FORWARD_ERROR], 0);
+  world.stop();
+});
+
+Deno.test("retry_reads: a server that hangs up is asked once more, and once only", async () => {
+  for (const failover of ["promote", "none"]) {
+    const stand = await Stand.make(
+      undefined,
+      `  failover: ${failover}\n  retry_reads: true\n  timeout: 3000\n`,
+      ONE,
+    );
+    const client = stand.talker();
+    client.say("SET", "a", "1");
+    stand.run(20);
+    const [server] = stand.servers;
+    server!.frozenUntilMs = Infinity;
+    client.say("GET", "a").say("SET", "a", "2").say("GET", "a");
+    stand.run(50);
+    const hangUp = () => {
+      stand.net.down(server!.address);
+      stand.net.up(server!.address);
+    };
+    client.take();
+    hangUp();
+    stand.run(50);
+    strictEqual(client.take(), "");
+    hangUp();
+    stand.run(50);
+    match(client.take(), /^(-ERR Connection reset by peer[^\r]*\r\n){3}$/);
+    stand.proxy.stop();
+  }
+});
