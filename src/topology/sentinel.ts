@@ -27,8 +27,8 @@ const VIEW_MS = 5000;
 const ANEW_MS = 15_000;
 /** A replica that no sentinel lists any more is kept for so long, ms: after SENTINEL RESET lists are empty for a second. */
 const REPLICA_KEPT_MS = 10_000;
-/** A sentinel that is behind for less than this, ms, is not worth a line: after each switch some are for a second. */
-const BEHIND_MS = 3000;
+/** A sentinel that is behind for less than this, ms, is not worth a line: after each switch some are for seconds. */
+const BEHIND_MS = 10_000;
 /** How often a hint makes all sentinels look, by server, ms. */
 const HINT_EVERY_MS = 100;
 /** A learned sentinel that does not answer and that no other one lists is forgotten after so long, ms. */

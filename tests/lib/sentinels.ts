@@ -6,7 +6,7 @@
  *   await set.failover("m1");
  *
  * Everything runs with `redis-server` as it is on PATH, or another program (valkey-server), as a sentinel with --sentinel. Times are short: a
- * death is noticed after half a second.
+ * death is noticed after a second.
  */
 import { RawClient } from "./client.ts";
 import type { Fixture } from "./fixture.ts";
@@ -146,7 +146,7 @@ export async function startSentinels(f: Fixture, options: SentinelsOptions = {})
   const count = options.sentinels ?? 3;
   const lines = (master: string) => [
     `sentinel monitor ${master} 127.0.0.1 ${members.get(master)![0]!.port} ${Math.floor(count / 2) + 1}`,
-    `sentinel down-after-milliseconds ${master} ${options.downAfterMs ?? 500}`,
+    `sentinel down-after-milliseconds ${master} ${options.downAfterMs ?? 1000}`,
     `sentinel failover-timeout ${master} ${options.failoverTimeoutMs ?? 3000}`,
   ];
   const sentinels: Server[] = [];

@@ -127,7 +127,7 @@ Deno.test("SentinelKeeper outvotes a stale sentinel that announces the old addre
   s.sentinels[2]!.publish("+switch-master", "m 10.0.1.2 6379 10.0.1.1 6379");
   s.run(2000);
   assert.deepEqual([s.take(), s.log.filter((line) => line.includes("behind"))], [[], []]);
-  s.run(5000);
+  s.run(10_000);
   s.sentinels[0]!.stop();
   s.sentinels[1]!.stop();
   s.run(60_000);
