@@ -5,9 +5,12 @@ import { SystemClock } from "../../src/runtime/clock.ts";
 import { DenoNet } from "../../src/runtime/deno.ts";
 import { SentinelKeeper } from "../../src/topology/sentinel.ts";
 import type { ServerState } from "../../src/topology/state.ts";
+import { RawClient, type Target } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
-import { type SentinelSet, startSentinels } from "../lib/sentinels.ts";
+import { ReplyError } from "../lib/resp.ts";
+import { type Member, type SentinelSet, startSentinels } from "../lib/sentinels.ts";
+import { poolYml, type Runtime } from "../lib/servers.ts";
 
 class Watched implements AsyncDisposable {
   readonly states: ServerState[] = [];
@@ -102,8 +105,107 @@ Deno.test("SentinelKeeper says which real sentinel refuses a password, and goes 
 /** Gives a sentinel a password, until the end. */
 async function protect(set: SentinelSet, sentinel: number, password: string): Promise<AsyncDisposable> {
   strictEqual(await set.ask(sentinel, "MYID").then((id) => typeof id), "string");
-  const { RawClient } = await import("../lib/client.ts");
   const client = await RawClient.connect(set.sentinels[sentinel]!.target);
   strictEqual(await client.command("ACL", "SETUSER", "default", "on", "resetpass", `>${password}`), "OK");
   return client;
+}
+
+/** Clients that write ever larger numbers, each to a key of its own, and read them back. */
+class Load implements AsyncDisposable {
+  /** What each client has sent last, and of what it knows that it was written. */
+  readonly sent: number[] = [];
+  readonly written: number[] = [];
+  readonly errors = new Map<string, number>();
+  /** What cannot be: another's value, or one of the future. */
+  readonly wrong: string[] = [];
+  private stopped = false;
+  private readonly running: Promise<void>[] = [];
+
+  constructor(private readonly target: Target, count: number) {
+    for (let i = 0; i < count; i++) this.running.push(this.run(i));
+  }
+
+  private async run(i: number): Promise<void> {
+    this.sent[i] = this.written[i] = 0;
+    await using client = await RawClient.connect(this.target);
+    while (!this.stopped) {
+      const n = ++this.sent[i]!;
+      const set = await client.command("SET", `key:${i}`, `${i}:${n}`);
+      if (set === "OK") this.written[i] = n;
+      else this.note(set);
+      const get = await client.command("GET", `key:${i}`);
+      if (get instanceof ReplyError) this.note(get);
+      else if (get !== null && !this.mayBe(i, String(get))) {
+        this.wrong.push(`client ${i} read ${get} after ${i}:${n}`);
+      }
+    }
+  }
+
+  private mayBe(i: number, value: string): boolean {
+    const [owner, n] = value.split(":").map(Number);
+    return owner === i && n! <= this.sent[i]!;
+  }
+
+  private note(reply: unknown): void {
+    const text = reply instanceof ReplyError ? reply.message : `found ${reply}`;
+    const kind = text.replace(/[0-9]+/g, "#");
+    this.errors.set(kind, (this.errors.get(kind) ?? 0) + 1);
+  }
+
+  /** Resolves when every client has written so many times more. */
+  async goOn(times: number): Promise<void> {
+    const goals = this.written.map((n) => n + times);
+    await poll(() => this.written.every((n, i) => n >= goals[i]!), `${times} more writes of each client`);
+  }
+
+  /** What a server has of the clients' keys. */
+  async on({ server }: Member): Promise<readonly unknown[]> {
+    await using client = await RawClient.connect(server.target);
+    return await client.pipeline(...this.sent.map((_, i) => ["GET", `key:${i}`]));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.stopped = true;
+    await Promise.all(this.running);
+  }
+}
+
+/** What clients may be told while a primary is replaced. */
+const TOLD =
+  /^ERR (The server was replaced while this was under way|Connection (refused|reset))|^ERR .*primary/;
+
+for (const runtime of ["deno", "compiled"] as Runtime[]) {
+  for (const how of ["SENTINEL FAILOVER", "kill -9", "SIGSTOP"]) {
+    Deno.test(`${runtime}: 50 clients are moved by ${how}: nothing is written to the old primary, no reply is mixed up`, async () => {
+      await using f = new Fixture();
+      const set = await startSentinels(f, { masters: ["m1"], replicas: 2 });
+      const yml = poolYml({
+        alpha: { servers: ["{ name: m1, master: m1 }"], failover: "sentinel", sentinels: set.addresses },
+      });
+      const proxy = await f.proxy(runtime, yml);
+      const load = f.add(new Load(proxy.target, 50));
+      await poll(() => load.written.length === 50, "all clients");
+      await load.goOn(5);
+      deepStrictEqual([...load.errors], []);
+      const old = await set.primaryOf("m1");
+      if (how === "SENTINEL FAILOVER") await set.failover("m1");
+      else old.server.kill(how === "SIGSTOP" ? "SIGSTOP" : "SIGKILL");
+      await poll(
+        () => /'m1' switched/.test(proxy.log),
+        "the move",
+        60_000,
+      );
+      await load.goOn(20);
+      if (how === "SENTINEL FAILOVER") {
+        const before = await load.on(old);
+        await load.goOn(50);
+        deepStrictEqual(await load.on(old), before);
+      } else if (how === "SIGSTOP") {
+        old.server.kill("SIGCONT");
+        await load.goOn(50);
+      }
+      deepStrictEqual(load.wrong, []);
+      for (const error of load.errors.keys()) ok(TOLD.test(error), error);
+    });
+  }
 }
