@@ -1,17 +1,18 @@
 /**
- * One client connection: takes requests out of the bytes it sends, and stops reading when there is no place for more.
+ * One client connection: takes requests out of the bytes it sends, keeps the order of its replies, and stops reading
+ * when there is no place for more.
  *
  *   bytes ──► inbox ──► front.step ──► request ──► server …
- *   socket ◄── replies (reply_queue.ts: in order) ◄── deliver
+ *   outbox ◄── head (answered in order) ◄── held replies of later requests
  *
  * `blocked` tells why no further request is taken; the socket is paused meanwhile, and what is left of the
  * received bytes waits in the inbox. Nothing here is called from inside a socket call, and work that could be
  * long is cut into turns (STEPS_MAX), so one pipeline does not stall the others.
  */
-import { assert } from "../bytes/assert.ts";
+import { Arena } from "../bytes/arena.ts";
 import { endOffer, offerChunk } from "../bytes/chunks.ts";
 import { Inbox } from "../bytes/inbox.ts";
-import { KEEP_MIN, type Outbox, SHARE_MIN } from "../bytes/outbox.ts";
+import { KEEP_MIN, Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { INFO, NOTICE } from "../net/log.ts";
 import type { NetError, Socket } from "../net/net.ts";
 import {
@@ -23,7 +24,6 @@ import {
   LIMIT_OUTPUT,
 } from "../stats/metrics.ts";
 import type { Pool } from "./pool.ts";
-import { ReplyQueue, type ReplySink } from "./reply_queue.ts";
 import { Request } from "./request.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import type { Flushable, Postponed } from "./turn.ts";
@@ -66,45 +66,46 @@ const EXPECTED_MAX = 16 * 1024 * 1024;
 const IN_FLIGHT_MIN = 4;
 const REPLIES_REMEMBERED = 8;
 
+/** From this size on a held reply leaves in the chunk it lies in: a system call of its own costs less than the copy. */
+const HAND_OVER_MIN = 32 * 1024;
+
 /** What the record of a request takes, about. */
 const REQUEST_BYTES = 160;
 
-/** What a connection has come to. */
-const TALKING = 0;
-/** The peer has sent FIN: it still gets the replies that it is owed. */
-const ENDING = 1;
-/** Nothing more is taken from it; the socket ends when all replies owed have been sent. */
-const CLOSING = 2;
-const CLOSED = 3;
-/** Which of them may follow which: a bit each. Each may end at once. */
-const MOVES = [1 << ENDING | 1 << CLOSING | 1 << CLOSED, 1 << CLOSING | 1 << CLOSED, 1 << CLOSED, 0];
+const arena = new Arena();
+const handOver = new Outbox();
 
-/** How far it has come with going, when the proxy stops (service/drain.ts): its connection ends at the next moment of rest. */
-const STAYS = 0;
-const LEAVES = 1;
-/** Since it leaves, it has sent more while it was owed replies. */
-const PIPELINES = 2;
-/** It pipelines and never rests: its next moment without debts will have to do. */
-const HURRIED = 3;
+/** Stands in a client's queue for bytes that answer no request. */
+export class Inserted extends Request {}
 
-/** Whether it reads its replies. */
-const READS = 0;
-/** Much is unread, and it is being watched. */
-const WATCHED = 1;
-/** It writes before it reads: OUTPUT_HIGH does not hold, until all replies have left. */
-const WRITES_FIRST = 2;
-
-export class Client implements Flushable, Postponed, ReplySink {
+export class Client implements Flushable, Postponed {
   dirty = false;
   blocked = 0;
   /** Replies to requests taken while this is set are dropped (CLIENT REPLY OFF, SKIP). */
   muted = false;
-  private phase = TALKING;
-  private going = STAYS;
-  /** What is owed to it. */
-  readonly replies: ReplyQueue = new ReplyQueue(this);
+  /** Nothing more is taken from this client; the socket ends when all replies owed have been sent. */
+  closing = false;
+  closed = false;
+  eof = false;
+  /** The proxy is stopping: the connection ends at the next moment of rest (see drain.ts). */
+  leaving = false;
+  /** Since it is leaving, it has sent more while it was owed replies. */
+  pipelines = false;
+  /** It pipelines and never rests: its next moment without debts will have to do. */
+  hurried = false;
+  head: Request | null = null;
+  tail: Request | null = null;
+  inFlight = 0;
   /** About REPLIES_REMEMBERED times the size of its recent replies; to begin with, large ones are expected. */
   private recentBytes = REPLIES_REMEMBERED * 256 * 1024;
+  /** Bytes of replies that wait for earlier ones, and of `pushes`. */
+  heldBytes = 0;
+  /** A part of the reply to the oldest request has been sent. */
+  private amidReply = false;
+  /** The reply to EXEC leaves as several requests' replies: nothing may come between them, until none is owed. */
+  private woven = false;
+  /** What answers no request and waits for that reply's end. */
+  private pushes: Outbox | null = null;
   /** Congested connections that this client waits for. */
   waits = 0;
   lastActiveMs = 0;
@@ -122,7 +123,10 @@ export class Client implements Flushable, Postponed, ReplySink {
   private broken = false;
   /** Nothing more is read. */
   private deaf = false;
-  private reading = READS;
+  /** It writes before it reads: OUTPUT_HIGH does not hold, until all replies have left. */
+  private writesFirst = false;
+  /** Its reading is being watched. */
+  private watched = false;
   /** Requests are being taken: what is behind them in the inbox is not left over. */
   private taking = false;
 
@@ -132,54 +136,6 @@ export class Client implements Flushable, Postponed, ReplySink {
   /** @param serial counts up; chooses among several connections to a server */
   constructor(readonly socket: Socket, readonly pool: Pool, readonly serial: number) {}
 
-  // ---- what it has come to
-
-  private become(phase: number): void {
-    assert((MOVES[this.phase]! >> phase & 1) === 1, "a client's phase follows MOVES");
-    this.phase = phase;
-  }
-
-  /** Nothing more is taken from it. */
-  get closing(): boolean {
-    return this.phase >= CLOSING;
-  }
-
-  get closed(): boolean {
-    return this.phase === CLOSED;
-  }
-
-  /** The proxy is stopping. */
-  get leaving(): boolean {
-    return this.going !== STAYS;
-  }
-
-  /** Since it is leaving, it has sent more while it was owed replies. */
-  get pipelines(): boolean {
-    return this.going >= PIPELINES;
-  }
-
-  /** The oldest request that is owed a reply. */
-  get head(): Request | null {
-    return this.replies.head;
-  }
-
-  /** Throws if something is not as it must be between two events. */
-  invariants(): void {
-    this.replies.invariants(this);
-    assert(
-      !this.closed || this.head === null && this.inbox.size === 0,
-      "a client that is closed holds nothing",
-    );
-    assert(
-      (this.blocked & SERVER) === 0 || this.waits > 0,
-      "a client that waits for servers has one to wait for",
-    );
-    assert(
-      this.replies.woven === false || this.closed || (this.blocked & BARRIER) !== 0,
-      "nothing is taken amid a woven reply",
-    );
-  }
-
   // ---- received bytes
 
   receive(view: Uint8Array): void {
@@ -187,7 +143,7 @@ export class Client implements Flushable, Postponed, ReplySink {
     this.receivedBytes += view.length;
     if (this.closing) return;
     // Half a request in the inbox: these bytes are the rest of what was sent before the replies.
-    if (this.going === LEAVES && this.head !== null && this.inbox.size === 0) this.going = PIPELINES;
+    if (this.leaving && this.head !== null && this.inbox.size === 0) this.pipelines = true;
     const from = this.inbox.size > 0 && this.blocked === 0 ? this.receiveRest(view) : 0;
     if (this.closing || from === view.length) return;
     if (this.blocked === 0 && this.inbox.size === 0) {
@@ -331,10 +287,11 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   /** Puts a request into the queue. */
   enqueue(request: Request): void {
-    assert(this.phase !== CLOSED, "nothing is owed to a client that is gone");
     request.muted = this.muted;
-    this.replies.add(request);
-    const inFlight = this.replies.length;
+    if (this.tail === null) this.head = request;
+    else this.tail.next = request;
+    this.tail = request;
+    const inFlight = ++this.inFlight;
     if (inFlight >= this.pool.config.inFlightMax) {
       if ((this.blocked & IN_FLIGHT) === 0) this.pool.counters[LIMIT_IN_FLIGHT]!++;
       this.block(IN_FLIGHT);
@@ -351,7 +308,7 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   /** Answers the next request from here, in its turn. `bytes` are shared: never written to again. */
   answer(bytes: Uint8Array): void {
-    if (this.replies.head === null && !this.muted) return this.send(bytes, 0, bytes.length);
+    if (this.head === null && !this.muted) return this.send(bytes, 0, bytes.length);
     const request = new Request(this);
     this.enqueue(request);
     this.deliver(request, bytes, 0, bytes.length);
@@ -359,24 +316,37 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   /** Delivers a request's reply: now if it is the oldest, else when its turn comes. Bytes as for Split.take. */
   deliver(request: Request, bytes: Uint8Array, start: number, end: number): void {
-    if (this.replies.deliver(request, bytes, start, end)) this.delivered();
+    if (request !== this.head) return this.hold(request, bytes, start, end);
+    if (!request.muted) this.send(bytes, start, end);
+    if (this.amidReply) this.replyEnded();
+    // Never quite 0: numbers next to it are slow.
+    this.recentBytes += 1 - this.recentBytes / REPLIES_REMEMBERED;
+    let head = request.next;
+    this.inFlight--;
+    while (head !== null && head.done) {
+      this.sendHeld(head);
+      head = head.next;
+      this.inFlight--;
+    }
+    this.head = head;
+    if (head === null) this.tail = null;
+    if ((this.blocked & IN_FLIGHT) !== 0 && this.inFlight <= this.inFlightMax >> 1) {
+      this.unblock(IN_FLIGHT);
+    }
+    if (head === null) {
+      if ((this.blocked & BARRIER) !== 0) this.barrierPassed();
+      if (this.closing || this.eof) this.endIfDone();
+    }
   }
 
   /** As `deliver`, for a reply that is followed by all of `rest`, which is small. */
   deliverBoth(request: Request, bytes: Uint8Array, start: number, end: number, rest: Uint8Array): void {
-    if (this.replies.deliverBoth(request, bytes, start, end, rest)) this.delivered();
-  }
-
-  private delivered(): void {
-    // Never quite 0: numbers next to it are slow.
-    this.recentBytes += 1 - this.recentBytes / REPLIES_REMEMBERED;
-    if ((this.blocked & IN_FLIGHT) !== 0 && this.replies.length <= this.inFlightMax >> 1) {
-      this.unblock(IN_FLIGHT);
+    if (request !== this.head) {
+      arena.keepBoth(bytes, start, end, rest);
+      return this.holdKept(request);
     }
-    if (this.replies.head === null) {
-      if ((this.blocked & BARRIER) !== 0) this.barrierPassed();
-      if (this.phase !== TALKING) this.endIfDone();
-    }
+    if (!request.muted) this.send(bytes, start, end);
+    this.deliver(request, rest, 0, rest.length);
   }
 
   /**
@@ -400,49 +370,127 @@ export class Client implements Flushable, Postponed, ReplySink {
    * shared from SHARE_MIN on.
    */
   push(bytes: Uint8Array, start: number, end: number): void {
-    if (!this.closed) this.replies.push(bytes, start, end);
+    if (this.closed) return;
+    if (!this.amidReply && !this.woven) return this.send(bytes, start, end);
+    this.pushes ??= new Outbox();
+    this.pushes.appendShared(bytes, start, end);
+    this.heldBytes += end - start;
+    this.checkHeld();
   }
 
   /** Sends a part of the reply to the oldest request, whose end `deliver` will bring. Bytes as for `push`. */
   sendPart(bytes: Uint8Array, start: number, end: number): void {
-    if (!this.closed) this.replies.sendPart(bytes, start, end);
-  }
-
-  /** As `sendPart`, for all that `chunks` holds; empty afterwards. */
-  sendPartChunks(chunks: Outbox): void {
-    if (this.closed) chunks.clear();
-    else this.replies.sendPartChunks(chunks);
+    if (this.closed) return;
+    this.amidReply = true;
+    this.send(bytes, start, end);
   }
 
   /** Until everything in the queue has been answered, what leaves is one reply, and no further request is taken. */
   beginWoven(): void {
-    this.replies.beginWoven();
+    this.woven = true;
     this.block(BARRIER);
   }
 
   private barrierPassed(): void {
-    if (this.replies.woven) this.replies.endWoven();
+    if (this.woven) {
+      this.woven = false;
+      this.replyEnded();
+    }
     this.unblock(BARRIER);
   }
 
-  // ---- what leaves
+  private replyEnded(): void {
+    this.amidReply = false;
+    // Between the elements there is no place for pushes either.
+    if (this.woven) return;
+    const { pushes } = this;
+    if (pushes === null) return;
+    this.pushes = null;
+    this.heldBytes -= pushes.size;
+    this.socket.sendChunks(pushes);
+  }
 
-  sendChunks(chunks: Outbox): void {
+  /** The last request in the queue before `end` (null = in all of it) of which a server has answered all or a part; or null. */
+  lastAnswered(end: Request | null): Request | null {
+    let last = null;
+    for (let r = this.head; r !== end && r !== null; r = r.next) if (r.done || r.begun) last = r;
+    return last;
+  }
+
+  /** Puts bytes that answer no request into the queue, to leave right behind the reply to `request`; owned. */
+  insertBehind(request: Request, bytes: Uint8Array): void {
+    const inserted = new Inserted(this);
+    inserted.next = request.next;
+    request.next = inserted;
+    if (this.tail === request) this.tail = inserted;
+    this.inFlight++;
+    this.holdHere(inserted, bytes, 0, bytes.length);
+  }
+
+  /** Gives a request that is done and waits for its turn other bytes; owned. */
+  replaceHeld(request: Request, bytes: Uint8Array): void {
+    this.heldBytes -= request.replyEnd - request.replyStart;
+    request.dropReply();
+    this.holdHere(request, bytes, 0, bytes.length);
+  }
+
+  /** As `sendPart`, for all that `chunks` holds; empty afterwards. */
+  sendPartChunks(chunks: Outbox): void {
+    if (this.closed) return chunks.clear();
+    this.amidReply = true;
+    this.sendChunks(chunks);
+  }
+
+  private sendChunks(chunks: Outbox): void {
     this.recentBytes += chunks.size;
     this.socket.sendChunks(chunks);
     if (!this.dirty) this.pool.turn.touchClient(this);
   }
 
-  holdsMore(): void {
-    const { heldBytes } = this.replies;
-    if (heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
+  private hold(request: Request, bytes: Uint8Array, start: number, end: number): void {
+    if (end - start >= SHARE_MIN) return this.holdHere(request, bytes, start, end);
+    arena.keep(bytes, start, end);
+    this.holdKept(request);
+  }
+
+  /** Holds what the arena has just kept. */
+  private holdKept(request: Request): void {
+    request.ownsReply = arena.own;
+    this.holdHere(request, arena.bytes, arena.start, arena.end);
+  }
+
+  /** Holds a reply that is owned or shared. */
+  private holdHere(request: Request, bytes: Uint8Array, start: number, end: number): void {
+    request.done = true;
+    request.reply = bytes;
+    request.replyStart = start;
+    request.replyEnd = end;
+    this.heldBytes += end - start;
+    this.checkHeld();
+  }
+
+  private sendHeld(request: Request): void {
+    const { reply, replyStart, replyEnd } = request;
+    const size = replyEnd - replyStart;
+    this.heldBytes -= size;
+    if (request.ownsReply && size >= HAND_OVER_MIN && !request.muted) {
+      request.ownsReply = false;
+      handOver.appendChunk(reply, replyStart, replyEnd);
+      return this.sendChunks(handOver);
+    }
+    if (!request.muted) this.send(reply, replyStart, replyEnd);
+    if (request.ownsReply) request.dropReply();
+  }
+
+  private checkHeld(): void {
+    if (this.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
     // What is queued besides may have left by the end of the turn; if not, that is too much as well.
-    else if (!this.dirty && heldBytes + this.socket.queuedBytes > this.pool.config.clientOutputMax) {
+    else if (!this.dirty && this.heldBytes + this.socket.queuedBytes > this.pool.config.clientOutputMax) {
       this.pool.turn.touchClient(this);
     }
   }
 
-  send(bytes: Uint8Array, start: number, end: number): void {
+  private send(bytes: Uint8Array, start: number, end: number): void {
     this.recentBytes += end - start;
     if (end - start >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
     else this.socket.send(bytes, start, end);
@@ -454,15 +502,15 @@ export class Client implements Flushable, Postponed, ReplySink {
     socket.flush();
     if (this.leaving) this.flushedLeaving();
     const queued = socket.queuedBytes;
-    if (queued + this.replies.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
-    else if (queued >= OUTPUT_HIGH && this.reading !== WRITES_FIRST) {
+    if (queued + this.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
+    else if (queued >= OUTPUT_HIGH && !this.writesFirst) {
       this.block(OUTPUT);
-      if (this.reading === READS) this.watchReading();
+      if (!this.watched) this.watchReading();
     }
   }
 
   drained(): void {
-    if (this.reading === WRITES_FIRST) this.reading = READS;
+    this.writesFirst = false;
     this.goOn();
   }
 
@@ -471,9 +519,9 @@ export class Client implements Flushable, Postponed, ReplySink {
    * or the client turns out to write before it reads. It may be gone by then.
    */
   hasRoom(work: Postponed): boolean {
-    if (this.reading === WRITES_FIRST || this.socket.queuedBytes < OUTPUT_HIGH) return true;
+    if (this.writesFirst || this.socket.queuedBytes < OUTPUT_HIGH) return true;
     this.toGoOn = work;
-    if (this.reading === READS) this.watchReading();
+    if (!this.watched) this.watchReading();
     return false;
   }
 
@@ -488,12 +536,12 @@ export class Client implements Flushable, Postponed, ReplySink {
   /** Waits until its unread replies have left, or none of them leaves any more. */
   private watchReading(): void {
     const { flushedBytes } = this.socket;
-    this.reading = WATCHED;
+    this.watched = true;
     this.pool.setTimer(PATIENCE_MS, () => {
-      this.reading = READS;
+      this.watched = false;
       if (this.closed || ((this.blocked & OUTPUT) === 0 && this.toGoOn === null)) return;
       if (this.socket.flushedBytes !== flushedBytes) return this.watchReading();
-      this.reading = WRITES_FIRST;
+      this.writesFirst = true;
       this.goOn();
     });
   }
@@ -507,7 +555,7 @@ export class Client implements Flushable, Postponed, ReplySink {
     return !this.closed;
   }
 
-  private refuseToHoldMore(bytes = this.socket.queuedBytes + this.replies.heldBytes): void {
+  private refuseToHoldMore(bytes = this.socket.queuedBytes + this.heldBytes): void {
     if (this.closed) return;
     this.pool.counters[LIMIT_OUTPUT]!++;
     this.giveUp(`does not read its replies: ${bytes} bytes are more than client_output_limit`);
@@ -533,8 +581,7 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   /** Bytes of memory that would be free without this client. */
   get holdsBytes(): number {
-    const { heldBytes, length } = this.replies;
-    return this.inbox.heldBytes + this.socket.queuedBytes + heldBytes + length * REQUEST_BYTES +
+    return this.inbox.heldBytes + this.socket.queuedBytes + this.heldBytes + this.inFlight * REQUEST_BYTES +
       (this.pool.front.holdsBytes?.(this) ?? 0);
   }
 
@@ -546,20 +593,15 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   /** Takes no more requests; the connection ends when the replies owed have left. */
   closeAfterReplies(): void {
-    if (!this.closing) this.become(CLOSING);
+    this.closing = true;
     this.needed = 0;
     this.endIfDone();
   }
 
   /** The proxy is stopping. */
   startLeaving(): void {
-    if (this.going === STAYS) this.going = LEAVES;
+    this.leaving = true;
     this.pool.front.interrupt?.(this);
-  }
-
-  /** The proxy cannot wait much longer for it to rest. */
-  hurry(): void {
-    if (this.going === PIPELINES) this.going = HURRIED;
   }
 
   /** Nothing is owed, half received, kept for later, or about to be taken. */
@@ -570,7 +612,7 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   private flushedLeaving(): void {
     this.lastActiveMs = this.pool.turn.now();
-    if (!this.closing && this.going !== PIPELINES && this.resting) this.closeAfterReplies();
+    if (!this.closing && (!this.pipelines || this.hurried) && this.resting) this.closeAfterReplies();
   }
 
   /** Reads nothing more, and ends when what has been received is answered. */
@@ -589,7 +631,7 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   /** The client's FIN. It still gets the replies it is owed, except those it might wait for without end. */
   peerEnded(): void {
-    if (this.phase === TALKING) this.become(ENDING);
+    this.eof = true;
     if (!this.deaf && this.pool.front.waits?.(this)) {
       this.socket.destroy();
       return this.abandon();
@@ -601,18 +643,18 @@ export class Client implements Flushable, Postponed, ReplySink {
     if (this.head !== null || this.closed) return;
     // A blocked client may have whole requests left in its inbox: those are still served after its FIN.
     const waiting = this.blocked !== 0 || this.postponed || this.taking;
-    if (!this.closing && (this.phase !== ENDING || (waiting && this.inbox.size > 0))) return;
+    if (!this.closing && (!this.eof || (waiting && this.inbox.size > 0))) return;
     if (this.inbox.size > 0) {
       this.pool.log.write(INFO, `eof c ${this.serial} discarding incomplete req len ${this.inbox.size}`);
     }
-    if (!this.closing) this.become(CLOSING);
+    this.closing = true;
     this.inbox.clear();
     this.socket.end();
   }
 
   /** The socket is gone: nothing more can be delivered. */
   wasClosed(error: NetError | null): void {
-    const orderly = !this.broken && (error === null || this.phase !== TALKING);
+    const orderly = !this.broken && (error === null || this.eof || this.closing);
     this.pool.counters[orderly ? CLIENT_EOF : CLIENT_ERR]!++;
     this.abandon();
     this.pool.forget(this);
@@ -621,9 +663,17 @@ export class Client implements Flushable, Postponed, ReplySink {
   /** Leaves requests in flight without an owner: their replies will be swallowed. */
   private abandon(): void {
     if (this.closed) return;
-    this.become(CLOSED);
+    this.closed = this.closing = true;
     this.pool.counters[CLIENT_CONNECTIONS]!--;
-    this.replies.abandon();
+    for (let r = this.head; r !== null; r = r.next) {
+      r.client = null;
+      r.dropReply();
+    }
+    this.head = this.tail = null;
+    this.inFlight = this.heldBytes = 0;
+    this.amidReply = false;
+    this.pushes?.clear();
+    this.pushes = null;
     this.inbox.clear();
     this.pool.front.abandoned(this);
   }

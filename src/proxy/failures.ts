@@ -44,6 +44,8 @@ export const FAILURES: ReadonlyMap<string, Failure> = new Map([
   failure("ENOPRIMARY", "Connection refused: no primary is known"),
   failure("ESWITCHED", "The server was replaced while this was under way: what became of it is unknown"),
   failure("EROLE", "The server's primary is none at the moment: it says that it is a replica"),
+  failure("ENOLINK", "The replica cannot be read from: it has no link to its primary"),
+  failure("EREPLICA", "The replica is not to be read from any more"),
   failure("EREADONLY", "The server's primary is none any more: it takes no writes"),
   failure("ESHUTDOWN", "The proxy is stopping"),
 ]);

@@ -10,6 +10,12 @@ import type { Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { ServerConnection } from "./server_connection.ts";
 
+/** What whoever is at the other end of a connection has to be. */
+export const ANYBODY = 0;
+export const PRIMARY = 1;
+/** One that has a link to its primary, or has become one. */
+export const REPLICA = 2;
+
 /** One request of the handshake with a server; its reply is swallowed. */
 export interface Greeting {
   readonly bytes: Uint8Array;
@@ -72,9 +78,9 @@ export interface Front {
   connectionTo(client: Client, server: Server): ServerConnection | null;
   /**
    * The handshake of a new connection of that class; may be empty.
-   * @param primary whoever is at the other end has to be one, or the handshake fails
+   * @param role ANYBODY, PRIMARY or REPLICA: what whoever is at the other end has to be, or the handshake fails
    */
-  greetings(connectionClass: number, primary: boolean): readonly Greeting[];
+  greetings(connectionClass: number, role: number): readonly Greeting[];
   /** The scan state of a new server connection. */
   newReplyScan(): ReplyScan;
   /**

@@ -158,8 +158,9 @@ export class Server {
       before.delete(spec.text);
       return present ?? new Endpoint(this, spec);
     });
+    // What has been asked there is asked elsewhere, now: it may never answer.
     for (const endpoint of before.values()) {
-      endpoint.retire();
+      endpoint.abandon(failureOf("EREPLICA"), null);
       if (endpoint.connections.size > 0) this.past.add(endpoint);
     }
   }

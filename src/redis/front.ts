@@ -49,7 +49,7 @@ import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../
 import type { Client } from "../proxy/client.ts";
 import type { Visit } from "../proxy/ejection.ts";
 import { type Failure, NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
-import type { Front, Greeting, ReplyScan } from "../proxy/front.ts";
+import { type Front, type Greeting, PRIMARY, REPLICA, type ReplyScan } from "../proxy/front.ts";
 import { DEMOTED, Illnesses } from "../proxy/illness.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
 import type { Pool } from "../proxy/pool.ts";
@@ -63,6 +63,7 @@ import { LargeRequest, STREAM_MIN } from "./large.ts";
 import { RedisModes, type Sender } from "./modes.ts";
 import { ownerOfKeys, Preparation } from "./preparation.ts";
 import { Scripts } from "./scripts.ts";
+import { PoolReads } from "./reads.ts";
 import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
 import { everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
 import { ACROSS } from "./transaction.ts";
@@ -120,6 +121,8 @@ export class RedisFront implements Front, Sender {
   private keep = false;
   /** DEMOTED where another may take a server's place, else 0. */
   private demoted = 0;
+  /** Null if all reads go to primaries. */
+  private reads: PoolReads | null;
 
   constructor(
     private readonly pool: Pool,
@@ -130,6 +133,7 @@ export class RedisFront implements Front, Sender {
     this.limits = pool.config;
     this.demoted = pool.replaceable ? DEMOTED : 0;
     this.keepsReads = pool.config.retryReads;
+    this.reads = this.readsOf(pool.config);
     this.sliceArguments = pool.sliceArguments;
     this.walkArguments = Math.min(WALK_ARGUMENTS, pool.sliceArguments);
     this.learner = new CommandLearner(pool);
@@ -142,9 +146,15 @@ export class RedisFront implements Front, Sender {
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
 
+  private readsOf({ readFrom }: PoolConfig): PoolReads | null {
+    return readFrom === "primary" ? null : new PoolReads(this.pool, this.host.zone ?? null);
+  }
+
   newSession(client: Client): RedisSession {
     const open = this.config.redisAuth === null;
-    return new RedisSession(client, open, this.pool.clock.wallMs(), this.local, this.anyAddress);
+    const session = new RedisSession(client, open, this.pool.clock.wallMs(), this.local, this.anyAddress);
+    session.readFrom(this.reads);
+    return session;
   }
 
   // ---- requests
@@ -273,6 +283,7 @@ export class RedisFront implements Front, Sender {
     }
     const large = new LargeRequest(client, needed, () => session.large = null);
     if (!large.start(this.pool.servers[owner]!)) return NEED_MORE;
+    session.marks?.wrote(this.pool.servers[owner]!);
     session.large = large;
     resume.reset();
     client.lacks(0);
@@ -345,7 +356,7 @@ export class RedisFront implements Front, Sender {
     const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
     session.command = command;
     if (
-      command !== undefined && command.route === ROUTE.KEYED && session.authenticated && session.plain &&
+      command !== undefined && command.route === ROUTE.KEYED && session.authenticated && session.short &&
       command.firstKey === command.lastKey && command.finder === FINDER.RANGE &&
       checkArity(command, args.count)
     ) {
@@ -480,17 +491,25 @@ export class RedisFront implements Front, Sender {
       this.modes.queue(session, command!, bytes, start, end);
       return true;
     }
+    if (session.marks !== null && command!.mayWrite) session.marks.wrote(this.writtenTo(command!, bytes));
     return this.route(client, session, command!, bytes, start, end);
+  }
+
+  /** The server of the only key of a request that writes; null if there may be others. */
+  private writtenTo({ finder, firstKey, lastKey }: Command, bytes: Uint8Array): Server | null {
+    if (finder !== FINDER.RANGE || firstKey !== lastKey && args.count > firstKey + 1) return null;
+    const index = this.pool.placement.serverOf(bytes, args.starts[firstKey]!, args.ends[firstKey]!);
+    return this.pool.servers[index] ?? null;
   }
 
   rerun(client: Client, bytes: Uint8Array): void {
     const session = client.session as RedisSession;
-    const { tail } = client.replies;
+    const { tail } = client;
     scanRequest(bytes, 0, bytes.length, args, this.limits, new RequestResume());
     const command = resolve(bytes, args)!;
     // SELECT of the database the client is in (or of none): nothing that must wait for what is owed.
     if (command.name === "SELECT") client.answer(answer(command, bytes, args, session, this.host));
-    else if (!this.route(client, session, command, bytes, 0, bytes.length) || client.replies.tail === tail) {
+    else if (!this.route(client, session, command, bytes, 0, bytes.length) || client.tail === tail) {
       client.answer(errorReply(`ERR '${command.lower}' is too large for a transaction through this proxy`));
     }
   }
@@ -620,7 +639,7 @@ export class RedisFront implements Front, Sender {
     if (count < 0 && this.pool.servers.length > 1) return client.answer(keysError(command, count));
     if (count <= 0) return this.forward(client, this.fixedServer(), bytes, start, end);
     const server = known === null ? ownerOfKeys(this.pool, bytes, args, keyList) : this.prepared!.owner;
-    if (server !== ACROSS) return this.forward(client, server, bytes, start, end);
+    if (server !== ACROSS) return this.forwardKeyed(client, command, server, bytes, start, end);
     client.answer(crossSlot(bytes, args, known ?? keyList, this.config.hashTag));
   }
 
@@ -643,7 +662,7 @@ export class RedisFront implements Front, Sender {
     const server = placeKeys(this.pool, bytes, args, step);
     if (server === MANY) {
       sendFragments(client, command, bytes, args, step, join, command.route === ROUTE.SPLIT_VALUES);
-    } else this.forward(client, server === NONE_LIVE ? NO_SERVER : server, bytes, start, end);
+    } else this.forwardKeyed(client, command, server === NONE_LIVE ? NO_SERVER : server, bytes, start, end);
     return true;
   }
 
@@ -657,8 +676,9 @@ export class RedisFront implements Front, Sender {
     step: number,
     join: Joiner,
   ): boolean {
-    if (this.pool.servers.length === 1) this.forward(client, this.fixedServer(), bytes, start, end);
-    else {
+    if (this.pool.servers.length === 1) {
+      this.forwardKeyed(client, command, this.fixedServer(), bytes, start, end);
+    } else {
       if (!client.atRest()) return false;
       const session = client.session as RedisSession;
       const cut = { command, step, join, count: args.count - 1 };
@@ -668,6 +688,22 @@ export class RedisFront implements Front, Sender {
       });
     }
     return true;
+  }
+
+  /** Sends a request to the server of its keys, or to one of its replicas. */
+  private forwardKeyed(
+    client: Client,
+    command: Command,
+    index: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    if (this.reads !== null && command.onReplica && index >= 0) {
+      const session = client.session as RedisSession;
+      if (this.reads.send(session, this.pool.servers[index]!, bytes, start, end)) return;
+    }
+    this.forward(client, index, bytes, start, end);
   }
 
   forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
@@ -694,8 +730,9 @@ export class RedisFront implements Front, Sender {
 
   holdsBytes(client: Client): number {
     const session = client.session as RedisSession;
-    const { transaction, subscriptions, sliced, preparation, name, libName, libVersion } = session;
-    return (transaction?.holdsBytes ?? 0) + (preparation?.holdsBytes ?? 0) + (sliced?.holdsBytes ?? 0) +
+    const { transaction, subscriptions, sliced, preparation, name, libName, libVersion, readBytes } = session;
+    return readBytes + (transaction?.holdsBytes ?? 0) + (preparation?.holdsBytes ?? 0) +
+      (sliced?.holdsBytes ?? 0) +
       (subscriptions?.heldBytes ?? 0) +
       name.length + libName.length + libVersion.length;
   }
@@ -731,10 +768,12 @@ export class RedisFront implements Front, Sender {
     this.demoted = pool.replaceable ? DEMOTED : 0;
     this.keepsReads = pool.config.retryReads;
     this.learner.adopt();
+    this.reads = this.readsOf(pool.config);
     this.scripts = this.config.autoEjectHosts ? this.scripts ?? new Scripts(pool) : null;
     for (const client of pool.clients) {
       const session = client.session as RedisSession;
       if (pool.config.redisAuth === null) session.authenticated = true;
+      session.readFrom(this.reads);
       session.tracking?.adopt();
       session.transaction?.adopt();
       if (moved) session.blocking?.detached();
@@ -777,7 +816,7 @@ export class RedisFront implements Front, Sender {
     return connection;
   }
 
-  greetings(connectionClass: number, primary: boolean): readonly Greeting[] {
+  greetings(connectionClass: number, role: number): readonly Greeting[] {
     const greetings: Greeting[] = [];
     const { redisAuth, redisDb } = this.config;
     // AUTH before SELECT: the other way round, twemproxy's data ends in database 0 (its issue 491).
@@ -793,7 +832,8 @@ export class RedisFront implements Front, Sender {
       greetings.push({ bytes: command("SELECT", db), check: checkSelect });
     }
     // Last: what is written behind it goes to whoever has just said so.
-    if (primary) greetings.push({ bytes: ROLE_BYTES, check: checkPrimary });
+    if (role === PRIMARY) greetings.push({ bytes: ROLE_BYTES, check: checkPrimary });
+    if (role === REPLICA) greetings.push({ bytes: ROLE_BYTES, check: checkReplica });
     return greetings;
   }
 
@@ -876,6 +916,15 @@ function checkPrimary(bytes: Uint8Array, start: number, end: number): string | n
   const first = bytes.indexOf(LF, start) + 1;
   const is = startsWith(bytes, first, end, MASTER_START) || startsWith(bytes, start, end, NOAUTH_START);
   return is ? null : "EROLE";
+}
+
+/** Without a link it has what it had when it was started, or stopped hearing: that may be of any age. A primary has all there is. */
+function checkReplica(bytes: Uint8Array, start: number, end: number): string | null {
+  const first = bytes.indexOf(LF, start) + 1;
+  const text = latin1(bytes, start, end);
+  return startsWith(bytes, first, end, MASTER_START) || text.includes("\r\n$9\r\nconnected\r\n")
+    ? null
+    : "ENOLINK";
 }
 
 /** A server that wants a password answers every request so itself; any other refusal would put data into the wrong database. */

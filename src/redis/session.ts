@@ -6,9 +6,11 @@ import type { BlockingCall } from "./blocking.ts";
 import type { LargeRequest } from "./large.ts";
 import type { Told } from "./learn.ts";
 import type { Preparation } from "./preparation.ts";
+import type { PoolReads } from "./reads.ts";
 import type { Subscriptions } from "./pubsub.ts";
 import type { Tracking } from "./tracking.ts";
 import type { Transaction } from "./transaction.ts";
+import { Marks } from "./writes.ts";
 import { RequestResume } from "../protocol/redis/request.ts";
 
 export const REPLIES_ON = 0;
@@ -50,8 +52,16 @@ export class RedisSession implements Session {
   /** Offset, from the start of a half-received inline command, up to which there is no line end. */
   inlineAt = 0;
 
-  /** True if requests with one key can take the short way: no mode is on. Kept by `refresh`. */
+  /** No mode is on. Kept by `refresh`. */
   plain = true;
+  /** Requests with one key can take the short way: no mode is on, and they go to the primary whatever they are. Kept by `refresh`. */
+  short = true;
+  /** Who may answer its reads; null = primaries alone (read_from). Set by `readFrom`. */
+  reads: PoolReads | null = null;
+  /** What it has written; null unless read_your_writes. */
+  marks: Marks | null = null;
+  /** Bytes of its reads that are kept until they have been answered. */
+  readBytes = 0;
 
   readonly id: number;
 
@@ -88,5 +98,12 @@ export class RedisSession implements Session {
   refresh(): void {
     this.plain = this.transaction === null && this.subscriptions === null && this.tracking === null &&
       this.replies === REPLIES_ON;
+    this.short = this.plain && this.reads === null;
+  }
+
+  readFrom(reads: PoolReads | null): void {
+    this.reads = reads;
+    this.marks = reads === null || reads.writes === null ? null : this.marks ?? new Marks();
+    this.refresh();
   }
 }

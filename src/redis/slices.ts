@@ -22,6 +22,7 @@ import { OK } from "../protocol/redis/reply_writer.ts";
 import { noteArguments } from "../protocol/redis/request.ts";
 import { type Client, SLICED } from "../proxy/client.ts";
 import { pace } from "../proxy/fan_out.ts";
+import type { RedisSession } from "./session.ts";
 import { MANY, NONE_LIVE, placeKeys, sendFragments } from "./split.ts";
 import { Request } from "../proxy/request.ts";
 import { type Joiner, SCRATCH, Split } from "../proxy/split.ts";
@@ -144,12 +145,20 @@ export class SlicedRequest implements Postponed {
   private sendWhole(index: number): void {
     const { client } = this;
     const server = client.pool.servers[index]!;
+    const session = client.session as RedisSession;
+    const { bytes, start, end } = this;
+    if (
+      this.cut.command.onReplica &&
+      session.reads?.sendQueued(session, server, this.request, bytes, start, end)
+    ) {
+      return this.leave();
+    }
     const connection = client.pool.front.connectionTo(client, server);
     if (connection === null) {
       client.countForwardError();
       return this.finish(server.refusal());
     }
-    connection.forward(this.request, this.bytes, this.start, this.end);
+    connection.forward(this.request, bytes, start, end);
     pace(client, connection);
     this.leave();
   }

@@ -19,6 +19,8 @@ import type { Pool } from "../proxy/pool.ts";
 import { KEPT_MAX, KeptRequest, Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
+import { ReadFragment } from "./reads.ts";
+import type { RedisSession } from "./session.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
 
 /** The server of each key of the request at hand; grows. */
@@ -28,7 +30,7 @@ let keysOf = new Int32Array(8);
 /** Bytes of each server's fragment, as they are written. */
 let sizeOf = new Float64Array(8);
 const header = new Uint8Array(160);
-const connections: (ServerConnection | null)[] = [];
+const writers: (ServerConnection | ReadFragment | null)[] = [];
 
 /**
  * Finds the server of every key.
@@ -85,26 +87,28 @@ export function sendFragments(
     const from = args.ends[k * step]! + 2;
     do k++; while (k < keys && ownerOf[k] === server);
     const to = args.ends[k * step]! + 2;
-    connections[server]?.writePart(bytes, from, to);
-    if (keeps) kept[server]!.bytes.append(bytes, from, to);
+    writers[server]?.writePart(bytes, from, to);
+    if (keeps) kept[server]?.bytes.append(bytes, from, to);
     sizeOf[server]! += to - from;
   }
   for (let server = 0; server < pool.servers.length; server++) {
-    const connection = connections[server];
-    connections[server] = null;
+    const writer = writers[server];
+    writers[server] = null;
     if (placeOf[server]! < 0) continue;
-    if (connection === null || connection === undefined) {
+    if (writer === null || writer === undefined) {
       refuseFragment(split, placeOf[server]!, pool.servers[server]!);
-      continue;
+    } else if (writer instanceof ReadFragment) writer.send();
+    else {
+      writer.wrote(sizeOf[server]!);
+      if (keeps) keep(kept[server]!);
+      pace(client, writer);
     }
-    connection.wrote(sizeOf[server]!);
-    if (keeps) keep(kept[server]!);
-    pace(client, connection);
+    if (keeps) kept[server] = undefined;
   }
 }
 
 /** The fragments of a read that may be sent again (retry_reads), by server, while they are written. */
-const kept: { request: KeptRequest; bytes: Outbox }[] = [];
+const kept: ({ request: KeptRequest; bytes: Outbox } | undefined)[] = [];
 
 function keep({ request, bytes }: { request: KeptRequest; bytes: Outbox }): void {
   if (bytes.size > KEPT_MAX) {
@@ -128,6 +132,7 @@ function openFragments(
   keeps: boolean,
 ): void {
   const pool = client.pool;
+  const session = client.session as RedisSession;
   for (let server = 0; server < pool.servers.length; server++) {
     const count = counts[server]!;
     counts[server] = -1;
@@ -135,17 +140,22 @@ function openFragments(
     pool.counters[FRAGMENTS]!++;
     const place = split.add();
     counts[server] = place;
-    const connection = pool.front.connectionTo(client, pool.servers[server]!);
-    connections[server] = connection;
-    if (connection === null) continue;
+    const read = session.reads !== null && command.onReplica
+      ? session.reads.fragment(session, pool.servers[server]!, split, place)
+      : null;
+    const writer = read ?? pool.front.connectionTo(client, pool.servers[server]!);
+    writers[server] = writer;
+    if (writer === null) continue;
     const size = writeHead(command, count * step + 1);
-    if (keeps) {
-      const request = new KeptRequest(null);
-      const written = kept[server] = { request, bytes: new Outbox() };
-      enqueueFragment(split, place, connection, false, request);
-      written.bytes.append(header, 0, size);
-    } else enqueueFragment(split, place, connection);
-    connection.writePart(header, 0, size);
+    if (read === null) {
+      const request = keeps ? new KeptRequest(null) : new Request(null);
+      enqueueFragment(split, place, writer as ServerConnection, false, request);
+      if (request instanceof KeptRequest) {
+        const written = kept[server] = { request, bytes: new Outbox() };
+        written.bytes.append(header, 0, size);
+      }
+    }
+    writer.writePart(header, 0, size);
     sizeOf[server] = size;
   }
 }

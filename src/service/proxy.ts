@@ -170,6 +170,7 @@ export class Proxy {
     // Settings are asked for anew: a reload may have changed them.
     return {
       poolName: pool.config.name,
+      zone: this.options.config.process.zone,
       topology: () => this.topology,
       get password() {
         return pool.config.redisAuth;

@@ -69,6 +69,8 @@ export interface Topology {
 export interface Host {
   topology(): Topology;
   readonly poolName: string;
+  /** Where this proxy runs; null or absent = not said. */
+  readonly zone?: string | null;
   /** redis_auth, or null if clients need none. */
   readonly password: Uint8Array | null;
   /** ≥ 1. */

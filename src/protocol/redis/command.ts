@@ -272,6 +272,8 @@ export class Command {
    * Scripts are not of these, though they read: a script or function that has just been loaded is not on the replica yet.
    */
   readonly onReplica: boolean;
+  /** It may change data, its own words or those of a script, transaction or module that it runs. */
+  readonly mayWrite: boolean;
   /** One of FINDER. */
   readonly finder: number;
   readonly firstKey: number;
@@ -310,6 +312,8 @@ export class Command {
     this.topic = route === ROUTE.PUBSUB ? detail : TOPIC.CHANNEL;
     this.onReplica = READING_ROUTES.has(route) && detail === READ_AT.ANY &&
       (flags & (FLAG.READ | FLAG.WRITE)) === FLAG.READ;
+    const runs = route === ROUTE.SCRIPT_KEYED || (flags & FLAG.LEARNED) !== 0 || this.name === "EXEC";
+    this.mayWrite = (flags & FLAG.WRITE) !== 0 || runs && (flags & FLAG.READ) === 0;
     this.finder = keys.finder;
     this.firstKey = keys.firstKey;
     this.lastKey = keys.lastKey;

@@ -1,0 +1,207 @@
+/**
+ * Reads from replicas through the proxy, with real servers: they leave the primary, and no client ever reads an error while anybody can
+ * serve, whatever happens to a replica.
+ */
+import assert from "node:assert/strict";
+import type { RawClient } from "../lib/client.ts";
+import { Fixture } from "../lib/fixture.ts";
+import { poll } from "../lib/poll.ts";
+import { ReplyError, type Value } from "../lib/resp.ts";
+import { freeze, poolYml, type Proxy, type Runtime, RUNTIMES, type Server } from "../lib/servers.ts";
+
+/** A primary, its replicas, a proxy in front of them, and how many commands each has been asked. */
+class Stand {
+  private constructor(
+    readonly primary: Server,
+    readonly replicas: readonly Server[],
+    readonly proxy: Proxy,
+    readonly clients: ReadonlyMap<Server, RawClient>,
+    private readonly f: Fixture,
+  ) {}
+
+  static async make(
+    f: Fixture,
+    { runtime = "deno" as Runtime, replicas = 2, slow = false, keys = {} as Record<string, unknown> } = {},
+  ): Promise<Stand> {
+    const args = slow ? ["--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024"] : [];
+    const primary = await f.redis({ port: 0 });
+    const all: Server[] = [primary];
+    for (let i = 0; i < replicas; i++) {
+      all.push(await f.redis({ port: 0, args: ["--replicaof", "127.0.0.1", String(primary.port), ...args] }));
+    }
+    const clients = new Map<Server, RawClient>();
+    for (const server of all) clients.set(server, await f.client(server));
+    const server = `{ address: ${primary.address}, name: a, replicas: [${
+      all.slice(1).map(({ address }) => address).join(", ")
+    }] }`;
+    const yml = poolYml({ alpha: { servers: [server], read_from: "prefer_replica", ...keys } });
+    const proxy = await f.proxy(runtime, yml);
+    return new Stand(primary, all.slice(1), proxy, clients, f);
+  }
+
+  client(): Promise<RawClient> {
+    return this.f.client(this.proxy);
+  }
+
+  /** Calls of a command that a server has had. */
+  async calls(server: Server, command: string): Promise<number> {
+    const info = String(await this.clients.get(server)!.command("INFO", "commandstats"));
+    return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(info)?.[1] ?? 0);
+  }
+
+  /** Resolves when a client's reads go to a replica, and to whom. */
+  async settled(client: RawClient, among = this.replicas): Promise<Server> {
+    return await poll(async () => {
+      const before = await Promise.all(among.map((each) => this.calls(each, "strlen")));
+      for (let i = 0; i < 5; i++) await client.command("STRLEN", "settled");
+      for (let i = 0; i < among.length; i++) {
+        if (await this.calls(among[i]!, "strlen") === before[i]! + 5) return among[i]!;
+      }
+      return null;
+    }, "reads to go to one replica") as Server;
+  }
+
+  async has(server: Server, key: string, value: string): Promise<void> {
+    const client = this.clients.get(server)!;
+    await poll(async () => await client.command("GET", key) === value, `${server.address} to have ${key}`);
+  }
+}
+
+type Pair = Stand & { readonly replicas: readonly [Server, Server] };
+
+/** Reads on and on over some connections, and keeps what was wrong with an answer. */
+class Readers {
+  readonly wrong: string[] = [];
+  /** By client. */
+  private readonly answered: number[] = [];
+  private stopped = false;
+  private readonly loops: Promise<void>[] = [];
+
+  constructor(clients: readonly RawClient[], private readonly right: (value: Value) => boolean) {
+    clients.forEach((client, i) => this.loops.push(this.loop(client, i)));
+  }
+
+  private async loop(client: RawClient, i: number): Promise<void> {
+    this.answered[i] = 0;
+    const commands = [["GET", "k"], ["MGET", "k", "l"], ["HGET", "h", "f"], ["EXISTS", "k"]];
+    while (!this.stopped) {
+      for (const value of await client.pipeline(...commands)) {
+        this.answered[i]!++;
+        if (value instanceof ReplyError || !this.right(value)) this.wrong.push(String(value));
+      }
+    }
+  }
+
+  /** Resolves when each client has had so many more answers. */
+  async some(count: number): Promise<void> {
+    const until = this.answered.map((answered) => answered + count);
+    const all = () => until.every((least, i) => this.answered[i]! >= least);
+    await poll(
+      () => all() || this.wrong.length > 0,
+      () => `reads to be answered: ${this.answered}, not ${until}`,
+    );
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    await Promise.all(this.loops);
+    assert.deepEqual(this.wrong.slice(0, 5), []);
+  }
+}
+
+async function readersOf(stand: Stand, count = 6): Promise<Readers> {
+  const clients = [];
+  for (let i = 0; i < count; i++) clients.push(await stand.client());
+  const right = (value: Value) => value === "v" || value === 1 || JSON.stringify(value) === '["v","v"]';
+  return new Readers(clients, right);
+}
+
+/** A stand with data on all servers, and its readers, which have come to read from replicas. */
+async function underLoad(
+  f: Fixture,
+  options: Parameters<typeof Stand.make>[1],
+): Promise<[Stand, Readers]> {
+  const stand = await Stand.make(f, options);
+  const client = await stand.client();
+  const sets = [["SET", "k", "v"], ["SET", "l", "v"], ["HSET", "h", "f", "v"], ["SET", "last", "v"]];
+  assert.deepEqual(await client.pipeline(...sets), ["OK", "OK", 1, "OK"]);
+  for (const replica of stand.replicas) await stand.has(replica, "last", "v");
+  await stand.settled(client);
+  const readers = await readersOf(stand);
+  await readers.some(100);
+  return [stand, readers];
+}
+
+for (const runtime of RUNTIMES.filter((each) => each !== "bun")) {
+  Deno.test(`${runtime}: reads leave the primary, one client's stay with one replica, the rest goes where it was`, async () => {
+    await using f = new Fixture();
+    const stand = await Stand.make(f, { runtime });
+    const { primary, replicas } = stand;
+    const clients: RawClient[] = [];
+    for (let i = 0; i < 12; i++) clients.push(await stand.client());
+    const homes = new Set<Server>();
+    for (const client of clients) {
+      const home = await stand.settled(client);
+      homes.add(home);
+      assert.equal(await stand.settled(client), home);
+    }
+    assert.equal(homes.size, 2, "both replicas have clients");
+    const [client] = clients as [RawClient];
+    const before = await stand.calls(primary, "get");
+    await client.command("SET", "k", "v");
+    for (const replica of replicas) await stand.has(replica, "k", "v");
+    for (let i = 0; i < 50; i++) assert.equal(await client.command("GET", "k"), "v");
+    assert.equal(await stand.calls(primary, "get"), before);
+    // In a transaction, while keys are watched, in scripts: on the primary.
+    await client.command("WATCH", "k");
+    assert.equal(await client.command("GET", "k"), "v");
+    await client.command("MULTI");
+    await client.command("GET", "k");
+    assert.deepEqual(await client.command("EXEC"), ["v"]);
+    assert.equal(await stand.calls(primary, "get"), before + 2);
+    assert.equal(await client.command("EVAL_RO", "return redis.call('get', KEYS[1])", "1", "k"), "v");
+    assert.equal(await stand.calls(primary, "eval_ro"), 1);
+    assert.equal(await client.command("TOUCH", "k"), 1);
+    assert.equal(await stand.calls(primary, "touch"), 1);
+    await client.command("HELLO", "3");
+    await client.command("CLIENT", "TRACKING", "ON");
+    assert.equal(await client.command("GET", "k"), "v");
+    assert.equal(await stand.calls(primary, "get"), before + 4);
+    // What a replica refuses is the primary's to judge.
+    assert.match(String(await clients[1]!.command("LLEN", "k")), /WRONGTYPE/);
+    assert.equal(await stand.calls(primary, "llen"), 1);
+  });
+
+  Deno.test(`${runtime}: killed, frozen, loading, without a link: no read sees an error`, async () => {
+    await using f = new Fixture();
+    const [stand, readers] = await underLoad(f, { runtime, slow: true });
+    const { primary, replicas: [first, second] } = stand as Pair;
+    const other = await stand.client();
+    // Data that takes a replica two seconds to load.
+    const filling = Array.from({ length: 4000 }, (_, i) => ["SET", `fill${i}`, "x".repeat(50)]);
+    await other.pipeline(...filling);
+    await first.crash();
+    await readers.some(500);
+    assert.equal(await stand.settled(other, [second]), second);
+    // Back, empty, and synchronised in full: it loads under the readers' eyes.
+    await first.start();
+    await readers.some(500);
+    const again = await f.client(first);
+    await poll(
+      async () => String(await again.command("INFO", "replication")).includes("master_link_status:up"),
+      "its link",
+    );
+    await readers.some(500);
+    await freeze(second);
+    await readers.some(500);
+    second.kill("SIGCONT");
+    await readers.some(500);
+    // Its link is broken, and cannot be mended for a while.
+    const atSecond = stand.clients.get(second)!;
+    await atSecond.command("REPLICAOF", "127.0.0.1", "1");
+    await readers.some(500);
+    await atSecond.command("REPLICAOF", "127.0.0.1", String(primary.port));
+    await readers.some(500);
+    await readers.stop();
+  });
+}
