@@ -54,6 +54,7 @@ import type { Client } from "../proxy/client.ts";
 import { type Failure, NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
 import type { Front, Greeting, ReplyScan } from "../proxy/front.ts";
 import { Illnesses } from "../proxy/illness.ts";
+import { sendGet } from "./get_batch.ts";
 import { MemcachedSession } from "./session.ts";
 import { SlicedGet } from "./slices.ts";
 import {
@@ -232,7 +233,7 @@ export class MemcachedFront implements Front {
     const connection = this.reach(client, index);
     if (connection === null) return;
     const { row, keyFirst, wordStarts, wordEnds } = request;
-    connection.forwardGet(enqueued(client), NAMES[row]!, bytes, wordStarts[keyFirst]!, wordEnds[keyFirst]!);
+    sendGet(connection, enqueued(client), NAMES[row]!, bytes, wordStarts[keyFirst]!, wordEnds[keyFirst]!);
     pace(client, connection);
   }
 

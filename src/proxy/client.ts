@@ -1,18 +1,17 @@
 /**
- * One client connection: takes requests out of the bytes it sends, keeps the order of its replies, and stops reading
- * when there is no place for more.
+ * One client connection: takes requests out of the bytes it sends, and stops reading when there is no place for more.
  *
  *   bytes ──► inbox ──► front.step ──► request ──► server …
- *   outbox ◄── head (answered in order) ◄── held replies of later requests
+ *   socket ◄── replies (reply_queue.ts: in order) ◄── deliver
  *
  * `blocked` tells why no further request is taken; the socket is paused meanwhile, and what is left of the
  * received bytes waits in the inbox. Nothing here is called from inside a socket call, and work that could be
  * long is cut into turns (STEPS_MAX), so one pipeline does not stall the others.
  */
-import { Arena } from "../bytes/arena.ts";
+import { assert } from "../bytes/assert.ts";
 import { endOffer, offerChunk } from "../bytes/chunks.ts";
 import { Inbox } from "../bytes/inbox.ts";
-import { KEEP_MIN, Outbox, SHARE_MIN } from "../bytes/outbox.ts";
+import { KEEP_MIN, type Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { INFO, NOTICE } from "../net/log.ts";
 import type { NetError, Socket } from "../net/net.ts";
 import {
@@ -24,6 +23,7 @@ import {
   LIMIT_OUTPUT,
 } from "../stats/metrics.ts";
 import type { Pool } from "./pool.ts";
+import { ReplyQueue, type ReplySink } from "./reply_queue.ts";
 import { Request } from "./request.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import type { Flushable, Postponed } from "./turn.ts";
@@ -66,46 +66,45 @@ const EXPECTED_MAX = 16 * 1024 * 1024;
 const IN_FLIGHT_MIN = 4;
 const REPLIES_REMEMBERED = 8;
 
-/** From this size on a held reply leaves in the chunk it lies in: a system call of its own costs less than the copy. */
-const HAND_OVER_MIN = 32 * 1024;
-
 /** What the record of a request takes, about. */
 const REQUEST_BYTES = 160;
 
-const arena = new Arena();
-const handOver = new Outbox();
+/** What a connection has come to. */
+const TALKING = 0;
+/** The peer has sent FIN: it still gets the replies that it is owed. */
+const ENDING = 1;
+/** Nothing more is taken from it; the socket ends when all replies owed have been sent. */
+const CLOSING = 2;
+const CLOSED = 3;
+/** Which of them may follow which: a bit each. Each may end at once. */
+const MOVES = [1 << ENDING | 1 << CLOSING | 1 << CLOSED, 1 << CLOSING | 1 << CLOSED, 1 << CLOSED, 0];
 
-/** Stands in a client's queue for bytes that answer no request. */
-export class Inserted extends Request {}
+/** How far it has come with going, when the proxy stops (service/drain.ts): its connection ends at the next moment of rest. */
+const STAYS = 0;
+const LEAVES = 1;
+/** Since it leaves, it has sent more while it was owed replies. */
+const PIPELINES = 2;
+/** It pipelines and never rests: its next moment without debts will have to do. */
+const HURRIED = 3;
 
-export class Client implements Flushable, Postponed {
+/** Whether it reads its replies. */
+const READS = 0;
+/** Much is unread, and it is being watched. */
+const WATCHED = 1;
+/** It writes before it reads: OUTPUT_HIGH does not hold, until all replies have left. */
+const WRITES_FIRST = 2;
+
+export class Client implements Flushable, Postponed, ReplySink {
   dirty = false;
   blocked = 0;
   /** Replies to requests taken while this is set are dropped (CLIENT REPLY OFF, SKIP). */
   muted = false;
-  /** Nothing more is taken from this client; the socket ends when all replies owed have been sent. */
-  closing = false;
-  closed = false;
-  eof = false;
-  /** The proxy is stopping: the connection ends at the next moment of rest (see drain.ts). */
-  leaving = false;
-  /** Since it is leaving, it has sent more while it was owed replies. */
-  pipelines = false;
-  /** It pipelines and never rests: its next moment without debts will have to do. */
-  hurried = false;
-  head: Request | null = null;
-  tail: Request | null = null;
-  inFlight = 0;
+  private phase = TALKING;
+  private going = STAYS;
+  /** What is owed to it. */
+  readonly replies: ReplyQueue = new ReplyQueue(this);
   /** About REPLIES_REMEMBERED times the size of its recent replies; to begin with, large ones are expected. */
   private recentBytes = REPLIES_REMEMBERED * 256 * 1024;
-  /** Bytes of replies that wait for earlier ones, and of `pushes`. */
-  heldBytes = 0;
-  /** A part of the reply to the oldest request has been sent. */
-  private amidReply = false;
-  /** The reply to EXEC leaves as several requests' replies: nothing may come between them, until none is owed. */
-  private woven = false;
-  /** What answers no request and waits for that reply's end. */
-  private pushes: Outbox | null = null;
   /** Congested connections that this client waits for. */
   waits = 0;
   lastActiveMs = 0;
@@ -123,10 +122,7 @@ export class Client implements Flushable, Postponed {
   private broken = false;
   /** Nothing more is read. */
   private deaf = false;
-  /** It writes before it reads: OUTPUT_HIGH does not hold, until all replies have left. */
-  private writesFirst = false;
-  /** Its reading is being watched. */
-  private watched = false;
+  private reading = READS;
   /** Requests are being taken: what is behind them in the inbox is not left over. */
   private taking = false;
 
@@ -136,6 +132,54 @@ export class Client implements Flushable, Postponed {
   /** @param serial counts up; chooses among several connections to a server */
   constructor(readonly socket: Socket, readonly pool: Pool, readonly serial: number) {}
 
+  // ---- what it has come to
+
+  private become(phase: number): void {
+    assert((MOVES[this.phase]! >> phase & 1) === 1, "a client's phase follows MOVES");
+    this.phase = phase;
+  }
+
+  /** Nothing more is taken from it. */
+  get closing(): boolean {
+    return this.phase >= CLOSING;
+  }
+
+  get closed(): boolean {
+    return this.phase === CLOSED;
+  }
+
+  /** The proxy is stopping. */
+  get leaving(): boolean {
+    return this.going !== STAYS;
+  }
+
+  /** Since it is leaving, it has sent more while it was owed replies. */
+  get pipelines(): boolean {
+    return this.going >= PIPELINES;
+  }
+
+  /** The oldest request that is owed a reply. */
+  get head(): Request | null {
+    return this.replies.head;
+  }
+
+  /** Throws if something is not as it must be between two events. */
+  invariants(): void {
+    this.replies.invariants(this);
+    assert(
+      !this.closed || this.head === null && this.inbox.size === 0,
+      "a client that is closed holds nothing",
+    );
+    assert(
+      (this.blocked & SERVER) === 0 || this.waits > 0,
+      "a client that waits for servers has one to wait for",
+    );
+    assert(
+      this.replies.woven === false || this.closed || (this.blocked & BARRIER) !== 0,
+      "nothing is taken amid a woven reply",
+    );
+  }
+
   // ---- received bytes
 
   receive(view: Uint8Array): void {
@@ -143,7 +187,7 @@ export class Client implements Flushable, Postponed {
     this.receivedBytes += view.length;
     if (this.closing) return;
     // Half a request in the inbox: these bytes are the rest of what was sent before the replies.
-    if (this.leaving && this.head !== null && this.inbox.size === 0) this.pipelines = true;
+    if (this.going === LEAVES && this.head !== null && this.inbox.size === 0) this.going = PIPELINES;
     const from = this.inbox.size > 0 && this.blocked === 0 ? this.receiveRest(view) : 0;
     if (this.closing || from === view.length) return;
     if (this.blocked === 0 && this.inbox.size === 0) {
@@ -287,11 +331,10 @@ export class Client implements Flushable, Postponed {
 
   /** Puts a request into the queue. */
   enqueue(request: Request): void {
+    assert(this.phase !== CLOSED, "nothing is owed to a client that is gone");
     request.muted = this.muted;
-    if (this.tail === null) this.head = request;
-    else this.tail.next = request;
-    this.tail = request;
-    const inFlight = ++this.inFlight;
+    this.replies.add(request);
+    const inFlight = this.replies.length;
     if (inFlight >= this.pool.config.inFlightMax) {
       if ((this.blocked & IN_FLIGHT) === 0) this.pool.counters[LIMIT_IN_FLIGHT]!++;
       this.block(IN_FLIGHT);
@@ -308,7 +351,7 @@ export class Client implements Flushable, Postponed {
 
   /** Answers the next request from here, in its turn. `bytes` are shared: never written to again. */
   answer(bytes: Uint8Array): void {
-    if (this.head === null && !this.muted) return this.send(bytes, 0, bytes.length);
+    if (this.replies.head === null && !this.muted) return this.send(bytes, 0, bytes.length);
     const request = new Request(this);
     this.enqueue(request);
     this.deliver(request, bytes, 0, bytes.length);
@@ -316,37 +359,24 @@ export class Client implements Flushable, Postponed {
 
   /** Delivers a request's reply: now if it is the oldest, else when its turn comes. Bytes as for Split.take. */
   deliver(request: Request, bytes: Uint8Array, start: number, end: number): void {
-    if (request !== this.head) return this.hold(request, bytes, start, end);
-    if (!request.muted) this.send(bytes, start, end);
-    if (this.amidReply) this.replyEnded();
-    // Never quite 0: numbers next to it are slow.
-    this.recentBytes += 1 - this.recentBytes / REPLIES_REMEMBERED;
-    let head = request.next;
-    this.inFlight--;
-    while (head !== null && head.done) {
-      this.sendHeld(head);
-      head = head.next;
-      this.inFlight--;
-    }
-    this.head = head;
-    if (head === null) this.tail = null;
-    if ((this.blocked & IN_FLIGHT) !== 0 && this.inFlight <= this.inFlightMax >> 1) {
-      this.unblock(IN_FLIGHT);
-    }
-    if (head === null) {
-      if ((this.blocked & BARRIER) !== 0) this.barrierPassed();
-      if (this.closing || this.eof) this.endIfDone();
-    }
+    if (this.replies.deliver(request, bytes, start, end)) this.delivered();
   }
 
   /** As `deliver`, for a reply that is followed by all of `rest`, which is small. */
   deliverBoth(request: Request, bytes: Uint8Array, start: number, end: number, rest: Uint8Array): void {
-    if (request !== this.head) {
-      arena.keepBoth(bytes, start, end, rest);
-      return this.holdKept(request);
+    if (this.replies.deliverBoth(request, bytes, start, end, rest)) this.delivered();
+  }
+
+  private delivered(): void {
+    // Never quite 0: numbers next to it are slow.
+    this.recentBytes += 1 - this.recentBytes / REPLIES_REMEMBERED;
+    if ((this.blocked & IN_FLIGHT) !== 0 && this.replies.length <= this.inFlightMax >> 1) {
+      this.unblock(IN_FLIGHT);
     }
-    if (!request.muted) this.send(bytes, start, end);
-    this.deliver(request, rest, 0, rest.length);
+    if (this.replies.head === null) {
+      if ((this.blocked & BARRIER) !== 0) this.barrierPassed();
+      if (this.phase !== TALKING) this.endIfDone();
+    }
   }
 
   /**
@@ -370,127 +400,49 @@ export class Client implements Flushable, Postponed {
    * shared from SHARE_MIN on.
    */
   push(bytes: Uint8Array, start: number, end: number): void {
-    if (this.closed) return;
-    if (!this.amidReply && !this.woven) return this.send(bytes, start, end);
-    this.pushes ??= new Outbox();
-    this.pushes.appendShared(bytes, start, end);
-    this.heldBytes += end - start;
-    this.checkHeld();
+    if (!this.closed) this.replies.push(bytes, start, end);
   }
 
   /** Sends a part of the reply to the oldest request, whose end `deliver` will bring. Bytes as for `push`. */
   sendPart(bytes: Uint8Array, start: number, end: number): void {
-    if (this.closed) return;
-    this.amidReply = true;
-    this.send(bytes, start, end);
-  }
-
-  /** Until everything in the queue has been answered, what leaves is one reply, and no further request is taken. */
-  beginWoven(): void {
-    this.woven = true;
-    this.block(BARRIER);
-  }
-
-  private barrierPassed(): void {
-    if (this.woven) {
-      this.woven = false;
-      this.replyEnded();
-    }
-    this.unblock(BARRIER);
-  }
-
-  private replyEnded(): void {
-    this.amidReply = false;
-    // Between the elements there is no place for pushes either.
-    if (this.woven) return;
-    const { pushes } = this;
-    if (pushes === null) return;
-    this.pushes = null;
-    this.heldBytes -= pushes.size;
-    this.socket.sendChunks(pushes);
-  }
-
-  /** The last request in the queue before `end` (null = in all of it) of which a server has answered all or a part; or null. */
-  lastAnswered(end: Request | null): Request | null {
-    let last = null;
-    for (let r = this.head; r !== end && r !== null; r = r.next) if (r.done || r.begun) last = r;
-    return last;
-  }
-
-  /** Puts bytes that answer no request into the queue, to leave right behind the reply to `request`; owned. */
-  insertBehind(request: Request, bytes: Uint8Array): void {
-    const inserted = new Inserted(this);
-    inserted.next = request.next;
-    request.next = inserted;
-    if (this.tail === request) this.tail = inserted;
-    this.inFlight++;
-    this.holdHere(inserted, bytes, 0, bytes.length);
-  }
-
-  /** Gives a request that is done and waits for its turn other bytes; owned. */
-  replaceHeld(request: Request, bytes: Uint8Array): void {
-    this.heldBytes -= request.replyEnd - request.replyStart;
-    request.dropReply();
-    this.holdHere(request, bytes, 0, bytes.length);
+    if (!this.closed) this.replies.sendPart(bytes, start, end);
   }
 
   /** As `sendPart`, for all that `chunks` holds; empty afterwards. */
   sendPartChunks(chunks: Outbox): void {
-    if (this.closed) return chunks.clear();
-    this.amidReply = true;
-    this.sendChunks(chunks);
+    if (this.closed) chunks.clear();
+    else this.replies.sendPartChunks(chunks);
   }
 
-  private sendChunks(chunks: Outbox): void {
+  /** Until everything in the queue has been answered, what leaves is one reply, and no further request is taken. */
+  beginWoven(): void {
+    this.replies.beginWoven();
+    this.block(BARRIER);
+  }
+
+  private barrierPassed(): void {
+    if (this.replies.woven) this.replies.endWoven();
+    this.unblock(BARRIER);
+  }
+
+  // ---- what leaves
+
+  sendChunks(chunks: Outbox): void {
     this.recentBytes += chunks.size;
     this.socket.sendChunks(chunks);
     if (!this.dirty) this.pool.turn.touchClient(this);
   }
 
-  private hold(request: Request, bytes: Uint8Array, start: number, end: number): void {
-    if (end - start >= SHARE_MIN) return this.holdHere(request, bytes, start, end);
-    arena.keep(bytes, start, end);
-    this.holdKept(request);
-  }
-
-  /** Holds what the arena has just kept. */
-  private holdKept(request: Request): void {
-    request.ownsReply = arena.own;
-    this.holdHere(request, arena.bytes, arena.start, arena.end);
-  }
-
-  /** Holds a reply that is owned or shared. */
-  private holdHere(request: Request, bytes: Uint8Array, start: number, end: number): void {
-    request.done = true;
-    request.reply = bytes;
-    request.replyStart = start;
-    request.replyEnd = end;
-    this.heldBytes += end - start;
-    this.checkHeld();
-  }
-
-  private sendHeld(request: Request): void {
-    const { reply, replyStart, replyEnd } = request;
-    const size = replyEnd - replyStart;
-    this.heldBytes -= size;
-    if (request.ownsReply && size >= HAND_OVER_MIN && !request.muted) {
-      request.ownsReply = false;
-      handOver.appendChunk(reply, replyStart, replyEnd);
-      return this.sendChunks(handOver);
-    }
-    if (!request.muted) this.send(reply, replyStart, replyEnd);
-    if (request.ownsReply) request.dropReply();
-  }
-
-  private checkHeld(): void {
-    if (this.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
+  holdsMore(): void {
+    const { heldBytes } = this.replies;
+    if (heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
     // What is queued besides may have left by the end of the turn; if not, that is too much as well.
-    else if (!this.dirty && this.heldBytes + this.socket.queuedBytes > this.pool.config.clientOutputMax) {
+    else if (!this.dirty && heldBytes + this.socket.queuedBytes > this.pool.config.clientOutputMax) {
       this.pool.turn.touchClient(this);
     }
   }
 
-  private send(bytes: Uint8Array, start: number, end: number): void {
+  send(bytes: Uint8Array, start: number, end: number): void {
     this.recentBytes += end - start;
     if (end - start >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
     else this.socket.send(bytes, start, end);
@@ -502,15 +454,15 @@ export class Client implements Flushable, Postponed {
     socket.flush();
     if (this.leaving) this.flushedLeaving();
     const queued = socket.queuedBytes;
-    if (queued + this.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
-    else if (queued >= OUTPUT_HIGH && !this.writesFirst) {
+    if (queued + this.replies.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
+    else if (queued >= OUTPUT_HIGH && this.reading !== WRITES_FIRST) {
       this.block(OUTPUT);
-      if (!this.watched) this.watchReading();
+      if (this.reading === READS) this.watchReading();
     }
   }
 
   drained(): void {
-    this.writesFirst = false;
+    if (this.reading === WRITES_FIRST) this.reading = READS;
     this.goOn();
   }
 
@@ -519,9 +471,9 @@ export class Client implements Flushable, Postponed {
    * or the client turns out to write before it reads. It may be gone by then.
    */
   hasRoom(work: Postponed): boolean {
-    if (this.writesFirst || this.socket.queuedBytes < OUTPUT_HIGH) return true;
+    if (this.reading === WRITES_FIRST || this.socket.queuedBytes < OUTPUT_HIGH) return true;
     this.toGoOn = work;
-    if (!this.watched) this.watchReading();
+    if (this.reading === READS) this.watchReading();
     return false;
   }
 
@@ -536,12 +488,12 @@ export class Client implements Flushable, Postponed {
   /** Waits until its unread replies have left, or none of them leaves any more. */
   private watchReading(): void {
     const { flushedBytes } = this.socket;
-    this.watched = true;
+    this.reading = WATCHED;
     this.pool.setTimer(PATIENCE_MS, () => {
-      this.watched = false;
+      this.reading = READS;
       if (this.closed || ((this.blocked & OUTPUT) === 0 && this.toGoOn === null)) return;
       if (this.socket.flushedBytes !== flushedBytes) return this.watchReading();
-      this.writesFirst = true;
+      this.reading = WRITES_FIRST;
       this.goOn();
     });
   }
@@ -555,7 +507,7 @@ export class Client implements Flushable, Postponed {
     return !this.closed;
   }
 
-  private refuseToHoldMore(bytes = this.socket.queuedBytes + this.heldBytes): void {
+  private refuseToHoldMore(bytes = this.socket.queuedBytes + this.replies.heldBytes): void {
     if (this.closed) return;
     this.pool.counters[LIMIT_OUTPUT]!++;
     this.giveUp(`does not read its replies: ${bytes} bytes are more than client_output_limit`);
@@ -581,7 +533,8 @@ export class Client implements Flushable, Postponed {
 
   /** Bytes of memory that would be free without this client. */
   get holdsBytes(): number {
-    return this.inbox.heldBytes + this.socket.queuedBytes + this.heldBytes + this.inFlight * REQUEST_BYTES +
+    const { heldBytes, length } = this.replies;
+    return this.inbox.heldBytes + this.socket.queuedBytes + heldBytes + length * REQUEST_BYTES +
       (this.pool.front.holdsBytes?.(this) ?? 0);
   }
 
@@ -593,15 +546,20 @@ export class Client implements Flushable, Postponed {
 
   /** Takes no more requests; the connection ends when the replies owed have left. */
   closeAfterReplies(): void {
-    this.closing = true;
+    if (!this.closing) this.become(CLOSING);
     this.needed = 0;
     this.endIfDone();
   }
 
   /** The proxy is stopping. */
   startLeaving(): void {
-    this.leaving = true;
+    if (this.going === STAYS) this.going = LEAVES;
     this.pool.front.interrupt?.(this);
+  }
+
+  /** The proxy cannot wait much longer for it to rest. */
+  hurry(): void {
+    if (this.going === PIPELINES) this.going = HURRIED;
   }
 
   /** Nothing is owed, half received, kept for later, or about to be taken. */
@@ -612,7 +570,7 @@ export class Client implements Flushable, Postponed {
 
   private flushedLeaving(): void {
     this.lastActiveMs = this.pool.turn.now();
-    if (!this.closing && (!this.pipelines || this.hurried) && this.resting) this.closeAfterReplies();
+    if (!this.closing && this.going !== PIPELINES && this.resting) this.closeAfterReplies();
   }
 
   /** Reads nothing more, and ends when what has been received is answered. */
@@ -631,7 +589,7 @@ export class Client implements Flushable, Postponed {
 
   /** The client's FIN. It still gets the replies it is owed, except those it might wait for without end. */
   peerEnded(): void {
-    this.eof = true;
+    if (this.phase === TALKING) this.become(ENDING);
     if (!this.deaf && this.pool.front.waits?.(this)) {
       this.socket.destroy();
       return this.abandon();
@@ -643,18 +601,18 @@ export class Client implements Flushable, Postponed {
     if (this.head !== null || this.closed) return;
     // A blocked client may have whole requests left in its inbox: those are still served after its FIN.
     const waiting = this.blocked !== 0 || this.postponed || this.taking;
-    if (!this.closing && (!this.eof || (waiting && this.inbox.size > 0))) return;
+    if (!this.closing && (this.phase !== ENDING || (waiting && this.inbox.size > 0))) return;
     if (this.inbox.size > 0) {
       this.pool.log.write(INFO, `eof c ${this.serial} discarding incomplete req len ${this.inbox.size}`);
     }
-    this.closing = true;
+    if (!this.closing) this.become(CLOSING);
     this.inbox.clear();
     this.socket.end();
   }
 
   /** The socket is gone: nothing more can be delivered. */
   wasClosed(error: NetError | null): void {
-    const orderly = !this.broken && (error === null || this.eof || this.closing);
+    const orderly = !this.broken && (error === null || this.phase !== TALKING);
     this.pool.counters[orderly ? CLIENT_EOF : CLIENT_ERR]!++;
     this.abandon();
     this.pool.forget(this);
@@ -663,17 +621,9 @@ export class Client implements Flushable, Postponed {
   /** Leaves requests in flight without an owner: their replies will be swallowed. */
   private abandon(): void {
     if (this.closed) return;
-    this.closed = this.closing = true;
+    this.become(CLOSED);
     this.pool.counters[CLIENT_CONNECTIONS]!--;
-    for (let r = this.head; r !== null; r = r.next) {
-      r.client = null;
-      r.dropReply();
-    }
-    this.head = this.tail = null;
-    this.inFlight = this.heldBytes = 0;
-    this.amidReply = false;
-    this.pushes?.clear();
-    this.pushes = null;
+    this.replies.abandon();
     this.inbox.clear();
     this.pool.front.abandoned(this);
   }

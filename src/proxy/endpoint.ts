@@ -10,9 +10,9 @@
  * What is counted is the server's. How an address ends: `retire` when the server has moved or left and what is in flight may finish
  * there, `abandon` when nothing may reach it any more.
  */
+import { assert } from "../bytes/assert.ts";
 import type { EndpointSpec } from "../topology/state.ts";
 import { type Failure, failureOf } from "./failures.ts";
-import { BATCH_VALUES_MAX } from "./get_batch.ts";
 import { ANYBODY, PRIMARY, REPLICA } from "./front.ts";
 import type { Request } from "./request.ts";
 import type { Server } from "./server.ts";
@@ -29,14 +29,6 @@ const HOLD_MS = 1000;
 const SIGN_EVERY_MS = 100;
 /** Unused leased connections kept open. */
 const SPARE_MAX = 8;
-
-/** Bytes of a value, before one is known. */
-const VALUE_GUESS = 4096;
-/** A value's share in what is expected of the next. */
-const VALUE_WEIGHT = 1 / 8;
-/** How long a server that has brought a value nobody asked for is asked for one key at a time; each time so many times as long. */
-const APART_MS = 60_000;
-const APART_TIMES = 60;
 
 export class Endpoint {
   /** By connection class × server_connections + the client's turn among them. */
@@ -55,10 +47,8 @@ export class Endpoint {
   private demotedAtMs = -Infinity;
   /** Why it is left alone, if it is. */
   lastFailure: Failure = failureOf("ECONNREFUSED");
-  /** About how large the values are that are asked for many at once. */
-  private valueBytes = VALUE_GUESS;
-  private apartMs = APART_MS;
-  private apartUntilMs = -Infinity;
+  /** What the protocol has learned of requests that share a line here; its own to make (memcached/get_pace.ts). */
+  pace: unknown = null;
 
   // Of reads that may go to replicas (redis/reads.ts).
 
@@ -243,29 +233,6 @@ export class Endpoint {
     if (this.server.primary === this) this.server.failures = 0;
   }
 
-  // ---- gets of one turn in one line
-
-  /** So many gets may be in one line. Where values are large, this is 1 most of the time. */
-  valuesAtOnce(): number {
-    if (this.apartUntilMs > this.server.pool.turn.now()) return 1;
-    const count = Math.floor(BATCH_VALUES_MAX / this.valueBytes);
-    if (count > 1) return count;
-    // They may have become smaller: try two now and then.
-    this.valueBytes *= 1 - VALUE_WEIGHT;
-    return 1;
-  }
-
-  /** The keys of its values are not those it was asked for: some proxies change them. Asked for one at a time it is understood. */
-  askApart(): void {
-    this.apartUntilMs = this.server.pool.turn.now() + this.apartMs;
-    this.apartMs *= APART_TIMES;
-  }
-
-  /** Learns from a reply of so many bytes to so many gets. */
-  noteValues(bytes: number, count: number): void {
-    this.valueBytes += (bytes / count - this.valueBytes) * VALUE_WEIGHT;
-  }
-
   // ---- the end
 
   /** No request goes to the present connections any more; each ends when it has answered what is in flight on it. */
@@ -304,6 +271,31 @@ export class Endpoint {
     }
     slots.length = this.spare.length = 0;
     for (const connection of [...this.connections]) connection.abandon(failure);
+  }
+
+  /** Throws if something is not as it must be between two events. */
+  invariants(): void {
+    for (const connection of this.slots) {
+      if (connection === undefined) continue;
+      assert(this.connections.has(connection), "a connection that clients share is among all");
+      assert(
+        !connection.detached && connection.holder === null,
+        "a connection that clients share is nobody's own",
+      );
+    }
+    assert(this.spare.length <= SPARE_MAX, "few connections wait for a holder");
+    for (const connection of this.spare) {
+      assert(this.connections.has(connection), "a connection that waits for a holder is among all");
+      assert(connection.idle && connection.holder === null, "a connection that waits for a holder is clean");
+    }
+    assert(
+      !this.gone || this.slots.length + this.spare.length === 0,
+      "nobody finds a connection to what is gone",
+    );
+    for (const connection of this.connections) {
+      assert(connection.endpoint === this, "a connection knows its endpoint");
+      assert(!this.gone || connection.detached, "connections to what is gone end when they owe nothing");
+    }
   }
 
   /** One of its connections is gone. @returns the slot it had; -1 = none */

@@ -6,6 +6,7 @@
  * The pool owns all of them and the timers that serve them. It receives network, clock, randomness and log, so
  * the simulator can run it as it is.
  */
+import { assert } from "../bytes/assert.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
@@ -422,6 +423,15 @@ export class Pool {
       if (server.gone && server.connections.length === 0) this.leaving.delete(server);
     }
     if (more && !this.sweeping) this.startSweep();
+  }
+
+  /** Throws if something is not as it must be between two events. */
+  invariants(): void {
+    this.servers.forEach((server, i) => {
+      assert(server.index === i && !server.gone, "a server knows its place");
+      assert((this.live[i] === 0) === server.ejected, "the ring has those that are not ejected");
+    });
+    for (const server of this.leaving) assert(server.gone && server.index < 0, "who leaves has no place");
   }
 
   // ---- timers and the end

@@ -10,7 +10,7 @@
  */
 import { giveChunk } from "../bytes/chunks.ts";
 import type { Client } from "./client.ts";
-import type { GetBatch } from "./get_batch.ts";
+import type { RequestLine } from "./request_line.ts";
 import type { Split } from "./split.ts";
 
 const NONE = new Uint8Array(0);
@@ -26,8 +26,8 @@ export class Request {
   /** A fragment's place in its split. */
   fragment = 0;
   internal: Internal | null = null;
-  /** Set on a get that others have joined: its reply is for all of them, itself included. */
-  batch: GetBatch | null = null;
+  /** Set if others have joined it: its reply is for all of them, itself included. */
+  line: RequestLine | null = null;
   /** Turn time at which the client gets an error instead; Infinity = never. */
   deadlineMs = Infinity;
   /** Bytes sent to the server for it. */
@@ -75,4 +75,10 @@ export class KeptRequest extends Request {
   again = false;
   /** All of it; owned. */
   bytes: Uint8Array = NONE;
+}
+
+/** Nobody waits for its reply any more: the client is gone, or has been told that it timed out. */
+export function isUnwanted({ client, split, internal, line }: Request): boolean {
+  return client === null && internal === null && line === null &&
+    (split === null || split.parent.client === null);
 }

@@ -5,13 +5,12 @@
  *   forward ──► outbox ──► server ──► receive ──► head of the queue ──► its client
  *   (before the greetings have been answered: forward ──► backlog)
  *
- * A large reply is passed on in parts as it comes, if it is its client's turn (`passOn`).
+ * How replies are found in the bytes, and passed on in parts if they are large: reply_stream.ts.
  * A reply that nobody asked for, or bytes that are no reply, could hand one client's data to another: the connection is
  * closed and everything in flight on it fails. No request is ever sent twice.
  */
-import { copy, latin1 } from "../bytes/ascii.ts";
-import { newArray } from "../bytes/chunks.ts";
-import { Inbox } from "../bytes/inbox.ts";
+import { latin1 } from "../bytes/ascii.ts";
+import { assert } from "../bytes/assert.ts";
 import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import { DEBUG, INFO, WARN } from "../net/log.ts";
 import type { NetError, Socket, TimerId } from "../net/net.ts";
@@ -30,19 +29,38 @@ import {
 import type { Client } from "./client.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { type Failure, failureOf } from "./failures.ts";
-import type { Greeting, ReplyScan } from "./front.ts";
-import { type GetBatch, giveBatch, takeBatch } from "./get_batch.ts";
-import { ACCEPT, GREETING, REQUEST } from "./illness.ts";
-import { type Internal, KeptRequest, Request } from "./request.ts";
+import type { Greeting } from "./front.ts";
+import { ACCEPT, GREETING as AS_GREETING, REQUEST } from "./illness.ts";
+import { ReplyStream, type ReplyTaker } from "./reply_stream.ts";
+import { type Internal, isUnwanted, KeptRequest, Request } from "./request.ts";
+import type { RequestLine } from "./request_line.ts";
 import type { Server } from "./server.ts";
 import type { Flushable } from "./turn.ts";
 
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
 const CONGESTED = 1024 * 1024;
-/** A value of which at least this much is still to come is collected in pieces. */
-const PIECES_MIN = 64 * 1024;
-/** How far the end of a begun reply is looked for at first, if its size is not known. */
-const REST_MIN = 512;
+
+/** What a connection has come to. */
+const CONNECTING = 0;
+/** Open, and no reply has come: the first line may be one that nobody asked for (ACCEPT, illness.ts). */
+const FRESH = 1;
+const SERVING = 2;
+/** The server has said that it does not serve this connection. */
+const TURNED_AWAY = 3;
+const CLOSED = 4;
+/** Which of them may follow which: a bit each. */
+const MOVES = [
+  1 << FRESH | 1 << CLOSED,
+  1 << SERVING | 1 << CLOSED,
+  1 << TURNED_AWAY | 1 << CLOSED,
+  1 << CLOSED,
+  0,
+];
+
+/** Why what is written waits in the backlog, as bits; 0 = it goes to the socket. */
+const GREETING = 1;
+/** Its holder has something to send first, when it knows what. */
+const HELD = 2;
 
 /** Who has a connection to itself. */
 export interface Holder {
@@ -73,7 +91,7 @@ export interface Waiter {
   waitOver(): void;
 }
 
-export class ServerConnection implements Flushable {
+export class ServerConnection implements Flushable, ReplyTaker {
   dirty = false;
   socket: Socket = NO_SOCKET;
   head: Request | null = null;
@@ -87,29 +105,14 @@ export class ServerConnection implements Flushable {
   congested = false;
   /** Nobody gets it any more: it ends when it owes nothing (Endpoint.detach). */
   detached = false;
-  private open = false;
-  private closed = false;
-  /** All greetings answered. */
-  private greeted: boolean;
-  /** Its holder has something to send first, when it knows what. */
-  private held = false;
-  /** Neither: requests go straight to the socket. */
-  private ready: boolean;
+  private phase = CONNECTING;
+  /** Bits of GREETING and HELD. */
+  private gate = 0;
   private backlog: Outbox | null = null;
-  /** Its line is not written yet: gets that come in this turn may join it. Its first get is the tail. */
-  private openBatch: GetBatch | null = null;
-  /** No reply has come yet. */
-  private fresh = true;
-  /** The server has said that it does not serve this connection. */
-  private turnedAway = false;
-  private readonly inbox = new Inbox();
-  private resume: ReplyScan;
+  /** Its bytes are not written yet: requests that come in this turn may join it. Its first is the tail. */
+  openLine: RequestLine | null = null;
+  private readonly replies: ReplyStream;
   private connectTimer: TimerId | null = null;
-  /** A large value that is coming in, and how many of its bytes are missing. */
-  private pieces: Outbox | null = null;
-  private missing = 0;
-  /** The first elements of the reply that is coming in have been passed on, or dropped since nobody wants it. */
-  private begun = false;
   /** When the last bytes of a reply that is begun came. */
   private partAtMs = 0;
   /** Bytes ever put into the socket or the backlog. */
@@ -130,17 +133,29 @@ export class ServerConnection implements Flushable {
   constructor(readonly endpoint: Endpoint, readonly connectionClass: number, waitMs = 0) {
     this.server = endpoint.server;
     const { pool } = this.server;
-    this.resume = pool.front.newReplyScan();
+    this.replies = new ReplyStream(pool, this);
     if (waitMs === 0) {
       const greetings = this.connect();
-      this.ready = this.greeted = greetings.length === 0;
-      if (!this.ready) this.backlog = new Outbox();
+      if (greetings.length > 0) this.closeGate(GREETING);
       this.greetAll(greetings);
       return;
     }
-    this.ready = this.greeted = false;
-    this.backlog = new Outbox();
+    this.closeGate(GREETING);
     this.connectTimer = pool.clock.setTimer(waitMs, () => this.connectLate());
+  }
+
+  private become(phase: number): void {
+    assert((MOVES[this.phase]! >> phase & 1) === 1, "a server connection's phase follows MOVES");
+    this.phase = phase;
+  }
+
+  get closed(): boolean {
+    return this.phase === CLOSED;
+  }
+
+  /** The socket has been opened, and counts. */
+  private get isOpen(): boolean {
+    return this.phase !== CONNECTING && this.phase !== CLOSED;
   }
 
   private connect(): readonly Greeting[] {
@@ -150,7 +165,7 @@ export class ServerConnection implements Flushable {
     this.socket = pool.net.connect(endpoint.spec.address, pool.serverHandler, this);
     this.connectTimer = pool.clock.setTimer(pool.config.connectTimeoutMs, () => {
       this.connectTimer = null;
-      if (!this.open) this.fail("ETIMEDOUT");
+      if (this.phase === CONNECTING) this.fail("ETIMEDOUT");
     });
     return pool.front.greetings(this.connectionClass, endpoint.role);
   }
@@ -175,9 +190,7 @@ export class ServerConnection implements Flushable {
       this.tail = tail;
       this.oldest ??= oldest;
     }
-    if (greetings.length > 0) return;
-    this.greeted = true;
-    this.becomeReady();
+    if (greetings.length === 0) this.openGate(GREETING);
   }
 
   /** Bytes of memory that would be free without this connection. */
@@ -187,15 +200,12 @@ export class ServerConnection implements Flushable {
 
   /** Of those, the bytes of a reply that is not all here. */
   get unfinishedBytes(): number {
-    return this.inbox.heldBytes + (this.pieces?.size ?? 0);
+    return this.replies.heldBytes;
   }
 
   /** Whose reply is coming in next. */
   get receiver(): Client | null {
-    const { head, inbox } = this;
-    if (head === null) return null;
-    if (head.batch !== null) return head.batch.receiver(inbox.bytes, inbox.start, inbox.end);
-    return head.client ?? head.split?.parent.client ?? null;
+    return this.replies.receiver;
   }
 
   // ---- sending
@@ -211,7 +221,8 @@ export class ServerConnection implements Flushable {
    */
   enqueue(request: Request, patient = false): void {
     const pool = this.server.pool;
-    if (this.openBatch !== null) this.closeBatch(this.openBatch);
+    if (this.openLine !== null) this.closeLine(this.openLine);
+    assert(this.phase !== CLOSED, "nothing is asked of a connection that is closed");
     if (this.tail === null) this.head = request;
     else this.tail.nextInFlight = request;
     this.tail = request;
@@ -236,7 +247,7 @@ export class ServerConnection implements Flushable {
   write(bytes: Uint8Array, start: number, end: number): void {
     // writePart and wrote in one piece: this is every request's way.
     const size = end - start;
-    if (this.ready) {
+    if (this.gate === 0) {
       if (size >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
       else this.socket.send(bytes, start, end);
     } else this.backlog!.appendShared(bytes, start, end);
@@ -250,14 +261,14 @@ export class ServerConnection implements Flushable {
 
   /** As `write`, for a request of many parts: when all are written, `wrote` has to be told how many bytes they were. */
   writePart(bytes: Uint8Array, start: number, end: number): void {
-    if (!this.ready) this.backlog!.appendShared(bytes, start, end);
+    if (this.gate !== 0) this.backlog!.appendShared(bytes, start, end);
     else if (end - start >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
     else this.socket.send(bytes, start, end);
   }
 
   /** As `writePart`, for all that `chunks` holds, without a copy; empty afterwards. */
   writeChunks(chunks: Outbox): void {
-    if (!this.ready) this.backlog!.adopt(chunks);
+    if (this.gate !== 0) this.backlog!.adopt(chunks);
     else this.socket.sendChunks(chunks);
   }
 
@@ -275,32 +286,24 @@ export class ServerConnection implements Flushable {
     this.write(bytes, start, end);
   }
 
-  /**
-   * Sends a get of the key `bytes[start, end)`, borrowed: in one line with those of this turn before it, if no other request has
-   * come between. @param name of the command, the same wherever `request.check` is
-   */
-  forwardGet(request: Request, name: Uint8Array, bytes: Uint8Array, start: number, end: number): void {
-    const { openBatch, server } = this;
-    const { check } = request;
-    if (openBatch !== null && openBatch.takes(check, end - start, this.endpoint.valuesAtOnce())) {
-      openBatch.add(request, bytes, start, end);
-      this.tail!.batch = openBatch;
-      server.counters[REQUESTS]!++;
-      return;
-    }
-    this.enqueue(request);
-    const batch = this.openBatch = takeBatch();
-    batch.begin(name, check);
-    batch.add(request, bytes, start, end);
-    if (!this.dirty) server.pool.turn.touchServer(this);
+  /** The request queued last, of which nothing is written, is the first of `line`; others may join until something else is queued. */
+  beginLine(line: RequestLine): void {
+    this.openLine = line;
+    if (!this.dirty) this.server.pool.turn.touchServer(this);
   }
 
-  private closeBatch(batch: GetBatch): void {
-    this.openBatch = null;
-    batch.close();
-    this.write(batch.line, 0, batch.lineEnd);
-    // A get that was left alone is a request like any other.
-    if (batch.size === 1) giveBatch(batch);
+  /** A request has joined the open line. */
+  joined(line: RequestLine): void {
+    this.tail!.line = line;
+    this.server.counters[REQUESTS]!++;
+  }
+
+  private closeLine(line: RequestLine): void {
+    this.openLine = null;
+    line.close();
+    this.write(line.bytes, 0, line.end);
+    // A request that was left alone is like any other.
+    if (line.size === 1) line.release();
   }
 
   /** Sends a request of the proxy's own; the reply or failure goes to `done`. @param patient see `enqueue` */
@@ -320,12 +323,11 @@ export class ServerConnection implements Flushable {
     request.internal = (bytes, start, end, failed) => {
       if (failed) return;
       const { front } = this.server.pool;
-      const code = front.illness(bytes, start, end, GREETING)?.code ?? greeting.check(bytes, start, end);
+      const code = front.illness(bytes, start, end, AS_GREETING)?.code ?? greeting.check(bytes, start, end);
       if (code !== null) return this.turnAway(code, bytes, start, end);
       if (!last) return;
-      this.greeted = true;
       this.endpoint.connected();
-      if (!this.held) this.becomeReady();
+      this.openGate(GREETING);
     };
     this.enqueue(request);
     this.server.counters[REQUESTS]!--;
@@ -337,9 +339,7 @@ export class ServerConnection implements Flushable {
 
   /** Queues `request`, and holds back what is written until `release` says what its bytes are. Nothing may be in flight. */
   hold(request: Request): void {
-    this.held = true;
-    this.ready = false;
-    this.backlog ??= new Outbox();
+    this.closeGate(HELD);
     this.enqueue(request);
     request.sentAt = this.written;
   }
@@ -347,26 +347,31 @@ export class ServerConnection implements Flushable {
   /** Sends the bytes of the request that `hold` has queued, and what has been held back behind it. */
   release(request: Request, bytes: Uint8Array): void {
     if (this.closed) return;
-    this.held = false;
     this.socket.send(bytes, 0, bytes.length);
     request.size = bytes.length;
     this.written += bytes.length;
     this.server.counters[REQUEST_BYTES]! += bytes.length;
     for (let r: Request | null = request; r !== null; r = r.nextInFlight) r.sentAt += bytes.length;
-    if (this.greeted) this.becomeReady();
-    else if (!this.dirty) this.server.pool.turn.touchServer(this);
+    this.openGate(HELD);
   }
 
-  private becomeReady(): void {
-    this.socket.sendChunks(this.backlog!);
-    this.ready = true;
-    this.backlog = null;
+  private closeGate(reason: number): void {
+    this.gate |= reason;
+    this.backlog ??= new Outbox();
+  }
+
+  private openGate(reason: number): void {
+    this.gate &= ~reason;
+    if (this.gate === 0) {
+      this.socket.sendChunks(this.backlog!);
+      this.backlog = null;
+    }
     if (!this.dirty) this.server.pool.turn.touchServer(this);
   }
 
   flush(): void {
     if (this.closed) return;
-    if (this.openBatch !== null) this.closeBatch(this.openBatch);
+    if (this.openLine !== null) this.closeLine(this.openLine);
     this.socket.flush();
     const waiting = this.socket.queuedBytes + (this.backlog === null ? 0 : this.backlog.size);
     this.congested = waiting > CONGESTED;
@@ -385,7 +390,7 @@ export class ServerConnection implements Flushable {
   // ---- receiving
 
   opened(): void {
-    this.open = true;
+    this.become(FRESH);
     this.endpoint.opened(this.server.pool.clock.nowMs() - this.connectAtMs);
     this.server.counters[SERVER_CONNECTIONS]!++;
     this.stopConnectTimer();
@@ -396,231 +401,68 @@ export class ServerConnection implements Flushable {
 
   receive(view: Uint8Array): void {
     this.silentSinceMs = -1;
-    if (this.begun) this.partAtMs = this.server.pool.turn.now();
-    if (this.pieces !== null) return this.receivePiece(this.pieces, view);
-    this.receiveFrom(view, 0);
+    if (this.replies.begun) this.partAtMs = this.server.pool.turn.now();
+    this.replies.receive(view);
   }
 
-  private receiveFrom(view: Uint8Array, from: number): void {
-    if (this.inbox.size > 0) from = this.receiveRest(view, from);
-    if (from === view.length || this.closed) return;
-    const at = this.takeReplies(view, from, view.length);
-    if (at < view.length && !this.closed) this.keep(view, at);
-  }
-
-  /** Keeps the first bytes of a reply that is not all here. */
-  private keep(view: Uint8Array, at: number): void {
-    // A reply too many is one as soon as it begins: else whoever asks next would get it. A new connection may be turned away.
-    if (this.head === null && !this.fresh && !this.server.pool.front.isPush(view, at)) {
-      return this.fail("ESTRAY");
-    }
-    const { needed } = this.resume;
-    const missing = needed - (view.length - at);
-    if (missing >= PIECES_MIN && !this.begun && this.server.pool.front.isOneValue(view, at)) {
-      this.pieces = new Outbox();
-      this.pieces.append(view, at, view.length);
-      this.missing = missing;
-      return;
-    }
-    this.inbox.append(view, at, view.length);
-    this.passOn();
-    this.makeRoom();
-  }
-
-  /**
-   * A large reply is not kept until it is whole: the elements that are all here go on to its client if it is the client's turn, and
-   * are dropped if nobody wants them. Else (replies owed before it, a split) they count against client_output_limit.
-   */
-  private passOn(): void {
-    const { inbox, head, resume } = this;
-    if (inbox.size < this.server.pool.passMin || head === null) return;
-    const { start } = inbox;
-    if (resume.at > 0 && (this.begun || this.mayBegin(head, inbox.bytes, start))) {
-      const end = start + resume.at;
-      inbox.pin();
-      this.passPart(head, inbox.bytes, start, end);
-      inbox.unpin(end, end - start >= SHARE_MIN);
-      resume.forget(end - start);
-    }
-    this.charge(head, inbox.size);
-  }
-
-  /** `bytes` of a half reply are kept here for a client: more than it may leave unread end it. */
-  private charge(head: Request, bytes: number): void {
-    this.receiver?.mayHold(bytes + (head.split?.heldBytes ?? 0));
-  }
-
-  /** Asks the inbox for room: for all of the reply only if it will not go on in parts. */
-  private makeRoom(): void {
-    const { needed, expected } = this.resume;
-    const { passMin } = this.server.pool;
-    const inParts = this.begun || this.inbox.size < passMin;
-    const total = inParts ? Math.max(needed, Math.min(expected, 2 * passMin)) : expected;
-    if (total > 0) this.inbox.reserve(total);
-  }
-
-  private mayBegin(head: Request, bytes: Uint8Array, start: number): boolean {
-    const { front } = this.server.pool;
-    if (front.isPush(bytes, start)) return false;
-    return unwanted(head) || isTurnOf(head) && front.fitsSoFar(head, this.resume);
+  get expectsNothing(): boolean {
+    return this.head === null && this.phase >= SERVING;
   }
 
   /** From now on the deadline is for the next part. */
-  private begin(head: Request): void {
-    if (this.begun) return;
+  partsBegin(head: Request): void {
     const { pool } = this.server;
-    this.begun = true;
     this.partAtMs = pool.turn.now();
     if (this.oldest === head) this.oldest = head.nextInFlight;
     head.deadlineMs = Infinity;
     if (pool.timeoutMs > 0 && !pool.sweeping) pool.startSweep();
   }
 
-  private passPart(head: Request, bytes: Uint8Array, start: number, end: number): void {
-    this.begin(head);
+  takePart(head: Request, bytes: Uint8Array, start: number, end: number): void {
     if (head.client === null) return;
     this.server.counters[RESPONSE_BYTES]! += end - start;
     if (!head.muted) head.client.sendPart(bytes, start, end);
   }
 
-  /**
-   * Collects a large value in chunks that its client's socket takes over. Its size is known and it is one element, so
-   * nothing has to be scanned but the CRLF at its end.
-   */
-  private receivePiece(pieces: Outbox, view: Uint8Array): void {
-    if (view.length < this.missing) {
-      this.missing -= view.length;
-      pieces.append(view, 0, view.length);
-      // Its CR may be the last byte here.
-      if (this.missing === 1 && view[view.length - 1] !== CR) return this.fail("EPROTO");
-      if (pieces.size >= this.server.pool.passMin) this.passPieces(pieces);
-      return;
-    }
-    const end = this.missing;
-    if ((end > 1 && view[end - 2] !== CR) || view[end - 1] !== LF) return this.fail("EPROTO");
-    this.pieces = null;
-    this.missing = 0;
-    this.resume = this.server.pool.front.newReplyScan();
-    if (!this.takePieces(pieces, view, end) || end === view.length) return;
-    this.receiveFrom(view, end);
+  takePartChunks(head: Request, chunks: Outbox): void {
+    if (head.client !== null) this.server.counters[RESPONSE_BYTES]! += chunks.size;
+    if (head.client === null || head.muted) chunks.clear();
+    else head.client.sendPartChunks(chunks);
   }
 
-  /** As passOn, for a value in pieces. */
-  private passPieces(pieces: Outbox): void {
-    const { head } = this;
-    if (head === null) return;
-    if (this.begun || mayLeave(head)) {
-      this.begin(head);
-      this.sendPieces(head, pieces);
-    } else this.charge(head, pieces.size);
+  pushed(bytes: Uint8Array, start: number, end: number): void {
+    this.holder?.pushed(bytes, start, end);
   }
 
-  private sendPieces(head: Request, pieces: Outbox): void {
-    if (head.client !== null) this.server.counters[RESPONSE_BYTES]! += pieces.size;
-    if (head.client === null || head.muted) pieces.clear();
-    else head.client.sendPartChunks(pieces);
-  }
-
-  /** Delivers a reply that lies in pieces and `last[0, end)`: one after the other if it is the client's turn, else joined. */
-  private takePieces(pieces: Outbox, last: Uint8Array, end: number): boolean {
-    const { head } = this;
-    if (head !== null && (this.begun || mayLeave(head))) {
-      this.sendPieces(head, pieces);
-      return this.takeReply(last, 0, end, false);
-    }
-    const whole = newArray(pieces.size + end);
-    copy(whole, pieces.moveTo(whole), last, 0, end);
-    return this.takeReply(whole, 0, whole.length, true);
-  }
-
-  /**
-   * Adds to the reply in the inbox what it lacks, and delivers it. Not more: what lies behind it is taken from `view`
-   * without a copy.
-   * @returns how far `view` has been used
-   */
-  private receiveRest(view: Uint8Array, from: number): number {
-    const { inbox } = this;
-    let step = REST_MIN;
-    while (from < view.length) {
-      const before = inbox.size;
-      const lacking = this.resume.needed - before;
-      const piece = Math.min(lacking > 0 ? lacking : step, view.length - from);
-      inbox.append(view, from, from + piece);
-      if (piece < lacking) {
-        this.passOn();
-        return view.length;
-      }
-      const { start } = inbox;
-      inbox.pin();
-      const taken = this.takeReplies(inbox.bytes, start, inbox.end) - start;
-      inbox.unpin(taken > 0 ? inbox.end : start, taken >= SHARE_MIN);
-      if (this.closed) return view.length;
-      if (taken > 0) return from + taken - before;
-      this.passOn();
-      if (this.closed) return view.length;
-      this.makeRoom();
-      from += piece;
-      step *= 2;
-    }
-    return from;
-  }
-
-  /** Delivers whole replies from `bytes[at, end)`; returns the offset of the first one that is not all here. */
-  private takeReplies(bytes: Uint8Array, at: number, end: number): number {
-    const front = this.server.pool.front;
-    while (at < end) {
-      const next = front.scanReply(bytes, at, end, this.resume);
-      if (next < 0) {
-        if (next !== NEED_MORE) this.fail("EPROTO");
-        else if (this.resume.at > 0 && this.head?.batch) at = this.takeValues(this.head.batch, bytes, at);
-        break;
-      }
-      const whole = !this.begun;
-      if (whole && front.isPush(bytes, at)) this.holder?.pushed(bytes, at, next);
-      else if (!this.takeReply(bytes, at, next, whole)) break;
-      at = next;
-    }
-    return at;
-  }
-
-  /** Delivers the values at `at` that are all here, of a reply to many; returns the offset past them. */
-  private takeValues(batch: GetBatch, bytes: Uint8Array, at: number): number {
+  takeLineParts(line: RequestLine, bytes: Uint8Array, start: number, end: number): boolean {
     const { counters } = this.server;
-    const size = this.resume.at;
-    const { waiting } = batch;
-    if (batch.takeValues(bytes, at, at + size) !== at + size) this.failUnasked();
-    counters[RESPONSES]! += waiting - batch.waiting;
-    counters[RESPONSE_BYTES]! += size;
-    batch.valueBytes += size;
-    this.resume.forget(size);
-    return at + size;
-  }
-
-  private failUnasked(): void {
-    this.endpoint.askApart();
-    this.fail("EPROTO", "a value that was not asked for; its keys are asked for one at a time for a while");
+    const { waiting } = line;
+    const fits = line.takeParts(bytes, start, end);
+    counters[RESPONSES]! += waiting - line.waiting;
+    counters[RESPONSE_BYTES]! += end - start;
+    if (!fits) this.fail("EPROTO", line.misfit);
+    return fits;
   }
 
   /** As takeReply, for the last bytes of a reply to many. */
-  private finishBatch(
+  private finishLine(
     request: Request,
-    batch: GetBatch,
+    line: RequestLine,
     bytes: Uint8Array,
     start: number,
     end: number,
   ): boolean {
-    const { server } = this;
-    const { waiting } = batch;
-    if (!batch.finish(bytes, start, end)) {
+    const { waiting, misfit } = line;
+    if (!line.finish(bytes, start, end)) {
       this.answerFailed(request, failureOf("EPROTO"));
-      this.failUnasked();
+      this.fail("EPROTO", misfit);
       return false;
     }
-    server.counters[RESPONSES]! += waiting;
-    server.counters[RESPONSE_BYTES]! += end - start;
-    this.endpoint.noteValues(batch.valueBytes + end - start, batch.size);
-    request.batch = null;
-    giveBatch(batch);
+    const { counters } = this.server;
+    counters[RESPONSES]! += waiting;
+    counters[RESPONSE_BYTES]! += end - start;
+    request.line = null;
+    line.release();
     return true;
   }
 
@@ -628,13 +470,13 @@ export class ServerConnection implements Flushable {
    * Hands one reply to whoever waits for it. False if the connection was given up.
    * @param whole false if these are only its last bytes
    */
-  private takeReply(bytes: Uint8Array, start: number, end: number, whole: boolean): boolean {
+  takeReply(bytes: Uint8Array, start: number, end: number, whole: boolean): boolean {
     const request = this.head;
-    if (this.fresh) {
-      this.fresh = false;
+    if (this.phase === FRESH) {
+      this.become(SERVING);
       if (whole && this.isTurnedAway(bytes, start, end)) return false;
       // Without greetings; else it may yet be refused.
-      if (this.greeted) this.endpoint.connected();
+      if ((this.gate & GREETING) === 0) this.endpoint.connected();
     }
     if (request === null) {
       this.fail("ESTRAY");
@@ -644,7 +486,7 @@ export class ServerConnection implements Flushable {
       this.fail("EPROTO");
       return false;
     }
-    this.begun = false;
+    this.replies.begun = false;
     const next = request.nextInFlight;
     this.head = next;
     if (next === null) this.tail = null;
@@ -655,7 +497,7 @@ export class ServerConnection implements Flushable {
       if (illness !== null) this.endpoint.ill(illness);
       else if (server.failures !== 0) this.endpoint.succeeded();
     }
-    if (request.batch !== null) return this.finishBatch(request, request.batch, bytes, start, end);
+    if (request.line !== null) return this.finishLine(request, request.line, bytes, start, end);
     const client = request.client;
     if (client !== null) {
       server.counters[RESPONSES]!++;
@@ -690,7 +532,7 @@ export class ServerConnection implements Flushable {
   }
 
   private turnAway(code: string, bytes: Uint8Array, start: number, end: number): void {
-    this.turnedAway = true;
+    this.become(TURNED_AWAY);
     this.fail(code, bytes[start] === MINUS ? latin1(bytes, start, end).trimEnd() : "");
   }
 
@@ -717,9 +559,9 @@ export class ServerConnection implements Flushable {
     }
     if (this.server.pool.timeoutMs <= 0) return this.detached && this.head !== null;
     let overdue = false;
-    // After a turn longer than `timeout` its first get may be overdue before its line is written: nobody may join it any more.
-    if (this.openBatch !== null) this.closeBatch(this.openBatch);
-    if (!this.ready && this.failOverdue(nowMs)) overdue = true;
+    // After a turn longer than `timeout` its first may be overdue before the line is written: nobody may join it any more.
+    if (this.openLine !== null) this.closeLine(this.openLine);
+    if (this.gate !== 0 && this.failOverdue(nowMs)) overdue = true;
     while (this.oldest !== null && this.oldest.deadlineMs <= nowMs) {
       const request: Request = this.oldest;
       this.oldest = request.nextInFlight;
@@ -727,7 +569,9 @@ export class ServerConnection implements Flushable {
       this.answerFailed(request, failureOf("ETIMEDOUT"));
       if (request.swallowed) return this.giveUpSilent();
     }
-    if (this.begun && this.head!.client !== null && nowMs - this.partAtMs >= this.server.pool.timeoutMs) {
+    if (
+      this.replies.begun && this.head!.client !== null && nowMs - this.partAtMs >= this.server.pool.timeoutMs
+    ) {
       overdue = true;
       this.breakOff(failureOf("ETIMEDOUT"), "stopped");
     }
@@ -744,7 +588,7 @@ export class ServerConnection implements Flushable {
   private failOverdue(nowMs: number): boolean {
     let overdue = false;
     for (let r = this.head; r !== null; r = r.nextInFlight) {
-      if (r.deadlineMs > nowMs || r.swallowed || unwanted(r)) continue;
+      if (r.deadlineMs > nowMs || r.swallowed || isUnwanted(r)) continue;
       overdue = true;
       this.answerFailed(r, this.endpoint.whyLate);
     }
@@ -782,10 +626,10 @@ export class ServerConnection implements Flushable {
   /** As `retire`. @param failure what those read who wait for something */
   abandon(failure: Failure): void {
     if (this.closed) return;
-    this.closed = true;
+    if (this.isOpen) this.server.counters[SERVER_CONNECTIONS]!--;
+    this.become(CLOSED);
     this.stopConnectTimer();
     this.socket.destroy();
-    if (this.open) this.server.counters[SERVER_CONNECTIONS]!--;
     this.endpoint.lost(this);
     this.failAll(failure);
   }
@@ -812,8 +656,8 @@ export class ServerConnection implements Flushable {
     let before: Request | null = null;
     for (let r = this.head; r !== null;) {
       const next: Request | null = r.nextInFlight;
-      const begun = this.begun && r === this.head;
-      if (!(r instanceof KeptRequest) || r.again || begun || unwanted(r)) before = r;
+      const begun = this.replies.begun && r === this.head;
+      if (!(r instanceof KeptRequest) || r.again || begun || isUnwanted(r)) before = r;
       else {
         if (before === null) this.head = next;
         else before.nextInFlight = next;
@@ -834,7 +678,7 @@ export class ServerConnection implements Flushable {
   private takeUnwritten(): Unsent | null {
     if (this.holder !== null) return null;
     const bytes = new Outbox();
-    if (!this.ready) {
+    if (this.gate !== 0) {
       bytes.adopt(this.backlog!);
       this.written -= bytes.size;
     } else {
@@ -878,7 +722,7 @@ export class ServerConnection implements Flushable {
         if (last === null) first = r;
         else last.nextInFlight = r;
         last = r;
-        if (oldest === null && r.deadlineMs < Infinity && !unwanted(r)) oldest = r;
+        if (oldest === null && r.deadlineMs < Infinity && !isUnwanted(r)) oldest = r;
         if (all !== null) bytes.append(all, at, at + r.size);
       } else {
         if (this.tail === null) this.head = r;
@@ -900,7 +744,7 @@ export class ServerConnection implements Flushable {
   /** Sends what another connection of its class had not sent yet, before anything else that clients ask for. Their deadlines stay. */
   takeOver({ first, oldest, bytes }: Unsent): void {
     const { pool } = this.server;
-    if (!this.ready) this.backlog!.adopt(bytes);
+    if (this.gate !== 0) this.backlog!.adopt(bytes);
     else this.socket.sendChunks(bytes);
     if (this.tail === null) this.head = first;
     else this.tail.nextInFlight = first;
@@ -918,16 +762,16 @@ export class ServerConnection implements Flushable {
   }
 
   private end(failure: Failure, detail: string): void {
-    this.closed = true;
+    const { server, isOpen } = this;
+    const inVain = !isOpen || this.phase === TURNED_AWAY;
+    this.become(CLOSED);
     this.stopConnectTimer();
-    const server = this.server;
-    if (this.open) server.counters[SERVER_CONNECTIONS]!--;
+    if (isOpen) server.counters[SERVER_CONNECTIONS]!--;
     const alreadyCounted = failure.code === "ETIMEDOUT" && this.silentSinceMs >= 0;
     if (!alreadyCounted) server.counters[failure.counter]!++;
-    const inVain = !this.open || this.turnedAway;
     const slot = this.endpoint.lost(this);
     // An idle disconnect is no failure: servers close idle connections and restart.
-    const idle = this.head === null && this.open && !this.turnedAway;
+    const idle = this.head === null && !inVain;
     if (!idle && !alreadyCounted) this.endpoint.failed(failure);
     // To connect again at once would be for nothing, whether nobody is there or nobody is let in.
     if (inVain) this.endpoint.connectFailed(failure);
@@ -941,7 +785,7 @@ export class ServerConnection implements Flushable {
   private goElsewhere(slot: number, failure: Failure): void {
     const { endpoint } = this;
     let unsent = null;
-    if (!this.ready) unsent = endpoint.holds ? this.takeUnwritten() : null;
+    if (this.gate !== 0) unsent = endpoint.holds ? this.takeUnwritten() : null;
     else if (WENT_AWAY.has(failure.code)) unsent = this.takeKept();
     if (unsent !== null) endpoint.hold(slot, this.connectionClass, unsent);
   }
@@ -956,15 +800,12 @@ export class ServerConnection implements Flushable {
   }
 
   private failAll(failure: Failure): void {
-    if (this.begun) this.breakOff(failure, "ended");
-    this.begun = false;
+    if (this.replies.begun) this.breakOff(failure, "ended");
     const unanswered = this.head;
-    this.openBatch = null;
+    this.openLine = null;
     this.head = this.tail = this.oldest = null;
     for (let r = unanswered; r !== null; r = r.nextInFlight) this.answerFailed(r, failure);
-    this.inbox.clear();
-    this.pieces?.clear();
-    this.pieces = null;
+    this.replies.clear();
     this.backlog?.clear();
     this.releaseWaiters();
     const holder = this.holder;
@@ -992,12 +833,31 @@ export class ServerConnection implements Flushable {
     this.connectTimer = null;
   }
 
+  /** Throws if something is not as it must be between two events. */
+  invariants(): void {
+    assert(this.phase !== CLOSED, "its endpoint has no connection that is closed");
+    this.replies.invariants();
+    assert((this.gate !== 0) === (this.backlog !== null), "what waits for the gate is in the backlog");
+    let last: Request | null = null;
+    let oldestSeen = this.oldest === null;
+    let sentAt = 0;
+    for (let r = this.head; r !== null; r = r.nextInFlight) {
+      if (r === this.oldest) oldestSeen = true;
+      assert(r.sentAt >= sentAt, "requests in flight are in the order of their bytes");
+      ({ sentAt } = r);
+      last = r;
+    }
+    assert(this.tail === last, "the tail of a connection's queue is the last request");
+    assert(oldestSeen, "the oldest request that has not timed out is in flight");
+    assert(sentAt <= this.written, "no request ends behind what was written");
+  }
+
   /** Adds this connection's queues to a row of SERVER_METRICS. */
   addGauges(row: Float64Array): void {
-    const left = this.ready ? this.socket.flushedBytes : 0;
+    const left = this.gate === 0 ? this.socket.flushedBytes : 0;
     for (let r = this.head; r !== null; r = r.nextInFlight) {
       const sent = r.sentAt <= left;
-      row[sent ? OUT_QUEUE : IN_QUEUE]! += r.batch?.waiting ?? 1;
+      row[sent ? OUT_QUEUE : IN_QUEUE]! += r.line?.waiting ?? 1;
       row[sent ? OUT_QUEUE_BYTES : IN_QUEUE_BYTES]! += r.size;
     }
   }
@@ -1005,13 +865,13 @@ export class ServerConnection implements Flushable {
 
 /** Answers a request that will have no reply with an error of the proxy's. */
 export function answerFailed(request: Request, server: Server, failure: Failure): void {
-  const { client, split, internal, batch } = request;
-  if (client === null && split === null && internal === null && batch === null) return;
+  const { client, split, internal, line } = request;
+  if (client === null && split === null && internal === null && line === null) return;
   const reply = server.errorReply(failure);
-  if (batch !== null) {
-    request.batch = null;
-    batch.fail(reply);
-    return giveBatch(batch);
+  if (line !== null) {
+    request.line = null;
+    line.fail(reply);
+    return line.release();
   }
   request.client = request.split = request.internal = null;
   if (client !== null) {
@@ -1019,22 +879,6 @@ export function answerFailed(request: Request, server: Server, failure: Failure)
     client.deliver(request, reply, 0, reply.length);
   } else if (split !== null) split.take(request.fragment, reply, 0, reply.length, true);
   else internal!(reply, 0, reply.length, true);
-}
-
-/** Nobody waits for its reply any more: the client is gone, or has been told that it timed out. */
-function unwanted({ client, split, internal, batch }: Request): boolean {
-  return client === null && internal === null && batch === null &&
-    (split === null || split.parent.client === null);
-}
-
-/** Nothing is owed to its client before its reply. */
-function isTurnOf(head: Request): boolean {
-  return head.client !== null && head.client.head === head;
-}
-
-/** A part of a single value may leave before the rest has come, or be dropped. */
-function mayLeave(head: Request): boolean {
-  return unwanted(head) || isTurnOf(head) && head.check === 0;
 }
 
 /** Failures of a connection that say that the server is gone, and nothing about what it was asked. */
@@ -1077,7 +921,4 @@ const NO_SOCKET: Socket = {
   local: () => "none",
 };
 
-const NEED_MORE = -1;
 const MINUS = 45;
-const CR = 13;
-const LF = 10;

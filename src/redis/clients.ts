@@ -41,7 +41,7 @@ export function viewOf(client: Client, nowMs: number, wallMs: number): ClientVie
   const session = client.session as RedisSession;
   const { subscriptions, tracking, transaction } = session;
   const subscribed = (kind: number) => subscriptions === null ? 0 : subscriptions.names[kind]!.size;
-  const replyBytes = client.socket.queuedBytes + client.heldBytes;
+  const replyBytes = client.socket.queuedBytes + client.replies.heldBytes;
   return {
     id: client.serial,
     address: session.address(),

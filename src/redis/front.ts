@@ -504,12 +504,12 @@ export class RedisFront implements Front, Sender {
 
   rerun(client: Client, bytes: Uint8Array): void {
     const session = client.session as RedisSession;
-    const { tail } = client;
+    const { tail } = client.replies;
     scanRequest(bytes, 0, bytes.length, args, this.limits, new RequestResume());
     const command = resolve(bytes, args)!;
     // SELECT of the database the client is in (or of none): nothing that must wait for what is owed.
     if (command.name === "SELECT") client.answer(answer(command, bytes, args, session, this.host));
-    else if (!this.route(client, session, command, bytes, 0, bytes.length) || client.tail === tail) {
+    else if (!this.route(client, session, command, bytes, 0, bytes.length) || client.replies.tail === tail) {
       client.answer(errorReply(`ERR '${command.lower}' is too large for a transaction through this proxy`));
     }
   }

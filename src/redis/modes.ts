@@ -259,7 +259,7 @@ export class RedisModes {
   /** What a command costs that is kept aside in a transaction (redis/woven.ts); 0 if its server gets it, or it is refused. */
   private asideCost(command: Command, bytes: Uint8Array, session: RedisSession): number {
     const { args } = this.sender;
-    // An invalidation that is said again behind a reply (Client.insertBehind) would stand between the elements of EXEC's.
+    // An invalidation that is said again behind a reply (ReplyQueue.insertBehind) would stand between the elements of EXEC's.
     if (session.tracking !== null) return 0;
     if (command.name === "PUBLISH") return this.pool.servers.length === 1 ? 0 : 1;
     if (command.name === "CLIENT|INFO") return 1;

@@ -29,7 +29,8 @@ import {
   trackingRequest,
   type TrackingState,
 } from "../protocol/redis/tracking_options.ts";
-import { type Client, Inserted } from "../proxy/client.ts";
+import type { Client } from "../proxy/client.ts";
+import { Inserted } from "../proxy/reply_queue.ts";
 import { failureOf } from "../proxy/failures.ts";
 import type { RedisSession } from "./session.ts";
 import { type Internal, Request } from "../proxy/request.ts";
@@ -256,7 +257,7 @@ export class Tracking implements TrackingState {
 
   /** Everything that has been read may be stale. */
   private invalidateAll(): void {
-    this.pushed(INVALIDATE_ALL, 0, INVALIDATE_ALL.length, this.client.lastAnswered(null));
+    this.pushed(INVALIDATE_ALL, 0, INVALIDATE_ALL.length, this.client.replies.lastAnswered(null));
   }
 
   /** Keys have another server. What is under way may be answered by the old one, where nobody changes them any more. */
@@ -266,7 +267,7 @@ export class Tracking implements TrackingState {
     // A server that has returned is listened to again.
     if (this.options.bcast && this.answer === null) this.retryLater();
     // While CLIENT TRACKING is under way nothing else is.
-    const last = this.answer === null ? this.client.tail : null;
+    const last = this.answer === null ? this.client.replies.tail : null;
     this.pushed(INVALIDATE_ALL, 0, INVALIDATE_ALL.length, last);
   }
 
@@ -301,10 +302,10 @@ export class Tracking implements TrackingState {
    */
   private repeat(behind: Request, bytes: Uint8Array, start: number, end: number): void {
     const { client } = this;
-    if (!(behind instanceof Inserted)) client.insertBehind(behind, bytes.slice(start, end));
+    if (!(behind instanceof Inserted)) client.replies.insertBehind(behind, bytes.slice(start, end));
     else if (behind.reply !== INVALIDATE_ALL) {
       const both = concat(behind.reply, bytes.subarray(start, end));
-      client.replaceHeld(behind, both.length > REPEATED_MAX ? INVALIDATE_ALL : both);
+      client.replies.replaceHeld(behind, both.length > REPEATED_MAX ? INVALIDATE_ALL : both);
     }
   }
 
@@ -458,7 +459,7 @@ class Line implements Holder {
     // Between two replies that are still in flight it is said as ever.
     if (this.over && !this.finishing) return;
     const { tracking } = this;
-    tracking.pushed(bytes, start, end, tracking.client.lastAnswered(this.oldest));
+    tracking.pushed(bytes, start, end, tracking.client.replies.lastAnswered(this.oldest));
   }
 
   /** The client's first request that waits for this server, which answers it after what it pushes now. */

@@ -72,7 +72,7 @@ export class Drain {
       for (const client of pool.clients) {
         if (lastCall && !this.lastCalled) client.lastCall();
         else if (isQuiet(client, nowMs)) client.closeAfterReplies();
-        if (impatient) client.hurried = true;
+        if (impatient) client.hurry();
         present++;
         const isOwed = client.head !== null || client.socket.queuedBytes > 0;
         if (isOwed) owed++;

@@ -5,11 +5,12 @@
 import { Outbox } from "../../src/bytes/outbox.ts";
 import type { PoolConfig } from "../../src/config/config.ts";
 import { Client } from "../../src/proxy/client.ts";
-import { GetBatch } from "../../src/proxy/get_batch.ts";
+import { GetBatch } from "../../src/memcached/get_batch.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
 import { MemcachedFront } from "../../src/memcached/front.ts";
 import type { MemcachedSession } from "../../src/memcached/session.ts";
 import { RedisFront } from "../../src/redis/front.ts";
+import { ReplyQueue } from "../../src/proxy/reply_queue.ts";
 import { Request } from "../../src/proxy/request.ts";
 import { Execution } from "../../src/redis/exec.ts";
 import { SlicedRequest } from "../../src/redis/slices.ts";
@@ -144,7 +145,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "a held reply is a view of borrowed bytes",
     plant: () =>
-      patch(Client.prototype, "hold", (old) =>
+      patch(ReplyQueue.prototype, "hold", (old) =>
         function (request: Request, bytes, start, end) {
           old.call(this, request, bytes, start, end);
           request.reply = bytes;

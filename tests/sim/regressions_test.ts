@@ -246,7 +246,7 @@ Deno.test("client_output_limit is for what is queued and what is held together",
   one.clock.run(300);
   assert.equal(client!.closed, false);
   client!.enqueue(new Request(client!));
-  client!.deliver(client!.tail!, new Uint8Array(1), 0, 1);
+  client!.deliver(client!.replies.tail!, new Uint8Array(1), 0, 1);
   one.clock.run(400);
   assert.equal(client!.closed, true);
   assert.equal(talker.read, "");
@@ -272,11 +272,11 @@ Deno.test("a value of megabytes goes on as it comes, and a push waits for its en
   client!.push(push, 0, push.length);
   runFor(one, 1000);
   assert.ok(talker.read.length > 1_000_000 && reply.startsWith(talker.read), `${talker.read.length} bytes`);
-  assert.equal(client!.heldBytes, push.length);
+  assert.equal(client!.replies.heldBytes, push.length);
   connection!.receive(latin1(reply.slice(2_000_010)));
   runFor(one, 1000);
   assert.ok(talker.read === reply + textOf(push));
-  assert.equal(client!.heldBytes, 0);
+  assert.equal(client!.replies.heldBytes, 0);
   one.proxy.stop();
 });
 
@@ -381,7 +381,7 @@ Deno.test("Tracking says at most that everything has changed behind a reply, how
   other.say(`SET ${quick} x\r\n`.repeat(1000));
   runFor(world, 500);
   const [held] = world.proxy.pools[0]!.clients;
-  assert.ok(held!.heldBytes < 5000, `${held!.heldBytes} bytes are held`);
+  assert.ok(held!.replies.heldBytes < 5000, `${held!.replies.heldBytes} bytes are held`);
   runFor(world, 2000);
   assert.ok(client.read.endsWith(`_\r\n_\r\n${invalidation(null)}`));
   world.proxy.stop();

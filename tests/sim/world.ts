@@ -327,7 +327,7 @@ export class World implements Judge {
   /** One in the middle of something, which a change could disturb. */
   private hasClient(awaited: "replies" | "transaction"): boolean {
     const clients = this.pools.flatMap((pool) => [...pool.clients]);
-    if (awaited === "replies" || !this.plan.redis) return clients.some((client) => client.inFlight > 1);
+    if (awaited === "replies" || !this.plan.redis) return clients.some((client) => client.replies.length > 1);
     return clients.some(({ session }) => (session as RedisSession).transaction?.queueing === true);
   }
 

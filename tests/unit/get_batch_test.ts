@@ -1,10 +1,13 @@
 /** Gets of many clients in one line: each gets what one memcached would have told it alone, and nobody another's. */
 import assert from "node:assert/strict";
 import type { Client } from "../../src/proxy/client.ts";
-import { BATCH_KEYS_MAX, GetBatch } from "../../src/proxy/get_batch.ts";
+import { BATCH_KEYS_MAX, GetBatch } from "../../src/memcached/get_batch.ts";
+import { GetPace } from "../../src/memcached/get_pace.ts";
 import { Request } from "../../src/proxy/request.ts";
+import { Turn } from "../../src/proxy/turn.ts";
 import { latin1, textOf } from "../lib/bytes.ts";
 import { Random } from "../lib/random.ts";
+import { SimClock } from "../sim/clock.ts";
 
 const GET = 1;
 const GETS = 2;
@@ -27,9 +30,11 @@ class Told {
   }
 }
 
+const PACE = new GetPace(new Turn(new SimClock()));
+
 function batchOf(...keys: string[]): { batch: GetBatch; told: Told[]; requests: Request[] } {
   const batch = new GetBatch();
-  batch.begin(latin1("get"), GET);
+  batch.begin(latin1("get"), GET, PACE);
   const told = keys.map(() => new Told());
   const requests = told.map((client) => new Request(client as unknown as Client));
   keys.forEach((key, i) => batch.add(requests[i]!, latin1(`<${key}>`), 1, 1 + key.length));
@@ -47,7 +52,7 @@ function finish(batch: GetBatch, reply: string): boolean {
 Deno.test("GetBatch writes one line with all keys", () => {
   const { batch } = batchOf("a", "bb", "a");
   batch.close();
-  assert.equal(textOf(batch.line, 0, batch.lineEnd), "get a bb a\r\n");
+  assert.equal(textOf(batch.bytes, 0, batch.end), "get a bb a\r\n");
 });
 
 Deno.test("GetBatch gives each its value, and END to who has none", () => {
@@ -101,7 +106,7 @@ Deno.test("GetBatch delivers values as they come, and passes over clients that a
   const { batch, told, requests } = batchOf("a", "b", "c");
   requests[1]!.client = null;
   const first = latin1(value("a"));
-  assert.equal(batch.takeValues(first, 0, first.length), first.length);
+  assert.equal(batch.takeParts(first, 0, first.length), true);
   assert.equal(told[0]!.text, value("a") + "END\r\n");
   assert.equal(batch.waiting, 2);
   assert(finish(batch, value("b") + "END\r\n"));
@@ -128,17 +133,17 @@ Deno.test("GetBatch takes gets of one command only, while there is room", () => 
   const { batch: full } = batchOf("a");
   while (full.takes(GET, 250, 1000)) full.add(new Request(null), long, 0, 250);
   full.close();
-  assert(full.lineEnd <= 2048 && full.lineEnd > 2048 - 2 * 251, `${full.lineEnd} bytes`);
+  assert(full.end <= 2048 && full.end > 2048 - 2 * 251, `${full.end} bytes`);
 });
 
 Deno.test("GetBatch can be used again", () => {
   const { batch } = batchOf("a", "b");
   finish(batch, value("a") + "END\r\n");
-  batch.begin(latin1("gets"), GETS);
+  batch.begin(latin1("gets"), GETS, PACE);
   const told = new Told();
   batch.add(new Request(told as unknown as Client), latin1("c"), 0, 1);
   batch.close();
-  assert.equal(textOf(batch.line, 0, batch.lineEnd), "gets c\r\n");
+  assert.equal(textOf(batch.bytes, 0, batch.end), "gets c\r\n");
   assert(finish(batch, "VALUE c 5 1 77\r\ny\r\nEND\r\n"));
   assert.equal(told.text, "VALUE c 5 1 77\r\ny\r\nEND\r\n");
 });
@@ -160,7 +165,7 @@ for (let seed = 1; seed <= 20; seed++) {
       piece += block;
       if (random.below(3) > 0) continue;
       const bytes = latin1(piece);
-      assert.equal(batch.takeValues(bytes, 0, bytes.length), bytes.length);
+      assert(batch.takeParts(bytes, 0, bytes.length));
       piece = "";
     }
     assert(finish(batch, piece + "END\r\n"));

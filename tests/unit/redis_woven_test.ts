@@ -126,7 +126,7 @@ Deno.test("what is aside stands in its place, in turns of any size, behind what 
         }
         stand.settle();
         strictEqual(stand.sent, (owed ? "+FIRST\r\n" : "") + (muted ? "" : whole));
-        deepStrictEqual([client.head, client.blocked, client.heldBytes, stand.session.sliced], [
+        deepStrictEqual([client.head, client.blocked, client.replies.heldBytes, stand.session.sliced], [
           null,
           0,
           0,

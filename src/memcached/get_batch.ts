@@ -15,13 +15,14 @@
  */
 import { copy } from "../bytes/ascii.ts";
 import { blockEnd, blockHasKey, END } from "../protocol/memcached/value_block.ts";
-import type { Client } from "./client.ts";
-import type { Request } from "./request.ts";
+import type { Client } from "../proxy/client.ts";
+import type { Request } from "../proxy/request.ts";
+import type { RequestLine } from "../proxy/request_line.ts";
+import type { ServerConnection } from "../proxy/server_connection.ts";
+import { GetPace } from "./get_pace.ts";
 
 /** Keys in a line: the first value leaves memcached when it has looked up the last. */
 export const BATCH_KEYS_MAX = 64;
-/** Bytes of values that a line is expected to bring, at most: memcached holds on to all of them until they have left. */
-export const BATCH_VALUES_MAX = 256 * 1024;
 /** Bytes of a line; every memcached takes 2,048. */
 const LINE_SIZE_MAX = 2000;
 
@@ -30,23 +31,42 @@ const E = 69;
 const N = 78;
 const SPACE = 32;
 
-/** Batches that nobody uses now, of all connections of the thread. */
+/** Batches that nobody uses now, of all connections of the thread; whoever takes one has it until its `release`. */
 const unused: GetBatch[] = [];
 const UNUSED_MAX = 64;
 
-/** A batch for `begin`; the caller's until `giveBatch`. */
-export function takeBatch(): GetBatch {
-  return unused.pop() ?? new GetBatch();
+/**
+ * Sends a get of the key `bytes[start, end)`, borrowed: in one line with those of this turn before it, if no other request has
+ * come between. @param name of the command, the same wherever `request.check` is
+ */
+export function sendGet(
+  connection: ServerConnection,
+  request: Request,
+  name: Uint8Array,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  const { endpoint, server, openLine } = connection;
+  const pace = (endpoint.pace ??= new GetPace(server.pool.turn)) as GetPace;
+  const { check } = request;
+  if (openLine !== null && (openLine as GetBatch).takes(check, end - start, pace.getsAtOnce())) {
+    (openLine as GetBatch).add(request, bytes, start, end);
+    return connection.joined(openLine);
+  }
+  connection.enqueue(request);
+  const batch = unused.pop() ?? new GetBatch();
+  batch.begin(name, check, pace);
+  batch.add(request, bytes, start, end);
+  connection.beginLine(batch);
 }
 
-export function giveBatch(batch: GetBatch): void {
-  if (unused.length < UNUSED_MAX) unused.push(batch);
-}
-
-export class GetBatch {
+export class GetBatch implements RequestLine {
   /** "get a b c": what is sent, and what the reply's keys are compared with. */
-  readonly line: Uint8Array = new Uint8Array(LINE_SIZE_MAX + 2);
-  lineEnd = 0;
+  readonly bytes: Uint8Array = new Uint8Array(LINE_SIZE_MAX + 2);
+  end = 0;
+  readonly misfit = "a value that was not asked for; its keys are asked for one at a time for a while";
+  private pace!: GetPace;
   /** Which command, as `Request.check`. */
   private check = 0;
   /** Who asks for key i; null = answered. */
@@ -57,7 +77,7 @@ export class GetBatch {
   /** Members that have not been answered. */
   waiting = 0;
   /** Bytes of the reply that came before its last part. */
-  valueBytes = 0;
+  private valueBytes = 0;
   /** Where the search for the next value's key begins: as a rule they come in order. */
   private next = 0;
 
@@ -65,10 +85,11 @@ export class GetBatch {
     return this.members.length;
   }
 
-  /** @param name of the command, with the check that its requests have */
-  begin(name: Uint8Array, check: number): void {
+  /** @param name of the command, with the check that its requests have; @param pace of the address that is asked */
+  begin(name: Uint8Array, check: number, pace: GetPace): void {
     this.check = check;
-    this.lineEnd = copy(this.line, 0, name, 0, name.length);
+    this.pace = pace;
+    this.end = copy(this.bytes, 0, name, 0, name.length);
     this.members.length =
       this.waiting =
       this.next =
@@ -80,7 +101,7 @@ export class GetBatch {
   takes(check: number, keySize: number, keysMax: number): boolean {
     const { size } = this;
     return check === this.check && size < BATCH_KEYS_MAX && size < keysMax &&
-      this.lineEnd + 1 + keySize <= LINE_SIZE_MAX;
+      this.end + 1 + keySize <= LINE_SIZE_MAX;
   }
 
   /** The key `bytes[start, end)`, borrowed, is asked for by `request`. */
@@ -88,23 +109,30 @@ export class GetBatch {
     const i = this.members.length;
     this.members.push(request);
     this.waiting++;
-    let at = this.lineEnd;
-    this.line[at++] = SPACE;
+    let at = this.end;
+    this.bytes[at++] = SPACE;
     this.keyStarts[i] = at;
-    this.keyEnds[i] = this.lineEnd = copy(this.line, at, bytes, start, end);
+    this.keyEnds[i] = this.end = copy(this.bytes, at, bytes, start, end);
   }
 
   /** No more will be added: ends the line. */
   close(): void {
-    this.line[this.lineEnd++] = 13;
-    this.line[this.lineEnd++] = 10;
+    this.bytes[this.end++] = 13;
+    this.bytes[this.end++] = 10;
+  }
+
+  takeParts(bytes: Uint8Array, at: number, end: number): boolean {
+    this.valueBytes += end - at;
+    if (this.takeValues(bytes, at, end) === end) return true;
+    this.pace.askApart();
+    return false;
   }
 
   /**
-   * Delivers the values in `bytes[at, end)`; bytes as for `Client.deliver`.
+   * Delivers the values in `bytes[at, end)`.
    * @returns the offset past the last of them; -1 if there is one that nobody asks for
    */
-  takeValues(bytes: Uint8Array, at: number, end: number): number {
+  private takeValues(bytes: Uint8Array, at: number, end: number): number {
     while (at < end && bytes[at] === V) {
       const i = this.find(bytes, at, end);
       if (i < 0) return -1;
@@ -117,20 +145,19 @@ export class GetBatch {
     return at;
   }
 
-  /**
-   * Delivers the last bytes of the reply: values, if any, then END or an error instead of everything.
-   * @returns false if this is no reply to what was asked
-   */
+  /** Values, if any, then END; or an error instead of everything. */
   finish(bytes: Uint8Array, start: number, end: number): boolean {
     const at = this.takeValues(bytes, start, end);
-    if (at < 0) return false;
     const isEnd = bytes[at] === E && bytes[at + 1] === N;
-    if (!isEnd && this.waiting < this.size) return false;
+    if (at < 0 || !isEnd && this.waiting < this.size) {
+      this.pace.askApart();
+      return false;
+    }
     this.answerRest(bytes, at, end, false);
+    this.pace.note(this.valueBytes + end - start, this.size);
     return true;
   }
 
-  /** Answers everybody who has nothing yet with an error that the proxy has made; shared. */
   fail(reply: Uint8Array): void {
     this.answerRest(reply, 0, reply.length, true);
   }
@@ -145,7 +172,10 @@ export class GetBatch {
     }
   }
 
-  /** Whose value begins at `start`, as far as its key is here. */
+  release(): void {
+    if (unused.length < UNUSED_MAX) unused.push(this);
+  }
+
   receiver(bytes: Uint8Array, start: number, end: number): Client | null {
     const i = this.find(bytes, start, end);
     return i < 0 ? null : this.members[i]!.client;
@@ -165,7 +195,7 @@ export class GetBatch {
     for (let k = 0; k < size; k++) {
       const i = this.next + k < size ? this.next + k : this.next + k - size;
       if (this.members[i] === null) continue;
-      if (blockHasKey(bytes, start, end, this.line, this.keyStarts[i]!, this.keyEnds[i]!)) return i;
+      if (blockHasKey(bytes, start, end, this.bytes, this.keyStarts[i]!, this.keyEnds[i]!)) return i;
     }
     return -1;
   }
