@@ -32,8 +32,10 @@ export interface ReplyScan {
   readonly needed: number;
   /** About how long it will be; a guess, but at least `needed`. 0 = unknown. */
   readonly expected: number;
-  /** Bytes of elements at the reply's start that are all here. */
+  /** Bytes at the reply's start that may leave: elements that are all here, and the beginning of a long line. */
   readonly at: number;
+  /** Where `at` is inside of a line, which does not say how long it will be: so much of it has come. Else 0. */
+  readonly lineBytes: number;
   /** Those first `count` bytes, at most `at`, are gone: the reply goes on where they ended. */
   forget(count: number): void;
 }

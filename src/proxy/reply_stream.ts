@@ -23,6 +23,11 @@ import type { RequestLine } from "./request_line.ts";
 const PIECES_MIN = 64 * 1024;
 /** How far the end of a begun reply is looked for at first, if its size is not known. */
 const REST_MIN = 512;
+/**
+ * So much is kept of a line that cannot leave yet. Servers write lines of some hundred bytes; only a script's status or error is as
+ * long as the script likes, and bulks are there for that.
+ */
+const LINE_KEPT_MAX = 32 * 1024 * 1024;
 
 /** The connection: it knows whose reply comes next. */
 export interface ReplyTaker {
@@ -44,7 +49,8 @@ export interface ReplyTaker {
   /** As `takePart`, for all that `chunks` holds; empty afterwards. */
   takePartChunks(head: Request, chunks: Outbox): void;
   pushed(bytes: Uint8Array, start: number, end: number): void;
-  fail(code: string): void;
+  /** @param detail what is wrong, for the log */
+  fail(code: string, detail?: string): void;
 }
 
 export class ReplyStream {
@@ -125,9 +131,11 @@ export class ReplyStream {
   private passOn(): void {
     const { inbox, scan } = this;
     const { head } = this.taker;
-    if (inbox.size < this.pool.passMin || head === null) return;
+    if (inbox.size < this.pool.passMin) return;
     const { start } = inbox;
-    if (scan.at > 0 && (this.begun || this.mayBegin(head, inbox.bytes, start))) {
+    // Nobody has asked for anything: then servers say a line at most, or push.
+    if (head === null && !this.pool.front.isPush(inbox.bytes, start)) return this.taker.fail("ESTRAY");
+    if (head !== null && scan.at > 0 && (this.begun || this.mayBegin(head, inbox.bytes, start))) {
       const end = start + scan.at;
       this.begin(head);
       inbox.pin();
@@ -135,7 +143,17 @@ export class ReplyStream {
       inbox.unpin(end, end - start >= SHARE_MIN);
       scan.forget(end - start);
     }
-    this.charge(head, inbox.size);
+    if (head !== null) this.charge(head, inbox.size);
+    if (scan.lineBytes > 0 && inbox.size > LINE_KEPT_MAX) this.keepNoLine();
+  }
+
+  /** A line, nobody knows how long, cannot leave: whoever asked for it is closed, and then it is dropped as it comes. */
+  private keepNoLine(): void {
+    const { inbox, receiver } = this;
+    if (receiver === null || this.pool.front.isPush(inbox.bytes, inbox.start)) {
+      return this.taker.fail("EPROTO", "a line without end");
+    }
+    receiver.giveUp("has asked for a line that is too long to be kept until it is its turn");
   }
 
   /** `bytes` of a half reply are kept here for a client: more than it may leave unread end it. */

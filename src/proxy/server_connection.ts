@@ -316,6 +316,24 @@ export class ServerConnection implements Flushable, ReplyTaker {
     this.server.counters[REQUEST_BYTES]! -= bytes.length;
   }
 
+  /**
+   * The reply to `request`, a fragment, goes to a client as it is: `by` takes its place. False if it is not the one whose reply is
+   * next, it has not left yet (what has not may yet go elsewhere, see sift), or nobody waits for it any more.
+   */
+  replaceHead(request: Request, by: Request): boolean {
+    if (this.head !== request || request.split === null || by.client === null) return false;
+    if (this.socket.flushedBytes < request.sentAt) return false;
+    request.split = null;
+    by.nextInFlight = request.nextInFlight;
+    by.deadlineMs = request.deadlineMs;
+    by.size = request.size;
+    by.sentAt = request.sentAt;
+    this.head = by;
+    if (this.tail === request) this.tail = by;
+    if (this.oldest === request) this.oldest = by;
+    return true;
+  }
+
   /** Greetings go before the backlog, and are not counted as requests. */
   private greet(greeting: Greeting, last: boolean): void {
     const request = new Request(null);

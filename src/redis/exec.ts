@@ -148,6 +148,12 @@ export class Execution implements Holder, Postponed, Waiter {
   private readonly took: Internal = (reply, start, end, failed) => {
     if (failed) return this.failed(reply);
     if (this.refusal === null && reply[start] === MINUS) this.refusal = reply.slice(start + 1, end);
+    const { exec, parent } = this;
+    // All have been queued: the reply to come is the client's as it is, and a large one need not be kept until it is whole.
+    if (
+      exec !== null && this.refusal === null && this.asides.length === 0 &&
+      this.connection.replaceHead(exec, parent)
+    ) this.exec = parent;
     const { pool } = this.client;
     if (!this.sliced || pool.timeoutMs <= 0) return;
     this.queued.deadlineMs = pool.turn.now() + pool.timeoutMs;

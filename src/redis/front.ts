@@ -215,7 +215,7 @@ export class RedisFront implements Front, Sender {
     const { resume, preparation } = session;
     let taken = this.pool.memory.full && this.refuseWork(client, session, bytes);
     if (!taken) {
-      const command = resolve(bytes, args);
+      const command = resolve(bytes, args) ?? this.learner.known(bytes, args);
       const first = command !== undefined &&
         (session.plain && needsFirst(command) || args.count > READ_HERE_MAX && readsFew(command));
       if (!first && preparation === null) {
@@ -224,6 +224,7 @@ export class RedisFront implements Front, Sender {
         new Preparation(session, command, bytes, start, next - start, args.count);
         return NEED_MORE;
       }
+      if (command !== undefined) preparation?.isFor(command);
       taken = first
         ? this.dispatch(client, session, bytes, start, next)
         : this.dispatchPrepared(client, session, preparation!, bytes, start, next);
@@ -875,9 +876,10 @@ function isRead({ flags }: Command): boolean {
   return (flags & (FLAG.READ | FLAG.WRITE | FLAG.BLOCKING)) === FLAG.READ;
 }
 
-/** Are the arguments options that are read here, so that no sensible request has very many of them? */
+/** Are the arguments read here, or by a server that tells the keys, so that no sensible request has very many of them? */
 function readsFew({ route, finder, flags }: Command): boolean {
   if ((flags & (FLAG.DATABASE | FLAG.PATTERNS)) !== 0 || finder === FINDER.GEORADIUS) return true;
+  if (finder === FINDER.ASKED) return true;
   return (route === ROUTE.LOCAL || route === ROUTE.CLIENT_MODE) && (flags & FLAG.WALKED) === 0;
 }
 

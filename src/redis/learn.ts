@@ -46,6 +46,12 @@ export class CommandLearner {
     return this.learned.find(bytes, start, end)?.command;
   }
 
+  /** As `find`, or the subcommand that the request names. */
+  known(bytes: Uint8Array, args: Args): Command | undefined {
+    const entry = this.learned.find(bytes, args.starts[0]!, args.ends[0]!);
+    return entry === undefined ? undefined : this.learned.resolve(entry, bytes, args);
+  }
+
   /**
    * The request's first argument is not in the table.
    * @returns undefined if no server knows it; null if the client now waits, and has to offer its request again

@@ -78,11 +78,11 @@ export class Preparation implements Postponed {
 
   /**
    * @param size bytes of the whole request, which begins at `start` of `bytes`, borrowed; it stays where it is
-   * @param command undefined: not known to the table
+   * @param command undefined: not known, or not yet
    */
   constructor(
     private readonly session: RedisSession,
-    private readonly command: Command | undefined,
+    private command: Command | undefined,
     bytes: Uint8Array,
     start: number,
     readonly size: number,
@@ -97,7 +97,15 @@ export class Preparation implements Postponed {
     client.pool.turn.later(this);
   }
 
-  /** The keys it has found, if it has looked for those of `command`: what servers have told of is not in the table. */
+  /** A server has told what the command is, or tells it otherwise than before: its keys are looked for, and placed, as that says. */
+  isFor(command: Command): void {
+    if (command === this.command) return;
+    this.command = command;
+    this.found = false;
+    this.placeAgain();
+  }
+
+  /** The keys it has found, if it has looked for those of `command`. */
   keysOf(command: Command): KeyList | null {
     return command === this.command ? this.keys : null;
   }
@@ -113,14 +121,19 @@ export class Preparation implements Postponed {
     if (!this.ready || this.epoch === epoch) return this.ready;
     this.epoch = epoch;
     if (this.owner === NONE_YET) return true;
+    this.placeAgain();
+    return false;
+  }
+
+  private placeAgain(): void {
     this.owner = NONE_YET;
     this.placed = 0;
+    if (!this.ready) return;
     this.ready = false;
     // They have been lent, and are counted from there.
     this.countFrom(0);
     this.client.block(SLICED);
     this.client.pool.turn.later(this);
-    return false;
   }
 
   /** Called by the turn. */

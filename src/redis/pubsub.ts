@@ -40,7 +40,7 @@ const MESSAGE_WORDS: readonly string[] = ["message", "pmessage", "smessage"];
 const RETRY_FIRST_MS = 20;
 const RETRY_MAX_MS = 1000;
 
-/** So many subscriptions are begun or ended in a turn. */
+/** So many subscriptions are begun, ended, begun anew or moved in a turn. */
 const ERRANDS_MAX = 512;
 /** Errands that are done are forgotten when there are more of them. */
 const DONE_MAX = 4096;
@@ -75,6 +75,33 @@ export class Subscriptions {
 }
 
 const NOBODY: readonly Server[] = [];
+
+/**
+ * The topics there are when it is made, some at a time. Those that come later are of no interest to whoever walks them: they are
+ * right from the beginning.
+ */
+class TopicWalk {
+  private readonly maps: { readonly topics: Iterator<Topic>; left: number }[];
+
+  constructor(topics: readonly Map<string, Topic>[]) {
+    // New ones stand at the end of their map: without the count, clients that come and go could make it endless.
+    this.maps = topics.map((map) => ({ topics: map.values(), left: map.size }));
+  }
+
+  /** Hands on up to ERRANDS_MAX of them. False when there are no more. */
+  some(take: (topic: Topic) => void): boolean {
+    let count = 0;
+    for (const map of this.maps) {
+      for (; map.left > 0; map.left--) {
+        if (count++ === ERRANDS_MAX) return true;
+        const { value, done } = map.topics.next();
+        if (done) map.left = 1;
+        else take(value);
+      }
+    }
+    return false;
+  }
+}
 
 /**
  * Something that at least one client is subscribed to. There may be millions, most of them with one client and one server: those
@@ -169,7 +196,7 @@ interface Wait {
   timer: TimerId | null;
 }
 
-export class PubSub {
+export class PubSub implements Postponed {
   /** By the clients' names. */
   private readonly topics: readonly Map<string, Topic>[] = [new Map(), new Map(), new Map()];
   /** By the wire's, those where it is another; several patterns may be one there. */
@@ -179,6 +206,8 @@ export class PubSub {
   private readonly waits = new Set<Wait>();
   /** The servers of a topic that any server may speak of. */
   private everywhere: readonly Server[];
+  /** Topics that have not been looked at since keys have moved. */
+  private moving: TopicWalk | null = null;
   /** Something has been confirmed since those who wait were looked at. */
   private unsettled = false;
   /** Bytes that clients have held which are gone and still being taken out. */
@@ -323,10 +352,16 @@ export class PubSub {
     return topic === undefined ? 0 : topic.clientCount - topic.servers.length;
   }
 
-  /** Servers have left or joined: keys have moved, and so have channels. */
+  /**
+   * Servers have left or joined: keys have moved, and so have channels. If they are very many, they follow some a turn; those
+   * that somebody asks for meanwhile, at once.
+   */
   ringChanged(): void {
     this.everywhere = this.heard();
-    for (const map of this.topics) for (const topic of map.values()) this.move(topic);
+    const coming = this.moving !== null;
+    this.moving = new TopicWalk(this.topics);
+    this.moveSome();
+    if (this.moving !== null && !coming) this.pool.turn.later(this);
     // With none live all are asked on, so that one error at least is true.
     const live = this.everywhere.some((server) => !server.ejected);
     for (const [server, upstream] of this.upstreams) {
@@ -337,9 +372,22 @@ export class PubSub {
     this.settle();
   }
 
+  /** Called by the turn: some topics more follow their keys. */
+  resume(): void {
+    this.moveSome();
+    if (this.moving !== null) this.pool.turn.later(this);
+    this.unsettled = true;
+    this.settle();
+  }
+
+  private moveSome(): void {
+    if (!this.moving!.some((topic) => this.move(topic))) this.moving = null;
+  }
+
   private move(topic: Topic): void {
     const { kind, wire, servers: before } = topic;
     const now = this.serversOf(kind, wire);
+    if (now === before) return;
     if (before.length === 1 && now.length === 1 && before[0] === now[0]) return;
     topic.servers = now;
     for (const server of before) {
@@ -367,7 +415,14 @@ export class PubSub {
 
   private topicFor(kind: number, name: string): Topic {
     const present = this.topics[kind]!.get(name);
-    if (present !== undefined) return present;
+    if (present !== undefined) {
+      if (this.moving !== null) this.move(present);
+      for (const server of present.servers) {
+        // Where it may not have been begun anew yet, what was confirmed no longer holds.
+        if (this.upstreams.get(server)?.incomplete) this.ask(present, server);
+      }
+      return present;
+    }
     const wire = kind === CHANNEL
       ? this.channels.toWire(name)
       : kind === PATTERN
@@ -458,17 +513,9 @@ export class PubSub {
     }
   }
 
-  /** What `server` should be subscribed to, for a new connection: all of it is unconfirmed again. */
-  wanted(server: Server): Topic[] {
-    const wanted: Topic[] = [];
-    for (const map of this.topics) {
-      for (const topic of map.values()) {
-        if (!topic.servers.includes(server)) continue;
-        topic.expects(server);
-        wanted.push(topic);
-      }
-    }
-    return wanted;
+  /** What any server may have to be subscribed to, for a new connection. */
+  all(): TopicWalk {
+    return new TopicWalk(this.topics);
   }
 
   /**
@@ -617,6 +664,8 @@ class Upstream implements Postponed {
   /** Subscriptions to begin and to end, in order; those before `done` have been written. */
   private readonly errands: { word: string; name: string }[] = [];
   private done = 0;
+  /** What is to be begun anew on this connection. */
+  private missing: TopicWalk | null = null;
   /** It is the turn's to resume. */
   private coming = false;
   private socket: Socket | null = null;
@@ -647,11 +696,29 @@ class Upstream implements Postponed {
     const auth = pool.config.redisAuth;
     if (auth !== null) this.write("AUTH", [latin1(auth)]);
     this.errands.length = this.done = 0;
-    for (const topic of this.hub.wanted(this.server)) this.subscribe(topic.kind, topic.wire);
+    this.missing = this.hub.all();
+    this.catchUp();
     this.connectTimer = pool.setTimer(pool.config.connectTimeoutMs, () => {
       if (this.open) return;
       socket.destroy();
     });
+  }
+
+  /** Nothing is subscribed to on a new connection: what should be is unconfirmed again, and begun anew, some a turn. */
+  private catchUp(): void {
+    const { server } = this;
+    const more = this.missing!.some((topic) => {
+      if (!topic.servers.includes(server)) return;
+      topic.expects(server);
+      this.subscribe(topic.kind, topic.wire);
+    });
+    if (!more) this.missing = null;
+    else this.comeAgain();
+  }
+
+  /** There is no connection, or there are topics that it has not begun anew yet. */
+  get incomplete(): boolean {
+    return this.socket === null || this.missing !== null;
   }
 
   /** The server may have moved: then its subscriptions begin anew there, and nobody is told of an end. */
@@ -680,6 +747,10 @@ class Upstream implements Postponed {
   private put(word: string, name: string): void {
     if (this.socket === null) return;
     this.errands.push({ word, name });
+    this.comeAgain();
+  }
+
+  private comeAgain(): void {
     if (this.coming) return;
     this.coming = true;
     this.hub.pool.turn.later(this);
@@ -688,6 +759,7 @@ class Upstream implements Postponed {
   /** Called by the turn: writes some of what has been put off, neighbours of one kind as one request. */
   resume(): void {
     this.coming = false;
+    if (this.socket === null) return;
     const { errands } = this;
     const end = Math.min(errands.length, this.done + ERRANDS_MAX);
     while (this.done < end) {
@@ -698,16 +770,17 @@ class Upstream implements Postponed {
       if (word[0] === "s" && word !== "subscribe") { for (const name of names) this.write(word, [name]); }
       else this.write(word, names);
     }
-    this.socket?.flush();
-    if (this.done === errands.length) errands.length = this.done = 0;
-    else {
+    this.socket.flush();
+    if (this.done === errands.length) {
+      errands.length = this.done = 0;
+      if (this.missing !== null) this.catchUp();
+    } else {
       // While there is always more to do, what is done has to go all the same.
       if (this.done > DONE_MAX && this.done * 2 > errands.length) {
         errands.splice(0, this.done);
         this.done = 0;
       }
-      this.coming = true;
-      this.hub.pool.turn.later(this);
+      this.comeAgain();
     }
   }
 
@@ -740,6 +813,7 @@ class Upstream implements Postponed {
     while (inbox.size > 0) {
       const end = scanReply(inbox.bytes, inbox.start, inbox.end, this.scan);
       if (end === BAD_REPLY) return this.socket?.destroy();
+      if (end < 0 && this.scan.lineBytes > 0) return this.socket?.destroy();
       if (end < 0) break;
       this.take(inbox.bytes, inbox.start, end);
       inbox.consumeTo(end);

@@ -5,6 +5,9 @@ import { type Command, FLAG, JOIN, ROUTE } from "../../src/protocol/redis/comman
 import { concat, latin1, textOf } from "./bytes.ts";
 import type { Peer } from "./turn_net.ts";
 
+/** A command that only these servers know: all of its arguments are keys. */
+export const UNHEARD_OF = "UNHEARDOF";
+
 const args = new Args();
 
 /** Notes the arguments of the request that `bytes` begins with; its end, or -1 if it is not all here. Not the proxy's own way. */
@@ -110,7 +113,9 @@ function answer(bytes: Uint8Array): string {
     case "PUBSUB|SHARDCHANNELS":
       return "*0\r\n";
     case "COMMAND|INFO":
-      return "*1\r\n*-1\r\n";
+      return textOf(bytes, args.starts[2]!, args.ends[2]!) === UNHEARD_OF
+        ? `*1\r\n*7\r\n$${UNHEARD_OF.length}\r\n${UNHEARD_OF.toLowerCase()}\r\n:-2\r\n*0\r\n:1\r\n:-1\r\n:1\r\n*0\r\n`
+        : "*1\r\n*-1\r\n";
     case "RANDOMKEY":
       return "$1\r\nk\r\n";
     case "HELLO":

@@ -6,6 +6,7 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { concat, latin1, request, textOf } from "../lib/bytes.ts";
 import { RawClient } from "../lib/client.ts";
+import { type FakeConnection, FakeServer } from "../conformance/fake_server.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { delay, poll } from "../lib/poll.ts";
 import { ReplyError } from "../lib/resp.ts";
@@ -24,6 +25,8 @@ async function peakOf(proxy: Proxy, work: Promise<unknown>): Promise<number> {
   let peak = 0;
   let over = false;
   const done = work.finally(() => over = true);
+  // Its failure is shown below, and not before.
+  done.catch(() => {});
   while (!over) {
     peak = Math.max(peak, residentBytes(proxy.pid));
     await delay(5);
@@ -189,6 +192,77 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
         strictEqual(proxy.log.match(/clos(e|ing)/g)?.length, 1);
       }
     },
+
+  "a server's line without end is passed on, dropped or refused, but not kept": async (f, runtime) => {
+    /** Begins a line and never ends it, until the connection is closed. */
+    const endless = async ({ conn }: FakeConnection, type = "+") => {
+      const some = new Uint8Array(MB).fill(48);
+      try {
+        await conn.write(latin1(type));
+        for (;;) for (let at = 0; at < some.length;) at += await conn.write(some.subarray(at));
+      } catch {
+        // the other end has had enough
+      }
+    };
+    let running: Promise<void>[] = [];
+    const server = f.add(
+      FakeServer.start(([name = "", key = ""], from) => {
+        if (name !== "GET") return "-ERR unknown command\r\n";
+        if (key === "ok") return "$2\r\nok\r\n";
+        running.push(endless(from, key.slice(-1)));
+        return null;
+      }),
+    );
+    const silent = f.add(FakeServer.start(() => null));
+    const works: Record<string, (proxy: Proxy) => Promise<void>> = {
+      "passed on to who reads": async (proxy) => {
+        const client = await f.client(proxy);
+        await client.send(request("GET", "{a}+"));
+        let bytes = 0;
+        try {
+          for (;; bytes += MB) await client.readExact(MB);
+        } catch {
+          // If it reads slower than the server writes, it meets a limit first.
+          ok(
+            bytes > 500 * MB || /more than client_output_limit|most of all/.test(proxy.log),
+            `${bytes} bytes`,
+          );
+        }
+      },
+      "who does not read is closed": async (proxy) => {
+        const client = await f.client(proxy);
+        await client.send(request("GET", "{a}-"));
+        await poll(() => /does not read its replies|most of all/.test(proxy.log), "the client to be closed");
+      },
+      "who waits for another reply before it is closed": async (proxy) => {
+        const client = await f.client(proxy);
+        await client.send(concat([request("GET", "{b}"), request("GET", "{a}+")]));
+        await poll(() => /too long to be kept|most of all/.test(proxy.log), "the client to be closed");
+      },
+      "no number is so long": async (proxy) => {
+        const client = await f.client(proxy);
+        for (const type of [":", ",", "#", "$"]) {
+          ok(await client.command("GET", `{a}${type}`) instanceof ReplyError);
+        }
+      },
+    };
+    for (const [what, work] of Object.entries(works)) {
+      running = [];
+      const pool = { servers: [`${server.address}:1 a`, `${silent.address}:1 b`], hash_tag: '"{}"' };
+      const proxy = await f.proxy(runtime, alpha({ ...pool, distribution: "modula" }, "64mb"));
+      const peak = await peakOf(proxy, work(proxy));
+      ok(peak < 64 * MB + BEYOND, `${what}: ${peak} bytes at most`);
+      await proxy.stop();
+      await Promise.all(running);
+    }
+    // What a script makes of a status is as long as it likes, and comes whole.
+    const client = await f.client(await f.proxy(runtime, alpha({ servers: [await f.redis()] }, "64mb")));
+    const script = "return {redis.status_reply(string.rep('x', 20000000)), 'after'}";
+    strictEqual(
+      (await client.command("EVAL", script, "1", "k") as string[]).map((v) => v.length).join(),
+      "20000000,5",
+    );
+  },
 
   "a 2 GB bulk is refused when it is announced, a 400 MB one costs nothing before it comes": async (
     f,

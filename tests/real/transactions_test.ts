@@ -4,6 +4,7 @@
  */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { concat, request, textOf } from "../lib/bytes.ts";
+import { FakeServer } from "../conformance/fake_server.ts";
 import type { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { ReplyError } from "../lib/resp.ts";
@@ -205,6 +206,36 @@ for (const count of [1, 3]) {
     ok(meanwhile > 2, "nobody was answered meanwhile: the test shows nothing");
     over = true;
     await others;
+  });
+}
+
+for (const how of ["in one piece", "in slices", "refused in part"]) {
+  Deno.test(`EXEC's large reply is passed on as it comes (${how})`, async () => {
+    await using f = new Fixture();
+    const value = "x".repeat(2_000_000);
+    const refused = how === "refused in part";
+    let execs = 0;
+    const server = f.add(FakeServer.start(([name, key]) => {
+      if (name === "MULTI") return "+OK\r\n";
+      if (name !== "EXEC") return key === "full" ? "-OOM no room\r\n" : "+QUEUED\r\n";
+      return refused && ++execs === 2 ? "-EXECABORT because\r\n" : `*2\r\n$${value.length}\r\n${value}\r\n`;
+    }));
+    const client = await f.client(
+      await f.proxy("compiled", poolYml({ alpha: { servers: [`${server.address}:1`] } })),
+    );
+    const gets = Array(how === "in slices" ? 5000 : 2).fill(["GET", "k"]);
+    const replies = await client.pipeline(["MULTI"], ...gets);
+    deepStrictEqual(replies, ["OK", ...gets.map(() => "QUEUED")]);
+    await client.send(request("EXEC"));
+    strictEqual(await client.readLine(), "*2");
+    ok(await client.readLine() === `$${value.length}`);
+    ok(textOf(await client.readExact(value.length + 2)) === `${value}\r\n`);
+    // Only now is there a second element.
+    server.send("+second\r\n");
+    strictEqual(await client.readLine(), "+second");
+    if (!refused) return;
+    const aborted = (await client.pipeline(["MULTI"], ["SET", "full", "1"], ["EXEC"])).at(-1);
+    error(aborted, /^EXECABORT Transaction discarded because of: OOM no room$/);
   });
 }
 

@@ -3,7 +3,7 @@
  * the whole proxy, and the blocks of code that ran in each turn. Counted, not timed (tests/lib/work_counter.ts); what the same is
  * in milliseconds `deno task sweep` tells.
  */
-import { ok } from "node:assert/strict";
+import { ok, strictEqual } from "node:assert/strict";
 import { WorkCounter } from "../lib/work_counter.ts";
 
 /** Before anything of src/ is loaded: functions that have run once are not counted. */
@@ -11,7 +11,8 @@ const counter = await WorkCounter.start();
 const { TurnStand } = await import("../lib/turn_stand.ts");
 const { wideFor, wideMemcached } = await import("../lib/wide_requests.ts");
 const { COMMANDS, ROUTE } = await import("../../src/protocol/redis/commands.ts");
-const { latin1 } = await import("../lib/bytes.ts");
+const { latin1, request } = await import("../lib/bytes.ts");
+const { UNHEARD_OF } = await import("../lib/wide_servers.ts");
 
 const ARGUMENTS = 100_000;
 /**
@@ -127,4 +128,55 @@ Deno.test("nor for a memcached request of 100,000 keys", async () => {
     found.push(...await check(name, "memcached", [bytes()]));
   }
   none(found);
+});
+
+Deno.test("nor for a command that only servers know", async () => {
+  const same = request(UNHEARD_OF, ...Array(ARGUMENTS).fill("k"));
+  none([
+    ...await check(UNHEARD_OF, "redis", [same]),
+    ...await check(`${UNHEARD_OF} twice`, "redis", [same, same]),
+    ...await check(`MULTI ${UNHEARD_OF}`, "redis", [MULTI, same, EXEC]),
+  ]);
+});
+
+Deno.test("nor for 100,000 channels of a server that comes back, or that have moved", async () => {
+  const stand = await TurnStand.make(
+    "redis",
+    3,
+    (turn) => turn(),
+    "  auto_eject_hosts: true\n  server_failure_limit: 1\n  timeout: 1000\n",
+  );
+  const client = stand.join();
+  client.socket.give(request("SUBSCRIBE", ...Array.from({ length: ARGUMENTS }, (_, i) => `channel${i}`)));
+  stand.net.run();
+  const heard = () => client.read.reduce((sum, bytes) => sum + bytes.length, 0);
+  const before = heard();
+  /** Begins anew, and hears of all: bytes that servers were sent. */
+  const sent = () => stand.net.servers.reduce((sum, { flushedBytes }) => sum + flushedBytes, 0);
+  const found = [];
+  for (
+    const [what, begin, least] of [
+      ["a server that comes back", () => {
+        for (const socket of stand.net.servers) if (socket.flushedBytes > ARGUMENTS) socket.reset();
+      }, ARGUMENTS],
+      [
+        "channels that have moved",
+        () => stand.pool.servers[0]!.failed(),
+        ARGUMENTS / 6,
+      ],
+    ] as const
+  ) {
+    const sentBefore = sent();
+    stand.net.clock.afterTurn(begin);
+    let most = await mostWork(stand, true);
+    // A connection that is lost is tried again later.
+    stand.net.clock.now += 50;
+    const later = await mostWork(stand, true);
+    if (later.blocks > most.blocks) most = later;
+    if (most.blocks > BLOCKS_MAX) found.push(`${what}: ${most.blocks} blocks in one turn: ${most.most}`);
+    ok((sent() - sentBefore) / 18 > least, `${what}: only ${sent() - sentBefore} bytes were sent`);
+  }
+  none(found);
+  strictEqual(heard(), before, "the client has been told something");
+  stand.stop();
 });

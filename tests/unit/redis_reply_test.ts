@@ -323,6 +323,54 @@ Deno.test("scanReply() says how long a reply must be once a length is known", ()
   strictEqual(resume.needed, 0);
 });
 
+for (
+  const [what, before, after] of [["alone", "", ""], ["in an array", "*3\r\n:1\r\n", "$1\r\na\r\n"]] as const
+) {
+  for (const type of ["+", "-", "("]) {
+    Deno.test(`scanReply(): what has come of a long line ${type}… may leave, ${what}`, () => {
+      const all = latin1(`${before}${type}${"x".repeat(300_000)}\r\n${after}:7\r\n`);
+      const size = all.length - 4;
+      for (const step of [1000, 70_000, 99_999, 300_000 + before.length + 2]) {
+        const resume = new ReplyResume();
+        let [gone, result] = [0, NEED_MORE];
+        for (let end = step; result === NEED_MORE; end = Math.min(end + step, all.length)) {
+          // What may leave leaves at once; the rest lies elsewhere.
+          result = scanReply(concat([latin1("?"), all.subarray(gone, end)]), 1, 1 + end - gone, resume);
+          if (result !== NEED_MORE) break;
+          ok(end - gone - resume.at < 66_000, `${end - gone - resume.at} bytes are kept`);
+          gone += resume.at;
+          resume.forget(resume.at);
+        }
+        strictEqual(result - 1 + gone, size);
+        deepStrictEqual(resume, new ReplyResume());
+      }
+    });
+  }
+}
+
+Deno.test("scanReply(): a long line ends in CRLF, has at most 512 MB, and is no number", () => {
+  for (const end of ["\n", "\r.", "\r\r\n"]) {
+    const bytes = latin1(`+${"x".repeat(300_000)}`);
+    const resume = new ReplyResume();
+    strictEqual(scanReply(bytes, 0, bytes.length, resume), NEED_MORE);
+    strictEqual(resume.at, bytes.length);
+    resume.forget(bytes.length);
+    strictEqual(scanReply(latin1(end), 0, end.length, resume), BAD_REPLY);
+  }
+  const part = latin1("x".repeat(100_000));
+  const resume = new ReplyResume();
+  strictEqual(scanReply(concat([latin1("+"), part]), 0, part.length + 1, resume), NEED_MORE);
+  resume.forget(resume.at);
+  strictEqual(resume.lineBytes, part.length + 1);
+  resume.lineBytes = 512 * 1024 * 1024 - part.length;
+  strictEqual(scanReply(part, 0, part.length, resume), NEED_MORE);
+  resume.forget(resume.at);
+  strictEqual(scanReply(part, 0, part.length, resume), BAD_REPLY);
+  for (const type of [":", ",", "#", "$", "*", "_"]) {
+    strictEqual(scan(concat([latin1(type), part])), BAD_REPLY);
+  }
+});
+
 // What a whole reply is
 
 const ATTRIBUTE = "|1\r\n+key-popularity\r\n%1\r\n$1\r\na\r\n|0\r\n,0.19\r\n";

@@ -33,6 +33,10 @@ export class Scan {
   get expected(): number {
     return this.needed;
   }
+  /** Lines are short. */
+  get lineBytes(): number {
+    return 0;
+  }
   /** REPLY_… of the last whole reply. Requests have none. */
   type = 0;
 

@@ -16,8 +16,14 @@ import { GUESS_MARGIN } from "../../bytes/inbox.ts";
 export const NEED_MORE = -1;
 export const BAD_REPLY = -2;
 
-/** A line (`+…`, `-…`) may be as long as a bulk in Redis: scripts make such replies. Longer is garbage. */
+/** A text line (`+…`, `-…`, `(…`) may be as long as a bulk in Redis: scripts make such replies. Longer is garbage. */
 const LINE_MAX = 512 * 1024 * 1024;
+/** What has come of a text line that is longer than this counts as done: it may leave, or be dropped, before its end has come. */
+const LINE_PART_MIN = 64 * 1024;
+/** More than this of it may still come. */
+const LINE_AHEAD = 32 * 1024 * 1024;
+/** A double: Redis writes at most 5 KiB. */
+const SCALAR_LINE_MAX = 8192;
 /** More open elements than this no server has memory for. */
 const OPEN_MAX = 2 ** 40;
 const BULK_MAX = 2 ** 40;
@@ -36,6 +42,8 @@ export class ReplyResume {
   expected = 0;
   /** The element at `at` is a line that does not end before this offset; 0 = unknown. */
   line = 0;
+  /** `at` is inside of a text line, of which so many bytes lie before it; 0 = it is not. */
+  lineBytes = 0;
   /** For each streamed form around the offset, two numbers: elements open outside it, and what it may hold. */
   readonly streams: number[] = [];
 
@@ -55,6 +63,7 @@ export class ReplyResume {
       this.needed =
       this.expected =
       this.line =
+      this.lineBytes =
         0;
     // Even to the same value, setting a length costs 100 ns on Bun.
     if (this.streams.length > 0) this.streams.length = 0;
@@ -155,6 +164,14 @@ function walk(bytes: Uint8Array, start: number, end: number, resume: ReplyResume
   while (open > 0 || streams.length > 0) {
     const element = at;
     if (at >= end) return pauseAt(resume, start, element, open, 0);
+    if (resume.lineBytes > 0) {
+      at = skipLine(bytes, at, end, at, LINE_MAX - resume.lineBytes);
+      if (at === NEED_MORE) return pauseInLine(resume, start, element, open);
+      if (at < 0) return BAD_REPLY;
+      resume.lineBytes = 0;
+      open--;
+      continue;
+    }
     const type = bytes[at]!;
     // Inside a streamed form parts come until its end mark, however many: `open` rests at 0 between them.
     if (open === 0) {
@@ -242,15 +259,18 @@ function walk(bytes: Uint8Array, start: number, end: number, resume: ReplyResume
       case 45: // - error
       case 44: // , double
       case 35: // # boolean
-      case 40: // ( big number
-        at = skipLine(bytes, at + 1, end, line);
+      case 40: { // ( big number
+        const isText = type !== 44 && type !== 35;
+        at = skipLine(bytes, at + 1, end, line, isText ? LINE_MAX : SCALAR_LINE_MAX);
         if (at === NEED_MORE) {
           resume.line = lineSeen - start;
+          if (isText && lineSeen - element > LINE_PART_MIN) return pauseInLine(resume, start, element, open);
           return pauseAt(resume, start, element, open, 0);
         }
         if (at < 0 || !isScalar(type, bytes, element + 1, at - 2)) return BAD_REPLY;
         open--;
         break;
+      }
       default:
         return BAD_REPLY;
     }
@@ -287,6 +307,16 @@ function pauseAt(resume: ReplyResume, start: number, at: number, open: number, n
   resume.at = at - start;
   resume.open = open;
   resume.needed = needed;
+  return NEED_MORE;
+}
+
+/** Pauses where skipLine has stopped, in the text line that begins, or goes on, at `from`. */
+function pauseInLine(resume: ReplyResume, start: number, from: number, open: number): number {
+  resume.lineBytes += lineSeen - from;
+  resume.line = 0;
+  pauseAt(resume, start, lineSeen, open, 0);
+  // Where it has to be kept, it is not to be copied into a bigger array again and again.
+  resume.expected = Math.max(resume.expected, lineSeen - start + LINE_AHEAD);
   return NEED_MORE;
 }
 
@@ -349,15 +379,15 @@ function readInteger(bytes: Uint8Array, at: number, end: number): number {
   return lineEnd(bytes, at, end);
 }
 
-/** Goes to the end of the line whose text starts at `first`; nothing before `from` needs looking at again. */
-function skipLine(bytes: Uint8Array, first: number, end: number, from: number): number {
+/** Goes to the end of the line whose text, of at most `max` bytes, starts at `first`; nothing before `from` needs looking at again. */
+function skipLine(bytes: Uint8Array, first: number, end: number, from: number, max: number): number {
   let at = from > first ? from : first;
   while (at < end && bytes[at] !== CR) {
     if (bytes[at] === LF) return BAD_REPLY;
     at++;
   }
   lineSeen = at;
-  return at - first > LINE_MAX ? BAD_REPLY : lineEnd(bytes, at, end);
+  return at - first > max ? BAD_REPLY : lineEnd(bytes, at, end);
 }
 
 /** Is `bytes[start, end)` what a line of this type may hold? */
