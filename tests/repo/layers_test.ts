@@ -54,6 +54,22 @@ const PACKAGES: Record<string, readonly string[]> = {
   "node:worker_threads": ["service", "main.ts"],
 };
 
+/**
+ * Files whose types those name too that they hold: objects that know each other. Without these there is no circle of files, not of
+ * types either, so whoever reads another file has to know what is below it and these, and nothing else.
+ */
+const KNOWN_TO_ALL: Record<string, string> = {
+  "src/proxy/pool.ts": "what everything belongs to: network, clock, configuration, counters",
+  "src/proxy/client.ts": "who asks; a request says whose it is, and is its client's",
+  "src/proxy/request.ts": "a request is in its client's queue and in a connection's, or its fragments are",
+  "src/proxy/server.ts": "the place on the ring; its endpoints and their connections say whose they are",
+  "src/proxy/server_connection.ts":
+    "who is asked; a holder and an endpoint have connections, which know both",
+  "src/redis/session.ts": "what a Redis client is in the middle of; each of these knows the session",
+};
+/** Where circles of types are looked for; files that need each other when they are loaded are found everywhere. */
+const LOOKED_AT = ["src/proxy", "src/redis", "src/memcached"];
+
 /** "src/protocol/redis/args.ts" → "protocol"; "main.ts" → "main.ts". */
 const layerOf = (path: string): string => path.startsWith("src/") ? path.split("/")[1] : path;
 /** "src/protocol/redis/args.ts" → "src/protocol/redis". */
@@ -118,6 +134,49 @@ Deno.test("folders do not import each other in a circle", () => {
     const steps = found.slice(1).map((next, i) => edges.get(found[i])!.get(next)!);
     none(steps, `${found.join(" → ")} is a circle`);
   }
+});
+
+/** Sets of files, sorted, each of which imports all others of its set, directly or not; of imports that `counts` says count. */
+function circles(counts: (one: Import) => boolean): string[][] {
+  const edges = new Map<string, string[]>();
+  for (const one of imports()) {
+    if (one.to === null || !counts(one)) continue;
+    const targets = edges.get(one.from) ?? [];
+    edges.set(one.from, [...targets, one.to]);
+  }
+  const reached = new Map<string, ReadonlySet<string>>();
+  for (const file of edges.keys()) {
+    const seen = new Set<string>();
+    const todo = [...edges.get(file)!];
+    for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
+      if (seen.has(next)) continue;
+      seen.add(next);
+      todo.push(...edges.get(next) ?? []);
+    }
+    reached.set(file, seen);
+  }
+  const found = new Map<string, string[]>();
+  for (const [file, seen] of reached) {
+    if (!seen.has(file)) continue;
+    const circle = [...seen].filter((other) => reached.get(other)?.has(file)).sort();
+    found.set(circle.join(), circle);
+  }
+  return [...found.values()];
+}
+
+Deno.test("files do not need each other in a circle when they are loaded", () => {
+  none(circles(({ typeOnly }) => !typeOnly).map((files) => files.join(" ")), "these files import each other");
+});
+
+Deno.test("in the core and the protocols few files are known to those they hold", () => {
+  const found = (known: readonly string[]) =>
+    circles(({ from, to }) =>
+      LOOKED_AT.includes(folderOf(from)) && folderOf(from) === folderOf(to!) && !known.includes(to!)
+    );
+  const all = Object.keys(KNOWN_TO_ALL);
+  none(found(all).map((files) => files.join(" ")), "these files name each other's types in a circle");
+  const needless = all.filter((file) => found(all.filter((other) => other !== file)).length === 0);
+  none(needless, "KNOWN_TO_ALL has files without which there is no circle either");
 });
 
 Deno.test("packages are imported only where they belong", () => {

@@ -12,6 +12,8 @@ export interface Import {
   /** Repository path of what is imported; null if it is no file of ours. */
   to: string | null;
   line: number;
+  /** Nothing of it is left when the program runs. */
+  typeOnly: boolean;
 }
 
 export interface Use {
@@ -51,16 +53,22 @@ function visit(path: string, visitor: Deno.lint.LintVisitor): void {
 /** Every import, export … from, and import() of a file. */
 export function importsOf(path: string): Import[] {
   const found: Import[] = [];
-  const add = (source: Deno.lint.Node | null | undefined) => {
+  const add = (source: Deno.lint.Node | null | undefined, typeOnly: boolean) => {
     if (source?.type !== "Literal" || typeof source.value !== "string") return;
     const specifier = source.value;
-    found.push({ from: path, specifier, to: resolve(path, specifier), line: lineAt(path, source.range[0]) });
+    const line = lineAt(path, source.range[0]);
+    found.push({ from: path, specifier, to: resolve(path, specifier), line, typeOnly });
   };
   visit(path, {
-    ImportDeclaration: (node) => add(node.source),
-    ExportNamedDeclaration: (node) => add(node.source),
-    ExportAllDeclaration: (node) => add(node.source),
-    ImportExpression: (node) => add(node.source),
+    ImportDeclaration(node) {
+      const names = node.specifiers;
+      const types = names.length > 0 &&
+        names.every((name) => name.type === "ImportSpecifier" && name.importKind === "type");
+      add(node.source, node.importKind === "type" || types);
+    },
+    ExportNamedDeclaration: (node) => add(node.source, node.exportKind === "type"),
+    ExportAllDeclaration: (node) => add(node.source, node.exportKind === "type"),
+    ImportExpression: (node) => add(node.source, false),
   });
   return found;
 }
