@@ -116,9 +116,8 @@ export class RedisFront implements Front, Sender {
   private scripts: Scripts | null;
   readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
-  /** retry_reads; and whether the command at hand is one that may be sent again. */
+  /** retry_reads. */
   private keepsReads = false;
-  private keep = false;
   /** DEMOTED where another may take a server's place, else 0. */
   private demoted = 0;
   /** Null if all reads go to primaries. */
@@ -364,9 +363,7 @@ export class RedisFront implements Front, Sender {
       this.pool.counters[REQUESTS_TOTAL]!++;
       const key = command.firstKey;
       const server = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
-      if (this.keepsReads) this.keep = isRead(command);
       this.forward(client, server, bytes, start, end);
-      this.keep = false;
       return true;
     }
     return this.dispatchOther(client, session, command, bytes, start, end);
@@ -517,20 +514,6 @@ export class RedisFront implements Front, Sender {
 
   /** False if the client has been blocked and has to offer the request again. */
   private route(
-    client: Client,
-    session: RedisSession,
-    command: Command,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-  ): boolean {
-    if (this.keepsReads) this.keep = isRead(command);
-    const taken = this.routeThere(client, session, command, bytes, start, end);
-    this.keep = false;
-    return taken;
-  }
-
-  private routeThere(
     client: Client,
     session: RedisSession,
     command: Command,
@@ -691,7 +674,7 @@ export class RedisFront implements Front, Sender {
     return true;
   }
 
-  /** Sends a request to the server of its keys, or to one of its replicas. */
+  /** Sends a request to the server of its keys, or to one of its replicas. A read is kept if it may be sent again. */
   private forwardKeyed(
     client: Client,
     command: Command,
@@ -704,14 +687,17 @@ export class RedisFront implements Front, Sender {
       const session = client.session as RedisSession;
       if (this.reads.send(session, this.pool.servers[index]!, bytes, start, end)) return;
     }
-    this.forward(client, index, bytes, start, end);
+    if (!this.keepsReads || index < 0 || !isRead(command)) {
+      return this.forward(client, index, bytes, start, end);
+    }
+    const server = this.pool.servers[index]!;
+    sendRead(client, server, this.connectionTo(client, server), bytes, start, end);
   }
 
   forward(client: Client, index: number, bytes: Uint8Array, start: number, end: number): void {
     if (index < 0) return refuse(client, this.noLiveServer);
     const server = this.pool.servers[index]!;
-    if (this.keep) sendRead(client, server, this.connectionTo(client, server), bytes, start, end);
-    else sendTo(client, server, this.connectionTo(client, server), bytes, start, end);
+    sendTo(client, server, this.connectionTo(client, server), bytes, start, end);
   }
 
   midway(client: Client): boolean {

@@ -54,7 +54,7 @@ export class RedisSession implements Session {
 
   /** No mode is on. Kept by `refresh`. */
   plain = true;
-  /** Requests with one key can take the short way: no mode is on, and they go to the primary whatever they are. Kept by `refresh`. */
+  /** Requests with one key can take the short way: no mode is on, they go to the primary whatever they are, and none is kept. Kept by `refresh`. */
   short = true;
   /** Who may answer its reads; null = primaries alone (read_from). Set by `readFrom`. */
   reads: PoolReads | null = null;
@@ -98,7 +98,7 @@ export class RedisSession implements Session {
   refresh(): void {
     this.plain = this.transaction === null && this.subscriptions === null && this.tracking === null &&
       this.replies === REPLIES_ON;
-    this.short = this.plain && this.reads === null;
+    this.short = this.plain && this.reads === null && !this.client.pool.config.retryReads;
   }
 
   readFrom(reads: PoolReads | null): void {
