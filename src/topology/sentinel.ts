@@ -299,7 +299,7 @@ export class SentinelKeeper implements Keeper, NodeOwner {
         `sentinel ${node.at.text} is behind: it names ${primary.text} of epoch ${seen.view.epoch}, ` +
         `where ${chosen} is of epoch ${Math.max(epoch, master.epoch)}`;
       this.complain(master, node.at.text, behind ? text : "");
-      if (primary.text === chosen && seen.view.role === "slave") role = node.at.text;
+      if (role === "" && primary.text === chosen && seen.view.role === "slave") role = node.at.text;
     }
     const split = [...counts.keys()].map((text) => {
       const who = named.filter(({ primary, seen }) => primary.text === text && seen.view.epoch === epoch);

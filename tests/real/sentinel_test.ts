@@ -6,8 +6,10 @@ import { DenoNet } from "../../src/runtime/deno.ts";
 import { SentinelKeeper } from "../../src/topology/sentinel.ts";
 import type { ServerState } from "../../src/topology/state.ts";
 import { RawClient, type Target } from "../lib/client.ts";
+import { FakeSentinel } from "../lib/fake_sentinel.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
+import { freePort } from "../lib/ports.ts";
 import { ReplyError } from "../lib/resp.ts";
 import { type Member, type SentinelSet, startSentinels } from "../lib/sentinels.ts";
 import { poolYml, type Runtime } from "../lib/servers.ts";
@@ -110,6 +112,69 @@ async function protect(set: SentinelSet, sentinel: number, password: string): Pr
   return client;
 }
 
+Deno.test("sentinels that lie, are behind, disagree, answer errors or nothing: nobody writes to a replica, and the log says it", async () => {
+  await using f = new Fixture();
+  const primary = await f.redis({ port: 0, args: ["--repl-diskless-sync-delay", "0"] });
+  const replica = await f.redis({ port: 0, args: ["--replicaof", `127.0.0.1 ${primary.port}`] });
+  const net = new DenoNet();
+  const fakes = await Promise.all(["one", "two"].map(async (id) => {
+    const fake = new FakeSentinel(id);
+    const port = freePort();
+    fake.name("m", replica.address, 1, { role: "slave" });
+    return { fake: await fake.listen(net, { host: "127.0.0.1", port }), at: `127.0.0.1:${port}` };
+  }));
+  const [one, two] = fakes as [typeof fakes[0], typeof fakes[0]];
+  f.add({ [Symbol.asyncDispose]: () => Promise.resolve(fakes.forEach(({ fake }) => fake.stop())) });
+  const keys = { failover: "sentinel", sentinels: `[ ${one.at}, ${two.at} ]` };
+  const proxy = await f.proxy("deno", poolYml({ alpha: { servers: ["{ name: s, master: m }"], ...keys } }));
+  const client = await f.client(proxy);
+  const direct = await f.client(primary);
+  const beside = await f.client(replica);
+  const says = (text: string) => poll(() => proxy.log.includes(text), `the log to say ${text}`);
+  await poll(
+    async () => String(await beside.command("INFO", "replication")).includes("link_status:up"),
+    "the replica",
+  );
+  let n = 0;
+  const writes = async () => {
+    n++;
+    const reply = await client.command("SET", "k", String(n));
+    if (reply === "OK") strictEqual(await direct.command("GET", "k"), String(n));
+    return reply;
+  };
+  // What comes from its primary is counted too; what clients send would be rejected.
+  const rejected = async () =>
+    /cmdstat_set:.*rejected_calls=([0-9]+)/.exec(String(await beside.command("INFO", "commandstats")));
+
+  // Both name a replica.
+  ok(await writes() instanceof ReplyError);
+  await says(`sentinel ${one.at} names ${replica.address}, and reports that it is a replica`);
+  strictEqual(await rejected(), null);
+  one.fake.switch("m", primary.address, 2);
+  await poll(async () => await writes() === "OK", "a write");
+  // One that is behind tells its story again.
+  two.fake.switch("m", replica.address, 1);
+  for (let i = 0; i < 20; i++) strictEqual(await writes(), "OK");
+  // One lies, with a larger epoch than all.
+  two.fake.switch("m", replica.address, 3);
+  await poll(async () => await writes() instanceof ReplyError, "writes to be refused");
+  one.fake.switch("m", primary.address, 4);
+  await poll(async () => await writes() === "OK", "a write");
+  // Both know no such master; one knows no command; both are gone.
+  for (const { fake } of fakes) fake.name("m", null, 0);
+  await says(`sentinel ${two.at} knows no master 'm'; it stays ${primary.address}`);
+  one.fake.error = "ERR unknown command 'SENTINEL'";
+  await says(`sentinel ${one.at}: ERR unknown command 'SENTINEL'`);
+  for (const { fake } of fakes) fake.stop();
+  await says("no sentinel answers");
+  for (let i = 0; i < 20; i++) strictEqual(await writes(), "OK");
+  await poll(
+    async () => await beside.command("GET", "k") === String(n),
+    "the replica to have the last write",
+  );
+  strictEqual((await rejected())![1], "0");
+});
+
 /** Clients that write ever larger numbers, each to a key of its own, and read them back. */
 class Load implements AsyncDisposable {
   /** What each client has sent last, and of what it knows that it was written. */
@@ -174,12 +239,14 @@ class Load implements AsyncDisposable {
 const TOLD =
   /^ERR (The server was replaced while this was under way|Connection (refused|reset))|^ERR .*primary/;
 
+// Deno with one thread, the executable with two.
 for (const runtime of ["deno", "compiled"] as Runtime[]) {
   for (const how of ["SENTINEL FAILOVER", "kill -9", "SIGSTOP"]) {
     Deno.test(`${runtime}: 50 clients are moved by ${how}: nothing is written to the old primary, no reply is mixed up`, async () => {
       await using f = new Fixture();
       const set = await startSentinels(f, { masters: ["m1"], replicas: 2 });
-      const yml = poolYml({
+      const workers = runtime === "compiled" ? 2 : 1;
+      const yml = `ringmaster: { workers: ${workers} }\n` + poolYml({
         alpha: { servers: ["{ name: m1, master: m1 }"], failover: "sentinel", sentinels: set.addresses },
       });
       const proxy = await f.proxy(runtime, yml);
