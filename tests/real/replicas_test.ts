@@ -3,6 +3,7 @@
  * serve, whatever happens to a replica.
  */
 import assert from "node:assert/strict";
+import { readRun } from "../ha/read_run.ts";
 import type { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
@@ -205,3 +206,23 @@ for (const runtime of RUNTIMES.filter((each) => each !== "bun")) {
     await readers.stop();
   });
 }
+
+const RUN = { runtime: "compiled", clients: 20, workers: 2, seed: 1, kills: true } as const;
+
+for (const readFrom of ["prefer_replica", "any"]) {
+  Deno.test(`read_your_writes, read_from: ${readFrom}: no client reads less than it has written, from lagging replicas, killed ones too`, async () => {
+    await using f = new Fixture();
+    const outcome = await readRun(f, { ...RUN, reads: 20_000, readFrom, readYourWrites: true });
+    assert.deepEqual(outcome.errors.slice(0, 3), []);
+    assert.deepEqual(outcome.stale.slice(0, 3), []);
+    assert.ok(outcome.atReplicas > outcome.reads / 20, JSON.stringify(outcome));
+  });
+}
+
+Deno.test("without read_your_writes the same clients see stale reads, and no error", async () => {
+  await using f = new Fixture();
+  const run = { ...RUN, reads: 20_000, readFrom: "prefer_replica", readYourWrites: false, kills: false };
+  const outcome = await readRun(f, run);
+  assert.deepEqual(outcome.errors.slice(0, 3), []);
+  assert.ok(outcome.stale.length > 0, JSON.stringify(outcome));
+});
