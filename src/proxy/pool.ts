@@ -339,9 +339,11 @@ export class Pool {
       server.leave();
       if (server.connections.length > 0) this.leaving.add(server);
     }
-    // With no other server there would be nobody to ask meanwhile.
-    if (this.servers.some((server) => !server.ejected && !added.includes(server))) {
-      for (const server of added) this.ejection.join(server);
+    // With no other server there would be nobody to ask meanwhile: they are told what they lack while clients see them.
+    const others = this.servers.some((server) => !server.ejected && !added.includes(server));
+    for (const server of added) {
+      if (others) this.ejection.join(server);
+      else this.ejection.moved(server);
     }
     this.placement = placement;
     this.placeLive();

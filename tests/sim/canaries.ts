@@ -13,9 +13,11 @@ import { RedisFront } from "../../src/redis/front.ts";
 import { ReplyQueue } from "../../src/proxy/reply_queue.ts";
 import { Request } from "../../src/proxy/request.ts";
 import { Execution } from "../../src/redis/exec.ts";
+import { Preparation } from "../../src/redis/preparation.ts";
 import { SlicedRequest } from "../../src/redis/slices.ts";
 import { PubSub } from "../../src/redis/pubsub.ts";
 import { Tracking } from "../../src/redis/tracking.ts";
+import { Transaction } from "../../src/redis/transaction.ts";
 import { type Aside, Weaver } from "../../src/redis/woven.ts";
 import { Server } from "../../src/proxy/server.ts";
 import { ServerConnection } from "../../src/proxy/server_connection.ts";
@@ -28,7 +30,7 @@ import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
 import { concat, latin1, textOf } from "../lib/bytes.ts";
 import { SimSocket } from "./net.ts";
-import { FEW, PASS_USUAL, type Plan } from "./plan.ts";
+import { FEW, isOrdered, PASS_USUAL, type Plan } from "./plan.ts";
 
 export interface Canary {
   readonly name: string;
@@ -50,6 +52,18 @@ function patch(owner: object, name: string, make: (old: Method) => Method): () =
   return () => {
     methods[name] = old;
   };
+}
+
+/** Replaces what an accessor says. */
+function patchGetter(owner: object, name: string, get: (it: any) => unknown): () => void {
+  const old = Object.getOwnPropertyDescriptor(owner, name)!;
+  Object.defineProperty(owner, name, {
+    ...old,
+    get() {
+      return get(this);
+    },
+  });
+  return () => Object.defineProperty(owner, name, old);
 }
 
 /** True every nth time. */
@@ -662,5 +676,65 @@ export const CANARIES: readonly Canary[] = [
           if (line !== undefined) kept.set(place, line);
           return line;
         }),
+  },
+  {
+    name: "a request overtakes another for the same key when that moves",
+    where: (plan) => plan.meets && isOrdered(plan),
+    plant: () => patch(Client.prototype, "settle", () => function () {}),
+  },
+  {
+    name: "a transaction keeps its server's index over a change",
+    only: "redis",
+    where: (plan) => plan.meets && plan.transactionsMax > FEW,
+    plant() {
+      const indexes = new WeakMap<object, number>();
+      const takeBack = [
+        patch(Transaction.prototype, "add", (old) =>
+          function (command, server, bytes, start, end, bytesMax) {
+            old.call(this, command, server, bytes, start, end, bytesMax);
+            if (this.server !== null && !indexes.has(this)) indexes.set(this, this.server.index);
+          }),
+        patch(Transaction.prototype, "placeAnew", () =>
+          function () {
+            const index = indexes.get(this);
+            if (this.server !== null && index !== undefined) {
+              this.server = this.client.pool.servers[index] ?? this.server;
+            }
+          }),
+        patch(Transaction.prototype, "clear", (old) =>
+          function () {
+            indexes.delete(this);
+            return old.call(this);
+          }),
+      ];
+      return () => takeBack.forEach((one) => one());
+    },
+  },
+  {
+    name: "a request in slices keeps its server's index over a change",
+    only: "redis",
+    where: (plan) => plan.meets && plan.sliceArguments < 100,
+    plant() {
+      const indexes = new WeakMap<object, number>();
+      const takeBack = [
+        patch(SlicedRequest.prototype, "resume", (old) =>
+          function () {
+            old.call(this);
+            if (this.only >= 0 && !indexes.has(this)) indexes.set(this, this.only);
+          }),
+        patch(SlicedRequest.prototype, "sendWhole", (old) =>
+          function (index) {
+            const { length } = this.client.pool.servers as readonly Server[];
+            return old.call(this, Math.min(indexes.get(this) ?? index, length - 1));
+          }),
+      ];
+      return () => takeBack.forEach((one) => one());
+    },
+  },
+  {
+    name: "a request of very many arguments keeps its server's index over a change",
+    only: "redis",
+    where: (plan) => plan.meets && plan.sliceArguments < 100,
+    plant: () => patchGetter(Preparation.prototype, "isDone", (one) => one.ready),
   },
 ];

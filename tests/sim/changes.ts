@@ -15,6 +15,7 @@ export const TAGS = ["{}", "{}", "$$"];
 /** Machines beyond those of the first configuration. */
 const SPARES = 3;
 const CHANGES_MAX = 5;
+const CHANGES_MAX_MEETING = 12;
 /** Pools listen on one of so many ports. */
 const PORTS = 2;
 const FIRST_PORT = 22121;
@@ -33,6 +34,9 @@ export interface Draft {
   readonly servers: readonly DraftServer[];
 }
 
+/** Replies owed to it; MULTI; a request that takes more than one turn. */
+export type Awaited = "anything" | "replies" | "transaction" | "slices";
+
 /** The proxy takes another configuration, or gives it up when it has prepared it. */
 export interface Change {
   /** When it begins; while another one is under way it waits. */
@@ -44,8 +48,8 @@ export interface Change {
   /** The highest machine of it or of one before. */
   readonly machines: number;
   readonly abandons: boolean;
-  /** The commit comes when there is such a client, or at last anyway: one with replies owed to it, or in the middle of MULTI. */
-  readonly awaits: "anything" | "replies" | "transaction";
+  /** The commit comes when there is a client in the middle of this, or at last anyway. */
+  readonly awaits: Awaited;
   /** From the beginning to the first worker's commit, and from one worker's to the next one's. */
   readonly prepareMs: number;
   readonly betweenMs: number;
@@ -66,15 +70,18 @@ export function textOf({ port, keys, servers }: Draft): string {
   return lines.join("\n") + "\n";
 }
 
-/** A series of changes, in the order of their times. */
-export function changesOf(random: Random, first: Draft, chaosMs: number): Change[] {
+/**
+ * A series of changes, in the order of their times.
+ * @param meets they are many, and come when clients are in the middle of something
+ */
+export function changesOf(random: Random, first: Draft, chaosMs: number, meets: boolean): Change[] {
   const machines = first.servers.length + SPARES;
   const hurried = random.chance(0.4);
   let atMs = random.next() * chaosMs;
   let draft = first;
   let top = first.servers.length - 1;
   const changes: Change[] = [];
-  for (let i = random.int(1, CHANGES_MAX); i > 0; i--) {
+  for (let i = random.int(1, meets ? CHANGES_MAX_MEETING : CHANGES_MAX); i > 0; i--) {
     const kinds: string[] = [];
     let next = draft;
     for (let k = random.int(1, 3); k > 0; k--) {
@@ -92,7 +99,7 @@ export function changesOf(random: Random, first: Draft, chaosMs: number): Change
       text,
       machines: top,
       abandons,
-      awaits: random.pick(["anything", "replies", "replies", "transaction"]),
+      awaits: random.pick(meets ? MEETING : USUAL),
       prepareMs: random.chance(0.5) ? 0 : random.magnitude(1, 50),
       betweenMs: random.chance(0.5) ? 0 : random.next() * 3,
     });
@@ -101,6 +108,9 @@ export function changesOf(random: Random, first: Draft, chaosMs: number): Change
   }
   return changes;
 }
+
+const USUAL: readonly Awaited[] = ["anything", "replies", "replies", "transaction"];
+const MEETING: readonly Awaited[] = ["replies", "transaction", "transaction", "slices", "slices"];
 
 type Redraft = (random: Random, draft: Draft, machines: number) => Draft;
 

@@ -24,6 +24,8 @@ export interface Plan {
   readonly pool: PoolConfig;
   /** What the pool becomes while it runs, in this order. */
   readonly changes: readonly Change[];
+  /** The changes are to meet clients in the middle of something: these go on asking, in pieces, for few keys, and servers take their time. */
+  readonly meets: boolean;
   /** All that the pool is at some time. */
   readonly pools: readonly PoolConfig[];
   readonly text: string;
@@ -154,14 +156,25 @@ export function planOf(random: Random): Plan {
       config.pools[0]!.maxEjected === 1,
     stops: stopsOf(random, calm ? 0.5 : 0.15, chaosMs),
   };
-  const changes = random.chance(calm ? 0.6 : 0.25) ? changesOf(random, draft, chaosMs) : [];
+  if (!random.chance(calm ? 0.6 : 0.25)) {
+    return { ...plan, changes: [], meets: false, pools: [plan.pool], workers: 1 };
+  }
+  const meets = random.chance(0.3);
+  const shortMs = meets ? Math.min(chaosMs, random.magnitude(100, 400)) : chaosMs;
+  const changes = changesOf(random, draft, shortMs, meets);
   const spread = random.chance(0.4);
-  if (changes.length === 0) return { ...plan, changes, pools: [plan.pool], workers: 1 };
   const machines = 1 + Math.max(...changes.map((change) => change.machines));
   while (plan.habits.length < machines) plan.habits.push(calm ? GOOD : habitsOf(random));
+  const slow = { busy: 0.9, busyMaxMs: random.magnitude(2, 20) };
   return {
     ...plan,
     changes,
+    meets,
+    ...(meets ? { chaosMs: shortMs, arrivalsMs: 20 } : {}),
+    // Where one is slow and another is not, a key that moves to the quick one is there before what is still at the slow one.
+    habits: plan.habits.map((habits) =>
+      meets && !calm && random.chance(0.5) ? { ...habits, ...slow } : habits
+    ),
     pools: [plan.pool, ...changes.map((change) => change.config.pools[0]!)],
     // The invalidations of one client go to another one of the same worker only.
     workers: spread && plan.trackers === 0 && !plan.scripts ? 2 : 1,

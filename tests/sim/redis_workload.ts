@@ -75,7 +75,8 @@ export class RedisWorkload {
     private readonly judge: Judge,
     private readonly client: number,
     private readonly random: Random,
-    private readonly sentAtMs: (tag: string) => void,
+    /** A request with this tag comes next, or behind so many bytes. */
+    private readonly sentAtMs: (tag: string, ahead?: number) => void,
     private readonly published: Published,
   ) {
     this.pool = plan.pool;
@@ -505,6 +506,9 @@ export class RedisWorkload {
     }
     const tags = elements.flatMap(({ tag }) => tag ?? []);
     this.judge.truth.transactions.push(tags);
+    // Where all of it goes is decided when EXEC comes.
+    const ahead = steps.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    for (const tag of tags) this.sentAtMs(tag, ahead);
     steps.push(this.step(
       ["EXEC"],
       matching(`EXEC of ${tags.join(" ")}`, (reply) => {
@@ -596,12 +600,17 @@ export class RedisWorkload {
     const request = ++this.request;
     const tags = Array.from({ length: count }, (_, i) => `${this.client}.${request}.${i}`);
     for (const tag of tags) this.sentAtMs(tag);
-    return { tags, keys: tags.map((tag) => `${this.logical("k")}~${tag}`) };
+    // On one server it goes there whole, at last.
+    const all = this.plan.meets && this.random.chance(0.5) ? this.logical("k") : null;
+    return { tags, keys: tags.map((tag) => `${all ?? this.logical("k")}~${tag}`) };
   }
 
   /** A key's name without tag: its type, whose it is, which one. */
-  private logical(type: string, own = this.modest || this.random.chance(0.6)): string {
-    const name = `${type}${own ? this.client : "s"}.${this.random.int(0, 3)}`;
+  private logical(
+    type: string,
+    own = this.modest || this.random.chance(this.plan.meets ? 0.9 : 0.6),
+  ): string {
+    const name = `${type}${own ? this.client : "s"}.${this.random.int(0, this.plan.meets ? 1 : 3)}`;
     if (this.pool.hashTag === null) return name;
     const [open, close] = this.pool.hashTag;
     return `${String.fromCharCode(open!)}${name}${String.fromCharCode(close!)}`;

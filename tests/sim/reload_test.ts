@@ -140,3 +140,17 @@ Deno.test("that a server has lost the ear is not told as if the client had named
   equal(reader.read, "+OK\r\n");
   stand.proxy.stop();
 });
+
+Deno.test("servers that come when none stays are told the scripts", async () => {
+  const yml = "  auto_eject_hosts: true\n";
+  const stand = await Stand.make(undefined, yml, SERVERS.slice(0, 2));
+  const talker = stand.talker().say("SCRIPT", "LOAD", "return1");
+  stand.run(20);
+  talker.take();
+  await stand.reload(MOVED.slice(2), yml);
+  stand.run(100);
+  talker.say("EVALSHA", digestOf("return1"), "1", "key~1.1.0");
+  stand.run(100);
+  ok(talker.read.startsWith("$-1"), talker.read);
+  stand.proxy.stop();
+});

@@ -61,6 +61,8 @@ export class SimClient implements Handler {
   clean = true;
   /** Bytes of all requests so far, those included that are still to be sent. */
   saidBytes = 0;
+  /** Of those that its workload has made and that are not among them yet. */
+  private madeBytes = 0;
   /** Each request or group of requests: where it ends among those bytes, and how many of it are counted. */
   private readonly marks: { readonly end: number; readonly requests: number; readonly counted: number }[] =
     [];
@@ -99,6 +101,11 @@ export class SimClient implements Handler {
   hurry(): void {
     this.left = Math.min(this.left, 3);
     if (!this.reading) this.read();
+  }
+
+  /** Bytes of all requests before the one that its workload makes next. */
+  get bytesBefore(): number {
+    return this.saidBytes + this.madeBytes;
   }
 
   /** Bytes of all requests that the proxy has read. */
@@ -143,10 +150,12 @@ export class SimClient implements Handler {
     const steps: Step[] = [];
     for (let i = 0; i < count && !this.sentLast; i++) {
       const step = this.workload.next();
+      this.madeBytes += step.bytes.length;
       steps.push(step);
       if (step.last) break;
     }
     this.left -= count;
+    this.madeBytes = 0;
     const vanishes = this.random.chance(this.manners.vanish);
     this.submit(joined(steps), vanishes, steps);
     if (vanishes) {

@@ -28,7 +28,7 @@ import {
 import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
-import { type Change, machineAddress } from "./changes.ts";
+import { type Awaited, type Change, machineAddress } from "./changes.ts";
 import { checkLeaving, checkPool, CountWatch, type Limits } from "./checkers.ts";
 import { SimClock } from "./clock.ts";
 import { Epochs, type Sent } from "./epochs.ts";
@@ -325,17 +325,19 @@ export class World implements Judge {
   }
 
   /** One in the middle of something, which a change could disturb. */
-  private hasClient(awaited: "replies" | "transaction"): boolean {
+  private hasClient(awaited: Awaited): boolean {
     const clients = this.pools.flatMap((pool) => [...pool.clients]);
     if (awaited === "replies" || !this.plan.redis) return clients.some((client) => client.replies.length > 1);
-    return clients.some(({ session }) => (session as RedisSession).transaction?.queueing === true);
+    const sessions = clients.map(({ session }) => session as RedisSession);
+    if (awaited === "slices") return sessions.some((one) => one.sliced !== null || one.preparation !== null);
+    return sessions.some(({ transaction }) => transaction !== null && transaction.queuedCount > 0);
   }
 
   private commit(worker: number, config: Config, run: () => void): void {
     this.checkObjects();
     const read = new Map<number, number>();
     for (const client of this.clients) read.set(client.id, client.readByProxy);
-    this.noteMoves(this.configs[worker]!.pools[0]!, config.pools[0]!);
+    this.noteMoves(this.pools[worker]!, this.configs[worker]!.pools[0]!, config.pools[0]!);
     this.configs[worker] = config;
     run();
     if (worker === 0) this.counts.rename(config.pools[0]!.servers.map((server) => server.name));
@@ -343,10 +345,12 @@ export class World implements Judge {
     this.checkObjects();
   }
 
-  private noteMoves(before: PoolConfig, after: PoolConfig): void {
+  private noteMoves(pool: Pool, before: PoolConfig, after: PoolConfig): void {
+    // With none of them left a new server is told the scripts as one that moves is: while clients see it.
+    const stay = pool.onRing().some(({ config }) => after.servers.some(({ name }) => name === config.name));
     for (const { name, address } of after.servers) {
       const present = before.servers.find((server) => server.name === name);
-      if (present !== undefined && keyOf(present.address!) !== keyOf(address!)) {
+      if (present === undefined ? !stay : keyOf(present.address!) !== keyOf(address!)) {
         this.moved.set(keyOf(address!), this.clock.nowMs());
       }
     }
@@ -597,6 +601,7 @@ export class World implements Judge {
       leave: random.pick(["goodbye", "goodbye", "half", "destroy", "stay", "stay"] as const),
       // In the middle of a long transaction.
       ...(plan.slowTurns && plan.transactionsMax > FEW && !plan.calm ? { vanish: 0.3 } : {}),
+      ...(plan.meets ? meeting(random) : {}),
     };
     if (plan.trackers > 0 && random.chance(plan.trackers)) return this.addReader(manners);
     if (plan.redis && random.chance(plan.subscribers)) {
@@ -638,8 +643,8 @@ export class World implements Judge {
 
   private makeWorkload(id: number, random: Random): Workload {
     const { plan, published } = this;
-    const sentAt = (tag: string) => {
-      const offset = this.clients[id - 1]?.saidBytes ?? 0;
+    const sentAt = (tag: string, ahead = 0) => {
+      const offset = ahead + (this.clients[id - 1]?.bytesBefore ?? 0);
       this.sent.set(tag, { atMs: this.clock.nowMs(), client: id, offset });
     };
     if (plan.redis) return new RedisWorkload(plan, this, id, random, sentAt, published);
@@ -672,10 +677,12 @@ export class World implements Judge {
     const noise = plan.habits.some((h) => h.garbage > 0 || h.extra > 0) ||
       plan.events.some((e) => e.loadingMs > 0);
     const start = plan.redis ? "-ERR " : "SERVER_ERROR ";
+    const full = plan.turnsAway > 0;
+    // Who cannot have a connection reads what the server has said last, on whatever connection.
+    const loads = plan.events.some((e) => e.loadingMs > 0);
     for (const { code, text } of FAILURES.values()) {
-      if (!POSSIBLE.has(code) && !(code === "EFULL" && plan.turnsAway > 0) || !noise && OF_NOISE.has(code)) {
-        continue;
-      }
+      const possible = POSSIBLE.has(code) || code === "EFULL" && full || code === "ELOADING" && loads;
+      if (!possible || !noise && OF_NOISE.has(code)) continue;
       for (const server of plan.pools.flatMap((pool) => pool.servers)) {
         this.failures.add(`${start}${text} (server ${server.name})\r\n`);
       }
@@ -867,6 +874,17 @@ const QUIET: Manners = {
   cut: 0,
   leave: "stay",
 };
+
+/** Of who is to be in the middle of something when a change comes. */
+function meeting(random: Random): Partial<Manners> {
+  return {
+    requests: random.int(50, 200),
+    batchMax: random.magnitude(1, 6),
+    patient: false,
+    thinkMaxMs: random.magnitude(1, 10),
+    cut: random.pick([0, 0.2, 0.6]),
+  };
+}
 
 /** Failures that this world can have. */
 const POSSIBLE = new Set(
