@@ -11,6 +11,7 @@ import type { Server } from "../../src/proxy/server.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { FORWARD_ERROR, REQUESTS, RESPONSES } from "../../src/stats/metrics.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
+import { runs } from "../lib/runs.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
@@ -123,7 +124,7 @@ Deno.test("what is held back for a handshake goes to the new primary, in order, 
         strictEqual(server.connections.length, asks.length > 0 ? 1 : 0);
       },
     ),
-    { numRuns: 60 },
+    { numRuns: runs(25) },
   );
 });
 

@@ -8,6 +8,7 @@ import type { Client } from "../../src/proxy/client.ts";
 import { CommandQueue } from "../../src/redis/queue.ts";
 import { Weaver } from "../../src/redis/woven.ts";
 import { concat, request } from "../lib/bytes.ts";
+import { runs } from "../lib/runs.ts";
 import type { Talker } from "../sim/reader.ts";
 import type { SimSocket } from "../sim/net.ts";
 import { Stand } from "../sim/stand.ts";
@@ -66,12 +67,12 @@ Deno.test("a transaction in slices is answered as if it were one, whatever stand
         strictEqual(await transact(slice, before, words), await transact(undefined, before, words));
       },
     ),
-    { numRuns: 80 },
+    { numRuns: runs(30) },
   );
 });
 
-const COUNT = 20_000;
-const VALUE = "v".repeat(100);
+const COUNT = 8000;
+const VALUE = "v".repeat(350);
 
 /** A transaction of very many commands. */
 function large(make: (i: number) => string[], count: number): Uint8Array {

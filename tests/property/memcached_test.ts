@@ -15,6 +15,7 @@ import {
 import { Scan } from "../../src/protocol/memcached/scan.ts";
 import { GetSplit, writeFragment } from "../../src/protocol/memcached/split.ts";
 import { concat, latin1 } from "../lib/bytes.ts";
+import { runs } from "../lib/runs.ts";
 
 const LIMITS = { keysMax: 50, getLineMax: 4000, valueSizeMax: 200 };
 
@@ -189,7 +190,7 @@ Deno.test("scanRequest() finds the same however the bytes are cut", () => {
     fc.property(requests, pieces, (bytes, sizes) => {
       assert.equal(scanAllRequests(bytes, sizes), scanAllRequests(bytes, [bytes.length]));
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(700) },
   );
 });
 
@@ -198,7 +199,7 @@ Deno.test("scanReply() finds the same however the bytes are cut", () => {
     fc.property(replies, pieces, (bytes, sizes) => {
       assert.equal(scanAllReplies(bytes, sizes), scanAllReplies(bytes, [bytes.length]));
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(700) },
   );
 });
 
@@ -207,7 +208,7 @@ Deno.test("scanReply() finds the same if the finished elements are taken away me
     fc.property(replies, pieces, (bytes, sizes) => {
       assert.equal(scanAllReplies(bytes, sizes, true), scanAllReplies(bytes, [bytes.length]));
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(700) },
   );
 });
 
@@ -225,7 +226,7 @@ Deno.test("scanRequest() and scanReply() take any bytes without throwing or read
       scanAllRequests(bytes, sizes);
       scanAllReplies(bytes, sizes);
     }),
-    { numRuns: 3000 },
+    { numRuns: runs(1000) },
   );
 });
 
@@ -277,6 +278,6 @@ Deno.test("joinGet() of a split get is what one server would say", () => {
         assert.equal(textOf(to, 0, end), one(line, store));
       },
     ),
-    { numRuns: 1000 },
+    { numRuns: runs(400) },
   );
 });

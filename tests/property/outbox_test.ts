@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { poisonChunks } from "../../src/bytes/chunks.ts";
 import { Outbox } from "../../src/bytes/outbox.ts";
+import { runs } from "../lib/runs.ts";
 
 const BOXES = 3;
 poisonChunks();
@@ -112,6 +113,6 @@ Deno.test("Outbox equals a plain array after any sequence of steps", () => {
         assert.equal(at, bytes.length);
       });
     }),
-    { numRuns: 200 },
+    { numRuns: runs(80) },
   );
 });

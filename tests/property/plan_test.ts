@@ -14,6 +14,7 @@ import { DISTRIBUTIONS, type RingServer } from "../../src/ring/ring.ts";
 import { sortServers } from "../../src/ring/server_order.ts";
 import { sharedHashes } from "../../src/ring/shares.ts";
 import { changesOf, percent, planText, type PoolPlan } from "../../src/topology/plan.ts";
+import { runs } from "../lib/runs.ts";
 
 const KEYS = 8_000;
 
@@ -39,7 +40,7 @@ Deno.test("the shares of two rings are those of every hash looked up, whatever t
       for (let h = 0; h < space; h++) expected[before.lookup(h) * b.length + after.lookup(h)]!++;
       assert.deepEqual(sharedHashes(before, after, [a.length, b.length], space), expected);
     }),
-    { numRuns: 60 },
+    { numRuns: runs(30) },
   );
 });
 
@@ -59,7 +60,7 @@ Deno.test("the shares of two rings are the whole space, and at its borders those
       own[ring.lookup(0xffffffff)]! += 2 ** 32 - 1 - values.at(-1)!;
       assert.deepEqual(sharedHashes(ring, null, [a.length, 1], 2 ** 32), own);
     }),
-    { numRuns: 40 },
+    { numRuns: runs(20) },
   );
 });
 

@@ -13,6 +13,7 @@ import type { ServerConnection } from "../../src/proxy/server_connection.ts";
 import type { RedisSession } from "../../src/redis/session.ts";
 import { LIMIT_OUTPUT, REQUESTS } from "../../src/stats/metrics.ts";
 import { latin1 } from "../lib/bytes.ts";
+import { runs } from "../lib/runs.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
@@ -94,7 +95,7 @@ Deno.test("a request in slices is answered as if it were one, in its turn", asyn
       }\r\n+PONG\r\n:${store.size}\r\n${bulks(written.map(() => undefined))}$3\r\nend\r\n`;
       strictEqual(client.take(), expected);
     }),
-    { numRuns: 60 },
+    { numRuns: runs(25) },
   );
 });
 

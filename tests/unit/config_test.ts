@@ -25,6 +25,7 @@ import {
   UNAVAILABLE_KEYS,
 } from "../../src/config/schema.ts";
 import { ROOT } from "../lib/repo.ts";
+import { runs } from "../lib/runs.ts";
 import PLACEMENT from "../vectors/placement.json" with { type: "json" };
 import NUTCRACKER from "../vectors/config/nutcracker.json" with { type: "json" };
 
@@ -904,13 +905,13 @@ const PIECES = [
 
 Deno.test("parseConfig() throws nothing but ConfigError, whatever the text", () => {
   const check = (text: string) => void problemsOf(text);
-  fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 200 }), check), { numRuns: 300 });
+  fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 200 }), check), { numRuns: runs(80) });
   fc.assert(
     fc.property(
       fc.array(fc.constantFrom(...PIECES), { maxLength: 40 }).map((pieces) => pieces.join("")),
       check,
     ),
-    { numRuns: 1000 },
+    { numRuns: runs(250) },
   );
   const damaged = fc.tuple(fc.nat(exampleConfig().length), fc.nat(20), fc.constantFrom(...PIECES));
   fc.assert(
@@ -918,7 +919,7 @@ Deno.test("parseConfig() throws nothing but ConfigError, whatever the text", () 
       const text = exampleConfig();
       check(text.slice(0, at) + piece + text.slice(at + cut));
     }),
-    { numRuns: 60 },
+    { numRuns: runs(20) },
   );
 });
 

@@ -85,7 +85,7 @@ for (const [input, name, kind] of REPLIES) {
     assert.equal(REPLY_NAMES[replyType(bytes, 0, bytes.length)], name);
     assert.equal(replyClass(bytes, 0, bytes.length), kind);
     for (let size = 0; size < input.length; size++) {
-      assert.equal(scanned(input.slice(0, size)), NEED_MORE, `first ${size} bytes`);
+      assert.equal(scanReply(bytes, 0, size, new Scan()), NEED_MORE, `first ${size} bytes`);
     }
   });
 }

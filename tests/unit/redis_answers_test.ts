@@ -28,6 +28,7 @@ import { ReplyWriter } from "../../src/protocol/redis/reply_writer.ts";
 import { LIMIT_OUTPUT, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../../src/stats/metrics.ts";
 import { latin1, textOf } from "../lib/bytes.ts";
 import { parseReply, type Value } from "../lib/resp.ts";
+import { runs } from "../lib/runs.ts";
 import { scanned } from "../lib/scanned.ts";
 
 const NONE = new Uint8Array(0);
@@ -139,7 +140,7 @@ Deno.test("answer() of anything is one whole reply, in both protocols", () => {
         if (resp === 2 && session.resp === 2) assert.ok(!/^[%~_=]/.test(textOf(reply)));
       },
     ),
-    { numRuns: 2000 },
+    { numRuns: runs(700) },
   );
 });
 
