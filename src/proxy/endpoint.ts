@@ -5,7 +5,7 @@
  *                                ├► leased   one holder's alone: a WATCH, a BLPOP, a large request
  *                                └► spare    leased ones that were given back clean
  *
- * After failed connects, and after connections that were turned away, the address is left alone for a short, growing time
+ * After failed connects, and after connections that were turned away or closed without a word, the address is left alone for a short, growing time
  * (`blockedUntilMs`), in which requests fail at once instead of queueing for a connection that will not come.
  * What is counted is the server's. How an address ends: `retire` when the server has moved or left and what is in flight may finish
  * there, `abandon` when nothing may reach it any more.
@@ -187,6 +187,12 @@ export class Endpoint {
     if (autoEjectHosts && this.connectFailures <= serverFailureLimit) return;
     // Half of the wait is drawn, so that many proxies do not come back in step.
     this.blockedUntilMs = pool.turn.now() + wait / 2 + pool.random() * wait / 2;
+  }
+
+  /** A connection was accepted and closed without a word to what was asked. Once may be chance: a server that was about to restart. */
+  closedUnheard(failure: Failure): void {
+    if (this.connectFailures > 0 || this.mustBePrimary) this.connectFailed(failure);
+    else this.connectFailures = 1;
   }
 
   /** Whoever knows where the server is should look. */

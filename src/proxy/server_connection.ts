@@ -782,6 +782,7 @@ export class ServerConnection implements Flushable, ReplyTaker {
   private end(failure: Failure, detail: string): void {
     const { server, isOpen } = this;
     const inVain = !isOpen || this.phase === TURNED_AWAY;
+    const unheard = this.phase === FRESH && this.head !== null && this.replies.heldBytes === 0;
     this.become(CLOSED);
     this.stopConnectTimer();
     if (isOpen) server.counters[SERVER_CONNECTIONS]!--;
@@ -793,6 +794,7 @@ export class ServerConnection implements Flushable, ReplyTaker {
     if (!idle && !alreadyCounted) this.endpoint.failed(failure);
     // To connect again at once would be for nothing, whether nobody is there or nobody is let in.
     if (inVain) this.endpoint.connectFailed(failure);
+    else if (unheard && WENT_AWAY.has(failure.code)) this.endpoint.closedUnheard(failure);
     else if (failure.code === "ETIMEDOUT") this.endpoint.noteTrouble(failure);
     this.logEnd(failure, detail, idle);
     if (slot >= 0) this.goElsewhere(slot, failure);

@@ -1,5 +1,6 @@
 /** A server that has no room for one more client says so, unasked, and closes: that is a failure and no reply. */
 import { match, ok, strictEqual } from "node:assert/strict";
+import { FakeServer } from "../conformance/fake_server.ts";
 import type { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
@@ -188,4 +189,30 @@ async function refusedPings(direct: RawClient, stopped?: Server): Promise<number
   stopped?.kill("SIGCONT");
   const info = await direct.command("INFO", "commandstats") as string;
   return Number(/cmdstat_ping:.*rejected_calls=(\d+)/.exec(info)?.[1] ?? 0);
+}
+
+for (const runtime of RUNTIMES) {
+  Deno.test(`a server that accepts and closes without a word is left alone for a while, then served (${runtime})`, async () => {
+    await using f = new Fixture();
+    const server = f.add(FakeServer.start((_, from) => (from.close(), null)));
+    const proxy = await f.proxy(runtime, poolYml({ alpha: { servers: [`${server.address}:1`] } }));
+    const client = await f.client(proxy);
+    let errors = 0;
+    // Without a pause there is a connection for each error.
+    await poll(async () => {
+      for (let i = 0; i < 100; i++) {
+        ok(await client.command("GET", "a") instanceof ReplyError);
+        errors++;
+      }
+      return errors > 10 + 3 * server.accepted;
+    }, () => `fewer connections than errors (${server.accepted} for ${errors})`);
+    server.answer = () => "+here\r\n";
+    await poll(async () => await client.command("GET", "a") === "here", "the server to be asked again");
+    // It has answered: that it closes once is no reason to leave it alone.
+    for (let i = 0; i < 3; i++) {
+      server.closeConnections();
+      await poll(() => server.connections.size === 0, "the connections to be closed");
+      await poll(async () => await client.command("GET", "a") === "here", "an answer");
+    }
+  });
 }

@@ -783,6 +783,31 @@ Deno.test("nobody storms a full server: after each line of its own it is left al
   }
 });
 
+Deno.test("nobody storms a server that accepts and closes without a word: once may be chance, then it is left alone", async () => {
+  for (const redis of [true, false]) {
+    const world = await stand("", 1, redis);
+    const [server] = world.servers;
+    server!.turnsAway = 1;
+    server!.wordless = true;
+    const client = new Talker(world);
+    const get = redis ? "GET a\r\n" : "get a\r\n";
+    const nothing = redis ? "$-1\r\n" : "END\r\n";
+    for (let i = 0; i < 1000; i++) {
+      client.say(get);
+      runFor(world, 10);
+    }
+    assert.equal(client.read.split("ERR").length, 1001, client.read.slice(0, 1000));
+    assert.ok(server!.refusals > 20 && server!.refusals < 120, `${server!.refusals} connections`);
+    server!.turnsAway = 0;
+    client.read = "";
+    runFor(world, 250);
+    client.say(get);
+    runFor(world, 100);
+    assert.equal(client.read, nothing);
+    world.proxy.stop();
+  }
+});
+
 Deno.test("nor does who listens: a full server is asked for a subscription once a second", async () => {
   const world = await stand("", 1);
   const [server] = world.servers;

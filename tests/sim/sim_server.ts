@@ -57,6 +57,8 @@ export class SimServer implements Handler {
   halts = 0;
   /** How often it is full when somebody connects: it says so, unasked, and closes. */
   turnsAway = 0;
+  /** Or it says nothing: it accepts and closes. */
+  wordless = false;
   /** Those it has turned away. */
   refusals = 0;
   model: ModelRedis | MemoryMemcached;
@@ -106,7 +108,7 @@ export class SimServer implements Handler {
     if (this.turnsAway > 0 && this.random.chance(this.turnsAway)) {
       this.refusals++;
       const text = this.redis ? "-ERR max number of clients reached" : "ERROR Too many open connections";
-      this.send(socket, toBytes(`${text}\r\n`));
+      if (!this.wordless) this.send(socket, toBytes(`${text}\r\n`));
       return socket.end();
     }
     const number = ++this.truth.connections;
