@@ -18,6 +18,7 @@ import { pace } from "../proxy/fan_out.ts";
 import { REQUEST } from "../proxy/illness.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { Request } from "../proxy/request.ts";
+import { READS_ELSEWHERE, REPLICA_READS } from "../stats/metrics.ts";
 import type { Server } from "../proxy/server.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
@@ -250,14 +251,20 @@ class TrackedRead extends Split {
     if (this.parent.client === null) return this.over();
     const endpoint = this.tried.at(-1)!;
     if (bytes[start] !== MINUS) {
-      if (endpoint !== server.primary) endpoint.readsAnswered++;
+      if (endpoint !== server.primary) {
+        endpoint.readsAnswered++;
+        server.pool.counters[REPLICA_READS]!++;
+      }
       return this.answer(bytes, start, end, false);
     }
     const ill = failed || server.pool.front.illness(bytes, start, end, REQUEST) !== null;
     if (ill) reads.failed(endpoint, latin1(bytes, start + 1, end).trimEnd());
     // What the primary says of the request counts.
     if (!ill && endpoint === server.primary) return this.answer(bytes, start, end, false);
-    if (this.askNext() !== null) return;
+    if (this.askNext() !== null) {
+      server.pool.counters[READS_ELSEWHERE]!++;
+      return;
+    }
     if (endpoint === server.primary) this.answer(bytes, start, end, failed);
     else this.refuse();
   }

@@ -7,7 +7,8 @@
 import type { Config, PoolConfig } from "../config/config.ts";
 import { ALERT, type Log } from "../net/log.ts";
 import type { Address, Clock, Listener, Net } from "../net/net.ts";
-import type { Host } from "../protocol/redis/answers.ts";
+import type { Host, ReplicaSeen } from "../protocol/redis/answers.ts";
+import type { Server } from "../proxy/server.ts";
 import { Board, type PoolBoard, type PoolMemory } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import { CLIENT_CONNECTIONS, REQUESTS_TOTAL } from "../stats/metrics.ts";
@@ -171,6 +172,7 @@ export class Proxy {
     return {
       poolName: pool.config.name,
       zone: this.options.config.process.zone,
+      replicas: () => pool.config.readFrom === "primary" ? [] : pool.servers.flatMap(replicasSeen),
       topology: () => this.topology,
       get password() {
         return pool.config.redisAuth;
@@ -416,4 +418,13 @@ function memoryMax(config: Config, total: number): number {
 /** A board for what this configuration has. */
 export function makeBoard(config: Config, workers: number): Board {
   return Board.make(workers, config.pools.map((pool) => pool.servers.length));
+}
+
+function replicasSeen({ config, replicas }: Server): ReplicaSeen[] {
+  return replicas.map(({ spec, readsAnswered }) => ({
+    server: config.name,
+    address: spec.text,
+    zone: spec.zone,
+    reads: readsAnswered,
+  }));
 }

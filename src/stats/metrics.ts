@@ -32,6 +32,13 @@ export const POOL_METRICS: readonly Metric[] = [
   metric("counter", "limit_in_flight", "# times a client was paused by max_in_flight", false),
   metric("counter", "limit_memory", "# clients refused or closed by max_memory", false),
   metric("counter", "protocol_error", "# malformed requests", false),
+  metric("counter", "replica_reads", "# reads answered by replicas", false),
+  metric(
+    "counter",
+    "reads_elsewhere",
+    "# reads asked again elsewhere, since who was asked first could not answer",
+    false,
+  ),
 ];
 
 export const CLIENT_EOF = 0;
@@ -48,6 +55,8 @@ export const LIMIT_REQUEST = 10;
 export const LIMIT_IN_FLIGHT = 11;
 export const LIMIT_MEMORY = 12;
 export const PROTOCOL_ERROR = 13;
+export const REPLICA_READS = 14;
+export const READS_ELSEWHERE = 15;
 
 export const SERVER_METRICS: readonly Metric[] = [
   metric("counter", "server_eof", "# eof on server connections"),

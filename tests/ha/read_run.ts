@@ -162,7 +162,7 @@ async function start(f: Fixture, run: ReadRun): Promise<Set> {
       }] }`,
     );
   }
-  const yml = `ringmaster:\n  workers: ${run.workers}\n` +
+  const yml = `ringmaster:\n  workers: ${run.workers}\n  zone: here\n` +
     poolYml({ alpha: { servers, read_from: run.readFrom, read_your_writes: run.readYourWrites } });
   return { primaries, replicas, yml };
 }

@@ -430,3 +430,24 @@ Deno.test("ReplyWriter writes what each protocol has for it", () => {
   const long = "x".repeat(100_000);
   assert.equal(textOf(new ReplyWriter(3).text(long).take()), `=100004\r\ntxt:${long}\r\n`);
 });
+
+Deno.test("HELLO and INFO tell the zone if there is one, and INFO the replicas that are read from", () => {
+  const zoned = newHost({
+    zone: "eu-1a",
+    replicas: () => [{ server: "a", address: "10.0.0.2:6379", zone: "eu-1b", reads: 12 }],
+  });
+  const hello = value("HELLO 3", newSession(), zoned) as Map<Value, Value>;
+  assert.deepEqual([...hello.keys()].slice(-3), ["role", "availability_zone", "modules"]);
+  assert.equal(hello.get("availability_zone"), "eu-1a");
+  const info = String(value("INFO", newSession(), zoned));
+  assert.match(info, /\r\navailability_zone:eu-1a\r\n/);
+  assert.match(
+    info,
+    /\r\nringmaster_replica0:server=a,address=10\.0\.0\.2:6379,zone=eu-1b,reads_by_this_worker=12\r\n/,
+  );
+  assert.ok(!(value("HELLO 3", newSession(), newHost()) as Map<Value, Value>).has("availability_zone"));
+  assert.doesNotMatch(
+    String(value("INFO", newSession(), newHost())),
+    /availability_zone|ringmaster_replica0/,
+  );
+});

@@ -66,11 +66,21 @@ export interface Topology {
 }
 
 /** What the answers need to know of the pool and the process. */
+/** A replica that may be read from, and how many reads it has answered to this thread. */
+export interface ReplicaSeen {
+  readonly server: string;
+  readonly address: string;
+  readonly zone: string | null;
+  readonly reads: number;
+}
+
 export interface Host {
   topology(): Topology;
   readonly poolName: string;
   /** Where this proxy runs; null or absent = not said. */
   readonly zone?: string | null;
+  /** Those that are read from; absent = none. */
+  replicas?(): readonly ReplicaSeen[];
   /** redis_auth, or null if clients need none. */
   readonly password: Uint8Array | null;
   /** ≥ 1. */
@@ -250,15 +260,17 @@ on("HELLO", (bytes, args, session, host) => {
   }
   if (nameAt > 0) session.name = bytes.slice(args.starts[nameAt]!, args.ends[nameAt]!);
   if (version === 2 || version === 3) session.resp = version;
-  const { identity } = host;
-  const reply = new ReplyWriter(session.resp).map(7)
+  const { identity, zone } = host;
+  const reply = new ReplyWriter(session.resp).map(zone == null ? 7 : 8)
     .bulk("server").bulkLatin1(identity.server)
     .bulk("version").bulkLatin1(identity.version)
     .bulk("proto").integer(session.resp)
     .bulk("id").integer(session.id)
     .bulk("mode").bulk("standalone")
-    .bulk("role").bulkLatin1(identity.role)
-    .bulk("modules").array(identity.modules.length);
+    .bulk("role").bulkLatin1(identity.role);
+  // Where Valkey says it.
+  if (zone != null) reply.bulk("availability_zone").bulkLatin1(latin1(encode(zone)));
+  reply.bulk("modules").array(identity.modules.length);
   for (const { name, version, path, args } of identity.modules) {
     reply.map(path === null ? 2 : 4).bulk("name").bulkLatin1(name).bulk("ver").integer(version);
     if (path === null) continue;

@@ -23,12 +23,14 @@ const SECTIONS: readonly (readonly [name: string, lines: (host: Host) => readonl
     `server_time_usec:${Math.floor(host.wallMs()) * 1000}`,
     `uptime_in_seconds:${Math.floor(host.uptimeSeconds())}`,
     `uptime_in_days:${Math.floor(host.uptimeSeconds() / 86400)}`,
+    ...(host.zone == null ? [] : [`availability_zone:${host.zone}`]),
   ]],
   ["Ringmaster", (host) => [
     `ringmaster_version:${host.ringmasterVersion}`,
     `ringmaster_pool:${host.poolName}`,
     `ringmaster_servers:${host.serverCount()}`,
     `ringmaster_live_servers:${host.liveServerCount()}`,
+    ...replicaLines(host),
     ...topologyLines(host),
     ...ownMetrics(host),
   ]],
@@ -68,6 +70,15 @@ const SECTIONS: readonly (readonly [name: string, lines: (host: Host) => readonl
   ["Cluster", () => ["cluster_enabled:0"]],
   ["Keyspace", () => []],
 ];
+
+/** Those that may be read from now, if any may be. What they have answered is this worker's: replica_reads is all workers'. */
+function replicaLines(host: Host): string[] {
+  return (host.replicas?.() ?? []).map(({ server, address, zone, reads }, i) =>
+    `ringmaster_replica${i}:server=${server},address=${address},zone=${
+      zone ?? ""
+    },reads_by_this_worker=${reads}`
+  );
+}
 
 function topologyLines(host: Host): string[] {
   const { epoch, cause, atMs, count, last } = host.topology();

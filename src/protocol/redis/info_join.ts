@@ -25,6 +25,7 @@ const OURS: ReadonlySet<string> = new Set([
   "maxclients",
   "total_connections_received",
   "total_commands_processed",
+  "availability_zone",
 ]);
 
 /** A section's fields; a field's values are several where it has several lines (module). */
