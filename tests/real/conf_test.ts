@@ -4,6 +4,8 @@
  */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { parse, parseAllDocuments } from "yaml";
+import { DenoNet } from "../../src/runtime/deno.ts";
+import { FakeSentinel } from "../lib/fake_sentinel.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { freePort } from "../lib/ports.ts";
 import { run } from "../lib/process.ts";
@@ -17,7 +19,8 @@ const read = (path: string) => Deno.readTextFileSync(`${ROOT}/${path}`);
 interface Pool {
   listen: string;
   redis?: boolean;
-  servers: (string | { address: string })[];
+  sentinels?: string[];
+  servers: (string | { address?: string; master?: string })[];
 }
 
 for (const path of CONFIGURATIONS) {
@@ -33,9 +36,12 @@ for (const path of CONFIGURATIONS) {
       pool.listen !== undefined
     );
     const started = new Set<number>();
-    for (const { redis, servers } of pools) {
+    for (const { redis, servers, sentinels } of pools) {
+      const masters = servers.filter((server) => typeof server !== "string" && server.master !== undefined);
+      if (sentinels !== undefined) await watchOver(f, sentinels[0]!, masters as { master: string }[]);
       for (const server of servers) {
-        const address = typeof server === "string" ? server : server.address;
+        if (masters.includes(server)) continue;
+        const address = typeof server === "string" ? server : server.address!;
         const port = Number(/^127\.0\.0\.1:(\d+)/.exec(address)![1]);
         if (started.has(port)) continue;
         started.add(port);
@@ -64,6 +70,15 @@ for (const path of CONFIGURATIONS) {
     strictEqual(code, 0, stdout + stderr);
   });
 }
+
+/** A sentinel at this address that knows a server for each of these. */
+async function watchOver(f: Fixture, address: string, masters: readonly { master: string }[]): Promise<void> {
+  const [host, port] = address.split(":");
+  const sentinel = await new FakeSentinel("one").listen(new DenoNet(), { host: host!, port: Number(port) });
+  f.add({ [Symbol.asyncDispose]: async () => await sentinel.stop() });
+  for (const { master } of masters) sentinel.name(master, (await f.redis({ port: 0 })).address, 1);
+}
+
 Deno.test("conf/kubernetes.yml: its configuration passes -t, its ports, names and probes agree", async () => {
   await using f = new Fixture();
   const documents = parseAllDocuments(read("conf/kubernetes.yml"));
