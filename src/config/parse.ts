@@ -253,6 +253,7 @@ class Reader {
     only("sentinels", "sentinel");
     only("sentinel_auth", "sentinel");
     only("promoter", "promote");
+    if (fields.failover === "promote") this.#checkSets(pool, servers, values.get("failover")!.place);
     if (fields.failover !== "sentinel") {
       for (const server of servers) this.#checkHasAddress(server);
       return;
@@ -271,6 +272,31 @@ class Reader {
       if (server.master !== null) continue;
       const expected = "a mapping of name and master: with failover: sentinel the sentinels say where it is";
       this.#problem(this.#serverPlaces.get(server)!, "servers", quoted(server.addressText), expected);
+    }
+  }
+
+  /** Whoever promotes has to have a majority of a server and its replicas: of two, none is left when one dies. */
+  #checkSets(pool: Entry, servers: readonly ServerConfig[], place: Place): void {
+    if (this.#document.entries(pool.value).some((each) => each.key === "servers_from")) {
+      const expected = "servers, each with its replicas: failover: promote has to know all of them";
+      this.#problem(place, "failover", "failover: promote with servers_from", expected);
+    }
+    for (const server of servers) {
+      const members = [server.address, ...server.replicas.map((replica) => replica.address)];
+      const at = this.#serverPlaces.get(server)!;
+      const count = server.replicas.length;
+      if (count < 2) {
+        const found = `${quoted(server.addressText)} with ${count === 1 ? "one replica" : "no replicas"}`;
+        this.#problem(
+          at,
+          "replicas",
+          found,
+          "two replicas or more: a majority of three is left when one dies",
+        );
+      } else if (members.some((address) => address !== null && "path" in address)) {
+        const expected = "HOST:PORT of each: replicas cannot follow a path";
+        this.#problem(at, "replicas", `${quoted(server.addressText)} on a unix socket`, expected);
+      }
     }
   }
 

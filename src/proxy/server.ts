@@ -52,7 +52,8 @@ export class Server {
     this.counters = this.cells.row(pool.worker);
     // Whoever replaces a worker does not know when it came back, but that it has been off and on.
     this.returnedAtMs = cells.waitFactor > 1 ? pool.turn.now() : -Infinity;
-    this.primary = this.endpointOf(config);
+    // Where it was configured to be, another may have its place by now: its keeper says it first.
+    this.primary = pool.config.failover === "promote" ? null : this.endpointOf(config);
   }
 
   /** Null if the configuration has no address for it. */

@@ -228,10 +228,12 @@ export class Director {
   }
 
   /** Is there a server of which nobody knows where it is, and a keeper that may yet say it? */
-  private lacks({ name, servers }: PoolConfig): boolean {
+  private lacks({ name, servers, failover }: PoolConfig): boolean {
     const kept = this.kept.get(name);
     return kept !== undefined &&
-      servers.some((server) => server.address === null && !kept.states.has(server.name));
+      servers.some(({ address, name }) =>
+        (address === null || failover === "promote") && !kept.states.has(name)
+      );
   }
 }
 

@@ -7,6 +7,7 @@ import type { Failover, PoolConfig } from "../config/config.ts";
 import type { Log } from "../net/log.ts";
 import type { Clock, Net } from "../net/net.ts";
 import type { EventKind } from "./events.ts";
+import { PromoteKeeper } from "./promote.ts";
 import { dialLinks, ReplicaKeeper } from "./replicas.ts";
 import { SentinelKeeper } from "./sentinel.ts";
 import type { Keeper, ServerState } from "./state.ts";
@@ -30,7 +31,7 @@ export type MakeKeeper = (around: KeeperAround) => Keeper;
 const KEEPERS: Readonly<Record<Failover, MakeKeeper | null>> = {
   none: null,
   sentinel: (around) => new SentinelKeeper(around),
-  promote: null,
+  promote: (around) => new PromoteKeeper(around),
 };
 
 /** The keeper of a pool; null if its servers are where the configuration says, and nobody reads from replicas. */

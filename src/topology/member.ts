@@ -1,0 +1,249 @@
+/**
+ * One member of a replica set, and what it says of itself: whom it follows, whether it is fenced, how much it has.
+ *
+ *   link ── every POLL_MS: PUBSUB NUMSUB fence, INFO replication, server, persistence ──► said ──► owner
+ *
+ * The fence is asked before whom it follows: what promotion.md of the decisions proves hangs on that order. An answer counts from when
+ * it was asked, so that what came late is only older than it is.
+ */
+import type { Credentials } from "../config/config.ts";
+import type { Clock, Net, TimerId } from "../net/net.ts";
+import { type Answer, LinkLost, RedisLink } from "./redis_link.ts";
+import { readInfo, type ServerSaid } from "./replica_health.ts";
+import type { EndpointSpec } from "./state.ts";
+
+/** Whoever listens to it on a member keeps that member's word from counting, and may change whom it follows. */
+export const FENCE_CHANNEL = "__ringmaster__:fence";
+/** Name of the connection that does. */
+export const FENCE_NAME = "ringmaster-fence";
+
+/** Between the beginnings of two questions. */
+const POLL_MS = 500;
+/** The same while something is wrong. */
+const HURRIED_MS = 150;
+/** A member that has not answered after so long does not. */
+export const ANSWER_MS = 1000;
+/** A fence that stands for so long was left by somebody who does not go on: longer than any promotion takes. */
+const FENCE_STALE_MS = 15_000;
+
+export interface MemberSaid {
+  readonly info: ServerSaid;
+  /** Whom it follows, "host:port" as it was told; null: it is a primary. */
+  readonly follows: string | null;
+  /** The history it belonged to before its present one. */
+  readonly before: string;
+  /** 0 = it is never to be promoted. */
+  readonly priority: number;
+  readonly uptimeMs: number;
+  /** Where it listens; 0 = not said. */
+  readonly port: number;
+  /** Somebody is about to change whom it follows. */
+  readonly fenced: boolean;
+}
+
+export interface MemberAround {
+  readonly net: Net;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly auth: Credentials | null;
+}
+
+export class Member {
+  /** What it has answered last, and when that was asked. */
+  said: MemberSaid | null = null;
+  askedAtMs = -Infinity;
+  /** It has answered the last question. */
+  answers = false;
+  /** Why it does not; null before the first question, and while it does. */
+  wrong: string | null = null;
+  /** Questions in a row without an answer. */
+  failures = 0;
+  /** What its replicas call it, newest last. */
+  readonly names: string[] = [];
+  /** Since when it is fenced, as far as is known; null: it is not. */
+  fencedSinceMs: number | null = null;
+  private link: RedisLink | null = null;
+  private timer: TimerId | null = null;
+  private pollAtMs = -Infinity;
+  private asking = false;
+  private stopped = false;
+
+  /** @param told it has answered, or has not */
+  constructor(
+    readonly spec: EndpointSpec,
+    private readonly around: MemberAround,
+    private readonly told: () => void,
+  ) {}
+
+  start(): void {
+    this.plan(0);
+  }
+
+  stop(): void {
+    this.stopped = true;
+    if (this.timer !== null) this.around.clock.clearTimer(this.timer);
+    this.link?.close();
+  }
+
+  /** It should be asked now, or soon. */
+  look(): void {
+    if (this.asking || this.stopped) return;
+    this.plan(Math.max(0, this.pollAtMs + HURRIED_MS - this.around.clock.nowMs()));
+  }
+
+  /** It may be promoted, or followed, under this name. */
+  get name(): string {
+    return this.names.at(-1) ?? this.spec.text;
+  }
+
+  called(name: string): void {
+    const at = this.names.indexOf(name);
+    if (at >= 0) this.names.splice(at, 1);
+    this.names.push(name);
+    if (this.names.length > 8) this.names.shift();
+  }
+
+  private plan(afterMs: number): void {
+    if (this.stopped) return;
+    const { clock } = this.around;
+    if (this.timer !== null) clock.clearTimer(this.timer);
+    this.timer = clock.setTimer(afterMs, () => {
+      this.timer = null;
+      this.poll();
+    });
+  }
+
+  private poll(): void {
+    const link = this.link ??= this.connect();
+    const atMs = this.pollAtMs = this.around.clock.nowMs();
+    this.asking = true;
+    const answers: Answer[] = [];
+    const take = (answer: Answer) => {
+      if (answer instanceof LinkLost || this.stopped) return;
+      answers.push(answer);
+      if (answers.length === QUESTIONS.length) this.answered(answers, atMs);
+    };
+    for (const words of QUESTIONS) link.ask(words, take);
+  }
+
+  private answered([fences, ...infos]: readonly Answer[], atMs: number): void {
+    this.asking = false;
+    const said = readMember(fences, infos);
+    if (typeof said === "string") return this.failed(said);
+    this.said = said;
+    this.askedAtMs = atMs;
+    this.answers = true;
+    this.wrong = null;
+    this.failures = 0;
+    if (!said.fenced) this.fencedSinceMs = null;
+    else this.fencedSinceMs ??= atMs;
+    this.again(said.fenced || said.info.loading ? HURRIED_MS : POLL_MS);
+    this.told();
+  }
+
+  private failed(why: string): void {
+    this.asking = false;
+    this.answers = false;
+    this.wrong = why;
+    this.failures++;
+    this.again(HURRIED_MS);
+    this.told();
+  }
+
+  /** Drawn, so that many proxies do not ask in step. */
+  private again(ms: number): void {
+    const nextMs = this.pollAtMs + ms * (0.9 + this.around.random() / 5);
+    this.plan(Math.max(0, nextMs - this.around.clock.nowMs()));
+  }
+
+  private connect(): RedisLink {
+    const link: RedisLink = new RedisLink({
+      ...this.around,
+      address: this.spec.address,
+      resp3: false,
+      connectMs: ANSWER_MS,
+      answerMs: ANSWER_MS,
+      lost: (why) => {
+        if (this.link !== link) return;
+        this.link = null;
+        // One that was lost at rest is found out about by the next question.
+        if (this.asking) this.failed(why);
+        else this.look();
+      },
+    });
+    return link;
+  }
+
+  /**
+   * Throws out whoever has fenced it and does not go on, by its own clock and by ours. Nothing that such a one has yet to say on that
+   * connection happens any more.
+   */
+  breakFence(told: (id: string) => void): void {
+    const { link } = this;
+    const nowMs = this.around.clock.nowMs();
+    if (link === null || this.fencedSinceMs === null || nowMs - this.fencedSinceMs < FENCE_STALE_MS) return;
+    this.fencedSinceMs = nowMs;
+    link.ask(["CLIENT", "LIST", "TYPE", "pubsub"], (answer) => {
+      if (typeof answer !== "string") return;
+      for (const line of answer.split("\n")) {
+        const id = /\bid=(\d+)/.exec(line)?.[1];
+        const age = Number(/\bage=(\d+)/.exec(line)?.[1]);
+        if (id === undefined || !line.includes(` name=${FENCE_NAME} `) || !(age * 1000 >= FENCE_STALE_MS)) {
+          continue;
+        }
+        link.ask(["CLIENT", "KILL", "ID", id], () => {});
+        told(id);
+      }
+    });
+  }
+}
+
+const QUESTIONS: readonly (readonly string[])[] = [
+  ["PUBSUB", "NUMSUB", FENCE_CHANNEL],
+  ["INFO", "replication"],
+  ["INFO", "server"],
+  ["INFO", "persistence"],
+];
+
+/** What its answers mean; else why they mean nothing. */
+export function readMember(fences: Answer | undefined, infos: readonly Answer[]): MemberSaid | string {
+  if (!Array.isArray(fences)) return `PUBSUB NUMSUB is refused: ${textOf(fences)}`;
+  const refused = infos.find((answer) => typeof answer !== "string");
+  if (refused !== undefined) return `INFO is refused: ${textOf(refused)}`;
+  const text = infos.join("");
+  const info = readInfo(text);
+  if (info === null) return "INFO says nothing of replication";
+  const field = (name: string) => new RegExp(`^${name}:(.*?)\r?$`, "m").exec(text)?.[1];
+  const number = (name: string, absent: number) => {
+    const value = Number(field(name) ?? "x");
+    return Number.isFinite(value) ? value : absent;
+  };
+  const host = field("master_host") ?? "";
+  return {
+    info,
+    follows: info.master ? null : nameOf(host, number("master_port", 0)),
+    before: field("master_replid2") ?? "",
+    priority: number("slave_priority", number("replica_priority", 100)),
+    uptimeMs: number("uptime_in_seconds", 0) * 1000,
+    port: number("tcp_port", 0),
+    fenced: Number(fences[1]) > 0,
+  };
+}
+
+function textOf(answer: Answer | undefined): string {
+  if (answer instanceof LinkLost) return answer.why;
+  return typeof answer === "object" && answer !== null && "text" in answer
+    ? answer.text
+    : JSON.stringify(answer);
+}
+
+/** "host:port"; IPv6 in brackets. */
+export function nameOf(host: string, port: number): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/** The two of "host:port", as a command wants them. */
+export function hostAndPort(name: string): [string, string] {
+  const colon = name.lastIndexOf(":");
+  return [name.slice(0, colon).replace(/^\[(.*)\]$/, "$1"), name.slice(colon + 1)];
+}

@@ -1,0 +1,137 @@
+/**
+ * Whom the members of a replica set follow, and what that allows: pure functions over what members have said.
+ *
+ *   a member's word: a primary is for itself, a replica for whom it follows ──► a majority of all members, unfenced, asked within
+ *   LEASE_MS ──► its primary may be written to until then
+ *
+ * A vote is changed only by somebody who has fenced the member for longer than any such leave lasts (decision 37). So no two
+ * primaries can have leave at one time, whoever promotes, however often, and whatever is cut, frozen or restarted meanwhile.
+ */
+import { hostAndPort, type MemberSaid } from "./member.ts";
+
+/** How long after it has been asked for a majority's word allows to write. The same in all proxies. */
+export const LEASE_MS = 2000;
+/** How long a member is fenced before it is told to follow another: LEASE_MS, and what clocks and threads may differ by. */
+export const FENCE_MS = 2750;
+/** A member that has just started may follow another one than it did. */
+export const UPTIME_MIN_MS = 4000;
+
+/** What is known of a member, for counting. */
+export interface Voter {
+  readonly said: MemberSaid | null;
+  readonly askedAtMs: number;
+  /** As the configuration calls it: "host:port". */
+  readonly text: string;
+  /** As its replicas have called it. */
+  readonly names: readonly string[];
+}
+
+export interface Leave {
+  /** The primary, by place. */
+  readonly primary: number;
+  readonly untilMs: number;
+}
+
+/** How many are a majority of so many. */
+export function majorityOf(members: number): number {
+  return Math.floor(members / 2) + 1;
+}
+
+/** Whom a member follows, by place: itself if it is a primary; -1: it has not said, or nobody here. */
+export function voteOf(voters: readonly Voter[], place: number): number {
+  const { said } = voters[place]!;
+  if (said === null) return -1;
+  if (said.follows === null) return place;
+  const { follows } = said;
+  const named = voters.findIndex(({ text, names }) => text === follows || names.includes(follows));
+  if (named >= 0) return named;
+  // It may call it by another address than we do; a port that only one of them listens on is enough.
+  const port = Number(hostAndPort(follows)[1]);
+  const there = voters.flatMap((voter, i) => portOf(voter) === port ? [i] : []);
+  return there.length === 1 ? there[0]! : -1;
+}
+
+function portOf({ said, text }: Voter): number {
+  return said !== null && said.port > 0 ? said.port : Number(hostAndPort(text)[1]);
+}
+
+/** Names that members have for the primary they follow, where it is sure who that is: its data is theirs. */
+export function namesLearned(voters: readonly Voter[]): [place: number, name: string][] {
+  return voters.flatMap(({ said }): [number, string][] => {
+    if (said === null || said.follows === null || !said.info.linked || said.info.history === "") return [];
+    const primaries = voters.flatMap((voter, i) =>
+      voter.said?.follows === null && voter.said.info.history === said.info.history ? [i] : []
+    );
+    return primaries.length === 1 ? [[primaries[0]!, said.follows]] : [];
+  });
+}
+
+/** Who may be written to, and until when; null: nobody, as far as is known. */
+export function leaveOf(voters: readonly Voter[]): Leave | null {
+  const asked = new Map<number, number[]>();
+  voters.forEach(({ said, askedAtMs }, place) => {
+    if (said === null || said.fenced || said.uptimeMs < UPTIME_MIN_MS) return;
+    const vote = voteOf(voters, place);
+    if (vote >= 0) asked.set(vote, [...asked.get(vote) ?? [], askedAtMs]);
+  });
+  const majority = majorityOf(voters.length);
+  for (const [primary, times] of asked) {
+    if (times.length < majority) continue;
+    times.sort((a, b) => b - a);
+    return { primary, untilMs: times[majority - 1]! + LEASE_MS };
+  }
+  return null;
+}
+
+/**
+ * Who is to be promoted of those that can be told to: the one that has most of `history`.
+ *
+ * @param places of those that can
+ * @param history of the primary that is gone; null: not known, and then a majority of all has to share one
+ * @returns the place; or why it is nobody
+ */
+export function chosenOf(
+  voters: readonly Voter[],
+  places: readonly number[],
+  history: string | null,
+): number | string {
+  const whole = places.filter((place) => isWhole(voters[place]!.said));
+  const group = history === null ? largestGroup(voters, whole) : whole.filter((place) => {
+    return isOf(voters[place]!.said!, history);
+  });
+  if (history === null && group.length < majorityOf(voters.length)) {
+    return "no majority of its members has the same data";
+  }
+  let best = -1;
+  for (const place of group) {
+    const said = voters[place]!.said!;
+    if (said.priority === 0) continue;
+    const most = best < 0 ? null : voters[best]!.said!;
+    const ahead = most === null || said.info.offset > most.info.offset ||
+      (said.info.offset === most.info.offset && said.priority < most.priority);
+    if (ahead) best = place;
+  }
+  return best >= 0 ? best : "no replica that can be reached has its data";
+}
+
+/** All of its data is there. */
+function isWhole(said: MemberSaid | null): boolean {
+  return said !== null && !said.info.loading && !said.info.syncing && said.info.offset >= 0 &&
+    said.info.history !== "";
+}
+
+/** Its data is of this history, or goes on from it. */
+function isOf({ info, before }: MemberSaid, history: string): boolean {
+  return info.history === history || before === history;
+}
+
+function largestGroup(voters: readonly Voter[], places: readonly number[]): number[] {
+  let largest: number[] = [];
+  const said = (place: number) => voters[place]!.said!;
+  for (const history of new Set(places.flatMap((place) => [said(place).info.history, said(place).before]))) {
+    if (/^0*$/.test(history)) continue;
+    const group = places.filter((place) => isOf(said(place), history));
+    if (group.length > largest.length) largest = group;
+  }
+  return largest;
+}

@@ -1,0 +1,240 @@
+/**
+ * Several proxies that promote, one replica set, and all that may go wrong between them: kills, restarts with and without data, freezes
+ * of members and of proxies, cuts between any two, slow lines. Checked after every turn: no two primaries may be written to.
+ */
+import { parseConfig } from "../../src/config/parse.ts";
+import { PromoteKeeper } from "../../src/topology/promote.ts";
+import { SimClock } from "./clock.ts";
+import { ModelMember } from "./model_member.ts";
+import { SimNet } from "./net.ts";
+import { SimProcess } from "./process.ts";
+import { Random } from "./random.ts";
+import { Violation } from "./truth.ts";
+
+const TROUBLE_MS = 60_000;
+/** By then all is well again: attempts that collide, fences that somebody left, repairs. */
+const HEALED_MS = 60_000;
+const SERVER = "s";
+
+export interface PromoteResult {
+  /** Changes of the primary that any proxy has seen. */
+  readonly switches: number;
+  readonly writes: number;
+}
+
+interface Seat {
+  readonly process: SimProcess;
+  readonly keeper: PromoteKeeper;
+  /** What it has said last. */
+  primary: string | null;
+}
+
+export class PromoteWorld {
+  readonly clock = new SimClock();
+  private readonly net: SimNet;
+  private readonly random: Random;
+  readonly members: ModelMember[] = [];
+  readonly seats: Seat[] = [];
+  readonly log: string[] = [];
+  private switches = 0;
+  private writes = 0;
+
+  private constructor(readonly seed: number) {
+    this.random = new Random(seed);
+    this.net = new SimNet(this.clock, new Random(seed + 1));
+  }
+
+  static async run(seed: number): Promise<PromoteResult> {
+    const world = new PromoteWorld(seed);
+    try {
+      await world.begin();
+      return world.go();
+    } catch (error) {
+      if (error instanceof Violation) {
+        error.message = `seed ${seed}: ${error.message}\n${world.log.slice(-80).join("\n")}`;
+      }
+      throw error;
+    }
+  }
+
+  private note(text: string): void {
+    this.log.push(`${this.clock.nowMs().toFixed(1).padStart(9)} ${text}`);
+  }
+
+  private async begin(): Promise<void> {
+    const { random, clock, net } = this;
+    const members = random.pick([3, 3, 3, 4, 5]);
+    const proxies = random.pick([2, 2, 3]);
+    for (let i = 0; i < members; i++) {
+      this.members.push(new ModelMember(i, this.members, net, clock, new Random(this.seed + 100 + i)));
+    }
+    for (const member of this.members) await member.listen(proxies);
+    for (let proxy = 0; proxy < proxies; proxy++) this.addSeat(proxy);
+    this.note(`${members} members, ${proxies} proxies`);
+    this.replicate();
+    this.write();
+  }
+
+  private addSeat(proxy: number): void {
+    const { clock, net } = this;
+    const process = new SimProcess(clock, net);
+    const texts = this.members.map((_, i) => {
+      const { host, port } = ModelMember.addressOf(i, proxy);
+      return `${host}:${port}`;
+    });
+    const config = parseConfig(
+      `p: {listen: 127.0.0.1:1, redis: true, failover: promote, servers: [{name: ${SERVER}, ` +
+        `address: ${texts[0]}, replicas: [${texts.slice(1)}]}]}`,
+      "x",
+    );
+    const keeper = new PromoteKeeper({
+      pool: config.pools[0]!,
+      net: process,
+      clock: process,
+      random: new Random(this.seed + 200 + proxy).next,
+      log: { level: 11, write: (_, text) => this.note(`proxy ${proxy}: ${text}`) },
+      known: new Map(),
+      event: (kind, _, cause) => this.note(`proxy ${proxy}: ${kind}: ${cause}`),
+    });
+    const seat: Seat = { process, keeper, primary: null };
+    keeper.start(([state]) => {
+      const primary = state!.primary?.text ?? null;
+      this.note(`proxy ${proxy}: writes to ${primary ?? `nobody: ${state!.why}`}`);
+      seat.primary = primary;
+      if (primary !== null) this.switches++;
+    });
+    this.seats.push(seat);
+  }
+
+  /** By place; -1 = nobody. As the clock says, whether the proxy runs or not. */
+  private primaryOf({ keeper }: Seat): number {
+    const text = keeper.primaryOf(SERVER);
+    return text === null ? -1 : Number(/\.(\d+):/.exec(text)![1]);
+  }
+
+  private replicate(): void {
+    for (const member of this.members) member.replicate();
+    this.clock.setTimer(50, () => this.replicate());
+  }
+
+  private write(): void {
+    for (const seat of this.seats) {
+      const primary = this.primaryOf(seat);
+      if (!seat.process.stopped && primary >= 0 && this.members[primary]!.write()) this.writes++;
+    }
+    this.clock.setTimer(20, () => this.write());
+  }
+
+  private check(): void {
+    const primaries = new Set(this.seats.map((seat) => this.primaryOf(seat)).filter((place) => place >= 0));
+    if (primaries.size > 1) {
+      throw new Violation(
+        `two primaries may be written to: ${this.seats.map((seat) => this.primaryOf(seat)).join(", ")}`,
+      );
+    }
+  }
+
+  private runTo(atMs: number): void {
+    this.clock.run(atMs, () => {
+      this.check();
+      return false;
+    });
+  }
+
+  // ---- trouble
+
+  private go(): PromoteResult {
+    const { clock, random } = this;
+    this.runTo(5000);
+    const endMs = clock.nowMs() + TROUBLE_MS;
+    while (clock.nowMs() < endMs) {
+      this.trouble();
+      // Some come close together, some wait for all to be well.
+      this.runTo(
+        clock.nowMs() + random.pick([random.int(1, 300), random.int(300, 4000), random.int(4000, 12_000)]),
+      );
+    }
+    this.heal();
+    this.runTo(clock.nowMs() + HEALED_MS);
+    this.checkWell();
+    for (const { keeper } of this.seats) keeper.stop();
+    return { switches: this.switches, writes: this.writes };
+  }
+
+  private trouble(): void {
+    const { random, members } = this;
+    const member = random.pick(members);
+    const proxy = random.int(0, this.seats.length - 1);
+    const primary = this.seats.map((seat) => this.primaryOf(seat)).find((place) => place >= 0);
+    const victim = primary !== undefined && random.chance(0.5) ? members[primary]! : member;
+    const address = ModelMember.addressOf(victim.place, proxy);
+    const kind = random.pick([
+      "kill",
+      "kill",
+      "freeze",
+      "freeze",
+      "cut",
+      "cut",
+      "isolate",
+      "stop",
+      "slow",
+      "mend",
+    ]);
+    const forMs = random.magnitude(50, 20_000);
+    this.note(`${kind} member ${victim.place}, proxy ${proxy}, for ${forMs} ms`);
+    const later = (run: () => void) => this.clock.setTimer(forMs, run);
+    if (kind === "kill" && victim.alive) {
+      victim.kill();
+      const empty = random.chance(0.3);
+      later(() => {
+        if (victim.alive) return;
+        this.note(`member ${victim.place} is back${empty ? ", empty" : ""}`);
+        victim.restart(empty);
+      });
+    } else if (kind === "freeze" && victim.alive) {
+      victim.freeze();
+      later(() => victim.goOn());
+    } else if (kind === "cut") {
+      this.net.down(address, random.chance(0.7));
+      later(() => this.net.up(address));
+    } else if (kind === "isolate") {
+      // The proxy has this member, and no other.
+      for (const other of members) {
+        if (other === victim) continue;
+        const at = ModelMember.addressOf(other.place, proxy);
+        this.net.down(at, true);
+        later(() => this.net.up(at));
+      }
+    } else if (kind === "stop") this.seats[proxy]!.process.stop(forMs);
+    else if (kind === "slow") this.net.stall(address, Math.min(forMs, 3000));
+    else if (kind === "mend") { for (const each of members) each.goOn(); }
+  }
+
+  private heal(): void {
+    this.note("all is well from now on");
+    this.net.heal();
+    this.members.forEach((member, place) => {
+      member.goOn();
+      if (!member.alive) member.restart(false);
+      this.seats.forEach((_, proxy) => this.net.up(ModelMember.addressOf(place, proxy)));
+    });
+  }
+
+  private checkWell(): void {
+    const primaries = this.seats.map((seat) => this.primaryOf(seat));
+    const [primary] = primaries;
+    if (primary === -1 || primaries.some((place) => place !== primary)) {
+      throw new Violation(`the proxies write to ${primaries.join(", ")} when all has been well for long`);
+    }
+    this.seats.forEach((seat, proxy) => {
+      if (seat.primary !== seat.keeper.primaryOf(SERVER)) {
+        throw new Violation(`proxy ${proxy} has said ${seat.primary} last`);
+      }
+    });
+    for (const { place, follows } of this.members) {
+      if (follows !== (place === primary ? -1 : primary)) {
+        throw new Violation(`member ${place} follows ${follows}, the primary is ${primary}`);
+      }
+    }
+  }
+}
