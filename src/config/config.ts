@@ -133,8 +133,6 @@ export interface PoolConfig {
   readonly readYourWrites: boolean;
   /** A read whose server went away before any of its reply came is sent once more, to who took its place. */
   readonly retryReads: boolean;
-  /** So many replicas must have a write before it is acknowledged; 0 = none. */
-  readonly minReplicas: number;
   /** Share of the pool's servers that may be ejected at a time, 1 = all. */
   readonly maxEjected: number;
   /** Whether this proxy promotes, or leaves it to others; with failover: promote. */

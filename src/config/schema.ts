@@ -385,13 +385,6 @@ export const POOL_KEYS: readonly Key[] = [
       "Whether a read that got no reply, since its server went away, is sent once more to the one that took its place.",
     reason: "The bytes of reads in flight are kept for it. Writes are never sent twice.",
   }),
-  key("pool", "min_replicas", "integer", "minReplicas", {
-    default: "0",
-    max: 32,
-    unit: "replicas",
-    sentence: "How many replicas must have a write before it is acknowledged; 0 is none.",
-    reason: "Replication is asynchronous: a write that no replica has is lost with its primary.",
-  }),
   key("pool", "max_ejected", "percent", "maxEjected", {
     default: "100%",
     sentence:
@@ -416,7 +409,6 @@ export const REPLICATION_KEYS: readonly string[] = [
   "max_lag",
   "read_your_writes",
   "retry_reads",
-  "min_replicas",
   "promoter",
 ];
 

@@ -3,7 +3,7 @@
  *
  *   link ── every POLL_MS: PUBSUB NUMSUB fence, INFO replication, server, persistence ──► said ──► owner
  *
- * The fence is asked before whom it follows: what promotion.md of the decisions proves hangs on that order. An answer counts from when
+ * The fence is asked before whom it follows: what decision 39 proves hangs on that order. An answer counts from when
  * it was asked, so that what came late is only older than it is.
  */
 import type { Credentials } from "../config/config.ts";

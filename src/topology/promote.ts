@@ -6,7 +6,7 @@
  *                                   └─ no healthy primary for DOWN_MS ──► Promotion   (promoter: true)
  *                                   └─ a member that follows another  ──► Repair      (promoter: true)
  *
- * Why no two proxies can write to two primaries is in decision 37; what has to be so for it is in votes.ts and fence.ts. Everything here
+ * Why no two proxies can write to two primaries is in decision 39; what has to be so for it is in votes.ts and fence.ts. Everything here
  * is about when to try, and what to say.
  */
 import type { ServerConfig } from "../config/config.ts";

@@ -4,7 +4,7 @@
  *   a member's word: a primary is for itself, a replica for whom it follows ──► a majority of all members, unfenced, asked within
  *   LEASE_MS ──► its primary may be written to until then
  *
- * A vote is changed only by somebody who has fenced the member for longer than any such leave lasts (decision 37). So no two
+ * A vote is changed only by somebody who has fenced the member for longer than any such leave lasts (decision 39). So no two
  * primaries can have leave at one time, whoever promotes, however often, and whatever is cut, frozen or restarted meanwhile.
  */
 import { hostAndPort, type MemberSaid } from "./member.ts";

@@ -98,7 +98,6 @@ const DEFAULTS: PoolConfig = {
   maxLag: { ms: 10_000 },
   readYourWrites: false,
   retryReads: false,
-  minReplicas: 0,
   maxEjected: 1,
   promoter: true,
   servers: [{ name: "h:1", address: { host: "h", port: 1 }, addressText: "h:1", weight: 1, ...ALONE }],
@@ -166,7 +165,7 @@ const GOOD: readonly (readonly [string, string, keyof PoolConfig, unknown])[] = 
   ["dangerous_commands", "deny", "dangerousCommands", false],
   ["databases", "16\n  redis: true", "databases", 16],
   ["failover", "none", "failover", "none"],
-  ["failover", "promote\n  redis: true", "failover", "promote"],
+  ["failover", "none", "failover", "none"],
   ["read_from", "primary", "readFrom", "primary"],
   ["read_from", "prefer_replica\n  redis: true", "readFrom", "prefer_replica"],
   ["max_lag", "10s", "maxLag", { ms: 10_000 }],
@@ -174,7 +173,6 @@ const GOOD: readonly (readonly [string, string, keyof PoolConfig, unknown])[] = 
   ["max_lag", "1mb\n  redis: true", "maxLag", { bytes: 1 << 20 }],
   ["read_your_writes", "true\n  redis: true", "readYourWrites", true],
   ["retry_reads", "true\n  redis: true", "retryReads", true],
-  ["min_replicas", "2\n  redis: true", "minReplicas", 2],
   ["max_ejected", "50%", "maxEjected", 0.5],
   ["promoter", "true", "promoter", true],
 ];
@@ -265,7 +263,6 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ["max_lag", "0s", /found "0s"/],
   ["read_your_writes", "yes", /true or false/],
   ["retry_reads", "true", /found retry_reads in a memcached pool/],
-  ["min_replicas", "33\n  redis: true", /\(0 to 32\)/],
   ["max_ejected", "101%", /a share from 0% to 100%/],
   ["max_ejected", "0.5", /a share from 0% to 100%/],
   ["promoter", "false\n  redis: true", /found promoter with failover: none, expected failover: promote/],
@@ -331,10 +328,8 @@ const FAILOVERS: readonly (readonly [string, string, Partial<PoolConfig> | RegEx
   ),
   [
     "replicas with and without zones",
-    "failover: promote\n  promoter: false\n  servers: [{address: h:1, zone: b, replicas: [h:2, {address: /run/r, zone: a}]}]",
+    "servers: [{address: h:1, zone: b, replicas: [h:2, {address: /run/r, zone: a}]}]",
     {
-      failover: "promote",
-      promoter: false,
       servers: [{
         ...DEFAULTS.servers[0]!,
         zone: "b",
@@ -344,6 +339,38 @@ const FAILOVERS: readonly (readonly [string, string, Partial<PoolConfig> | RegEx
         ],
       }],
     },
+  ],
+  [
+    "promotion",
+    "failover: promote\n  promoter: false\n  servers: [{address: h:1, replicas: [h:2, h:3]}]",
+    {
+      failover: "promote",
+      promoter: false,
+      servers: [{
+        ...DEFAULTS.servers[0]!,
+        replicas: [2, 3].map((port) => ({ address: { host: "h", port }, text: `h:${port}`, zone: null })),
+      }],
+    },
+  ],
+  [
+    "promotion of the only replica",
+    "failover: promote\n  servers: [{address: h:1, replicas: [h:2]}]",
+    /^x.yml:5:13: replicas: found "h:1" with one replica, expected two replicas or more/,
+  ],
+  [
+    "promotion of none",
+    "failover: promote\n  servers: [h:1:1]",
+    /^x.yml:5:13: replicas: found "h:1" with no replicas, expected two replicas or more/,
+  ],
+  [
+    "promotion on a path",
+    "failover: promote\n  servers: [{address: h:1, replicas: [h:2, /run/r]}]",
+    /^x.yml:5:13: replicas: found "h:1" on a unix socket, expected HOST:PORT of each/,
+  ],
+  [
+    "promotion of whoever is found",
+    "failover: promote\n  servers_from: {file: /x}",
+    /^x.yml:4:13: failover: found failover: promote with servers_from, expected servers, each with its replicas/,
   ],
   [
     "no sentinels",
@@ -398,7 +425,7 @@ for (const [name, lines, expected] of FAILOVERS) {
 
 Deno.test("parseConfig() takes no replication in a memcached pool", () => {
   const yaml = "p:\n  listen: 127.0.0.1:1\n  failover: sentinel\n  sentinels: [h:1]\n  sentinel_auth: x\n" +
-    "  read_from: any\n  max_lag: 1s\n  read_your_writes: true\n  retry_reads: true\n  min_replicas: 1\n" +
+    "  read_from: any\n  max_lag: 1s\n  read_your_writes: true\n  retry_reads: true\n" +
     "  promoter: false\n  servers: [{address: h:1, replicas: [h:2]}, {master: m}]\n";
   const problems = problemsOf(yaml);
   assert.deepEqual(problems.map((each) => each.key), [...REPLICATION_KEYS, "replicas", "master"]);

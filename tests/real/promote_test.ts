@@ -1,0 +1,95 @@
+/** Promotion without Sentinel, with real servers: who takes over, what becomes of the old primary, and who may write meanwhile. */
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { Fixture } from "../lib/fixture.ts";
+import { poll } from "../lib/poll.ts";
+import { portOf, ReplicaSet } from "../lib/replica_set.ts";
+import { ReplyError } from "../lib/resp.ts";
+import { freeze, type Runtime } from "../lib/servers.ts";
+
+const WAYS: readonly (readonly [Runtime, number])[] = [["deno", 1], ["compiled", 2]];
+
+for (const [runtime, workers] of WAYS) {
+  const name = `${runtime}, ${workers} ${workers === 1 ? "worker" : "workers"}`;
+
+  Deno.test(`${name}: a primary that is killed is replaced, and follows when it returns`, async () => {
+    await using f = new Fixture();
+    const set = await ReplicaSet.start(f, { runtime, workers });
+    const client = await f.client(set.proxies[0]!);
+    const [first, ...others] = set.members;
+    for (let i = 0; i < 50; i++) strictEqual(await client.command("SET", `key:${i}`, "before"), "OK");
+    await set.written(client, "before");
+    await first!.crash();
+    await set.written(client, "after");
+    const [second, ...more] = await set.primaries(others);
+    deepStrictEqual(more, []);
+    strictEqual(await (await f.client(second!)).command("GET", "probe"), "after");
+    match(set.proxies[0]!.log, /server 'm' promoted: 127\.0\.0\.1:\d+ in place of 127\.0\.0\.1:\d+/);
+
+    await first!.start();
+    await set.follow(second!);
+    for (let i = 0; i < 50; i++) {
+      strictEqual(await client.command("SET", `key:${i}`, `after ${i}`), "OK");
+      strictEqual(await client.command("GET", `key:${i}`), `after ${i}`);
+    }
+    const old = await f.client(first!);
+    await poll(
+      async () => await old.command("GET", "key:49") === "after 49",
+      "the old primary to have it too",
+    );
+    // It is the same after a restart: the files say so.
+    for (const member of set.members) {
+      const file = Deno.readTextFileSync(`${f.dir}/member${set.members.indexOf(member)}.conf`);
+      strictEqual(/^replicaof /m.test(file), member !== second, file);
+    }
+  });
+
+  Deno.test(`${name}: a primary that is frozen is replaced; what it answers later reaches nobody`, async () => {
+    await using f = new Fixture();
+    const set = await ReplicaSet.start(f, { runtime, workers });
+    const client = await f.client(set.proxies[0]!);
+    const [first, ...others] = set.members;
+    await freeze(first!);
+    await set.written(client, "after");
+    const [second] = await set.primaries(others);
+    first!.kill("SIGCONT");
+    for (let i = 0; i < 20; i++) strictEqual(await client.command("SET", "probe", `later ${i}`), "OK");
+    await set.follow(second!);
+    strictEqual(await client.command("GET", "probe"), "later 19");
+    strictEqual(await (await f.client(second!)).command("GET", "probe"), "later 19");
+  });
+}
+
+Deno.test("a proxy that is left alone with the old primary stops writing before another promotes", async () => {
+  await using f = new Fixture();
+  const set = await ReplicaSet.start(f, { runtime: "compiled", proxies: 2 });
+  const [alone, other] = [await f.client(set.proxies[0]!), await f.client(set.proxies[1]!)];
+  const [first, second, third] = set.members;
+  // The first proxy has the primary and nobody else; the second one everybody but the primary.
+  for (const member of [1, 2]) set.cut(0, member);
+  set.cut(1, 0);
+  // Its replicas do not hear it either: they have no password.
+  const admins = [await f.client(second!), await f.client(third!)];
+  const old = await f.client(first!);
+  strictEqual(await old.command("CONFIG", "SET", "requirepass", "x"), "OK");
+  await old.command("CLIENT", "KILL", "TYPE", "replica");
+  let refused = "";
+  await poll(
+    async () => {
+      const reply = await alone.command("SET", "probe", "alone");
+      if (reply instanceof ReplyError) refused = reply.message;
+      return reply instanceof ReplyError && /no primary/.test(reply.message);
+    },
+    () => `the first proxy to refuse: ${refused}`,
+    30_000,
+  );
+  match(refused, /no majority of its 3 members follows one primary/);
+  await set.written(other, "other");
+  strictEqual(await old.command("GET", "probe") === "other", false);
+  ok(await alone.command("SET", "probe", "alone again") instanceof ReplyError);
+  const primaries = await set.primaries([second!, third!]);
+  strictEqual(primaries.length, 1);
+  for (const admin of admins) {
+    await poll(async () => await admin.command("GET", "probe") === "other", "both to have it");
+  }
+  ok(portOf(first!) !== portOf(primaries[0]!));
+});

@@ -1,0 +1,159 @@
+/** Whom members follow, and what that allows: who may be written to and until when, and who is promoted. */
+import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
+import type { MemberSaid } from "../../src/topology/member.ts";
+import { hostAndPort, nameOf, readMember } from "../../src/topology/member.ts";
+import {
+  chosenOf,
+  LEASE_MS,
+  leaveOf,
+  majorityOf,
+  namesLearned,
+  voteOf,
+  type Voter,
+} from "../../src/topology/votes.ts";
+
+const OLD = "a".repeat(40);
+const NEW = "b".repeat(40);
+const NONE = "0".repeat(40);
+
+interface Word {
+  /** Whom it follows; absent: it is a primary; null: it has said nothing. */
+  readonly follows?: string | null;
+  readonly at?: number;
+  readonly fenced?: boolean;
+  readonly uptimeMs?: number;
+  readonly port?: number;
+  readonly offset?: number;
+  readonly history?: string;
+  readonly before?: string;
+  readonly priority?: number;
+  readonly linked?: boolean;
+  readonly syncing?: boolean;
+  readonly loading?: boolean;
+  readonly names?: readonly string[];
+}
+
+function voters(...words: readonly (Word | null)[]): Voter[] {
+  return words.map((word, i) => ({
+    said: word === null ? null : saidOf(word, i),
+    askedAtMs: word?.at ?? 1000,
+    text: `h${i}:${7000 + i}`,
+    names: word?.names ?? [],
+  }));
+}
+
+function saidOf(word: Word, place: number): MemberSaid {
+  const master = word.follows === undefined;
+  return {
+    info: {
+      master,
+      linked: word.linked ?? !master,
+      syncing: word.syncing ?? false,
+      loading: word.loading ?? false,
+      ioAgeMs: 0,
+      downMs: -1,
+      offset: word.offset ?? 10,
+      history: word.history ?? OLD,
+      replicas: [],
+    },
+    follows: word.follows ?? null,
+    before: word.before ?? NONE,
+    priority: word.priority ?? 100,
+    uptimeMs: word.uptimeMs ?? 60_000,
+    port: word.port ?? 7000 + place,
+    fenced: word.fenced ?? false,
+  };
+}
+
+const A = { follows: "h0:7000" };
+
+Deno.test("majorityOf()", () => {
+  deepStrictEqual([1, 2, 3, 4, 5].map(majorityOf), [1, 2, 2, 3, 3]);
+});
+
+Deno.test("voteOf() knows whom a member follows by the name, by what others call it, and by a port that is one's alone", () => {
+  const all = voters(
+    {},
+    A,
+    { follows: "10.0.0.9:1" },
+    { follows: "else:7002" },
+    { follows: "else:9999" },
+    { follows: "x:7009", port: 7009 },
+    { port: 7009 },
+    null,
+  );
+  all[0] = { ...all[0]!, names: ["10.0.0.9:1"] };
+  deepStrictEqual(all.map((_, i) => voteOf(all, i)), [0, 0, 0, 2, -1, -1, 6, -1]);
+});
+
+Deno.test("leaveOf() lasts from when the majority was asked", () => {
+  deepStrictEqual(leaveOf(voters({ at: 100 }, { ...A, at: 300 }, { ...A, at: 200 })), {
+    primary: 0,
+    untilMs: 200 + LEASE_MS,
+  });
+  deepStrictEqual(leaveOf(voters(null, { ...A, at: 300 }, { ...A, at: 200 })), {
+    primary: 0,
+    untilMs: 200 + LEASE_MS,
+  });
+  strictEqual(leaveOf(voters({}, null, null)), null);
+  strictEqual(leaveOf(voters({}, {}, {})), null);
+  strictEqual(leaveOf(voters({}, A, {}, {})), null, "two of four are none");
+});
+
+Deno.test("leaveOf() leaves out who is fenced, and who has just started", () => {
+  strictEqual(leaveOf(voters({}, { ...A, fenced: true }, { follows: "h1:7001" })), null);
+  strictEqual(leaveOf(voters({}, { ...A, uptimeMs: 3999 }, null)), null);
+  strictEqual(leaveOf(voters({}, { ...A, uptimeMs: 4000 }, null))?.primary, 0);
+});
+
+Deno.test("namesLearned() takes a name for a primary's only where the data says so", () => {
+  const other = { follows: "nat:1", port: 1 };
+  deepStrictEqual(namesLearned(voters({}, other, A)), [[0, "nat:1"], [0, "h0:7000"]]);
+  deepStrictEqual(namesLearned(voters({}, { ...other, linked: false })), []);
+  deepStrictEqual(namesLearned(voters({}, {}, other)), [], "two have it");
+  deepStrictEqual(namesLearned(voters({ history: NEW }, other)), []);
+});
+
+Deno.test("chosenOf() takes the one that has most of the primary's history", () => {
+  const chosen = (history: string | null, ...words: (Word | null)[]) => {
+    const all = voters(...words);
+    return chosenOf(all, all.flatMap(({ said }, i) => said === null ? [] : [i]), history);
+  };
+  strictEqual(chosen(OLD, null, { ...A, offset: 5 }, { ...A, offset: 7 }), 2);
+  strictEqual(chosen(OLD, null, { ...A, offset: 7 }, { ...A, offset: 7 }), 1);
+  strictEqual(chosen(OLD, null, { ...A, offset: 7 }, { ...A, offset: 7, priority: 1 }), 2);
+  strictEqual(chosen(OLD, null, { ...A, offset: 5 }, { ...A, offset: 7, priority: 0 }), 1);
+  strictEqual(chosen(OLD, null, A, { ...A, offset: 99, history: NEW }), 1, "of another history");
+  strictEqual(chosen(OLD, null, A, { offset: 99, history: NEW, before: OLD }), 2, "promoted halfway");
+  for (const wrong of [{ syncing: true }, { loading: true }, { offset: -1 }, { history: "" }]) {
+    strictEqual(chosen(OLD, null, A, { ...A, offset: 99, ...wrong }), 1, JSON.stringify(wrong));
+  }
+  match(String(chosen(NEW, null, A, A)), /no replica that can be reached has its data/);
+  match(String(chosen(OLD, null, { ...A, priority: 0 }, null)), /no replica/);
+  // Of a primary that nobody has seen a majority has to know.
+  strictEqual(chosen(null, null, { ...A, offset: 5 }, { ...A, offset: 7 }), 2);
+  match(
+    String(chosen(null, { history: "1" }, { history: "2" }, { history: "3" })),
+    /no majority .* same data/,
+  );
+  match(String(chosen(null, null, { ...A, history: NEW }, A)), /no majority .* same data/);
+});
+
+Deno.test("readMember() reads what servers answer", () => {
+  const info = [
+    "role:slave\r\nmaster_host:::1\r\nmaster_port:5\r\nslave_repl_offset:7\r\nslave_priority:0\r\n" +
+    `master_replid:${NEW}\r\nmaster_replid2:${OLD}\r\n`,
+    "uptime_in_seconds:9\r\ntcp_port:6\r\n",
+    "loading:1\r\n",
+  ];
+  const said = readMember(["x", 1], info) as MemberSaid;
+  deepStrictEqual(
+    [said.follows, said.before, said.priority, said.uptimeMs, said.port, said.fenced, said.info.loading],
+    ["[::1]:5", OLD, 0, 9000, 6, true, true],
+  );
+  deepStrictEqual(hostAndPort(nameOf("::1", 5)), ["::1", "5"]);
+  deepStrictEqual(hostAndPort("h:5"), ["h", "5"]);
+  match(String(readMember("x", info)), /PUBSUB NUMSUB is refused/);
+  match(String(readMember(["x", 0], [null])), /INFO is refused/);
+  match(String(readMember(["x", 0], [""])), /nothing of replication/);
+});
