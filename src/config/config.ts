@@ -1,5 +1,6 @@
 /** What a configuration file means once it has been parsed, checked and given its defaults. */
 import type { Address } from "../net/net.ts";
+import type { Fields, LOG_KEYS, POOL_KEYS, PROCESS_KEYS } from "./schema.ts";
 
 export type HashName =
   | "one_at_a_time"
@@ -80,80 +81,28 @@ export interface FileFrom {
   readonly file: string;
 }
 
-/** One pool; times in ms, sizes in bytes. Field comments: configuration key if it differs, meaning of 0 or -1. */
-export interface PoolConfig {
+/** What the text of the file says otherwise than a pool's configuration does. */
+type SaidOtherwise = "listen" | "timeoutMs" | "sentinels" | "servers";
+
+/** One pool: the fields of POOL_KEYS, each as its row says, and what is here. Times in ms, sizes in bytes. */
+export interface PoolConfig extends Omit<Fields<typeof POOL_KEYS>, SaidOtherwise> {
   readonly name: string;
   readonly listen: Address;
   readonly listenText: string;
   /** Where that stands in the file, from 1. */
   readonly listenLine: number;
-  readonly hash: HashName;
-  /** Two bytes, or null. */
-  readonly hashTag: Uint8Array | null;
-  readonly distribution: DistributionName;
   /** -1 = none (twemproxy's 0 means none too and is normalised to -1). */
   readonly timeoutMs: number;
-  readonly backlog: number;
-  /** 0 = up to the file limit. */
-  readonly clientConnectionsMax: number;
-  readonly redis: boolean;
-  /** redis_auth as bytes, or null. */
-  readonly redisAuth: Uint8Array | null;
-  readonly redisDb: number;
-  readonly tcpKeepalive: boolean;
-  readonly preconnect: boolean;
-  readonly autoEjectHosts: boolean;
-  /** Connections to each server, per worker and per (protocol version, database). */
-  readonly serverConnections: number;
-  readonly serverRetryTimeoutMs: number;
-  /** ≥ 1 (0 is normalised to 1). */
-  readonly serverFailureLimit: number;
-  readonly reusePort: boolean;
-  readonly connectTimeoutMs: number;
-  /** 0 = never. */
-  readonly idleTimeoutMs: number;
-  readonly requestSizeMax: number;
-  readonly argumentsMax: number;
-  readonly inFlightMax: number;
-  readonly clientOutputMax: number;
-  readonly probeTimeoutMs: number;
-  readonly dangerousCommands: boolean;
-  /** How many databases clients may SELECT: 1 = only the pool's own (redis_db). Key: databases. */
-  readonly databases: number;
-  /** Who says what the servers are; null: the configuration file. Key: servers_from. */
-  readonly serversFrom: ServersFrom | null;
-  readonly failover: Failover;
   /** Empty unless failover is "sentinel". */
   readonly sentinels: readonly SentinelConfig[];
-  /** For the sentinels; the servers' own password is redisAuth. */
-  readonly sentinelAuth: Credentials | null;
-  readonly readFrom: ReadFrom;
-  readonly maxLag: LagMax;
-  /** A client that has just written reads from the primary until a replica has what it wrote. */
-  readonly readYourWrites: boolean;
-  /** A read whose server went away before any of its reply came is sent once more, to who took its place. */
-  readonly retryReads: boolean;
-  /** Share of the pool's servers that may be ejected at a time, 1 = all. */
-  readonly maxEjected: number;
-  /** Whether this proxy promotes, or leaves it to others; with failover: promote. */
-  readonly promoter: boolean;
   /** In twemproxy's order: by name length, then by name bytes. Never empty, but where `serversFrom` has yet to be asked. */
   readonly servers: readonly ServerConfig[];
 }
 
-export interface ProcessConfig {
-  /** Worker threads; 1 = everything on the main thread. `auto` is resolved by the caller: 0 here means auto. */
-  readonly workers: number;
-  readonly shutdownTimeoutMs: number;
-  readonly log: { readonly level: number | null; readonly format: "text" | "json"; readonly output: string };
-  /** Bytes; 0 = half of what the machine or container has. Key: max_memory. */
-  readonly memoryMax: number;
-  /** Read the file again when it changes. */
-  readonly watch: boolean;
-  /** Where this proxy runs, for read_from: nearest; null: not said. */
-  readonly zone: string | null;
-  /** The most keys that a reload may move, part of 1; null = any. Key: max_moved. */
-  readonly maxMoved: number | null;
+export type LogConfig = Fields<typeof LOG_KEYS>;
+
+/** The process: the fields of PROCESS_KEYS, each as its row says. `workers: auto` is resolved by the caller: 0 here means auto. */
+export interface ProcessConfig extends Omit<Fields<typeof PROCESS_KEYS>, "admin"> {
   /** Where the HTTP side listens; null = nowhere. */
   readonly admin: Address | null;
   /** The admin key as it was written, "off" for null. */

@@ -24,6 +24,7 @@ import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
 import { findClashes } from "./listens.ts";
 import {
   expectation,
+  type Fields,
   FROM_KEYS,
   type Key,
   LOG_KEYS,
@@ -36,15 +37,7 @@ import {
   SERVER_KEYS,
   UNAVAILABLE_KEYS,
 } from "./schema.ts";
-import {
-  makeMaster,
-  makeServer,
-  type Read,
-  readAddress,
-  readServer,
-  readValue,
-  type WrittenAddress,
-} from "./values.ts";
+import { makeMaster, makeServer, type Read, readAddress, readServer, readValue } from "./values.ts";
 
 export { ConfigError } from "./config_error.ts";
 export type { Problem } from "./config_error.ts";
@@ -195,7 +188,7 @@ class Reader {
         "redis: true, or no redis_auth",
       );
     }
-    if (fields.redis === false && Number(fields.databases) > 1) {
+    if (fields.redis === false && fields.databases > 1) {
       this.#problem(
         place("databases"),
         "databases",
@@ -203,13 +196,11 @@ class Reader {
         "redis: true, or 1: memcached has no databases",
       );
     }
-    const listen = fields.listen as WrittenAddress | null;
-    const servers = fields.servers as ServerConfig[] | null;
+    const { listen, servers } = fields;
     this.#checkServers(pool, entries);
     this.#checkReplication(pool, values, fields, servers ?? []);
     if (listen === null || (servers === null && fields.serversFrom === null)) return null;
-    // The table names every field of PoolConfig; a test holds the two together.
-    const config = {
+    const config: PoolConfig = {
       name: pool.key,
       ...fields,
       listen: listen.address,
@@ -218,7 +209,7 @@ class Reader {
       timeoutMs: fields.timeoutMs ?? -1,
       sentinels: fields.sentinels ?? [],
       servers: servers ?? [],
-    } as unknown as PoolConfig;
+    };
     return { config, place: pool.place, listenPlace: place("listen"), readFromPlace: place("read_from") };
   }
 
@@ -226,7 +217,7 @@ class Reader {
   #checkReplication(
     pool: Entry,
     values: Values,
-    fields: Record<string, unknown>,
+    fields: Fields<typeof POOL_KEYS>,
     servers: readonly ServerConfig[],
   ): void {
     if (fields.redis === false) {
@@ -371,9 +362,7 @@ class Reader {
     if (key.type === "servers_from") return this.#serversFrom(key, value);
     if (key.type === "sentinels" || key.type === "replicas") return this.#addresses(key, value);
     if (key.type === "log" && value.kind === "mapping") {
-      return logOf(
-        fieldsOf(LOG_KEYS, this.#values(this.#document.entries(value), "log", LOG_KEYS, value.place)),
-      );
+      return fieldsOf(LOG_KEYS, this.#values(this.#document.entries(value), "log", LOG_KEYS, value.place));
     }
     const text = textOf(key, value);
     if (text === null) {
@@ -451,10 +440,8 @@ class Reader {
   /** A server that is a mapping: it has an address, or a name with the sentinels. */
   #serverOf(key: Key, item: Value, entries: readonly Entry[], values: Values): ServerConfig | null {
     const fields = fieldsOf(SERVER_KEYS, values);
-    const address = fields.address as WrittenAddress | null;
-    const { master, name, zone } = fields as Record<"master" | "name" | "zone", string | null>;
-    const replicas = (fields.replicas ?? []) as readonly ReplicaConfig[];
-    const weight = fields.weight as number;
+    const { address, master, name, zone, weight } = fields;
+    const replicas = fields.replicas ?? [];
     if (values.size < entries.length) return null;
     if (master === null && address === null) {
       this.#absent(item.place, "address", "nothing", expectation(SERVER_KEYS[0]!));
@@ -509,10 +496,7 @@ class Reader {
     }
     const entries = this.#document.entries(item);
     const values = this.#values(entries, "replica", REPLICA_KEYS, item.place);
-    const { address, zone } = fieldsOf(REPLICA_KEYS, values) as {
-      address: WrittenAddress | null;
-      zone: string | null;
-    };
+    const { address, zone } = fieldsOf(REPLICA_KEYS, values);
     return address === null || values.size < entries.length ? null : { ...address, zone };
   }
 
@@ -525,9 +509,7 @@ class Reader {
     const values = this.#values(entries, "from", FROM_KEYS, value.place);
     // What is wrong has been noted.
     if (values.size < entries.length) return undefined;
-    const fields = fieldsOf(FROM_KEYS, values);
-    const dns = fields.dns as { name: string; port: number | null } | null;
-    const file = fields.file as string | null;
+    const { dns, file, intervalMs, nameserver } = fieldsOf(FROM_KEYS, values);
     if ((dns === null) === (file === null)) {
       const found = dns === null ? "neither dns nor file" : "both dns and file";
       this.#problem(value.place, key.name, found, "one of the two");
@@ -539,7 +521,6 @@ class Reader {
       this.#problem(stray.place, stray.key, "a key of dns beside file", "file alone");
       return undefined;
     }
-    const { intervalMs, nameserver } = fields as { intervalMs: number; nameserver: string | null };
     return { dns: dns.name, port: dns.port, intervalMs, nameserver };
   }
 
@@ -628,19 +609,19 @@ class Reader {
   }
 }
 
-/** Values by field name: what the file says, else the default, else null. */
-function fieldsOf(keys: readonly Key[], values: Values): Record<string, unknown> {
+/** Values by field name: what the file says, else the default, else null. Here they become what the table says they are. */
+function fieldsOf<K extends readonly Key[]>(keys: K, values: Values): Fields<K> {
   const fields: Record<string, unknown> = {};
   for (const key of keys) {
     const given = values.get(key.name);
     if (given !== undefined) fields[key.field] = given.value;
     else fields[key.field] = key.default === null ? null : defaultOf(key);
   }
-  return fields;
+  return fields as Fields<K>;
 }
 
 function defaultOf(key: Key): unknown {
-  if (key.type === "log") return logOf(fieldsOf(LOG_KEYS, new Map()));
+  if (key.type === "log") return fieldsOf(LOG_KEYS, new Map());
   const read = readValue(key, key.default!);
   if ("value" in read) return read.value;
   throw new Error(`The default of ${key.name} is not valid: ${key.default}`);
@@ -652,13 +633,9 @@ function isDefault(name: string, value: unknown): boolean {
   return key.default !== null && JSON.stringify(value) === JSON.stringify(defaultOf(key));
 }
 
-function logOf(fields: Record<string, unknown>): ProcessConfig["log"] {
-  return fields as unknown as ProcessConfig["log"];
-}
-
-function processOf(fields: Record<string, unknown>): ProcessConfig {
-  const admin = fields.admin as { address: ProcessConfig["admin"]; text: string };
-  return { ...fields, admin: admin.address, adminText: admin.text } as unknown as ProcessConfig;
+function processOf(fields: Fields<typeof PROCESS_KEYS>): ProcessConfig {
+  const { admin } = fields;
+  return { ...fields, admin: admin.address, adminText: admin.text };
 }
 
 /** The text of a scalar; `{}` and `[]` where a hash tag is expected are the two brackets; null for anything else. */

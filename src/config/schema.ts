@@ -4,12 +4,27 @@
  *   KEYS ──► parse.ts (values, errors)   ──► describe.ts (docs/configuration.md, conf/ringmaster.yml)
  *        └─► cli/schema.ts (JSON Schema)
  *
- * To add a key: add its field to config.ts, a row here, and `deno task docs`. Absence from this table means
- * "unknown key". Twemproxy's keys, defaults and ranges are those of twemproxy 0.5.0 (`reuseport`: its HEAD).
+ * To add a key: a row here, and `deno task docs`; the types in config.ts have its field then (`Fields`). Absence from this
+ * table means "unknown key". Twemproxy's keys, defaults and ranges are those of twemproxy 0.5.0 (`reuseport`: its HEAD).
  */
 import { HASHES } from "../hash/hash.ts";
 import { DISTRIBUTIONS } from "../ring/ring.ts";
-import type { DistributionName, Failover, HashName, ReadFrom } from "./config.ts";
+import { encode } from "../bytes/ascii.ts";
+import type { Address } from "../net/net.ts";
+import type {
+  Credentials,
+  DistributionName,
+  Failover,
+  HashName,
+  LagMax,
+  LogConfig,
+  ReadFrom,
+  ReplicaConfig,
+  SentinelConfig,
+  ServerConfig,
+  ServersFrom,
+} from "./config.ts";
+import type { WrittenAddress } from "./values.ts";
 
 /** twemproxy's largest number: it counts in 32-bit signed integers. */
 export const INTEGER_MAX = 2147483647;
@@ -22,33 +37,37 @@ export const GIB = 1024 * MIB;
 export type Scope = "pool" | "process" | "log" | "server" | "replica" | "from";
 
 /**
- * How the text of a value is read. integer, ms and size are decimal digits (size with an optional unit);
- * the last row are the ones with a grammar of their own, in values.ts.
+ * How the text of a value is read, and what it is then. integer, ms and size are decimal digits (size with an optional unit);
+ * from hash_tag on they have a grammar of their own, in values.ts.
  */
-export type KeyType =
-  | "integer"
-  | "ms"
-  | "size"
-  | "bool"
-  | "enum"
-  | "text"
-  | "hash_tag"
-  | "listen"
-  | "servers"
-  | "servers_from"
-  | "dns_name"
-  | "nameserver"
-  | "workers"
-  | "log"
-  | "log_level"
-  | "percent"
-  | "admin"
-  | "address"
-  | "sentinels"
-  | "credentials"
-  | "lag"
-  | "replicas"
-  | "server_name";
+export interface ValueTypes {
+  integer: number;
+  ms: number;
+  size: number;
+  bool: boolean;
+  /** One of `values`. */
+  enum: string;
+  text: string;
+  hash_tag: Uint8Array;
+  listen: WrittenAddress;
+  servers: readonly ServerConfig[];
+  servers_from: ServersFrom;
+  dns_name: { readonly name: string; readonly port: number | null };
+  nameserver: string;
+  workers: number;
+  log: LogConfig;
+  log_level: number;
+  percent: number;
+  admin: { readonly address: Address | null; readonly text: string };
+  address: WrittenAddress;
+  sentinels: readonly SentinelConfig[];
+  credentials: Credentials;
+  lag: LagMax;
+  replicas: readonly ReplicaConfig[];
+  server_name: string;
+}
+
+export type KeyType = keyof ValueTypes;
 
 export interface Key {
   readonly name: string;
@@ -76,7 +95,7 @@ export interface Key {
   /** A value to show where there is no default. */
   readonly example: string;
   /** From the value in the file to the value of the field, where the two differ. */
-  readonly normalise: ((value: number | string) => unknown) | null;
+  readonly normalise: ((value: any) => unknown) | null;
   /** True if error messages must not show the value. */
   readonly secret: boolean;
 }
@@ -108,18 +127,34 @@ export const PROCESS_NAME = "ringmaster";
 /** The most worker threads. */
 export const WORKERS_MAX = 256;
 
-function key(
+/** A row, and in its type what its field is. */
+type Row<F extends string, V> = Key & { readonly field: F; readonly of?: V };
+
+type Rest = Partial<Key> & { readonly sentence: string; readonly reason: string };
+
+/** What a field is: as its row says, or null where that has no default. */
+type FieldOf<T extends KeyType, R extends Rest> =
+  | (R extends { readonly normalise: (value: any) => infer V } ? V
+    : R extends { readonly values: readonly (infer W)[] } ? W
+    : ValueTypes[T])
+  | (R extends { readonly default: string } ? never : null);
+
+/** The fields of a table's rows. */
+export type Fields<K extends readonly Key[]> = {
+  readonly [R in K[number] as R["field"]]: R extends Row<string, infer V> ? Exclude<V, undefined> : never;
+};
+
+function key<T extends KeyType, F extends string, const R extends Rest>(
   scope: Scope,
   name: string,
-  type: KeyType,
-  field: string,
-  rest: Partial<Key> & { readonly sentence: string; readonly reason: string },
-): Key {
+  type: T,
+  field: F,
+  rest: R,
+): Row<F, FieldOf<T, R>> {
   return {
     scope,
     name,
     type,
-    field,
     default: null,
     absent: null,
     min: 0,
@@ -131,12 +166,13 @@ function key(
     normalise: null,
     secret: false,
     ...rest,
+    field,
   };
 }
 
 const twemproxy = true;
 
-export const POOL_KEYS: readonly Key[] = [
+export const POOL_KEYS = [
   key("pool", "listen", "listen", "listen", {
     twemproxy,
     absent: "required",
@@ -194,7 +230,7 @@ export const POOL_KEYS: readonly Key[] = [
     twemproxy,
     absent: "none",
     example: "400",
-    normalise: (ms) => ms === 0 ? -1 : ms,
+    normalise: (ms: number) => ms === 0 ? -1 : ms,
     sentence:
       "How long a request may wait for its server's reply before the client gets an error; 0 is none.",
     reason: "As in twemproxy, which then waits for ever; set it to some times the slowest reply you expect.",
@@ -242,6 +278,7 @@ export const POOL_KEYS: readonly Key[] = [
     absent: "no password",
     example: "a password",
     secret: true,
+    normalise: encode,
     sentence: "The password that clients must give, and that is given to the servers; Redis pools only.",
     reason: "As in twemproxy. Quote a password that begins with a sign that means something in YAML.",
   }),
@@ -287,7 +324,7 @@ export const POOL_KEYS: readonly Key[] = [
     twemproxy,
     default: "2",
     unit: "failures",
-    normalise: (limit) => limit === 0 ? 1 : limit,
+    normalise: (limit: number) => limit === 0 ? 1 : limit,
     sentence: "Failures in a row that eject a server, with auto_eject_hosts; 0 counts as 1.",
     reason: "As in twemproxy. One failure alone may be chance.",
   }),
@@ -335,7 +372,7 @@ export const POOL_KEYS: readonly Key[] = [
   key("pool", "dangerous_commands", "enum", "dangerousCommands", {
     default: "deny",
     values: ["deny", "allow"],
-    normalise: (word) => word === "allow",
+    normalise: (word: string) => word === "allow",
     sentence:
       "What happens to FLUSHALL, FLUSHDB, SHUTDOWN, DEBUG, CONFIG SET, SCRIPT FLUSH, SLOWLOG RESET and others that reach beyond a key. Scripts are not looked into.",
     reason: "twemproxy knows none of them; deny answers with an error that says so.",
@@ -398,7 +435,7 @@ export const POOL_KEYS: readonly Key[] = [
     reason:
       "Several proxies agree on the replicas themselves; with false on all but one there is nothing to agree on.",
   }),
-];
+] as const;
 
 /** Keys of a pool that mean something to Redis' replication alone: in a memcached pool they stay as they are. */
 export const REPLICATION_KEYS: readonly string[] = [
@@ -412,7 +449,7 @@ export const REPLICATION_KEYS: readonly string[] = [
   "promoter",
 ];
 
-export const PROCESS_KEYS: readonly Key[] = [
+export const PROCESS_KEYS = [
   key("process", "workers", "workers", "workers", {
     default: "1",
     min: 1,
@@ -462,9 +499,9 @@ export const PROCESS_KEYS: readonly Key[] = [
     sentence: "What is logged, how and where to: a mapping of the three keys below.",
     reason: "The flags -v, --log-format and -o win over it.",
   }),
-];
+] as const;
 
-export const LOG_KEYS: readonly Key[] = [
+export const LOG_KEYS = [
   key("log", "level", "log_level", "level", {
     absent: "what -v says, or notice",
     example: "notice",
@@ -484,10 +521,10 @@ export const LOG_KEYS: readonly Key[] = [
     sentence: "A file, opened again on SIGHUP, or stderr.",
     reason: "What systemd and containers collect.",
   }),
-];
+] as const;
 
 /** A server that is written as a mapping. */
-export const SERVER_KEYS: readonly Key[] = [
+export const SERVER_KEYS = [
   key("server", "address", "address", "address", {
     absent: "an error, unless it has a master",
     example: "127.0.0.1:6382",
@@ -526,10 +563,10 @@ export const SERVER_KEYS: readonly Key[] = [
       "With failover: sentinel, in place of address: what the sentinels call it, and its name if it has none.",
     reason: "Keys stay with the name, whichever address has it.",
   }),
-];
+] as const;
 
 /** A replica that is written as a mapping. */
-export const REPLICA_KEYS: readonly Key[] = [
+export const REPLICA_KEYS = [
   key("replica", "address", "address", "address", {
     absent: "required",
     example: "127.0.0.1:6392",
@@ -542,10 +579,10 @@ export const REPLICA_KEYS: readonly Key[] = [
     sentence: "Where the replica stands, for read_from: nearest.",
     reason: "The words are yours: the same as those of the proxies.",
   }),
-];
+] as const;
 
 /** What `servers_from` has: `dns` or `file`. */
-export const FROM_KEYS: readonly Key[] = [
+export const FROM_KEYS = [
   key("from", "dns", "dns_name", "dns", {
     absent: "file",
     example: "redis.example.com:6379",
@@ -572,7 +609,7 @@ export const FROM_KEYS: readonly Key[] = [
     sentence: "The DNS server to ask, IP:PORT; it is asked for the addresses of SRV records' hosts too.",
     reason: "For names that only one server knows, such as Consul's.",
   }),
-];
+] as const;
 
 /** Keys that are promised and not yet built: an error of their own, so that nobody believes they work. */
 export const UNAVAILABLE_KEYS: readonly { readonly scope: Scope; readonly name: string }[] = [

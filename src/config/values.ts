@@ -46,7 +46,8 @@ export function readValue(key: Key, text: string): Read<unknown> {
       if (!key.values.includes(text)) return { expected };
       return { value: key.normalise === null ? text : key.normalise(text) };
     case "text":
-      return text === "" ? { expected } : { value: key.secret ? encode(text) : text };
+      if (text === "") return { expected };
+      return { value: key.normalise === null ? text : key.normalise(text) };
     case "hash_tag": {
       const tag = encode(text);
       return tag.length === 2 ? { value: tag } : { expected };

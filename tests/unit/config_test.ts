@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import type { Config, PoolConfig } from "../../src/config/config.ts";
+import type { Config, HashName, PoolConfig } from "../../src/config/config.ts";
 import { configMarkdown, exampleConfig, keyNames } from "../../src/config/describe.ts";
 import {
   ConfigError,
@@ -284,6 +284,19 @@ for (const [key, text, expected] of BAD) {
     assert.match(problem.text, expected);
   });
 }
+
+Deno.test("a field is of the type that its row says, and no field is without a row", () => {
+  const pool = poolOf(MINIMAL);
+  const hash: HashName = pool.hash;
+  const password: Uint8Array | null = pool.redisAuth;
+  const dangerous: boolean = pool.dangerousCommands;
+  const limit: number = pool.serverFailureLimit;
+  assert.deepEqual([hash, password, dangerous, limit], ["fnv1a_64", null, false, 2]);
+  // @ts-expect-error: absent it is null
+  const tag: Uint8Array = pool.hashTag;
+  // @ts-expect-error: no row has this field
+  assert.deepEqual([tag, pool.noSuchField], [null, undefined]);
+});
 
 Deno.test("every key of a pool has valid and invalid cases here", () => {
   for (const key of POOL_KEYS) {
