@@ -36,6 +36,8 @@ export interface ReplyTaker {
   readonly closed: boolean;
   /** Nobody has asked, and the server is past its first words: whatever it says is stray, unless it is a push. */
   readonly expectsNothing: boolean;
+  /** Nobody has asked, and whatever comes is for who has the connection to itself. */
+  readonly listens: boolean;
   /**
    * One reply. @param whole false if these are only its last bytes
    * @returns false if the connection was given up
@@ -134,7 +136,9 @@ export class ReplyStream {
     if (inbox.size < this.pool.passMin) return;
     const { start } = inbox;
     // Nobody has asked for anything: then servers say a line at most, or push.
-    if (head === null && !this.pool.front.isPush(inbox.bytes, start)) return this.taker.fail("ESTRAY");
+    if (head === null && !this.taker.listens && !this.pool.front.isPush(inbox.bytes, start)) {
+      return this.taker.fail("ESTRAY");
+    }
     if (head !== null && scan.at > 0 && (this.begun || this.mayBegin(head, inbox.bytes, start))) {
       const end = start + scan.at;
       this.begin(head);

@@ -66,12 +66,14 @@ const HELD = 2;
 export interface Holder {
   /** A reply has been delivered; the connection may have more to answer. */
   answered(connection: ServerConnection): void;
-  /** The connection is gone; what was in flight on it has got its errors. */
-  lost(connection: ServerConnection): void;
+  /** The connection is gone; what was in flight on it has got its errors. @param failure why */
+  lost(connection: ServerConnection, failure: Failure): void;
   /** The server has left the pool or has moved: what is not under way yet should not begin here. Absent: let it finish. */
   detached?(connection: ServerConnection): void;
   /** It only waits for what is in flight: a detached connection ends then. Absent: it has more to ask. */
   readonly finishing?: boolean;
+  /** What comes while nothing is in flight has been pushed, whatever it looks like: a subscriber of RESP2. */
+  readonly listens?: boolean;
   /** The server pushed something that answers no request; borrowed. */
   pushed(bytes: Uint8Array, start: number, end: number): void;
 }
@@ -154,7 +156,7 @@ export class ServerConnection implements Flushable, ReplyTaker {
   }
 
   /** The socket has been opened, and counts. */
-  private get isOpen(): boolean {
+  get isOpen(): boolean {
     return this.phase !== CONNECTING && this.phase !== CLOSED;
   }
 
@@ -334,6 +336,18 @@ export class ServerConnection implements Flushable, ReplyTaker {
     return true;
   }
 
+  /** Sends what no reply in the queue is the answer to: what comes back is its holder's, who listens. */
+  say(bytes: Uint8Array): void {
+    assert(
+      this.holder?.listens === true && !this.closed,
+      "only who listens hears an answer that nobody waits for",
+    );
+    if (this.gate === 0) this.socket.send(bytes, 0, bytes.length);
+    else this.backlog!.append(bytes, 0, bytes.length);
+    this.written += bytes.length;
+    if (!this.dirty) this.server.pool.turn.touchServer(this);
+  }
+
   /** Greetings go before the backlog, and are not counted as requests. */
   private greet(greeting: Greeting, last: boolean): void {
     const request = new Request(null);
@@ -424,7 +438,11 @@ export class ServerConnection implements Flushable, ReplyTaker {
   }
 
   get expectsNothing(): boolean {
-    return this.head === null && this.phase >= SERVING;
+    return this.head === null && this.phase >= SERVING && !this.listens;
+  }
+
+  get listens(): boolean {
+    return this.head === null && this.holder?.listens === true;
   }
 
   /** From now on the deadline is for the next part. */
@@ -497,8 +515,9 @@ export class ServerConnection implements Flushable, ReplyTaker {
       if ((this.gate & GREETING) === 0) this.endpoint.connected();
     }
     if (request === null) {
-      this.fail("ESTRAY");
-      return false;
+      if (this.listens) this.pushed(bytes, start, end);
+      else this.fail("ESTRAY");
+      return !this.closed;
     }
     if (request.check !== 0 && !this.server.pool.front.fits(request, bytes, start, end)) {
       this.fail("EPROTO");
@@ -830,7 +849,7 @@ export class ServerConnection implements Flushable, ReplyTaker {
     this.releaseWaiters();
     const holder = this.holder;
     this.holder = null;
-    holder?.lost(this);
+    holder?.lost(this, failure);
   }
 
   private logEnd(failure: Failure, detail: string, idle: boolean): void {

@@ -9,41 +9,31 @@
  * a server goes away its topics are subscribed again as soon as it is back; messages in between are lost, as they are
  * with Redis. Messages come in RESP2 form and differ in RESP3 by their first byte only (`*` and `>`).
  */
-import { concat, encode, latin1 } from "../bytes/ascii.ts";
-import { Inbox } from "../bytes/inbox.ts";
-import { WARN } from "../net/log.ts";
-import type { Handler, Socket, TimerId } from "../net/net.ts";
+import { concat, latin1 } from "../bytes/ascii.ts";
+import type { TimerId } from "../net/net.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import { TOPIC } from "../protocol/redis/command.ts";
 import { DatabaseChannels, isDatabaseChannel } from "../protocol/redis/database_channels.ts";
-import { commandHead, commandOf } from "../protocol/redis/encode.ts";
+import { commandHead } from "../protocol/redis/encode.ts";
 import { globMatches } from "../protocol/redis/glob.ts";
-import { BAD_REPLY, isError, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
-import type { Endpoint } from "../proxy/endpoint.ts";
 import { failureOf } from "../proxy/failures.ts";
-import { ACCEPT } from "../proxy/illness.ts";
 import type { Pool } from "../proxy/pool.ts";
 import type { RedisSession } from "./session.ts";
+import {
+  ERRANDS_MAX,
+  type Hub,
+  MESSAGE_WORDS,
+  SUBSCRIBE_WORDS,
+  UNSUBSCRIBE_WORDS,
+  Upstream,
+} from "./upstream.ts";
 import { type SliceWork, type Walk, WALK_ARGUMENTS } from "./walk.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Postponed } from "../proxy/turn.ts";
 
 /** What can be subscribed to; also the place in the tables below. */
 export const { CHANNEL, PATTERN, SHARD } = TOPIC;
-
-const SUBSCRIBE_WORDS: readonly string[] = ["subscribe", "psubscribe", "ssubscribe"];
-const UNSUBSCRIBE_WORDS: readonly string[] = ["unsubscribe", "punsubscribe", "sunsubscribe"];
-const MESSAGE_WORDS: readonly string[] = ["message", "pmessage", "smessage"];
-
-/** First wait before a lost upstream connection is tried again; doubles up to the second. */
-const RETRY_FIRST_MS = 20;
-const RETRY_MAX_MS = 1000;
-
-/** So many subscriptions are begun, ended, begun anew or moved in a turn. */
-const ERRANDS_MAX = 512;
-/** Errands that are done are forgotten when there are more of them. */
-const DONE_MAX = 4096;
 
 /**
  * About what is taken, in bytes, by a topic beside its name (itself, its place in the maps, its strings) and by each client's part
@@ -196,7 +186,7 @@ interface Wait {
   timer: TimerId | null;
 }
 
-export class PubSub implements Postponed {
+export class PubSub implements Hub, Postponed {
   /** By the clients' names. */
   private readonly topics: readonly Map<string, Topic>[] = [new Map(), new Map(), new Map()];
   /** By the wire's, those where it is another; several patterns may be one there. */
@@ -464,7 +454,11 @@ export class PubSub implements Postponed {
   private ask(topic: Topic, server: Server): void {
     topic.expects(server);
     let upstream = this.upstreams.get(server);
-    if (upstream === undefined) this.upstreams.set(server, upstream = new Upstream(this, server));
+    if (upstream === undefined) {
+      this.upstreams.set(server, upstream = new Upstream(this, server));
+      // It has begun with all that there is.
+      if (!upstream.incomplete) return;
+    }
     upstream.subscribe(topic.kind, topic.wire);
   }
 
@@ -657,263 +651,6 @@ function textsOf(bytes: Uint8Array, args: Args): string[] {
   const texts: string[] = [];
   for (let i = 1; i < args.count; i++) texts.push(latin1(bytes, args.starts[i]!, args.ends[i]!));
   return texts;
-}
-
-/** One connection to one server that carries nothing but subscriptions. */
-class Upstream implements Postponed {
-  /** Subscriptions to begin and to end, in order; those before `done` have been written. */
-  private readonly errands: { word: string; name: string }[] = [];
-  private done = 0;
-  /** What is to be begun anew on this connection. */
-  private missing: TopicWalk | null = null;
-  /** It is the turn's to resume. */
-  private coming = false;
-  private socket: Socket | null = null;
-  private retryTimer: TimerId | null = null;
-  private connectTimer: TimerId | null = null;
-  private retryMs = RETRY_FIRST_MS;
-  private heardAtMs = 0;
-  private stopped = false;
-  private inbox = new Inbox();
-  private scan = new ReplyResume();
-  private open = false;
-  /** Where the present connection leads; null = there is nowhere to go. */
-  private endpoint: Endpoint | null = null;
-
-  constructor(private readonly hub: PubSub, private readonly server: Server) {
-    this.connect();
-  }
-
-  private connect(): void {
-    const { pool } = this.hub;
-    this.retryTimer = null;
-    this.inbox = new Inbox();
-    this.scan = new ReplyResume();
-    this.endpoint = this.server.primary;
-    if (this.endpoint === null) return this.retryLater(this.server.refusal());
-    const socket = pool.net.connect(this.endpoint.spec.address, HANDLER, this);
-    this.socket = socket;
-    const auth = pool.config.redisAuth;
-    if (auth !== null) this.write("AUTH", [latin1(auth)]);
-    this.errands.length = this.done = 0;
-    this.missing = this.hub.all();
-    this.catchUp();
-    this.connectTimer = pool.setTimer(pool.config.connectTimeoutMs, () => {
-      if (this.open) return;
-      socket.destroy();
-    });
-  }
-
-  /** Nothing is subscribed to on a new connection: what should be is unconfirmed again, and begun anew, some a turn. */
-  private catchUp(): void {
-    const { server } = this;
-    const more = this.missing!.some((topic) => {
-      if (!topic.servers.includes(server)) return;
-      topic.expects(server);
-      this.subscribe(topic.kind, topic.wire);
-    });
-    if (!more) this.missing = null;
-    else this.comeAgain();
-  }
-
-  /** There is no connection, or there are topics that it has not begun anew yet. */
-  get incomplete(): boolean {
-    return this.socket === null || this.missing !== null;
-  }
-
-  /** The server may have moved: then its subscriptions begin anew there, and nobody is told of an end. */
-  follow(): void {
-    const { socket } = this;
-    if (this.endpoint === this.server.primary) return;
-    this.clearTimer();
-    if (this.retryTimer !== null) this.hub.pool.clearTimer(this.retryTimer);
-    if (socket !== null) {
-      socket.owner = undefined;
-      socket.destroy();
-      this.socket = null;
-    }
-    this.open = false;
-    this.connect();
-  }
-
-  subscribe(kind: number, wire: string): void {
-    this.put(SUBSCRIBE_WORDS[kind]!, wire);
-  }
-
-  unsubscribe(kind: number, wire: string): void {
-    this.put(UNSUBSCRIBE_WORDS[kind]!, wire);
-  }
-
-  private put(word: string, name: string): void {
-    if (this.socket === null) return;
-    this.errands.push({ word, name });
-    this.comeAgain();
-  }
-
-  private comeAgain(): void {
-    if (this.coming) return;
-    this.coming = true;
-    this.hub.pool.turn.later(this);
-  }
-
-  /** Called by the turn: writes some of what has been put off, neighbours of one kind as one request. */
-  resume(): void {
-    this.coming = false;
-    if (this.socket === null) return;
-    const { errands } = this;
-    const end = Math.min(errands.length, this.done + ERRANDS_MAX);
-    while (this.done < end) {
-      const { word } = errands[this.done]!;
-      const names = [];
-      while (this.done < end && errands[this.done]!.word === word) names.push(errands[this.done++]!.name);
-      // SSUBSCRIBE of several channels is refused by a cluster's server if they have different slots.
-      if (word[0] === "s" && word !== "subscribe") { for (const name of names) this.write(word, [name]); }
-      else this.write(word, names);
-    }
-    this.socket.flush();
-    if (this.done === errands.length) {
-      errands.length = this.done = 0;
-      if (this.missing !== null) this.catchUp();
-    } else {
-      // While there is always more to do, what is done has to go all the same.
-      if (this.done > DONE_MAX && this.done * 2 > errands.length) {
-        errands.splice(0, this.done);
-        this.done = 0;
-      }
-      this.comeAgain();
-    }
-  }
-
-  private write(word: string, names: readonly string[]): void {
-    const { socket } = this;
-    if (socket === null) return;
-    const bytes = commandOf([word, ...names]);
-    socket.send(bytes, 0, bytes.length);
-  }
-
-  opened(): void {
-    this.open = true;
-    this.heardAtMs = this.hub.pool.turn.now();
-    this.socket!.flush();
-  }
-
-  /** Nothing has come for a whole timeout, although something should have: the server may be gone without a word. */
-  hangUpIfSilent(): void {
-    const { pool } = this.hub;
-    if (this.open && pool.clock.nowMs() - this.heardAtMs >= pool.timeoutMs) this.socket?.destroy();
-  }
-
-  receive(view: Uint8Array): void {
-    const { inbox } = this;
-    const { turn, memory } = this.hub.pool;
-    this.heardAtMs = turn.now();
-    memory.note(view.length);
-    inbox.append(view, 0, view.length);
-    if (inbox.size < this.scan.needed) return;
-    while (inbox.size > 0) {
-      const end = scanReply(inbox.bytes, inbox.start, inbox.end, this.scan);
-      if (end === BAD_REPLY) return this.socket?.destroy();
-      if (end < 0 && this.scan.lineBytes > 0) return this.socket?.destroy();
-      if (end < 0) break;
-      this.take(inbox.bytes, inbox.start, end);
-      inbox.consumeTo(end);
-    }
-    // Once for all that has come: whoever waits for many topics would be looked at for each.
-    this.hub.settle();
-  }
-
-  private take(bytes: Uint8Array, start: number, end: number): void {
-    if (isError(bytes, start)) return this.refused(latin1(bytes, start + 1, end).trimEnd());
-    const bulks = firstBulks(bytes, start, end, 2);
-    const [word, name] = bulks.texts;
-    if (word === undefined || name === undefined) return;
-    const subscribed = SUBSCRIBE_WORDS.indexOf(word);
-    if (subscribed >= 0) {
-      // Not as soon as it is open: a full server opens it too.
-      this.retryMs = RETRY_FIRST_MS;
-      return this.hub.confirmed(this.server, subscribed, name);
-    }
-    const kind = MESSAGE_WORDS.indexOf(word);
-    if (kind < 0) return;
-    // Whoever is subscribed by what came before it has to get it.
-    this.hub.settle();
-    if (kind !== PATTERN) return this.hub.message(kind, name, name, bytes, start, end, bulks.end);
-    const { texts, end: rest } = firstBulks(bytes, start, end, 3);
-    if (texts.length === 3) this.hub.message(kind, name, texts[2]!, bytes, start, end, rest);
-  }
-
-  /** The server refuses AUTH or SUBSCRIBE: who waits is told in its words. */
-  private refused(text: string): void {
-    this.hub.pool.log.write(WARN, `server '${this.server.config.name}' refuses a subscription: ${text}`);
-    const said = encode(`-${text}\r\n`);
-    const illness = this.hub.pool.front.illness(said, 0, said.length, ACCEPT);
-    if (illness !== null) this.endpoint?.failed(illness);
-    this.hub.failed(this.server, illness === null ? said : this.server.errorReply(illness));
-  }
-
-  closed(code: string): void {
-    const wasOpen = this.open;
-    this.open = false;
-    this.socket = null;
-    this.clearTimer();
-    if (this.stopped) return;
-    // Where nothing but subscriptions goes to a server, nobody else finds out. That it is ejected may end this.
-    if (!wasOpen) this.endpoint?.failed(failureOf(code));
-    if (this.stopped) return;
-    this.retryLater(this.server.errorReply(failureOf(code)));
-  }
-
-  /** @param error for whoever waits */
-  private retryLater(error: Uint8Array): void {
-    const { pool } = this.hub;
-    this.hub.failed(this.server, error);
-    // Who waited may have been the last, and has been told: then nobody needs this connection.
-    if (this.stopped) return;
-    this.retryTimer = pool.setTimer(this.retryMs, () => this.connect());
-    this.retryMs = Math.min(this.retryMs * 2, RETRY_MAX_MS);
-  }
-
-  private clearTimer(): void {
-    if (this.connectTimer !== null) this.hub.pool.clearTimer(this.connectTimer);
-    this.connectTimer = null;
-  }
-
-  stop(): void {
-    this.stopped = true;
-    this.clearTimer();
-    if (this.retryTimer !== null) this.hub.pool.clearTimer(this.retryTimer);
-    this.socket?.destroy();
-  }
-}
-
-const HANDLER: Handler = {
-  open: (socket) => (socket.owner as Upstream | undefined)?.opened(),
-  data: (socket, bytes) => (socket.owner as Upstream | undefined)?.receive(bytes),
-  eof: (socket) => socket.destroy(),
-  drain: () => {},
-  close: (socket, error) => (socket.owner as Upstream | undefined)?.closed(error?.code ?? "EOF"),
-};
-
-/** The first bulk strings of an array, as latin1, `max` at most, and where they end. */
-function firstBulks(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  max: number,
-): { texts: string[]; end: number } {
-  const texts: string[] = [];
-  let at = start;
-  while (at < end && bytes[at] !== 10) at++;
-  at++;
-  while (texts.length < max && at < end && bytes[at] === 36) {
-    let length = 0;
-    at++;
-    for (; bytes[at] !== 13; at++) length = length * 10 + bytes[at]! - 48;
-    at += 2;
-    texts.push(latin1(bytes, at, at + length));
-    at += length + 2;
-  }
-  return { texts, end: at };
 }
 
 function bytesOf(text: string): Uint8Array {

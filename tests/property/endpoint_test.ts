@@ -9,7 +9,7 @@ import { Endpoint } from "../../src/proxy/endpoint.ts";
 import { failureOf } from "../../src/proxy/failures.ts";
 import type { Server } from "../../src/proxy/server.ts";
 import { Proxy } from "../../src/service/proxy.ts";
-import { FORWARD_ERROR, REQUESTS, RESPONSES } from "../../src/stats/metrics.ts";
+import { FORWARD_ERROR, REQUESTS, RESPONSES, SERVER_CONNECTIONS } from "../../src/stats/metrics.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
 import { runs } from "../lib/runs.ts";
 import { SimClock } from "../sim/clock.ts";
@@ -225,4 +225,71 @@ Deno.test("a primary that is only replaced answers what is in flight, and its co
   strictEqual(one.take() + two.take(), "$1\r\nA\r\n$1\r\nB\r\n");
   ok(old.closed);
   strictEqual(server.endpoints.length, 1);
+});
+
+Deno.test("subscriptions are on a lease like any other: counted, seen by max_memory, and moved", async () => {
+  const stand = await Stand.make();
+  const { server, old, next } = stand;
+  const one = stand.client().say("SUBSCRIBE", "news");
+  stand.run();
+  strictEqual(stand.asked(old), "", "nothing may be asked before the greeting is answered");
+  old.say("+OK\r\n");
+  stand.run();
+  strictEqual(stand.asked(old), textOf(request("subscribe", "news")));
+  const confirmed = "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n";
+  old.say(confirmed);
+  stand.run();
+  strictEqual(one.take(), confirmed);
+  strictEqual(server.counters[SERVER_CONNECTIONS], 1);
+  strictEqual(server.counters[REQUESTS], 0);
+
+  const message = `*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$300000\r\n${"m".repeat(300_000)}\r\n`;
+  old.say(message.slice(0, 200_000));
+  stand.run();
+  ok(server.connections[0]!.holdsBytes >= 200_000);
+  old.say(message.slice(200_000) + "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nx\r\n");
+  stand.run();
+  strictEqual(one.take(), `${message}*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nx\r\n`);
+
+  server.replace(new Endpoint(server, NEW), ABANDONED);
+  stand.run();
+  ok(old.closed);
+  next.say("+OK\r\n");
+  stand.run();
+  strictEqual(stand.asked(next), textOf(request("subscribe", "news")));
+  next.say(confirmed + "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\ny\r\n");
+  stand.run();
+  strictEqual(one.take(), "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\ny\r\n");
+  strictEqual(server.connections.length, 1);
+
+  one.say("UNSUBSCRIBE");
+  stand.run();
+  strictEqual(one.take(), "*3\r\n$11\r\nunsubscribe\r\n$4\r\nnews\r\n:0\r\n");
+  strictEqual(server.connections.length, 0);
+});
+
+Deno.test("a server that refuses a subscription says so in its words; one that is lost is asked again", async () => {
+  const stand = await Stand.make();
+  const { server, old } = stand;
+  const one = stand.client().say("SUBSCRIBE", "news");
+  stand.run();
+  old.say("+OK\r\n-NOPERM not this one\r\n");
+  stand.run();
+  strictEqual(one.take(), "-NOPERM not this one\r\n");
+  strictEqual(server.connections.length, 0);
+
+  one.say("SUBSCRIBE", "news");
+  stand.run();
+  old.say("+OK\r\n*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+  stand.run();
+  one.take();
+  stand.asked(old);
+  old.socket.destroy();
+  stand.run(100);
+  old.say("+OK\r\n");
+  stand.run();
+  strictEqual(stand.asked(old), textOf(request("subscribe", "news")));
+  old.say("*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nz\r\n");
+  stand.run();
+  strictEqual(one.take(), "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nz\r\n");
 });
