@@ -10,7 +10,8 @@ import { Monitor, type Switches } from "./watchers.ts";
 import type { Writers } from "./writers.ts";
 
 export const KINDS = ["kill", "failover", "stop", "cut"] as const;
-export type Kind = typeof KINDS[number];
+/** Valkey 9's planned failover is one more that can be asked for. */
+export type Kind = typeof KINDS[number] | "coordinated";
 
 export interface Outcome {
   readonly kind: Kind;
@@ -100,6 +101,7 @@ export async function failoverRun(stage: Stage, kind: Kind, master: string): Pro
 
 async function begin(set: SentinelSet, kind: Kind, master: string, old: Member): Promise<void> {
   if (kind === "failover") await set.failover(master);
+  else if (kind === "coordinated") await set.failover(master, 0, "COORDINATED");
   else if (kind === "kill") await old.server.crash();
   else if (kind === "stop") old.server.kill("SIGSTOP");
   else old.cable!.cut();

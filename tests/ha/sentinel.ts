@@ -3,7 +3,7 @@
  * Sentinel client beside them; primaries die, stop, are cut off and are told to make way.
  *
  *   --times=N        of each kind; default 10
- *   --only=K,K       of kill, failover, stop, cut
+ *   --only=K,K       of kill, failover, stop, cut; and coordinated, which Valkey 9 knows
  *   --redis=PATH     redis-server or valkey-server; default: that on PATH
  *   --runtime=R      deno, bun or compiled (default)
  *   --clients=N      of each; default 50
@@ -126,7 +126,7 @@ console.log(
   "\n| | runs | first write, median (most) | old primary: executed, sent after | last error, most | mixed up | lost | ioredis |",
 );
 console.log("|---|---|---|---|---|---|---|---|");
-for (const kind of [...KINDS, "all"]) {
+for (const kind of [...KINDS, "coordinated", "all"]) {
   const of = all.filter((each) => kind === "all" || each.kind === kind);
   if (of.length === 0) continue;
   const first = of.map((each) => each.firstWriteMs);

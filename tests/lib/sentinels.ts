@@ -85,10 +85,10 @@ export class SentinelSet {
     return fields;
   }
 
-  /** SENTINEL FAILOVER; resolves when it has been accepted. */
-  async failover(master: string, sentinel = 0): Promise<void> {
+  /** SENTINEL FAILOVER (with COORDINATED, if it knows that); resolves when it has been accepted. */
+  async failover(master: string, sentinel = 0, ...more: string[]): Promise<void> {
     await poll(
-      async () => await this.ask(sentinel, "FAILOVER", master) === "OK",
+      async () => await this.ask(sentinel, "FAILOVER", master, ...more) === "OK",
       `a failover of ${master} to begin`,
     );
   }
