@@ -16,6 +16,8 @@ export type Kind = typeof KINDS[number] | "coordinated";
 export interface Outcome {
   readonly kind: Kind;
   readonly master: string;
+  /** How many failovers it was in the end: sentinels of a busy machine may not be content with one. */
+  readonly moves: number;
   /** From moment 0 until the new primary has executed the proxy's first write, ms; below 0: it was before. */
   readonly firstWriteMs: number;
   /** The proxy's writes that the old primary has executed after moment 0, and those of them that were sent after it too. */
@@ -55,7 +57,10 @@ export async function failoverRun(stage: Stage, kind: Kind, master: string): Pro
 
   let zeroMs = -1;
   let sent: number[] = [];
-  switches.next(master, () => {
+  const moves: string[] = [];
+  switches.listen(master, (address) => {
+    if (address !== moves.at(-1)) moves.push(address);
+    if (zeroMs >= 0) return;
     zeroMs = performance.now();
     sent = [...proxy.sent];
   });
@@ -84,6 +89,7 @@ export async function failoverRun(stage: Stage, kind: Kind, master: string): Pro
   return {
     kind,
     master,
+    moves: moves.length,
     firstWriteMs: first === undefined ? NaN : first.wallMs - zeroWallMs,
     oldExecuted: late.length,
     oldSentAfter: after.length,

@@ -8,7 +8,7 @@ const FOR_EVER_MS = 2 ** 31 - 1;
 
 /** +switch-master of all sentinels, by its own connections. */
 export class Switches {
-  private readonly firsts = new Map<string, () => void>();
+  private readonly heard = new Map<string, (address: string) => void>();
   private readonly clients: RawClient[] = [];
 
   async watch(sentinels: readonly Server[]): Promise<void> {
@@ -27,15 +27,14 @@ export class Switches {
       if (reply === null) return;
       const [kind, , text] = reply.value as unknown[];
       if (kind !== "message") continue;
-      const [master] = String(text).split(" ") as [string];
-      this.firsts.get(master)?.();
-      this.firsts.delete(master);
+      const [master, , , host, port] = String(text).split(" ") as [string, string, string, string, string];
+      this.heard.get(master)?.(`${host}:${port}`);
     }
   }
 
-  /** @param first called at the first one of this master, from now on */
-  next(master: string, first: () => void): void {
-    this.firsts.set(master, first);
+  /** @param told called with the new address at each one of this master, from now on */
+  listen(master: string, told: (address: string) => void): void {
+    this.heard.set(master, told);
   }
 
   close(): void {
