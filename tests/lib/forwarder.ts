@@ -10,6 +10,7 @@ export class Forwarder implements AsyncDisposable {
   private readonly conns = new Set<Deno.Conn>();
   private gate: Promise<void> | null = null;
   private openGate = () => {};
+  private closed = false;
 
   constructor(private readonly to: number) {
     void this.accept();
@@ -25,7 +26,11 @@ export class Forwarder implements AsyncDisposable {
   }
 
   private async accept(): Promise<void> {
-    for await (const near of this.listener) void this.carry(near);
+    while (!this.closed) {
+      // Fails for one that has gone again before it was accepted, and when the listener is closed.
+      const near = await this.listener.accept().catch(() => null);
+      if (near !== null) void this.carry(near);
+    }
   }
 
   private async carry(near: Deno.TcpConn): Promise<void> {
@@ -64,6 +69,7 @@ export class Forwarder implements AsyncDisposable {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
+    this.closed = true;
     this.listener.close();
     for (const conn of [...this.conns]) this.close(conn);
     this.heal();
