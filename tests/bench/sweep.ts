@@ -4,6 +4,7 @@
  *
  *   deno task sweep                       # 100,000 arguments, on Bun; those over 5 ms of CPU are listed
  *   deno task sweep --arguments=1000000 --only=MGET --all
+ *   deno task sweep --part=3/20           # every twentieth request, from the third on
  *
  * CPU time of the thread alone, without what the kernel would add. A turn over the limit is measured five times, and the least
  * counts: the machine's own pauses are no property of a request.
@@ -75,15 +76,19 @@ async function main(options: readonly string[]): Promise<void> {
   let only = "";
   let n = 100_000;
   let all = false;
+  let [part, parts] = [1, 1];
   for (const option of options) {
     if (option.startsWith("--only=")) only = option.slice(7);
     else if (option.startsWith("--arguments=") && Number(option.slice(12)) > 0) n = Number(option.slice(12));
     else if (option === "--all") all = true;
-    else throw new Error(`Unknown option: ${option}`);
+    else if (/^--part=\d+\/\d+$/.test(option)) {
+      [part, parts] = option.slice(7).split("/").map(Number) as [number, number];
+    } else throw new Error(`Unknown option: ${option}`);
   }
   const found: Found[] = [];
+  let seen = 0;
   const sweep = async (protocol: "redis" | "memcached", { name, bytes }: WideRequest) => {
-    if (!name.includes(only)) return;
+    if (!name.includes(only) || seen++ % parts !== part - 1) return;
     const request = bytes();
     for (const servers of [1, 3]) {
       found.push(await measure(`${name}, ${servers} servers`, protocol, servers, [request]));

@@ -8,6 +8,7 @@ import { concat, latin1, request, textOf } from "../lib/bytes.ts";
 import { RawClient } from "../lib/client.ts";
 import { type FakeConnection, FakeServer } from "../conformance/fake_server.ts";
 import { Fixture } from "../lib/fixture.ts";
+import { MemoryGroup } from "../lib/memory_group.ts";
 import { delay, poll } from "../lib/poll.ts";
 import { ReplyError } from "../lib/resp.ts";
 import { type PoolKeys, poolYml, type Proxy, type Runtime, RUNTIMES } from "../lib/servers.ts";
@@ -61,7 +62,7 @@ const HOARDS: Record<string, (client: RawClient, i: number) => Promise<void>> = 
     for (let from = 0; from < 30_000; from += 1000) {
       const names = Array.from({ length: 1000 }, (_, n) => `channel ${i} ${from + n}`);
       await client.send(request("SUBSCRIBE", ...names));
-      for (let n = 0; n < 1000; n++) await client.readReply();
+      await client.readUntil(`:${from + 1000}\r\n`);
     }
   },
   "unread replies": async (client) => {
@@ -71,6 +72,9 @@ const HOARDS: Record<string, (client: RawClient, i: number) => Promise<void>> = 
 
 const HOARDS_MAX = 64 * MB;
 const HOARDERS = 12;
+/** So many hold more than 400 MB of these. */
+const CONTAINER_HOARDERS = 36;
+const CONTAINER_HOARDS = ["half requests", "transactions of large commands", "unread replies"];
 
 /** Resident memory beyond max_memory that is within bounds, and what may be left when all is over. */
 const BEYOND = 100 * MB;
@@ -396,4 +400,33 @@ Deno.test("hostile clients: the others are served, memory is bounded and comes b
     ok(deed.peakMb < 60 + 3 * 128, JSON.stringify(deed));
     ok(deed.afterMb < 140, JSON.stringify(deed));
   }
+});
+
+Deno.test("max_memory: 400mb in a container of 800 MB: the hoards of thirty and more clients, one kind after the other, end nothing (compiled)", async () => {
+  await using f = new Fixture();
+  const group = MemoryGroup.make(800 * MB);
+  if (group !== null) f.add(group);
+  const options = group === null ? {} : { prefix: group.prefix };
+  const proxy = await f.proxy("compiled", alpha({ servers: [await f.redis()] }, "400mb"), options);
+  const other = await f.client(proxy);
+  strictEqual(await other.command("SET", "a", "1"), "OK");
+  for (const kind of CONTAINER_HOARDS) {
+    const hoarders: RawClient[] = [];
+    const peak = await peakOf(
+      proxy,
+      (async () => {
+        for (let i = 0; i < CONTAINER_HOARDERS; i++) {
+          const client = await f.client(proxy);
+          hoarders.push(client);
+          await HOARDS[kind]!(client, i).catch(() => {});
+          strictEqual(await other.command("GET", "a"), "1");
+        }
+      })(),
+    );
+    // Well below what the kernel would kill it for, also where there is no group to say so.
+    ok(peak < 400 * 1024 * 1024 + 1.5 * BEYOND, `${kind}: ${peak} bytes at most`);
+    for (const client of hoarders) client.close();
+  }
+  strictEqual(proxy.status, null);
+  strictEqual(group?.killed ?? 0, 0);
 });
