@@ -327,7 +327,7 @@ export const CANARIES: readonly Canary[] = [
           this.stop();
           const { connection } = this;
           connection.holder = null;
-          connection.server.spare.push(connection);
+          connection.endpoint.spare.push(connection);
         }),
   },
   {
