@@ -85,9 +85,8 @@ export class PoolReads {
 
   /** Whom to ask first; null = the primary, and nobody else if that fails. */
   private first(session: RedisSession, server: Server): Endpoint | null {
-    if (server.replicas.length === 0 || session.transaction !== null || session.tracking !== null) {
-      return null;
-    }
+    if (server.replicas.length === 0 || session.tracking !== null) return null;
+    if (session.transaction !== null && !session.transaction.over) return null;
     const endpoint = this.best(server, session.client.serial, NONE_TRIED, this.mixes);
     if (endpoint === null || endpoint === server.primary) return endpoint;
     return this.mayRead(session, server, endpoint) ? endpoint : null;
@@ -157,12 +156,12 @@ export class PoolReads {
       if (endpoint === null || endpoint.restUntilMs > nowMs || tried.includes(endpoint)) continue;
       least = Math.min(least, this.distance(endpoint));
     }
-    return least === 0 ? 0 : least * NEAR_TIMES + NEAR_MS;
+    return least <= 0 ? least : least * NEAR_TIMES + NEAR_MS;
   }
 
-  /** 0 = in the proxy's zone; else what it takes to connect, ms, which is 0 as well before that is known. */
+  /** -1 = in the proxy's zone; else what it takes to connect, ms, which is 0 before that is known. */
   private distance(endpoint: Endpoint): number {
-    return this.zone !== null && endpoint.spec.zone === this.zone ? 0 : endpoint.connectMs;
+    return this.zone !== null && endpoint.spec.zone === this.zone ? -1 : endpoint.connectMs;
   }
 
   // ---- who has failed
@@ -197,6 +196,8 @@ const NEVER_JOINED: Joiner = () => {
 /** One read under way. To its connections it is a split of one fragment. */
 class TrackedRead extends Split {
   private readonly tried: Endpoint[] = [];
+  /** The primary has answered that it cannot serve: so the client reads, if nobody else can. */
+  private refusal: Uint8Array | null = null;
 
   /**
    * @param request the client's, in its queue
@@ -261,11 +262,13 @@ class TrackedRead extends Split {
     if (ill) reads.failed(endpoint, latin1(bytes, start + 1, end).trimEnd());
     // What the primary says of the request counts.
     if (!ill && endpoint === server.primary) return this.answer(bytes, start, end, false);
+    if (!failed && endpoint === server.primary) this.refusal = bytes.slice(start, end);
     if (this.askNext() !== null) {
       server.pool.counters[READS_ELSEWHERE]!++;
       return;
     }
     if (endpoint === server.primary) this.answer(bytes, start, end, failed);
+    else if (this.refusal !== null) this.answer(this.refusal, 0, this.refusal.length, false);
     else this.refuse();
   }
 

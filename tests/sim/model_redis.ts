@@ -86,12 +86,21 @@ function isWrite(name: string): boolean {
   return command !== undefined && (command.flags & FLAG.WRITE) !== 0;
 }
 
+function isRead(name: string): boolean {
+  return findCommand(latin1(name), 0, name.length)?.onReplica === true;
+}
+
+const HISTORY = "f".repeat(40);
 const LOADING = "-LOADING Redis is loading the dataset in memory\r\n";
 
 export class ModelRedis extends MemoryRedis {
   loadingUntilMs = 0;
   /** Set to "slave" it takes no writes. Data does not come from anywhere. */
   role: "master" | "slave" = "master";
+  /** What INFO replication says it has come to; a primary's is `writes`. */
+  offset = 0;
+  /** Reads of keys that it has been asked for. */
+  reads = 0;
   /** Set it is the answer to every write. */
   refusal = "";
   /** Writes that it has taken, however they ended. */
@@ -215,8 +224,16 @@ export class ModelRedis extends MemoryRedis {
         return true;
       }
       this.writes++;
-    }
+    } else if (isRead(name)) this.reads++;
     switch (name) {
+      case "info":
+        if (args[1] !== "replication") return false;
+        session.reply.text += bulk(
+          this.role === "master"
+            ? `role:master\r\nmaster_replid:${HISTORY}\r\nmaster_repl_offset:${this.writes}\r\n`
+            : `role:slave\r\nmaster_link_status:up\r\nmaster_replid:${HISTORY}\r\nslave_repl_offset:${this.offset}\r\n`,
+        );
+        return true;
       case "role":
         session.reply.text += this.role === "master"
           ? "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
