@@ -311,14 +311,24 @@ class Telling {
 
   private ask(request: Uint8Array): void {
     this.missing++;
-    this.visit.connection.ask(request, this.heard, true);
+    const { connection } = this.visit;
+    // Another may have taken the server's place between two turns.
+    if (connection.closed) this.lost();
+    else connection.ask(request, this.heard, true);
+  }
+
+  /** What a donor answers from now on is asked of nobody any more. */
+  private lost(): void {
+    if (this.over) return;
+    this.over = true;
+    // Not from inside a connection's reply loop.
+    this.scripts.pool.turn.later({ resume: () => this.visit.end(false) });
   }
 
   private readonly heard: Internal = (_bytes, _start, _end, failed) => {
     if (this.over) return;
     this.visit.heard();
-    // Not from inside a connection's reply loop.
-    if (failed) this.scripts.pool.turn.later({ resume: () => this.visit.end(false) });
+    if (failed) this.lost();
     else this.answered();
   };
 

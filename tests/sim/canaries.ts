@@ -6,6 +6,7 @@ import { Outbox } from "../../src/bytes/outbox.ts";
 import type { PoolConfig } from "../../src/config/config.ts";
 import { Client } from "../../src/proxy/client.ts";
 import { GetBatch } from "../../src/memcached/get_batch.ts";
+import { Endpoint } from "../../src/proxy/endpoint.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
 import { MemcachedFront } from "../../src/memcached/front.ts";
 import type { MemcachedSession } from "../../src/memcached/session.ts";
@@ -74,6 +75,9 @@ function nth(n: number): () => boolean {
 
 /** Worlds in which something comes between the slices of a transaction. */
 const inSlices = (plan: Plan) => plan.sliceArguments < 100 && plan.transactionsMax > FEW && plan.slowTurns;
+
+/** Worlds in which others take the place of servers. */
+const isReplaced = (plan: Plan) => plan.switches.length > 0;
 
 export const CANARIES: readonly Canary[] = [
   {
@@ -736,5 +740,53 @@ export const CANARIES: readonly Canary[] = [
     only: "redis",
     where: (plan) => plan.meets && plan.sliceArguments < 100,
     plant: () => patchGetter(Preparation.prototype, "isDone", (one) => one.ready),
+  },
+  {
+    name: "a primary whose place another has taken is left, but not cut off",
+    only: "redis",
+    where: isReplaced,
+    plant: () =>
+      patch(Endpoint.prototype, "abandon", () =>
+        function (this: Endpoint) {
+          this.retire();
+        }),
+  },
+  {
+    name: "old news of where a server is counts",
+    only: "redis",
+    where: isReplaced,
+    plant: () =>
+      patch(Server.prototype, "follow", (old) =>
+        function (state) {
+          return old.call(this, { ...state, term: Math.max(state.term, this.term + 1) });
+        }),
+  },
+  {
+    name: "what has not left is sent to the new primary twice",
+    only: "redis",
+    where: isReplaced,
+    plant: () =>
+      patch(ServerConnection.prototype, "takeUnwritten", (old) =>
+        function () {
+          const unsent = old.call(this) as { bytes: Outbox } | null;
+          if (unsent === null) return null;
+          const bytes = new Uint8Array(unsent.bytes.size);
+          unsent.bytes.moveTo(bytes);
+          for (let i = 0; i < 2; i++) unsent.bytes.append(bytes, 0, bytes.length);
+          return unsent;
+        }),
+  },
+  {
+    name: "the first of what has not left is forgotten when another takes the server's place",
+    only: "redis",
+    where: isReplaced,
+    plant: () =>
+      patch(ServerConnection.prototype, "takeOver", (old) =>
+        function (unsent) {
+          const { first } = unsent as { first: Request };
+          return first.nextInFlight === null
+            ? undefined
+            : old.call(this, { ...unsent, first: first.nextInFlight });
+        }),
   },
 ];

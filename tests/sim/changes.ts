@@ -59,6 +59,11 @@ export function machineAddress(machine: number): { readonly host: string; readon
   return { host: `10.0.0.${machine + 1}`, port: 6379 };
 }
 
+/** Where the same machine can be had too: another's place, that has all of its data, for whoever switches to it. */
+export function twinAddress(machine: number): { readonly host: string; readonly port: number } {
+  return { host: `10.1.0.${machine + 1}`, port: 6379 };
+}
+
 export function textOf({ port, keys, servers }: Draft): string {
   const lines = ["alpha:", `  listen: 127.0.0.1:${FIRST_PORT + port}`];
   for (const [key, value] of keys) lines.push(`  ${key}: ${value}`);

@@ -63,6 +63,11 @@ export function checkPool(pool: Pool, turnMaxMs: number, limits: Limits): void {
     let connected = 0;
     for (const endpoint of server.endpoints) holds(endpoint, () => `endpoint of ${server.config.name}`);
     for (const connection of server.connections) {
+      insist(
+        !pool.replaceable || server.gone || connection.endpoint === server.primary || connection.detached,
+        () =>
+          `server ${server.config.name} has a connection to ${connection.endpoint.spec.text}, where it is no more`,
+      );
       checkConnection(connection, queued, lateMs);
       if ((connection as unknown as Inside).isOpen) connected++;
     }

@@ -542,6 +542,9 @@ export class SimNet implements Net {
   private connections = 0;
 
   /** @param random a generator of its own: no other part may draw from it */
+  /** Told of every address that somebody connects to. */
+  connecting: ((key: string) => void) | null = null;
+
   constructor(readonly clock: SimClock, random: Random, options: SimNetOptions = {}) {
     this.random = random;
     this.faults = options.faults ?? CALM;
@@ -576,6 +579,7 @@ export class SimNet implements Net {
 
   connect(address: Address, handler: Handler, owner: unknown): SimSocket {
     const key = keyOf(address);
+    this.connecting?.(key);
     const id = ++this.connections;
     const [there, here] = "path" in address ? ["unix", "unix"] : [key, clientName(id)];
     const socket = new SimSocket(this, handler, `${id}c`, key, there, here);

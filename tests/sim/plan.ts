@@ -38,6 +38,8 @@ export interface Plan {
   readonly clientsLoseConnections: boolean;
   /** One a machine that servers are on. */
   readonly habits: readonly Habits[];
+  /** A server of the pool has its other address from then on; empty but with `failover`. */
+  readonly switches: readonly { readonly atMs: number; readonly server: number }[];
   /** What happens to servers, and when. */
   readonly events: readonly ServerEvent[];
   readonly clients: number;
@@ -130,6 +132,7 @@ export function planOf(random: Random): Plan {
     clientFaults,
     clientsLoseConnections: clientFaults.reset > 0 || clientFaults.vanish > 0,
     habits: Array.from({ length: servers }, () => calm ? GOOD : habitsOf(random)),
+    switches: [] as { atMs: number; server: number }[],
     events,
     clients: random.int(1, 8),
     // Half of the worlds are crowded: requests of many clients meet on one connection.
@@ -157,7 +160,8 @@ export function planOf(random: Random): Plan {
     stops: stopsOf(random, calm ? 0.5 : 0.15, chaosMs),
   };
   if (!random.chance(calm ? 0.6 : 0.25)) {
-    return { ...plan, changes: [], meets: false, pools: [plan.pool], workers: 1 };
+    const still = { ...plan, changes: [], meets: false, pools: [plan.pool], workers: 1 };
+    return redis && !calm && random.chance(0.3) ? replaced(random, still, draft) : still;
   }
   const meets = random.chance(0.3);
   const shortMs = meets ? Math.min(chaosMs, random.magnitude(100, 400)) : chaosMs;
@@ -179,6 +183,18 @@ export function planOf(random: Random): Plan {
     // The invalidations of one client go to another one of the same worker only.
     workers: spread && plan.trackers === 0 && !plan.scripts ? 2 : 1,
   };
+}
+
+/** The same world, in which others take the place of servers now and then. */
+function replaced(random: Random, plan: Plan, draft: Draft): Plan {
+  const text = textOf({ ...draft, keys: new Map([...draft.keys, ["failover", "promote"]]) });
+  const config = parseConfig(text, "sim.yml");
+  const pool = config.pools[0]!;
+  const switches = Array.from({ length: random.int(1, 8) }, () => ({
+    atMs: random.next() * plan.chaosMs,
+    server: random.int(0, pool.servers.length - 1),
+  }));
+  return { ...plan, text, config, pool, pools: [pool], switches };
 }
 
 /** It may be off the ring at some time, so that its keys have another server for a while. */

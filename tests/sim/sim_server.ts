@@ -90,8 +90,11 @@ export class SimServer implements Handler {
     });
   }
 
-  async listen(): Promise<void> {
-    await this.net.listen(this.address, this, { backlog: 511, reusePort: false, keepAlive: false });
+  /** @param twin another address, where the same data is */
+  async listen(twin: Address | null = null): Promise<void> {
+    const options = { backlog: 511, reusePort: false, keepAlive: false };
+    await this.net.listen(this.address, this, options);
+    if (twin !== null) await this.net.listen(twin, this, options);
   }
 
   /** Forgets everything, as after a restart without a file. @param loadingMs how long it answers -LOADING */

@@ -9,6 +9,7 @@ import { dropChunks } from "../../src/bytes/chunks.ts";
 import { FAILURES, NO_LIVE_SERVER_TEXT } from "../../src/proxy/failures.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import type { Address } from "../../src/net/net.ts";
+import type { ServerState } from "../../src/topology/state.ts";
 import type { Pool, Seat } from "../../src/proxy/pool.ts";
 import { makeBoard, type Prepared, Proxy } from "../../src/service/proxy.ts";
 import type { RedisSession } from "../../src/redis/session.ts";
@@ -28,7 +29,7 @@ import {
 import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
-import { type Awaited, type Change, machineAddress } from "./changes.ts";
+import { type Awaited, type Change, machineAddress, twinAddress } from "./changes.ts";
 import { checkLeaving, checkPool, CountWatch, type Limits } from "./checkers.ts";
 import { SimClock } from "./clock.ts";
 import { Epochs, type Sent } from "./epochs.ts";
@@ -117,6 +118,10 @@ export class World implements Judge {
   private changes = 0;
   /** Machines that a server was moved to, and when. */
   private readonly moved = new Map<string, number>();
+  /** Servers that are at their machine's other address, where others were, and the highest term. */
+  private readonly twins = new Set<string>();
+  private readonly left = new Set<string>();
+  private terms = 1;
   private healed = false;
   private strict = false;
   /** Clients that the proxy had to close in the middle of a reply. */
@@ -250,6 +255,7 @@ export class World implements Judge {
       `  ${e.atMs.toFixed(0)} ms: server ${e.server} ${e.kind} for ${e.forMs} ms` +
       `${e.losesMemory ? ", loses its memory" : ""}${e.loadingMs > 0 ? `, loads ${e.loadingMs} ms` : ""}\n`
     );
+    const switches = plan.switches.map((e) => `  ${e.atMs.toFixed(0)} ms: server ${e.server} is replaced\n`);
     const slices = plan.sliceArguments < 100 ? `slices of ${plan.sliceArguments} arguments\n` : "";
     const parts = plan.passMin < PASS_USUAL ? `replies in parts from ${plan.passMin} bytes on\n` : "";
     const away = plan.turnsAway > 0 ? `servers are full ${plan.turnsAway.toFixed(2)} of the time\n` : "";
@@ -258,15 +264,22 @@ export class World implements Judge {
       `${one.what}${one.abandons ? " (given up)" : ""}\n${one.text}`
     );
     const workers = plan.workers > 1 ? `${plan.workers} workers\n` : "";
-    return `${plan.text}${plan.calm ? "calm\n" : ""}${slices}${parts}${away}${workers}${events.join("")}` +
+    return `${plan.text}${plan.calm ? "calm\n" : ""}${slices}${parts}${away}${workers}${events.join("")}${
+      switches.join("")
+    }` +
       changes.join("");
   }
 
   async run(): Promise<Result> {
-    for (const server of this.servers) await server.listen();
+    const { switches } = this.plan;
+    for (const server of this.servers) {
+      await server.listen(switches.length > 0 ? twinAddress(server.index) : null);
+    }
+    this.net.connecting = (key) => this.checkConnect(key);
     for (const proxy of this.proxies) await proxy.listen(null);
     this.noteLives();
     for (const event of this.plan.events) this.clock.at(event.atMs, () => this.happen(event));
+    for (const { atMs, server } of switches) this.clock.at(atMs, () => this.replace(server));
     for (const { atMs, forMs } of this.stops) this.clock.at(atMs, () => this.stopProcess(forMs, STOP_TRIES));
     for (let i = 0; i < this.plan.clients; i++) {
       this.clock.at(this.random.next() * this.plan.arrivalsMs, () => this.addClient());
@@ -361,32 +374,76 @@ export class World implements Judge {
     if (++this.turnsToCheck >= CHECK_EVERY_TURNS) this.checkObjects();
   }
 
+  /** Another takes the place of a server; whoever says so says it again, and what is old too. */
+  private replace(index: number): void {
+    if (this.healed) return;
+    if (this.process.stopped) return void this.clock.at(this.clock.nowMs() + 1, () => this.replace(index));
+    const { name, address } = this.config.servers[index]!;
+    const machine = this.servers.find((server) => keyOf(server.address) === keyOf(address!))!.index;
+    const [now, before] = this.twins.has(name)
+      ? [machineAddress(machine), twinAddress(machine)]
+      : [twinAddress(machine), machineAddress(machine)];
+    const term = ++this.terms;
+    const stateOf = (address: Address, term: number): ServerState => {
+      const primary = { address, text: keyOf(address), zone: null };
+      return { server: name, term, primary, replicas: [], cause: "the seed says so", why: "" };
+    };
+    if (this.twins.has(name)) this.twins.delete(name);
+    else this.twins.add(name);
+    this.log.add(this.clock.nowMs(), "-", `${name} is at ${keyOf(now)}`);
+    this.left.delete(keyOf(now));
+    this.left.add(keyOf(before));
+    for (const proxy of this.proxies) {
+      for (const state of [stateOf(now, term), stateOf(now, term), stateOf(before, term - 1)]) {
+        proxy.follow(this.config.name, [state]);
+      }
+    }
+    this.checkObjects();
+  }
+
+  /** Where a server was nobody goes before it is there again. */
+  private checkConnect(key: string): void {
+    if (this.left.has(key)) throw new Violation(`${key} was connected to after another had taken its place`);
+  }
+
+  /** Of a machine; the second one only in worlds in which servers are replaced. */
+  private addressesOf({ address, index }: SimServer): readonly Address[] {
+    return this.plan.switches.length > 0 ? [address, twinAddress(index)] : [address];
+  }
+
+  private down(server: SimServer, silently = false): void {
+    for (const address of this.addressesOf(server)) this.net.down(address, silently);
+  }
+
+  private up(server: SimServer): void {
+    for (const address of this.addressesOf(server)) this.net.up(address);
+  }
+
   private happen(event: ServerEvent): void {
     if (this.healed) return;
     const server = this.servers[event.server]!;
-    const { address } = server;
     switch (event.kind) {
       case "crash":
       case "vanish":
-        this.net.down(address, event.kind === "vanish");
+        this.down(server, event.kind === "vanish");
         this.clock.setTimer(event.forMs, () => {
           if (this.healed) return;
           // Another event may have let it up meanwhile: nobody's connection lives through this one.
-          if (event.kind === "crash" || event.losesMemory) this.net.down(address);
+          if (event.kind === "crash" || event.losesMemory) this.down(server);
           server.restart(event.losesMemory, event.loadingMs);
-          this.net.up(address);
+          this.up(server);
         });
         break;
       case "restart":
-        this.net.down(address);
+        this.down(server);
         server.restart(event.losesMemory, event.loadingMs);
-        this.net.up(address);
+        this.up(server);
         break;
       case "freeze":
         server.frozenUntilMs = this.clock.nowMs() + event.forMs;
         break;
       case "stall":
-        this.net.stall(address, event.forMs);
+        for (const address of this.addressesOf(server)) this.net.stall(address, event.forMs);
     }
   }
 
@@ -419,7 +476,7 @@ export class World implements Judge {
       server.halts = 0;
       server.turnsAway = 0;
       server.frozenUntilMs = 0;
-      this.net.up(server.address);
+      this.up(server);
       if (this.plan.redis) server.restart(false, 0);
     }
     for (const client of this.clients) client.hurry();
@@ -681,7 +738,8 @@ export class World implements Judge {
     // Who cannot have a connection reads what the server has said last, on whatever connection.
     const loads = plan.events.some((e) => e.loadingMs > 0);
     for (const { code, text } of FAILURES.values()) {
-      const possible = POSSIBLE.has(code) || code === "EFULL" && full || code === "ELOADING" && loads;
+      const possible = POSSIBLE.has(code) || code === "EFULL" && full || code === "ELOADING" && loads ||
+        code === "ESWITCHED" && plan.switches.length > 0;
       if (!possible || !noise && OF_NOISE.has(code)) continue;
       for (const server of plan.pools.flatMap((pool) => pool.servers)) {
         this.failures.add(`${start}${text} (server ${server.name})\r\n`);
