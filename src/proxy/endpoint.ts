@@ -16,7 +16,8 @@ import { type Failure, failureOf } from "./failures.ts";
 import { ANYBODY, PRIMARY, REPLICA } from "./front.ts";
 import type { Request } from "./request.ts";
 import type { Server } from "./server.ts";
-import { answerFailed, type Holder, ServerConnection, type Unsent } from "./server_connection.ts";
+import { answerFailed, type Holder, ServerConnection } from "./server_connection.ts";
+import type { Unsent } from "./unsent.ts";
 
 /** Wait after the first failed connect; doubles with each further one. */
 const BACKOFF_FIRST_MS = 5;

@@ -32,10 +32,11 @@ import { type Failure, failureOf } from "./failures.ts";
 import type { Greeting } from "./front.ts";
 import { ACCEPT, GREETING as AS_GREETING, REQUEST } from "./illness.ts";
 import { ReplyStream, type ReplyTaker } from "./reply_stream.ts";
-import { type Internal, isUnwanted, KeptRequest, Request } from "./request.ts";
+import { type Internal, isUnwanted, Request } from "./request.ts";
 import type { RequestLine } from "./request_line.ts";
 import type { Server } from "./server.ts";
 import type { Flushable } from "./turn.ts";
+import { type Flight, joinUnsent, putBehind, takeKept, takeUnwritten, type Unsent } from "./unsent.ts";
 
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
 const CONGESTED = 1024 * 1024;
@@ -78,28 +79,18 @@ export interface Holder {
   pushed(bytes: Uint8Array, start: number, end: number): void;
 }
 
-/** Requests that were never written to a socket, with their bytes; whoever has them owns them. */
-export interface Unsent {
-  /** Linked by `nextInFlight`, in order. */
-  readonly first: Request;
-  /** The oldest that has not timed out. */
-  readonly oldest: Request | null;
-  /** The bytes of all of them, in that order. */
-  readonly bytes: Outbox;
-}
-
 /** Who waits until a connection is not congested any more. */
 export interface Waiter {
   waitOver(): void;
 }
 
-export class ServerConnection implements Flushable, ReplyTaker {
+export class ServerConnection implements Flushable, ReplyTaker, Flight {
   dirty = false;
   socket: Socket = NO_SOCKET;
   head: Request | null = null;
-  private tail: Request | null = null;
+  tail: Request | null = null;
   /** The oldest request that has not timed out. */
-  private oldest: Request | null = null;
+  oldest: Request | null = null;
   /** Set while one client has the connection to itself: told of each answer, and of the end. */
   holder: Holder | null = null;
   /** Who waits until the backlog has left. */
@@ -118,7 +109,7 @@ export class ServerConnection implements Flushable, ReplyTaker {
   /** When the last bytes of a reply that is begun came. */
   private partAtMs = 0;
   /** Bytes ever put into the socket or the backlog. */
-  private written = 0;
+  written = 0;
   /** When the first of the requests that are overdue now timed out; -1 = none, or something has come since. */
   private silentSinceMs = -1;
   private lastTimeoutFailureMs = -Infinity;
@@ -673,43 +664,18 @@ export class ServerConnection implements Flushable, ReplyTaker {
 
   /**
    * Takes out of its queue, in order, what may be asked of another: reads that are sent once more (retry_reads), and then what certainly
-   * has not reached the server, held back for the handshake or not given to the kernel (that ends the connection). Between two turns,
-   * and only of a shared connection: of one that has a holder some of a request may be here and the rest not.
+   * has not reached the server, held back for the handshake or not given to the kernel (that ends the connection). See unsent.ts.
    * @returns null if there is nothing
    */
   takeUnsent(): Unsent | null {
     // First: a read that has not left stays behind a write that has not.
     const unwritten = this.takeUnwritten();
-    return join(this.takeKept(), unwritten);
+    return joinUnsent(this.takeKept(), unwritten);
   }
 
-  /** The reads that are sent once more, out of what has been sent. The connection has come to its end, or is about to. */
-  takeKept(): Unsent | null {
+  private takeKept(): Unsent | null {
     if (!this.server.pool.config.retryReads || this.holder !== null) return null;
-    const bytes = new Outbox();
-    let first: Request | null = null;
-    let last: Request | null = null;
-    let oldest: Request | null = null;
-    let before: Request | null = null;
-    for (let r = this.head; r !== null;) {
-      const next: Request | null = r.nextInFlight;
-      const begun = this.replies.begun && r === this.head;
-      if (!(r instanceof KeptRequest) || r.again || begun || isUnwanted(r)) before = r;
-      else {
-        if (before === null) this.head = next;
-        else before.nextInFlight = next;
-        if (last === null) first = r;
-        else last.nextInFlight = r;
-        last = r;
-        r.nextInFlight = null;
-        r.again = true;
-        bytes.append(r.bytes, 0, r.bytes.length);
-        if (oldest === null && r.deadlineMs < Infinity) oldest = r;
-      }
-      r = next;
-    }
-    this.tail = before;
-    return first === null ? null : { first, oldest, bytes };
+    return takeKept(this, this.replies.begun);
   }
 
   private takeUnwritten(): Unsent | null {
@@ -722,74 +688,15 @@ export class ServerConnection implements Flushable, ReplyTaker {
       if (this.socket.queuedBytes === 0) return null;
       this.written = this.socket.withdraw(bytes);
     }
-    let last: Request | null = null;
-    let first = this.head;
-    while (first !== null && (first.swallowed || first.sentAt - first.size < this.written)) {
-      last = first;
-      first = first.nextInFlight;
-    }
-    if (last === null) this.head = null;
-    else last.nextInFlight = null;
-    this.tail = last;
-    if (this.oldest === null || !this.oldest.swallowed) this.oldest = null;
-    if (first === null) return null;
-    // The rest of one that has left in part.
-    skip(bytes, first.sentAt - first.size - this.written);
-    return this.sift(first, bytes);
+    return takeUnwritten(this, bytes);
   }
 
-  /**
-   * What the proxy itself asks is meant for this very process (CLIENT UNBLOCK), or is asked again elsewhere by whoever hears that it
-   * has failed: it stays in the queue.
-   */
-  private sift(unsent: Request, bytes: Outbox): Unsent | null {
-    let first: Request | null = null;
-    let last: Request | null = null;
-    let oldest: Request | null = null;
-    let at = 0;
-    let all: Uint8Array | null = null;
-    let before: Request | null = null;
-    for (let r: Request | null = unsent; r !== null;) {
-      const next: Request | null = r.nextInFlight;
-      const goes: boolean = r.internal !== null
-        ? next?.split?.endsRequestBefore === true
-        : r.split?.endsRequestBefore !== true || before?.internal != null && before === last;
-      r.nextInFlight = null;
-      if (goes) {
-        if (last === null) first = r;
-        else last.nextInFlight = r;
-        last = r;
-        if (oldest === null && r.deadlineMs < Infinity && !isUnwanted(r)) oldest = r;
-        if (all !== null) bytes.append(all, at, at + r.size);
-      } else {
-        if (this.tail === null) this.head = r;
-        else this.tail.nextInFlight = r;
-        this.tail = r;
-        if (all === null) {
-          all = new Uint8Array(bytes.size);
-          bytes.moveTo(all);
-          bytes.append(all, 0, at);
-        }
-      }
-      at += r.size;
-      before = r;
-      r = next;
-    }
-    return first === null ? null : { first, oldest, bytes };
-  }
-
-  /** Sends what another connection of its class had not sent yet, before anything else that clients ask for. Their deadlines stay. */
-  takeOver({ first, oldest, bytes }: Unsent): void {
+  /** Sends what another connection of its class had not sent yet, before anything else that clients ask for. */
+  takeOver(unsent: Unsent): void {
     const { pool } = this.server;
-    if (this.gate !== 0) this.backlog!.adopt(bytes);
-    else this.socket.sendChunks(bytes);
-    if (this.tail === null) this.head = first;
-    else this.tail.nextInFlight = first;
-    for (let r: Request | null = first; r !== null; r = r.nextInFlight) {
-      this.tail = r;
-      r.sentAt = this.written += r.size;
-    }
-    this.oldest ??= oldest;
+    if (this.gate !== 0) this.backlog!.adopt(unsent.bytes);
+    else this.socket.sendChunks(unsent.bytes);
+    putBehind(this, unsent);
     if (this.oldest !== null) pool.sweepSoon();
     if (!this.dirty) pool.turn.touchServer(this);
   }
@@ -922,25 +829,6 @@ export function answerFailed(request: Request, server: Server, failure: Failure)
 
 /** Failures of a connection that say that the server is gone, and nothing about what it was asked. */
 const WENT_AWAY: ReadonlySet<string> = new Set(["EOF", "ECONNRESET", "EPIPE"]);
-
-/** One behind the other. */
-function join(first: Unsent | null, then: Unsent | null): Unsent | null {
-  if (first === null || then === null) return first ?? then;
-  let last = first.first;
-  while (last.nextInFlight !== null) last = last.nextInFlight;
-  last.nextInFlight = then.first;
-  first.bytes.adopt(then.bytes);
-  return { first: first.first, oldest: first.oldest ?? then.oldest, bytes: first.bytes };
-}
-
-/** Forgets the first `count` bytes. */
-function skip(bytes: Outbox, count: number): void {
-  while (count > 0) {
-    const part = Math.min(count, bytes.end - bytes.start);
-    bytes.consume(part);
-    count -= part;
-  }
-}
 
 /** Of a connection that is not to connect yet. */
 const NO_SOCKET: Socket = {
