@@ -65,6 +65,8 @@ const EXPECTED_MAX = 16 * 1024 * 1024;
 /** But always this many. */
 const IN_FLIGHT_MIN = 4;
 const REPLIES_REMEMBERED = 8;
+/** What one of them counts for. */
+const ONE_REPLY = 1 / REPLIES_REMEMBERED;
 
 /** What the record of a request takes, about. */
 const REQUEST_BYTES = 160;
@@ -369,7 +371,7 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   private delivered(): void {
     // Never quite 0: numbers next to it are slow.
-    this.recentBytes += 1 - this.recentBytes / REPLIES_REMEMBERED;
+    this.recentBytes += 1 - this.recentBytes * ONE_REPLY;
     if ((this.blocked & IN_FLIGHT) !== 0 && this.replies.length <= this.inFlightMax >> 1) {
       this.unblock(IN_FLIGHT);
     }

@@ -11,7 +11,7 @@ import { Arena } from "../bytes/arena.ts";
 import { assert } from "../bytes/assert.ts";
 import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import type { Client } from "./client.ts";
-import { Request } from "./request.ts";
+import { DONE, OWED, Request } from "./request.ts";
 
 /** From this size on a held reply leaves in the chunk it lies in: a system call of its own costs less than the copy. */
 const HAND_OVER_MIN = 32 * 1024;
@@ -51,7 +51,7 @@ export class ReplyQueue {
   constructor(private readonly sink: ReplySink) {}
 
   add(request: Request): void {
-    assert(request.next === null && !request.done, "what is put into a client's queue is new");
+    assert(request.next === null && request.progress !== DONE, "what is put into a client's queue is new");
     if (this.tail === null) this.head = request;
     else this.tail.next = request;
     this.tail = request;
@@ -71,7 +71,7 @@ export class ReplyQueue {
     if ((this.amid & PARTS) !== 0) this.ended(PARTS);
     let head = request.next;
     this.length--;
-    while (head !== null && head.done) {
+    while (head !== null && head.progress === DONE) {
       this.sendHeld(head);
       head = head.next;
       this.length--;
@@ -146,7 +146,7 @@ export class ReplyQueue {
   /** The last request in the queue before `end` (null = in all of it) of which a server has answered all or a part; or null. */
   lastAnswered(end: Request | null): Request | null {
     let last = null;
-    for (let r = this.head; r !== end && r !== null; r = r.next) if (r.done || r.begun) last = r;
+    for (let r = this.head; r !== end && r !== null; r = r.next) if (r.progress !== OWED) last = r;
     return last;
   }
 
@@ -162,7 +162,7 @@ export class ReplyQueue {
 
   /** Gives a request that is done and waits for its turn other bytes; owned. */
   replaceHeld(request: Request, bytes: Uint8Array): void {
-    assert(request.done, "only a reply that is held can be replaced");
+    assert(request.progress === DONE, "only a reply that is held can be replaced");
     this.heldBytes -= request.replyEnd - request.replyStart;
     request.dropReply();
     this.holdHere(request, bytes, 0, bytes.length);
@@ -182,7 +182,7 @@ export class ReplyQueue {
 
   /** Holds a reply that is owned or shared. */
   private holdHere(request: Request, bytes: Uint8Array, start: number, end: number): void {
-    request.done = true;
+    request.progress = DONE;
     request.reply = bytes;
     request.replyStart = start;
     request.replyEnd = end;
@@ -222,14 +222,14 @@ export class ReplyQueue {
     let last: Request | null = null;
     for (let r = this.head; r !== null; r = r.next) {
       assert(r.client === owner || r.client === null, "a client's queue has its own requests only");
-      if (r.done) heldBytes += r.replyEnd - r.replyStart;
+      if (r.progress === DONE) heldBytes += r.replyEnd - r.replyStart;
       last = r;
       length++;
     }
     assert(this.tail === last, "the tail of a client's queue is the last request");
     assert(this.length === length, "a client's queue counts its requests");
     assert(this.heldBytes === heldBytes, "a client's queue counts what it holds");
-    assert(this.head?.done !== true, "the oldest request of a client is not answered");
+    assert(this.head?.progress !== DONE, "the oldest request of a client is not answered");
     assert(this.pushes === null || this.amid !== 0, "pushes wait in the middle of a reply only");
   }
 }

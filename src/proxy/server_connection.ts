@@ -32,7 +32,7 @@ import { type Failure, failureOf } from "./failures.ts";
 import type { Greeting } from "./front.ts";
 import { ACCEPT, GREETING as AS_GREETING, REQUEST } from "./illness.ts";
 import { ReplyStream, type ReplyTaker } from "./reply_stream.ts";
-import { type Internal, isUnwanted, Request } from "./request.ts";
+import { type Internal, isUnwanted, Request, SWALLOWED } from "./request.ts";
 import type { RequestLine } from "./request_line.ts";
 import type { Server } from "./server.ts";
 import type { Flushable } from "./turn.ts";
@@ -342,7 +342,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   /** Greetings go before the backlog, and are not counted as requests. */
   private greet(greeting: Greeting, last: boolean): void {
     const request = new Request(null);
-    request.swallowed = true;
+    request.replies = SWALLOWED;
     request.internal = (bytes, start, end, failed) => {
       if (failed) return;
       const { front } = this.server.pool;

@@ -8,7 +8,7 @@ import { Arena } from "../bytes/arena.ts";
 import { giveChunk } from "../bytes/chunks.ts";
 import { Scratch } from "../bytes/scratch.ts";
 import type { Client } from "./client.ts";
-import type { Request } from "./request.ts";
+import { BEGUN, OWED, type Request } from "./request.ts";
 
 /** What a fragment came back with: `bytes[start, end)`, owned. */
 export interface FragmentReply {
@@ -70,7 +70,7 @@ export class Split {
   take(fragment: number, bytes: Uint8Array, start: number, end: number, failed: boolean): void {
     const reply = this.replies[fragment]!;
     const last = --this.missing === 0;
-    this.parent.begun = true;
+    if (this.parent.progress === OWED) this.parent.progress = BEGUN;
     // The last one is joined before the call returns: borrowing is enough.
     if (last || end - start >= SHARE_MIN) {
       reply.bytes = bytes;

@@ -15,7 +15,7 @@ import { command } from "../protocol/redis/encode.ts";
 import { integerOf } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import { enqueueFragment, refuseFragment, takeNoServer } from "../proxy/fan_out.ts";
-import { type Internal, Request } from "../proxy/request.ts";
+import { type Internal, Request, SWALLOWED } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
@@ -73,7 +73,7 @@ export class BlockingCall implements Holder {
         continue;
       }
       const ping = new Request(null);
-      ping.swallowed = true;
+      ping.replies = SWALLOWED;
       connection.enqueue(ping, true);
       connection.write(PING, 0, PING.length);
       enqueueFragment(split, i, connection, true);
@@ -180,7 +180,7 @@ export class BlockingCall implements Holder {
 
 function askId(connection: ServerConnection): void {
   const request = new Request(null);
-  request.swallowed = true;
+  request.replies = SWALLOWED;
   request.internal = (bytes, start, end) => {
     ids.set(connection, integerOf(bytes, start, end));
     const waiting = whenKnown.get(connection);

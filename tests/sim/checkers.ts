@@ -8,7 +8,7 @@ import { BlockingCall } from "../../src/redis/blocking.ts";
 import { Execution } from "../../src/redis/exec.ts";
 import { Transaction } from "../../src/redis/transaction.ts";
 import { ASIDE_MAX } from "../../src/redis/woven.ts";
-import type { Request } from "../../src/proxy/request.ts";
+import { DONE, type Request } from "../../src/proxy/request.ts";
 import type { ServerConnection } from "../../src/proxy/server_connection.ts";
 import type { Server } from "../../src/proxy/server.ts";
 import type { PoolBoard } from "../../src/stats/board.ts";
@@ -211,7 +211,7 @@ function checkConnection(connection: ServerConnection, queued: ReadonlySet<Reque
       );
       insist(!client.closed, () => `${name()}: holds a request of a client that is gone`);
       insist(queued.has(waiting), () => `${name()}: holds a request that its client does not`);
-      insist(!waiting.done, () => `${name()}: waits for a request that has its reply`);
+      insist(waiting.progress !== DONE, () => `${name()}: waits for a request that has its reply`);
     }
   }
 }
