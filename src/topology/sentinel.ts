@@ -23,7 +23,7 @@ const START_MS = 900;
 const SETTLE_MS = 250;
 /** A view counts for so long after it was last heard, ms: some polls. */
 const VIEW_MS = 5000;
-/** All sentinels together name an earlier epoch for so long, ms: then they have been set up anew. */
+/** Most sentinels name an earlier epoch for so long, ms, each without a break: then they have been set up anew. */
 const ANEW_MS = 15_000;
 /** A replica that no sentinel lists any more is kept for so long, ms: after SENTINEL RESET lists are empty for a second. */
 const REPLICA_KEPT_MS = 10_000;
@@ -58,8 +58,6 @@ interface Master {
   cause: string;
   /** By text; when each was listed last. */
   readonly replicas: Map<string, { readonly endpoint: EndpointSpec; atMs: number }>;
-  /** Since when all sentinels are behind; null: they are not. */
-  behindSinceMs: number | null;
   /** What has been complained of, by whom or what; so that each is said once. */
   readonly complaints: Map<string, string>;
   hintedAtMs: number;
@@ -105,7 +103,6 @@ export class SentinelKeeper implements Keeper, NodeOwner {
       replicas: new Map(
         known?.replicas.map((endpoint) => [endpoint.text, { endpoint, atMs: this.clock.nowMs() }]),
       ),
-      behindSinceMs: null,
       complaints: new Map(),
       hintedAtMs: -Infinity,
       told: "",
@@ -201,8 +198,11 @@ export class SentinelKeeper implements Keeper, NodeOwner {
   changed(node: SentinelNode, wrong: string | null): void {
     if (this.changedTo === null) return;
     const { text } = node.at;
-    if (wrong !== null) this.log.write(WARN, `${this.prefix}: sentinel ${text}: ${wrong}`);
-    else this.log.write(NOTICE, `${this.prefix}: sentinel ${text} answers`);
+    if (wrong !== null) {
+      this.log.write(WARN, `${this.prefix}: sentinel ${text}: ${wrong}`);
+      // What it has said may be another's word when it comes back.
+      for (const master of this.byName.values()) master.views.delete(node);
+    } else this.log.write(NOTICE, `${this.prefix}: sentinel ${text} answers`);
     const silent = this.nodes.every((each) => each.tried && !each.answers);
     if (silent && !this.silent) this.around.event("source failed", "", this.silence());
     this.silent = silent;
@@ -258,13 +258,9 @@ export class SentinelKeeper implements Keeper, NodeOwner {
     let chosen = counts.has(present) && !majority ? present : most;
     let anew = false;
     if (epoch < master.epoch) {
-      master.behindSinceMs ??= now;
-      anew = majority && now - master.behindSinceMs > ANEW_MS;
+      anew = majority && newest.every(({ seen }) => now - seen.sinceMs > ANEW_MS);
       if (!anew) chosen = present;
-    } else {
-      master.behindSinceMs = null;
-      if (epoch === master.epoch && !majority) chosen = present;
-    }
+    } else if (epoch === master.epoch && !majority) chosen = present;
     this.complainOf(master, { named, counts, epoch, chosen });
     if (chosen === "" || (epoch < master.epoch && !anew)) return;
     if (chosen !== present && epoch <= master.epoch) {
