@@ -77,7 +77,7 @@ const PUSHES = new Set(["lpush", "rpush"]);
 const PER_KEY = new Set(["mget"]);
 /** As Redis' flag `loading`. */
 const WHILE_LOADING = new Set(
-  "multi exec discard watch unwatch hello auth select client command quit reset".split(" "),
+  "multi exec discard watch unwatch hello auth select client command quit reset info role".split(" "),
 );
 const READONLY = "-READONLY You can't write against a read only replica.\r\n";
 
@@ -93,8 +93,22 @@ function isRead(name: string): boolean {
 const HISTORY = "f".repeat(40);
 const LOADING = "-LOADING Redis is loading the dataset in memory\r\n";
 
+/** A server's part in replication. */
+export interface Replication {
+  /** A key of database 0 has another value. */
+  changed(key: string): void;
+  /** INFO replication and persistence. */
+  info(): string;
+  /** ROLE's reply. */
+  role(): string;
+  /** REPLICAOF, with its two words. */
+  replicaOf(host: string, port: string): void;
+}
+
 export class ModelRedis extends MemoryRedis {
   loadingUntilMs = 0;
+  /** What it knows of replication, if there is any: see replication.ts. */
+  replication: Replication | null = null;
   /** Set to "slave" it takes no writes. Data does not come from anywhere. */
   role: "master" | "slave" = "master";
   /** What INFO replication says it has come to; a primary's is `writes`. */
@@ -128,6 +142,7 @@ export class ModelRedis extends MemoryRedis {
       db.touch = (key) => {
         touch(key);
         this.tracking.changed(key);
+        if (db === this.databases[0]) this.replication?.changed(key);
       };
     }
   }
@@ -227,6 +242,10 @@ export class ModelRedis extends MemoryRedis {
     } else if (isRead(name)) this.reads++;
     switch (name) {
       case "info":
+        if (this.replication !== null) {
+          session.reply.text += bulk(this.replication.info());
+          return true;
+        }
         if (args[1] !== "replication") return false;
         session.reply.text += bulk(
           this.role === "master"
@@ -234,7 +253,17 @@ export class ModelRedis extends MemoryRedis {
             : `role:slave\r\nmaster_link_status:up\r\nmaster_replid:${HISTORY}\r\nslave_repl_offset:${this.offset}\r\n`,
         );
         return true;
+      case "replicaof":
+      case "slaveof":
+        if (this.replication === null) return false;
+        this.replication.replicaOf(args[1]!, args[2]!);
+        session.reply.text += "+OK\r\n";
+        return true;
       case "role":
+        if (this.replication !== null) {
+          session.reply.text += this.replication.role();
+          return true;
+        }
         session.reply.text += this.role === "master"
           ? "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
           : "*5\r\n$5\r\nslave\r\n$8\r\n10.0.0.9\r\n:6379\r\n$9\r\nconnected\r\n:0\r\n";
