@@ -1,6 +1,6 @@
 /** The whole proxy on the simulator's network, in front of three model servers that do as they are told. */
 import { ok } from "node:assert/strict";
-import type { Config } from "../../src/config/config.ts";
+import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { Proxy, type ProxyOptions } from "../../src/service/proxy.ts";
 import { REQUESTS } from "../../src/stats/metrics.ts";
@@ -16,12 +16,16 @@ import { Truth } from "./truth.ts";
 
 const THREE: readonly string[] = [1, 2, 3].map((i) => `10.0.0.${i}:6379:1`);
 
-function configOf(yml: string, servers: readonly string[]): Config {
+/** What a test would have of a pool and cannot say in a file without more around it. */
+type Adjust = Partial<PoolConfig>;
+
+function configOf(yml: string, servers: readonly string[], adjust: Adjust): Config {
   const lines = servers.map((server) => `    - ${server}\n`).join("");
-  return parseConfig(
+  const config = parseConfig(
     `alpha:\n  listen: 127.0.0.1:1\n  redis: true\n  hash_tag: "{}"\n${yml}  servers:\n${lines}`,
     "sim.yml",
   );
+  return { ...config, pools: config.pools.map((pool) => ({ ...pool, ...adjust })) };
 }
 
 export class Stand {
@@ -38,8 +42,9 @@ export class Stand {
     servers: readonly string[],
     sliceArguments?: number,
     sign?: ProxyOptions["sign"],
+    adjust: Adjust = {},
   ) {
-    this.config = configOf(yml, servers);
+    this.config = configOf(yml, servers, adjust);
     const { clock, net, config } = this;
     const log = { level: 0, write: () => {} };
     const random = new Random(2).next;
@@ -68,16 +73,17 @@ export class Stand {
     yml = "",
     servers = THREE,
     sign?: ProxyOptions["sign"],
+    adjust: Adjust = {},
   ): Promise<Stand> {
-    const stand = new Stand(yml, servers, sliceArguments, sign);
+    const stand = new Stand(yml, servers, sliceArguments, sign, adjust);
     for (const server of stand.servers) await server.listen();
     await stand.proxy.listen(null);
     return stand;
   }
 
   /** Goes on under another configuration, at once. */
-  async reload(servers: readonly string[], yml = ""): Promise<void> {
-    const after = configOf(yml, servers);
+  async reload(servers: readonly string[], yml = "", adjust: Adjust = {}): Promise<void> {
+    const after = configOf(yml, servers, adjust);
     const stamp = { epoch: ++this.epoch, cause: "reload", atMs: this.clock.wallMs() };
     await this.proxy.reload(changeOf(this.config, after), stamp);
     this.config = after;
