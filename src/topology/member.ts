@@ -58,8 +58,10 @@ export class Member {
   wrong: string | null = null;
   /** Questions in a row without an answer. */
   failures = 0;
-  /** What its replicas call it, newest last. */
-  readonly names: string[] = [];
+  /** The address at which it answered, "ip:port"; "" before. */
+  peer = "";
+  /** What the others call it, as far as that is sure; null: nothing but its text. */
+  calledBy: string | null = null;
   /** Since when it is fenced, as far as is known; null: it is not. */
   fencedSinceMs: number | null = null;
   private link: RedisLink | null = null;
@@ -91,16 +93,9 @@ export class Member {
     this.plan(Math.max(0, this.pollAtMs + HURRIED_MS - this.around.clock.nowMs()));
   }
 
-  /** It may be promoted, or followed, under this name. */
+  /** Its replicas are told to follow this. */
   get name(): string {
-    return this.names.at(-1) ?? this.spec.text;
-  }
-
-  called(name: string): void {
-    const at = this.names.indexOf(name);
-    if (at >= 0) this.names.splice(at, 1);
-    this.names.push(name);
-    if (this.names.length > 8) this.names.shift();
+    return this.calledBy ?? this.spec.text;
   }
 
   private plan(afterMs: number): void {
@@ -132,6 +127,7 @@ export class Member {
     if (typeof said === "string") return this.failed(said);
     this.said = said;
     this.askedAtMs = atMs;
+    if (this.link !== null) this.peer = this.link.peer;
     this.answers = true;
     this.wrong = null;
     this.failures = 0;

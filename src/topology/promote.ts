@@ -17,7 +17,7 @@ import type { KeeperAround } from "./keepers.ts";
 import { hostAndPort, Member, type MemberAround } from "./member.ts";
 import { Promotion, whyOf } from "./promotion.ts";
 import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
-import { FENCE_MS, leaveOf, majorityOf, namesLearned, voteOf } from "./votes.ts";
+import { FENCE_MS, leaveOf, majorityOf, portOf, voteOf } from "./votes.ts";
 
 /** A word that is older does not say how things are now. */
 const FRESH_MS = 1500;
@@ -167,7 +167,6 @@ class ReplicaSet {
   /** A member has answered, or has not. */
   private judge(): void {
     if (this.stopped) return;
-    for (const [place, name] of namesLearned(this.voters)) this.members[place]!.called(name);
     this.learnNames();
     if (this.members.some(({ said, answers }) => answers && said!.fenced)) this.fenceSeenAtMs = this.nowMs;
     this.grant();
@@ -185,24 +184,25 @@ class ReplicaSet {
   }
 
   private get voters() {
-    return this.members.map(({ said, askedAtMs, spec, names }) => ({
+    return this.members.map(({ said, askedAtMs, spec, peer }) => ({
       said,
       askedAtMs,
       text: spec.text,
-      names,
+      peer,
     }));
   }
 
-  /** What a primary calls its replicas, where one port tells who is meant: they may be promoted under that name. */
+  /** What they call each other, where it is sure who is meant: a replica its primary, and a primary its replicas by their ports. */
   private learnNames(): void {
-    const said = this.members[this.primary]?.said;
-    if (said === undefined || said === null) return;
-    for (const name of said.info.replicas) {
+    const { voters, members } = this;
+    voters.forEach(({ said }, place) => {
+      const vote = said === null || said.follows === null ? -1 : voteOf(voters, place);
+      if (vote >= 0) members[vote]!.calledBy = said!.follows;
+    });
+    for (const name of voters[this.primary]?.said?.info.replicas ?? []) {
       const port = Number(hostAndPort(name)[1]);
-      const there = this.members.filter((member) => member.said?.port === port);
-      if (there.length === 1 && there[0]!.names.length === 0 && there[0]!.spec.text !== name) {
-        there[0]!.called(name);
-      }
+      const there = members.filter((_, place) => portOf(voters[place]!) === port);
+      if (there.length === 1) there[0]!.calledBy ??= name;
     }
   }
 

@@ -85,11 +85,11 @@ export class Promotion {
 
   private read(): void {
     this.reading = true;
-    const voters: Voter[] = this.members.map(({ spec, names }) => ({
+    const voters: Voter[] = this.members.map(({ spec, peer }) => ({
       said: null,
       askedAtMs: -Infinity,
       text: spec.text,
-      names,
+      peer,
     }));
     let waiting = this.fences.filter((fence) => fence.held).length;
     this.fences.forEach((fence, place) => {

@@ -97,6 +97,11 @@ export class RedisLink {
     return this.state !== CLOSED;
   }
 
+  /** "ip:port" of the server, or "unix"; of an open link. */
+  get peer(): string {
+    return this.socket.peer();
+  }
+
   /** True from when the server has answered its greetings. */
   get ready(): boolean {
     return this.state === READY;

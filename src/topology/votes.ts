@@ -22,8 +22,8 @@ export interface Voter {
   readonly askedAtMs: number;
   /** As the configuration calls it: "host:port". */
   readonly text: string;
-  /** As its replicas have called it. */
-  readonly names: readonly string[];
+  /** The address at which it answered, "ip:port"; "" = not known. */
+  readonly peer: string;
 }
 
 export interface Leave {
@@ -43,27 +43,18 @@ export function voteOf(voters: readonly Voter[], place: number): number {
   if (said === null) return -1;
   if (said.follows === null) return place;
   const { follows } = said;
-  const named = voters.findIndex(({ text, names }) => text === follows || names.includes(follows));
+  const named = voters.findIndex(({ text, peer }) => text === follows || peer === follows);
   if (named >= 0) return named;
-  // It may call it by another address than we do; a port that only one of them listens on is enough.
+  // It may call it by another address than we do; a port that only one of them listens on is enough. That their data is the same is not:
+  // it is that of whom they follow, and of whom that one follows too.
   const port = Number(hostAndPort(follows)[1]);
   const there = voters.flatMap((voter, i) => portOf(voter) === port ? [i] : []);
   return there.length === 1 ? there[0]! : -1;
 }
 
-function portOf({ said, text }: Voter): number {
+/** Where it listens, as it says or as we believe. */
+export function portOf({ said, text }: Voter): number {
   return said !== null && said.port > 0 ? said.port : Number(hostAndPort(text)[1]);
-}
-
-/** Names that members have for the primary they follow, where it is sure who that is: its data is theirs. */
-export function namesLearned(voters: readonly Voter[]): [place: number, name: string][] {
-  return voters.flatMap(({ said }): [number, string][] => {
-    if (said === null || said.follows === null || !said.info.linked || said.info.history === "") return [];
-    const primaries = voters.flatMap((voter, i) =>
-      voter.said?.follows === null && voter.said.info.history === said.info.history ? [i] : []
-    );
-    return primaries.length === 1 ? [[primaries[0]!, said.follows]] : [];
-  });
 }
 
 /** Who may be written to, and until when; null: nobody, as far as is known. */

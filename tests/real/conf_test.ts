@@ -8,6 +8,7 @@ import { DenoNet } from "../../src/runtime/deno.ts";
 import { FakeSentinel } from "../lib/fake_sentinel.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { freePort } from "../lib/ports.ts";
+import { poll } from "../lib/poll.ts";
 import { run } from "../lib/process.ts";
 import { compiled, exists, filesUnder, need, ROOT, which } from "../lib/repo.ts";
 
@@ -20,7 +21,7 @@ interface Pool {
   listen: string;
   redis?: boolean;
   sentinels?: string[];
-  servers: (string | { address?: string; master?: string })[];
+  servers: (string | { address?: string; master?: string; replicas?: string[] })[];
 }
 
 for (const path of CONFIGURATIONS) {
@@ -46,14 +47,25 @@ for (const path of CONFIGURATIONS) {
         if (started.has(port)) continue;
         started.add(port);
         await (redis ? f.redis({ port }) : f.memcached({ port }));
+        for (const replica of typeof server === "string" ? [] : server.replicas ?? []) {
+          const args = ["--replicaof", "127.0.0.1", String(port)];
+          await f.redis({ port: Number(replica.split(":")[1]), args });
+        }
       }
     }
     const proxy = await f.proxy("compiled", yml);
     strictEqual(proxy.targets.length, pools.length);
     for (const [i, { redis }] of pools.entries()) {
       await using client = await f.client({ target: proxy.targets[i] });
+      // Members of a replica set count when they have run for some seconds.
+      const replaced = pools[i]!.servers.some((server) =>
+        typeof server !== "string" && server.replicas !== undefined
+      );
       for (let key = 0; key < 20; key++) {
         if (redis) {
+          if (replaced) {
+            await poll(async () => await client.command("SET", `k${key}`, key) === "OK", "a primary");
+          }
           strictEqual(await client.command("SET", `k${key}`, key), "OK");
           strictEqual(await client.command("GET", `k${key}`), String(key));
         } else {

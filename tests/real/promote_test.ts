@@ -59,6 +59,38 @@ for (const [runtime, workers] of WAYS) {
   });
 }
 
+Deno.test("a planned failover by FAILOVER: no acknowledged write is lost, and the third member is told to follow", async () => {
+  await using f = new Fixture();
+  const set = await ReplicaSet.start(f, { runtime: "compiled", proxies: 2 });
+  const [first, second] = set.members;
+  const clients = [await f.client(set.proxies[0]!), await f.client(set.proxies[1]!)];
+  const acknowledged: string[] = [];
+  let stopped = false;
+  const loads = clients.map(async (client, i) => {
+    for (let n = 0; !stopped; n++) {
+      const key = `key:${i}:${n}`;
+      if (await client.command("SET", key, "1") === "OK") acknowledged.push(key);
+    }
+  });
+  await poll(() => acknowledged.length > 100, "some load");
+  const admin = await f.client(first!);
+  strictEqual(
+    await admin.command("FAILOVER", "TO", "127.0.0.1", String(portOf(second!)), "TIMEOUT", "5000"),
+    "OK",
+  );
+  await poll(async () => await set.roleOf(second!) === "master", "the failover");
+  for (const proxy of set.proxies) await poll(() => / switched: /.test(proxy.log), "both to know");
+  const before = acknowledged.length;
+  await poll(() => acknowledged.length > before + 100, "writes on the new primary");
+  stopped = true;
+  await Promise.all(loads);
+  await set.follow(second!);
+  const direct = await f.client(second!);
+  const lost = [];
+  for (const key of acknowledged) if (await direct.command("GET", key) !== "1") lost.push(key);
+  deepStrictEqual(lost, []);
+});
+
 Deno.test("a proxy that is left alone with the old primary stops writing before another promotes", async () => {
   await using f = new Fixture();
   const set = await ReplicaSet.start(f, { runtime: "compiled", proxies: 2 });

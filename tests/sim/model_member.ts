@@ -133,6 +133,19 @@ export class ModelMember {
     this.history = Array.from({ length: 40 }, () => this.random.int(0, 15).toString(16)).join("");
   }
 
+  /** FAILOVER TO: the two change roles, with all data there. Whoever follows this one goes on with that. */
+  handOver(to: ModelMember): void {
+    if (
+      !this.alive || this.frozen || this.follows >= 0 || to.frozen || to.follows !== this.place || !to.linked
+    ) return;
+    to.replicate();
+    to.follows = -1;
+    to.linked = false;
+    to.newHistory(true);
+    this.follows = to.place;
+    this.linked = false;
+  }
+
   /** A write of a client. True if it has been taken. */
   write(): boolean {
     if (!this.alive || this.frozen || this.follows >= 0) return false;
@@ -145,7 +158,7 @@ export class ModelMember {
     if (!this.alive || this.frozen || this.follows < 0) return;
     const primary = this.all[this.follows]!;
     const nowMs = this.clock.nowMs();
-    if (!primary.alive || primary.follows >= 0) {
+    if (!primary.alive || (primary.follows >= 0 && !primary.linked) || primary.follows === this.place) {
       this.linked = false;
       return;
     }

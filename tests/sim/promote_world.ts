@@ -38,6 +38,8 @@ export class PromoteWorld {
   readonly log: string[] = [];
   private switches = 0;
   private writes = 0;
+  /** Somebody has changed the primary by hand. */
+  private handed = false;
 
   private constructor(readonly seed: number) {
     this.random = new Random(seed);
@@ -126,7 +128,12 @@ export class PromoteWorld {
   }
 
   private check(): void {
-    const primaries = new Set(this.seats.map((seat) => this.primaryOf(seat)).filter((place) => place >= 0));
+    const primaries = new Set(
+      this.seats.map((seat) => this.primaryOf(seat)).filter((place) =>
+        // One that has handed over takes no writes, whoever may still try.
+        place >= 0 && !(this.handed && this.members[place]!.follows >= 0)
+      ),
+    );
     if (primaries.size > 1) {
       throw new Violation(
         `two primaries may be written to: ${this.seats.map((seat) => this.primaryOf(seat)).join(", ")}`,
@@ -179,6 +186,7 @@ export class PromoteWorld {
       "stop",
       "slow",
       "mend",
+      "hand over",
     ]);
     const forMs = random.magnitude(50, 20_000);
     this.note(`${kind} member ${victim.place}, proxy ${proxy}, for ${forMs} ms`);
@@ -207,7 +215,12 @@ export class PromoteWorld {
       }
     } else if (kind === "stop") this.seats[proxy]!.process.stop(forMs);
     else if (kind === "slow") this.net.stall(address, Math.min(forMs, 3000));
-    else if (kind === "mend") { for (const each of members) each.goOn(); }
+    else if (kind === "hand over") {
+      const to = random.pick(members);
+      this.note(`member ${victim.place} to ${to.place}`);
+      this.handed = true;
+      victim.handOver(to);
+    } else if (kind === "mend") { for (const each of members) each.goOn(); }
   }
 
   private heal(): void {

@@ -2,15 +2,7 @@
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import type { MemberSaid } from "../../src/topology/member.ts";
 import { hostAndPort, nameOf, readMember } from "../../src/topology/member.ts";
-import {
-  chosenOf,
-  LEASE_MS,
-  leaveOf,
-  majorityOf,
-  namesLearned,
-  voteOf,
-  type Voter,
-} from "../../src/topology/votes.ts";
+import { chosenOf, LEASE_MS, leaveOf, majorityOf, voteOf, type Voter } from "../../src/topology/votes.ts";
 
 const OLD = "a".repeat(40);
 const NEW = "b".repeat(40);
@@ -30,7 +22,7 @@ interface Word {
   readonly linked?: boolean;
   readonly syncing?: boolean;
   readonly loading?: boolean;
-  readonly names?: readonly string[];
+  readonly peer?: string;
 }
 
 function voters(...words: readonly (Word | null)[]): Voter[] {
@@ -38,7 +30,7 @@ function voters(...words: readonly (Word | null)[]): Voter[] {
     said: word === null ? null : saidOf(word, i),
     askedAtMs: word?.at ?? 1000,
     text: `h${i}:${7000 + i}`,
-    names: word?.names ?? [],
+    peer: word?.peer ?? "",
   }));
 }
 
@@ -71,7 +63,7 @@ Deno.test("majorityOf()", () => {
   deepStrictEqual([1, 2, 3, 4, 5].map(majorityOf), [1, 2, 2, 3, 3]);
 });
 
-Deno.test("voteOf() knows whom a member follows by the name, by what others call it, and by a port that is one's alone", () => {
+Deno.test("voteOf() knows whom a member follows by the name, by the address, and by a port that is one's alone", () => {
   const all = voters(
     {},
     A,
@@ -82,7 +74,7 @@ Deno.test("voteOf() knows whom a member follows by the name, by what others call
     { port: 7009 },
     null,
   );
-  all[0] = { ...all[0]!, names: ["10.0.0.9:1"] };
+  all[0] = { ...all[0]!, peer: "10.0.0.9:1" };
   deepStrictEqual(all.map((_, i) => voteOf(all, i)), [0, 0, 0, 2, -1, -1, 6, -1]);
 });
 
@@ -104,14 +96,6 @@ Deno.test("leaveOf() leaves out who is fenced, and who has just started", () => 
   strictEqual(leaveOf(voters({}, { ...A, fenced: true }, { follows: "h1:7001" })), null);
   strictEqual(leaveOf(voters({}, { ...A, uptimeMs: 3999 }, null)), null);
   strictEqual(leaveOf(voters({}, { ...A, uptimeMs: 4000 }, null))?.primary, 0);
-});
-
-Deno.test("namesLearned() takes a name for a primary's only where the data says so", () => {
-  const other = { follows: "nat:1", port: 1 };
-  deepStrictEqual(namesLearned(voters({}, other, A)), [[0, "nat:1"], [0, "h0:7000"]]);
-  deepStrictEqual(namesLearned(voters({}, { ...other, linked: false })), []);
-  deepStrictEqual(namesLearned(voters({}, {}, other)), [], "two have it");
-  deepStrictEqual(namesLearned(voters({ history: NEW }, other)), []);
 });
 
 Deno.test("chosenOf() takes the one that has most of the primary's history", () => {
