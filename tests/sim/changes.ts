@@ -3,7 +3,7 @@
  *
  *   Draft ──text──► the first configuration ──redraft──► the next ──► …      each with the moment when it comes
  */
-import type { Config } from "../../src/config/config.ts";
+import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Random } from "./random.ts";
 
@@ -19,6 +19,7 @@ const CHANGES_MAX_MEETING = 12;
 /** Pools listen on one of so many ports. */
 const PORTS = 2;
 const FIRST_PORT = 22121;
+const BETA_PORT = 22221;
 
 export interface DraftServer {
   /** Which machine it is on, from 0; no two servers are on one. */
@@ -32,6 +33,13 @@ export interface Draft {
   readonly port: number;
   readonly keys: ReadonlyMap<string, string | number | boolean>;
   readonly servers: readonly DraftServer[];
+  /** Another pool, without clients: where it stands in the file; absent: there is none. */
+  readonly beta?: "before" | "behind";
+}
+
+/** The pool that worlds are about: others may stand before it. */
+export function alphaOf(config: Config): PoolConfig {
+  return config.pools.find((pool) => pool.name === "alpha")!;
 }
 
 /** Replies owed to it; MULTI; a request that takes more than one turn. */
@@ -64,7 +72,7 @@ export function twinAddress(machine: number): { readonly host: string; readonly 
   return { host: `10.1.0.${machine + 1}`, port: 6379 };
 }
 
-export function textOf({ port, keys, servers }: Draft): string {
+export function textOf({ port, keys, servers, beta }: Draft): string {
   const lines = ["alpha:", `  listen: 127.0.0.1:${FIRST_PORT + port}`];
   for (const [key, value] of keys) lines.push(`  ${key}: ${value}`);
   lines.push("  servers:");
@@ -72,7 +80,19 @@ export function textOf({ port, keys, servers }: Draft): string {
     const { host, port } = machineAddress(machine);
     lines.push(`    - ${host}:${port}:${weight}${name === null ? "" : ` ${name}`}`);
   }
-  return lines.join("\n") + "\n";
+  const { host, port: serverPort } = machineAddress(servers[0]!.machine);
+  const other = [
+    "beta:",
+    `  listen: 127.0.0.1:${BETA_PORT}`,
+    `  redis: ${keys.get("redis")}`,
+    "  preconnect: true",
+    "  servers:",
+    `    - ${host}:${serverPort}:1`,
+  ];
+  const password = keys.get("redis_auth");
+  if (password !== undefined) other.splice(3, 0, `  redis_auth: ${password}`);
+  const all = beta === undefined ? lines : beta === "before" ? [...other, ...lines] : [...lines, ...other];
+  return all.join("\n") + "\n";
 }
 
 /**
@@ -207,5 +227,9 @@ const KINDS: readonly (readonly [string, Redraft])[] = [
     if (random.chance(0.2)) keys.set("hash_tag", `"${random.pick(TAGS)}"`);
     return { ...draft, keys };
   }],
+  [
+    "another pool",
+    (random, draft) => ({ ...draft, beta: random.pick(["before", "behind", undefined] as const) }),
+  ],
   ["another port", (random, draft) => ({ ...draft, port: random.int(0, PORTS - 1) })],
 ];

@@ -6,6 +6,7 @@
 import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import {
+  alphaOf,
   type Change,
   changesOf,
   DISTRIBUTIONS,
@@ -179,7 +180,7 @@ export function planOf(random: Random): Plan {
     habits: plan.habits.map((habits) =>
       meets && !calm && random.chance(0.5) ? { ...habits, ...slow } : habits
     ),
-    pools: [plan.pool, ...changes.map((change) => change.config.pools[0]!)],
+    pools: [plan.pool, ...changes.map((change) => alphaOf(change.config))],
     // The invalidations of one client go to another one of the same worker only.
     workers: spread && plan.trackers === 0 && !plan.scripts ? 2 : 1,
   };

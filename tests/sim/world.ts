@@ -29,7 +29,7 @@ import {
 import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
-import { type Awaited, type Change, machineAddress, twinAddress } from "./changes.ts";
+import { alphaOf, type Awaited, type Change, machineAddress, twinAddress } from "./changes.ts";
 import { checkLeaving, checkPool, CountWatch, type Limits } from "./checkers.ts";
 import { SimClock } from "./clock.ts";
 import { Epochs, type Sent } from "./epochs.ts";
@@ -215,21 +215,27 @@ export class World implements Judge {
 
   /** The pool, one a worker. */
   private get pools(): Pool[] {
-    return this.proxies.map((proxy) => proxy.pools[0]!);
+    return this.proxies.map((proxy) => proxy.pools.find(({ config }) => config.name === "alpha")!);
+  }
+
+  /** Those without clients too. */
+  private get everyPool(): Pool[] {
+    return this.proxies.flatMap(({ pools }) => pools);
   }
 
   private get board(): PoolBoard {
-    return this.boards[0]!.pools[0]!;
+    const { pools } = this.configs[0]!;
+    return this.boards[0]!.pools[pools.indexOf(alphaOf(this.configs[0]!))]!;
   }
 
   /** As it is now. */
   private get config(): PoolConfig {
-    return this.configs.at(-1)!.pools[0]!;
+    return alphaOf(this.configs.at(-1)!);
   }
 
   /** Where the first worker listens. */
   private get address(): Address {
-    return this.configs[0]!.pools[0]!.listen;
+    return alphaOf(this.configs[0]!).listen;
   }
 
   private noteLog(text: string): void {
@@ -245,7 +251,7 @@ export class World implements Judge {
     const { changes, pool: { maxEjected, servers } } = this.plan;
     if (changes.length > 0 || maxEjected === 1) return;
     const most = Math.max(Math.floor(servers.length * maxEjected), servers.length > 1 ? 1 : 0);
-    const off = this.boards[0]!.pools[0]!.servers.filter((cells) => cells.prober >= 0).length;
+    const off = this.board.servers.filter((cells) => cells.prober >= 0).length;
     if (off > most) throw new Violation(`${off} of ${servers.length} servers are off the ring, not ${most}`);
   }
 
@@ -354,10 +360,10 @@ export class World implements Judge {
     this.checkObjects();
     const read = new Map<number, number>();
     for (const client of this.clients) read.set(client.id, client.readByProxy);
-    this.noteMoves(this.pools[worker]!, this.configs[worker]!.pools[0]!, config.pools[0]!);
+    this.noteMoves(this.pools[worker]!, alphaOf(this.configs[worker]!), alphaOf(config));
     this.configs[worker] = config;
     run();
-    if (worker === 0) this.counts.rename(config.pools[0]!.servers.map((server) => server.name));
+    if (worker === 0) this.counts.rename(alphaOf(config).servers.map((server) => server.name));
     this.noteLives(worker, read);
     this.checkObjects();
   }
@@ -627,7 +633,7 @@ export class World implements Judge {
       );
     }
     if (this.clock.waiting > 0) throw new Violation(`${this.clock.waiting} timers are left after the end`);
-    for (const pool of this.pools) checkPool(pool, this.turnMaxMs, this.limits);
+    for (const pool of this.everyPool) checkPool(pool, this.turnMaxMs, this.limits);
   }
 
   // ---- clients
@@ -807,7 +813,7 @@ export class World implements Judge {
     this.pools.forEach(({ live }, worker) => {
       let mask = 0;
       for (let i = 0; i < live.length; i++) if (live[i] !== 0) mask |= 1 << i;
-      this.epochs.note(worker, this.configs[worker]!.pools[0]!, mask, worker === committed ? read : null);
+      this.epochs.note(worker, alphaOf(this.configs[worker]!), mask, worker === committed ? read : null);
     });
   }
 
@@ -829,11 +835,11 @@ export class World implements Judge {
     // Nobody looks at a stopped process's clock.
     if (this.process.stopped) return;
     this.turnsToCheck = 0;
-    for (const pool of this.pools) {
+    for (const pool of this.everyPool) {
       checkPool(pool, this.turnMaxMs, this.limits);
       checkLeaving(pool);
     }
-    this.counts.check(this.board, this.configs[0]!.pools[0]!.servers.map((server) => server.name));
+    this.counts.check(this.board, alphaOf(this.configs[0]!).servers.map((server) => server.name));
     this.net.invariants();
   }
 
