@@ -10,6 +10,7 @@
  * with Redis. Messages come in RESP2 form and differ in RESP3 by their first byte only (`*` and `>`).
  */
 import { concat, latin1 } from "../bytes/ascii.ts";
+import { WideMap } from "../bytes/wide_map.ts";
 import type { TimerId } from "../net/net.ts";
 import type { Args } from "../protocol/redis/args.ts";
 import { TOPIC } from "../protocol/redis/command.ts";
@@ -46,7 +47,7 @@ const ERRAND_BYTES = 1024;
 
 /** What one client is subscribed to: names as latin1 text, by kind. */
 export class Subscriptions {
-  readonly names: readonly Set<string>[] = [new Set(), new Set(), new Set()];
+  readonly names: readonly WideMap<true>[] = [new WideMap(), new WideMap(), new WideMap()];
   /** Bytes of memory taken for them: a topic is charged to the first of its clients. */
   heldBytes = 0;
 
@@ -56,7 +57,9 @@ export class Subscriptions {
   }
 
   *all(): Iterator<readonly [kind: number, name: string]> {
-    for (const kind of [CHANNEL, PATTERN, SHARD]) for (const name of this.names[kind]!) yield [kind, name];
+    for (const kind of [CHANNEL, PATTERN, SHARD]) {
+      for (const name of this.names[kind]!.keys()) yield [kind, name];
+    }
   }
 
   get total(): number {
@@ -71,11 +74,11 @@ const NOBODY: readonly Server[] = [];
  * right from the beginning.
  */
 class TopicWalk {
-  private readonly maps: { readonly topics: Iterator<Topic>; left: number }[];
+  private readonly maps: { readonly map: WideMap<Topic>; readonly topics: Iterator<Topic>; left: number }[];
 
-  constructor(topics: readonly Map<string, Topic>[]) {
-    // New ones stand at the end of their map: without the count, clients that come and go could make it endless.
-    this.maps = topics.map((map) => ({ topics: map.values(), left: map.size }));
+  constructor(topics: readonly WideMap<Topic>[]) {
+    // Without the count, clients that come and go could make it endless.
+    this.maps = topics.map((map) => ({ map, topics: map.values(), left: map.size }));
   }
 
   /** Hands on up to ERRANDS_MAX of them. False when there are no more. */
@@ -86,7 +89,7 @@ class TopicWalk {
         if (count++ === ERRANDS_MAX) return true;
         const { value, done } = map.topics.next();
         if (done) map.left = 1;
-        else take(value);
+        else if (map.map.get(value.name) === value) take(value);
       }
     }
     return false;
@@ -188,7 +191,7 @@ interface Wait {
 
 export class PubSub implements Hub, Postponed {
   /** By the clients' names. */
-  private readonly topics: readonly Map<string, Topic>[] = [new Map(), new Map(), new Map()];
+  private readonly topics: readonly WideMap<Topic>[] = [new WideMap(), new WideMap(), new WideMap()];
   /** By the wire's, those where it is another; several patterns may be one there. */
   private readonly aliases: readonly Map<string, Set<Topic>>[] = [new Map(), new Map(), new Map()];
   readonly channels: DatabaseChannels;
@@ -253,7 +256,7 @@ export class PubSub implements Hub, Postponed {
         client.countForwardError();
       } else {
         for (const topic of topics) {
-          mine.names[kind]!.add(topic.name);
+          mine.names[kind]!.set(topic.name, true);
           const count = mine.count(kind);
           acknowledge(client, SUBSCRIBE_WORDS[kind]!, topic.name, count);
         }
@@ -287,7 +290,7 @@ export class PubSub implements Hub, Postponed {
     const session = client.session as RedisSession;
     const mine = session.subscriptions ?? new Subscriptions();
     const word = UNSUBSCRIBE_WORDS[kind]!;
-    const leaving = names.length > 0 ? names : [...mine.names[kind]!];
+    const leaving = names.length > 0 ? names : [...mine.names[kind]!.keys()];
     if (leaving.length === 0) acknowledge(client, word, null, mine.count(kind));
     for (const name of leaving) {
       mine.names[kind]!.delete(name);
@@ -326,6 +329,7 @@ export class PubSub implements Hub, Postponed {
     const channel = this.channels.toClient(wire) ?? wire;
     let receivers = surplus(this.topics[CHANNEL]!.get(channel));
     const patterns = this.topics[PATTERN]!;
+    if (patterns.size === 0) return receivers;
     for (const topic of patterns.values()) {
       if (globMatches(topic.name, channel, false)) receivers += topic.clientCount;
       if (topic.wire === topic.name && globMatches(topic.wire, wire, false)) receivers--;
@@ -638,7 +642,7 @@ export class UnsubscribeWork implements SliceWork {
     const left = session.subscriptions?.names[this.kind];
     if (this.all && left !== undefined && left.size > 0) {
       const names = [];
-      for (const name of left) if (names.push(name) === WALK_ARGUMENTS) break;
+      for (const name of left.keys()) if (names.push(name) === WALK_ARGUMENTS) break;
       this.hub.unsubscribe(walk.client, this.kind, names);
       return walk.goOn();
     }
