@@ -42,6 +42,8 @@ export class Endpoint {
   gone = false;
   private connectFailures = 0;
   private blockedUntilMs = 0;
+  /** There is nobody to connect to. */
+  nowhere = false;
   /** Since when nobody could be connected, or nobody who is a primary; -1 = all is well. */
   private troubleSinceMs = -1;
   private signedAtMs = -Infinity;
@@ -76,7 +78,7 @@ export class Endpoint {
     const each = this.server.pool.config.serverConnections;
     const slot = connectionClass * each + (each === 1 ? 0 : serial % each);
     return this.slots[slot] ??
-      (this.blocked && !this.holds ? null : this.connectSlot(slot, connectionClass));
+      ((this.blocked || this.nowhere) && !this.holds ? null : this.connectSlot(slot, connectionClass));
   }
 
   /** While it is to be left alone, one that waits. */
@@ -91,6 +93,15 @@ export class Endpoint {
     return this.connectFailures > 0 && this.server.pool.turn.now() < this.blockedUntilMs;
   }
 
+  /** Stands for a server of which nobody has said yet where it is: requests are held here until somebody does, for a while. */
+  static nowhere(server: Server): Endpoint {
+    const endpoint = new Endpoint(server, { address: { host: "", port: 0 }, text: "nowhere", zone: null });
+    endpoint.nowhere = true;
+    endpoint.connectFailures = 1;
+    endpoint.blockedUntilMs = server.pool.turn.now() + HOLD_MS;
+    return endpoint;
+  }
+
   /** Whoever is at the other end has to be a primary, or nothing is written: another may have taken its place. */
   get mustBePrimary(): boolean {
     return this.server.pool.replaceable && this.server.primary === this;
@@ -101,6 +112,7 @@ export class Endpoint {
    * wait for an error.
    */
   get holds(): boolean {
+    if (this.nowhere) return this.blocked;
     if (!this.mustBePrimary || this.gone || this.server.gone) return false;
     return this.troubleSinceMs >= 0 && this.server.pool.turn.now() - this.troubleSinceMs < HOLD_MS;
   }
@@ -174,6 +186,7 @@ export class Endpoint {
 
   /** Nobody was there, nobody was let in, or whoever is there is no primary. */
   connectFailed(failure: Failure): void {
+    if (this.nowhere) return;
     const { pool } = this.server;
     if (this.mustBePrimary) {
       this.noteTrouble(failure);

@@ -28,6 +28,8 @@ export class Server {
   returnedAtMs: number;
   /** Where its keys are; null = nobody knows now, and requests are refused with `why`. Changed by `replace`. */
   primary: Endpoint | null;
+  /** In place of a primary until a keeper has first said anything: a reload may add servers. */
+  private nowhere: Endpoint | null;
   /** Those that may be read from. */
   replicas: readonly Endpoint[] = [];
   /** For people: why there is no primary, if there is none. */
@@ -54,6 +56,7 @@ export class Server {
     this.returnedAtMs = cells.waitFactor > 1 ? pool.turn.now() : -Infinity;
     // Where it was configured to be, another may have its place by now: its keeper says it first.
     this.primary = pool.config.failover === "promote" ? null : this.endpointOf(config);
+    this.nowhere = this.primary === null ? Endpoint.nowhere(this) : null;
   }
 
   /** Null if the configuration has no address for it. */
@@ -67,7 +70,8 @@ export class Server {
    */
   connection(connectionClass: number, serial: number): ServerConnection | null {
     const { primary } = this;
-    return primary === null ? null : primary.connection(connectionClass, serial);
+    if (primary !== null) return primary.connection(connectionClass, serial);
+    return this.nowhere?.connection(connectionClass, serial) ?? null;
   }
 
   /**
@@ -86,7 +90,8 @@ export class Server {
   }
 
   private get own(): readonly Endpoint[] {
-    return this.primary === null ? this.replicas : [this.primary, ...this.replicas];
+    const first = this.primary ?? this.nowhere;
+    return first === null ? this.replicas : [first, ...this.replicas];
   }
 
   /** Of all endpoints; a copy. */
@@ -108,6 +113,8 @@ export class Server {
 
   /** Where a keeper has said where it is, that is what counts. */
   private moves(config: ServerConfig): boolean {
+    // Where sentinels know a server that has had an address until now, it stays there until they say otherwise.
+    if (this.term < 0 && config.address === null && this.primary !== null) return false;
     if (this.term < 0) return config.addressText !== this.config.addressText;
     if (this.pool.replaceable) return false;
     this.term = -1;
@@ -140,6 +147,11 @@ export class Server {
     if (primary?.text !== this.primary?.spec.text && this.mayFollow(term, primary)) {
       this.replace(primary === null ? null : new Endpoint(this, primary), failureOf("ESWITCHED"));
       pool.front.ringChanged();
+      if (pool.config.preconnect) this.connection(0, 0);
+    }
+    if (this.nowhere !== null) {
+      this.nowhere.abandon(failureOf("ESWITCHED"), this.primary);
+      this.nowhere = null;
     }
     if (primary !== null) this.lastPrimary = primary.text;
     this.term = term;

@@ -169,6 +169,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
 
   /** The handshake goes before what has been asked meanwhile. */
   private connectLate(): void {
+    if (this.endpoint.nowhere) return this.fail("ENOPRIMARY");
     const { head, tail, oldest, written } = this;
     this.head = this.tail = this.oldest = null;
     this.written = 0;

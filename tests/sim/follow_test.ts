@@ -20,12 +20,12 @@ class World {
   private constructor(readonly stand: Stand, readonly signs: string[]) {}
 
   /** One server, m1, at machine 1; others may take its place. @param yml more keys of the pool */
-  static async make(yml = "", servers: readonly string[] = ONE): Promise<World> {
+  static async make(yml = "", servers: readonly string[] = ONE, known = true): Promise<World> {
     const signs: string[] = [];
     const sign = (_pool: string, server: string, what: Sign) => signs.push(`${server} ${what}`);
     const stand = await Stand.make(undefined, `  timeout: 3000\n${yml}`, servers, sign, REPLACEABLE);
     for (const model of [1, 2, 3]) stand.model(model).role = "slave";
-    stand.follow(state("m1", 1, FIRST));
+    if (known) stand.follow(state("m1", 1, FIRST));
     return new World(stand, signs);
   }
 
@@ -187,6 +187,39 @@ Deno.test("follow: without a primary requests are refused with the reason; it ma
   stand.follow(state("m1", 2, null));
   stand.follow(state("m1", 2, SECOND));
   match(world.ask(client, "GET", "a"), /^-ERR .*no primary is known/);
+  world.stop();
+});
+
+Deno.test("follow: until somebody says where a server is, requests are held for a second", async () => {
+  const world = await World.make("", ONE, false);
+  const { stand } = world;
+  const [early, blocking] = [stand.talker(), stand.talker()];
+  early.say("APPEND", "log", "1").say("MULTI").say("APPEND", "log", "2").say("EXEC");
+  match(world.ask(blocking, "BLPOP", "list", "1"), /^-ERR Connection refused: no primary is known/);
+  stand.run(500);
+  strictEqual(early.take(), "");
+  stand.follow(state("m1", 1, FIRST));
+  stand.run(20);
+  strictEqual(early.take(), ":1\r\n+OK\r\n+QUEUED\r\n*1\r\n:2\r\n");
+  world.stop();
+});
+
+Deno.test("follow: after that second they are refused, at once from then on, until somebody says it", async () => {
+  const world = await World.make("", ONE, false);
+  const { stand } = world;
+  const client = stand.talker();
+  client.say("SET", "a", "1");
+  stand.run(900);
+  strictEqual(client.take(), "");
+  stand.run(200);
+  const error = /^-ERR Connection refused: no primary is known[^\r]*\(server m1\)\r\n$/;
+  match(client.take(), error);
+  match(world.ask(client, "SET", "a", "2"), error);
+  stand.follow(state("m1", 1, null, { why: "no sentinel answers" }));
+  match(world.ask(client, "SET", "a", "2"), /no sentinel answers/);
+  stand.follow(state("m1", 1, FIRST));
+  strictEqual(world.ask(client, "SET", "a", "3"), "+OK\r\n");
+  strictEqual(world.model(0).writes, 1);
   world.stop();
 });
 
@@ -407,6 +440,29 @@ Deno.test("follow: a reload that leaves a server alone leaves it where it is, an
   strictEqual(world.ask(client, "SET", "a", "1"), "+OK\r\n");
   strictEqual(world.model(0).writes, 1);
   world.stop();
+});
+
+Deno.test("follow: a server that sentinels know from a reload on stays where it was until they say otherwise", async () => {
+  const stand = await Stand.make(undefined, "  timeout: 3000\n", ONE);
+  const client = stand.talker();
+  const ask = (...words: string[]) => {
+    client.say(...words);
+    stand.run(50);
+    return client.take();
+  };
+  strictEqual(ask("SET", "a", "1"), "+OK\r\n");
+  const servers = stand.pool.config.servers.map((server) => ({
+    ...server,
+    address: null,
+    addressText: "master m1",
+    master: "m1",
+  }));
+  await stand.reload(ONE, "  timeout: 3000\n", { failover: "sentinel", servers });
+  strictEqual(ask("GET", "a"), "$1\r\n1\r\n");
+  strictEqual(stand.pool.servers[0]!.primary!.mustBePrimary, true);
+  stand.follow(state("m1", 1, SECOND));
+  strictEqual(ask("GET", "a"), "$-1\r\n");
+  stand.proxy.stop();
 });
 
 Deno.test("follow: replicas that stay keep their connections", async () => {
