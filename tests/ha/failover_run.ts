@@ -1,5 +1,5 @@
 /**
- * One primary fails, or is told to make way, while clients write through the proxy and, beside it, by ioredis' own Sentinel client.
+ * One primary fails, or is told to make way, while clients write through the proxy and, beside it, by a library's own Sentinel client.
  *
  *   settled ──► trouble ──► first +switch-master of any sentinel (moment 0) ──► trouble ends ──► settled ──► what is missing?
  */
@@ -27,8 +27,8 @@ export interface Outcome {
   readonly lastErrorMs: number | null;
   readonly errors: number;
   readonly mixed: readonly string[];
-  readonly acknowledged: { readonly proxy: number; readonly ioredis: number };
-  readonly lost: { readonly proxy: number; readonly ioredis: number };
+  readonly acknowledged: { readonly proxy: number; readonly beside: number };
+  readonly lost: { readonly proxy: number; readonly beside: number };
   /** Texts of the errors, by how often they came. */
   readonly texts: Readonly<Record<string, number>>;
 }
@@ -37,7 +37,7 @@ export interface Stage {
   readonly set: SentinelSet;
   readonly switches: Switches;
   readonly proxy: Writers;
-  readonly ioredis: Writers;
+  readonly beside: Writers;
   /** The keys of each master's clients. */
   readonly keys: ReadonlyMap<string, readonly string[]>;
 }
@@ -47,7 +47,7 @@ const BEFORE_MS = 1000;
 const BEYOND_MS = 2000;
 
 export async function failoverRun(stage: Stage, kind: Kind, master: string): Promise<Outcome> {
-  const { set, proxy, ioredis, switches } = stage;
+  const { set, proxy, beside, switches } = stage;
   const old = await set.settled(master);
   const members = set.members.get(master)!;
   const ports = new Set(members.flatMap(({ port, server }) => [String(port), String(server.port)]));
@@ -80,7 +80,7 @@ export async function failoverRun(stage: Stage, kind: Kind, master: string): Pro
   for (const each of monitors.values()) each.stop();
   const lost = {
     proxy: await lostOf(now, proxy, stage, master),
-    ioredis: await lostOf(now, ioredis, stage, master),
+    beside: await lostOf(now, beside, stage, master),
   };
   const errors = proxy.errors.filter(({ key }) => mine.has(key));
   const texts: Record<string, number> = {};
@@ -98,7 +98,7 @@ export async function failoverRun(stage: Stage, kind: Kind, master: string): Pro
     mixed: proxy.mixed.filter((text) => mine.has(text.split(" ")[0]!)),
     acknowledged: {
       proxy: acknowledged(proxy, stage, master),
-      ioredis: acknowledged(ioredis, stage, master),
+      beside: acknowledged(beside, stage, master),
     },
     lost,
     texts,

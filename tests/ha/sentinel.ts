@@ -1,5 +1,5 @@
 /**
- * `deno task ha:sentinel`: three sentinels, two primaries with two replicas each, 50 clients through the proxy and 50 of ioredis' own
+ * `deno task ha:sentinel`: three sentinels, two primaries with two replicas each, 50 clients through the proxy and 50 of a library's own
  * Sentinel client beside them; primaries die, stop, are cut off and are told to make way.
  *
  *   --times=N        of each kind; default 10
@@ -8,6 +8,7 @@
  *   --runtime=R      deno, bun or compiled (default)
  *   --clients=N      of each; default 50
  *   --workers=N      of the proxy; default 1
+ *   --beside=L       ioredis (default) or node-redis
  *   --results=FILE   outcomes are appended to it, a line of JSON each, and the summary is of the whole file
  */
 import { parseArgs } from "node:util";
@@ -18,7 +19,7 @@ import { startSentinels } from "../lib/sentinels.ts";
 import { poolYml, type Runtime } from "../lib/servers.ts";
 import { failoverRun, type Kind, KINDS, type Outcome } from "./failover_run.ts";
 import { Switches } from "./watchers.ts";
-import { ioredisLane, proxyLane, Writers } from "./writers.ts";
+import { ioredisLane, nodeRedisLane, proxyLane, Writers } from "./writers.ts";
 
 const { values } = parseArgs({
   args: Deno.args,
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     runtime: { type: "string", default: "compiled" },
     clients: { type: "string", default: "50" },
     workers: { type: "string", default: "1" },
+    beside: { type: "string", default: "ioredis" },
     results: { type: "string" },
   },
 });
@@ -78,16 +80,21 @@ const stage = {
   switches,
   keys,
   proxy: new Writers(through, () => proxyLane(proxy.target)),
-  ioredis: new Writers(direct, (i) => ioredisLane(sentinels, masterOf(direct[i]!))),
+  beside: new Writers(direct, (i) => {
+    const master = masterOf(direct[i]!);
+    return values.beside === "ioredis"
+      ? ioredisLane(sentinels, master)
+      : nodeRedisLane(sentinels, master, Math.ceil(count / 2));
+  }),
 };
 stage.proxy.start();
-stage.ioredis.start();
+stage.beside.start();
 
 const outcomes: Outcome[] = [];
 for (let i = 0; i < Number(values.times); i += MASTERS.length) {
   for (const kind of values.only.split(",") as Kind[]) {
     stage.proxy.begin();
-    stage.ioredis.begin();
+    stage.beside.begin();
     // Both primaries at a time: half as long, and the proxy has two to move.
     const both = await Promise.all(MASTERS.map((master) => failoverRun(stage, kind, master)));
     for (const outcome of both) tell(outcome);
@@ -108,7 +115,7 @@ function tell(outcome: Outcome): void {
       `${errors} errors, last ${
         lastErrorMs?.toFixed(0) ?? "-"
       } ms; mixed up ${mixed.length}; lost ${lost.proxy} of ` +
-      `${acknowledged.proxy}, ioredis ${lost.ioredis} of ${acknowledged.ioredis}`,
+      `${acknowledged.proxy}, ${values.beside} ${lost.beside} of ${acknowledged.beside}`,
   );
   if (mixed.length > 0) console.log(mixed.slice(0, 5).join("\n"));
   console.log(`         ${JSON.stringify(outcome.texts)}`);
@@ -116,7 +123,7 @@ function tell(outcome: Outcome): void {
     console.log(`         ${outcome.moves} failovers:\n${proxy.log.split("\n").slice(-12).join("\n")}`);
   }
 }
-await Promise.all([stage.proxy.stop(), stage.ioredis.stop()]);
+await Promise.all([stage.proxy.stop(), stage.beside.stop()]);
 switches.close();
 
 const all = values.results !== undefined && exists(values.results)
@@ -131,7 +138,7 @@ const median = (numbers: readonly number[]) =>
   [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN;
 const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0);
 console.log(
-  "\n| | runs | first write, median (most) | old primary: executed, sent after | last error, most | mixed up | lost | ioredis |",
+  "\n| | runs | first write, median (most) | old primary: executed, sent after | last error, most | mixed up | lost | beside |",
 );
 console.log("|---|---|---|---|---|---|---|---|");
 for (const kind of [...KINDS, "coordinated", "all"]) {
@@ -146,6 +153,6 @@ for (const kind of [...KINDS, "coordinated", "all"]) {
         sum(of.map((each) => each.mixed.length))
       } | ` +
       `${sum(of.map((each) => each.lost.proxy))} of ${sum(of.map((each) => each.acknowledged.proxy))} | ` +
-      `${sum(of.map((each) => each.lost.ioredis))} of ${sum(of.map((each) => each.acknowledged.ioredis))} |`,
+      `${sum(of.map((each) => each.lost.beside))} of ${sum(of.map((each) => each.acknowledged.beside))} |`,
   );
 }

@@ -1,8 +1,9 @@
 /**
  * Clients that append numbers to lists, one list each, and remember which were acknowledged: what is missing from a list afterwards
- * has been lost. Through the proxy, or by ioredis' own Sentinel client, which is connected to the servers directly.
+ * has been lost. Through the proxy, or by the Sentinel clients of ioredis and node-redis, which are connected to the servers directly.
  */
 import { Redis as Ioredis } from "ioredis";
+import { createSentinel } from "redis";
 import { RawClient, type Target } from "../lib/client.ts";
 import { delay } from "../lib/poll.ts";
 import { ReplyError } from "../lib/resp.ts";
@@ -120,4 +121,37 @@ export function ioredisLane(sentinels: readonly number[], master: string): Promi
     last: (key: string) => client.lindex(key, -1).catch(() => null),
     close: () => client.disconnect(),
   });
+}
+
+/** One of node-redis' clients for all lanes of a master, since each has connections of its own to all sentinels. */
+const nodeRedis = new Map<string, { readonly client: ReturnType<typeof makeSentinel>; lanes: number }>();
+
+function makeSentinel(sentinels: readonly number[], name: string, masterPoolSize: number) {
+  const sentinelRootNodes = sentinels.map((port) => ({ host: "127.0.0.1", port }));
+  return createSentinel({ name, sentinelRootNodes, masterPoolSize });
+}
+
+/** @param sentinels their ports; @param lanes how many there will be of this master */
+export async function nodeRedisLane(
+  sentinels: readonly number[],
+  master: string,
+  lanes: number,
+): Promise<Lane> {
+  let shared = nodeRedis.get(master);
+  if (shared === undefined) {
+    const client = makeSentinel(sentinels, master, lanes);
+    client.on("error", () => {});
+    nodeRedis.set(master, shared = { client, lanes: 0 });
+    await client.connect();
+  }
+  const { client } = shared;
+  shared.lanes++;
+  return {
+    append: (key: string, n: number) =>
+      client.rPush(key, `${key}/${n}`).then(() => null, (error: Error) => error.message),
+    last: (key: string) => client.lIndex(key, -1).catch(() => null),
+    close: () => {
+      if (--shared.lanes === 0) client.destroy();
+    },
+  };
 }
