@@ -55,6 +55,8 @@ interface Master {
   epoch: number;
   primary: EndpointSpec | null;
   term: number;
+  /** Since when `primary` is believed. */
+  movedAtMs: number;
   cause: string;
   /** By text; when each was listed last. */
   readonly replicas: Map<string, { readonly endpoint: EndpointSpec; atMs: number }>;
@@ -99,6 +101,7 @@ export class SentinelKeeper implements Keeper, NodeOwner {
       epoch: -1,
       primary: known?.primary ?? null,
       term: known?.term ?? 0,
+      movedAtMs: -Infinity,
       cause: "start",
       replicas: new Map(
         known?.replicas.map((endpoint) => [endpoint.text, { endpoint, atMs: this.clock.nowMs() }]),
@@ -261,6 +264,7 @@ export class SentinelKeeper implements Keeper, NodeOwner {
       anew = majority && newest.every(({ seen }) => now - seen.sinceMs > ANEW_MS);
       if (!anew) chosen = present;
     } else if (epoch === master.epoch && !majority) chosen = present;
+    if (chosen !== "" && chosen !== present) master.movedAtMs = now;
     this.complainOf(master, { named, counts, epoch, chosen });
     if (chosen === "" || (epoch < master.epoch && !anew)) return;
     if (chosen !== present && epoch <= master.epoch) {
@@ -290,7 +294,7 @@ export class SentinelKeeper implements Keeper, NodeOwner {
     let role = "";
     for (const { node, seen, primary } of named) {
       const behind = seen.view.epoch < Math.max(epoch, master.epoch) && primary.text !== chosen;
-      if (behind && now - seen.sinceMs < BEHIND_MS) continue;
+      if (behind && now - Math.max(seen.sinceMs, master.movedAtMs) < BEHIND_MS) continue;
       const text =
         `sentinel ${node.at.text} is behind: it names ${primary.text} of epoch ${seen.view.epoch}, ` +
         `where ${chosen} is of epoch ${Math.max(epoch, master.epoch)}`;
