@@ -358,6 +358,9 @@ class ReplicaSet {
 
   /** A replica that has heard of the primary since we have lost it. */
   private whoHears(goneMs: number): Member | null {
+    const primary = this.members[this.primary];
+    // One that answers, and is no primary any more, is not lost.
+    if (primary !== undefined && primary.answers && this.isFresh(primary)) return null;
     return this.members.find((member, i) => {
       if (!this.isFresh(member) || voteOf(this.voters, i) !== this.primary || i === this.primary) {
         return false;

@@ -99,10 +99,15 @@ export function chosenOf(
     if (said.priority === 0) continue;
     const most = best < 0 ? null : voters[best]!.said!;
     const ahead = most === null || said.info.offset > most.info.offset ||
-      (said.info.offset === most.info.offset && said.priority < most.priority);
+      (said.info.offset === most.info.offset && rankOf(said) < rankOf(most));
     if (ahead) best = place;
   }
   return best >= 0 ? best : "no replica that can be reached has its data";
+}
+
+/** Of two that have as much: one that is a primary already, then by priority. */
+function rankOf({ follows, priority }: MemberSaid): number {
+  return follows === null ? 0 : priority;
 }
 
 /** All of its data is there. */

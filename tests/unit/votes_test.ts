@@ -107,6 +107,7 @@ Deno.test("chosenOf() takes the one that has most of the primary's history", () 
   strictEqual(chosen(OLD, null, { ...A, offset: 7 }, { ...A, offset: 7 }), 1);
   strictEqual(chosen(OLD, null, { ...A, offset: 7 }, { ...A, offset: 7, priority: 1 }), 2);
   strictEqual(chosen(OLD, null, { ...A, offset: 5 }, { ...A, offset: 7, priority: 0 }), 1);
+  strictEqual(chosen(OLD, null, A, { history: NEW, before: OLD }), 2, "it is one already");
   strictEqual(chosen(OLD, null, A, { ...A, offset: 99, history: NEW }), 1, "of another history");
   strictEqual(chosen(OLD, null, A, { offset: 99, history: NEW, before: OLD }), 2, "promoted halfway");
   for (const wrong of [{ syncing: true }, { loading: true }, { offset: -1 }, { history: "" }]) {
