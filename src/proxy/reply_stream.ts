@@ -45,6 +45,8 @@ export interface ReplyTaker {
   takeReply(bytes: Uint8Array, start: number, end: number, whole: boolean): boolean;
   /** Parts of the line's reply that are all here; more of it follows. False if the connection was given up. */
   takeLineParts(line: RequestLine, bytes: Uint8Array, start: number, end: number): boolean;
+  /** The head's reply is large, and no error: a split that waited for that lets go of it (Split.letGo). */
+  letGo(): void;
   /** The first part of the head's reply is about to be taken, before the rest has come. */
   partsBegin(head: Request): void;
   takePart(head: Request, bytes: Uint8Array, start: number, end: number): void;
@@ -132,9 +134,10 @@ export class ReplyStream {
   /** Passes on the elements that are all here, if there is much, and if they may leave. */
   private passOn(): void {
     const { inbox, scan } = this;
-    const { head } = this.taker;
     if (inbox.size < this.pool.passMin) return;
     const { start } = inbox;
+    if (inbox.bytes[start] !== MINUS) this.taker.letGo();
+    const { head } = this.taker;
     // Nobody has asked for anything: then servers say a line at most, or push.
     if (head === null && !this.taker.listens && !this.pool.front.isPush(inbox.bytes, start)) {
       return this.taker.fail("ESTRAY");
@@ -210,6 +213,7 @@ export class ReplyStream {
 
   /** As passOn, for a value in pieces. */
   private passPieces(pieces: Outbox): void {
+    this.taker.letGo();
     const { head } = this.taker;
     if (head === null) return;
     if (this.begun || mayLeave(head)) {
@@ -300,5 +304,6 @@ function mayLeave(head: Request): boolean {
 }
 
 const NEED_MORE = -1;
+const MINUS = 45;
 const CR = 13;
 const LF = 10;

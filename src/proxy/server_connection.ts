@@ -438,6 +438,20 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   }
 
   /** From now on the deadline is for the next part. */
+  letGo(): void {
+    const { head } = this;
+    const own = head?.split?.letGo() ?? null;
+    if (head === null || own === null) return;
+    head.split = null;
+    own.nextInFlight = head.nextInFlight;
+    own.deadlineMs = head.deadlineMs;
+    own.size = head.size;
+    own.sentAt = head.sentAt;
+    this.head = own;
+    if (this.tail === head) this.tail = own;
+    if (this.oldest === head) this.oldest = own;
+  }
+
   partsBegin(head: Request): void {
     const { pool } = this.server;
     this.partAtMs = pool.turn.now();

@@ -52,6 +52,14 @@ export class Split {
     return false;
   }
 
+  /**
+   * A large reply to its only fragment, which is no error, has begun to come. If that may be the client's at once, in parts, returns the
+   * request that takes the fragment's place on its connection; this split has no part in it any more.
+   */
+  letGo(): Request | null {
+    return null;
+  }
+
   /** Bytes of the replies that have come. */
   get heldBytes(): number {
     let bytes = 0;

@@ -87,7 +87,9 @@ export class PoolReads {
   private first(session: RedisSession, server: Server): Endpoint | null {
     if (server.replicas.length === 0 || session.tracking !== null) return null;
     if (session.transaction !== null && !session.transaction.over) return null;
-    const endpoint = this.best(server, session.client.serial, NONE_TRIED, this.mixes);
+    // If all of them have just failed the primary is next, and they are asked again if that cannot answer.
+    const endpoint = this.best(server, session.client.serial, NONE_TRIED, this.mixes, false) ??
+      server.primary;
     if (endpoint === null || endpoint === server.primary) return endpoint;
     return this.mayRead(session, server, endpoint) ? endpoint : null;
   }
@@ -114,22 +116,28 @@ export class PoolReads {
   next(session: RedisSession, server: Server, tried: readonly Endpoint[]): Endpoint | null {
     const { serial } = session.client;
     const { primary } = server;
-    const replica = this.best(server, serial, tried, false);
+    const asksPrimary = primary !== null && !tried.includes(primary);
+    const replica = this.best(server, serial, tried, false, !asksPrimary);
     const well = replica !== null && this.mayRead(session, server, replica) ? replica : null;
     // Who wants reads off the primary wants them off it most of all when a replica fails.
-    if (well !== null && (this.pool.config.readFrom === "replica" || primary === null)) return well;
-    return primary !== null && !tried.includes(primary) ? primary : well;
+    if (well !== null && this.pool.config.readFrom === "replica") return well;
+    return asksPrimary ? primary : well;
   }
 
-  /** The one among those not tried that clients of this serial stay with. */
+  /**
+   * The one among those not tried that clients of this serial stay with.
+   * @param mixes the primary is one of them
+   * @param resting those that have just failed too
+   */
   private best(
     server: Server,
     serial: number,
     tried: readonly Endpoint[],
     mixes: boolean,
+    resting: boolean,
   ): Endpoint | null {
     const { primary, replicas } = server;
-    const nowMs = this.pool.turn.now();
+    const nowMs = resting ? Infinity : this.pool.turn.now();
     const nearest = this.pool.config.readFrom === "nearest"
       ? this.nearMs(server, nowMs, tried, mixes)
       : Infinity;
@@ -196,6 +204,8 @@ const NEVER_JOINED: Joiner = () => {
 /** One read under way. To its connections it is a split of one fragment. */
 class TrackedRead extends Split {
   private readonly tried: Endpoint[] = [];
+  /** It goes round for the second time. */
+  private again = false;
   /** The primary has answered that it cannot serve: so the client reads, if nobody else can. */
   private refusal: Uint8Array | null = null;
 
@@ -246,16 +256,36 @@ class TrackedRead extends Split {
     }
   }
 
+  /** Everybody has failed. It may have been a connection's fault and not the server's: all are asked once more, and that is all. */
+  private askAgain(): boolean {
+    if (this.again) return false;
+    this.again = true;
+    this.tried.length = 0;
+    return this.askNext() !== null;
+  }
+
+  /** A large reply that is no error is as good as here: it goes on in parts, if it is its turn, and is asked for nowhere else. */
+  override letGo(): Request | null {
+    const { parent, whole } = this;
+    if (whole !== null || parent.client === null || parent.client.head !== parent) return null;
+    this.answered(this.tried.at(-1)!);
+    this.over();
+    return parent;
+  }
+
+  private answered(endpoint: Endpoint): void {
+    if (endpoint === this.server.primary) return;
+    endpoint.readsAnswered++;
+    this.server.pool.counters[REPLICA_READS]!++;
+  }
+
   override take(_fragment: number, bytes: Uint8Array, start: number, end: number, failed: boolean): void {
     const { server, reads } = this;
     // The client is gone.
     if (this.parent.client === null) return this.over();
     const endpoint = this.tried.at(-1)!;
     if (bytes[start] !== MINUS) {
-      if (endpoint !== server.primary) {
-        endpoint.readsAnswered++;
-        server.pool.counters[REPLICA_READS]!++;
-      }
+      this.answered(endpoint);
       return this.answer(bytes, start, end, false);
     }
     const ill = failed || server.pool.front.illness(bytes, start, end, REQUEST) !== null;
@@ -263,12 +293,11 @@ class TrackedRead extends Split {
     // What the primary says of the request counts.
     if (!ill && endpoint === server.primary) return this.answer(bytes, start, end, false);
     if (!failed && endpoint === server.primary) this.refusal = bytes.slice(start, end);
-    if (this.askNext() !== null) {
+    if (this.askNext() !== null || this.askAgain()) {
       server.pool.counters[READS_ELSEWHERE]!++;
       return;
     }
-    if (endpoint === server.primary) this.answer(bytes, start, end, failed);
-    else if (this.refusal !== null) this.answer(this.refusal, 0, this.refusal.length, false);
+    if (this.refusal !== null) this.answer(this.refusal, 0, this.refusal.length, false);
     else this.refuse();
   }
 

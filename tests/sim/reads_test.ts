@@ -160,6 +160,27 @@ Deno.test("reads: a replica that has just failed is left alone for a moment, oth
   world.stop();
 });
 
+Deno.test("reads: while the primary is gone a replica whose connections were cut is asked again", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  const home = world.homeOf(client);
+  world.readFrom(home);
+  stand.net.down(stand.servers[0]!.address);
+  stand.servers[home]!.frozenUntilMs = Infinity;
+  client.take();
+  client.say("GET", "a");
+  stand.run(20);
+  world.reset(home);
+  stand.servers[home]!.frozenUntilMs = 0;
+  stand.run(500);
+  strictEqual(client.take(), `$3\r\na@${home}\r\n`);
+  for (let i = 0; i < 5; i++) strictEqual(world.homeOf(client), home);
+  stand.net.down(stand.servers[home]!.address);
+  match(world.ask(client, "GET", "a"), /^-ERR .*no replica can be read from/);
+  world.stop();
+});
+
 Deno.test("reads: with read_from: replica another replica is asked before the primary", async () => {
   const world = await World.make("  read_from: replica\n");
   const client = world.stand.talker();
@@ -240,5 +261,28 @@ Deno.test("read_your_writes: a client reads from the primary until its replica h
   world.reset(home);
   world.stand.run(1000);
   for (let i = 0; i < 20; i++) strictEqual(world.homeOf(client), 0);
+  world.stop();
+});
+
+Deno.test("reads: a large value of a replica goes on in parts, and is not asked for again when its connection ends", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  const home = world.homeOf(client);
+  const value = "x".repeat(4 * 1024 * 1024);
+  for (const i of [0, 1, 2]) world.model(i).databases[0]!.put("large", value);
+  client.take();
+  client.say("GET", "large").say("GET", "a");
+  stand.runUntil(() => client.read.length > value.length && client.read.endsWith(`a@${home}\r\n`));
+  ok(client.take() === `$${value.length}\r\n${value}\r\n$3\r\na@${home}\r\n`);
+  const before = world.model(0).reads;
+  client.say("GET", "large");
+  stand.runUntil(() => client.read.length > 2 * 1024 * 1024);
+  // Of what it has got a part it cannot have another whole.
+  ok(client.read.length < value.length);
+  world.reset(home);
+  stand.runUntil(() => client.closed);
+  strictEqual(world.model(0).reads, before);
+  ok(client.read.length < value.length + 100);
   world.stop();
 });
