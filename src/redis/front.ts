@@ -16,6 +16,7 @@ import {
   arityError,
   crossSlot,
   errorReply,
+  functionListError,
   isRefused,
   NOAUTH,
   refusal,
@@ -428,6 +429,8 @@ export class RedisFront implements Front, Sender {
       ? refusal(command)
       : args.count > READ_HERE_MAX && readsFew(command)
       ? tooManyError(command, READ_HERE_MAX)
+      : command.name === "FUNCTION|LIST"
+      ? functionListError(bytes, args)
       : null;
     const queueing = session.transaction?.queueing ?? false;
     if (error !== null) {
@@ -863,9 +866,9 @@ function isRead({ flags }: Command): boolean {
 }
 
 /** Are the arguments read here, or by a server that tells the keys, so that no sensible request has very many of them? */
-function readsFew({ route, finder, flags }: Command): boolean {
+function readsFew({ name, route, finder, flags }: Command): boolean {
   if ((flags & (FLAG.DATABASE | FLAG.PATTERNS)) !== 0 || finder === FINDER.GEORADIUS) return true;
-  if (finder === FINDER.ASKED) return true;
+  if (finder === FINDER.ASKED || name === "FUNCTION|LIST") return true;
   return (route === ROUTE.LOCAL || route === ROUTE.CLIENT_MODE) && (flags & FLAG.WALKED) === 0;
 }
 

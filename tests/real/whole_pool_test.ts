@@ -4,6 +4,7 @@
  */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { pairRulesOf, ruleOf } from "../../src/protocol/redis/info_fields.ts";
+import { request } from "../lib/bytes.ts";
 import type { RawClient } from "../lib/client.ts";
 import { FakeServer } from "../conformance/fake_server.ts";
 import { Fixture } from "../lib/fixture.ts";
@@ -11,6 +12,7 @@ import { poll } from "../lib/poll.ts";
 import { Random } from "../lib/random.ts";
 import { ReplyError, type Value } from "../lib/resp.ts";
 import { poolYml, type Proxy, type Server } from "../lib/servers.ts";
+import { versionOf } from "../lib/versions.ts";
 
 async function three(
   f: Fixture,
@@ -122,6 +124,34 @@ Deno.test("SCAN: MATCH, COUNT and TYPE are kept on every server; wrong cursors a
   error(await client.command("SCAN", "18446744073709551616"), /^ERR invalid cursor$/);
   error(await client.command("SCAN", "0", "COUNT", "0"), /^ERR syntax error$/);
   error(await client.command("SCAN", "0", "COUNT"), /^ERR syntax error$/);
+});
+
+Deno.test("FUNCTION LIST: an argument of several lines never comes back as more than one reply, in MULTI neither", async () => {
+  await using f = new Fixture();
+  const { client, direct } = await three(f);
+  const valkey = await versionOf(direct[0]!) === "valkey 9.1";
+  const raw = async (from: RawClient, ...words: string[]) => {
+    await from.send(request(...words));
+    return (await from.readReply()).text;
+  };
+  for (
+    const words of [["a\r\n+b"], ["WITHCODE", "\n"], ["libraryname", "x", "\r:1\r\n"], [
+      "withcode",
+      "WITHCODE\r",
+    ]]
+  ) {
+    const text = await raw(client, "FUNCTION", "LIST", ...words);
+    strictEqual(text, `-ERR Unknown argument ${words.at(-1)!.replace(/[\r\n]/g, " ")}\r\n`);
+    if (!valkey) strictEqual(await raw(direct[0]!, "FUNCTION", "LIST", ...words), text);
+    const replies = await client.pipeline(["MULTI"], ["FUNCTION", "LIST", ...words], ["EXEC"], [
+      "ECHO",
+      "mine",
+    ]);
+    error(replies[1], /^ERR Unknown argument /);
+    error(replies[2], /^EXECABORT /);
+    strictEqual(replies[3], "mine");
+  }
+  deepStrictEqual(await client.command("FUNCTION", "LIST", "LIBRARYNAME", "a\r\nb"), []);
 });
 
 Deno.test("RANDOMKEY finds keys of all servers, and nothing in an empty pool", async () => {

@@ -112,6 +112,27 @@ export function shown(bytes: Uint8Array, start: number, end: number, sizeMax = S
   return latin1(bytes, start, stop);
 }
 
+/**
+ * What FUNCTION LIST is answered if its server would repeat an argument that is more than one line. Valkey 9.1.2 repeats it as it is,
+ * and the rest would be taken for the next reply, whoever waits for that; others write blanks, as this does. Null if there is no
+ * such argument. (Of all commands of Redis 7.0 and 8.6 and Valkey 9.1 no other does it.)
+ */
+export function functionListError(bytes: Uint8Array, args: Args): Uint8Array | null {
+  let code = false;
+  let library = false;
+  for (let i = 2; i < args.count; i++) {
+    const word = latin1(bytes, args.starts[i]!, args.ends[i]!);
+    const lower = word.toLowerCase();
+    if (lower === "withcode" && !code) code = true;
+    else if (lower === "libraryname" && !library) {
+      library = true;
+      // Its pattern is not repeated.
+      i++;
+    } else return /[\r\n]/.test(word) ? errorReply(`ERR Unknown argument ${word}`) : null;
+  }
+  return null;
+}
+
 function oneLine(text: string): string {
   return text.replaceAll("\r", " ").replaceAll("\n", " ");
 }
