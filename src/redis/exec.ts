@@ -16,6 +16,7 @@ import { type Client, LEASED } from "../proxy/client.ts";
 import type { CommandQueue } from "./queue.ts";
 import type { RedisSession } from "./session.ts";
 import { type Aside, type Rerun, Weaver } from "./woven.ts";
+import { failureOf } from "../proxy/failures.ts";
 import { sendFragment } from "../proxy/fan_out.ts";
 import { type Internal, Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
@@ -116,6 +117,10 @@ export class Execution implements Holder, Postponed, Waiter {
   resume(): void {
     const { connection, queue, client } = this;
     if (this.over) return;
+    // It has answered more than it was asked: whose replies those are nobody knows.
+    if (connection.head !== this.queued) {
+      return this.failed(connection.server.errorReply(failureOf("ESTRAY")));
+    }
     if (connection.congested) {
       connection.waiters.push(this);
       return;

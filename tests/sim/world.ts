@@ -406,7 +406,6 @@ export class World implements Judge {
         proxy.follow(this.config.name, [state]);
       }
     }
-    this.checkObjects();
   }
 
   /** Where a server was nobody goes before it is there again. */
