@@ -86,31 +86,35 @@ for (let proxy = 0; proxy < PROXIES; proxy++) {
 }
 const running = writers.map((writer) => writer.run(set));
 
-/** The one that all members follow, when all proxies write to it. */
-async function settled(): Promise<Server> {
-  let primary: Server | undefined;
+/** The one that all members follow. */
+async function followed(): Promise<Server> {
+  let found: Server | undefined;
   await poll(
     async () => {
-      [primary] = await set.primaries();
-      return primary !== undefined && (await set.primaries()).length === 1;
+      [found] = await set.primaries();
+      if (found === undefined) return false;
+      const roles = await Promise.all(set.members.map((member) => set.roleOf(member)));
+      return roles.every((role, i) =>
+        role === (set.members[i] === found ? "master" : String(portOf(found!)))
+      );
     },
-    "one primary",
+    "all members to follow one",
     90_000,
   );
-  await set.follow(primary!);
+  return found!;
+}
+
+/** The same, when all proxies write to it. */
+async function settled(): Promise<Server> {
+  const primary = await followed();
   const fromMs = wallMs();
-  await poll(
-    () =>
-      [0, 1].every((proxy) =>
-        writers.some((each) =>
-          each.proxy === proxy &&
-          each.appends.some(({ acknowledgedMs, sentMs }) => sentMs > fromMs && acknowledgedMs < Infinity)
-        )
-      ),
-    "both proxies to write",
-    90_000,
-  );
-  return primary!;
+  const writes = (proxy: number) =>
+    writers.some((each) =>
+      each.proxy === proxy &&
+      each.appends.some(({ acknowledgedMs, sentMs }) => sentMs > fromMs && acknowledgedMs < Infinity)
+    );
+  await poll(() => [0, 1].every(writes), "both proxies to write", 90_000);
+  return primary;
 }
 
 const outages: number[] = [];
@@ -148,16 +152,9 @@ for (let round = 0; round < Number(values.times); round++) {
 }
 for (const writer of writers) writer.stopped = true;
 await Promise.all(running);
-const last = await settled0();
-
-/** As `settled`, when nobody writes any more. */
-async function settled0(): Promise<Server> {
-  let found: Server[] = [];
-  await poll(async () => (found = await set.primaries()).length === 1, "one primary", 90_000);
-  await set.follow(found[0]!);
-  await delay(1500);
-  return found[0]!;
-}
+const last = await followed();
+// What is under way comes to its end.
+await delay(1500);
 
 /** The longest time in which no write was acknowledged to anybody. */
 function longestGap(fromMs: number, toMs: number): number {
