@@ -12,12 +12,14 @@ import { MemcachedFront } from "../../src/memcached/front.ts";
 import type { MemcachedSession } from "../../src/memcached/session.ts";
 import { RedisFront } from "../../src/redis/front.ts";
 import { ReplyQueue } from "../../src/proxy/reply_queue.ts";
+import { ReplyStream } from "../../src/proxy/reply_stream.ts";
 import { Request } from "../../src/proxy/request.ts";
 import { Execution } from "../../src/redis/exec.ts";
 import { Preparation } from "../../src/redis/preparation.ts";
 import { SlicedRequest } from "../../src/redis/slices.ts";
 import { PubSub } from "../../src/redis/pubsub.ts";
 import { Tracking } from "../../src/redis/tracking.ts";
+import { Upstream } from "../../src/redis/upstream.ts";
 import { Transaction } from "../../src/redis/transaction.ts";
 import { type Aside, Weaver } from "../../src/redis/woven.ts";
 import { Server } from "../../src/proxy/server.ts";
@@ -48,7 +50,8 @@ type Method = (this: any, ...args: any[]) => unknown;
 /** Replaces a method; `make` gets the old one. */
 function patch(owner: object, name: string, make: (old: Method) => Method): () => void {
   const methods = owner as Record<string, Method>;
-  const old = methods[name]!;
+  const old = methods[name];
+  if (typeof old !== "function") throw new Error(`there is no ${name} to make a mistake in`);
   methods[name] = make(old);
   return () => {
     methods[name] = old;
@@ -393,16 +396,16 @@ export const CANARIES: readonly Canary[] = [
     name: "the line of a batch is written once more",
     only: "memcached",
     plant: () =>
-      patch(ServerConnection.prototype, "closeBatch", (old) =>
-        function (batch) {
-          old.call(this, batch);
-          if (batch.size > 1) this.write(batch.line, 0, batch.lineEnd);
+      patch(ServerConnection.prototype, "closeLine", (old) =>
+        function (line) {
+          old.call(this, line);
+          if (line.size > 1) this.write(line.bytes, 0, line.end);
         }),
   },
   {
     name: "parts of a reply overtake what is owed before it",
     where: (plan) => plan.passMin < PASS_USUAL,
-    plant: () => patch(ServerConnection.prototype, "mayBegin", () => (head: Request) => head.client !== null),
+    plant: () => patch(ReplyStream.prototype, "mayBegin", () => (head: Request) => head.client !== null),
   },
   {
     name: "a request times out twice as late as it should, and its client is never told",
@@ -417,7 +420,7 @@ export const CANARIES: readonly Canary[] = [
     name: "a leased connection is given back although it still watches",
     only: "redis",
     plant: () =>
-      patch(Server.prototype, "giveBack", (old) =>
+      patch(Endpoint.prototype, "giveBack", (old) =>
         function (connection) {
           return old.call(this, connection, true);
         }),
@@ -426,7 +429,15 @@ export const CANARIES: readonly Canary[] = [
     name: "after a server has returned nobody subscribes again",
     only: "redis",
     where: (plan) => plan.subscribers > 0,
-    plant: () => patch(PubSub.prototype, "wanted", () => () => []),
+    plant() {
+      const begun = new WeakSet<object>();
+      return patch(Upstream.prototype, "catchUp", (old) =>
+        function () {
+          if (begun.has(this)) this.missing = null;
+          else old.call(this);
+          begun.add(this);
+        });
+    },
   },
   {
     name: "a message reaches whoever is subscribed to anything",
