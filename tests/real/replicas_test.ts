@@ -207,6 +207,30 @@ for (const runtime of RUNTIMES.filter((each) => each !== "bun")) {
   });
 }
 
+Deno.test("the primary dies: reads are answered for as long as replicas may lag", async () => {
+  await using f = new Fixture();
+  const [stand, readers] = await underLoad(f, { keys: { max_lag: "120s" } });
+  await stand.primary.crash();
+  await readers.some(300);
+  const client = await stand.client();
+  assert.match(String(await client.command("SET", "k", "w")), /Connection re/);
+  // The replicas have no link now, and have been asked.
+  for (const replica of stand.replicas) {
+    const at = stand.clients.get(replica)!;
+    await poll(
+      async () => String(await at.command("INFO", "replication")).includes("link_status:down"),
+      "no link",
+    );
+  }
+  // Three rounds of the keeper's two questions; each look here is a question too.
+  const [replica] = stand.replicas as [Server];
+  const before = await stand.calls(replica, "info");
+  let looks = 0;
+  await poll(async () => await stand.calls(replica, "info") - before - ++looks >= 6, "the keeper to look");
+  await readers.some(300);
+  await readers.stop();
+});
+
 const RUN = { runtime: "compiled", clients: 20, workers: 2, seed: 1, kills: true } as const;
 
 for (const readFrom of ["prefer_replica", "any"]) {
