@@ -118,7 +118,7 @@ export class Execution implements Holder, Postponed, Waiter {
     const { connection, queue, client } = this;
     if (this.over) return;
     // It has answered more than it was asked: whose replies those are nobody knows.
-    if (connection.head !== this.queued) {
+    if (connection.head === null) {
       return this.failed(connection.server.errorReply(failureOf("ESTRAY")));
     }
     if (connection.congested) {
