@@ -17,7 +17,7 @@ import type { KeeperAround } from "./keepers.ts";
 import { hostAndPort, Member, type MemberAround } from "./member.ts";
 import { Promotion, whyOf } from "./promotion.ts";
 import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
-import { FENCE_MS, leaveOf, majorityOf, portOf, voteOf } from "./votes.ts";
+import { FENCE_MS, leaveOf, majorityOf, portOf, UPTIME_MIN_MS, voteOf } from "./votes.ts";
 
 /** A word that is older does not say how things are now. */
 const FRESH_MS = 1500;
@@ -270,6 +270,7 @@ class ReplicaSet {
       const { text } = member.spec;
       if (!this.isFresh(member)) return `${text}: ${member.wrong ?? "has not answered yet"}`;
       if (member.said!.fenced) return `${text} is fenced`;
+      if (member.said!.uptimeMs < UPTIME_MIN_MS) return `${text} has just started`;
       const vote = voteOf(this.voters, i);
       if (vote === i) return `${text} is a primary`;
       return `${text} follows ${vote < 0 ? member.said!.follows : this.members[vote]!.spec.text}`;
