@@ -1,7 +1,9 @@
 /** Every mistake made on purpose is noticed within a few seeds: the checkers see. */
 import assert from "node:assert/strict";
 import { CANARIES } from "./canaries.ts";
-import { runSeed, SimFailure, World } from "./world.ts";
+import { planOf } from "./plan.ts";
+import { Random } from "./random.ts";
+import { runSeed, SimFailure } from "./world.ts";
 
 /** Most need a few; the rarest (a reply in parts, cut off, from the only server) some 150. */
 const SEEDS_MAX = 400;
@@ -14,11 +16,11 @@ for (const canary of CANARIES) {
       const takeBack = canary.plant();
       try {
         for (let seed = 1, ran = 0; ran < SEEDS_MAX; seed++) {
-          const { plan } = new World(seed);
+          const plan = planOf(new Random(seed).fork(), canary.meeting);
           if (plan.redis !== redis || canary.where?.(plan) === false) continue;
           ran++;
           try {
-            await runSeed(seed);
+            await runSeed(seed, canary.meeting);
           } catch (error) {
             assert(error instanceof SimFailure);
             // A canary that breaks by itself, because src/ has changed under it, shows nothing.

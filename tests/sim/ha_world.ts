@@ -152,7 +152,7 @@ export class HaWorld {
   private readonly proxies: readonly Proxy[];
   private readonly director: Director;
   private readonly config: Config;
-  private readonly thawedAtMs = new Map<ReplicaNode, number>();
+  private readonly thawsAtMs = new Map<ReplicaNode, number>();
   private switches = 0;
   private chaos = true;
 
@@ -302,12 +302,14 @@ export class HaWorld {
     old.dead = true;
     const backMs = DOWN_AFTER_MS + random.next() * 8000;
     if (kind === "kill") this.net.down(old.server.address);
-    else old.server.frozenUntilMs = clock.nowMs() + backMs;
+    else {
+      old.server.frozenUntilMs = clock.nowMs() + backMs;
+      this.thawsAtMs.set(old, old.server.frozenUntilMs);
+    }
     for (const node of group.nodes) if (node.primary === old && kind === "kill") node.lost();
     clock.setTimer(DOWN_AFTER_MS + random.next() * 400, () => this.elect(group, old));
     clock.setTimer(backMs, () => {
       this.note(`${old.text} is back`);
-      if (kind === "freeze") this.thawedAtMs.set(old, clock.nowMs());
       old.dead = false;
       if (kind !== "kill") return;
       old.server.restart(false, 0);
@@ -478,7 +480,7 @@ export class HaWorld {
     const left = group.told.every((told) => told.node !== node && atMs - told.atMs > UNDER_WAY_MS);
     if (!left) return;
     // What was in its kernel when it stopped it executes when it goes on, as real ones do: nobody can take that back.
-    const thawed = atMs - (this.thawedAtMs.get(node) ?? -Infinity) < UNDER_WAY_MS;
+    const thawed = Math.abs(atMs - (this.thawsAtMs.get(node) ?? -Infinity)) < UNDER_WAY_MS;
     const sentMs = this.clients[Number(tags[0]!.split(".")[0]) - 1]!.sentAtMs(Number(tags[0]!.split(".")[1]));
     if (thawed && group.told.some((told) => sentMs <= told.atMs)) return;
     throw new Violation(

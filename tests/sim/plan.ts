@@ -96,7 +96,8 @@ export interface ServerEvent {
 export const FEW = 5;
 export const PASS_USUAL = 1024 * 1024;
 
-export function planOf(random: Random): Plan {
+/** @param meeting it is to be a world of changes that meet clients in the middle of something */
+export function planOf(random: Random, meeting = false): Plan {
   const redis = random.chance(0.6);
   const servers = random.chance(0.15) ? 1 : random.int(2, 6);
   const calm = random.chance(0.1);
@@ -160,11 +161,11 @@ export function planOf(random: Random): Plan {
       config.pools[0]!.maxEjected === 1,
     stops: stopsOf(random, calm ? 0.5 : 0.15, chaosMs),
   };
-  if (!random.chance(calm ? 0.6 : 0.25)) {
+  if (!random.chance(calm ? 0.6 : 0.25) && !meeting) {
     const still = { ...plan, changes: [], meets: false, pools: [plan.pool], workers: 1 };
     return redis && !calm && random.chance(0.3) ? replaced(random, still) : still;
   }
-  const meets = random.chance(0.3);
+  const meets = random.chance(0.3) || meeting;
   const shortMs = meets ? Math.min(chaosMs, random.magnitude(100, 400)) : chaosMs;
   const changes = changesOf(random, draft, shortMs, meets);
   const spread = random.chance(0.4);

@@ -67,6 +67,8 @@ export class RedisWorkload {
   private modest = false;
   private resp: 2 | 3 = 2;
   private cursor = "0";
+  /** EXEC of the transaction that it is in the middle of. */
+  private pending: (() => Step) | null = null;
   /** Something is watched, and EXEC is still to come. */
   private watching = false;
 
@@ -114,6 +116,9 @@ export class RedisWorkload {
   }
 
   next(): Step {
+    const { pending } = this;
+    this.pending = null;
+    if (pending !== null) return pending();
     const kind = this.draw();
     switch (kind) {
       case "get":
@@ -216,6 +221,9 @@ export class RedisWorkload {
 
   /** How it may take its leave: QUIT, or rubbish. */
   goodbye(): Step {
+    const { pending } = this;
+    this.pending = null;
+    if (pending !== null) return together([pending(), this.goodbye()]);
     if (this.random.chance(0.5)) {
       return { ...this.step(["QUIT"], exactly("QUIT", "+OK\r\n", true)), last: true };
     }
@@ -506,10 +514,7 @@ export class RedisWorkload {
     }
     const tags = elements.flatMap(({ tag }) => tag ?? []);
     this.judge.truth.transactions.push(tags);
-    // Where all of it goes is decided when EXEC comes.
-    const ahead = steps.reduce((sum, { bytes }) => sum + bytes.length, 0);
-    for (const tag of tags) this.sentAtMs(tag, ahead);
-    steps.push(this.step(
+    const exec = this.step(
       ["EXEC"],
       matching(`EXEC of ${tags.join(" ")}`, (reply) => {
         if (seen.refused) return reply.startsWith("-EXECABORT Transaction discarded ");
@@ -525,8 +530,18 @@ export class RedisWorkload {
           this.loads() &&
             (reply.startsWith("-LOADING ") || reply.startsWith("-EXECABORT Transaction discarded "));
       }),
-    ));
-    return together(steps);
+    );
+    // Where all of it goes is decided when EXEC comes.
+    if (this.plan.meets && random.chance(0.5)) {
+      this.pending = () => {
+        for (const tag of tags) this.sentAtMs(tag);
+        return exec;
+      };
+      return together(steps);
+    }
+    const ahead = steps.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    for (const tag of tags) this.sentAtMs(tag, ahead);
+    return together([...steps, exec]);
   }
 
   /** A command that a transaction's server does not get: answered by the proxy, or by a channel's server. */

@@ -80,9 +80,9 @@ export class SimFailure extends Error {
   }
 }
 
-/** @throws SimFailure */
-export async function runSeed(seed: number): Promise<Result> {
-  const world = new World(seed);
+/** @param meeting see planOf; @throws SimFailure */
+export async function runSeed(seed: number, meeting = false): Promise<Result> {
+  const world = new World(seed, meeting);
   try {
     return await world.run();
   } catch (error) {
@@ -130,11 +130,11 @@ export class World implements Judge {
   private turnsToCheck = 0;
   private readonly turnMaxMs: number;
 
-  constructor(readonly seed: number) {
+  constructor(readonly seed: number, meeting = false) {
     // Nothing of the world before it.
     dropChunks(0);
     this.random = new Random(seed);
-    this.plan = planOf(this.random.fork());
+    this.plan = planOf(this.random.fork(), meeting);
     const { plan } = this;
     this.turnMaxMs = plan.longTurns ? LONG_TURN_MAX_MS : 0;
     if (plan.longTurns || plan.slowTurns) {
