@@ -78,7 +78,7 @@ export function leaveOf(voters: readonly Voter[]): Leave | null {
  * Who is to be promoted of those that can be told to: the one that has most of `history`.
  *
  * @param places of those that can
- * @param history of the primary that is gone; null: not known, and then a majority of all has to share one
+ * @param history of the primary that is gone; null: not known. If it is not, or nobody has it, a majority of all has to share one
  * @returns the place; or why it is nobody
  */
 export function chosenOf(
@@ -87,11 +87,15 @@ export function chosenOf(
   history: string | null,
 ): number | string {
   const whole = places.filter((place) => isWhole(voters[place]!.said));
-  const group = history === null ? largestGroup(voters, whole) : whole.filter((place) => {
-    return isOf(voters[place]!.said!, history);
-  });
-  if (history === null && group.length < majorityOf(voters.length)) {
-    return "no majority of its members has the same data";
+  let group = history === null ? [] : whole.filter((place) => isOf(voters[place]!.said!, history));
+  if (group.length === 0) {
+    // Somebody has changed the primary by hand, and it is of a history that we have never seen.
+    group = largestGroup(voters, whole);
+    if (group.length < majorityOf(voters.length)) {
+      return history === null
+        ? "no majority of its members has the same data"
+        : "no replica that can be reached has its data";
+    }
   }
   let best = -1;
   for (const place of group) {

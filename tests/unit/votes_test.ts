@@ -113,7 +113,8 @@ Deno.test("chosenOf() takes the one that has most of the primary's history", () 
   for (const wrong of [{ syncing: true }, { loading: true }, { offset: -1 }, { history: "" }]) {
     strictEqual(chosen(OLD, null, A, { ...A, offset: 99, ...wrong }), 1, JSON.stringify(wrong));
   }
-  match(String(chosen(NEW, null, A, A)), /no replica that can be reached has its data/);
+  strictEqual(chosen(NEW, null, A, A), 1, "a majority has another");
+  match(String(chosen(NEW, null, A, { ...A, history: "1" })), /no replica that can be reached has its data/);
   match(String(chosen(OLD, null, { ...A, priority: 0 }, null)), /no replica/);
   // Of a primary that nobody has seen a majority has to know.
   strictEqual(chosen(null, null, { ...A, offset: 5 }, { ...A, offset: 7 }), 2);
