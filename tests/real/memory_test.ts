@@ -255,7 +255,8 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
       const pool = { servers: [`${server.address}:1 a`, `${silent.address}:1 b`], hash_tag: '"{}"' };
       const proxy = await f.proxy(runtime, alpha({ ...pool, distribution: "modula" }, "64mb"));
       const peak = await peakOf(proxy, work(proxy));
-      ok(peak < 64 * MB + BEYOND, `${what}: ${peak} bytes at most`);
+      // Kept whole, it is over 500 MB. Somewhat more than BEYOND, since a starved reader's bytes come on top of garbage on Deno.
+      ok(peak < 64 * MB + 1.5 * BEYOND, `${what}: ${peak} bytes at most`);
       await proxy.stop();
       await Promise.all(running);
     }
