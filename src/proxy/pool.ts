@@ -282,7 +282,8 @@ export class Pool {
       const nowMs = this.clock.nowMs();
       const idleMs = this.config.idleTimeoutMs || Infinity;
       for (const client of this.clients) {
-        if (client.head !== null || client.closing) continue;
+        // One whose request is being prepared, or waits for a server, is owed nothing yet, and is not idle.
+        if (client.head !== null || client.blocked !== 0 || client.closing) continue;
         if (nowMs - client.lastActiveMs < (this.front.idleMax?.(client, idleMs) ?? idleMs)) continue;
         this.counters[LIMIT_IDLE]!++;
         client.closeAfterReplies();

@@ -139,7 +139,8 @@ export class Preparation implements Postponed {
   /** Called by the turn. */
   resume(): void {
     const { client, args, count } = this;
-    if (client.closed || this.session.preparation !== this) return;
+    // Of a client that is to end nothing is taken any more, and what it has sent is gone.
+    if (client.closing || this.session.preparation !== this) return;
     const { bytes, start } = client.inbox;
     const request = start === 0 ? bytes : bytes.subarray(start);
     if (args.count < count) {

@@ -844,3 +844,25 @@ Deno.test("a connection that is turned away before anybody has asked anything is
   assert.equal(client.read, "*6\r\n" + "$-1\r\n".repeat(6));
   world.proxy.stop();
 });
+
+Deno.test("a client that is closed while its request is being prepared: nothing of it is looked at any more", async () => {
+  const world = await stand("", 1, true, 2);
+  const pool = world.proxy.pools[0]!;
+  const front = pool.front as { step: typeof pool.front.step };
+  const step = pool.front.step.bind(pool.front);
+  let prepared = 0;
+  front.step = (client, bytes, start, end) => {
+    const next = step(client, bytes, start, end);
+    // Its arguments are noted from the next turn on.
+    if (client.blocked !== 0) prepared++;
+    if (client.blocked !== 0) client.closeAfterReplies();
+    return next;
+  };
+  const talker = new Talker(world);
+  talker.send(request("SINTER", "one", "two"));
+  runFor(world, 100);
+  assert.equal(prepared, 1);
+  assert.equal(talker.read, "");
+  assert.equal(pool.clients.size, 0);
+  world.proxy.stop();
+});
