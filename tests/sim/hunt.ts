@@ -10,6 +10,8 @@ import { runSeed, SimFailure } from "./world.ts";
 
 const PROGRESS_EVERY_MS = 15_000;
 const SHOWN_MAX = 3;
+/** A world takes a tenth of a second, on a busy machine some seconds. */
+const ENDLESS_MS = 90_000;
 
 const { values } = parseArgs({
   args: Deno.args,
@@ -38,6 +40,7 @@ async function work(at: number, step: number): Promise<void> {
   };
   for (let seed = first + at; Date.now() < endMs; seed += step) {
     seeds++;
+    console.log(JSON.stringify({ begins: seed }));
     try {
       requests += (await runSeed(seed)).requests;
     } catch (error) {
@@ -68,6 +71,8 @@ function commit(): string {
 }
 
 interface Line {
+  /** A seed that is run from now on: if nothing more is heard, that is the one that does not end. */
+  readonly begins?: number;
   readonly seeds?: number;
   readonly requests?: number;
   readonly seed?: number;
@@ -119,11 +124,26 @@ async function follow(worker: number, workers: number, take: (line: Line) => voi
     stdout: "piped",
   }).spawn();
   let held = "";
+  let seed = first + worker;
+  let endless = false;
+  const giveUp = () => {
+    endless = true;
+    take({ seed, why: "does not end", message: `seed ${seed} does not end` });
+    child.kill("SIGKILL");
+  };
+  let timer = setTimeout(giveUp, ENDLESS_MS);
   for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    clearTimeout(timer);
+    timer = setTimeout(giveUp, ENDLESS_MS);
     const lines = (held + text).split("\n");
     held = lines.pop()!;
-    for (const line of lines) take(JSON.parse(line) as Line);
+    for (const each of lines) {
+      const line = JSON.parse(each) as Line;
+      seed = line.begins ?? seed;
+      take(line);
+    }
   }
+  clearTimeout(timer);
   const { code } = await child.status;
-  if (code !== 0) throw new Error(`worker ${worker} ended with code ${code}`);
+  if (code !== 0 && !endless) throw new Error(`worker ${worker} ended with code ${code}`);
 }
