@@ -21,7 +21,7 @@ interface Pool {
   listen: string;
   redis?: boolean;
   sentinels?: string[];
-  servers: (string | { address?: string; master?: string; replicas?: string[] })[];
+  servers: (string | { address?: string; master?: string; replicas?: (string | { address: string })[] })[];
 }
 
 for (const path of CONFIGURATIONS) {
@@ -49,7 +49,8 @@ for (const path of CONFIGURATIONS) {
         await (redis ? f.redis({ port }) : f.memcached({ port }));
         for (const replica of typeof server === "string" ? [] : server.replicas ?? []) {
           const args = ["--replicaof", "127.0.0.1", String(port)];
-          await f.redis({ port: Number(replica.split(":")[1]), args });
+          const at = typeof replica === "string" ? replica : replica.address;
+          await f.redis({ port: Number(at.split(":")[1]), args });
         }
       }
     }
