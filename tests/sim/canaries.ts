@@ -43,6 +43,8 @@ export interface Canary {
   readonly meeting?: boolean;
   /** It is about something that the other protocol does not have. */
   readonly only?: "redis" | "memcached";
+  /** The first seed, where it shows in one world of hundreds and one of those is known; absent: 1. */
+  readonly from?: number;
   /** Makes the mistake; returns what takes it back. */
   plant(): () => void;
 }
@@ -703,6 +705,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "a transaction keeps its server's index over a change",
     only: "redis",
+    from: 1900,
     meeting: true,
     where: (plan) => plan.transactionsMax > FEW,
     plant() {

@@ -15,7 +15,7 @@ for (const canary of CANARIES) {
     Deno.test(`simulation notices, ${protocol}: ${canary.name}`, async () => {
       const takeBack = canary.plant();
       try {
-        for (let seed = 1, ran = 0; ran < SEEDS_MAX; seed++) {
+        for (let seed = canary.from ?? 1, ran = 0; ran < SEEDS_MAX; seed++) {
           const plan = planOf(new Random(seed).fork(), canary.meeting);
           if (plan.redis !== redis || canary.where?.(plan) === false) continue;
           ran++;
