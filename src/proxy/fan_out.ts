@@ -25,10 +25,7 @@ export function sendTo(
   end: number,
 ): void {
   if (connection === null) return refuse(client, server.refusal());
-  const request = new Request(client);
-  client.enqueue(request);
-  connection.forward(request, bytes, start, end);
-  pace(client, connection);
+  send(client, connection, new Request(client), bytes, start, end);
 }
 
 /** As `sendTo`, for a read that is sent again if its server goes away (retry_reads). */
@@ -45,6 +42,17 @@ export function sendRead(
   }
   const request = new KeptRequest(client);
   request.bytes = bytes.slice(start, end);
+  send(client, connection, request, bytes, start, end);
+}
+
+function send(
+  client: Client,
+  connection: ServerConnection,
+  request: Request,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
   client.enqueue(request);
   connection.forward(request, bytes, start, end);
   pace(client, connection);

@@ -16,7 +16,7 @@ import { CLIENT_CONNECTIONS, LIMIT_CONNECTIONS, LIMIT_IDLE, LIMIT_MEMORY } from 
 import { keysDiffer } from "../topology/change.ts";
 import type { ServerState, Sign } from "../topology/state.ts";
 import { placementOf, samePlacement } from "../topology/placement.ts";
-import { Client } from "./client.ts";
+import { Client, OUTPUT } from "./client.ts";
 import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
 import type { HttpGuard } from "./http_guard.ts";
@@ -282,8 +282,8 @@ export class Pool {
       const nowMs = this.clock.nowMs();
       const idleMs = this.config.idleTimeoutMs || Infinity;
       for (const client of this.clients) {
-        // One whose request is being prepared, or waits for a server, is owed nothing yet, and is not idle.
-        if (client.head !== null || client.blocked !== 0 || client.closing) continue;
+        // One whose request is being prepared, or waits for a server, is owed nothing yet, and is not idle; one that does not read is.
+        if (client.head !== null || (client.blocked & ~OUTPUT) !== 0 || client.closing) continue;
         if (nowMs - client.lastActiveMs < (this.front.idleMax?.(client, idleMs) ?? idleMs)) continue;
         this.counters[LIMIT_IDLE]!++;
         client.closeAfterReplies();

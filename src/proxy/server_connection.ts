@@ -317,15 +317,20 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   replaceHead(request: Request, by: Request): boolean {
     if (this.head !== request || request.split === null || by.client === null) return false;
     if (this.socket.flushedBytes < request.sentAt) return false;
-    request.split = null;
-    by.nextInFlight = request.nextInFlight;
-    by.deadlineMs = request.deadlineMs;
-    by.size = request.size;
-    by.sentAt = request.sentAt;
-    this.head = by;
-    if (this.tail === request) this.tail = by;
-    if (this.oldest === request) this.oldest = by;
+    this.putInPlace(request, by);
     return true;
+  }
+
+  /** `by` is the oldest in flight from now on, in place of the fragment that was. */
+  private putInPlace(head: Request, by: Request): void {
+    head.split = null;
+    by.nextInFlight = head.nextInFlight;
+    by.deadlineMs = head.deadlineMs;
+    by.size = head.size;
+    by.sentAt = head.sentAt;
+    this.head = by;
+    if (this.tail === head) this.tail = by;
+    if (this.oldest === head) this.oldest = by;
   }
 
   /** Sends what no reply in the queue is the answer to: what comes back is its holder's, who listens. */
@@ -441,15 +446,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   letGo(): void {
     const { head } = this;
     const own = head?.split?.letGo() ?? null;
-    if (head === null || own === null) return;
-    head.split = null;
-    own.nextInFlight = head.nextInFlight;
-    own.deadlineMs = head.deadlineMs;
-    own.size = head.size;
-    own.sentAt = head.sentAt;
-    this.head = own;
-    if (this.tail === head) this.tail = own;
-    if (this.oldest === head) this.oldest = own;
+    if (head !== null && own !== null) this.putInPlace(head, own);
   }
 
   partsBegin(head: Request): void {

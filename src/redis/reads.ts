@@ -12,7 +12,8 @@
  * An error that a replica answers is never passed on. What it says may be about the replica alone (it loads, it has lost its primary, it
  * is an older version, a script holds it), and the primary is who has the last word.
  */
-import { copy, latin1 } from "../bytes/ascii.ts";
+import { latin1 } from "../bytes/ascii.ts";
+import { Outbox } from "../bytes/outbox.ts";
 import type { Endpoint } from "../proxy/endpoint.ts";
 import { pace } from "../proxy/fan_out.ts";
 import { REQUEST } from "../proxy/illness.ts";
@@ -326,8 +327,7 @@ class TrackedRead extends Split {
 
 /** A fragment of a split that is being written. */
 export class ReadFragment {
-  private bytes = new Uint8Array(256);
-  private size = 0;
+  private readonly written = new Outbox();
 
   constructor(
     private readonly reads: PoolReads,
@@ -339,20 +339,14 @@ export class ReadFragment {
   ) {}
 
   writePart(bytes: Uint8Array, start: number, end: number): void {
-    const size = this.size + end - start;
-    if (size > this.bytes.length) {
-      const more = new Uint8Array(size * 2);
-      copy(more, 0, this.bytes, 0, this.size);
-      this.bytes = more;
-    }
-    copy(this.bytes, this.size, bytes, start, end);
-    this.size = size;
+    this.written.append(bytes, start, end);
   }
 
   /** All of it has been written: sends it. */
   send(): void {
-    const { reads, session, server, split, place, first } = this;
-    const bytes = this.bytes.subarray(0, this.size);
+    const { reads, session, server, split, place, first, written } = this;
+    const bytes = new Uint8Array(written.size);
+    written.moveTo(bytes);
     new TrackedRead(reads, session, server, split.parent, split, place, bytes).begin(first);
   }
 }

@@ -5,6 +5,7 @@ import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import { serveMemory } from "../../src/demo/serve.ts";
 import type { Address, Handler } from "../../src/net/net.ts";
 import { Proxy } from "../../src/service/proxy.ts";
+import { OUTPUT, SERVER, SLICED } from "../../src/proxy/client.ts";
 import { Request } from "../../src/proxy/request.ts";
 import { SERVER_CONNECTIONS } from "../../src/stats/metrics.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
@@ -865,4 +866,19 @@ Deno.test("a client that is closed while its request is being prepared: nothing 
   assert.equal(talker.read, "");
   assert.equal(pool.clients.size, 0);
   world.proxy.stop();
+});
+
+Deno.test("idle_timeout: who waits for a server is not idle, who does not read is", async () => {
+  for (const [reason, left] of [[OUTPUT, 0], [SERVER, 1], [SLICED, 1]] as const) {
+    const world = await stand("  idle_timeout: 2000\n", 1);
+    const pool = world.proxy.pools[0]!;
+    const talker = new Talker(world);
+    talker.send(request("PING"));
+    runFor(world, 100);
+    assert.equal(talker.read, "+PONG\r\n");
+    for (const client of pool.clients) client.blocked |= reason;
+    runFor(world, 5000);
+    assert.equal(pool.clients.size, left);
+    world.proxy.stop();
+  }
 });
