@@ -16,6 +16,7 @@ import { ANOTHER, Fence } from "./fence.ts";
 import type { KeeperAround } from "./keepers.ts";
 import { hostAndPort, Member, type MemberAround } from "./member.ts";
 import { Promotion, whyOf } from "./promotion.ts";
+import { serverAuth } from "./redis_link.ts";
 import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
 import { FENCE_MS, leaveOf, majorityOf, portOf, UPTIME_MIN_MS, voteOf } from "./votes.ts";
 
@@ -110,8 +111,7 @@ class ReplicaSet {
     private readonly tell: (state: ServerState) => void,
   ) {
     const { net, clock, random, pool, known } = around;
-    const auth = pool.redisAuth === null ? null : { user: null, password: utf8.decode(pool.redisAuth) };
-    this.memberAround = { net, clock, random, auth };
+    this.memberAround = { net, clock, random, auth: serverAuth(pool) };
     const own: EndpointSpec[] = server.address === null
       ? []
       : [{ address: server.address, text: server.addressText, zone: server.zone }];
@@ -502,5 +502,3 @@ class Repair {
     this.done(wrong);
   }
 }
-
-const utf8 = new TextDecoder();

@@ -10,6 +10,7 @@
  * here: that is for whoever owns the link.
  */
 import { Inbox } from "../bytes/inbox.ts";
+import type { PoolConfig } from "../config/config.ts";
 import type { Address, Clock, Handler, Net, NetError, Socket, TimerId } from "../net/net.ts";
 import { commandOf, type Word } from "../protocol/redis/encode.ts";
 import { isPush, NEED_MORE, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
@@ -290,3 +291,10 @@ const HANDLER: Handler = {
   drain: () => {},
   close: (socket, error) => linkOf(socket)?.wasClosed(error),
 };
+
+const decoder = new TextDecoder();
+
+/** What servers of this pool are told: redis_auth, which has no user. */
+export function serverAuth({ redisAuth }: PoolConfig): LinkOptions["auth"] {
+  return redisAuth === null ? null : { user: null, password: decoder.decode(redisAuth) };
+}

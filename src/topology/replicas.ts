@@ -15,7 +15,7 @@ import { NOTICE } from "../net/log.ts";
 import type { Address, TimerId } from "../net/net.ts";
 import type { KeeperAround } from "./keepers.ts";
 import { judge, PrimaryTrace, readInfo, type ServerSaid } from "./replica_health.ts";
-import { RedisLink } from "./redis_link.ts";
+import { RedisLink, serverAuth } from "./redis_link.ts";
 import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
 
 /** Between the beginnings of two rounds of questions. */
@@ -349,8 +349,6 @@ function texts(specs: readonly EndpointSpec[]): string {
   return specs.map(({ text }) => text).join(" ");
 }
 
-const utf8 = new TextDecoder();
-
 /** Asks over a connection that is made when there is something to ask, and again when it is lost. */
 class LinkAsker implements Asker {
   private link: RedisLink | null = null;
@@ -378,7 +376,7 @@ class LinkAsker implements Asker {
       net,
       clock,
       address: this.address,
-      auth: pool.redisAuth === null ? null : { user: null, password: utf8.decode(pool.redisAuth) },
+      auth: serverAuth(pool),
       resp3: false,
       connectMs: ANSWER_MS,
       answerMs: ANSWER_MS,
