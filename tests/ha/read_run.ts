@@ -190,8 +190,9 @@ export async function readRun(f: Fixture, run: ReadRun): Promise<ReadOutcome> {
     pauses: 0,
     kills: 0,
   };
-  const probe = await f.client(proxy);
   await poll(async () => {
+    // Another one each time: with read_from any a client may stay with the primaries.
+    await using probe = await f.client(proxy);
     for (let i = 0; i < 20; i++) await probe.command("GET", `probe${i}`);
     return await readsAt(replicas) > 0;
   }, "reads to go to replicas");
