@@ -17,7 +17,8 @@ import { chooseCores, type Cores, pin } from "./cores.ts";
 import { drive, fill, measure, type Plan } from "./measure.ts";
 import { report } from "./report.ts";
 import { type CaseResult, type Run } from "./results.ts";
-import { Stand, type Subject, type SubjectName, SUBJECTS } from "./stand.ts";
+import { PEERS } from "./peers.ts";
+import { type Programs, Stand, type Subject, type SubjectName, SUBJECTS } from "./stand.ts";
 import { fileName, serialize, summarize, type Summary } from "./summary.ts";
 import { svg } from "./svg.ts";
 import { canTrace, countSyscalls } from "./syscalls.ts";
@@ -28,6 +29,8 @@ const HELP = `deno task bench [options]
   --only=REGEX       only cases whose name matches; --list prints all names
   --full             the whole matrix, not only the default set (hours)
   --subjects=A,B,…   of ${SUBJECTS.join(", ")} (ringmaster,nutcracker)
+  --base=PATH        another ringmaster executable, --predixy=PATH, --memcached-proxy=PATH (a memcached that can
+                     be a proxy), --haproxy=PATH: a subject more each; README.md says how to get them
   --seconds=S        about how long one run of a case takes (1)
   --pin              each subject on a core of its own, load and servers on the others
   --no-syscalls      leave out the run under strace
@@ -38,6 +41,9 @@ const HELP = `deno task bench [options]
   --smoke            one pair, few requests, a case of each kind: does it still work?
   --list             print the cases' names and stop
 `;
+
+/** The subjects that are given by their paths. */
+const PROGRAMS = [...PEERS, "haproxy"] as const;
 
 /** Where runs are kept. */
 export const RESULTS = `${ROOT}/tests/bench/results`;
@@ -68,6 +74,7 @@ interface Options {
   syscalls: boolean;
   cases: readonly Case[];
   subjects: SubjectName[];
+  programs: Programs;
   baseline: SubjectName;
   json?: string;
   svg?: string;
@@ -86,7 +93,7 @@ export async function main(args: string[]): Promise<number> {
   const { cores } = options;
   // The servers and the loads inherit it.
   if (cores !== null) await pin(Deno.pid, cores.others);
-  const stand = new Stand(fixture, cores?.subject ?? null);
+  const stand = new Stand(fixture, cores?.subject ?? null, options.programs);
   const loadProgram = compiler() !== null && options.cases.some((test) => test.kind === "load")
     ? await buildC("load", fixture.dir)
     : null;
@@ -121,6 +128,7 @@ function parse(args: string[]): Options | number {
       args,
       options: {
         "pairs": { type: "string", default: "7" },
+        ...Object.fromEntries(PROGRAMS.map((name) => [name, { type: "string" as const }])),
         "seconds": { type: "string", default: "1" },
         "only": { type: "string" },
         "full": { type: "boolean", default: false },
@@ -160,7 +168,25 @@ function parse(args: string[]): Options | number {
     for (const test of cases) console.log(`${test.name.padEnd(32)} ${test.label}`);
     return 0;
   }
-  const subjects = values.subjects.split(",") as SubjectName[];
+  const programs: Programs = {};
+  for (const name of PROGRAMS) {
+    const path = (values as Record<string, unknown>)[name];
+    if (typeof path !== "string") continue;
+    if (!path.startsWith("/") || !exists(path)) {
+      console.error(`--${name}=${path}: no such program; give its full path`);
+      return 2;
+    }
+    programs[name] = path;
+  }
+  const named = values.subjects.split(",") as SubjectName[];
+  const subjects = [...named, ...PROGRAMS.filter((name) => name in programs && !named.includes(name))];
+  const homeless = subjects.filter((name) =>
+    (PEERS as readonly string[]).includes(name) && !(name in programs)
+  );
+  if (homeless.length > 0) {
+    console.error(`where is ${homeless[0]}? --${homeless[0]}=PATH says it`);
+    return 2;
+  }
   const unknown = subjects.filter((name) => !SUBJECTS.includes(name));
   const pairs = values.smoke ? 1 : Number(values.pairs);
   const seconds = Number(values.seconds);
@@ -172,7 +198,7 @@ function parse(args: string[]): Options | number {
     return 2;
   }
   const absent = subjects.filter((name) =>
-    (name === "nutcracker" || name === "haproxy") && which(name) === null
+    (name === "nutcracker" || name === "haproxy") && !(name in programs) && which(name) === null
   );
   if (subjects.includes("floor") && compiler() === null) {
     console.error(COMPILER_HINT);
@@ -187,6 +213,7 @@ function parse(args: string[]): Options | number {
     seconds,
     cases,
     subjects,
+    programs,
     smoke: values.smoke,
     cores: values.pin ? chooseCores() : null,
     syscalls: !values["no-syscalls"],
@@ -265,6 +292,8 @@ async function runCase(
 function suits(name: SubjectName, test: Case): boolean {
   // It keeps two sockets a client, which 10,000 clients and the usual file limit do not allow.
   if (name === "haproxy") return test.kind !== "idle";
+  if (name === "predixy") return test.topology !== "memcached2";
+  if (name === "memcached-proxy") return test.topology === "memcached2";
   if (name !== "floor") return true;
   const simple = test.kind === "redis" && (test.op === "get" || test.op === "set");
   return simple && test.pipeline === 1 && test.size <= 1024;

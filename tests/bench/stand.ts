@@ -4,6 +4,7 @@
  *   load ──► ringmaster ─┐
  *   load ──► nutcracker ─┼─► the same 2 or 8 redis-servers, or 2 memcacheds
  *   load ──► deno, bun  ─┘
+ *   load ──► base, predixy, memcached-proxy ─┘   other programs, given by their paths (peers.ts)
  *   load ──► haproxy ────► one redis-server or memcached of its own ◄──── direct
  *   load ──► floor              answers by itself, with nothing behind it
  */
@@ -17,9 +18,19 @@ import { poolYml, type Server, type Subject as ProxySubject } from "../lib/serve
 import { type Case, type Topology } from "./cases.ts";
 import { buildC } from "./compiler.ts";
 import { pin } from "./cores.ts";
+import { type Peer, PEERS, startPeer } from "./peers.ts";
 
 /** What can be measured; "ringmaster" is the compiled executable, "floor" a program that has no servers (floor.c). */
-export const SUBJECTS = ["ringmaster", "nutcracker", "deno", "bun", "direct", "haproxy", "floor"] as const;
+export const SUBJECTS = [
+  "ringmaster",
+  "nutcracker",
+  "deno",
+  "bun",
+  "direct",
+  "haproxy",
+  "floor",
+  ...PEERS,
+] as const;
 export type SubjectName = typeof SUBJECTS[number];
 
 export interface Subject {
@@ -31,14 +42,24 @@ export interface Subject {
   servers: readonly Server[];
 }
 
+/** Full paths. */
+export type Programs = Partial<Record<Peer | "haproxy", string>>;
+
 const COUNTS: Record<Topology, number> = { redis2: 2, redis8: 8, memcached2: 2 };
 
 export class Stand {
   readonly #servers = new Map<string, Promise<Server[]>>();
   readonly #subjects = new Map<string, Promise<Subject>>();
 
-  /** @param core a core that the subjects have to themselves; null: wherever the system puts them */
-  constructor(private readonly fixture: Fixture, private readonly core: string | null) {}
+  /**
+   * @param core a core that the subjects have to themselves; null: wherever the system puts them
+   * @param programs paths of the subjects that are not found by name
+   */
+  constructor(
+    private readonly fixture: Fixture,
+    private readonly core: string | null,
+    private readonly programs: Programs = {},
+  ) {}
 
   /** What the case is measured on; cases share it, unless a figure or an answer is the case's own. */
   subject(name: SubjectName, test: Case): Promise<Subject> {
@@ -70,6 +91,12 @@ export class Stand {
     const yml = poolYml({
       bench: { servers, preconnect: true, backlog: 1024, auto_eject_hosts: false, timeout: 20000 },
     });
+    if (isPeer(name)) {
+      const program = this.programs[name];
+      if (program === undefined) throw new Error(`where is ${name}? --${name}=PATH says it`);
+      const { pid, port } = await startPeer(this.fixture, name, program, servers, yml);
+      return { name, pid, port, servers };
+    }
     const runtime: ProxySubject = name === "ringmaster" ? "compiled" : name;
     const proxy = await this.fixture.proxy(runtime, yml);
     return { name, pid: proxy.pid, port: proxy.port, servers };
@@ -115,7 +142,7 @@ listen bench
 `,
     );
     const process = this.fixture.add(
-      new Process(need("haproxy"), ["-db", "-f", file], { output: `${file}.log` }),
+      new Process(this.programs.haproxy ?? need("haproxy"), ["-db", "-f", file], { output: `${file}.log` }),
     );
     await pollProcess(process, async () => {
       (await RawClient.connect({ port })).close();
@@ -124,6 +151,8 @@ listen bench
     return { name: "haproxy", pid: process.pid, port, servers };
   }
 }
+
+const isPeer = (name: SubjectName): name is Peer => (PEERS as readonly string[]).includes(name);
 
 /** What the servers have counted so far; memcached's get_hits and get_misses stand for the keyspace ones. */
 export interface ServerCounts {

@@ -25,6 +25,9 @@ const COLOURS: Record<SubjectName, string> = {
   direct: "#a06cd5",
   haproxy: "#c9605b",
   floor: "#b3b8bf",
+  base: "#7fb8a4",
+  predixy: "#c4a13a",
+  "memcached-proxy": "#5aa9b0",
 };
 const INK = "#7a808a";
 
