@@ -99,7 +99,7 @@ function valueSchema(key: Key): Json {
         type: "array",
         minItems: 1,
         items: {
-          anyOf: [{ type: "string", pattern: "^(.*:[0-9]+|/[^:]+):[0-9]+( [^ ]+)?$" }, {
+          anyOf: [{ type: "string", pattern: "^(.*:[0-9]+|/[^:]+)(:[0-9]+)?( [^ ]+)?$" }, {
             ...mapping(SERVER_KEYS),
             oneOf: [{ required: ["address"] }, { required: ["master"] }],
           }],

@@ -33,6 +33,8 @@ export interface ServerConfig {
   readonly replicas: readonly ReplicaConfig[];
   /** Where it stands, for read_from: nearest; null: not said. */
   readonly zone: string | null;
+  /** With `cluster`: the slots it owns, "0-5460 7000", in ascending order ("" = none known); null in any other pool. */
+  readonly slots: string | null;
 }
 
 export interface ReplicaConfig {
@@ -63,8 +65,8 @@ export interface Credentials {
   readonly password: string;
 }
 
-/** Where a pool's servers come from, if the file does not name them itself: `servers_from`. */
-export type ServersFrom = DnsFrom | FileFrom;
+/** Where a pool's servers come from, if the file does not name them itself: `servers_from`, or `cluster`. */
+export type ServersFrom = DnsFrom | FileFrom | ClusterFrom;
 
 export interface DnsFrom {
   /** A host name, or one of SRV records (_service._protocol.name); in lower case, without the last dot. */
@@ -79,6 +81,13 @@ export interface DnsFrom {
 export interface FileFrom {
   /** An absolute path. */
   readonly file: string;
+}
+
+/** A Redis Cluster, whose nodes say what the servers are. */
+export interface ClusterFrom {
+  /** In the file's order; a node with the address of one has its zone. */
+  readonly seeds: readonly ReplicaConfig[];
+  readonly intervalMs: number;
 }
 
 /** What the text of the file says otherwise than a pool's configuration does. */

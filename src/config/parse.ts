@@ -8,6 +8,7 @@
  * Truth: tests/vectors/config/nutcracker.json (verdicts of nutcracker 0.5.0) and tests/vectors/placement.json.
  */
 import { dirname, resolve } from "node:path";
+import { encode } from "../bytes/ascii.ts";
 import { sortServers } from "../ring/server_order.ts";
 import type {
   Config,
@@ -23,11 +24,13 @@ import { ConfigDocument, type Entry, type Place, type Value } from "./document.t
 import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
 import { findClashes } from "./listens.ts";
 import {
+  CLUSTER_KEYS,
   expectation,
   type Fields,
   FROM_KEYS,
   type Key,
   LOG_KEYS,
+  NOT_IN_CLUSTER_KEYS,
   POOL_KEYS,
   PROCESS_KEYS,
   PROCESS_NAME,
@@ -37,7 +40,16 @@ import {
   SERVER_KEYS,
   UNAVAILABLE_KEYS,
 } from "./schema.ts";
-import { makeMaster, makeServer, type Read, readAddress, readServer, readValue } from "./values.ts";
+import {
+  makeMaster,
+  makeServer,
+  type Read,
+  readAddress,
+  readSeed,
+  readServer,
+  readValue,
+  seedOf,
+} from "./values.ts";
 
 export { ConfigError } from "./config_error.ts";
 export type { Problem } from "./config_error.ts";
@@ -113,6 +125,8 @@ class Reader {
   /** Problems that say something is missing: not to be believed of a tree that broke off. */
   readonly #absences = new Set<Problem>();
   readonly #serverPlaces = new Map<ServerConfig, Place>();
+  /** What stands under `servers` of the pool that is being read are nodes of a cluster. */
+  #cluster = false;
 
   constructor(text: string, file: string) {
     this.#file = file;
@@ -177,6 +191,9 @@ class Reader {
       );
       return null;
     }
+    this.#cluster = entries.some(({ key, value }) =>
+      key === "cluster" && value.kind === "text" && value.text === "true"
+    );
     const values = this.#values(entries, "pool", POOL_KEYS, pool.place);
     const place = (name: string) => values.get(name)?.place ?? pool.place;
     const fields = fieldsOf(POOL_KEYS, values);
@@ -197,12 +214,14 @@ class Reader {
       );
     }
     const { listen, servers } = fields;
+    this.#checkCluster(values, fields);
     this.#checkServers(pool, entries);
     this.#checkReplication(pool, values, fields, servers ?? []);
     if (listen === null || (servers === null && fields.serversFrom === null)) return null;
     const config: PoolConfig = {
       name: pool.key,
       ...fields,
+      ...(fields.cluster ? clusterFields(servers ?? [], fields.clusterRefreshMs) : {}),
       listen: listen.address,
       listenText: listen.text,
       listenLine: place("listen").line,
@@ -211,6 +230,22 @@ class Reader {
       servers: servers ?? [],
     };
     return { config, place: pool.place, listenPlace: place("listen"), readFromPlace: place("read_from") };
+  }
+
+  /** A cluster says itself who owns which key, and who follows whom. */
+  #checkCluster(values: Values, fields: Fields<typeof POOL_KEYS>): void {
+    const names = fields.cluster ? NOT_IN_CLUSTER_KEYS : CLUSTER_KEYS;
+    for (const name of names) {
+      const given = values.get(name);
+      if (given === undefined || isDefault(name, given.value)) continue;
+      const [found, expected] = fields.cluster
+        ? [`${name} with cluster: true`, `no ${name}: the cluster places keys and looks after its nodes`]
+        : [`${name} without a cluster`, `cluster: true, or no ${name}`];
+      this.#problem(given.place, name, found, expected);
+    }
+    if (!fields.cluster || fields.redis !== false) return;
+    const expected = "redis: true: memcached has no cluster";
+    this.#problem(values.get("cluster")!.place, "cluster", "a cluster in a memcached pool", expected);
   }
 
   /** What failover, sentinels, masters and replicas ask of each other. */
@@ -235,6 +270,7 @@ class Reader {
       }
       return;
     }
+    if (fields.cluster) return;
     const only = (name: string, failover: string) => {
       const given = values.get(name);
       // What is the default anyway does no harm anywhere.
@@ -312,6 +348,8 @@ class Reader {
     const [servers, from] = ["servers", "servers_from"].map((name) =>
       entries.find((each) => each.key === name)
     );
+    // Has been told of.
+    if (this.#cluster && from !== undefined) return;
     if (servers === undefined && from === undefined) {
       const key = POOL_KEYS.find((each) => each.type === "servers")!;
       this.#absent(pool.place, key.name, "nothing", `${expectation(key)}; or servers_from in its place`);
@@ -422,7 +460,7 @@ class Reader {
     let read: Read<ServerConfig>;
     let found: string;
     if (item.kind === "text") {
-      read = readServer(item.text);
+      read = this.#cluster ? readSeed(item.text) : readServer(item.text);
       found = quoted(item.text);
     } else if (item.kind === "mapping") {
       const entries = this.#document.entries(item);
@@ -443,6 +481,12 @@ class Reader {
     const { address, master, name, zone, weight } = fields;
     const replicas = fields.replicas ?? [];
     if (values.size < entries.length) return null;
+    const stray = this.#cluster && entries.find(({ key }) => key !== "address" && key !== "zone");
+    if (stray) {
+      const expected = "address and zone alone: the cluster says the rest";
+      this.#problem(stray.place, stray.key, `${stray.key} of a node of a cluster`, expected);
+      return null;
+    }
     if (master === null && address === null) {
       this.#absent(item.place, "address", "nothing", expectation(SERVER_KEYS[0]!));
       return null;
@@ -455,7 +499,10 @@ class Reader {
       return null;
     }
     const read = makeServer(address!.text, name, weight);
-    if ("value" in read) return { ...read.value, replicas, zone };
+    if ("value" in read) {
+      const server = { ...read.value, replicas, zone };
+      return this.#cluster ? seedOf(server) : server;
+    }
     this.#problem(item.place, key.name, quoted(address!.text), read.expected);
     return null;
   }
@@ -625,6 +672,17 @@ function defaultOf(key: Key): unknown {
   const read = readValue(key, key.default!);
   if ("value" in read) return read.value;
   throw new Error(`The default of ${key.name} is not valid: ${key.default}`);
+}
+
+/** What a pool of a cluster has: the nodes are asked who owns what, and until one has answered each may be asked for anything. */
+function clusterFields(seeds: readonly ServerConfig[], intervalMs: number): Partial<PoolConfig> {
+  return {
+    hashTag: encode("{}"),
+    serversFrom: {
+      seeds: seeds.map(({ address, addressText, zone }) => ({ address: address!, text: addressText, zone })),
+      intervalMs,
+    },
+  };
 }
 
 /** Has the key of a pool its default, which the file says? */

@@ -429,6 +429,25 @@ export const POOL_KEYS = [
     reason:
       "As in twemproxy, which ejects them all. 50% keeps a fault of the network from emptying the ring; of several servers one may always go, but at 0%.",
   }),
+  key("pool", "cluster", "bool", "cluster", {
+    default: "false",
+    sentence:
+      "Whether the servers are a Redis or Valkey Cluster: servers are some of its nodes, HOST:PORT each, and the cluster says the rest. Redis pools only.",
+    reason:
+      "One address in front of it for clients that cannot follow MOVED and ASK. docs/cluster.md has more.",
+  }),
+  key("pool", "cluster_refresh", "ms", "clusterRefreshMs", {
+    default: "5000",
+    min: 100,
+    sentence: "With cluster: how often it is asked who owns which slots, while nothing points to a change.",
+    reason: "MOVED and failing nodes make it ask at once; this finds new replicas and nodes.",
+  }),
+  key("pool", "cluster_tryagain", "ms", "clusterTryagainMs", {
+    default: "5000",
+    sentence:
+      "With cluster: how long a request is tried again, with pauses, that a cluster in the middle of a change cannot serve (TRYAGAIN); 0 is never.",
+    reason: "Moving one full slot takes seconds; requests of several keys of it cannot be served meanwhile.",
+  }),
   key("pool", "promoter", "bool", "promoter", {
     default: "true",
     sentence: "With failover: promote: whether this proxy promotes, or only follows what others do.",
@@ -448,6 +467,23 @@ export const REPLICATION_KEYS: readonly string[] = [
   "retry_reads",
   "promoter",
 ];
+
+/** Keys of a pool that mean nothing where a cluster places keys and looks after its nodes. */
+export const NOT_IN_CLUSTER_KEYS: readonly string[] = [
+  "servers_from",
+  "hash",
+  "hash_tag",
+  "distribution",
+  "auto_eject_hosts",
+  "server_failure_limit",
+  "max_ejected",
+  "failover",
+  "sentinels",
+  "sentinel_auth",
+  "promoter",
+];
+/** … and those that mean nothing without one. */
+export const CLUSTER_KEYS: readonly string[] = ["cluster_refresh", "cluster_tryagain"];
 
 export const PROCESS_KEYS = [
   key("process", "workers", "workers", "workers", {
@@ -617,7 +653,6 @@ export const UNAVAILABLE_KEYS: readonly { readonly scope: Scope; readonly name: 
   { scope: "pool", name: "server_tls" },
   { scope: "pool", name: "server_auth" },
   { scope: "pool", name: "users" },
-  { scope: "pool", name: "cluster" },
 ];
 
 export const KEYS: readonly Key[] = [

@@ -197,6 +197,23 @@ export function readServer(text: string): Read<ServerConfig> {
   return makeServer(address, name, weight);
 }
 
+const SEED_EXPECTED = "HOST:PORT of a node of the cluster, without weight or name";
+
+/** A node of a cluster to ask: an address; a weight of 1, as twemproxy's form has it, does no harm. */
+export function readSeed(text: string): Read<ServerConfig> {
+  const written = readServer(text);
+  const given = "value" in written;
+  if (given && (written.value.weight !== 1 || /\s/.test(text))) return { expected: SEED_EXPECTED };
+  const read = given ? written : makeServer(text, null, 1);
+  if (!("value" in read)) return { expected: SEED_EXPECTED };
+  return { value: seedOf(read.value) };
+}
+
+/** The server that a seed is until the cluster says who owns what: named as the cluster's nodes are, by its address. */
+export function seedOf(server: ServerConfig): ServerConfig {
+  return { ...server, name: server.addressText, slots: "" };
+}
+
 /** A server of its parts. @param name null: the name is made of the address */
 export function makeServer(addressText: string, name: string | null, weight: number): Read<ServerConfig> {
   if (addressText.startsWith("/")) {
@@ -232,7 +249,7 @@ export function makeServer(addressText: string, name: string | null, weight: num
 }
 
 /** What a server has that is no more than an address. */
-const ALONE = { master: null, replicas: [], zone: null };
+const ALONE = { master: null, replicas: [], zone: null, slots: null };
 
 /** A server that sentinels know by this name. @param name null: the same */
 export function makeMaster(master: string, name: string | null, weight: number): ServerConfig {

@@ -64,9 +64,9 @@ const SLICE_ARGUMENTS = 4096;
 /** Bytes of one reply that are kept in the hope of the rest; see ServerConnection.passOn. */
 const PASS_MIN = 1024 * 1024;
 /** What decides which server has a key, and where that server is. */
-const RING_KEYS = ["servers", "hash", "hashTag", "distribution"] as const;
+const RING_KEYS = ["servers", "cluster", "hash", "hashTag", "distribution"] as const;
 /** What a connection to a server is made with: if one of these changes, all are made anew. */
-const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections", "failover"] as const;
+const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections", "failover", "cluster"] as const;
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
 const IDLE_SWEEP_MS = 1000;
@@ -366,6 +366,11 @@ export class Pool {
   /** Others may take the place of its servers: who is written to has to be a primary at the time. */
   get replaceable(): boolean {
     return this.config.failover !== "none";
+  }
+
+  /** Its servers are nodes of a cluster: keys are in slots, and a node may say that another one owns a slot. */
+  get cluster(): boolean {
+    return this.config.cluster;
   }
 
   private adoptTimeout(timeoutMs: number): void {

@@ -17,6 +17,8 @@ export interface RingServer {
   readonly name: string;
   /** Integer ≥ 1. */
   readonly weight: number;
+  /** What it owns of a cluster's slots (slots.ts); null or absent in any other pool. */
+  readonly slots?: string | null;
 }
 
 export interface Ring {

@@ -7,12 +7,14 @@
  *
  * Exact: every hash of the space is counted once, none is sampled. Ketama is cut at its points; modula repeats itself
  * after its sum of weights, two of them after their least common multiple, so the space is never walked hash by hash.
+ * A cluster's space are its slots, cut where another server owns the next one.
  * That the keys spread evenly over the space is the hash's business, not looked at here.
  * Checked against lookups one by one in tests/property/plan_test.ts.
  */
 import { Ketama } from "./ketama.ts";
 import { Modula } from "./modula.ts";
 import type { Ring } from "./ring.ts";
+import { SlotRing } from "./slots.ts";
 
 /**
  * @param before null: one server (index 0) owns everything, which is what a pool of one server is
@@ -72,6 +74,14 @@ function cutOf(ring: Ring | null, space: number): Pieces | Modula | null {
   const pieces = new Pieces();
   if (ring === null) {
     pieces.add(0, space);
+    return pieces;
+  }
+  if (ring instanceof SlotRing) {
+    const { owners } = ring;
+    for (let slot = 1; slot < owners.length; slot++) {
+      if (owners[slot] !== owners[slot - 1]) pieces.add(owners[slot - 1]!, slot);
+    }
+    pieces.add(owners.at(-1)!, space);
     return pieces;
   }
   if (!(ring instanceof Ketama)) return null;

@@ -1,7 +1,11 @@
 /** The placement of a configured pool, and whether another configuration of it has the same one. */
 import type { PoolConfig } from "../config/config.ts";
 import { HASHES } from "../hash/hash.ts";
+import { encode } from "../bytes/ascii.ts";
 import { Placement } from "../ring/placement.ts";
+import { slotHash } from "../ring/slots.ts";
+
+const SLOT_TAG = encode("{}");
 
 /**
  * @param random uniform in [0, 1); asked for each key, with distribution random only
@@ -9,18 +13,15 @@ import { Placement } from "../ring/placement.ts";
  */
 export function placementOf(pool: PoolConfig, random: () => number, live?: Uint8Array): Placement {
   const { hash, distribution, hashTag, servers } = pool;
-  return new Placement({
-    hash: HASHES[hash],
-    distribution,
-    hashTag,
-    servers,
-    random,
-    ...(live === undefined ? {} : { live }),
-  });
+  const how = pool.cluster
+    ? { hash: slotHash, distribution: "slots" as const, hashTag: SLOT_TAG }
+    : { hash: HASHES[hash], distribution, hashTag };
+  return new Placement({ ...how, servers, random, ...(live === undefined ? {} : { live }) });
 }
 
 /** No key moves from one server to another, whatever their addresses. @param present the placement of `before` */
 export function samePlacement(present: Placement, before: PoolConfig, after: PoolConfig): boolean {
-  return before.hash === after.hash && before.distribution === after.distribution &&
+  return before.cluster === after.cluster && before.hash === after.hash &&
+    before.distribution === after.distribution &&
     String(before.hashTag) === String(after.hashTag) && present.isOf(after.servers);
 }

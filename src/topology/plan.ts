@@ -14,6 +14,7 @@ import type { Placement } from "../ring/placement.ts";
 import { placementOf, samePlacement } from "./placement.ts";
 import type { Ring } from "../ring/ring.ts";
 import { sharedHashes } from "../ring/shares.ts";
+import { SLOTS } from "../ring/slots.ts";
 
 /** A server of the pool, before, after or both; shares are parts of 1. */
 export interface PlanServer {
@@ -274,12 +275,18 @@ function placed(pool: PoolConfig, like: PoolConfig | null = null): Placement {
 const isDrawn = (pool: PoolConfig): boolean => pool.distribution === "random" && pool.servers.length > 1;
 
 /** Of a side with several servers: a pool of one server hashes nothing. */
-const spaceOf = (before: PoolConfig, after: PoolConfig): number =>
-  hashSpace(before.servers.length > 1 ? before.hash : after.hash);
+const spaceOf = (before: PoolConfig, after: PoolConfig): number => {
+  const { cluster, hash } = before.servers.length > 1 ? before : after;
+  return cluster ? SLOTS : hashSpace(hash);
+};
 
 /** Why the two rings cannot be laid over each other; null if they can. */
 function differenceOf(before: PoolConfig, after: PoolConfig): string | null {
   if (before.servers.length === 1 || after.servers.length === 1) return null;
+  if (before.cluster !== after.cluster) {
+    return `keys are placed by ${after.cluster ? "the cluster's slots" : "hash"} from now on`;
+  }
+  if (after.cluster) return null;
   if (before.hash !== after.hash) {
     return `hash changes from ${before.hash} to ${after.hash}, so that practically every key is placed anew`;
   }
@@ -299,7 +306,7 @@ const ringOf = (pool: PoolConfig, placement: Placement): Ring | null =>
 function sharesOf(pool: PoolConfig): Float64Array {
   const size = pool.servers.length;
   if (isDrawn(pool)) return new Float64Array(size).fill(1 / size);
-  const space = hashSpace(pool.hash);
+  const space = spaceOf(pool, pool);
   return scaled(sharedHashes(ringOf(pool, placed(pool)), null, [size, 1], space)!, 1 / space);
 }
 

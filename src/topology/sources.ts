@@ -7,7 +7,7 @@
  * One source for all pools with the same `servers_from`. To add a kind: its keys in config/schema.ts, a file that asks, and
  * a line in `sourceOf`.
  */
-import type { Config, PoolConfig, ServersFrom } from "../config/config.ts";
+import type { ClusterFrom, Config, PoolConfig, ServersFrom } from "../config/config.ts";
 import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
 import { askDns, type Dns } from "./dns.ts";
@@ -22,7 +22,10 @@ export interface SourceAround {
 /** How often a file is looked at, ms. */
 const FILE_MS = 1000;
 
-export function sourceOf(from: ServersFrom, { clock, dns }: SourceAround): TopologySource {
+export function sourceOf(
+  from: Exclude<ServersFrom, ClusterFrom>,
+  { clock, dns }: SourceAround,
+): TopologySource {
   return "file" in from
     ? new AskedSource(`file ${from.file}`, fileReader(from.file), FILE_MS, clock)
     : new AskedSource(`dns ${from.dns}`, () => askDns(from, dns), from.intervalMs, clock);
@@ -125,5 +128,5 @@ export class Sources {
 
 /** The same for pools that ask the same; null: the file names the servers. */
 function keyOf({ serversFrom }: PoolConfig): string | null {
-  return serversFrom === null ? null : JSON.stringify(serversFrom);
+  return serversFrom === null || "seeds" in serversFrom ? null : JSON.stringify(serversFrom);
 }

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
+import { encode } from "../../src/bytes/ascii.ts";
 import type { Config, HashName, PoolConfig } from "../../src/config/config.ts";
 import { configMarkdown, exampleConfig, keyNames } from "../../src/config/describe.ts";
 import {
@@ -57,7 +58,7 @@ function poolOf(text: string): PoolConfig {
 const MINIMAL = "p:\n  listen: 127.0.0.1:1\n  servers:\n    - h:1:1\n";
 
 /** What a server has that is no more than an address. */
-const ALONE = { master: null, replicas: [], zone: null };
+const ALONE = { master: null, replicas: [], zone: null, slots: null };
 
 /** What a pool has that says nothing but listen and servers. */
 const DEFAULTS: PoolConfig = {
@@ -100,6 +101,9 @@ const DEFAULTS: PoolConfig = {
   retryReads: false,
   maxEjected: 1,
   promoter: true,
+  cluster: false,
+  clusterRefreshMs: 5000,
+  clusterTryagainMs: 5000,
   servers: [{ name: "h:1", address: { host: "h", port: 1 }, addressText: "h:1", weight: 1, ...ALONE }],
 };
 
@@ -175,6 +179,9 @@ const GOOD: readonly (readonly [string, string, keyof PoolConfig, unknown])[] = 
   ["retry_reads", "true\n  redis: true", "retryReads", true],
   ["max_ejected", "50%", "maxEjected", 0.5],
   ["promoter", "true", "promoter", true],
+  ["cluster", "false", "cluster", false],
+  ["cluster_refresh", "5000", "clusterRefreshMs", 5000],
+  ["cluster_tryagain", "5000", "clusterTryagainMs", 5000],
 ];
 
 for (const [key, text, field, value] of GOOD) {
@@ -266,6 +273,9 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ["max_ejected", "101%", /a share from 0% to 100%/],
   ["max_ejected", "0.5", /a share from 0% to 100%/],
   ["promoter", "false\n  redis: true", /found promoter with failover: none, expected failover: promote/],
+  ["cluster", "yes", /found "yes", expected true or false/],
+  ["cluster_refresh", "99", /expected a number of milliseconds \(100 to/],
+  ["cluster_tryagain", "1", /found cluster_tryagain without a cluster, expected cluster: true/],
 ];
 
 for (const [key, text, expected] of BAD) {
@@ -444,6 +454,82 @@ Deno.test("parseConfig() takes no replication in a memcached pool", () => {
   assert.deepEqual(problems.map((each) => each.key), [...REPLICATION_KEYS, "replicas", "master"]);
   for (const each of problems) assert.match(each.text, /in a memcached pool, expected redis: true/);
 });
+
+const SEED = { ...ALONE, weight: 1, slots: "" };
+const CLUSTER: Partial<PoolConfig> = {
+  cluster: true,
+  hashTag: encode("{}"),
+  serversFrom: {
+    seeds: [{ address: { host: "h", port: 7001 }, text: "h:7001", zone: null }],
+    intervalMs: 5000,
+  },
+  servers: [{ ...SEED, name: "h:7001", addressText: "h:7001", address: { host: "h", port: 7001 } }],
+};
+
+/** The lines of a pool of a cluster behind its listen, and what differs from the defaults or is wrong. */
+const CLUSTERS: readonly (readonly [string, string, Partial<PoolConfig> | RegExp])[] = [
+  ["a seed", "servers: [h:7001]", CLUSTER],
+  ["a seed in twemproxy's form", "servers: ['h:7001:1']", CLUSTER],
+  ["what is the default anyway", "servers: [h:7001]\n  hash: fnv1a_64\n  failover: none", CLUSTER],
+  ["its own keys", "servers: [h:7001]\n  cluster_refresh: 100\n  cluster_tryagain: 0", {
+    ...CLUSTER,
+    serversFrom: { ...CLUSTER.serversFrom!, intervalMs: 100 } as PoolConfig["serversFrom"],
+    clusterRefreshMs: 100,
+    clusterTryagainMs: 0,
+  }],
+  ["seeds of all forms", "servers: [a:10, {address: '[::1]:7', zone: z}, /run/a]", {
+    ...CLUSTER,
+    serversFrom: {
+      seeds: [
+        { address: { host: "a", port: 10 }, text: "a:10", zone: null },
+        { address: { path: "/run/a" }, text: "/run/a", zone: null },
+        { address: { host: "::1", port: 7 }, text: "[::1]:7", zone: "z" },
+      ],
+      intervalMs: 5000,
+    },
+    servers: [
+      { ...SEED, name: "a:10", addressText: "a:10", address: { host: "a", port: 10 } },
+      { ...SEED, name: "/run/a", addressText: "/run/a", address: { path: "/run/a" } },
+      { ...SEED, name: "[::1]:7", addressText: "[::1]:7", address: { host: "::1", port: 7 }, zone: "z" },
+    ],
+  }],
+  [
+    "a weight",
+    "servers: ['h:7001:2']",
+    /servers: found "h:7001:2", expected HOST:PORT of a node of the cluster/,
+  ],
+  ["a name", "servers: ['h:7001:1 a']", /servers: found "h:7001:1 a", expected HOST:PORT of a node/],
+  ["a server without a port", "servers: [h]", /servers: found "h", expected HOST:PORT of a node/],
+  ["a seed twice", "servers: [h:1, h:1]", /a second server named "h:1"/],
+  [
+    "replicas",
+    "servers: [{address: h:1, replicas: [h:2]}]",
+    /replicas: found replicas of a node of a cluster/,
+  ],
+  ["a hash", "servers: [h:1]\n  hash: md5", /hash: found hash with cluster: true, expected no hash/],
+  ["a hash tag", "servers: [h:1]\n  hash_tag: '{}'", /hash_tag: found hash_tag with cluster: true/],
+  ["servers_from", "servers_from: {dns: h:1}", /servers_from: found servers_from with cluster: true/],
+  ["no servers", "timeout: 1", /servers: found nothing, expected a list/],
+  ["ejection", "servers: [h:1]\n  auto_eject_hosts: true", /auto_eject_hosts with cluster: true/],
+  ["failover", "servers: [h:1]\n  failover: promote", /failover: found failover with cluster: true/],
+  [
+    "memcached",
+    "servers: [h:1]\n  redis: false",
+    /cluster: found a cluster in a memcached pool, expected redis/,
+  ],
+];
+
+for (const [name, lines, expected] of CLUSTERS) {
+  Deno.test(`parseConfig() of a cluster with ${name}`, () => {
+    const redis = lines.includes("redis:") ? "" : "  redis: true\n";
+    const yaml = `p:\n  listen: 127.0.0.1:1\n${redis}  cluster: true\n  ${lines}\n`;
+    if (expected instanceof RegExp) {
+      const texts = textsOf(yaml);
+      assert.equal(texts.length, 1, texts.join("\n"));
+      assert.match(texts[0]!, expected);
+    } else assert.deepEqual(poolOf(yaml), { ...DEFAULTS, redis: true, ...expected });
+  });
+}
 
 Deno.test("parseConfig() takes read_from: nearest where the proxy has a zone", () => {
   const yaml = "ringmaster: { zone: a }\n" + poolWith("read_from: nearest\n  redis: true");

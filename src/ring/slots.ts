@@ -1,0 +1,89 @@
+/**
+ * Slots of a Redis Cluster: every key is in one of 16,384, and a server owns some of them.
+ *
+ *   key ──► hash tag {} ──► CRC16 mod 16384 ──► slot ──► the server that owns it
+ *
+ * Redis' rule for hash tags is that of hash_tag.ts with "{}". A slot that nobody owns leads to some server: it knows what is wrong
+ * and says it.
+ * Source: Redis' cluster specification (CRC-16/XMODEM). Checked against CLUSTER KEYSLOT of a real server (tests/vectors/slots.json).
+ */
+import type { Ring, RingServer } from "./ring.ts";
+
+export const SLOTS = 16384;
+
+const TABLE = /* @__PURE__ */ makeTable();
+
+/** The slot of `bytes[start, end)`, which is the key, or what its hash tag marks. Bytes are borrowed; nothing is allocated. */
+export function slotHash(bytes: Uint8Array, start: number, end: number): number {
+  let crc = 0;
+  for (let i = start; i < end; i++) crc = ((crc << 8) & 0xffff) ^ TABLE[(crc >>> 8) ^ bytes[i]!]!;
+  return crc & (SLOTS - 1);
+}
+
+function makeTable(): Uint16Array {
+  const table = new Uint16Array(256);
+  for (let i = 0; i < 256; i++) {
+    let crc = i << 8;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1;
+    table[i] = crc;
+  }
+  return table;
+}
+
+/** First and last of some slots that follow each other. */
+export type SlotRange = readonly [first: number, last: number];
+
+/** The ranges of "0-5460 7000"; none of "". Throws a RangeError for anything else. */
+export function parseSlots(text: string): SlotRange[] {
+  if (text === "") return [];
+  return text.split(" ").map((range) => {
+    const match = /^([0-9]{1,5})(?:-([0-9]{1,5}))?$/.exec(range);
+    const first = Number(match?.[1]);
+    const last = Number(match?.[2] ?? match?.[1]);
+    if (!(first <= last && last < SLOTS)) throw new RangeError(`found ${range}, expected a range of slots`);
+    return [first, last];
+  });
+}
+
+/** "0-5460 7000" of any ranges: sorted, those that touch made one. */
+export function slotsText(ranges: readonly SlotRange[]): string {
+  const joined: [number, number][] = [];
+  for (const [first, last] of [...ranges].sort((a, b) => a[0] - b[0])) {
+    const before = joined.at(-1);
+    if (before !== undefined && first <= before[1] + 1) before[1] = Math.max(before[1], last);
+    else joined.push([first, last]);
+  }
+  return joined.map(([first, last]) => first === last ? `${first}` : `${first}-${last}`).join(" ");
+}
+
+/** Who owns which slot; what it is asked for are slots, in place of hashes. */
+export class SlotRing implements Ring {
+  /** @param owners a server index each; kept */
+  constructor(readonly owners: Uint16Array) {}
+
+  lookup(slot: number): number {
+    return this.owners[slot]!;
+  }
+
+  pointsOf(index: number): number {
+    return this.owners.reduce((count, owner) => owner === index ? count + 1 : count, 0);
+  }
+}
+
+const NOBODY = 0xffff;
+
+/** As BuildRing. A slot that two claim is the first one's; one of nobody's, or of a server that is not live, goes to any. */
+export function buildSlots(servers: readonly RingServer[], live: Uint8Array): SlotRing | null {
+  const present = servers.flatMap((_, i) => live[i] === 0 ? [] : [i]);
+  if (present.length === 0) return null;
+  const owners = new Uint16Array(SLOTS).fill(NOBODY);
+  for (const i of present) {
+    for (const [first, last] of parseSlots(servers[i]!.slots ?? "")) {
+      for (let slot = first; slot <= last; slot++) if (owners[slot] === NOBODY) owners[slot] = i;
+    }
+  }
+  owners.forEach((owner, slot) => {
+    if (owner === NOBODY) owners[slot] = present[slot % present.length]!;
+  });
+  return new SlotRing(owners);
+}
