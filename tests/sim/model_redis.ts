@@ -25,7 +25,7 @@ export const KEY_MARK = "~";
 export const VALUE_MARK = "=";
 export const VALUE_END = ";";
 
-interface Tagged {
+export interface Tagged {
   readonly tags: string[];
   /** As they came. */
   readonly keys: string[];
@@ -34,7 +34,7 @@ interface Tagged {
 const taggedArgs = new WeakMap<string[], Tagged>();
 
 /** Takes the tags off the keys and reads those of values; once for each array. */
-function takeTags(args: string[]): Tagged {
+export function takeTags(args: string[]): Tagged {
   const known = taggedArgs.get(args);
   if (known !== undefined) return known;
   const tags: string[] = [];
@@ -126,6 +126,7 @@ export class ModelRedis extends MemoryRedis {
   private readonly scripts = new Set<string>();
   private readonly connections = new WeakMap<Session, number>();
   private readonly speakers = new Map<Session, (text: string) => void>();
+  private readonly hangUps = new Map<Session, () => void>();
   private waiters: Waiter[] = [];
   private readonly subscribers = new Map<Session, Subscriber>();
   private readonly tracking = new ModelTracking((session, text) => this.speakers.get(session)?.(text));
@@ -154,16 +155,19 @@ export class ModelRedis extends MemoryRedis {
   /**
    * Gives the session's connection a number that no other has.
    * @param speak sends what nobody has just asked for
+   * @param hangUp ends the connection
    */
-  name(session: Session, connection: number, speak: (text: string) => void): void {
+  name(session: Session, connection: number, speak: (text: string) => void, hangUp = () => {}): void {
     this.connections.set(session, connection);
     this.speakers.set(session, speak);
+    this.hangUps.set(session, hangUp);
     this.tracking.opened(session);
   }
 
   /** The connection is gone: it waits and listens no more. */
   gone(session: Session): void {
     this.speakers.delete(session);
+    this.hangUps.delete(session);
     this.subscribers.delete(session);
     this.tracking.gone(session);
     for (const waiter of this.waiters) if (waiter.session === session) this.clock.clearTimer(waiter.timer);
@@ -317,7 +321,7 @@ export class ModelRedis extends MemoryRedis {
   private client(session: Session, args: readonly string[]): boolean {
     switch (args[1]!.toLowerCase()) {
       case "unblock":
-        session.reply.integer(this.unblock(Number(args[2])));
+        session.reply.integer(this.unblockOne(Number(args[2])));
         return true;
       case "tracking":
       case "caching":
@@ -350,7 +354,19 @@ export class ModelRedis extends MemoryRedis {
     this.speakers.get(session)?.(text);
   }
 
-  private unblock(id: number): number {
+  /** Who waits for a list is told this, and has got nothing; null: goes on waiting. @param ends its connection as well */
+  protected answerWaiting(textOf: (key: string) => string | null, ends: boolean): void {
+    for (const waiter of [...this.waiters]) {
+      const text = textOf(waiter.key);
+      if (text === null) continue;
+      this.waiters = this.waiters.filter((one) => one !== waiter);
+      this.clock.clearTimer(waiter.timer);
+      this.speakers.get(waiter.session)?.(text);
+      if (ends) this.hangUps.get(waiter.session)?.();
+    }
+  }
+
+  private unblockOne(id: number): number {
     const waiter = this.waiters.find((one) => one.session.id === id);
     if (waiter === undefined) return 0;
     this.waiters = this.waiters.filter((one) => one !== waiter);

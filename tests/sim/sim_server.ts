@@ -122,6 +122,9 @@ export class SimServer implements Handler {
       const redis = model.session();
       model.name(redis, number, (text) => {
         if (!connection.mute) this.say(socket, toBytes(text));
+      }, () => {
+        connection.mute = true;
+        socket.end();
       });
       gone = () => model.gone(redis);
       session = redis;

@@ -1,0 +1,620 @@
+/**
+ * A cluster of model servers, as Redis 7.0 and Valkey 9.1 were seen to do it: slots that are owned, migrate key by key, and are spoken
+ * of differently by nodes that have not heard of a change yet.
+ *
+ *   ModelCluster ── what is true: the data, and which shard has each key
+ *     └─ ClusterRedis (a node) ── View: what it believes: who owns a slot, who is a shard's primary, is all well
+ *
+ * There is one store for all nodes, and a key is in one shard at a time. So a node that is asked for what is not its own, in a
+ * way to which it could not say so (ASKING too early), makes no second copy as a real one would: it is found out on the spot.
+ * Replicas have all that their primary has. A slot's migration is known to a primary's successor, as in Valkey 8 and later.
+ */
+import type { Session } from "../../src/demo/redis/command.ts";
+import { fits } from "../../src/demo/redis/command.ts";
+import { unwatch } from "../../src/demo/redis/connection.ts";
+import type { SimClock } from "./clock.ts";
+import { ModelRedis, takeTags } from "./model_redis.ts";
+import { type Truth, Violation } from "./truth.ts";
+
+export const SLOTS = 16_384;
+export const CLUSTER_DOWN = "-CLUSTERDOWN The cluster is down\r\n";
+const CROSSSLOT = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+const NOT_SERVED = "-CLUSTERDOWN Hash slot not served\r\n";
+const TRYAGAIN = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+/** Whoever is sent on more often than this within a second is sent in a circle. */
+const SENT_ON_MAX = 40;
+
+/** Redis' slot of a key: CRC16 (XMODEM), bit by bit, of what is in the first braces. */
+export function slotOf(key: string): number {
+  const open = key.indexOf("{");
+  const close = open < 0 ? -1 : key.indexOf("}", open);
+  const hashed = close > open + 1 ? key.slice(open + 1, close) : key;
+  let crc = 0;
+  for (let i = 0; i < hashed.length; i++) {
+    crc ^= hashed.charCodeAt(i) << 8;
+    for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1) & 0xffff;
+  }
+  return crc % SLOTS;
+}
+
+/** How the programs differ. */
+export type Manner = "redis" | "valkey";
+
+/** One thing that happened to a cluster, which its nodes hear of one after the other. */
+export type ClusterNews =
+  | {
+    readonly kind: "slots";
+    readonly epoch: number;
+    readonly slots: readonly number[];
+    readonly shard: number;
+  }
+  | { readonly kind: "primary"; readonly epoch: number; readonly shard: number; readonly node: number }
+  | { readonly kind: "failed"; readonly node: number; readonly failed: boolean }
+  | { readonly kind: "state"; readonly down: boolean };
+
+/** What the nodes of a cluster have in common. */
+export class ModelCluster {
+  readonly nodes: ClusterRedis[] = [];
+  /** The shard that has each key. */
+  readonly places = new Map<string, number>();
+  epoch: number;
+  /** Tags of requests that were told ASK, with the shard. */
+  readonly asked = new Map<string, number>();
+  /** By tag: how often it was sent on since when. */
+  private readonly sentOn = new Map<string, { sinceMs: number; times: number }>();
+  /** Of keys: how often each was written. */
+  readonly writes = new Map<string, number>();
+  /** What was said of redirects, for worlds that want to know that there were some. */
+  readonly said = { moved: 0, ask: 0, tryAgain: 0, down: 0, asking: 0 };
+
+  constructor(readonly shards: number, readonly manner: Manner, private readonly clock: SimClock) {
+    this.epoch = shards;
+  }
+
+  /** As it is created: an equal part of the slots each. */
+  firstShardOf(slot: number): number {
+    return Math.min(this.shards - 1, Math.floor(slot / Math.ceil(SLOTS / this.shards)));
+  }
+
+  keysIn(slot: number): string[] {
+    const { entries } = this.nodes[0]!.databases[0]!;
+    return [...entries.keys()].filter((key) => slotOf(key) === slot);
+  }
+
+  /** MIGRATE: it is gone there, for who watches it, and is here. */
+  moveKey(key: string, shard: number): void {
+    this.places.set(key, shard);
+    this.nodes[0]!.databases[0]!.touch(key);
+  }
+
+  noteSentOn(tags: readonly string[], what: string): void {
+    const nowMs = this.clock.nowMs();
+    for (const tag of tags) {
+      const before = this.sentOn.get(tag);
+      if (before === undefined || nowMs - before.sinceMs > 1000) {
+        this.sentOn.set(tag, { sinceMs: nowMs, times: 1 });
+      } else if (++before.times > SENT_ON_MAX) {
+        throw new Violation(
+          `request ${tag} was sent on ${before.times} times within a second, last by ${what}`,
+        );
+      }
+    }
+  }
+}
+
+/** What a node believes. */
+class View {
+  /** Node by shard, and since which epoch. */
+  readonly primaries: { node: number; epoch: number }[];
+  /** Slots that are not where they were at first. */
+  readonly moved = new Map<number, { shard: number; epoch: number }>();
+  readonly failed = new Set<number>();
+  down = false;
+
+  constructor(private readonly cluster: ModelCluster) {
+    this.primaries = Array.from(
+      { length: cluster.shards },
+      (_, shard) => ({ node: shard, epoch: shard + 1 }),
+    );
+  }
+
+  shardOf(slot: number): number {
+    return this.moved.get(slot)?.shard ?? this.cluster.firstShardOf(slot);
+  }
+}
+
+/** A connection, as far as a cluster cares. */
+interface Mood {
+  asking: boolean;
+  readOnly: boolean;
+}
+
+const FIRST = new Set(
+  ("get set incr append getset strlen setnx getdel type lpush rpush lpop rpop lrange blpop brpop hset hgetall " +
+    "pexpire llen").split(" "),
+);
+const ALL = new Set(["mget", "del", "exists", "unlink", "touch", "watch"]);
+const BOTH = new Set(["rename", "copy"]);
+const WRITES = new Set(
+  "set incr append getset setnx getdel lpush rpush lpop rpop hset pexpire mset del unlink".split(" "),
+);
+const READS = new Set("get strlen mget exists type lrange touch watch hgetall llen".split(" "));
+const BEFORE_AUTH = new Set(["auth", "hello", "quit", "reset"]);
+/** What a loading node of Valkey answers of itself; one of Redis 7.0 none of it. */
+const WHILE_LOADING = new Set(["slots", "shards", "nodes", "info"]);
+
+/** Its keys; the tags have been taken off. */
+function keysOf(args: readonly string[]): string[] {
+  const name = args[0]!.toLowerCase();
+  const found = FIRST.has(name)
+    ? args.slice(1, 2)
+    : ALL.has(name)
+    ? args.slice(1)
+    : BOTH.has(name)
+    ? args.slice(1, 3)
+    : name === "mset"
+    ? args.slice(1).filter((_, i) => i % 2 === 0)
+    : name === "eval" || name === "evalsha"
+    ? args.slice(3, 3 + Number(args[2]))
+    : [];
+  return found;
+}
+
+export class ClusterRedis extends ModelRedis {
+  readonly view: View;
+  /** By slot: the shard that it goes to. */
+  readonly migrating = new Map<number, number>();
+  /** By slot: the shard that it comes from. */
+  readonly importing = new Map<number, number>();
+  private readonly moods = new WeakMap<Session, Mood>();
+  /** EXEC's commands are being executed. */
+  private executing = false;
+
+  constructor(
+    readonly number: number,
+    readonly shard: number,
+    /** "host:port" */
+    readonly text: string,
+    private readonly cluster: ModelCluster,
+    truth: Truth,
+    private readonly time: SimClock,
+    options: { random: () => number; password?: string },
+  ) {
+    super(number, truth, time, options);
+    this.view = new View(cluster);
+    const [first] = cluster.nodes;
+    // What they store is the same.
+    if (first !== undefined) Object.assign(this, { databases: first.databases });
+    cluster.nodes.push(this);
+    this.role = this.isPrimary ? "master" : "slave";
+  }
+
+  get id(): string {
+    return (this.number + 10).toString(16).repeat(40).slice(0, 40);
+  }
+
+  get isPrimary(): boolean {
+    return this.view.primaries[this.shard]!.node === this.number;
+  }
+
+  /** True if it believes that the slot is its own. */
+  owns(slot: number): boolean {
+    return this.view.shardOf(slot) === this.shard && this.isPrimary;
+  }
+
+  private get isLoading(): boolean {
+    return this.loadingUntilMs > this.time.nowMs();
+  }
+
+  // ---- what it hears
+
+  learn(news: ClusterNews): void {
+    const { view } = this;
+    if (news.kind === "failed") {
+      if (news.failed) view.failed.add(news.node);
+      else view.failed.delete(news.node);
+    } else if (news.kind === "state") {
+      if (news.down && !view.down) this.unblock(() => true, CLUSTER_DOWN);
+      view.down = news.down;
+    } else if (news.kind === "primary") {
+      const known = view.primaries[news.shard]!;
+      if (known.epoch >= news.epoch) return;
+      const was = this.isPrimary;
+      known.node = news.node;
+      known.epoch = news.epoch;
+      this.role = this.isPrimary ? "master" : "slave";
+      if (was && !this.isPrimary) this.demoted();
+    } else {
+      for (const slot of news.slots) {
+        const known = view.moved.get(slot);
+        if (known !== undefined && known.epoch >= news.epoch) continue;
+        view.moved.set(slot, { shard: news.shard, epoch: news.epoch });
+        // Who has lost it no more migrates it; who has got it imports it no more.
+        if (news.shard !== this.shard) this.migrating.delete(slot);
+        else this.importing.delete(slot);
+        if (news.shard !== this.shard) {
+          this.unblock((key) => slotOf(key) === slot, `-MOVED ${slot} ${this.ownerText(slot)}\r\n`);
+        }
+      }
+    }
+  }
+
+  private demoted(): void {
+    const { primaries } = this.view;
+    const successor = this.cluster.nodes[primaries[this.shard]!.node]!;
+    for (const [slot, shard] of this.migrating) successor.migrating.set(slot, shard);
+    for (const [slot, shard] of this.importing) successor.importing.set(slot, shard);
+    this.migrating.clear();
+    this.importing.clear();
+    if (this.cluster.manner === "valkey") {
+      this.answerWaiting((key) => `-MOVED ${slotOf(key)} ${this.ownerText(slotOf(key))}\r\n`, false);
+    } else {
+      this.answerWaiting(
+        () =>
+          "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n",
+        true,
+      );
+    }
+  }
+
+  private unblock(which: (key: string) => boolean, text: string): void {
+    this.answerWaiting((key) => which(key) ? text : null, false);
+  }
+
+  private ownerText(slot: number): string {
+    const { view, cluster } = this;
+    return cluster.nodes[view.primaries[view.shardOf(slot)]!.node]!.text;
+  }
+
+  private primaryText(shard: number): string {
+    return this.cluster.nodes[this.view.primaries[shard]!.node]!.text;
+  }
+
+  // ---- what it is asked
+
+  override execute(session: Session, args: string[]): void {
+    const { tags } = takeTags(args);
+    if (this.executing) return this.executeServed(session, args, keysOf(args), tags);
+    const mood = this.moodOf(session);
+    const name = args[0]!.toLowerCase();
+    this.executeOne(session, mood, name, args);
+    // It is used up by whatever comes next, but by a whole transaction.
+    if (name !== "asking" && session.queued === null) mood.asking = false;
+  }
+
+  private moodOf(session: Session): Mood {
+    let mood = this.moods.get(session);
+    if (mood === undefined) {
+      this.moods.set(session, mood = { asking: false, readOnly: false });
+    }
+    return mood;
+  }
+
+  private executeOne(session: Session, mood: Mood, name: string, args: string[]): void {
+    const { reply } = session;
+    const arity = this.commands.get(name)?.arity;
+    if (!session.authenticated && !BEFORE_AUTH.has(name)) {
+      reply.error("NOAUTH Authentication required.");
+      return;
+    }
+    if (arity !== undefined && !fits(arity, args.length)) return super.execute(session, args);
+    switch (name) {
+      case "asking":
+        mood.asking = true;
+        return reply.ok();
+      case "readonly":
+      case "readwrite":
+        mood.readOnly = name === "readonly";
+        return reply.ok();
+      case "cluster":
+        return this.describe(session, args);
+      case "hello": {
+        const start = reply.text.length;
+        super.execute(session, args);
+        reply.text = reply.text.slice(0, start) +
+          reply.text.slice(start).replace("$10\r\nstandalone", "$7\r\ncluster")
+            .replace("$6\r\nmaster", this.isPrimary ? "$6\r\nmaster" : "$7\r\nreplica");
+        return;
+      }
+      case "reset":
+        mood.readOnly = false;
+    }
+    const isExec = name === "exec" && session.queued !== null;
+    const commands = isExec ? session.queued! : [args];
+    const keys = commands.flatMap(keysOf);
+    const tags = commands.flatMap((command) => takeTags(command).tags);
+    const refusal = keys.length === 0 ? null : this.refusalOf(session, mood, name, keys, tags);
+    if (refusal !== null) {
+      if (isExec) {
+        session.queued = null;
+        session.aborted = false;
+        unwatch(session);
+      } else if (session.queued !== null) session.aborted = true;
+      reply.text += refusal;
+      return;
+    }
+    if (isExec) {
+      this.executing = true;
+      super.execute(session, args);
+      this.executing = false;
+    } else if (session.queued !== null) super.execute(session, args);
+    else {
+      this.executeServed(session, args, keys, tags);
+    }
+  }
+
+  /** It is the node's own, or said to be. */
+  private executeServed(
+    session: Session,
+    args: string[],
+    keys: readonly string[],
+    tags: readonly string[],
+  ): void {
+    const { cluster, shard } = this;
+    const db = this.databases[session.selected]!;
+    const name = args[0]!.toLowerCase();
+    for (const key of keys) {
+      if (db.find(key) === undefined) cluster.places.set(key, shard);
+      else if (cluster.places.get(key) !== shard) {
+        throw new Violation(
+          `${
+            args.join(" ")
+          } is executed by ${this.text} for who was not told to ask there: ${key} is in shard ` +
+            `${cluster.places.get(key)}`,
+        );
+      }
+    }
+    for (const tag of tags) cluster.asked.delete(tag);
+    const start = session.reply.text.length;
+    super.execute(session, args);
+    if (WRITES.has(name) && session.reply.text.charAt(start) !== "-") {
+      for (const key of keys) cluster.writes.set(key, (cluster.writes.get(key) ?? 0) + 1);
+    }
+  }
+
+  /** Why it does not serve this, in the order of a server's checks; null: it does. */
+  private refusalOf(
+    session: Session,
+    mood: Mood,
+    name: string,
+    keys: readonly string[],
+    tags: readonly string[],
+  ): string | null {
+    const { view, cluster } = this;
+    const { said } = cluster;
+    const slot = slotOf(keys[0]!);
+    if (keys.some((key) => slotOf(key) !== slot)) return CROSSSLOT;
+    if (view.shardOf(slot) < 0) return NOT_SERVED;
+    if (view.down || this.isLoading) {
+      said.down++;
+      cluster.noteSentOn(tags, this.text);
+      return CLUSTER_DOWN;
+    }
+    const mine = this.owns(slot);
+    const to = mine ? this.migrating.get(slot) : undefined;
+    const imports = !mine && this.isPrimary && this.importing.has(slot);
+    const distinct = [...new Set(keys)];
+    const here = distinct.filter((key) => this.has(session, key)).length;
+    const missing = distinct.length - here;
+    const queues = session.queued !== null && name !== "exec";
+    // Valkey says so at EXEC.
+    const later = queues && cluster.manner === "valkey";
+    if (to !== undefined && !later && missing > 0) {
+      cluster.noteSentOn(tags, this.text);
+      if (here > 0) {
+        said.tryAgain++;
+        return TRYAGAIN;
+      }
+      said.ask++;
+      for (const tag of tags) cluster.asked.set(tag, to);
+      return `-ASK ${slot} ${this.primaryText(to)}\r\n`;
+    }
+    if (imports && mood.asking) {
+      said.asking++;
+      if (!queues) this.checkAsking(tags);
+      if (distinct.length > 1 && missing > 0 && !later) {
+        cluster.noteSentOn(tags, this.text);
+        said.tryAgain++;
+        return TRYAGAIN;
+      }
+      if (missing > 0 && !queues) this.checkImported(slot, keys);
+      return null;
+    }
+    if (mine) return null;
+    const follows = view.shardOf(slot) === this.shard && mood.readOnly;
+    if (follows && READS.has(name)) return null;
+    if (imports && tags.some((tag) => cluster.asked.get(tag) === this.shard)) {
+      throw new Violation(
+        `request ${tags[0]} came to ${this.text} without ASKING, although it was told to ask there`,
+      );
+    }
+    cluster.noteSentOn(tags, this.text);
+    said.moved++;
+    return `-MOVED ${slot} ${this.ownerText(slot)}\r\n`;
+  }
+
+  private has(session: Session, key: string): boolean {
+    return this.databases[session.selected]!.find(key) !== undefined &&
+      this.cluster.places.get(key) === this.shard;
+  }
+
+  /** Each request with ASKING was told so, for itself; a transaction for one of its commands. */
+  private checkAsking(tags: readonly string[]): void {
+    if (tags.length === 0 || tags.some((tag) => this.cluster.asked.get(tag) === this.shard)) return;
+    throw new Violation(
+      `request ${tags[0]} came to ${this.text} with ASKING, although nobody had told it to ask there`,
+    );
+  }
+
+  /** Its source would have said ASK: it migrates the slot. */
+  private checkImported(slot: number, keys: readonly string[]): void {
+    const { nodes, places } = this.cluster;
+    const source = nodes.find((node) => node.owns(slot) && node.migrating.has(slot));
+    const key = keys.find((key) =>
+      this.databases[0]!.find(key) !== undefined && places.get(key) !== this.shard
+    );
+    if (source !== undefined && key === undefined) return;
+    throw new Violation(
+      `${keys.join(" ")} was asked of ${this.text} with ASKING, although slot ${slot} is not migrating`,
+    );
+  }
+
+  // ---- what it says of the cluster
+
+  private describe(session: Session, args: readonly string[]): void {
+    const { reply } = session;
+    const what = (args[1] ?? "").toLowerCase();
+    if (this.isLoading && !(this.cluster.manner === "valkey" && WHILE_LOADING.has(what))) {
+      return reply.error("LOADING Redis is loading the dataset in memory");
+    }
+    switch (what) {
+      case "myid":
+        return reply.bulk(this.id);
+      case "keyslot":
+        return reply.integer(slotOf(args[2]!));
+      case "countkeysinslot": {
+        const keys = this.cluster.keysIn(Number(args[2]));
+        return reply.integer(keys.filter((key) => this.cluster.places.get(key) === this.shard).length);
+      }
+      case "info":
+        return reply.verbatim(
+          `cluster_enabled:1\r\ncluster_state:${
+            this.view.down ? "fail" : "ok"
+          }\r\ncluster_slots_assigned:${SLOTS}\r\n` +
+            `cluster_known_nodes:${this.cluster.nodes.length}\r\ncluster_size:${this.cluster.shards}\r\n` +
+            `cluster_current_epoch:${this.cluster.epoch}\r\ncluster_my_epoch:${
+              this.epochOf(this.number)
+            }\r\n`,
+        );
+      case "nodes":
+        return reply.verbatim(this.nodesText());
+      case "slots":
+        return this.sayRanges(session);
+      case "shards":
+        return this.sayShards(session);
+      default:
+        reply.error(`ERR unknown subcommand '${args[1]}'. Try CLUSTER HELP.`);
+    }
+  }
+
+  /** Of a primary: that of its newest slot or of its promotion; a replica has its primary's. */
+  private epochOf(number: number): number {
+    const { shard } = this.cluster.nodes[number]!;
+    let { epoch } = this.view.primaries[shard]!;
+    for (const moved of this.view.moved.values()) {
+      if (moved.shard === shard) epoch = Math.max(epoch, moved.epoch);
+    }
+    return epoch;
+  }
+
+  /** First and last slot, by shard. */
+  rangesOf(shard: number): [number, number][] {
+    return this.ranges()[shard]!;
+  }
+
+  private ranges(): [number, number][][] {
+    const { cluster, view } = this;
+    const found: [number, number][][] = Array.from({ length: cluster.shards }, () => []);
+    const cuts = new Set([0]);
+    for (let shard = 0; shard < cluster.shards; shard++) cuts.add(Math.ceil(SLOTS / cluster.shards) * shard);
+    for (const slot of view.moved.keys()) {
+      cuts.add(slot);
+      cuts.add(slot + 1);
+    }
+    const starts = [...cuts].filter((cut) => cut < SLOTS).sort((a, b) => a - b);
+    starts.forEach((start, i) => {
+      const end = (starts[i + 1] ?? SLOTS) - 1;
+      const of = found[view.shardOf(start)];
+      if (of === undefined) return;
+      const last = of.at(-1);
+      if (last !== undefined && last[1] === start - 1) last[1] = end;
+      else of.push([start, end]);
+    });
+    return found;
+  }
+
+  /** Primary first. */
+  private membersOf(shard: number): ClusterRedis[] {
+    const primary = this.view.primaries[shard]!.node;
+    const others = this.cluster.nodes.filter((node) => node.shard === shard && node.number !== primary);
+    return [this.cluster.nodes[primary]!, ...others];
+  }
+
+  private sayRanges({ reply }: Session): void {
+    const ranges = this.ranges().flatMap((list, shard) =>
+      list.map(([first, last]) => ({ first, last, shard }))
+    );
+    reply.array(ranges.length);
+    for (const { first, last, shard } of ranges) {
+      // A failed primary is still named, a failed replica not.
+      const members = this.membersOf(shard).filter((node, i) =>
+        i === 0 || !this.view.failed.has(node.number)
+      );
+      reply.array(2 + members.length);
+      reply.integer(first);
+      reply.integer(last);
+      for (const node of members) {
+        reply.array(4);
+        reply.bulk(node.text.split(":")[0]);
+        reply.integer(Number(node.text.split(":")[1]));
+        reply.bulk(node.id);
+        reply.array(0);
+      }
+    }
+  }
+
+  private sayShards({ reply }: Session): void {
+    const ranges = this.ranges();
+    reply.array(this.cluster.shards);
+    for (let shard = 0; shard < this.cluster.shards; shard++) {
+      reply.map(2);
+      reply.bulk("slots");
+      const flat = ranges[shard]!.flat();
+      reply.array(flat.length);
+      for (const slot of flat) reply.integer(slot);
+      reply.bulk("nodes");
+      const members = this.membersOf(shard);
+      reply.array(members.length);
+      for (const node of members) {
+        const [host, port] = node.text.split(":") as [string, string];
+        reply.map(7);
+        reply.bulk("id");
+        reply.bulk(node.id);
+        reply.bulk("port");
+        reply.integer(Number(port));
+        for (const word of ["ip", "endpoint"]) {
+          reply.bulk(word);
+          reply.bulk(host);
+        }
+        reply.bulk("role");
+        reply.bulk(node === members[0] ? "master" : "replica");
+        reply.bulk("replication-offset");
+        reply.integer(1);
+        reply.bulk("health");
+        reply.bulk(this.view.failed.has(node.number) ? "fail" : "online");
+      }
+    }
+  }
+
+  private nodesText(): string {
+    const ranges = this.ranges();
+    return this.cluster.nodes.map((node) => {
+      const { shard, number } = node;
+      const primary = this.view.primaries[shard]!.node;
+      const isPrimary = primary === number;
+      const flags = `${node === this ? "myself," : ""}${isPrimary ? "master" : "slave"}${
+        this.view.failed.has(number) ? ",fail" : ""
+      }`;
+      const slots = isPrimary
+        ? ranges[shard]!.map(([a, b]) => a === b ? ` ${a}` : ` ${a}-${b}`).join("")
+        : "";
+      const marks = node !== this ? "" : [
+        ...[...this.migrating].map(([slot, to]) => ` [${slot}->-${this.membersOf(to)[0]!.id}]`),
+        ...[...this.importing].map(([slot, from]) => ` [${slot}-<-${this.membersOf(from)[0]!.id}]`),
+      ].join("");
+      return `${node.id} ${node.text}@1${node.text.split(":")[1]} ${flags} ${
+        isPrimary ? "-" : this.cluster.nodes[primary]!.id
+      } 0 1 ${this.epochOf(number)} connected${slots}${marks}\n`;
+    }).join("");
+  }
+}
