@@ -10,8 +10,8 @@ import { runSeed, SimFailure } from "./world.ts";
 
 const PROGRESS_EVERY_MS = 15_000;
 const SHOWN_MAX = 3;
-/** A world takes a tenth of a second, on a busy machine some seconds. */
-const ENDLESS_MS = 90_000;
+/** Most worlds take less than a tenth of a second, a few with values of megabytes some seconds: on a busy machine a minute. */
+const ENDLESS_MS = 300_000;
 
 const { values } = parseArgs({
   args: Deno.args,
@@ -114,22 +114,40 @@ async function lead(workers: number): Promise<number> {
   return found.size === 0 ? 0 : 1;
 }
 
+/** Has every `workers`th seed run until the time is over; one that does not end is left behind. */
 async function follow(worker: number, workers: number, take: (line: Line) => void): Promise<void> {
+  const endMs = Date.now() + minutes * 60_000;
+  let seed = first + worker;
+  for (;;) {
+    const endless = await run(seed - worker, worker, workers, endMs - Date.now(), take);
+    if (endless === null || Date.now() >= endMs) return;
+    seed = endless + workers;
+  }
+}
+
+/** @returns the seed that did not end, or null if the time was over */
+async function run(
+  from: number,
+  worker: number,
+  workers: number,
+  forMs: number,
+  take: (line: Line) => void,
+): Promise<number | null> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       ...["run", "-A", "--no-check", new URL(import.meta.url).pathname],
-      ...[`--minutes=${minutes}`, `--seed=${first}`, `--workers=${workers}`, `--worker=${worker}`],
+      ...[`--minutes=${forMs / 60_000}`, `--seed=${from}`, `--workers=${workers}`, `--worker=${worker}`],
     ],
     cwd: ROOT,
     stdout: "piped",
   }).spawn();
   let held = "";
-  let seed = first + worker;
+  let seed = from + worker;
   let endless = false;
   const giveUp = () => {
     endless = true;
-    take({ seed, why: "does not end", message: `seed ${seed} does not end` });
     child.kill("SIGKILL");
+    take({ seed, why: "does not end", message: `seed ${seed} does not end` });
   };
   let timer = setTimeout(giveUp, ENDLESS_MS);
   for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
@@ -146,4 +164,5 @@ async function follow(worker: number, workers: number, take: (line: Line) => voi
   clearTimeout(timer);
   const { code } = await child.status;
   if (code !== 0 && !endless) throw new Error(`worker ${worker} ended with code ${code}`);
+  return endless ? seed : null;
 }

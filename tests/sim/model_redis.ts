@@ -203,18 +203,21 @@ export class ModelRedis extends MemoryRedis {
       if (tags.length > 0) this.note(session, tagged, LOADING, null);
       return;
     }
-    const start = reply.text.length;
+    const before = reply.text;
+    reply.text = "";
     super.execute(session, args);
-    if (tags.length === 0) return;
-    if (session.queued !== null && session.queued.at(-1) === args) return;
-    let text = reply.text.slice(start);
+    let { text } = reply;
+    if (tags.length === 0 || session.queued !== null && session.queued.at(-1) === args) {
+      reply.text = before + text;
+      return;
+    }
     let parts: string[] | null = null;
     if (PER_KEY.has(name) && text.charCodeAt(0) === 42) {
       parts = bulksOf(text).map((part, i) => withTag(part, tags[i]!));
       text = `*${parts.length}\r\n${parts.join("")}`;
     } else if (name === "set" && text === "+OK\r\n") text = `+OK ${tags[0]}\r\n`;
     else text = withTag(text, tags[0]!);
-    reply.text = reply.text.slice(0, start) + text;
+    reply.text = before + text;
     this.note(session, tagged, text, parts);
   }
 

@@ -11,6 +11,7 @@
  *  - an array given to `sendShared` must still be the same when its bytes leave: else `flush` throws;
  *  - every event is noted in `log`.
  */
+import { Buffer } from "node:buffer";
 import { poisonChunks } from "../../src/bytes/chunks.ts";
 import type { Outbox } from "../../src/bytes/outbox.ts";
 import {
@@ -360,13 +361,15 @@ export class SimSocket implements Socket {
   }
 
   private checkShared({ bytes, start, shared, sharedStart }: Queued, count: number): void {
-    for (let i = start; i < start + count; i++) {
-      if (bytes[i] !== shared![sharedStart + i]) {
-        throw new Error(
-          `${this.label}: an array given to sendShared was written to at offset ${sharedStart + i}`,
-        );
-      }
+    const from = sharedStart + start;
+    if (Buffer.compare(bytes.subarray(start, start + count), shared!.subarray(from, from + count)) === 0) {
+      return;
     }
+    let i = start;
+    while (bytes[i] === shared![sharedStart + i]) i++;
+    throw new Error(
+      `${this.label}: an array given to sendShared was written to at offset ${sharedStart + i}`,
+    );
   }
 
   /** Room for more bytes may have come. */
