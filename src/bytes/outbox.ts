@@ -89,6 +89,17 @@ export class Outbox {
     other.size = 0;
   }
 
+  /** Appends all that is held to `other`, and goes on holding it. */
+  copyTo(other: Outbox): void {
+    if (this.head !== NONE) other.append(this.head, this.headStart, this.headEnd);
+    const { middle } = this;
+    for (let i = this.next; middle !== null && i < middle.length; i++) {
+      const { chunk, start, end } = middle[i]!;
+      other.append(chunk, start, end);
+    }
+    if (this.tailEnd > this.tailStart) other.append(this.tail, this.tailStart, this.tailEnd);
+  }
+
   /** Moves all that is held to the beginning of `to`; returns how many bytes those are. */
   moveTo(to: Uint8Array): number {
     let at = 0;

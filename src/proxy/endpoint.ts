@@ -64,7 +64,8 @@ export class Endpoint {
   /** The shortest time in which a connection was made, ms; 0 before the first. */
   connectMs = 0;
 
-  constructor(readonly server: Server, readonly spec: EndpointSpec) {
+  /** @param aside it is a node that the server has named, and not the server's own (Server.aside) */
+  constructor(readonly server: Server, readonly spec: EndpointSpec, private readonly aside = false) {
     let seed = 0;
     for (let i = 0; i < spec.text.length; i++) seed = Math.imul(seed, 31) + spec.text.charCodeAt(i) | 0;
     this.seed = seed;
@@ -85,6 +86,7 @@ export class Endpoint {
   private connectSlot(slot: number, connectionClass: number): ServerConnection {
     const waitMs = this.blocked ? this.blockedUntilMs - this.server.pool.turn.now() : 0;
     const connection = this.connect(connectionClass, waitMs);
+    if (this.server.pool.cluster && this.role !== REPLICA) connection.keepSent();
     if (!this.gone) this.slots[slot] = connection;
     return connection;
   }
@@ -107,13 +109,24 @@ export class Endpoint {
     return this.server.pool.replaceable && this.server.primary === this;
   }
 
+  /** Nobody could be connected there, the last time. */
+  get isDown(): boolean {
+    return this.connectFailures > 0;
+  }
+
+  /** Somebody else may do its work soon, and whoever knows should be told when it does not. */
+  private get mayBeReplaced(): boolean {
+    const { pool, primary } = this.server;
+    return (pool.replaceable || pool.cluster) && primary === this;
+  }
+
   /**
    * Requests for it are held for a while although nobody can be connected now. Where nobody can take a server's place they would only
    * wait for an error.
    */
   get holds(): boolean {
     if (this.nowhere) return this.blocked;
-    if (!this.mustBePrimary || this.gone || this.server.gone) return false;
+    if (!this.mayBeReplaced || this.gone || this.server.gone) return false;
     return this.troubleSinceMs >= 0 && this.server.pool.turn.now() - this.troubleSinceMs < HOLD_MS;
   }
 
@@ -167,6 +180,7 @@ export class Endpoint {
 
   /** What whoever is at the other end has to be, or nothing is written to it. */
   get role(): number {
+    if (this.aside) return ANYBODY;
     if (this.server.primary !== this) return REPLICA;
     return this.server.pool.replaceable ? PRIMARY : ANYBODY;
   }
@@ -188,7 +202,7 @@ export class Endpoint {
   connectFailed(failure: Failure): void {
     if (this.nowhere) return;
     const { pool } = this.server;
-    if (this.mustBePrimary) {
+    if (this.mayBeReplaced) {
       this.noteTrouble(failure);
       this.connectFailures++;
       this.blockedUntilMs = pool.turn.now() + REPLACEABLE_WAIT_MS * (1 + pool.random());
@@ -205,13 +219,13 @@ export class Endpoint {
 
   /** A connection was accepted and closed without a word to what was asked. Once may be chance: a server that was about to restart. */
   closedUnheard(failure: Failure): void {
-    if (this.connectFailures > 0 || this.mustBePrimary) this.connectFailed(failure);
+    if (this.connectFailures > 0 || this.mayBeReplaced) this.connectFailed(failure);
     else this.connectFailures = 1;
   }
 
   /** Whoever knows where the server is should look. */
   noteTrouble(failure: Failure): void {
-    if (!this.mustBePrimary) return;
+    if (!this.mayBeReplaced) return;
     const { pool } = this.server;
     const nowMs = pool.turn.now();
     if (this.troubleSinceMs < 0) this.troubleSinceMs = nowMs;
@@ -264,6 +278,11 @@ export class Endpoint {
       connection.holder?.detached?.(connection);
     }
     if (this.connections.size > 0) this.server.pool.sweepSoon();
+  }
+
+  /** The server has no slots any more: what has not been sent goes where they are now (Front.redirects). */
+  leaveUnsent(): void {
+    for (const connection of this.slots) connection?.leaveUnsent();
   }
 
   /** It is its server's no more, and ends when it has answered what is in flight. Its server's to call. */

@@ -40,6 +40,45 @@ export interface ReplyScan {
   forget(count: number): void;
 }
 
+/** What becomes of requests that a node of a cluster does not answer itself. */
+export interface Redirects {
+  /** Is this reply such a word, and `request` one that is to be asked elsewhere for it? */
+  sees(
+    connection: ServerConnection,
+    request: Request,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean;
+  /**
+   * It is: sees to it that the request, which is in no connection's queue now, is answered, sooner or later.
+   * @param sent its bytes; owned
+   * @param bytes what has been said; borrowed
+   */
+  follow(
+    connection: ServerConnection,
+    request: Request,
+    sent: Uint8Array,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void;
+  /**
+   * A request that has not been sent, or may be sent again, is asked of whoever has its slot, in another turn. Its connection has ended.
+   * @param sent its bytes; owned
+   * @param failure what it reads if nobody can be asked for a while
+   * @param pauses not at once
+   * @returns false if it is to fail now
+   */
+  placeAgain(
+    connection: ServerConnection,
+    request: Request,
+    sent: Uint8Array,
+    failure: Failure,
+    pauses: boolean,
+  ): boolean;
+}
+
 export interface Front {
   /** A new client's session, kept in client.session. */
   newSession(client: Client): unknown;
@@ -118,6 +157,8 @@ export interface Front {
   knows?(words: readonly string[]): void;
   /** Bytes that the front keeps for no client in particular. */
   keptBytes?(): number;
+  /** Where nodes may say that another one is to be asked (Redis Cluster); null or absent: nowhere. */
+  readonly redirects?: Redirects | null;
   /** An error reply with this text; owned. */
   errorReply(text: string): Uint8Array;
   /** The answer where no server is live. */

@@ -14,6 +14,8 @@ import { type Failure, failureOf } from "./failures.ts";
 import type { Pool } from "./pool.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
 
+/** A cluster in which a node names so many others that are none of its primaries is being made, or unmade. */
+const ASIDE_MAX = 16;
 const QUEUES = [IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES];
 
 export class Server {
@@ -34,6 +36,8 @@ export class Server {
   replicas: readonly Endpoint[] = [];
   /** For people: why there is no primary, if there is none. */
   why = "no address is known";
+  /** Nodes that it has named for what it has not, and that are no servers of the pool, or not yet (Redis Cluster). */
+  private aside: Endpoint[] = [];
   /** Those that were its own, with connections that still owe something. */
   private readonly past = new Set<Endpoint>();
   /** Of the state that has been followed last; -1 = none, it is where the configuration says. */
@@ -91,7 +95,9 @@ export class Server {
 
   private get own(): readonly Endpoint[] {
     const first = this.primary ?? this.nowhere;
-    return first === null ? this.replicas : [first, ...this.replicas];
+    const { aside } = this;
+    if (first === null) return aside.length === 0 ? this.replicas : [...this.replicas, ...aside];
+    return [first, ...this.replicas, ...aside];
   }
 
   /** Of all endpoints; a copy. */
@@ -105,6 +111,7 @@ export class Server {
    */
   adopt(config: ServerConfig, index: number, reconnect: boolean): void {
     const moves = this.moves(config);
+    if (this.aside.length > 0) this.forgetAside();
     this.config = config;
     this.index = index;
     if (moves) this.replace(this.endpointOf(config));
@@ -178,11 +185,34 @@ export class Server {
     }
   }
 
+  /** Where a node is asked that this one has named, until the pool's servers change. Null if it has named too many, or has left. */
+  besides(spec: EndpointSpec): Endpoint | null {
+    const present = this.aside.find(({ spec: { text } }) => text === spec.text);
+    if (present !== undefined) return present;
+    if (this.gone || this.aside.length >= ASIDE_MAX) return null;
+    const endpoint = new Endpoint(this, spec, true);
+    this.aside.push(endpoint);
+    return endpoint;
+  }
+
+  private forgetAside(): void {
+    for (const endpoint of this.aside) {
+      endpoint.leaveUnsent();
+      endpoint.retire();
+      if (endpoint.connections.size > 0) this.past.add(endpoint);
+    }
+    this.aside = [];
+  }
+
   /** It is no longer of the pool: nobody asks it anything new. */
   leave(): void {
     this.gone = true;
     this.index = -1;
-    for (const endpoint of this.own) endpoint.retire();
+    this.forgetAside();
+    for (const endpoint of this.own) {
+      endpoint.leaveUnsent();
+      endpoint.retire();
+    }
   }
 
   /** An endpoint that is gone owes nothing any more. */

@@ -32,11 +32,20 @@ import { type Failure, failureOf } from "./failures.ts";
 import type { Greeting } from "./front.ts";
 import { ACCEPT, GREETING as AS_GREETING, REQUEST } from "./illness.ts";
 import { ReplyStream, type ReplyTaker } from "./reply_stream.ts";
-import { type Internal, isUnwanted, Request, SWALLOWED } from "./request.ts";
+import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "./request.ts";
 import type { RequestLine } from "./request_line.ts";
 import type { Server } from "./server.ts";
 import type { Flushable } from "./turn.ts";
-import { type Flight, joinUnsent, putBehind, takeKept, takeUnwritten, type Unsent } from "./unsent.ts";
+import {
+  type Flight,
+  joinUnsent,
+  putBehind,
+  skip,
+  takeFirst,
+  takeKept,
+  takeUnwritten,
+  type Unsent,
+} from "./unsent.ts";
 
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
 const CONGESTED = 1024 * 1024;
@@ -114,6 +123,11 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   private silentSinceMs = -1;
   private lastTimeoutFailureMs = -Infinity;
   private connectAtMs = 0;
+  /**
+   * The bytes of all that is in flight (greetings excepted), in the queue's order: of connections on which nodes of a cluster may say that
+   * another one is to be asked (Front.redirects). Null on all others.
+   */
+  private sent: Outbox | null = null;
   /** The front's: how much of what was written elsewhere is known to be at its other end (redis/writes.ts). */
   reached = -1;
 
@@ -187,9 +201,16 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (greetings.length === 0) this.openGate(GREETING);
   }
 
+  /** What is asked here by clients may have to be asked elsewhere: its bytes are kept until it has been answered. Nothing is in flight. */
+  keepSent(): void {
+    assert(this.tail === null || this.tail.swallowed, "bytes are kept from the first request on");
+    this.sent ??= new Outbox();
+  }
+
   /** Bytes of memory that would be free without this connection. */
   get holdsBytes(): number {
-    return this.unfinishedBytes + this.socket.queuedBytes + (this.backlog?.size ?? 0);
+    return this.unfinishedBytes + this.socket.queuedBytes + (this.backlog?.size ?? 0) +
+      (this.sent?.size ?? 0);
   }
 
   /** Of those, the bytes of a reply that is not all here. */
@@ -245,6 +266,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       if (size >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
       else this.socket.send(bytes, start, end);
     } else this.backlog!.appendShared(bytes, start, end);
+    if (this.sent !== null) this.sent.appendShared(bytes, start, end);
     const request = this.tail!;
     request.size += size;
     this.written += size;
@@ -258,10 +280,12 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (this.gate !== 0) this.backlog!.appendShared(bytes, start, end);
     else if (end - start >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
     else this.socket.send(bytes, start, end);
+    if (this.sent !== null) this.sent.appendShared(bytes, start, end);
   }
 
   /** As `writePart`, for all that `chunks` holds, without a copy; empty afterwards. */
   writeChunks(chunks: Outbox): void {
+    if (this.sent !== null) chunks.copyTo(this.sent);
     if (this.gate !== 0) this.backlog!.adopt(chunks);
     else this.socket.sendChunks(chunks);
   }
@@ -381,6 +405,12 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.written += bytes.length;
     this.server.counters[REQUEST_BYTES]! += bytes.length;
     for (let r: Request | null = request; r !== null; r = r.nextInFlight) r.sentAt += bytes.length;
+    if (this.sent !== null) {
+      const { sent } = this;
+      this.sent = new Outbox();
+      this.sent.append(bytes, 0, bytes.length);
+      this.sent.adopt(sent);
+    }
     this.openGate(HELD);
   }
 
@@ -538,6 +568,12 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       else if (server.failures !== 0) this.endpoint.succeeded();
     }
     if (request.line !== null) return this.finishLine(request, request.line, bytes, start, end);
+    if (this.sent !== null && request.replies === 1) {
+      if (bytes[start] === MINUS && whole && this.isRedirected(request, bytes, start, end)) {
+        return !this.closed;
+      }
+      skip(this.sent, request.size);
+    }
     const client = request.client;
     if (client !== null) {
       server.counters[RESPONSES]!++;
@@ -553,6 +589,19 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     }
     if (this.holder !== null && !request.swallowed && !this.closed) this.holder.answered(this);
     return !this.closed;
+  }
+
+  /** A node of a cluster says that another is to be asked, or that none can answer: that is seen to, and nobody is answered yet. */
+  private isRedirected(request: Request, bytes: Uint8Array, start: number, end: number): boolean {
+    const { server, sent } = this;
+    const redirects = server.pool.front.redirects ?? null;
+    if (redirects === null || !redirects.sees(this, request, bytes, start, end)) return false;
+    server.counters[RESPONSES]!++;
+    server.counters[RESPONSE_BYTES]! += end - start;
+    request.nextInFlight = null;
+    redirects.follow(this, request, takeFirst(sent!, request.size), bytes, start, end);
+    if (this.holder !== null && !this.closed) this.holder.answered(this);
+    return true;
   }
 
   /** Puts back a request that has just had one of its replies. */
@@ -727,6 +776,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     const alreadyCounted = failure.code === "ETIMEDOUT" && this.silentSinceMs >= 0;
     if (!alreadyCounted) server.counters[failure.counter]!++;
     const slot = this.endpoint.lost(this);
+    const nothingLeft = !isOpen || this.gate !== 0;
     // An idle disconnect is no failure: servers close idle connections and restart.
     const idle = this.head === null && !inVain;
     if (!idle && !alreadyCounted) this.endpoint.failed(failure);
@@ -735,8 +785,44 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     else if (unheard && WENT_AWAY.has(failure.code)) this.endpoint.closedUnheard(failure);
     else if (failure.code === "ETIMEDOUT") this.endpoint.noteTrouble(failure);
     this.logEnd(failure, detail, idle);
-    if (slot >= 0) this.goElsewhere(slot, failure);
+    if (slot >= 0) {
+      if (this.sent === null) this.goElsewhere(slot, failure);
+      else this.placeAgain(failure, nothingLeft, PAUSES);
+    }
     this.failAll(failure);
+  }
+
+  /** The node has no slots any more: what has not been sent to it goes where its slots are now. What has been is answered here. */
+  leaveUnsent(): void {
+    if (this.sent === null || this.holder !== null || this.isOpen && this.gate === 0) return;
+    const failure = failureOf("ESWITCHED");
+    this.placeAgain(failure, true, AT_ONCE);
+    this.abandon(failure);
+  }
+
+  /**
+   * Of a shared connection that ends: what certainly has not left, and reads that are sent once more (retry_reads), are asked of whoever
+   * has their slots then.
+   */
+  private placeAgain(failure: Failure, nothingLeft: boolean, pauses: boolean): void {
+    const { front, config } = this.server.pool;
+    const redirects = front.redirects ?? null;
+    const keeps = config.retryReads && WENT_AWAY.has(failure.code);
+    if (redirects === null || !nothingLeft && !keeps) return;
+    const begun = this.replies.begun ? this.head : null;
+    let before: Request | null = null;
+    for (let r = this.head; r !== null;) {
+      const next: Request | null = r.nextInFlight;
+      const bytes: Uint8Array = r.swallowed ? NOTHING : takeFirst(this.sent!, r.size);
+      const may = nothingLeft || r instanceof KeptRequest && !r.again && r !== begun;
+      if (may && !isUnwanted(r) && !r.swallowed && redirects.placeAgain(this, r, bytes, failure, pauses)) {
+        if (before === null) this.head = next;
+        else before.nextInFlight = next;
+      } else before = r;
+      r = next;
+    }
+    this.tail = before;
+    this.oldest = null;
   }
 
   /** What has not been sent, or may be sent again, goes to the next connection in this one's slot. */
@@ -764,6 +850,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.head = this.tail = this.oldest = null;
     for (let r = unanswered; r !== null; r = r.nextInFlight) this.answerFailed(r, failure);
     this.replies.clear();
+    this.sent?.clear();
     this.backlog?.clear();
     this.releaseWaiters();
     const holder = this.holder;
@@ -808,6 +895,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     assert(this.tail === last, "the tail of a connection's queue is the last request");
     assert(oldestSeen, "the oldest request that has not timed out is in flight");
     assert(sentAt <= this.written, "no request ends behind what was written");
+    if (this.sent === null) return;
+    let kept = 0;
+    for (let r = this.head; r !== null; r = r.nextInFlight) if (!r.swallowed) kept += r.size;
+    assert(this.sent.size === kept, "of what is in flight all bytes are kept, and no others");
   }
 
   /** Adds this connection's queues to a row of SERVER_METRICS. */
@@ -841,6 +932,11 @@ export function answerFailed(request: Request, server: Server, failure: Failure)
 
 /** Failures of a connection that say that the server is gone, and nothing about what it was asked. */
 const WENT_AWAY: ReadonlySet<string> = new Set(["EOF", "ECONNRESET", "EPIPE"]);
+
+/** Whether what goes elsewhere waits a little first: who cannot be reached now may have been replaced then. */
+const PAUSES = true;
+const AT_ONCE = false;
+const NOTHING = new Uint8Array(0);
 
 /** Of a connection that is not to connect yet. */
 const NO_SOCKET: Socket = {

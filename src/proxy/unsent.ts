@@ -8,6 +8,7 @@
  *
  * Between two turns, and of shared connections only: of one that has a holder some of a request may be here and the rest not.
  */
+import { copy } from "../bytes/ascii.ts";
 import { Outbox } from "../bytes/outbox.ts";
 import { isUnwanted, KeptRequest, type Request } from "./request.ts";
 
@@ -153,8 +154,21 @@ function append(flight: Flight, request: Request): void {
   flight.tail = request;
 }
 
+/** Takes out the first `count` bytes; owned. */
+export function takeFirst(bytes: Outbox, count: number): Uint8Array {
+  const taken = new Uint8Array(count);
+  for (let at = 0; at < count;) {
+    const { chunk, start } = bytes;
+    const part = Math.min(count - at, bytes.end - start);
+    copy(taken, at, chunk, start, start + part);
+    bytes.consume(part);
+    at += part;
+  }
+  return taken;
+}
+
 /** Forgets the first `count` bytes. */
-function skip(bytes: Outbox, count: number): void {
+export function skip(bytes: Outbox, count: number): void {
   while (count > 0) {
     const part = Math.min(count, bytes.end - bytes.start);
     bytes.consume(part);

@@ -15,6 +15,7 @@ import { command } from "../protocol/redis/encode.ts";
 import {
   arityError,
   crossSlot,
+  CROSSSLOT_SLOTS,
   errorReply,
   functionListError,
   isRefused,
@@ -65,7 +66,9 @@ import { RedisModes, type Sender } from "./modes.ts";
 import { ownerOfKeys, Preparation } from "./preparation.ts";
 import { Scripts } from "./scripts.ts";
 import { PoolReads } from "./reads.ts";
+import { PoolRedirects } from "./redirect.ts";
 import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
+import { placeSlots, sendSlots } from "./slot_split.ts";
 import { everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
 import { ACROSS } from "./transaction.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
@@ -123,6 +126,8 @@ export class RedisFront implements Front, Sender {
   private demoted = 0;
   /** Null if all reads go to primaries. */
   private reads: PoolReads | null;
+  /** Null where nobody says that another server has a key. */
+  redirects: PoolRedirects | null;
 
   constructor(
     private readonly pool: Pool,
@@ -134,6 +139,7 @@ export class RedisFront implements Front, Sender {
     this.demoted = pool.replaceable ? DEMOTED : 0;
     this.keepsReads = pool.config.retryReads;
     this.reads = this.readsOf(pool.config);
+    this.redirects = pool.cluster ? new PoolRedirects(pool) : null;
     this.sliceArguments = pool.sliceArguments;
     this.walkArguments = Math.min(WALK_ARGUMENTS, pool.sliceArguments);
     this.learner = new CommandLearner(pool);
@@ -463,7 +469,8 @@ export class RedisFront implements Front, Sender {
         end = request.length;
       }
     }
-    if ((command!.flags & FLAG.PATTERNS) !== 0 && this.pool.servers.length > 1) {
+    // Nodes of a cluster look at patterns themselves, each version in its way.
+    if ((command!.flags & FLAG.PATTERNS) !== 0 && this.pool.servers.length > 1 && !this.pool.cluster) {
       const refused = this.config.distribution === "random"
         ? null
         : patternError(bytes, args, this.pool.placement, this.config.hashTag);
@@ -627,11 +634,17 @@ export class RedisFront implements Front, Sender {
     if (count <= 0) return this.forward(client, this.fixedServer(), bytes, start, end);
     const server = known === null ? ownerOfKeys(this.pool, bytes, args, keyList) : this.prepared!.owner;
     if (server !== ACROSS) return this.forwardKeyed(client, command, server, bytes, start, end);
-    client.answer(crossSlot(bytes, args, known ?? keyList, this.config.hashTag));
+    client.answer(
+      this.pool.cluster ? CROSSSLOT_SLOTS : crossSlot(bytes, args, known ?? keyList, this.config.hashTag),
+    );
   }
 
   fixedServer(): number {
-    return this.pool.placement.serverOf(PLACEHOLDER, 0, PLACEHOLDER.length);
+    const { pool } = this;
+    const fixed = pool.placement.serverOf(PLACEHOLDER, 0, PLACEHOLDER.length);
+    // Any node of a cluster will do.
+    if (!pool.cluster || fixed < 0 || !isDown(pool.servers[fixed]!)) return fixed;
+    return Math.max(fixed, pool.servers.findIndex((server) => !isDown(server)));
   }
 
   private split(
@@ -646,7 +659,15 @@ export class RedisFront implements Front, Sender {
     if (args.count > this.sliceArguments || end - start > SLICE_BYTES) {
       return this.slice(client, command, bytes, start, end, step, join);
     }
-    const server = placeKeys(this.pool, bytes, args, step);
+    const { pool } = this;
+    if (pool.cluster) {
+      const slot = placeSlots(pool, bytes, args, step);
+      if (slot === MANY) {
+        sendSlots(client, command, bytes, args, step, join, command.route === ROUTE.SPLIT_VALUES);
+      } else this.forwardKeyed(client, command, pool.placement.serverOfSlot(slot), bytes, start, end);
+      return true;
+    }
+    const server = placeKeys(pool, bytes, args, step);
     if (server === MANY) {
       sendFragments(client, command, bytes, args, step, join, command.route === ROUTE.SPLIT_VALUES);
     } else this.forwardKeyed(client, command, server === NONE_LIVE ? NO_SERVER : server, bytes, start, end);
@@ -663,7 +684,7 @@ export class RedisFront implements Front, Sender {
     step: number,
     join: Joiner,
   ): boolean {
-    if (this.pool.servers.length === 1) {
+    if (this.pool.servers.length === 1 && !this.pool.cluster) {
       this.forwardKeyed(client, command, this.fixedServer(), bytes, start, end);
     } else {
       if (!client.atRest()) return false;
@@ -721,7 +742,8 @@ export class RedisFront implements Front, Sender {
   holdsBytes(client: Client): number {
     const session = client.session as RedisSession;
     const { transaction, subscriptions, sliced, preparation, name, libName, libVersion, readBytes } = session;
-    return readBytes + (transaction?.holdsBytes ?? 0) + (preparation?.holdsBytes ?? 0) +
+    return readBytes + (session.redirects?.heldBytes ?? 0) + (transaction?.holdsBytes ?? 0) +
+      (preparation?.holdsBytes ?? 0) +
       (sliced?.holdsBytes ?? 0) +
       (subscriptions?.heldBytes ?? 0) +
       name.length + libName.length + libVersion.length;
@@ -743,7 +765,9 @@ export class RedisFront implements Front, Sender {
   }
 
   abandoned(client: Client): void {
-    this.modes.abandon(client, client.session as RedisSession);
+    const session = client.session as RedisSession;
+    session.redirects?.abandon();
+    this.modes.abandon(client, session);
   }
 
   ringChanged(): void {
@@ -759,6 +783,8 @@ export class RedisFront implements Front, Sender {
     this.keepsReads = pool.config.retryReads;
     this.learner.adopt();
     this.reads = this.readsOf(pool.config);
+    if (pool.cluster) this.redirects ??= new PoolRedirects(pool);
+    this.redirects?.adopt();
     this.scripts = this.config.autoEjectHosts ? this.scripts ?? new Scripts(pool) : null;
     for (const client of pool.clients) {
       const session = client.session as RedisSession;
@@ -821,6 +847,7 @@ export class RedisFront implements Front, Sender {
     if (db > 0) {
       greetings.push({ bytes: command("SELECT", db), check: checkSelect });
     }
+    if (role === REPLICA && this.pool.cluster) greetings.push({ bytes: READONLY, check: checkReadOnly });
     // Last: what is written behind it goes to whoever has just said so.
     if (role === PRIMARY) greetings.push({ bytes: ROLE_BYTES, check: checkPrimary });
     if (role === REPLICA) greetings.push({ bytes: ROLE_BYTES, check: checkReplica });
@@ -858,6 +885,10 @@ export class RedisFront implements Front, Sender {
   errorReply(text: string): Uint8Array {
     return encode(`-ERR ${text}\r\n`);
   }
+}
+
+function isDown({ primary }: Server): boolean {
+  return primary === null || primary.isDown;
 }
 
 /** May it be done twice, and is it done in no time? */
@@ -899,6 +930,8 @@ function subscriberPong(bytes: Uint8Array): Uint8Array {
 
 const ILLNESSES = new Illnesses("redis");
 const ROLE_BYTES = command("ROLE");
+/** A replica in a cluster answers reads on connections that have said so. */
+const READONLY = command("READONLY");
 const MASTER_START = encode("$6\r\nmaster\r\n");
 const NOAUTH_START = encode("-NOAUTH");
 
@@ -916,6 +949,10 @@ function checkReplica(bytes: Uint8Array, start: number, end: number): string | n
   return startsWith(bytes, first, end, MASTER_START) || text.includes("\r\n$9\r\nconnected\r\n")
     ? null
     : "ENOLINK";
+}
+
+function checkReadOnly(bytes: Uint8Array, start: number): string | null {
+  return bytes[start] === 45 ? "EREPLICA" : null;
 }
 
 /** A server that wants a password answers every request so itself; any other refusal would put data into the wrong database. */

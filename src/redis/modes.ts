@@ -13,7 +13,7 @@ import { type Command, FINDER, FLAG, JOIN, ROUTE, TOPIC } from "../protocol/redi
 import { resolve } from "../protocol/redis/commands.ts";
 import { docsFrom, type DocsNames, documented, ownDocs } from "../protocol/redis/command_docs.ts";
 import { command, commandHead } from "../protocol/redis/encode.ts";
-import { crossSlot, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
+import { crossSlot, CROSSSLOT_SLOTS, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
 import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
 import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
@@ -172,7 +172,8 @@ export class RedisModes {
 
   /** For the request at hand, the keys of which have just been looked for. */
   private crossSlot(bytes: Uint8Array): Uint8Array {
-    return crossSlot(bytes, this.sender.args, this.keys, this.pool.config.hashTag);
+    const { cluster, config } = this.pool;
+    return cluster ? CROSSSLOT_SLOTS : crossSlot(bytes, this.sender.args, this.keys, config.hashTag);
   }
 
   // ---- transactions

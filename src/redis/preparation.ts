@@ -27,8 +27,8 @@ const LF = 10;
 const NONE_YET = -3;
 
 /**
- * The server of the keys [from, to): its index (-1 = none live), or ACROSS.
- * @param before the server of the keys before `from`; NONE_YET if there are none
+ * Where the keys [from, to) are: their server's index (-1 = none live), in a cluster their slot; or ACROSS.
+ * @param before the place of the keys before `from`; NONE_YET if there are none
  */
 function placeSome(
   pool: Pool,
@@ -39,10 +39,12 @@ function placeSome(
   to: number,
   before: number,
 ): number {
-  const { placement } = pool;
+  const { placement, cluster } = pool;
   for (let i = from; i < to; i++) {
     const key = keys.at[i]!;
-    const owner = placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+    const owner = cluster
+      ? placement.slotOf(bytes, args.starts[key]!, args.ends[key]!)
+      : placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
     if (before !== NONE_YET && owner !== before) return ACROSS;
     before = owner;
   }
@@ -54,16 +56,21 @@ function placedOf(pool: Pool, keys: KeyList): number {
   return pool.config.distribution === "random" ? Math.min(1, keys.count) : keys.count;
 }
 
-/** The server of all keys that `findKeys` has found, at least one: its index (-1 = none live), or ACROSS. */
+/** The server that keys have which are all at `place` (see `placeSome`). */
+function serverAt({ cluster, placement }: Pool, place: number): number {
+  return cluster && place >= 0 ? placement.serverOfSlot(place) : place;
+}
+
+/** The server of all keys that `findKeys` has found, at least one: its index (-1 = none live), or ACROSS: in a cluster, of one slot. */
 export function ownerOfKeys(pool: Pool, bytes: Uint8Array, args: Args, keys: KeyList): number {
-  return placeSome(pool, bytes, args, keys, 0, placedOf(pool, keys), NONE_YET);
+  return serverAt(pool, placeSome(pool, bytes, args, keys, 0, placedOf(pool, keys), NONE_YET));
 }
 
 export class Preparation implements Postponed {
   /** All is known. */
   ready = false;
-  /** As `ownerOfKeys`, if there are keys and `keysOf` tells of them. */
-  owner = NONE_YET;
+  /** Of the keys so far (`placeSome`). */
+  private place = NONE_YET;
   private readonly keys = new KeyList();
   private readonly client: Client;
   /** Where the arguments are, if the request begins at `countedFrom`. */
@@ -110,6 +117,11 @@ export class Preparation implements Postponed {
     return command === this.command ? this.keys : null;
   }
 
+  /** As `ownerOfKeys`, if there are keys and `keysOf` tells of them. */
+  get owner(): number {
+    return serverAt(this.client.pool, this.place);
+  }
+
   /** Bytes of memory that would be free without it. */
   get holdsBytes(): number {
     return 2 * this.args.starts.byteLength + this.keys.at.byteLength;
@@ -120,13 +132,13 @@ export class Preparation implements Postponed {
     const { epoch } = this.client.pool;
     if (!this.ready || this.epoch === epoch) return this.ready;
     this.epoch = epoch;
-    if (this.owner === NONE_YET) return true;
+    if (this.place === NONE_YET) return true;
     this.placeAgain();
     return false;
   }
 
   private placeAgain(): void {
-    this.owner = NONE_YET;
+    this.place = NONE_YET;
     this.placed = 0;
     if (!this.ready) return;
     this.ready = false;
@@ -147,7 +159,7 @@ export class Preparation implements Postponed {
       const most = Math.min(count - args.count, NOTED_MAX);
       this.at = noteArguments(request, this.at, args.count, most, 1, Infinity, args);
     } else if (!this.found) this.find(request);
-    else this.place(request);
+    else this.placeMore(request);
     if (!this.ready) return client.pool.turn.later(this);
     client.unblock(SLICED);
   }
@@ -158,18 +170,18 @@ export class Preparation implements Postponed {
     this.ready = this.keys.count <= 0;
   }
 
-  private place(request: Uint8Array): void {
+  private placeMore(request: Uint8Array): void {
     const { pool } = this.client;
     if (this.epoch !== pool.epoch) {
       this.epoch = pool.epoch;
-      this.owner = NONE_YET;
+      this.place = NONE_YET;
       this.placed = 0;
     }
     const all = placedOf(pool, this.keys);
     const to = Math.min(this.placed + PLACED_MAX, all);
-    this.owner = placeSome(pool, request, this.args, this.keys, this.placed, to, this.owner);
+    this.place = placeSome(pool, request, this.args, this.keys, this.placed, to, this.place);
     this.placed = to;
-    this.ready = to === all || this.owner === ACROSS;
+    this.ready = to === all || this.place === ACROSS;
   }
 
   /** Puts into `args` where the arguments are, now that the request begins at `start`; what is there belongs to this. */

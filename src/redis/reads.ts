@@ -203,7 +203,7 @@ const NEVER_JOINED: Joiner = () => {
 };
 
 /** One read under way. To its connections it is a split of one fragment. */
-class TrackedRead extends Split {
+export class TrackedRead extends Split {
   private readonly tried: Endpoint[] = [];
   /** It goes round for the second time. */
   private again = false;

@@ -7,6 +7,7 @@ import type { LargeRequest } from "./large.ts";
 import type { Told } from "./learn.ts";
 import type { Preparation } from "./preparation.ts";
 import type { PoolReads } from "./reads.ts";
+import type { ClientRedirects } from "./redirect.ts";
 import type { Subscriptions } from "./pubsub.ts";
 import type { Tracking } from "./tracking.ts";
 import type { Transaction } from "./transaction.ts";
@@ -60,6 +61,8 @@ export class RedisSession implements Session {
   reads: PoolReads | null = null;
   /** What it has written; null unless read_your_writes. */
   marks: Marks | null = null;
+  /** What nodes of a cluster have not answered themselves; null = nothing ever. */
+  redirects: ClientRedirects | null = null;
   /** Bytes of its reads that are kept until they have been answered. */
   readBytes = 0;
 

@@ -23,6 +23,7 @@ import { noteArguments } from "../protocol/redis/request.ts";
 import { type Client, SLICED } from "../proxy/client.ts";
 import { pace } from "../proxy/fan_out.ts";
 import type { RedisSession } from "./session.ts";
+import { placeSlots, sendSlots } from "./slot_split.ts";
 import { MANY, NONE_LIVE, placeKeys, sendFragments } from "./split.ts";
 import { Request } from "../proxy/request.ts";
 import { type Joiner, SCRATCH, Split } from "../proxy/split.ts";
@@ -58,7 +59,7 @@ export class SlicedRequest implements Postponed {
   private at: number;
   /** Arguments from `at` on. */
   private left: number;
-  /** The server of all keys so far. While there is only one, nothing is sent: perhaps all of it can go there whole. */
+  /** The server of all keys so far, in a cluster their slot. While there is only one, nothing is sent: perhaps all of it can go there whole. */
   private only = NONE_YET;
   /** Of the pool when `only` was found. */
   private epoch: number;
@@ -107,7 +108,7 @@ export class SlicedRequest implements Postponed {
       if (this.at !== this.first) return this.startOver();
     }
     const next = this.noteSlice();
-    const server = placeKeys(this.client.pool, this.bytes, args, this.cut.step);
+    const server = this.placeSlice();
     if (server === NONE_LIVE) return this.failWithoutServer();
     if (!this.sending && (server === MANY || this.only !== NONE_YET && server !== this.only)) {
       this.sending = true;
@@ -120,6 +121,13 @@ export class SlicedRequest implements Postponed {
     this.only = server;
     if (this.left > 0) this.client.pool.turn.later(this);
     else this.sendWhole(server);
+  }
+
+  /** The server of the slice at hand, in a cluster its slot; or MANY, or NONE_LIVE. */
+  private placeSlice(): number {
+    const { pool } = this.client;
+    const place = pool.cluster ? placeSlots : placeKeys;
+    return place(pool, this.bytes, args, this.cut.step);
   }
 
   private noteSlice(): number {
@@ -139,12 +147,14 @@ export class SlicedRequest implements Postponed {
     const { command, step, join } = this.cut;
     const values = command.route === ROUTE.SPLIT_VALUES;
     const makeSplit = (owners: Uint16Array) => new Slice(this, this.request, join, owners);
-    sendFragments(this.client, command, this.bytes, args, step, join, values, makeSplit);
+    const sendAll = this.client.pool.cluster ? sendSlots : sendFragments;
+    sendAll(this.client, command, this.bytes, args, step, join, values, makeSplit);
   }
 
-  private sendWhole(index: number): void {
+  private sendWhole(place: number): void {
     const { client } = this;
-    const server = client.pool.servers[index]!;
+    const { pool } = client;
+    const server = pool.servers[pool.cluster ? pool.placement.serverOfSlot(place) : place]!;
     const session = client.session as RedisSession;
     const { bytes, start, end } = this;
     if (

@@ -29,7 +29,8 @@ let ownerOf = new Uint16Array(64);
 let keysOf = new Int32Array(8);
 /** Bytes of each server's fragment, as they are written. */
 let sizeOf = new Float64Array(8);
-const header = new Uint8Array(160);
+/** Where `writeHead` writes. */
+export const header: Uint8Array = new Uint8Array(160);
 const writers: (ServerConnection | ReadFragment | null)[] = [];
 
 /**
@@ -120,7 +121,7 @@ function keep({ request, bytes }: { request: KeptRequest; bytes: Outbox }): void
   bytes.moveTo(request.bytes);
 }
 
-const NO_OWNERS = new Uint16Array(0);
+export const NO_OWNERS: Uint16Array = new Uint16Array(0);
 
 /** Queues a fragment for each server that has keys and writes its head; `keysOf` turns from counts into places. */
 function openFragments(
@@ -161,7 +162,7 @@ function openFragments(
 }
 
 /** `*<count>\r\n$<n>\r\n<NAME>\r\n` into `header`; returns its length. */
-function writeHead(command: Command, count: number): number {
+export function writeHead(command: Command, count: number): number {
   header[0] = 42;
   let at = writeDecimal(header, 1, count);
   header[at++] = 13;

@@ -43,6 +43,8 @@ export type Sign =
   | "not a primary"
   /** One of its replicas cannot be reached, or cannot serve. */
   | "replica failed"
+  /** It has said that another one has a slot (-MOVED), or that the cluster is down. */
+  | "moved"
   /** It has been taken off the ring (auto_eject_hosts). */
   | "ejected"
   /** It is on the ring again. */

@@ -18,6 +18,8 @@ const CROSSSLOT_BRACES = encode(
   "-CROSSSLOT Keys in request don't hash to the same server: this pool has no hash_tag, so all of a key counts; " +
     'set hash_tag: "{}" and what is in braces decides\r\n',
 );
+/** As Redis says it in a cluster. */
+export const CROSSSLOT_SLOTS = encode("-CROSSSLOT Keys in request don't hash to the same slot\r\n");
 export const NOAUTH = encode("-NOAUTH Authentication required\r\n");
 export const SYNTAX_ERROR = encode("-ERR syntax error\r\n");
 export const NOT_AN_INTEGER = encode("-ERR value is not an integer or out of range\r\n");

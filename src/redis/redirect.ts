@@ -1,0 +1,456 @@
+/**
+ * Requests to a Redis Cluster that a node did not answer itself: where they go then, and in which order.
+ *
+ *   reply ──► -MOVED, -ASK ──► the node that is named, at once, on the client's connection to it (after ASKING)
+ *         └─► -TRYAGAIN, -CLUSTERDOWN, MOVED to nobody who can be reached, a request that could not be sent
+ *                           └─► a pause ──► to whoever has the slot then ──► …  or, after a while, the client reads what was said last
+ *
+ * Nothing of a request has been done where a node says one of these, so it is not done twice. What was in flight on a connection that
+ * broke fails as in any pool: nobody knows what became of it. Nothing is learned from -ASK, and the table of slots is not changed here:
+ * the source of the pool's servers hears of MOVED (the sign "moved") and brings another one, which all workers take up at once.
+ *
+ * Order. Requests of one client for one slot are on one connection, so the node's words come in their order, and so they go on to the
+ * next node: again on one connection. While something of a client pauses, what else of this client is refused waits behind it, one is tried
+ * at a time, and nothing more is taken from the client until it has been answered. What the client had sent before, and the node has
+ * answered, has overtaken it: that is so for whoever sends on without waiting for replies.
+ *
+ * Bounds. NODES_MAX nodes are asked without a pause between them, and none twice that has said MOVED. TRYAGAIN is tried again for
+ * `cluster_tryagain`, all else for DOWN_MS; then the client reads the server's own words. `timeout` is for each node that is asked.
+ */
+import { Args } from "../protocol/redis/args.ts";
+import { resolve } from "../protocol/redis/commands.ts";
+import { findKeys, KeyList } from "../protocol/redis/keys.ts";
+import {
+  ASK,
+  ASKING,
+  MOVED,
+  readRedirect,
+  type Redirect,
+  TRYAGAIN,
+} from "../protocol/redis/redirect_reply.ts";
+import { RequestResume, scanRequest } from "../protocol/redis/request.ts";
+import type { TimerId } from "../net/net.ts";
+import type { Client } from "../proxy/client.ts";
+import type { Endpoint } from "../proxy/endpoint.ts";
+import type { Failure } from "../proxy/failures.ts";
+import { pace } from "../proxy/fan_out.ts";
+import type { Redirects } from "../proxy/front.ts";
+import type { Pool } from "../proxy/pool.ts";
+import { type Internal, isUnwanted, KeptRequest, Request } from "../proxy/request.ts";
+import type { Server } from "../proxy/server.ts";
+import type { ServerConnection } from "../proxy/server_connection.ts";
+import { type Joiner, Split } from "../proxy/split.ts";
+import { TrackedRead } from "./reads.ts";
+import type { RedisSession } from "./session.ts";
+
+/** So many nodes are asked one after the other, before there is a pause. */
+const NODES_MAX = 5;
+/** So long what cannot be served is tried again, but for TRYAGAIN; ms. */
+const DOWN_MS = 1000;
+/** The first pause; each is twice the one before, up to the second number. Up to half of it is drawn away. Ms. */
+const PAUSE_FIRST_MS = 10;
+const PAUSE_MAX_MS = 100;
+/** The pool's source is told of the same node so often, ms. */
+const SIGN_EVERY_MS = 20;
+
+const NO_OWNERS = new Uint16Array(0);
+const NOTHING = new Uint8Array(0);
+const MINUS = 45;
+
+const args = new Args();
+const keyList = new KeyList();
+const ANY_SIZE = { requestSizeMax: Infinity, argumentsMax: Infinity };
+
+const NEVER_JOINED: Joiner = () => {
+  throw new Error("a request that is redirected has one reply");
+};
+
+/** What is said to ASKING: a node that does not take it refuses what comes behind it. */
+const UNHEARD: Internal = () => {};
+
+export class PoolRedirects implements Redirects {
+  /** By "host:port", as nodes are named by each other. */
+  private byName: Map<string, Server> | null = null;
+  /** What clients have under way here, of those that have something that waits. */
+  readonly waiting: Set<ClientRedirects> = new Set();
+  private signedAtMs = -Infinity;
+
+  constructor(readonly pool: Pool) {}
+
+  /** The pool has other servers: what waits is tried again. Between two turns. */
+  adopt(): void {
+    this.byName = null;
+    for (const each of this.waiting) each.tryNow();
+  }
+
+  // ---- what a node says
+
+  sees(
+    { endpoint }: ServerConnection,
+    request: Request,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    const { split } = request;
+    if (request.internal !== null || isUnwanted(request)) return false;
+    if (split !== null && (split instanceof Redirected || split.endsRequestBefore)) return false;
+    // What a replica says of a read is no last word: reads.ts asks the primary.
+    if (split instanceof TrackedRead && endpoint.server.replicas.includes(endpoint)) return false;
+    return readRedirect(bytes, start, end) !== null;
+  }
+
+  follow(
+    connection: ServerConnection,
+    request: Request,
+    sent: Uint8Array,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    const redirect = readRedirect(bytes, start, end)!;
+    new Redirected(this, request, sent).refused(connection.endpoint, redirect, bytes, start, end);
+  }
+
+  placeAgain(
+    { server }: ServerConnection,
+    request: Request,
+    sent: Uint8Array,
+    failure: Failure,
+    pauses: boolean,
+  ): boolean {
+    const { split } = request;
+    if (request.internal !== null) return false;
+    if (split instanceof Redirected) {
+      split.unsent(server, failure, pauses);
+      return true;
+    }
+    // They know themselves whom to ask; and what is for each server is for none in the place of one.
+    if (
+      split !== null && (split instanceof TrackedRead || split.endsRequestBefore || keyOf(sent) === KEYLESS)
+    ) {
+      return false;
+    }
+    if (request instanceof KeptRequest) request.again = true;
+    request.nextInFlight = null;
+    new Redirected(this, request, sent).unsent(server, failure, pauses);
+    return true;
+  }
+
+  // ---- where to
+
+  /** The node that `from` has named; null if it has none that could be asked. */
+  target(from: Endpoint, { host, port }: Redirect): Endpoint | null {
+    if (host === "?") return null;
+    const { address } = from.spec;
+    const named = host !== "" ? host : "host" in address ? address.host : "";
+    if (named === "") return null;
+    const text = `${named}:${port}`;
+    const server = this.serverAt(text) ?? this.serverAt(`[${named}]:${port}`);
+    if (server !== undefined) return server.primary;
+    return from.server.besides({ address: { host: named, port }, text, zone: null });
+  }
+
+  private serverAt(text: string): Server | undefined {
+    this.byName ??= new Map(this.pool.servers.map((server) => [server.config.addressText, server]));
+    return this.byName.get(text);
+  }
+
+  /** Who has this slot by the pool's table; of slot -1 the server that is sure to be there. Null if there is none. */
+  ownerOf(slot: number, otherwise: Server): Server | null {
+    const { placement, servers } = this.pool;
+    if (slot >= 0) return servers[placement.serverOfSlot(slot)] ?? null;
+    return otherwise.gone ? servers[0] ?? null : otherwise;
+  }
+
+  /** The pool's source should look who owns what. */
+  noteMoved(from: Server, cause: string): void {
+    const nowMs = this.pool.turn.now();
+    if (nowMs - this.signedAtMs < SIGN_EVERY_MS) return;
+    this.signedAtMs = nowMs;
+    this.pool.sign(from, "moved", cause);
+  }
+}
+
+const KEYLESS = -1;
+const UNKNOWN = -2;
+
+/** The offset in `args` of the first key of a request; KEYLESS, or UNKNOWN if only a server knows. */
+function keyOf(request: Uint8Array): number {
+  const resume = new RequestResume();
+  if (scanRequest(request, 0, request.length, args, ANY_SIZE, resume) < 0) return UNKNOWN;
+  const command = resolve(request, args);
+  if (command === undefined) return UNKNOWN;
+  const count = findKeys(command, request, args, keyList);
+  return count > 0 ? keyList.at[0]! : count === 0 ? KEYLESS : UNKNOWN;
+}
+
+/** What one client has under way here: who comes first, and what waits. */
+export class ClientRedirects {
+  /** What waits, or is tried again, in the order in which the client has asked for it. */
+  private readonly queue: Redirected[] = [];
+  /** Of the queue, what is being tried. */
+  private trying: Redirected | null = null;
+  private timer: TimerId | null = null;
+  private postponed = false;
+  private made = 0;
+  /** Of requests that are under way here. */
+  heldBytes = 0;
+
+  constructor(private readonly redirects: PoolRedirects, private readonly client: Client) {}
+
+  begin(bytes: number): number {
+    this.heldBytes += bytes;
+    return this.made++;
+  }
+
+  /** May it go on to another node without a pause? Not if something waits that it would overtake. */
+  mayPass(request: Redirected): boolean {
+    return this.queue.length === 0 || this.trying === request;
+  }
+
+  /** It is tried again after a pause, ms, and after what was there before it. */
+  wait(request: Redirected, pauseMs: number): void {
+    const { queue } = this;
+    if (this.trying === request) this.trying = null;
+    else if (!queue.includes(request)) {
+      let at = queue.length;
+      while (at > 0 && queue[at - 1]!.number > request.number) at--;
+      queue.splice(at, 0, request);
+    }
+    this.redirects.waiting.add(this);
+    this.client.settle();
+    if (this.trying !== null || this.timer !== null || this.postponed) return;
+    if (pauseMs <= 0) return this.tryNow();
+    this.timer = this.client.pool.setTimer(pauseMs, () => {
+      this.timer = null;
+      this.tryNext();
+    });
+  }
+
+  /** Ends the pause, if it is one. */
+  tryNow(): void {
+    if (this.trying !== null || this.postponed || this.queue.length === 0) return;
+    this.stopTimer();
+    this.postponed = true;
+    this.client.pool.turn.later(this);
+  }
+
+  /** Called by the turn. */
+  resume(): void {
+    this.postponed = false;
+    this.tryNext();
+  }
+
+  private tryNext(): void {
+    const first = this.queue[0];
+    if (first === undefined || this.trying !== null) return;
+    this.trying = first;
+    first.tryAgain();
+  }
+
+  /** It has been answered, or nobody waits for it any more. */
+  over(request: Redirected, bytes: number): void {
+    this.heldBytes -= bytes;
+    const at = this.queue.indexOf(request);
+    if (at < 0) return;
+    this.queue.splice(at, 1);
+    if (this.trying === request) this.trying = null;
+    if (this.queue.length === 0) {
+      this.stopTimer();
+      this.redirects.waiting.delete(this);
+    } else this.tryNow();
+  }
+
+  /** The client is gone. */
+  abandon(): void {
+    this.stopTimer();
+    this.queue.length = 0;
+    this.trying = null;
+    this.heldBytes = 0;
+    this.redirects.waiting.delete(this);
+  }
+
+  private stopTimer(): void {
+    if (this.timer !== null) this.client.pool.clearTimer(this.timer);
+    this.timer = null;
+  }
+}
+
+/** One request under way here. To its connections it is a split of one fragment. */
+class Redirected extends Split {
+  /** Counts the client's: an earlier one has a lower number. */
+  readonly number: number;
+  private readonly own: ClientRedirects;
+  private readonly client: Client;
+  private readonly sinceMs: number;
+  /** Since when it is tried again for another reason than TRYAGAIN; -1 = it is not. */
+  private downSinceMs = -1;
+  private slot = UNKNOWN;
+  private pauses = 0;
+  /** Who is asked now. */
+  private at: Endpoint | null = null;
+  /** How many have been asked since the last pause, and which of them have said MOVED. */
+  private asked = 0;
+  private readonly moved: Endpoint[] = [];
+  /** What the client reads if it is given up: a server's words, or an error that stands for them (`failed`). */
+  private reply: Uint8Array = NOTHING;
+  private isFailure = false;
+  private from: Server | null = null;
+  private isOver = false;
+
+  /** @param original the client's request, or a fragment of one: what is answered in the end. @param bytes its; owned */
+  constructor(
+    private readonly redirects: PoolRedirects,
+    private readonly original: Request,
+    private readonly bytes: Uint8Array,
+  ) {
+    super(original.split === null ? original : original.split.parent, NEVER_JOINED, NO_OWNERS, 0);
+    this.client = this.parent.client!;
+    const session = this.client.session as RedisSession;
+    this.own = session.redirects ??= new ClientRedirects(redirects, this.client);
+    this.number = this.own.begin(bytes.length);
+    this.sinceMs = redirects.pool.turn.now();
+    // Who has it now, replicas of which may have been read from, may be another than whoever was written to.
+    session.marks?.wrote(null);
+  }
+
+  // ---- refusals
+
+  /** A node does not answer it itself. @param bytes what it says; borrowed */
+  refused(by: Endpoint, redirect: Redirect, bytes: Uint8Array, start: number, end: number): void {
+    const { redirects, own } = this;
+    const { kind, slot, port } = redirect;
+    this.from = by.server;
+    if (slot >= 0) this.slot = slot;
+    if (kind === MOVED) {
+      redirects.noteMoved(by.server, `slot ${slot} is at ${redirect.host}:${port}`);
+      this.moved.push(by);
+    }
+    if (port > 0 && this.asked < NODES_MAX && own.mayPass(this)) {
+      const target = redirects.target(by, redirect);
+      if (
+        target !== null && target !== by && !this.moved.includes(target) && this.ask(target, kind === ASK)
+      ) {
+        return;
+      }
+    }
+    if (kind !== MOVED && kind !== ASK && kind !== TRYAGAIN) {
+      redirects.noteMoved(by.server, "the cluster is down");
+    }
+    this.reply = bytes.slice(start, end);
+    this.isFailure = false;
+    this.wait(kind === TRYAGAIN);
+  }
+
+  /** It could not be sent. */
+  unsent(server: Server, failure: Failure, pauses: boolean): void {
+    this.from = server;
+    this.reply = server.errorReply(failure);
+    this.isFailure = true;
+    if (pauses) this.wait(false);
+    else this.own.wait(this, 0);
+  }
+
+  private wait(forKeys: boolean): void {
+    const { pool } = this.redirects;
+    const nowMs = pool.turn.now();
+    const { clusterTryagainMs } = pool.config;
+    if (!forKeys && this.downSinceMs < 0) this.downSinceMs = nowMs;
+    const late = forKeys ? nowMs - this.sinceMs >= clusterTryagainMs : nowMs - this.downSinceMs >= DOWN_MS;
+    if (late) return this.answer(this.reply, 0, this.reply.length, this.isFailure);
+    const pause = Math.min(PAUSE_FIRST_MS * 2 ** Math.min(this.pauses++, 10), PAUSE_MAX_MS);
+    this.own.wait(this, pause * (1 - pool.random() / 2));
+  }
+
+  // ---- sending
+
+  /** The pause is over: asks whoever has its slot by now. */
+  tryAgain(): void {
+    if (this.parent.client === null) return this.over();
+    const { redirects } = this;
+    this.asked = 0;
+    this.moved.length = 0;
+    if (this.slot === UNKNOWN) this.slot = this.placed();
+    const owner = redirects.ownerOf(this.slot, this.from!);
+    if (owner !== null && owner.primary !== null && this.ask(owner.primary, false)) return;
+    this.reply = owner === null ? redirects.pool.front.noLiveServer : owner.refusal();
+    this.isFailure = true;
+    this.wait(false);
+  }
+
+  /** The slot of its keys; KEYLESS if it has none, or only a server knows them: then any node says where they are. */
+  private placed(): number {
+    const key = keyOf(this.bytes);
+    if (key < 0) return KEYLESS;
+    return this.redirects.pool.placement.slotOf(this.bytes, args.starts[key]!, args.ends[key]!);
+  }
+
+  private ask(endpoint: Endpoint, asking: boolean): boolean {
+    const { client, bytes } = this;
+    const connection = connectionAt(client, endpoint);
+    if (connection === null) return false;
+    this.at = endpoint;
+    this.asked++;
+    if (asking) connection.ask(ASKING, UNHEARD);
+    const fragment = new Request(null);
+    fragment.split = this;
+    connection.enqueue(fragment);
+    connection.write(bytes, 0, bytes.length);
+    pace(client, connection);
+    return true;
+  }
+
+  // ---- replies
+
+  /** A large reply that is no error goes on in parts, if it is its turn. */
+  override letGo(): Request | null {
+    const { original } = this;
+    if (original.client === null || original.client.head !== original) return null;
+    this.over();
+    return original;
+  }
+
+  override take(_fragment: number, bytes: Uint8Array, start: number, end: number, failed: boolean): void {
+    // The client is gone.
+    if (this.parent.client === null) return this.over();
+    if (failed) return this.lost(bytes, start, end);
+    const redirect = bytes[start] === MINUS ? readRedirect(bytes, start, end) : null;
+    if (redirect === null) this.answer(bytes, start, end, false);
+    else this.refused(this.at!, redirect, bytes, start, end);
+  }
+
+  /** It was in flight, and nobody knows what became of it: a read may be asked for once more. */
+  private lost(bytes: Uint8Array, start: number, end: number): void {
+    const { original } = this;
+    if (!(original instanceof KeptRequest) || original.again) return this.answer(bytes, start, end, true);
+    original.again = true;
+    this.reply = bytes.slice(start, end);
+    this.isFailure = true;
+    this.wait(false);
+  }
+
+  private answer(bytes: Uint8Array, start: number, end: number, failed: boolean): void {
+    const { client, split, fragment } = this.original;
+    this.over();
+    if (client !== null) {
+      if (failed) client.countForwardError();
+      client.deliver(this.original, bytes, start, end);
+    } else split?.take(fragment, bytes, start, end, failed);
+  }
+
+  private over(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    if (!this.client.closed) this.own.over(this, this.bytes.length);
+  }
+}
+
+/** The client's connection to this node; null if there is none to be had. */
+function connectionAt(client: Client, endpoint: Endpoint): ServerConnection | null {
+  const session = client.session as RedisSession;
+  const { server } = endpoint;
+  if (session.tracking === null) return endpoint.connection(session.connectionClass, client.serial);
+  // What it tracks it hears of on connections of its own, to the pool's servers.
+  return server.primary === endpoint ? client.pool.front.connectionTo(client, server) : null;
+}

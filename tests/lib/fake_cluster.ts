@@ -1,0 +1,170 @@
+/**
+ * Some nodes of a cluster on the simulator's network, that own slots, let them move, and say MOVED, ASK and TRYAGAIN as real ones do
+ * (compat/cluster.md, of strings and of commands that the tests send). Who owns what each of them believes by itself.
+ */
+import type { Net } from "../../src/net/net.ts";
+import { slotHash } from "../../src/ring/slots.ts";
+import { latin1 } from "./bytes.ts";
+import { type FakeConnection, FakeRedis } from "./fake_redis.ts";
+
+export const PORT = 6379;
+
+export function slotOf(key: string): number {
+  const open = key.indexOf("{");
+  const close = open < 0 ? -1 : key.indexOf("}", open);
+  const bytes = latin1(close > open + 1 ? key.slice(open + 1, close) : key);
+  return slotHash(bytes, 0, bytes.length);
+}
+
+/** Where the keys are among a command's words. */
+function keysOf([name, ...words]: readonly string[]): readonly string[] {
+  switch (name) {
+    case "MGET":
+    case "DEL":
+    case "EXISTS":
+      return words;
+    case "MSET":
+    case "MSETNX":
+      return words.filter((_, i) => i % 2 === 0);
+    case "GET":
+    case "SET":
+    case "APPEND":
+      return words.slice(0, 1);
+    default:
+      return [];
+  }
+}
+
+export class FakeNode {
+  readonly redis: FakeRedis;
+  readonly data = new Map<string, string>();
+  /** Slots that leave for, or come from, a node. */
+  readonly migrating = new Map<number, FakeNode>();
+  readonly importing = new Map<number, FakeNode>();
+  /** What it says to every request with keys, in place of all else. */
+  down: string | null = null;
+  /** What it believes, where that is not what is so. */
+  readonly believed = new Map<number, FakeNode>();
+  private readonly asking = new Set<FakeConnection>();
+
+  constructor(readonly cluster: FakeCluster, readonly host: string) {
+    this.redis = new FakeRedis((words, connection) => this.answer(words, connection));
+  }
+
+  get name(): string {
+    return `${this.host}:${PORT}`;
+  }
+
+  private answer(words: readonly string[], connection: FakeConnection): string {
+    const asking = this.asking.delete(connection);
+    if (words[0] === "ASKING") {
+      this.asking.add(connection);
+      return "+OK\r\n";
+    }
+    const keys = keysOf(words);
+    return this.refusal(keys, asking) ?? this.execute(words, keys);
+  }
+
+  private refusal(keys: readonly string[], asking: boolean): string | null {
+    if (keys.length === 0) return null;
+    const slot = slotOf(keys[0]!);
+    if (keys.some((key) => slotOf(key) !== slot)) {
+      return "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+    }
+    if (this.down !== null) return this.down;
+    const owner = this.believed.get(slot) ?? this.cluster.owner(slot);
+    const there = keys.filter((key) => this.data.has(key)).length;
+    const target = this.migrating.get(slot);
+    if (owner === this && target !== undefined && there < keys.length) {
+      return there > 0 ? TRYAGAIN : `-ASK ${slot} ${target.name}\r\n`;
+    }
+    if (owner === this) return null;
+    if (!this.importing.has(slot) || !asking) return `-MOVED ${slot} ${owner.name}\r\n`;
+    return keys.length > 1 && there < keys.length ? TRYAGAIN : null;
+  }
+
+  private execute([name, ...words]: readonly string[], keys: readonly string[]): string {
+    const { data } = this;
+    switch (name) {
+      case "GET":
+        return bulk(data.get(words[0]!));
+      case "MGET":
+        return `*${keys.length}\r\n${keys.map((key) => bulk(data.get(key))).join("")}`;
+      case "SET":
+      case "MSET":
+        for (let i = 0; i < words.length; i += 2) data.set(words[i]!, words[i + 1]!);
+        return "+OK\r\n";
+      case "APPEND":
+        data.set(words[0]!, (data.get(words[0]!) ?? "") + words[1]!);
+        return `:${data.get(words[0]!)!.length}\r\n`;
+      case "DEL":
+        return `:${keys.filter((key) => data.delete(key)).length}\r\n`;
+      case "EXISTS":
+        return `:${keys.filter((key) => data.has(key)).length}\r\n`;
+      case "DBSIZE":
+        return `:${data.size}\r\n`;
+      default:
+        return `-ERR unknown command '${name}'\r\n`;
+    }
+  }
+}
+
+export class FakeCluster {
+  readonly nodes: readonly FakeNode[];
+  private readonly owners: FakeNode[];
+
+  /** @param owning how many of the nodes own slots, equal ranges of them */
+  constructor(count: number, owning: number) {
+    this.nodes = Array.from({ length: count }, (_, i) => new FakeNode(this, `10.0.1.${i + 1}`));
+    this.owners = Array.from({ length: 16384 }, (_, slot) => this.nodes[Math.floor(slot * owning / 16384)]!);
+  }
+
+  async listen(net: Net): Promise<void> {
+    for (const { redis, host } of this.nodes) await redis.listen(net, { host, port: PORT });
+  }
+
+  owner(slot: number): FakeNode {
+    return this.owners[slot]!;
+  }
+
+  node(index: number): FakeNode {
+    return this.nodes[index]!;
+  }
+
+  /** The slot is another's from now on, with its keys. */
+  give(slot: number, to: FakeNode): void {
+    const from = this.owners[slot]!;
+    this.owners[slot] = to;
+    from.migrating.delete(slot);
+    to.importing.delete(slot);
+    for (const [key, value] of from.data) if (slotOf(key) === slot && from !== to) to.data.set(key, value);
+    for (const key of [...from.data.keys()]) if (slotOf(key) === slot && from !== to) from.data.delete(key);
+  }
+
+  /** The slot begins to move; `keys` have moved. */
+  migrate(slot: number, to: FakeNode, ...keys: readonly string[]): void {
+    const from = this.owners[slot]!;
+    from.migrating.set(slot, to);
+    to.importing.set(slot, from);
+    for (const key of keys) {
+      to.data.set(key, from.data.get(key)!);
+      from.data.delete(key);
+    }
+  }
+
+  /** The slots of a node as a configuration has them. */
+  slotsOf(node: FakeNode): string {
+    return this.owners.flatMap((owner, slot) => owner === node ? [String(slot)] : []).join(" ");
+  }
+
+  /** Nodes that own slots. */
+  get servers(): readonly FakeNode[] {
+    return this.nodes.filter((node) => this.owners.includes(node));
+  }
+}
+
+const TRYAGAIN = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+
+function bulk(value: string | undefined): string {
+  return value === undefined ? "$-1\r\n" : `$${value.length}\r\n${value}\r\n`;
+}

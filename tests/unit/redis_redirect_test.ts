@@ -1,0 +1,436 @@
+/** What a client of a `cluster: true` pool reads while slots move, nodes lie and die; and what the nodes were asked, in which order. */
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import type { Config, PoolConfig } from "../../src/config/config.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+import type { Pool } from "../../src/proxy/pool.ts";
+import { ASK, CLUSTERDOWN, MOVED, readRedirect, TRYAGAIN } from "../../src/protocol/redis/redirect_reply.ts";
+import { Proxy } from "../../src/service/proxy.ts";
+import { changeOf } from "../../src/topology/change.ts";
+import type { Sign } from "../../src/topology/state.ts";
+import { latin1 } from "../lib/bytes.ts";
+import { FakeCluster, type FakeNode, PORT, slotOf } from "../lib/fake_cluster.ts";
+import { SimClock } from "../sim/clock.ts";
+import { SimNet } from "../sim/net.ts";
+import { Random } from "../sim/random.ts";
+import { SYSTEM, Talker } from "../sim/reader.ts";
+
+/** Requests of more arguments go out in slices. */
+const SLICE = 256;
+const LISTEN = { host: "127.0.0.1", port: 1 };
+
+/** Keys of the tests and the node, of three, that owns them at first. */
+const [ONE, ALSO_ONE, TWO] = ["{a}1", "{a}2", "b"];
+const SLOT = slotOf(ONE);
+
+class World {
+  readonly clock = new SimClock();
+  readonly net = new SimNet(this.clock, new Random(1));
+  readonly cluster: FakeCluster;
+  readonly signs: string[] = [];
+  private proxy!: Proxy;
+  private whole!: Config;
+  private epoch = 0;
+  private yml = "";
+
+  private constructor(nodes: number, owning: number) {
+    this.cluster = new FakeCluster(nodes, owning);
+  }
+
+  /** @param yml more keys of the pool */
+  static async make(yml = "", nodes = 4, owning = 3): Promise<World> {
+    const world = new World(nodes, owning);
+    const { clock, net } = world;
+    await world.cluster.listen(net);
+    world.yml = yml;
+    world.whole = { ...parseConfig(world.text, "sim.yml"), pools: [world.config] };
+    world.proxy = new Proxy({
+      config: world.whole,
+      net,
+      clock,
+      random: new Random(2).next,
+      log: { level: 0, write: () => {} },
+      system: SYSTEM,
+      sliceArguments: SLICE,
+      sign: (_pool: string, server: string, sign: Sign) => void world.signs.push(`${server} ${sign}`),
+    });
+    await world.proxy.listen(null);
+    return world;
+  }
+
+  get pool(): Pool {
+    return this.proxy.pools[0]!;
+  }
+
+  private get text(): string {
+    const lines = this.cluster.servers.map(({ name }) => `    - ${name}\n`).join("");
+    return `c:\n  listen: 127.0.0.1:1\n  redis: true\n  cluster: true\n${this.yml}  servers:\n${lines}`;
+  }
+
+  /** As the pool's source has it of the cluster as it is. */
+  get config(): PoolConfig {
+    const config = parseConfig(this.text, "sim.yml").pools[0]!;
+    const slots = new Map(this.cluster.servers.map((node) => [node.name, this.cluster.slotsOf(node)]));
+    return { ...config, servers: config.servers.map((s) => ({ ...s, slots: slots.get(s.addressText)! })) };
+  }
+
+  /** The source has seen how the cluster is. */
+  async learn(): Promise<void> {
+    const after = { ...this.whole, pools: [this.config] };
+    const stamp = { epoch: ++this.epoch, cause: "cluster", atMs: this.clock.wallMs() };
+    await this.proxy.reload(changeOf(this.whole, after), stamp);
+    this.whole = after;
+  }
+
+  node(index: number): FakeNode {
+    return this.cluster.node(index);
+  }
+
+  talker(): Talker {
+    const talker = new Talker(this.net, LISTEN);
+    this.run(20);
+    return talker;
+  }
+
+  run(ms: number): void {
+    const until = this.clock.nowMs() + ms;
+    while (this.clock.nowMs() < until) {
+      this.clock.run(Math.min(until, this.clock.nowMs() + 1));
+      this.pool.invariants();
+      for (const server of this.pool.everyServer) {
+        for (const endpoint of server.endpoints) endpoint.invariants();
+        for (const connection of server.connections) connection.invariants();
+      }
+      for (const client of this.pool.clients) client.invariants();
+    }
+  }
+
+  ask(client: Talker, ...words: string[]): string {
+    client.take();
+    client.say(...words);
+    this.run(30);
+    return client.take();
+  }
+
+  /** Since the last time, of all nodes. */
+  asked(): string[][] {
+    return this.cluster.nodes.map(({ redis }) => redis.takeGot());
+  }
+
+  stop(): void {
+    this.proxy.stop();
+  }
+}
+
+function testOf(
+  name: string,
+  run: (world: World) => void | Promise<void>,
+  yml = "",
+  nodes = 4,
+  owning = 3,
+): void {
+  Deno.test(name, async () => {
+    const world = await World.make(yml, nodes, owning);
+    try {
+      await run(world);
+    } finally {
+      world.stop();
+    }
+  });
+}
+
+const HEARD: readonly (readonly [string, ReturnType<typeof readRedirect>])[] = [
+  ["-MOVED 3999 127.0.0.1:6381", { kind: MOVED, slot: 3999, host: "127.0.0.1", port: 6381 }],
+  ["-ASK 0 ::1:6381", { kind: ASK, slot: 0, host: "::1", port: 6381 }],
+  ["-MOVED 16383 [::1]:6381", { kind: MOVED, slot: 16383, host: "::1", port: 6381 }],
+  ["-MOVED 12182 :35002", { kind: MOVED, slot: 12182, host: "", port: 35002 }],
+  ["-MOVED 12182 ?:35002", { kind: MOVED, slot: 12182, host: "?", port: 35002 }],
+  ["-TRYAGAIN Multiple keys request", { kind: TRYAGAIN, slot: -1, host: "", port: 0 }],
+  ["-CLUSTERDOWN Hash slot not served", { kind: CLUSTERDOWN, slot: -1, host: "", port: 0 }],
+  ["-MOVED 16384 127.0.0.1:6381", null],
+  ["-MOVED 1 127.0.0.1:0", null],
+  ["-MOVED 1 127.0.0.1", null],
+  ["-MOVED", null],
+  ["-ASKING", null],
+  ["-ERR MOVED 1 a:1", null],
+];
+for (const [text, expected] of HEARD) {
+  Deno.test(`readRedirect() of ${JSON.stringify(text)}`, () => {
+    const bytes = latin1(`xx${text}\r\n`);
+    deepStrictEqual(readRedirect(bytes, 2, bytes.length), expected);
+  });
+}
+
+testOf("MOVED is followed, in the client's order, and the source is told", async (world) => {
+  const client = world.talker();
+  world.ask(client, "SET", ONE, "x");
+  const [from, to] = [world.cluster.owner(SLOT), world.node(3)];
+  world.cluster.give(SLOT, to);
+  world.asked();
+  client.say("APPEND", ONE, "1").say("APPEND", ONE, "2").say("GET", TWO).say("APPEND", ONE, "3").say(
+    "GET",
+    ONE,
+  );
+  world.run(30);
+  strictEqual(client.take(), ":2\r\n:3\r\n$-1\r\n:4\r\n$4\r\nx123\r\n");
+  deepStrictEqual(to.redis.takeGot(), [
+    `APPEND ${ONE} 1`,
+    `APPEND ${ONE} 2`,
+    `APPEND ${ONE} 3`,
+    `GET ${ONE}`,
+  ]);
+  deepStrictEqual(world.signs, [`${from.name} moved`]);
+  await world.learn();
+  world.run(30);
+  world.asked();
+  strictEqual(world.ask(client, "GET", ONE), "$4\r\nx123\r\n");
+  deepStrictEqual(from.redis.takeGot().filter((words) => words.startsWith("GET")), []);
+});
+
+testOf("ASK is followed once, behind ASKING on the same connection, and not remembered", async (world) => {
+  const client = world.talker();
+  world.ask(client, "MSET", ONE, "x", ALSO_ONE, "y");
+  const from = world.cluster.owner(SLOT);
+  const to = world.node(3);
+  world.cluster.migrate(SLOT, to, ONE);
+  world.asked();
+  for (let i = 0; i < 2; i++) {
+    strictEqual(world.ask(client, "GET", ONE), "$1\r\nx\r\n");
+    deepStrictEqual(from.redis.takeGot(), [`GET ${ONE}`]);
+    deepStrictEqual(to.redis.takeGot(), ["ASKING", `GET ${ONE}`]);
+  }
+  strictEqual(world.ask(client, "GET", ALSO_ONE), "$1\r\ny\r\n");
+  strictEqual(world.ask(client, "SET", "{a}new", "z"), "+OK\r\n");
+  deepStrictEqual(to.redis.takeGot(), ["ASKING", "SET {a}new z"]);
+  strictEqual(to.data.get("{a}new"), "z");
+  await world.learn();
+  strictEqual(world.ask(client, "GET", ONE), "$1\r\nx\r\n");
+});
+
+testOf(
+  "ASK to a node that owns nothing yet: its connection is one for all, and ends when the node is a server",
+  async (world) => {
+    const [first, second] = [world.talker(), world.talker()];
+    const to = world.node(3);
+    world.cluster.migrate(SLOT, to);
+    for (const client of [first, second]) strictEqual(world.ask(client, "APPEND", ONE, "x").slice(0, 1), ":");
+    strictEqual(to.redis.accepted, 1);
+    world.cluster.give(SLOT, to);
+    await world.learn();
+    strictEqual(world.ask(first, "GET", ONE), "$2\r\nxx\r\n");
+    world.run(200);
+    strictEqual(to.redis.connections.size, 1);
+  },
+);
+
+testOf(
+  "TRYAGAIN is tried again with pauses until the keys are together, and nothing of the client passes it",
+  (world) => {
+    const client = world.talker();
+    world.ask(client, "MSET", ONE, "x", ALSO_ONE, "y");
+    const to = world.node(3);
+    world.cluster.migrate(SLOT, to, ONE);
+    world.asked();
+    client.say("MGET", ONE, ALSO_ONE);
+    world.run(100);
+    client.say("SET", ONE, "later");
+    world.run(900);
+    strictEqual(client.take(), "");
+    const tries = world.cluster.owner(SLOT).redis.takeGot();
+    ok(tries.length > 5 && tries.length < 25, `${tries.length} tries in a second`);
+    ok(!tries.some((words) => words.startsWith("SET")), "what comes later waits");
+    world.cluster.migrate(SLOT, to, ALSO_ONE);
+    world.run(300);
+    strictEqual(client.take(), "*2\r\n$1\r\nx\r\n$1\r\ny\r\n+OK\r\n");
+    strictEqual(to.data.get(ONE), "later");
+  },
+);
+
+testOf("TRYAGAIN reaches the client after cluster_tryagain, in the server's words", (world) => {
+  const client = world.talker();
+  world.ask(client, "MSET", ONE, "x", ALSO_ONE, "y");
+  world.cluster.migrate(SLOT, world.node(3), ONE);
+  client.say("MGET", ONE, ALSO_ONE);
+  world.run(600);
+  strictEqual(client.take(), "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+  strictEqual(world.ask(client, "GET", ONE), "$1\r\nx\r\n");
+}, "  cluster_tryagain: 400\n");
+
+testOf("CLUSTERDOWN is waited for a second, one request of a client at a time", (world) => {
+  const client = world.talker();
+  for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";
+  client.say("APPEND", ONE, "1").say("APPEND", ONE, "2").say("APPEND", ONE, "3");
+  world.run(500);
+  strictEqual(client.take(), "");
+  for (const node of world.cluster.nodes) node.down = null;
+  world.run(200);
+  strictEqual(client.take(), ":1\r\n:2\r\n:3\r\n");
+  strictEqual(world.cluster.owner(SLOT).data.get(ONE), "123");
+  for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";
+  client.say("GET", ONE).say("GET", TWO);
+  world.run(1500);
+  strictEqual(client.take(), "-CLUSTERDOWN The cluster is down\r\n".repeat(2));
+});
+
+testOf("nodes that send to each other, or to themselves, are asked a few times and with pauses", (world) => {
+  const client = world.talker();
+  const [owner, other] = [world.cluster.owner(SLOT), world.node(3)];
+  owner.believed.set(SLOT, other);
+  other.believed.set(SLOT, owner);
+  world.asked();
+  client.say("GET", ONE);
+  world.run(1500);
+  match(client.take(), new RegExp(`^-MOVED ${SLOT} `));
+  const circle = world.asked().flat().length;
+  ok(circle > 5 && circle < 80, `asked ${circle} times`);
+  other.believed.clear();
+  owner.down = `-MOVED ${SLOT} ${owner.name}\r\n`;
+  client.say("GET", ONE);
+  world.run(1500);
+  strictEqual(client.take(), owner.down);
+  const selves = world.asked().flat().length;
+  ok(selves > 5 && selves < 40, `asked ${selves} times`);
+});
+
+testOf(
+  "MOVED to a node that is dead is tried for a second; the source brings who has its place",
+  async (world) => {
+    const client = world.talker();
+    const owner = world.cluster.owner(SLOT);
+    const [heir, dead] = [world.node(3), `10.9.9.9:${PORT}`];
+    owner.down = `-MOVED ${SLOT} ${dead}\r\n`;
+    client.say("SET", ONE, "1");
+    world.run(400);
+    strictEqual(client.take(), "");
+    owner.down = null;
+    world.cluster.give(SLOT, heir);
+    await world.learn();
+    world.run(100);
+    strictEqual(client.take(), "+OK\r\n");
+    strictEqual(heir.data.get(ONE), "1");
+  },
+);
+
+testOf("a primary is dead: what was not sent waits for the node that takes its slots", async (world) => {
+  const client = world.talker();
+  world.ask(client, "SET", ONE, "0");
+  const [owner, heir] = [world.cluster.owner(SLOT), world.node(3)];
+  owner.redis.stop();
+  world.run(10);
+  client.say("APPEND", ONE, "1").say("APPEND", ONE, "2").say("GET", TWO);
+  world.run(500);
+  strictEqual(client.take(), "");
+  ok(world.signs.includes(`${owner.name} primary unreachable`));
+  for (let slot = 0; slot < 16384; slot++) {
+    if (world.cluster.owner(slot) === owner) world.cluster.give(slot, heir);
+  }
+  await world.learn();
+  world.run(200);
+  strictEqual(client.take(), ":2\r\n:3\r\n$-1\r\n");
+  strictEqual(heir.data.get(ONE), "012");
+});
+
+testOf(
+  "a primary is dead, and nobody takes its place: errors after a second, and at once from then on",
+  (world) => {
+    const client = world.talker();
+    world.cluster.owner(SLOT).redis.stop();
+    client.say("GET", ONE);
+    world.run(900);
+    strictEqual(client.take(), "");
+    world.run(600);
+    match(client.take(), /^-ERR Connection refused.*\(server 10\.0\.1/);
+  },
+);
+
+testOf("what was in flight where the connection broke is not sent again", (world) => {
+  const client = world.talker();
+  world.ask(client, "SET", ONE, "0");
+  const owner = world.cluster.owner(SLOT);
+  const script = owner.redis.script;
+  owner.redis.script = () => null;
+  client.say("APPEND", ONE, "1");
+  world.run(50);
+  owner.redis.script = script;
+  for (const { socket } of owner.redis.connections) socket.destroy();
+  world.run(300);
+  match(client.take(), /^-ERR Connection reset by peer/);
+  strictEqual(world.ask(client, "GET", ONE), "$1\r\n0\r\n");
+});
+
+testOf(
+  "a read that is kept is sent again where the connection broke, and where it was redirected to",
+  (world) => {
+    const client = world.talker();
+    world.ask(client, "SET", ONE, "0");
+    const owner = world.cluster.owner(SLOT);
+    const script = owner.redis.script;
+    owner.redis.script = () => null;
+    client.say("GET", ONE);
+    world.run(50);
+    owner.redis.script = script;
+    for (const { socket } of owner.redis.connections) socket.destroy();
+    world.run(300);
+    strictEqual(client.take(), "$1\r\n0\r\n");
+  },
+  "  retry_reads: true\n",
+);
+
+testOf("keys of several slots go out as one request a slot, and are joined", (world) => {
+  const client = world.talker();
+  const keys = Array.from({ length: 50 }, (_, i) => `k${i % 40}`);
+  world.ask(client, "SET", "warm", "1");
+  world.asked();
+  strictEqual(world.ask(client, "MSET", ...keys.flatMap((key, i) => [key, `v${i}`])), "+OK\r\n");
+  const values = keys.map((key) => `v${keys.lastIndexOf(key)}`);
+  const reply = `*50\r\n${values.map((value) => `$${value.length}\r\n${value}\r\n`).join("")}`;
+  strictEqual(world.ask(client, "MGET", ...keys), reply);
+  strictEqual(world.ask(client, "EXISTS", ...keys), ":50\r\n");
+  strictEqual(world.ask(client, "DEL", ...keys), ":40\r\n");
+  const asked = world.asked().flat();
+  strictEqual(asked.length, 4 * new Set(keys.map(slotOf)).size);
+  strictEqual(
+    world.ask(client, "MSETNX", "a", "1", "b", "2"),
+    "-CROSSSLOT Keys in request don't hash to the same slot\r\n",
+  );
+  strictEqual(world.ask(client, "MSETNX", ONE, "1", ALSO_ONE, "2").slice(0, 4), "-ERR");
+});
+
+testOf("fragments are redirected each by itself", (world) => {
+  const client = world.talker();
+  const keys = [ONE, "k1", ALSO_ONE, TWO, "k2"];
+  world.ask(client, "MSET", ...keys.flatMap((key) => [key, key]));
+  world.cluster.give(SLOT, world.node(3));
+  world.cluster.migrate(slotOf("k1"), world.node(3), "k1");
+  const reply = `*5\r\n${keys.map((key) => `$${key.length}\r\n${key}\r\n`).join("")}`;
+  for (let i = 0; i < 2; i++) strictEqual(world.ask(client, "MGET", ...keys), reply);
+  strictEqual(world.ask(client, "DEL", ...keys), ":5\r\n");
+});
+
+testOf("a request in slices: keys of many slots, and of one, which goes whole", (world) => {
+  const client = world.talker();
+  const keys = Array.from({ length: 700 }, (_, i) => `k${i}`);
+  client.say("MSET", ...keys.flatMap((key) => [key, "v"]));
+  world.run(300);
+  strictEqual(client.take(), "+OK\r\n");
+  client.say("EXISTS", ...keys);
+  world.run(300);
+  strictEqual(client.take(), ":700\r\n");
+  client.say("EXISTS", ...keys.map((key) => `{t}${key}`));
+  world.run(300);
+  strictEqual(client.take(), ":0\r\n");
+  const last = world.cluster.owner(slotOf("t")).redis.takeGot().at(-1)!;
+  strictEqual(last.split(" ").length, 701);
+});
+
+testOf("a client that goes away while it waits leaves nothing behind", (world) => {
+  const client = world.talker();
+  for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";
+  client.say("GET", ONE).say("GET", TWO).say("MGET", ONE, TWO);
+  world.run(100);
+  client.socket.destroy();
+  world.run(1500);
+  strictEqual(world.pool.clients.size, 0);
+  for (const { connections } of world.pool.everyServer) {
+    for (const connection of connections) ok(connection.idle && connection.holdsBytes === 0);
+  }
+});
