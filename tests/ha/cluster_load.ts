@@ -271,12 +271,24 @@ export class Writer {
   }
 }
 
+/** One at a time: numbers of two callers come in their order. */
+class Turns {
+  private last: Promise<unknown> = Promise.resolve();
+
+  take<T>(turn: () => Promise<T>): Promise<T> {
+    const mine = this.last.then(turn);
+    this.last = mine.catch(() => {});
+    return mine;
+  }
+}
+
 /** One that pushes numbers, and one that waits for them. */
 export class Queue {
   readonly key: string;
   private sent = 0;
   popped = 0;
   stopped = false;
+  private readonly turns = new Turns();
 
   constructor(readonly i: number, count: number, private readonly book: Book) {
     this.key = keyOf(Math.floor((i + 0.25) * SLOTS / count), `queue${i}`);
@@ -290,10 +302,12 @@ export class Queue {
     caller.close();
   }
 
-  private async pushOne(caller: Caller): Promise<number | null> {
-    const n = ++this.sent;
-    const reply = await caller.call("RPUSH", this.key, `${this.i}/${n}`);
-    return this.book.failed(reply, "RPUSH of a queue", this.key) ? null : n;
+  private pushOne(caller: Caller): Promise<number | null> {
+    return this.turns.take(async () => {
+      const n = ++this.sent;
+      const reply = await caller.call("RPUSH", this.key, `${this.i}/${n}`);
+      return this.book.failed(reply, "RPUSH of a queue", this.key) ? null : n;
+    });
   }
 
   async pop(caller: Caller): Promise<void> {
@@ -306,9 +320,11 @@ export class Queue {
       }
       const [key, text] = reply as [string, string];
       const [owner, n] = text.split("/").map(Number);
-      if (key !== this.key || owner !== this.i || !(n! > this.popped && n! <= this.sent)) {
-        this.book.mixed.push(`BLPOP ${this.key}: ${Deno.inspect(reply)} after ${this.popped}`);
-      } else this.book.served++;
+      const seen = `BLPOP ${this.key}: ${Deno.inspect(reply)} after ${this.popped}`;
+      if (key !== this.key || owner !== this.i || !(n! <= this.sent)) this.book.mixed.push(seen);
+      // A primary that died may have popped it without telling its replica.
+      else if (n! <= this.popped) this.book.stale.push({ slot: slotOf(this.key), text: seen });
+      else this.book.served++;
       this.popped = n!;
     }
     caller.close();
@@ -328,6 +344,7 @@ export class Subscription {
   heard = 0;
   missed = 0;
   stopped = false;
+  private readonly turns = new Turns();
   private client: RawClient | null = null;
 
   constructor(readonly i: number, count: number, readonly sharded: boolean, private readonly book: Book) {
@@ -342,11 +359,12 @@ export class Subscription {
     caller.close();
   }
 
-  private async publishOne(caller: Caller): Promise<number> {
-    const command = this.sharded ? "SPUBLISH" : "PUBLISH";
-    const n = ++this.sent;
-    this.book.failed(await caller.call(command, this.channel, `${this.i}/${n}`), command, this.channel);
-    return n;
+  private publishOne(caller: Caller): Promise<void> {
+    return this.turns.take(async () => {
+      const command = this.sharded ? "SPUBLISH" : "PUBLISH";
+      const n = ++this.sent;
+      this.book.failed(await caller.call(command, this.channel, `${this.i}/${n}`), command, this.channel);
+    });
   }
 
   async listen(target: Target): Promise<void> {
