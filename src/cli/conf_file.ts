@@ -1,5 +1,6 @@
 /** Finding and testing the configuration file. */
 import { existsSync } from "node:fs";
+import { adviceFor } from "../config/advice.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import { fileReader } from "../topology/file.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
@@ -25,8 +26,11 @@ export function complaint(error: ConfigError, file: string): string {
  * servers are read, DNS is not asked.
  */
 export async function testConf(file: string, io: Io): Promise<number> {
+  let advice: string[];
   try {
-    for (const { serversFrom } of loadConfig(file).pools) {
+    const config = loadConfig(file);
+    advice = adviceFor(config);
+    for (const { serversFrom } of config.pools) {
       if (serversFrom === null || !("file" in serversFrom)) continue;
       const wrong = await wrongWith(serversFrom.file);
       if (wrong === null) continue;
@@ -40,6 +44,7 @@ export async function testConf(file: string, io: Io): Promise<number> {
     io.err(complaint(error, file));
     return EXIT_FAILURE;
   }
+  for (const line of advice) io.err(`ringmaster: ${line}\n`);
   io.err(`ringmaster: configuration file '${file}' syntax is ok\n`);
   return EXIT_OK;
 }

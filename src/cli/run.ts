@@ -9,6 +9,7 @@
 import { hostname, release, type as osType } from "node:os";
 import { rmSync, writeFileSync } from "node:fs";
 import process from "node:process";
+import { adviceFor } from "../config/advice.ts";
 import type { Config } from "../config/config.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import { WORKERS_MAX } from "../config/schema.ts";
@@ -95,6 +96,7 @@ export async function run(
     NOTICE,
     `ringmaster-${VERSION} on ${name} ${version} (${net.name} sockets), ${osType()} ${release()}, pid ${process.pid}`,
   );
+  for (const line of adviceFor(config)) log.write(NOTICE, line);
   const reloader = new Reloader(
     file,
     config,
@@ -158,6 +160,7 @@ function surroundingsOf(
     },
     adopt(before, next, cause) {
       director.adopt(next, cause);
+      for (const line of adviceFor(next)) log.write(NOTICE, line);
       const { path, level, json } = logSettings(options, next);
       try {
         log.adopt(path, json);

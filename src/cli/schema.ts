@@ -106,6 +106,7 @@ function valueSchema(key: Key): Json {
         },
       };
     case "sentinels":
+    case "announced":
       return { type: "array", minItems: 1, items: { type: "string", pattern: "^[^/].*:[0-9]+$" } };
     case "replicas":
       return {

@@ -59,6 +59,13 @@ export interface SentinelConfig {
   readonly text: string;
 }
 
+/** A proxy that clients are told of. */
+export interface AnnouncedConfig {
+  readonly address: { readonly host: string; readonly port: number };
+  /** "host:port". */
+  readonly text: string;
+}
+
 /** With what one authenticates; the user is null for the default one. */
 export interface Credentials {
   readonly user: string | null;
@@ -91,7 +98,7 @@ export interface ClusterFrom {
 }
 
 /** What the text of the file says otherwise than a pool's configuration does. */
-type SaidOtherwise = "listen" | "timeoutMs" | "sentinels" | "servers";
+type SaidOtherwise = "listen" | "timeoutMs" | "sentinels" | "announce" | "servers";
 
 /** One pool: the fields of POOL_KEYS, each as its row says, and what is here. Times in ms, sizes in bytes. */
 export interface PoolConfig extends Omit<Fields<typeof POOL_KEYS>, SaidOtherwise> {
@@ -104,6 +111,8 @@ export interface PoolConfig extends Omit<Fields<typeof POOL_KEYS>, SaidOtherwise
   readonly timeoutMs: number;
   /** Empty unless failover is "sentinel". */
   readonly sentinels: readonly SentinelConfig[];
+  /** Empty: the address that a client is connected to. */
+  readonly announce: readonly AnnouncedConfig[];
   /** In twemproxy's order: by name length, then by name bytes. Never empty, but where `serversFrom` has yet to be asked. */
   readonly servers: readonly ServerConfig[];
 }

@@ -24,6 +24,7 @@ import { ConfigDocument, type Entry, type Place, type Value } from "./document.t
 import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
 import { findClashes } from "./listens.ts";
 import {
+  ANNOUNCED_MAX,
   CLUSTER_KEYS,
   expectation,
   type Fields,
@@ -41,6 +42,7 @@ import {
   UNAVAILABLE_KEYS,
 } from "./schema.ts";
 import {
+  isAnyHost,
   makeMaster,
   makeServer,
   type Read,
@@ -217,6 +219,7 @@ class Reader {
     this.#checkCluster(values, fields);
     this.#checkServers(pool, entries);
     this.#checkReplication(pool, values, fields, servers ?? []);
+    this.#checkAnnounced(values, fields);
     if (listen === null || (servers === null && fields.serversFrom === null)) return null;
     const config: PoolConfig = {
       name: pool.key,
@@ -227,6 +230,7 @@ class Reader {
       listenLine: place("listen").line,
       timeoutMs: fields.timeoutMs ?? -1,
       sentinels: fields.sentinels ?? [],
+      announce: fields.announce ?? [],
       servers: servers ?? [],
     };
     return { config, place: pool.place, listenPlace: place("listen"), readFromPlace: place("read_from") };
@@ -299,6 +303,30 @@ class Reader {
       if (server.master !== null) continue;
       const expected = "a mapping of name and master: with failover: sentinel the sentinels say where it is";
       this.#problem(this.#serverPlaces.get(server)!, "servers", quoted(server.addressText), expected);
+    }
+  }
+
+  /** Cluster clients have to be told an address that they can reach. */
+  #checkAnnounced(
+    values: Values,
+    { redis, listen, announceCluster, announce }: Fields<typeof POOL_KEYS>,
+  ): void {
+    const wrong = (name: string, found: string, expected: string) =>
+      this.#problem(values.get(name)!.place, name, found, expected);
+    if (!announceCluster) {
+      if (announce !== null) {
+        wrong("announce", "announce without announce_cluster", "announce_cluster: true as well");
+      }
+    } else if (redis === false) {
+      wrong(
+        "announce_cluster",
+        "announce_cluster in a memcached pool",
+        "redis: true: memcached has no cluster",
+      );
+    } else if (listen !== null && "path" in listen.address && announce === null) {
+      const expected =
+        "a listen of HOST:PORT, or announce: cluster clients connect to the addresses they are told";
+      wrong("announce_cluster", `announce_cluster with listen: ${quoted(listen.text)}`, expected);
     }
   }
 
@@ -398,7 +426,9 @@ class Reader {
   #value(key: Key, value: Value): unknown {
     if (key.type === "servers") return this.#servers(key, value);
     if (key.type === "servers_from") return this.#serversFrom(key, value);
-    if (key.type === "sentinels" || key.type === "replicas") return this.#addresses(key, value);
+    if (key.type === "sentinels" || key.type === "replicas" || key.type === "announced") {
+      return this.#addresses(key, value);
+    }
     if (key.type === "log" && value.kind === "mapping") {
       return fieldsOf(LOG_KEYS, this.#values(this.#document.entries(value), "log", LOG_KEYS, value.place));
     }
@@ -509,8 +539,9 @@ class Reader {
 
   /** A list of addresses; of replicas each may be a mapping. Undefined if anything is wrong with one. */
   #addresses(key: Key, value: Value): readonly (SentinelConfig | ReplicaConfig)[] | undefined {
-    if (value.kind !== "list" || value.items.length === 0) {
-      const found = value.kind === "list" ? "an empty list" : described(value);
+    const tooLong = key.type === "announced" && value.kind === "list" && value.items.length > ANNOUNCED_MAX;
+    if (value.kind !== "list" || value.items.length === 0 || tooLong) {
+      const found = tooLong ? "a longer list" : value.kind === "list" ? "an empty list" : described(value);
       this.#problem(value.place, key.name, found, expectation(key));
       return undefined;
     }
@@ -528,16 +559,19 @@ class Reader {
   #address(key: Key, item: Value): SentinelConfig | ReplicaConfig | null {
     const expected = key.type === "sentinels"
       ? "HOST:PORT of a sentinel"
+      : key.type === "announced"
+      ? "HOST:PORT at which clients reach a proxy"
       : "HOST:PORT or /PATH, or a mapping of address and zone";
     if (item.kind === "text") {
       const read = readAddress(item.text, expected);
-      if ("value" in read && (key.type === "replicas" || "host" in read.value.address)) {
+      const isAny = key.type === "announced" && "value" in read && isAnyHost(read.value.address);
+      if ("value" in read && !isAny && (key.type === "replicas" || "host" in read.value.address)) {
         return key.type === "replicas" ? { ...read.value, zone: null } : read.value;
       }
       this.#problem(item.place, key.name, quoted(item.text), "expected" in read ? read.expected : expected);
       return null;
     }
-    if (item.kind !== "mapping" || key.type === "sentinels") {
+    if (item.kind !== "mapping" || key.type !== "replicas") {
       this.#problem(item.place, key.name, described(item), expected);
       return null;
     }

@@ -12,6 +12,7 @@ import { DISTRIBUTIONS } from "../ring/ring.ts";
 import { encode } from "../bytes/ascii.ts";
 import type { Address } from "../net/net.ts";
 import type {
+  AnnouncedConfig,
   Credentials,
   DistributionName,
   Failover,
@@ -61,6 +62,7 @@ export interface ValueTypes {
   admin: { readonly address: Address | null; readonly text: string };
   address: WrittenAddress;
   sentinels: readonly SentinelConfig[];
+  announced: readonly AnnouncedConfig[];
   credentials: Credentials;
   lag: LagMax;
   replicas: readonly ReplicaConfig[];
@@ -123,6 +125,9 @@ export const LOG_LEVELS: readonly string[] = [
 
 /** The reserved top-level name: what stands under it is about the process, unless it has a `listen`, as a pool has. */
 export const PROCESS_NAME = "ringmaster";
+
+/** The most proxies of a cluster that is announced: all are told to whoever asks for the slots. */
+export const ANNOUNCED_MAX = 1000;
 
 /** The most worker threads. */
 export const WORKERS_MAX = 256;
@@ -295,6 +300,19 @@ export const POOL_KEYS = [
     unit: "databases",
     sentence: "How many databases clients may SELECT; 1 is only the pool's own. Redis pools only.",
     reason: "twemproxy has no SELECT; each database in use has connections of its own to each server.",
+  }),
+  key("pool", "announce_cluster", "bool", "announceCluster", {
+    default: "false",
+    sentence:
+      "Whether clients in cluster mode may connect: to them the proxy is a cluster, in which it, or those of announce, owns all slots. Redis pools only.",
+    reason: "Other clients take no notice, but programs ask what a server is. docs/cluster.md has the rest.",
+  }),
+  key("pool", "announce", "announced", "announce", {
+    absent: "the address that a client is connected to",
+    example: "[ proxy1.example.com:22121, proxy2.example.com:22121 ]",
+    sentence:
+      "With announce_cluster: where clients reach this proxy and the others like it, HOST:PORT each; the slots are shared among them.",
+    reason: "Needed behind NAT and mapped ports, and for several proxies: the same list on each.",
   }),
   key("pool", "preconnect", "bool", "preconnect", {
     twemproxy,
@@ -689,6 +707,8 @@ export function expectation(key: Key): string {
       return "a list of HOST:PORT:WEIGHT [NAME] or /PATH:WEIGHT [NAME]";
     case "sentinels":
       return "a list of HOST:PORT, one sentinel each";
+    case "announced":
+      return `a list of at most ${ANNOUNCED_MAX} HOST:PORT, one proxy each`;
     case "credentials":
       return "a password, or USER:PASSWORD";
     case "lag":

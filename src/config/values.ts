@@ -93,6 +93,7 @@ export function readValue(key: Key, text: string): Read<unknown> {
       return readLag(text, expected);
     case "servers":
     case "sentinels":
+    case "announced":
     case "replicas":
     case "servers_from":
     case "log":
@@ -141,6 +142,11 @@ export function readAddress(text: string, expected: string): Read<WrittenAddress
   const port = readInteger(text.slice(colon + 1));
   if (colon === -1 || host === null || port < 1 || port > 65535) return { expected };
   return { value: { address: { host: host === "0" ? "0.0.0.0" : host, port }, text } };
+}
+
+/** Does it stand for every address of the machine, where one listens, so that nobody can connect to it from elsewhere? */
+export function isAnyHost(address: Address): boolean {
+  return "host" in address && (address.host === "0.0.0.0" || address.host === "::");
 }
 
 const SRV_NAME = /^_[^.\s:]+\._[^.\s:]+\.[^\s:]+$/;

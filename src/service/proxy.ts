@@ -174,6 +174,11 @@ export class Proxy {
       zone: this.options.config.process.zone,
       replicas: () => pool.config.readFrom === "primary" ? [] : pool.servers.flatMap(replicasSeen),
       topology: () => this.topology,
+      get announced() {
+        const { announceCluster, announce } = pool.config;
+        if (!announceCluster) return null;
+        return { nodes: announce.map(({ address }) => address), hostName: system.hostName };
+      },
       get password() {
         return pool.config.redisAuth;
       },

@@ -478,6 +478,13 @@ Deno.test("testConf() prints every problem and the verdict", async () => {
     assert.equal(await testConf(file, io), 0);
     assert.equal(io.errors, `ringmaster: configuration file '${file}' syntax is ok\n`);
   });
+  const announcing =
+    "p:\n  listen: 127.0.0.1:1\n  redis: true\n  announce_cluster: true\n  servers: [ h:1:1, h:2:1 ]\n";
+  await withFile(announcing, async (file) => {
+    const io = new Recorder();
+    assert.equal(await testConf(file, io), 0);
+    assert.match(io.errors, /^ringmaster: pool p: announce_cluster without hash_tag.*\n.* syntax is ok\n$/);
+  });
 });
 
 Deno.test("findConfFile() takes what it is given, else a default", () => {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { encode } from "../../src/bytes/ascii.ts";
 import type { Config, HashName, PoolConfig } from "../../src/config/config.ts";
+import { adviceFor } from "../../src/config/advice.ts";
 import { configMarkdown, exampleConfig, keyNames } from "../../src/config/describe.ts";
 import {
   ConfigError,
@@ -91,6 +92,8 @@ const DEFAULTS: PoolConfig = {
   probeTimeoutMs: 1000,
   dangerousCommands: false,
   databases: 1,
+  announceCluster: false,
+  announce: [],
   serversFrom: null,
   failover: "none",
   sentinels: [],
@@ -125,6 +128,7 @@ Deno.test("parseConfig() gives every field its default", () => {
 
 /** key, text in the file, field, value. Every key of a pool is here; a test below counts. */
 const GOOD: readonly (readonly [string, string, keyof PoolConfig, unknown])[] = [
+  ["announce_cluster", "false", "announceCluster", false],
   ["hash", "md5", "hash", "md5"],
   ["hash", '"one_at_a_time"', "hash", "one_at_a_time"],
   ["hash_tag", '"{}"', "hashTag", Uint8Array.of(123, 125)],
@@ -242,6 +246,32 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ["dangerous_commands", "maybe", /expected deny or allow/],
   ["databases", "0", /\(1 to 16384\)/],
   ["databases", "16", /redis: true, or 1/],
+  ["announce_cluster", "yes", /true or false/],
+  ["announce_cluster", "true", /found announce_cluster in a memcached pool, expected redis: true/],
+  [
+    "announce",
+    "[h:1]\n  redis: true",
+    /found announce without announce_cluster, expected announce_cluster: true/,
+  ],
+  [
+    "announce",
+    "h:1\n  redis: true",
+    /found "h:1", expected a list of at most 1000 HOST:PORT, one proxy each/,
+  ],
+  ["announce", "[]\n  redis: true", /found an empty list/],
+  ["announce", "[h]\n  redis: true", /found "h", expected HOST:PORT at which clients reach a proxy/],
+  ["announce", "[0:1]\n  redis: true", /found "0:1", expected HOST:PORT at which clients reach a proxy/],
+  [
+    "announce",
+    "[/run/r]\n  redis: true",
+    /found "\/run\/r", expected HOST:PORT at which clients reach a proxy/,
+  ],
+  ["announce", "[h:1, h:1]\n  redis: true", /found "h:1" twice, expected each once/],
+  [
+    "announce",
+    `[${Array.from({ length: 1001 }, (_, i) => `h:${i + 1}`)}]\n  redis: true`,
+    /found a longer list, expected a list of at most 1000/,
+  ],
   ["failover", "sentinels", /found "sentinels", expected one of none, sentinel, promote$/],
   ["failover", "promote", /found failover in a memcached pool, expected redis: true: memcached servers/],
   ["sentinels", "h:1\n  redis: true", /found "h:1", expected a list of HOST:PORT/],
@@ -310,11 +340,42 @@ Deno.test("a field is of the type that its row says, and no field is without a r
 
 Deno.test("every key of a pool has valid and invalid cases here", () => {
   for (const key of POOL_KEYS) {
-    if (!["listen", "servers", "servers_from", "sentinels", "sentinel_auth"].includes(key.name)) {
+    if (!["listen", "servers", "servers_from", "sentinels", "sentinel_auth", "announce"].includes(key.name)) {
       assert.ok(GOOD.some((row) => row[0] === key.name), key.name);
     }
     assert.ok(BAD.some((row) => row[0] === key.name), key.name);
   }
+});
+
+Deno.test("announce names proxies; with a unix socket cluster clients need it", () => {
+  const announcing = "redis: true\n  announce_cluster: true";
+  const { announceCluster, announce } = poolOf(
+    poolWith(`${announcing}\n  announce: [p1.example.com:7, "[::1]:8"]`),
+  );
+  assert.equal(announceCluster, true);
+  assert.deepEqual(announce, [
+    { address: { host: "p1.example.com", port: 7 }, text: "p1.example.com:7" },
+    { address: { host: "::1", port: 8 }, text: "[::1]:8" },
+  ]);
+  const [problem] = textsOf(poolWith(announcing, "[ h:1:1 ]", "/run/r.sock"));
+  assert.match(
+    problem!,
+    /found announce_cluster with listen: "\/run\/r.sock", expected a listen of HOST:PORT, or announce/,
+  );
+  assert.deepEqual(problemsOf(poolWith(`${announcing}\n  announce: [h:1]`, "[ h:1:1 ]", "/run/r.sock")), []);
+});
+
+Deno.test("adviceFor() tells who announces a cluster of several servers without a hash tag", () => {
+  const advice = (lines: string, servers = "[ h:1:1, h:2:1 ]") =>
+    adviceFor(parseConfig(poolWith(`redis: true\n  ${lines}`, servers), "x.yml"));
+  assert.match(
+    advice("announce_cluster: true")[0]!,
+    /^pool p: announce_cluster without hash_tag: "{}": .* CROSSSLOT$/,
+  );
+  assert.equal(advice('announce_cluster: true\n  hash_tag: "[]"').length, 1);
+  assert.deepEqual(advice('announce_cluster: true\n  hash_tag: "{}"'), []);
+  assert.deepEqual(advice("announce_cluster: true", "[ h:1:1 ]"), []);
+  assert.deepEqual(advice("announce_cluster: false"), []);
 });
 
 /** The lines of a Redis pool behind its listen, and what differs from the defaults or is wrong. */

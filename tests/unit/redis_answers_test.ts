@@ -431,6 +431,25 @@ Deno.test("ReplyWriter writes what each protocol has for it", () => {
   assert.equal(textOf(new ReplyWriter(3).text(long).take()), `=100004\r\ntxt:${long}\r\n`);
 });
 
+Deno.test("answer() of a pool with announce_cluster: HELLO, INFO and CONFIG say cluster, READONLY is OK; of others not", () => {
+  const hosts = [newHost(), newHost({ announced: { nodes: [], hostName: "box1" } })];
+  const both = (line: string) => hosts.map((host) => raw(line, newSession(), host));
+  const modes = hosts.map((host) => (value("HELLO 3", newSession(), host) as Map<Value, Value>).get("mode"));
+  assert.deepEqual(modes, ["standalone", "cluster"]);
+  const [alone, cluster] = both("INFO");
+  assert.ok(alone!.includes("redis_mode:standalone\r\n") && alone!.includes("cluster_enabled:0\r\n"));
+  assert.ok(cluster!.includes("redis_mode:cluster\r\n") && cluster!.includes("cluster_enabled:1\r\n"));
+  const disabled = "-ERR This instance has cluster support disabled\r\n";
+  for (const line of ["READONLY", "READWRITE", "ASKING"]) assert.deepEqual(both(line), [disabled, "+OK\r\n"]);
+  for (const line of ["CLUSTER SLOTS", "CLUSTER HELP", "CLUSTER MYID"]) {
+    const [before, now] = both(line);
+    assert.equal(before, disabled);
+    assert.match(now!, /^[*$]/);
+  }
+  assert.match(both("CLUSTERSCAN 0")[1]!, /^-ERR 'CLUSTERSCAN' .* SCAN walks all keys/);
+  assert.match(both("CONFIG GET cluster-enabled")[1]!, /\r\nyes\r\n$/);
+});
+
 Deno.test("HELLO and INFO tell the zone if there is one, and INFO the replicas that are read from", () => {
   const zoned = newHost({
     zone: "eu-1a",

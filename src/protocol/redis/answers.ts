@@ -8,6 +8,7 @@
  * where twemproxy's differ and configurations rely on them: AUTH with one argument.
  */
 import { encode, latin1 } from "../../bytes/ascii.ts";
+import { type Announced, type Announcer, clusterAnswer, modeOf, withoutSlots } from "./announced.ts";
 import type { Args } from "./args.ts";
 import type { Command } from "./command.ts";
 import { documented, ownDocs } from "./command_docs.ts";
@@ -81,6 +82,8 @@ export interface Host {
   readonly zone?: string | null;
   /** Those that are read from; absent = none. */
   replicas?(): readonly ReplicaSeen[];
+  /** What clients in cluster mode are told; null or absent: the pool is no cluster to them. */
+  readonly announced?: Announced | null;
   /** redis_auth, or null if clients need none. */
   readonly password: Uint8Array | null;
   /** ≥ 1. */
@@ -266,7 +269,7 @@ on("HELLO", (bytes, args, session, host) => {
     .bulk("version").bulkLatin1(identity.version)
     .bulk("proto").integer(session.resp)
     .bulk("id").integer(session.id)
-    .bulk("mode").bulk("standalone")
+    .bulk("mode").bulk(modeOf(host.announced))
     .bulk("role").bulkLatin1(identity.role);
   // Where Valkey says it.
   if (zone != null) reply.bulk("availability_zone").bulkLatin1(latin1(encode(zone)));
@@ -280,7 +283,11 @@ on("HELLO", (bytes, args, session, host) => {
   return reply.take();
 });
 
-on("READONLY READWRITE ASKING CLUSTERSCAN TRIMSLOTS", () => CLUSTER_DISABLED);
+/** A node of an announced cluster serves every slot, reads and writes, whatever the client thinks of it. */
+on("READONLY READWRITE ASKING", (_bytes, _args, _session, host) => isCluster(host) ? OK : CLUSTER_DISABLED);
+on("CLUSTERSCAN TRIMSLOTS", (_bytes, _args, _session, host, command) => {
+  return isCluster(host) ? withoutSlots(command) : CLUSTER_DISABLED;
+});
 
 // CLIENT.
 
@@ -383,7 +390,7 @@ on("ACL|WHOAMI", (_bytes, _args, session) => new ReplyWriter(session.resp).bulk(
 /** Those of the pool's own settings (POOL_SETTINGS of settings.ts) that CONFIG GET asks for. */
 export function ownSettings(bytes: Uint8Array, args: Args, host: Host): Map<string, string> {
   const own: readonly (readonly [name: string, value: string])[] = [
-    ["cluster-enabled", "no"],
+    ["cluster-enabled", isCluster(host) ? "yes" : "no"],
     ["databases", `${host.databases}`],
     ["maxclients", `${host.clientsMax}`],
     ["port", `${host.port}`],
@@ -417,7 +424,24 @@ on("COMMAND|GETKEYS", (bytes, args, session) => commandGetkeys(bytes, args, fals
 on("COMMAND|GETKEYSANDFLAGS", (bytes, args, session) => commandGetkeys(bytes, args, true, session.resp));
 
 for (const subcommand of findByName("CLUSTER")!.subcommands!) {
-  HANDLERS[subcommand.id] = () => CLUSTER_DISABLED;
+  HANDLERS[subcommand.id] = (bytes, args, session, host, command) => {
+    if (host.announced == null) return CLUSTER_DISABLED;
+    if (command.name === "CLUSTER|HELP") return help(bytes, args, session, host, command);
+    const announcer: Announcer = {
+      announce: host.announced.nodes,
+      hostName: host.announced.hostName,
+      port: host.port,
+      localAddress: session.localAddress(),
+      identity: host.identity,
+      resp: session.resp,
+      nowMs: host.wallMs(),
+    };
+    return clusterAnswer(command, announcer, bytes, args);
+  };
+}
+
+function isCluster({ announced }: Host): boolean {
+  return announced != null;
 }
 
 /** x HELP: the subcommands there are. */

@@ -3,6 +3,7 @@
  * the pool looks like one standalone primary; what only a server can know is left out, not invented.
  */
 import { POOL_METRICS } from "../../stats/metrics.ts";
+import { modeOf } from "./announced.ts";
 import type { Host } from "./answers.ts";
 import { redisVersion } from "./identity.ts";
 
@@ -15,7 +16,7 @@ const SECTIONS: readonly (readonly [name: string, lines: (host: Host) => readonl
       : []),
     "redis_git_sha1:00000000",
     "redis_git_dirty:0",
-    "redis_mode:standalone",
+    `redis_mode:${modeOf(host.announced)}`,
     `os:${host.os}`,
     "arch_bits:64",
     `process_id:${host.processId}`,
@@ -67,7 +68,7 @@ const SECTIONS: readonly (readonly [name: string, lines: (host: Host) => readonl
   ]],
   ["CPU", () => []],
   ["Modules", () => []],
-  ["Cluster", () => ["cluster_enabled:0"]],
+  ["Cluster", (host) => [`cluster_enabled:${host.announced == null ? 0 : 1}`]],
   ["Keyspace", () => []],
 ];
 

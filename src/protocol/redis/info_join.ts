@@ -7,6 +7,7 @@
  * What becomes of a field is written in info_fields.ts; what clients see of the pool itself (port, uptime, connected_clients) is
  * ours. With one server everything but ours passes as it is.
  */
+import { modeOf } from "./announced.ts";
 import type { Host } from "./answers.ts";
 import { leastOf } from "./identity.ts";
 import { infoText } from "./info.ts";
@@ -53,7 +54,9 @@ export function joinInfoTexts(texts: readonly string[], wanted: ReadonlySet<stri
     if (section !== undefined) joined.set(name, ownDatabases(section, host));
   }
   // Valkey's name for redis_mode.
-  if (joined.get("Server")?.has("server_mode")) joined.get("Server")!.set("server_mode", ["standalone"]);
+  if (joined.get("Server")?.has("server_mode")) {
+    joined.get("Server")!.set("server_mode", [modeOf(host.announced)]);
+  }
   // A pool is one primary to its clients, whatever its servers are to each other.
   if (parts.length > 1) joined.get("Replication")?.set("role", ["master"]);
   const ringmaster = own.get("Ringmaster");
