@@ -45,6 +45,9 @@ const HELP = `deno task bench [options]
 /** The subjects that are given by their paths. */
 const PROGRAMS = [...PEERS, "haproxy"] as const;
 
+/** They know no cluster, or are no proxy. */
+const CLUSTERLESS: readonly SubjectName[] = ["nutcracker", "haproxy", "direct", "floor", "memcached-proxy"];
+
 /** Where runs are kept. */
 export const RESULTS = `${ROOT}/tests/bench/results`;
 
@@ -217,7 +220,7 @@ function parse(args: string[]): Options | number {
     smoke: values.smoke,
     cores: values.pin ? chooseCores() : null,
     syscalls: !values["no-syscalls"],
-    baseline: subjects.includes("nutcracker") ? "nutcracker" : subjects.at(-1)!,
+    baseline: (["nutcracker", "hashed"] as const).find((name) => subjects.includes(name)) ?? subjects.at(-1)!,
     json: values.json,
     svg: values.svg,
     keep: values.keep,
@@ -292,6 +295,8 @@ async function runCase(
 function suits(name: SubjectName, test: Case): boolean {
   // It keeps two sockets a client, which 10,000 clients and the usual file limit do not allow.
   if (name === "haproxy") return test.kind !== "idle";
+  if (test.topology === "cluster3") return !CLUSTERLESS.includes(name);
+  if (name === "hashed") return false;
   if (name === "predixy") return test.topology !== "memcached2";
   if (name === "memcached-proxy") return test.topology === "memcached2";
   if (name !== "floor") return true;

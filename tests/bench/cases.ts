@@ -2,7 +2,7 @@
  * What is measured: one row a case. The default set is what the targets name and what users meet; `--full` adds the whole
  * product of sizes, clients and pipelines.
  */
-export type Topology = "redis2" | "redis8" | "memcached2";
+export type Topology = "redis2" | "redis8" | "memcached2" | "cluster3";
 
 export interface Case {
   /** Unique; what `--only` matches: "get-3b-c50-p1", "mget10-2servers". */
@@ -77,6 +77,7 @@ export const CASES: readonly Case[] = [
   ...latency(),
   ...memcached(),
   ...idle(),
+  ...cluster(),
 ];
 
 function* matrix(): Generator<Case> {
@@ -175,4 +176,26 @@ function* idle(): Generator<Case> {
     label,
     standard: true,
   };
+}
+
+/** Three nodes with a third of the slots each. */
+function* cluster(): Generator<Case> {
+  const base = { ...BASE, topology: "cluster3", standard: false } as const;
+  for (const pipeline of [1, 16]) {
+    for (const op of ["get", "set"] as const) {
+      const label = `cluster, ${describe(op, "3 B", 50, pipeline)}`;
+      yield { ...base, op, pipeline, name: `cluster-${op}-3b-c50-p${pipeline}`, label };
+    }
+    for (const op of ["mget", "mset"] as const) {
+      const name = `cluster-${op}10${pipeline === 1 ? "" : `-p${pipeline}`}`;
+      yield {
+        ...base,
+        op,
+        keys: 10,
+        pipeline,
+        name,
+        label: `cluster, ${op.toUpperCase()} of 10 keys${piped(pipeline)}`,
+      };
+    }
+  }
 }

@@ -14,11 +14,17 @@ import { type Server } from "../lib/servers.ts";
 export const PEERS = ["base", "predixy", "memcached-proxy"] as const;
 export type Peer = typeof PEERS[number];
 
-interface Around {
-  port: number;
+/** What it is in front of. */
+export interface Behind {
   servers: readonly Server[];
-  /** What a Ringmaster is told. */
+  /** What a Ringmaster is told; of one pool. */
   yml: string;
+  /** The servers are nodes of a cluster. */
+  cluster: boolean;
+}
+
+interface Around extends Behind {
+  port: number;
   /** Where its files may be, without an extension. */
   path: string;
 }
@@ -29,10 +35,21 @@ const PREPARE: Readonly<Record<Peer, (around: Around) => Promise<string[]>>> = {
     await Deno.writeTextFile(`${path}.yml`, yml.replace(/listen: .*/, `listen: 127.0.0.1:${port}`));
     return ["-c", `${path}.yml`, "-s", String(freePort())];
   },
-  predixy: async ({ port, servers, path }) => {
-    const groups = servers.map((server, i) =>
-      `    Group shard${i + 1} {\n      + 127.0.0.1:${server.port}\n    }`
-    );
+  predixy: async ({ port, servers, path, cluster }) => {
+    const hosts = servers.map((server) => `      + 127.0.0.1:${server.port}`);
+    const groups = hosts.map((host, i) => `    Group shard${i + 1} {\n${host}\n    }`);
+    const pool = cluster
+      ? `ClusterServerPool {
+    Servers {
+${hosts.join("\n")}
+    }`
+      : `StandaloneServerPool {
+    Databases 1
+    Hash crc16
+    HashTag "{}"
+    Distribution modula
+    RefreshMethod fixed
+${groups.join("\n")}`;
     await Deno.writeTextFile(
       `${path}.conf`,
       `Name bench
@@ -45,20 +62,14 @@ Authority {
         Mode write
     }
 }
-StandaloneServerPool {
-    Databases 1
-    Hash crc16
-    HashTag "{}"
-    Distribution modula
+${pool}
     MasterReadPriority 60
     StaticSlaveReadPriority 0
     DynamicSlaveReadPriority 0
-    RefreshMethod fixed
     ServerTimeout 20
     ServerFailureLimit 10
     ServerRetryTimeout 1
     KeepAlive 120
-${groups.join("\n")}
 }
 `,
     );
@@ -87,19 +98,18 @@ end
   },
 };
 
-/** Ready when the promise resolves; the fixture stops it. @param yml a Ringmaster's configuration, of one pool */
+/** Ready when the promise resolves; the fixture stops it. */
 export async function startPeer(
   fixture: Fixture,
   name: Peer,
   program: string,
-  servers: readonly Server[],
-  yml: string,
+  behind: Behind,
 ): Promise<{ pid: number; port: number }> {
   const port = freePort();
   const path = `${fixture.dir}/${name}${port}`;
-  const args = await PREPARE[name]({ port, servers, yml, path });
+  const args = await PREPARE[name]({ ...behind, port, path });
   const process = fixture.add(new Process(program, args, { output: `${path}.log` }));
-  const memcached = servers[0].kind === "memcached";
+  const memcached = behind.servers[0].kind === "memcached";
   await pollProcess(process, async () => {
     await using client = await RawClient.connect({ port });
     // It accepts before it knows its servers.

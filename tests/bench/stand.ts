@@ -9,6 +9,7 @@
  *   load ──► floor              answers by itself, with nothing behind it
  */
 import { RawClient, type Target } from "../lib/client.ts";
+import { startCluster } from "../lib/cluster.ts";
 import { type Fixture } from "../lib/fixture.ts";
 import { pollProcess } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
@@ -20,7 +21,10 @@ import { buildC } from "./compiler.ts";
 import { pin } from "./cores.ts";
 import { type Peer, PEERS, startPeer } from "./peers.ts";
 
-/** What can be measured; "ringmaster" is the compiled executable, "floor" a program that has no servers (floor.c). */
+/**
+ * What can be measured; "ringmaster" is the compiled executable, "floor" a program that has no servers (floor.c), "hashed" the
+ * executable in front of as many plain servers where the others have a cluster.
+ */
 export const SUBJECTS = [
   "ringmaster",
   "nutcracker",
@@ -29,6 +33,7 @@ export const SUBJECTS = [
   "direct",
   "haproxy",
   "floor",
+  "hashed",
   ...PEERS,
 ] as const;
 export type SubjectName = typeof SUBJECTS[number];
@@ -45,7 +50,7 @@ export interface Subject {
 /** Full paths. */
 export type Programs = Partial<Record<Peer | "haproxy", string>>;
 
-const COUNTS: Record<Topology, number> = { redis2: 2, redis8: 8, memcached2: 2 };
+const COUNTS: Record<Topology, number> = { redis2: 2, redis8: 8, memcached2: 2, cluster3: 3 };
 
 export class Stand {
   readonly #servers = new Map<string, Promise<Server[]>>();
@@ -83,26 +88,30 @@ export class Stand {
       if (name === "direct") return { name, pid: servers[0].pid, port: servers[0].port, servers };
       return await this.#haproxy(servers);
     }
+    const cluster = topology === "cluster3" && name !== "hashed";
     const servers = await this.#serversOf(
-      topology === "memcached2" ? "memcached" : "redis",
+      cluster ? "cluster" : topology === "memcached2" ? "memcached" : "redis",
       COUNTS[topology],
       topology,
     );
+    const keys = { preconnect: true, backlog: 1024, timeout: 20000 };
     const yml = poolYml({
-      bench: { servers, preconnect: true, backlog: 1024, auto_eject_hosts: false, timeout: 20000 },
+      bench: cluster
+        ? { servers, ...keys, cluster: true, hash: undefined, distribution: undefined }
+        : { servers, ...keys, auto_eject_hosts: false },
     });
     if (isPeer(name)) {
       const program = this.programs[name];
       if (program === undefined) throw new Error(`where is ${name}? --${name}=PATH says it`);
-      const { pid, port } = await startPeer(this.fixture, name, program, servers, yml);
+      const { pid, port } = await startPeer(this.fixture, name, program, { servers, yml, cluster });
       return { name, pid, port, servers };
     }
-    const runtime: ProxySubject = name === "ringmaster" ? "compiled" : name;
+    const runtime: ProxySubject = name === "ringmaster" || name === "hashed" ? "compiled" : name;
     const proxy = await this.fixture.proxy(runtime, yml);
     return { name, pid: proxy.pid, port: proxy.port, servers };
   }
 
-  #serversOf(kind: "redis" | "memcached", count: number, key: string): Promise<Server[]> {
+  #serversOf(kind: "redis" | "memcached" | "cluster", count: number, key: string): Promise<Server[]> {
     const full = `${kind} ${key}`;
     let servers = this.#servers.get(full);
     if (servers === undefined) {
@@ -110,7 +119,12 @@ export class Stand {
         kind === "redis"
           ? this.fixture.redis({ port: 0 })
           : this.fixture.memcached({ port: 0, args: ["-m", "512", "-I", "2m", "-c", "4096", "-t", "1"] });
-      this.#servers.set(full, servers = Promise.all(Array.from({ length: count }, start)));
+      servers = kind === "cluster"
+        ? startCluster(this.fixture, { primaries: count, replicas: 0 }).then(({ nodes }) =>
+          nodes.map(({ server }) => server)
+        )
+        : Promise.all(Array.from({ length: count }, start));
+      this.#servers.set(full, servers);
     }
     return servers;
   }

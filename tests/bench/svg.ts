@@ -25,6 +25,7 @@ const COLOURS: Record<SubjectName, string> = {
   direct: "#a06cd5",
   haproxy: "#c9605b",
   floor: "#b3b8bf",
+  hashed: "#6f7fd0",
   base: "#7fb8a4",
   predixy: "#c4a13a",
   "memcached-proxy": "#5aa9b0",
