@@ -163,6 +163,7 @@ class Reader {
     }
     this.#checkListens(pools);
     this.#checkZone(pools, process);
+    this.#checkShared(pools.map((pool) => pool.config));
     this.#report();
     return {
       process: process ?? this.#defaultProcess(),
@@ -355,6 +356,29 @@ class Reader {
     }
   }
 
+  /** Of two sets that share some members and not all, one would promote what belongs to the other. */
+  #checkShared(pools: readonly PoolConfig[]): void {
+    const seen = new Map<string, { readonly set: string; readonly where: string }>();
+    for (const { name, failover, servers } of pools) {
+      if (failover !== "promote") continue;
+      for (const server of servers) {
+        const members = [server.addressText, ...server.replicas.map(({ text }) => text)];
+        const own = { set: [...members].sort().join(), where: `server '${server.name}' of pool '${name}'` };
+        const shared = members.find((text) => (seen.get(text)?.set ?? own.set) !== own.set);
+        if (shared !== undefined) {
+          const found = `${quoted(shared)}, which ${seen.get(shared)!.where} has too, with others`;
+          this.#problem(
+            this.#serverPlaces.get(server)!,
+            "replicas",
+            found,
+            "sets that are equal or share none",
+          );
+        }
+        for (const text of members) if (!seen.has(text)) seen.set(text, own);
+      }
+    }
+  }
+
   #checkHasAddress(server: ServerConfig): void {
     if (server.master === null) return;
     const expected = "an address, or failover: sentinel, which finds masters by name";
@@ -529,12 +553,17 @@ class Reader {
       return null;
     }
     const read = makeServer(address!.text, name, weight);
-    if ("value" in read) {
-      const server = { ...read.value, replicas, zone };
-      return this.#cluster ? seedOf(server) : server;
+    if (!("value" in read)) {
+      this.#problem(item.place, key.name, quoted(address!.text), read.expected);
+      return null;
     }
-    this.#problem(item.place, key.name, quoted(address!.text), read.expected);
-    return null;
+    const { addressText } = read.value;
+    if (replicas.some(({ text }) => text === addressText)) {
+      const found = `${quoted(addressText)}, which is the server's own address`;
+      this.#problem(values.get("replicas")!.place, "replicas", found, "the addresses of others");
+    }
+    const server = { ...read.value, replicas, zone };
+    return this.#cluster ? seedOf(server) : server;
   }
 
   /** A list of addresses; of replicas each may be a mapping. Undefined if anything is wrong with one. */

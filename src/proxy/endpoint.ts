@@ -48,6 +48,8 @@ export class Endpoint {
   private troubleSinceMs = -1;
   private signedAtMs = -Infinity;
   private demotedAtMs = -Infinity;
+  /** When one of the leases that wait has tried last. */
+  private triedAtMs = -Infinity;
   /** Why it is left alone, if it is. */
   lastFailure: Failure = failureOf("ECONNREFUSED");
   /** What the protocol has learned of requests that share a line here; its own to make (memcached/get_pace.ts). */
@@ -84,8 +86,7 @@ export class Endpoint {
 
   /** While it is to be left alone, one that waits. */
   private connectSlot(slot: number, connectionClass: number): ServerConnection {
-    const waitMs = this.blocked ? this.blockedUntilMs - this.server.pool.turn.now() : 0;
-    const connection = this.connect(connectionClass, waitMs);
+    const connection = this.connect(connectionClass, this.waitMs);
     if (this.server.pool.cluster && this.role !== REPLICA) connection.keepSent();
     if (!this.gone) this.slots[slot] = connection;
     return connection;
@@ -93,6 +94,11 @@ export class Endpoint {
 
   private get blocked(): boolean {
     return this.connectFailures > 0 && this.server.pool.turn.now() < this.blockedUntilMs;
+  }
+
+  /** For how long it is still left alone. */
+  get waitMs(): number {
+    return this.blocked ? this.blockedUntilMs - this.server.pool.turn.now() : 0;
   }
 
   /** Stands for a server of which nobody has said yet where it is: requests are held here until somebody does, for a while. */
@@ -135,12 +141,30 @@ export class Endpoint {
     (this.slots[slot] ?? this.connectSlot(slot, connectionClass)).takeOver(unsent);
   }
 
-  /** A connection of its own, for a probe or a lease. @param waitMs see ServerConnection */
-  connect(connectionClass: number, waitMs = 0): ServerConnection {
-    const connection = new ServerConnection(this, connectionClass, waitMs);
+  /**
+   * Many leases may wait for a primary, and one of them at a time tries.
+   * @returns after how many ms this one is to ask again; 0: it tries
+   */
+  turnToTry(): number {
+    if (this.troubleSinceMs < 0) return 0;
+    const nowMs = this.server.pool.turn.now();
+    const leftMs = this.triedAtMs + REPLACEABLE_WAIT_MS - nowMs;
+    if (leftMs > 0) return leftMs;
+    this.triedAtMs = nowMs;
+    return 0;
+  }
+
+  /** A leased connection that begins anew is here from now on. */
+  admit(connection: ServerConnection): void {
     connection.detached = this.gone;
     this.connections.add(connection);
     this.server.pool.countConnection(1);
+  }
+
+  /** A connection of its own, for a probe or a lease. @param waitMs see ServerConnection */
+  connect(connectionClass: number, waitMs = 0): ServerConnection {
+    const connection = new ServerConnection(this, connectionClass, waitMs);
+    this.admit(connection);
     return connection;
   }
 
@@ -158,8 +182,8 @@ export class Endpoint {
     let i = this.spare.length - 1;
     while (i >= 0 && this.spare[i]!.connectionClass !== connectionClass) i--;
     const spare = i >= 0 ? this.spare.splice(i, 1)[0]! : null;
-    if (spare === null && this.blocked) return null;
-    const connection = spare ?? this.connect(connectionClass);
+    if (spare === null && (this.blocked || this.nowhere) && !this.holds) return null;
+    const connection = spare ?? this.connect(connectionClass, this.waitMs);
     connection.holder = holder;
     return connection;
   }
@@ -293,7 +317,7 @@ export class Endpoint {
 
   /**
    * It is its server's no more, and nothing more is written to it: what is in flight fails at once, leases end as when a server
-   * dies. What shared connections hold back for a handshake goes to the heir, since no byte of it has left. Its server's to call.
+   * dies. What connections hold back for a handshake goes to the heir, since no byte of it has left. Its server's to call.
    *
    * @param failure what clients read whose requests were written, or may have been: what became of them nobody knows
    * @param heir where clients will find the connections of their slots, so nothing may have been asked there; null = nobody takes
@@ -309,7 +333,11 @@ export class Endpoint {
       else (heir.slots[slot] ?? heir.connectSlot(slot, slots[slot]!.connectionClass)).takeOver(unsent);
     }
     slots.length = this.spare.length = 0;
-    for (const connection of [...this.connections]) connection.abandon(failure);
+    for (const connection of [...this.connections]) {
+      if (!connection.mayBeginAnew) connection.abandon(failure);
+      else if (heir === null) connection.abandon(this.server.whyRefused);
+      else connection.moveTo(heir);
+    }
   }
 
   /** Throws if something is not as it must be between two events. */

@@ -397,15 +397,16 @@ export class Pool {
     return this.servers.filter((server) => !server.ejected);
   }
 
+  /** A connection that has begun anew owns its new socket alone. */
   readonly serverHandler: Handler = {
-    open: (socket) => (socket.owner as ServerConnection).opened(),
+    open: (socket) => connectionOf(socket)?.opened(),
     data: (socket, bytes) => {
-      (socket.owner as ServerConnection).receive(bytes);
+      connectionOf(socket)?.receive(bytes);
       this.memory.note(bytes.length);
     },
-    eof: (socket) => (socket.owner as ServerConnection).fail("EOF"),
-    drain: (socket) => (socket.owner as ServerConnection).drained(),
-    close: (socket, error) => (socket.owner as ServerConnection).wasClosed(error),
+    eof: (socket) => connectionOf(socket)?.fail("EOF"),
+    drain: (socket) => connectionOf(socket)?.drained(),
+    close: (socket, error) => connectionOf(socket)?.wasClosed(error),
   };
 
   /** Starts looking for overdue requests; stops by itself when none can be. */
@@ -508,4 +509,8 @@ export class Pool {
   tellOthers(words: readonly string[]): void {
     this.around.seat.tellOthers(this.board.id, words);
   }
+}
+
+function connectionOf(socket: Socket): ServerConnection | null {
+  return socket.owner as ServerConnection | null;
 }

@@ -33,7 +33,8 @@ const LINE_KEPT_MAX = 32 * 1024 * 1024;
 export interface ReplyTaker {
   /** Who is answered next; null = nobody has asked. */
   readonly head: Request | null;
-  readonly closed: boolean;
+  /** Replies may come on it; false for good, as far as this stream is concerned, once it is. */
+  readonly isOpen: boolean;
   /** Nobody has asked, and the server is past its first words: whatever it says is stray, unless it is a push. */
   readonly expectsNothing: boolean;
   /** Nobody has asked, and whatever comes is for who has the connection to itself. */
@@ -109,9 +110,9 @@ export class ReplyStream {
 
   private receiveFrom(view: Uint8Array, from: number): void {
     if (this.inbox.size > 0) from = this.receiveRest(view, from);
-    if (from === view.length || this.taker.closed) return;
+    if (from === view.length || !this.taker.isOpen) return;
     const at = this.takeReplies(view, from, view.length);
-    if (at < view.length && !this.taker.closed) this.keep(view, at);
+    if (at < view.length && this.taker.isOpen) this.keep(view, at);
   }
 
   /** Keeps the first bytes of a reply that is not all here. */
@@ -255,10 +256,10 @@ export class ReplyStream {
       inbox.pin();
       const taken = this.takeReplies(inbox.bytes, start, inbox.end) - start;
       inbox.unpin(taken > 0 ? inbox.end : start, taken >= SHARE_MIN);
-      if (taker.closed) return view.length;
+      if (!taker.isOpen) return view.length;
       if (taken > 0) return from + taken - before;
       this.passOn();
-      if (taker.closed) return view.length;
+      if (!taker.isOpen) return view.length;
       this.makeRoom();
       from += piece;
       step *= 2;

@@ -83,7 +83,7 @@ export class Server {
    * @returns null as `connection` does
    */
   lease(connectionClass: number, holder: Holder): ServerConnection | null {
-    return this.primary?.lease(connectionClass, holder) ?? null;
+    return (this.primary ?? this.nowhere)?.lease(connectionClass, holder) ?? null;
   }
 
   // ---- where it is

@@ -64,7 +64,8 @@ const MOVES = [
   1 << SERVING | 1 << CLOSED,
   1 << TURNED_AWAY | 1 << CLOSED,
   1 << CLOSED,
-  0,
+  // A lease that begins anew.
+  1 << CONNECTING,
 ];
 
 /** Why what is written waits in the backlog, as bits; 0 = it goes to the socket. */
@@ -110,10 +111,12 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   private phase = CONNECTING;
   /** Bits of GREETING and HELD. */
   private gate = 0;
+  /** Greetings at the head of the queue. */
+  private greetings = 0;
   private backlog: Outbox | null = null;
   /** Its bytes are not written yet: requests that come in this turn may join it. Its first is the tail. */
   openLine: RequestLine | null = null;
-  private readonly replies: ReplyStream;
+  private replies: ReplyStream;
   private connectTimer: TimerId | null = null;
   /** When the last bytes of a reply that is begun came. */
   private partAtMs = 0;
@@ -134,10 +137,11 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   readonly server: Server;
 
   /**
+   * @param endpoint another one if it moves before anything has been sent on it
    * @param connectionClass which (protocol version, database) it is for
    * @param waitMs it connects only then, and holds what is asked of it until it may be sent
    */
-  constructor(readonly endpoint: Endpoint, readonly connectionClass: number, waitMs = 0) {
+  constructor(public endpoint: Endpoint, readonly connectionClass: number, waitMs = 0) {
     this.server = endpoint.server;
     const { pool } = this.server;
     this.replies = new ReplyStream(pool, this);
@@ -148,7 +152,11 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       return;
     }
     this.closeGate(GREETING);
-    this.connectTimer = pool.clock.setTimer(waitMs, () => this.connectLate());
+    this.wait(waitMs);
+  }
+
+  private wait(ms: number): void {
+    this.connectTimer = this.server.pool.clock.setTimer(ms, () => this.connectLate());
   }
 
   private become(phase: number): void {
@@ -183,7 +191,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
 
   /** The handshake goes before what has been asked meanwhile. */
   private connectLate(): void {
-    if (this.endpoint.nowhere) return this.fail("ENOPRIMARY");
+    const { endpoint } = this;
+    if (endpoint.nowhere) return this.fail("ENOPRIMARY");
+    const waitMs = this.holder === null ? 0 : endpoint.turnToTry();
+    if (waitMs > 0) return endpoint.holds ? this.wait(waitMs) : this.abandon(endpoint.lastFailure);
     const { head, tail, oldest, written } = this;
     this.head = this.tail = this.oldest = null;
     this.written = 0;
@@ -375,6 +386,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     request.replies = SWALLOWED;
     request.internal = (bytes, start, end, failed) => {
       if (failed) return;
+      this.greetings--;
       const { front } = this.server.pool;
       const code = front.illness(bytes, start, end, AS_GREETING)?.code ?? greeting.check(bytes, start, end);
       if (code !== null) return this.turnAway(code, bytes, start, end);
@@ -383,6 +395,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       this.openGate(GREETING);
     };
     this.enqueue(request);
+    this.greetings++;
     this.server.counters[REQUESTS]!--;
     this.socket.send(greeting.bytes, 0, greeting.bytes.length);
     request.size = greeting.bytes.length;
@@ -400,7 +413,13 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   /** Sends the bytes of the request that `hold` has queued, and what has been held back behind it. */
   release(request: Request, bytes: Uint8Array): void {
     if (this.closed) return;
-    this.socket.send(bytes, 0, bytes.length);
+    if ((this.gate & GREETING) === 0) this.socket.send(bytes, 0, bytes.length);
+    else {
+      const behind = this.backlog!;
+      this.backlog = new Outbox();
+      this.backlog.append(bytes, 0, bytes.length);
+      this.backlog.adopt(behind);
+    }
     request.size = bytes.length;
     this.written += bytes.length;
     this.server.counters[REQUEST_BYTES]! += bytes.length;
@@ -550,7 +569,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (request === null) {
       if (this.listens) this.pushed(bytes, start, end);
       else this.fail("ESTRAY");
-      return !this.closed;
+      return this.isOpen;
     }
     if (request.check !== 0 && !this.server.pool.front.fits(request, bytes, start, end)) {
       this.fail("EPROTO");
@@ -588,7 +607,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       if (request.internal !== null) request.internal(bytes, start, end, false);
     }
     if (this.holder !== null && !request.swallowed && !this.closed) this.holder.answered(this);
-    return !this.closed;
+    return this.isOpen;
   }
 
   /** A node of a cluster says that another is to be asked, or that none can answer: that is seen to, and nobody is answered yet. */
@@ -789,7 +808,46 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       if (this.sent === null) this.goElsewhere(slot, failure);
       else this.placeAgain(failure, nothingLeft, PAUSES);
     }
+    if (this.mayBeginAnew && this.endpoint.holds) return this.beginAnew(this.endpoint);
     this.failAll(failure);
+  }
+
+  /** It is leased, and nothing but its handshake has been sent: for its holder another connection is as good. */
+  get mayBeginAnew(): boolean {
+    return this.holder !== null && (this.gate & GREETING) !== 0;
+  }
+
+  /** Ends here, and begins anew where the server is now, for the same holder, with all that has been asked of it. */
+  moveTo(heir: Endpoint): void {
+    if (this.isOpen) this.server.counters[SERVER_CONNECTIONS]!--;
+    this.become(CLOSED);
+    this.stopConnectTimer();
+    this.socket.destroy();
+    this.endpoint.lost(this);
+    this.beginAnew(heir);
+  }
+
+  private beginAnew(endpoint: Endpoint): void {
+    this.become(CONNECTING);
+    this.endpoint = endpoint;
+    endpoint.admit(this);
+    // What the old one has yet to say is nothing to us.
+    this.socket.owner = null;
+    this.socket = NO_SOCKET;
+    this.replies.clear();
+    this.replies = new ReplyStream(this.server.pool, this);
+    this.silentSinceMs = -1;
+    this.reached = -1;
+    for (; this.greetings > 0; this.greetings--) {
+      const greeting = this.head!;
+      this.head = greeting.nextInFlight;
+      if (this.oldest === greeting) this.oldest = this.head;
+    }
+    if (this.head === null) this.tail = null;
+    const greeted = this.written - this.backlog!.size;
+    for (let r = this.head; r !== null; r = r.nextInFlight) r.sentAt = Math.max(0, r.sentAt - greeted);
+    this.written = this.backlog!.size;
+    this.wait(endpoint.waitMs);
   }
 
   /** The node has no slots any more: what has not been sent to it goes where its slots are now. What has been is answered here. */

@@ -37,6 +37,8 @@ export interface MemberSaid {
   readonly uptimeMs: number;
   /** Where it listens; 0 = not said. */
   readonly port: number;
+  /** Which process it is: no two have the same; "" = not said. */
+  readonly runId: string;
   /** Somebody is about to change whom it follows. */
   readonly fenced: boolean;
 }
@@ -222,6 +224,7 @@ export function readMember(fences: Answer | undefined, infos: readonly Answer[])
     priority: number("slave_priority", number("replica_priority", 100)),
     uptimeMs: number("uptime_in_seconds", 0) * 1000,
     port: number("tcp_port", 0),
+    runId: field("run_id") ?? "",
     fenced: Number(fences[1]) > 0,
   };
 }

@@ -18,7 +18,7 @@ import { hostAndPort, Member, type MemberAround } from "./member.ts";
 import { Promotion, whyOf } from "./promotion.ts";
 import { serverAuth } from "./redis_link.ts";
 import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
-import { FENCE_MS, leaveOf, majorityOf, portOf, UPTIME_MIN_MS, voteOf } from "./votes.ts";
+import { FENCE_MS, leaveOf, majorityOf, portOf, twinOf, UPTIME_MIN_MS, voteOf } from "./votes.ts";
 
 /** A word that is older does not say how things are now. */
 const FRESH_MS = 1500;
@@ -269,6 +269,8 @@ class ReplicaSet {
     const words = this.members.map((member, i) => {
       const { text } = member.spec;
       if (!this.isFresh(member)) return `${text}: ${member.wrong ?? "has not answered yet"}`;
+      const twin = twinOf(this.voters, i);
+      if (twin >= 0) return `${text} is the same server as ${this.members[twin]!.spec.text}`;
       if (member.said!.fenced) return `${text} is fenced`;
       if (member.said!.uptimeMs < UPTIME_MIN_MS) return `${text} has just started`;
       const vote = voteOf(this.voters, i);
@@ -333,6 +335,11 @@ class ReplicaSet {
       this.attempts = 0;
       this.nextAttemptMs = -Infinity;
       return;
+    }
+    const twin = this.members.findIndex((_, i) => twinOf(this.voters, i) >= 0);
+    if (twin >= 0) {
+      const [one, other] = [twinOf(this.voters, twin), twin].map((place) => this.members[place]!.spec.text);
+      return this.complain(`${one} and ${other} are one server: nobody can be promoted`);
     }
     if (goneMs < (this.hasBeenWell ? DOWN_MS : DOWN_FIRST_MS)) return;
     const gone = this.members[this.primary];

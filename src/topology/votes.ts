@@ -57,12 +57,20 @@ export function portOf({ said, text }: Voter): number {
   return said !== null && said.port > 0 ? said.port : Number(hostAndPort(text)[1]);
 }
 
+/** The one that this one is as well, under another address, by place; -1: none before it. One server has one vote. */
+export function twinOf(voters: readonly Voter[], place: number): number {
+  const runId = voters[place]!.said?.runId ?? "";
+  if (runId === "") return -1;
+  const first = voters.findIndex(({ said }) => said?.runId === runId);
+  return first < place ? first : -1;
+}
+
 /** Who may be written to, and until when; null: nobody, as far as is known. */
 export function leaveOf(voters: readonly Voter[]): Leave | null {
   const asked = new Map<number, number[]>();
   voters.forEach(({ said, askedAtMs }, place) => {
     if (said === null || said.fenced || said.uptimeMs < UPTIME_MIN_MS) return;
-    const vote = voteOf(voters, place);
+    const vote = twinOf(voters, place) >= 0 ? -1 : voteOf(voters, place);
     if (vote >= 0) asked.set(vote, [...asked.get(vote) ?? [], askedAtMs]);
   });
   const majority = majorityOf(voters.length);

@@ -10,8 +10,8 @@ import { Monitor, type Switches } from "./watchers.ts";
 import type { Writers } from "./writers.ts";
 
 export const KINDS = ["kill", "failover", "stop", "cut"] as const;
-/** Valkey 9's planned failover is one more that can be asked for. */
-export type Kind = typeof KINDS[number] | "coordinated";
+/** Planned failovers as docs/high-availability.md has them: with writes paused first, and Valkey 9's own. */
+export type Kind = typeof KINDS[number] | "paused" | "coordinated";
 
 export interface Outcome {
   readonly kind: Kind;
@@ -20,6 +20,8 @@ export interface Outcome {
   readonly moves: number;
   /** From moment 0 until the new primary has executed the proxy's first write, ms; below 0: it was before. */
   readonly firstWriteMs: number;
+  /** The same until the proxy has gone over, by its log; NaN: it does not say so. */
+  readonly movedMs: number;
   /** The proxy's writes that the old primary has executed after moment 0, and those of them that were sent after it too. */
   readonly oldExecuted: number;
   readonly oldSentAfter: number;
@@ -27,17 +29,21 @@ export interface Outcome {
   readonly lastErrorMs: number | null;
   readonly errors: number;
   readonly mixed: readonly string[];
-  readonly acknowledged: { readonly proxy: number; readonly beside: number };
-  readonly lost: { readonly proxy: number; readonly beside: number };
+  /** Appends, by whose clients: "proxy", "ioredis", …; and how many of them the new primary does not have. */
+  readonly acknowledged: Readonly<Record<string, number>>;
+  readonly lost: Readonly<Record<string, number>>;
   /** Texts of the errors, by how often they came. */
   readonly texts: Readonly<Record<string, number>>;
 }
 
 export interface Stage {
   readonly set: SentinelSet;
+  /** What the proxy has logged so far. */
+  readonly log: () => string;
   readonly switches: Switches;
   readonly proxy: Writers;
-  readonly beside: Writers;
+  /** Clients of libraries, by their names. */
+  readonly beside: ReadonlyMap<string, Writers>;
   /** The keys of each master's clients. */
   readonly keys: ReadonlyMap<string, readonly string[]>;
 }
@@ -47,8 +53,9 @@ const BEFORE_MS = 1000;
 const BEYOND_MS = 2000;
 
 export async function failoverRun(stage: Stage, kind: Kind, master: string): Promise<Outcome> {
-  const { set, proxy, beside, switches } = stage;
+  const { set, proxy, switches } = stage;
   const old = await set.settled(master);
+  const startedMs = Date.now();
   const members = set.members.get(master)!;
   const ports = new Set(members.flatMap(({ port, server }) => [String(port), String(server.port)]));
   const monitors = new Map(members.map((member) => [member, new Monitor(member, ports)]));
@@ -73,15 +80,19 @@ export async function failoverRun(stage: Stage, kind: Kind, master: string): Pro
   await delay(500);
 
   const mine = new Set(stage.keys.get(master)!.filter((key) => proxy.keys.includes(key)));
-  const zeroWallMs = performance.timeOrigin + zeroMs;
+  // By the sentinels' own clocks: we may have heard of it late.
+  const zeroWallMs = Math.min(performance.timeOrigin + zeroMs, set.switchedAtMs(master, startedMs));
+  zeroMs = zeroWallMs - performance.timeOrigin;
   const first = monitors.get(now)!.executed.find(({ key }) => mine.has(key));
   const late = monitors.get(old)!.executed.filter(({ key, wallMs }) => mine.has(key) && wallMs > zeroWallMs);
   const after = late.filter(({ key, n }) => n > sent[proxy.keys.indexOf(key)]!);
   for (const each of monitors.values()) each.stop();
-  const lost = {
-    proxy: await lostOf(now, proxy, stage, master),
-    beside: await lostOf(now, beside, stage, master),
-  };
+  const lost: Record<string, number> = {};
+  const acknowledged: Record<string, number> = {};
+  for (const [name, writers] of [["proxy", proxy] as const, ...stage.beside]) {
+    acknowledged[name] = acknowledgedOf(writers, stage, master);
+    lost[name] = await lostOf(now, writers, stage, master);
+  }
   const errors = proxy.errors.filter(({ key }) => mine.has(key));
   const texts: Record<string, number> = {};
   for (const { text } of errors) texts[text] = (texts[text] ?? 0) + 1;
@@ -91,26 +102,61 @@ export async function failoverRun(stage: Stage, kind: Kind, master: string): Pro
     master,
     moves: moves.length,
     firstWriteMs: first === undefined ? NaN : first.wallMs - zeroWallMs,
+    movedMs: movedAtMs(stage.log(), master, startedMs) - zeroWallMs,
     oldExecuted: late.length,
     oldSentAfter: after.length,
     lastErrorMs: last === 0 ? null : last,
     errors: errors.length,
     mixed: proxy.mixed.filter((text) => mine.has(text.split(" ")[0]!)),
-    acknowledged: {
-      proxy: acknowledged(proxy, stage, master),
-      beside: acknowledged(beside, stage, master),
-    },
+    acknowledged,
     lost,
     texts,
   };
 }
 
+/** When the proxy has gone over to another primary of it, the first time since then; NaN: not. */
+function movedAtMs(log: string, master: string, sinceMs: number): number {
+  const lines = log.split("\n").filter((line) => line.includes(`server '${master}' switched`));
+  return lines.map((line) => Date.parse(/^\[(.*?)\]/.exec(line)![1]!)).find((ms) => ms >= sinceMs) ?? NaN;
+}
+
+/** How long writes are paused: until after the switch. */
+const PAUSE_MS = 3000;
+/** A sentinel votes in one epoch at a time, whichever master it is for: of two failovers begun at one moment one may not be elected. */
+let elections: Promise<void> = Promise.resolve();
+
 async function begin(set: SentinelSet, kind: Kind, master: string, old: Member): Promise<void> {
-  if (kind === "failover") await set.failover(master);
-  else if (kind === "coordinated") await set.failover(master, 0, "COORDINATED");
-  else if (kind === "kill") await old.server.crash();
+  if (kind === "failover" || kind === "paused" || kind === "coordinated") {
+    if (kind === "paused") await pause(set, master, old);
+    elections = elections.then(() => elect(set, master, kind === "coordinated" ? ["COORDINATED"] : []));
+    await elections;
+  }
+  if (kind === "kill") await old.server.crash();
   else if (kind === "stop") old.server.kill("SIGSTOP");
-  else old.cable!.cut();
+  else if (kind === "cut") old.cable!.cut();
+}
+
+async function elect(set: SentinelSet, master: string, words: readonly string[]): Promise<void> {
+  const elected = () => set.sentinels[0]!.log.split(`+elected-leader master ${master} `).length;
+  const before = elected();
+  await set.failover(master, 0, ...words);
+  await poll(() => elected() > before, `a sentinel to be elected for ${master}`);
+}
+
+/** No writes at the old primary, and all that it has at its replicas. */
+async function pause(set: SentinelSet, master: string, old: Member): Promise<void> {
+  const offset = async ({ server }: Member) => {
+    await using client = await RawClient.connect(server.target);
+    const info = String(await client.command("INFO", "replication"));
+    return Number(/^(?:slave|master)_repl_offset:(\d+)/m.exec(info)![1]);
+  };
+  await using client = await RawClient.connect(old.server.target);
+  await client.command("CLIENT", "PAUSE", String(PAUSE_MS), "WRITE");
+  const most = await offset(old);
+  await poll(
+    async () => (await Promise.all(set.members.get(master)!.map(offset))).every((each) => each >= most),
+    `the replicas of ${master} to have all`,
+  );
 }
 
 async function end(kind: Kind, old: Member): Promise<void> {
@@ -124,7 +170,7 @@ function placesOf(writers: Writers, { keys }: Stage, master: string): number[] {
   return writers.keys.flatMap((key, i) => mine.includes(key) ? [i] : []);
 }
 
-function acknowledged(writers: Writers, stage: Stage, master: string): number {
+function acknowledgedOf(writers: Writers, stage: Stage, master: string): number {
   return placesOf(writers, stage, master).reduce((sum, i) => sum + writers.acknowledged[i]!.size, 0);
 }
 

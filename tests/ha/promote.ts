@@ -9,11 +9,14 @@
  *   --runtime=R      deno, bun or compiled (default)
  *   --clients=N      of each proxy; default 10
  *   --workers=N      of each proxy; default 1
+ *   --seconds=N      begins no other trouble after so long
+ *   --results=FILE   what was seen is appended to it, a line of JSON, and the last lines tell the sum of the whole file
  */
 import { parseArgs } from "node:util";
 import { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { delay, poll } from "../lib/poll.ts";
+import { exists } from "../lib/repo.ts";
 import { portOf, ReplicaSet } from "../lib/replica_set.ts";
 import type { Runtime, Server } from "../lib/servers.ts";
 import { Random } from "../sim/random.ts";
@@ -29,6 +32,8 @@ const { values } = parseArgs({
     runtime: { type: "string", default: "compiled" },
     clients: { type: "string", default: "10" },
     workers: { type: "string", default: "1" },
+    seconds: { type: "string", default: "Infinity" },
+    results: { type: "string" },
   },
 });
 const PROXIES = 2;
@@ -119,7 +124,8 @@ async function settled(): Promise<Server> {
 
 const outages: number[] = [];
 console.log(`seed ${values.seed}, ${values.runtime}, ${values.redis ?? "redis-server"}`);
-for (let round = 0; round < Number(values.times); round++) {
+const endMs = performance.now() + Number(values.seconds) * 1000;
+for (let round = 0; round < Number(values.times) && performance.now() < endMs; round++) {
   const primary = await settled();
   await delay(500);
   const victim = random.chance(0.75) ? primary : random.pick(set.members);
@@ -202,15 +208,58 @@ for (const { key, appends } of writers) {
   });
 }
 for (const monitor of monitors) monitor.stop();
-outages.sort((a, b) => a - b);
-console.log(`${taken.length} writes executed, ${reigns.length} reigns, ${promoted} promotions`);
-console.log(`two primaries at one time: ${two ? "YES" : "never"}`);
-if (two) { for (const { text } of reigns) console.log(`  ${text}`); }
-console.log(`${acknowledged} acknowledged, ${lost} of them lost`);
-console.log(
-  `nobody wrote for: median ${Math.round(outages[outages.length >> 1]!)} ms, longest ${
-    Math.round(outages.at(-1)!)
-  } ms`,
-);
-if (two) { for (const proxy of set.proxies) console.log(proxy.log); }
+
+/** What one run has seen. */
+interface Seen {
+  readonly program: string;
+  readonly seed: number;
+  /** How long nobody wrote, ms, a trouble each. */
+  readonly outages: readonly number[];
+  readonly executed: number;
+  readonly reigns: number;
+  readonly promotions: number;
+  readonly two: boolean;
+  readonly acknowledged: number;
+  readonly lost: number;
+}
+
+function tell(seen: readonly Seen[]): void {
+  const sum = (of: (each: Seen) => number) => seen.reduce((total, each) => total + of(each), 0);
+  const outages = seen.flatMap((each) => each.outages).sort((a, b) => a - b);
+  console.log(
+    `${outages.length} troubles: ${sum((each) => each.executed)} writes executed, ` +
+      `${sum((each) => each.reigns)} reigns, ${sum((each) => each.promotions)} promotions\n` +
+      `two primaries at one time: ${seen.some((each) => each.two) ? "YES" : "never"}\n` +
+      `${sum((each) => each.acknowledged)} acknowledged, ${sum((each) => each.lost)} of them lost\n` +
+      `nobody wrote for: median ${Math.round(outages[outages.length >> 1]!)} ms, longest ` +
+      `${Math.round(outages.at(-1)!)} ms`,
+  );
+}
+
+const seen: Seen = {
+  program: values.redis ?? "redis-server",
+  seed: Number(values.seed),
+  outages,
+  executed: taken.length,
+  reigns: reigns.length,
+  promotions: promoted,
+  two,
+  acknowledged,
+  lost,
+};
+tell([seen]);
+if (two) {
+  for (const { text } of reigns) console.log(`  ${text}`);
+  for (const proxy of set.proxies) console.log(proxy.log);
+}
+if (values.results !== undefined) {
+  const before = exists(values.results)
+    ? Deno.readTextFileSync(values.results).trim().split("\n").map((line) => JSON.parse(line) as Seen)
+    : [];
+  Deno.writeTextFileSync(values.results, JSON.stringify(seen) + "\n", { append: true });
+  if (before.length > 0) {
+    console.log(`\nall ${before.length + 1} runs:`);
+    tell([...before, seen]);
+  }
+}
 Deno.exitCode = two ? 1 : 0;

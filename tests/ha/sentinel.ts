@@ -1,14 +1,14 @@
 /**
- * `deno task ha:sentinel`: three sentinels, two primaries with two replicas each, 50 clients through the proxy and 50 of a library's own
+ * `deno task ha:sentinel`: three sentinels, two primaries with two replicas each, 50 clients through the proxy and 50 of each library's own
  * Sentinel client beside them; primaries die, stop, are cut off and are told to make way.
  *
  *   --times=N        of each kind; default 10
- *   --only=K,K       of kill, failover, stop, cut; and coordinated, which Valkey 9 knows
+ *   --only=K,K       of kill, failover, stop, cut; and planned ones: paused, coordinated (Valkey 9)
  *   --redis=PATH     redis-server or valkey-server; default: that on PATH
  *   --runtime=R      deno, bun or compiled (default)
  *   --clients=N      of each; default 50
  *   --workers=N      of the proxy; default 1
- *   --beside=L       ioredis (default) or node-redis
+ *   --beside=L,L     libraries: ioredis, node-redis (both by default)
  *   --results=FILE   outcomes are appended to it, a line of JSON each, and the summary is of the whole file
  */
 import { parseArgs } from "node:util";
@@ -30,12 +30,13 @@ const { values } = parseArgs({
     runtime: { type: "string", default: "compiled" },
     clients: { type: "string", default: "50" },
     workers: { type: "string", default: "1" },
-    beside: { type: "string", default: "ioredis" },
+    beside: { type: "string", default: "ioredis,node-redis" },
     results: { type: "string" },
   },
 });
 const MASTERS = ["m1", "m2"];
 const count = Number(values.clients);
+const kinds = values.only.split(",") as Kind[];
 
 await using f = new Fixture();
 const set = await startSentinels(f, {
@@ -43,7 +44,8 @@ const set = await startSentinels(f, {
   replicas: 2,
   downAfterMs: 1000,
   failoverTimeoutMs: 2000,
-  forwarded: true,
+  // Cables that can be cut are this process' own, and take their time when it has none.
+  forwarded: kinds.includes("cut"),
   ...(values.redis === undefined ? {} : { program: values.redis }),
 });
 const yml = `ringmaster: { workers: ${values.workers} }\n` + poolYml({
@@ -69,32 +71,36 @@ const keys = new Map<string, string[]>(MASTERS.map((master) => [master, []]));
   for (const master of MASTERS) keys.get(master)!.length = Math.ceil(count / 2);
 }
 const through = MASTERS.flatMap((master) => keys.get(master)!);
-const direct = through.map((key) => `i${key}`);
-for (const master of MASTERS) keys.get(master)!.push(...keys.get(master)!.map((key) => `i${key}`));
-const masterOf = (key: string) => MASTERS.find((master) => keys.get(master)!.includes(key))!;
+const masters = through.map((key) => MASTERS.find((master) => keys.get(master)!.includes(key))!);
 const sentinels = set.sentinels.map((each) => each.port);
 const switches = new Switches();
 await switches.watch(set.sentinels);
+const beside = new Map(
+  values.beside.split(",").map((library) => {
+    const own = through.map((key) => `${library}-${key}`);
+    own.forEach((key, i) => keys.get(masters[i]!)!.push(key));
+    const lane = (i: number) =>
+      library === "ioredis"
+        ? ioredisLane(sentinels, masters[i]!)
+        : nodeRedisLane(sentinels, masters[i]!, Math.ceil(count / 2));
+    return [library, new Writers(own, lane)];
+  }),
+);
 const stage = {
   set,
+  log: () => proxy.log,
   switches,
   keys,
   proxy: new Writers(through, () => proxyLane(proxy.target)),
-  beside: new Writers(direct, (i) => {
-    const master = masterOf(direct[i]!);
-    return values.beside === "ioredis"
-      ? ioredisLane(sentinels, master)
-      : nodeRedisLane(sentinels, master, Math.ceil(count / 2));
-  }),
+  beside,
 };
-stage.proxy.start();
-stage.beside.start();
+const lanes = [stage.proxy, ...beside.values()];
+for (const each of lanes) each.start();
 
 const outcomes: Outcome[] = [];
 for (let i = 0; i < Number(values.times); i += MASTERS.length) {
-  for (const kind of values.only.split(",") as Kind[]) {
-    stage.proxy.begin();
-    stage.beside.begin();
+  for (const kind of kinds) {
+    for (const each of lanes) each.begin();
     // Both primaries at a time: half as long, and the proxy has two to move.
     const both = await Promise.all(MASTERS.map((master) => failoverRun(stage, kind, master)));
     for (const outcome of both) tell(outcome);
@@ -107,15 +113,13 @@ function tell(outcome: Outcome): void {
   if (values.results !== undefined) {
     Deno.writeTextFileSync(values.results, JSON.stringify(outcome) + "\n", { append: true });
   }
-  const { firstWriteMs, oldExecuted, oldSentAfter, lastErrorMs, errors, mixed, lost, acknowledged } = outcome;
+  const { firstWriteMs, movedMs, oldExecuted, oldSentAfter, lastErrorMs, errors, mixed } = outcome;
   console.log(
     `${kind.padEnd(8)} first write ${
       firstWriteMs.toFixed(1)
-    } ms; old primary: ${oldExecuted} executed, ${oldSentAfter} sent after; ` +
-      `${errors} errors, last ${
-        lastErrorMs?.toFixed(0) ?? "-"
-      } ms; mixed up ${mixed.length}; lost ${lost.proxy} of ` +
-      `${acknowledged.proxy}, ${values.beside} ${lost.beside} of ${acknowledged.beside}`,
+    } (moved ${movedMs}) ms; old primary: ${oldExecuted} executed, ` +
+      `${oldSentAfter} sent after; ${errors} errors, last ${lastErrorMs?.toFixed(0) ?? "-"} ms; ` +
+      `mixed up ${mixed.length}; lost ${lostOf([outcome])}`,
   );
   if (mixed.length > 0) console.log(mixed.slice(0, 5).join("\n"));
   console.log(`         ${JSON.stringify(outcome.texts)}`);
@@ -123,8 +127,18 @@ function tell(outcome: Outcome): void {
     console.log(`         ${outcome.moves} failovers:\n${proxy.log.split("\n").slice(-12).join("\n")}`);
   }
 }
-await Promise.all([stage.proxy.stop(), stage.beside.stop()]);
+await Promise.all(lanes.map((each) => each.stop()));
 switches.close();
+
+/** "proxy 0 of 1203, ioredis 512 of 1190" */
+function lostOf(outcomes: readonly Outcome[]): string {
+  return ["proxy", ...beside.keys()].map((name) => {
+    const [lost, of] = (["lost", "acknowledged"] as const).map((what) =>
+      outcomes.reduce((sum, outcome) => sum + (outcome[what][name] ?? 0), 0)
+    );
+    return `${name} ${lost} of ${of}`;
+  }).join(", ");
+}
 
 const all = values.results !== undefined && exists(values.results)
   ? Deno.readTextFileSync(values.results).trim().split("\n").map((line) => JSON.parse(line) as Outcome)
@@ -134,14 +148,16 @@ console.log(
     all.filter((each) => each.moves > 1).length
   } of ${all.length} runs had more than one failover, and do not count`,
 );
-const median = (numbers: readonly number[]) =>
-  [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN;
+const median = (numbers: readonly number[]) => {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return (sorted[Math.floor((sorted.length - 1) / 2)]! + sorted[Math.floor(sorted.length / 2)]!) / 2;
+};
 const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0);
 console.log(
-  "\n| | runs | first write, median (most) | old primary: executed, sent after | last error, most | mixed up | lost | beside |",
+  "\n| | runs | first write, median (most) | old primary: executed, sent after | last error, most | mixed up | acknowledged and lost |",
 );
-console.log("|---|---|---|---|---|---|---|---|");
-for (const kind of [...KINDS, "coordinated", "all"]) {
+console.log("|---|---|---|---|---|---|---|");
+for (const kind of [...KINDS, "paused", "coordinated", "all"]) {
   // Of two failovers in one run nobody can tell which one an answer belongs to.
   const of = all.filter((each) => each.moves === 1 && (kind === "all" || each.kind === kind));
   if (of.length === 0) continue;
@@ -149,10 +165,7 @@ for (const kind of [...KINDS, "coordinated", "all"]) {
   console.log(
     `| ${kind} | ${of.length} | ${median(first).toFixed(1)} (${Math.max(...first).toFixed(1)}) ms | ` +
       `${sum(of.map((each) => each.oldExecuted))}, ${sum(of.map((each) => each.oldSentAfter))} | ` +
-      `${Math.max(0, ...of.map((each) => each.lastErrorMs ?? 0)).toFixed(0)} ms | ${
-        sum(of.map((each) => each.mixed.length))
-      } | ` +
-      `${sum(of.map((each) => each.lost.proxy))} of ${sum(of.map((each) => each.acknowledged.proxy))} | ` +
-      `${sum(of.map((each) => each.lost.beside))} of ${sum(of.map((each) => each.acknowledged.beside))} |`,
+      `${Math.max(0, ...of.map((each) => each.lastErrorMs ?? 0)).toFixed(0)} ms | ` +
+      `${sum(of.map((each) => each.mixed.length))} | ${lostOf(of)} |`,
   );
 }

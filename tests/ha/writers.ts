@@ -5,7 +5,7 @@
 import { Redis as Ioredis } from "ioredis";
 import { createSentinel } from "redis";
 import { RawClient, type Target } from "../lib/client.ts";
-import { delay } from "../lib/poll.ts";
+import { delay, poll } from "../lib/poll.ts";
 import { ReplyError } from "../lib/resp.ts";
 
 /** One list: appends a number, reads the last one. Rejects, or gives a text that is no number, when told of an error. */
@@ -142,7 +142,8 @@ export async function nodeRedisLane(
     const client = makeSentinel(sentinels, master, lanes);
     client.on("error", () => {});
     nodeRedis.set(master, shared = { client, lanes: 0 });
-    await client.connect();
+    // It gives up if a sentinel thinks just then that the master is down.
+    await poll(() => client.connect().then(() => true, () => false), "node-redis to connect");
   }
   const { client } = shared;
   shared.lanes++;

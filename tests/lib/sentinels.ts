@@ -77,6 +77,16 @@ export class SentinelSet {
     return await client.command("SENTINEL", ...words);
   }
 
+  /** When the first of the sentinels has logged +switch-master of it since then, ms since the epoch of Unix; Infinity: none has. */
+  switchedAtMs(master: string, sinceMs: number): number {
+    const times = this.sentinels.flatMap((each) =>
+      each.log.split("\n").filter((line) => line.includes(`# +switch-master ${master} `)).map((line) =>
+        Date.parse(/^\S+ (.*?) #/.exec(line)![1]!)
+      )
+    );
+    return Math.min(...times.filter((ms) => ms >= sinceMs));
+  }
+
   /** As name and value of SENTINEL MASTER. */
   async fields(sentinel: number, master: string): Promise<Map<string, string>> {
     const list = await this.ask(sentinel, "MASTER", master) as string[];

@@ -195,12 +195,14 @@ Deno.test("follow: until somebody says where a server is, requests are held for 
   const { stand } = world;
   const [early, blocking] = [stand.talker(), stand.talker()];
   early.say("APPEND", "log", "1").say("MULTI").say("APPEND", "log", "2").say("EXEC");
-  match(world.ask(blocking, "BLPOP", "list", "1"), /^-ERR Connection refused: no primary is known/);
+  strictEqual(world.ask(blocking, "BLPOP", "list", "5"), "");
   stand.run(500);
   strictEqual(early.take(), "");
   stand.follow(state("m1", 1, FIRST));
   stand.run(20);
   strictEqual(early.take(), ":1\r\n+OK\r\n+QUEUED\r\n*1\r\n:2\r\n");
+  strictEqual(world.ask(early, "RPUSH", "list", "x"), ":1\r\n");
+  match(blocking.take(), /^\*2\r\n\$4\r\nlist/);
   world.stop();
 });
 
@@ -385,6 +387,96 @@ Deno.test("follow: who waits for a list reads that the server was replaced, and 
   strictEqual(world.ask(other, "RPUSH", "list", "x"), ":1\r\n");
   match(waiting.take(), /^\*2\r\n\$4\r\nlist\r\n\$11\r\nx\|/);
   world.stop();
+});
+
+/** What needs a connection of its own: a watch with its transaction, a blocking call, and a value of megabytes. */
+function askLeases(watcher: Talker, waiting: Talker, large: Talker): void {
+  watcher.say("WATCH", "a").say("MULTI").say("APPEND", "log", "1").say("EXEC");
+  waiting.say("BLPOP", "list", "5");
+  large.say("SET", "big", "x".repeat(2 * 1024 * 1024)).say("STRLEN", "big");
+}
+
+const WATCHED = "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n:1\r\n";
+
+Deno.test("leases: while there is no primary they are held as others are, and go on where one is", async () => {
+  for (const how of ["it starts again", "it is promoted", "another takes its place"]) {
+    const world = await World.make();
+    const { stand } = world;
+    const [watcher, waiting, large] = [stand.talker(), stand.talker(), stand.talker()];
+    const address = { host: "10.0.0.1", port: 6379 };
+    if (how === "it starts again") stand.net.down(address);
+    else world.model(0).role = "slave";
+    askLeases(watcher, waiting, large);
+    stand.run(400);
+    strictEqual(watcher.take() + waiting.take() + large.take(), "", how);
+    strictEqual(world.model(0).writes, 0);
+    if (how === "it starts again") stand.net.up(address);
+    else world.promote(how === "it is promoted" ? 0 : 1);
+    if (how === "another takes its place") stand.follow(state("m1", 2, SECOND));
+    stand.run(300);
+    strictEqual(watcher.take(), WATCHED, how);
+    strictEqual(large.take(), `+OK\r\n:${2 * 1024 * 1024}\r\n`, how);
+    strictEqual(world.ask(large, "RPUSH", "list", "y"), ":1\r\n");
+    match(waiting.take(), /^\*2\r\n\$4\r\nlist/);
+    world.stop();
+  }
+});
+
+Deno.test("leases: after a second they read why, and at once from then on; who leaves meanwhile leaves nothing behind", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const [watcher, waiting, large, gone] = [stand.talker(), stand.talker(), stand.talker(), stand.talker()];
+  world.model(0).role = "slave";
+  askLeases(watcher, waiting, large);
+  gone.say("BLPOP", "list", "0");
+  stand.run(300);
+  gone.socket.destroy();
+  stand.run(1100);
+  const error =
+    "-ERR The server's primary is none at the moment: it says that it is a replica (server m1)\r\n";
+  strictEqual(watcher.take(), `${error}+OK\r\n+QUEUED\r\n*-1\r\n`);
+  strictEqual(waiting.take(), error);
+  strictEqual(large.take(), error + error);
+  strictEqual(world.ask(waiting, "BLPOP", "list", "1"), error);
+  strictEqual(world.model(0).writes, 0);
+  strictEqual(world.pool.servers[0]!.connections.length, 0);
+  world.stop();
+});
+
+Deno.test("leases: of many that wait one tries at a time", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  world.model(0).role = "slave";
+  const talkers = Array.from({ length: 200 }, () => stand.talker().say("BLPOP", "list", "5"));
+  stand.run(20);
+  let connects = 0;
+  stand.net.connecting = () => connects++;
+  stand.run(600);
+  ok(connects > 5 && connects < 40, `${connects} connects`);
+  world.model(0).role = "master";
+  stand.run(300);
+  strictEqual(world.pool.servers[0]!.connections.length, talkers.length);
+  strictEqual(talkers.map((each) => each.take()).join(""), "");
+  world.stop();
+});
+
+Deno.test("leases: who tracks while there is no primary tracks when there is one", async () => {
+  for (const protocol of ["2", "3"]) {
+    const world = await World.make();
+    const { stand } = world;
+    const [tracker, writer] = [stand.talker(), stand.talker()];
+    world.ask(tracker, "HELLO", protocol);
+    world.model(0).role = "slave";
+    tracker.say("CLIENT", "TRACKING", "ON").say("GET", "a");
+    stand.run(300);
+    world.promote(1);
+    stand.follow(state("m1", 2, SECOND));
+    stand.run(300);
+    match(tracker.take(), protocol === "3" ? /\+OK\r\n_\r\n$/ : /^\+OK\r\n\$-1\r\n$/);
+    strictEqual(world.ask(writer, "SET", "a", "1"), "+OK\r\n");
+    if (protocol === "3") match(tracker.take(), /invalidate/);
+    world.stop();
+  }
 });
 
 Deno.test("follow: subscriptions move, and whoever tracks is told that everything is stale", async () => {

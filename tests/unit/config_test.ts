@@ -442,6 +442,16 @@ const FAILOVERS: readonly (readonly [string, string, Partial<PoolConfig> | RegEx
     /^x.yml:5:13: replicas: found "h:1" with one replica, expected two replicas or more/,
   ],
   [
+    "a replica of itself",
+    "servers: [{address: h:1, replicas: [h:2, h:1]}]",
+    /^x.yml:4:38: replicas: found "h:1", which is the server's own address, expected the addresses of others/,
+  ],
+  [
+    "sets that share a member",
+    "failover: promote\n  servers: [{name: a, address: h:1, replicas: [h:2, h:3]}, {name: b, address: h:4, replicas: [h:2, h:5]}]",
+    /^x.yml:5:\d+: replicas: found "h:2", which server 'a' of pool 'p' has too, with others, expected sets that are equal or share none/,
+  ],
+  [
     "promotion of none",
     "failover: promote\n  servers: [h:1:1]",
     /^x.yml:5:13: replicas: found "h:1" with no replicas, expected two replicas or more/,

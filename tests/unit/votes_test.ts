@@ -23,6 +23,7 @@ interface Word {
   readonly syncing?: boolean;
   readonly loading?: boolean;
   readonly peer?: string;
+  readonly runId?: string;
 }
 
 function voters(...words: readonly (Word | null)[]): Voter[] {
@@ -53,6 +54,7 @@ function saidOf(word: Word, place: number): MemberSaid {
     priority: word.priority ?? 100,
     uptimeMs: word.uptimeMs ?? 60_000,
     port: word.port ?? 7000 + place,
+    runId: word.runId ?? `run${place}`,
     fenced: word.fenced ?? false,
   };
 }
@@ -90,6 +92,12 @@ Deno.test("leaveOf() lasts from when the majority was asked", () => {
   strictEqual(leaveOf(voters({}, null, null)), null);
   strictEqual(leaveOf(voters({}, {}, {})), null);
   strictEqual(leaveOf(voters({}, A, {}, {})), null, "two of four are none");
+});
+
+Deno.test("leaveOf() counts a server once, under however many addresses it is named", () => {
+  strictEqual(leaveOf(voters({}, { runId: "run0", port: 7000 }, null)), null);
+  strictEqual(leaveOf(voters({}, { runId: "run0", port: 7000 }, A))?.primary, 0);
+  strictEqual(leaveOf(voters({ runId: "" }, { ...A, runId: "" }, null))?.primary, 0, "not said");
 });
 
 Deno.test("leaveOf() leaves out who is fenced, and who has just started", () => {
