@@ -7,6 +7,7 @@
 import { closeSync, openSync, readSync, writeFileSync } from "node:fs";
 import { quoted } from "../config/config_error.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
+import { random } from "../service/proxy_options.ts";
 import { SourceError } from "../topology/source.ts";
 import { type SourceAround, Sources } from "../topology/sources.ts";
 import { changesOf, planText, type PoolChange, type PoolPlan } from "../topology/plan.ts";
@@ -22,11 +23,15 @@ const KEY_SIZE_MAX = 1024 * 1024;
 const NOTHING_YET_MS = 10;
 
 /** Prints the plan. @returns the exit code; what is wrong with arguments or files has been printed to io.err */
-export async function plan(options: PlanOptions, around: SourceAround, io: Io): Promise<number> {
+export async function plan(
+  options: PlanOptions,
+  around: Omit<SourceAround, "random">,
+  io: Io,
+): Promise<number> {
+  const sources = new Sources({ ...around, random });
   try {
     const files = [loadConfig(options.before), loadConfig(options.after)];
     // One answer for both files, if both ask the same.
-    const sources = new Sources(around);
     const [before, after] = [await sources.fill(files[0]!), await sources.fill(files[1]!)];
     const changes = chosen(changesOf(before.pools, after.pools), options.pool);
     if (options.keys !== null) countKeys(options.keys, changes);
@@ -44,6 +49,8 @@ export async function plan(options: PlanOptions, around: SourceAround, io: Io): 
       return EXIT_USAGE;
     }
     throw error;
+  } finally {
+    sources.stop();
   }
 }
 

@@ -29,6 +29,8 @@ import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 
 /** How often the file is looked at, ms: `watch`. */
 const WATCH_MS = 1000;
+/** Longest cause of a change that a cluster has made, in characters. */
+const CAUSE_MAX = 200;
 /** When a change of a source that could not be made is tried again, ms. */
 const SOURCE_AGAIN_MS = 5000;
 /** How long `ringmaster reload` waits for the process, and how often it looks, ms. */
@@ -45,8 +47,12 @@ export interface Reloadable {
 export interface Surroundings {
   /** Why this process cannot go on under `next`, though it is right by itself; null = it can. */
   refusal(next: Config): Promise<string | null>;
-  /** `next` is in force: what is of the process, and not of the service, follows. @param cause for people */
-  adopt(before: Config, next: Config, cause: string): void;
+  /**
+   * `next` is in force: what is of the process, and not of the service, follows.
+   * @param cause for people
+   * @param slotsOf as of Director.adopt
+   */
+  adopt(before: Config, next: Config, cause: string, slotsOf: string | null): void;
 }
 
 /** What PIDFILE.reload holds. */
@@ -167,11 +173,17 @@ export class Reloader {
     const { text, servers } = latest;
     try {
       const change = await this.changeTo(this.sources.withServers(this.config, key, servers));
-      if (!change.same) await this.enforce(change, text);
+      const lines = changeLines(change);
+      // A cluster's pool has one line, or few, a change: there may be ten of them a second.
+      const plan = change.plans.find((each) => each.slots !== undefined);
+      if (plan !== undefined) {
+        await this.commit(change, `${text}: ${lines[0]}`.slice(0, CAUSE_MAX), plan.name);
+      } else if (!change.same) await this.commit(change, text, null);
       this.sources.take(key, servers);
       this.refused.delete(key);
+      if (plan !== undefined) return this.write(true, lines.map((line) => `${text}: ${line}`).join("\n"));
       const head = change.same ? `${text}: as before` : `${text} has changed`;
-      this.write(true, [head, ...changeLines(change)].join("\n"));
+      this.write(true, [head, ...lines].join("\n"));
     } catch (error) {
       const why = messageOf(error);
       if (this.refused.get(key) !== why) {
@@ -189,12 +201,17 @@ export class Reloader {
     await nextTurn(this.clock);
     const refusal = await this.around.refusal(change.after);
     if (refusal !== null) throw new RefusedChange(refusal);
+    await this.commit(change, cause, null);
+  }
+
+  /** What can be refused about addresses has been looked at, or is as it was: a source has nothing to say of it. */
+  private async commit(change: ConfigChange, cause: string, slotsOf: string | null): Promise<void> {
     const stamp = { epoch: this.epoch + 1, cause, atMs: this.clock.wallMs() };
     await this.service.reload(change, stamp);
     this.epoch++;
     const before = this.config;
     this.config = change.after;
-    this.around.adopt(before, change.after, cause);
+    this.around.adopt(before, change.after, cause, slotsOf);
   }
 
   /** Others have their turns meanwhile: with one worker this thread carries the traffic. */

@@ -12,6 +12,7 @@ import { quoted } from "../config/config_error.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import type { Placement } from "../ring/placement.ts";
 import { placementOf } from "../topology/placement.ts";
+import { random } from "../service/proxy_options.ts";
 import { SourceError } from "../topology/source.ts";
 import { type SourceAround, Sources } from "../topology/sources.ts";
 import { findConfFile } from "./conf_file.ts";
@@ -23,9 +24,14 @@ const NEWLINE = 10;
 const PIECE_SIZE = 64 * 1024;
 
 /** Prints the lines; sources of servers are asked once. @returns the exit code; what is wrong with arguments or file has been printed to io.err */
-export async function route(options: RouteOptions, around: SourceAround, io: Io): Promise<number> {
+export async function route(
+  options: RouteOptions,
+  around: Omit<SourceAround, "random">,
+  io: Io,
+): Promise<number> {
+  const sources = new Sources({ ...around, random });
   try {
-    const config = await new Sources(around).fill(loadConfig(findConfFile(options.confFile)));
+    const config = await sources.fill(loadConfig(findConfFile(options.confFile)));
     const targets = targetsOf(config.pools, options);
     const writer = new Writer(io);
     for (const key of options.keys) {
@@ -47,6 +53,8 @@ export async function route(options: RouteOptions, around: SourceAround, io: Io)
       return EXIT_USAGE;
     }
     throw error;
+  } finally {
+    sources.stop();
   }
 }
 

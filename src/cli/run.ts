@@ -67,7 +67,7 @@ export async function run(
     return EXIT_FAILURE;
   }
   // Before the daemon too: who starts it should hear why it does not.
-  const sources = new Sources(runtime);
+  const sources = new Sources({ ...runtime, random });
   try {
     config = await sources.fill(config);
   } catch (error) {
@@ -84,7 +84,13 @@ export async function run(
     return EXIT_FAILURE;
   }
   const count = workerCount(options.workers ?? config.process.workers);
-  const director = new Director({ ...runtime, config, random, log });
+  const director = new Director({
+    ...runtime,
+    config,
+    random,
+    log,
+    hint: (...seen) => sources.hint(...seen),
+  });
   const service: Service = count === 1
     ? new Proxy({
       ...proxyOptions(config, runtime, log),
@@ -158,9 +164,9 @@ function surroundingsOf(
       const clash = await clashAtStart(next, file, options, runtime.resolve);
       return clash ?? log.refusal(logSettings(options, next).path);
     },
-    adopt(before, next, cause) {
-      director.adopt(next, cause);
-      for (const line of adviceFor(next)) log.write(NOTICE, line);
+    adopt(before, next, cause, slotsOf) {
+      director.adopt(next, cause, slotsOf);
+      if (slotsOf === null) { for (const line of adviceFor(next)) log.write(NOTICE, line); }
       const { path, level, json } = logSettings(options, next);
       try {
         log.adopt(path, json);

@@ -35,6 +35,8 @@ export interface ServerConfig {
   readonly zone: string | null;
   /** With `cluster`: the slots it owns, "0-5460 7000", in ascending order ("" = none known); null in any other pool. */
   readonly slots: string | null;
+  /** … and the name of a server that has failed, and whose place it has taken, if there is one. */
+  readonly heirOf?: string;
 }
 
 export interface ReplicaConfig {

@@ -337,7 +337,7 @@ export class Pool {
       return present;
     });
     for (const server of left.values()) {
-      server.leave();
+      server.leave(this.servers.some(({ config: { heirOf } }) => heirOf === server.config.name));
       if (server.connections.length > 0) this.leaving.add(server);
     }
     // With no other server there would be nobody to ask meanwhile: they are told what they lack while clients see them.

@@ -204,14 +204,18 @@ export class Server {
     this.aside = [];
   }
 
-  /** It is no longer of the pool: nobody asks it anything new. */
-  leave(): void {
+  /**
+   * It is no longer of the pool: nobody asks it anything new.
+   * @param failed another has taken its place since it died: no answer is waited for. Else it finishes what is in flight
+   */
+  leave(failed = false): void {
     this.gone = true;
     this.index = -1;
     this.forgetAside();
     for (const endpoint of this.own) {
       endpoint.leaveUnsent();
-      endpoint.retire();
+      if (failed && endpoint === this.primary) endpoint.abandon(failureOf("ESWITCHED"), null);
+      else endpoint.retire();
     }
   }
 

@@ -29,6 +29,8 @@ export interface DirectorOptions {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly log: Log;
+  /** Whoever says which servers there are should know this too; as seldom as keepers. */
+  readonly hint?: (pool: string, server: string, sign: Sign) => void;
   /** Absent: what the configuration asks for. */
   readonly keeperOf?: (around: KeeperAround) => Keeper | null;
 }
@@ -92,10 +94,11 @@ export class Director {
     });
   }
 
-  /** This configuration is in force. @param cause of the event */
-  adopt(config: Config, cause: string): void {
+  /** This configuration is in force. @param cause of the event @param slotsOf the pool of a cluster that has moved them, if that is all */
+  adopt(config: Config, cause: string, slotsOf: string | null = null): void {
     this.config = config;
-    this.events.record("reload", "", "", cause);
+    if (slotsOf === null) this.events.record("reload", "", "", cause);
+    else this.events.record("slots", slotsOf, "", cause);
     this.keepAll(config);
   }
 
@@ -116,6 +119,7 @@ export class Director {
     if (nowMs - last < SIGN_EVERY_MS) return;
     this.signed.set(`${key}\0${sign}`, nowMs);
     this.kept.get(pool)?.keeper.hint(server, sign);
+    this.options.hint?.(pool, server, sign);
   }
 
   /** Where servers are, by pool, as far as keepers have said: what a worker that begins has to know. */
@@ -243,7 +247,8 @@ function isElsewhere({ primaries }: Kept, { server, primary }: ServerState): boo
   return primary !== null && last !== undefined && last !== primary.text;
 }
 
-/** The same for configurations that a keeper works the same under. */
-function keyOf({ listen: _, listenText: _t, listenLine: _l, ...rest }: PoolConfig): string {
-  return JSON.stringify(rest);
+/** The same for configurations that a keeper works the same under: who owns which slots is nothing to it. */
+function keyOf({ listen: _, listenText: _t, listenLine: _l, servers, ...rest }: PoolConfig): string {
+  const places = servers.map(({ slots: _s, heirOf: _h, ...server }) => server);
+  return JSON.stringify({ ...rest, servers: places });
 }

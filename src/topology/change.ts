@@ -83,7 +83,9 @@ export function* changeSteps(before: Config, after: Config): Generator<void, Con
   });
   const { maxMoved } = after.process;
   const all = yield* planSteps(before.pools, after.pools);
-  for (const { name, moved } of all) {
+  for (const { name, moved, slots } of all) {
+    // What a cluster has moved has moved.
+    if (slots !== undefined) continue;
     if (maxMoved === null || moved === null || moved <= maxMoved) continue;
     reasons.push(
       `pool ${name}: ${percent(moved)} of all keys would move, max_moved allows ${percent(maxMoved)}`,
@@ -130,7 +132,11 @@ function sameText(a: unknown, b: unknown): boolean {
 
 /** The change for the log, a line each. */
 export function changeLines(change: ConfigChange): string[] {
-  const lines = change.plans.flatMap((plan) => planText(plan, MOVES_MAX).trimEnd().split("\n"));
+  const lines = change.plans.flatMap((plan) =>
+    plan.slots === undefined
+      ? planText(plan, MOVES_MAX).trimEnd().split("\n")
+      : [...plan.slots, ...plan.notes].map((each) => `pool ${plan.name}: ${each}`)
+  );
   for (const name of change.waiting) lines.push(`${name} changes at the next start`);
   return lines;
 }

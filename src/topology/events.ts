@@ -28,6 +28,8 @@ export type EventKind =
   | "followed"
   /** Whoever says where servers are does not. */
   | "source failed"
+  /** Slots of a cluster have another owner. */
+  | "slots"
   /** The process has another configuration. */
   | "reload";
 
@@ -60,7 +62,7 @@ export const NO_EVENTS: EventsSeen = { count: 0, last: null };
 const BEGINS: ReadonlySet<EventKind> = new Set<EventKind>(["down", "ejected"]);
 const ENDS: ReadonlySet<EventKind> = new Set<EventKind>(["returned", "switched", "promoted"]);
 /** Whoever does this logs it in words that twemproxy's users look for. */
-const LOGGED: ReadonlySet<EventKind> = new Set<EventKind>(["ejected", "returned", "reload"]);
+const LOGGED: ReadonlySet<EventKind> = new Set<EventKind>(["ejected", "returned", "slots", "reload"]);
 /** Begun and not ended, of servers that may have left the pool by now. */
 const OPEN_MAX = 10_000;
 
@@ -83,7 +85,10 @@ export class Events {
     const lasted = durationMs ?? this.lasted(kind, pool, server);
     const text = textOf(kind, pool, server, cause);
     const event = { atMs, pool, server, kind, cause, durationMs: lasted, text };
-    if (this.kept.length < EVENTS_MAX) this.kept.push(event);
+    // Thousands of slots may move one by one: they are not to push out what else has happened.
+    if (kind === "slots" && this.last?.kind === kind && this.last.pool === pool) {
+      this.kept[(this.next || this.kept.length) - 1] = event;
+    } else if (this.kept.length < EVENTS_MAX) this.kept.push(event);
     else {
       this.kept[this.next] = event;
       this.next = (this.next + 1) % EVENTS_MAX;

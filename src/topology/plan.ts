@@ -11,6 +11,7 @@
 import type { PoolConfig } from "../config/config.ts";
 import { hashSpace } from "../hash/hash.ts";
 import type { Placement } from "../ring/placement.ts";
+import { slotMoves } from "./slot_moves.ts";
 import { placementOf, samePlacement } from "./placement.ts";
 import type { Ring } from "../ring/ring.ts";
 import { sharedHashes } from "../ring/shares.ts";
@@ -51,6 +52,8 @@ export interface PoolPlan {
   readonly servers: readonly PlanServer[];
   /** The largest first. */
   readonly moves: readonly PlanMove[];
+  /** Of a cluster before and after: which slots move, the most first; absent for any other pool. */
+  readonly slots?: readonly string[];
   /** What else a reader should know before the change. */
   readonly notes: readonly string[];
 }
@@ -134,6 +137,7 @@ export class PoolChange {
       moved: moved / total,
       servers,
       moves,
+      ...(isCluster(before, after) ? { slots: slotMoves(before.servers, after.servers) } : {}),
       notes,
     };
   }
@@ -226,6 +230,7 @@ export function planText(plan: PoolPlan, movesMax = Infinity): string {
       lines.push(`  and ${rest.length} more, together ${percent(rest.reduce((sum, m) => sum + m.share, 0))}`);
     }
   }
+  for (const each of plan.slots ?? []) lines.push(`  ${each}`);
   return [...lines, ...plan.notes.map((note) => `  note: ${note}`)].join("\n") + "\n";
 }
 
@@ -322,8 +327,18 @@ function heirsOf(before: PoolConfig, after: PoolConfig): number[] {
   );
 }
 
+const isCluster = (before: PoolConfig, after: PoolConfig): boolean => before.cluster && after.cluster;
+
 function notesOf(before: PoolConfig, after: PoolConfig, heirs: readonly number[]): string[] {
   const notes: string[] = [];
+  if (isCluster(before, after)) {
+    for (const { name, replicas } of after.servers) {
+      const present = before.servers.find((server) => server.name === name);
+      const texts = replicas.map(({ text }) => text).join(", ");
+      if (present === undefined || present.replicas.map(({ text }) => text).join(", ") === texts) continue;
+      notes.push(`${name} has ${replicas.length === 0 ? "no replicas" : `the replicas ${texts}`}`);
+    }
+  }
   before.servers.forEach((server, i) => {
     const heir = after.servers[heirs[i]!];
     if (heir === undefined) return;

@@ -2,12 +2,14 @@
  * Who says what a pool's servers are, when that is not the configuration file itself (`servers_from`).
  *
  *   dns.ts, file.ts: ask() ──► AskedSource: again and again, two answers in a row count ──► watch(changed)
+ *   cluster.ts: many nodes, of which the one with the highest epoch counts, asked when workers see a change ──► watch(changed)
  *
  * Plain data and promises, on the main thread; a source knows no pool. What fails, or names no server, changes nothing.
  */
 import type { ServerConfig } from "../config/config.ts";
 import { type Log, NOTICE, WARN } from "../net/log.ts";
 import type { Clock, TimerId } from "../net/net.ts";
+import type { Sign } from "./state.ts";
 
 /** In twemproxy's order. */
 export type Servers = readonly ServerConfig[];
@@ -19,6 +21,8 @@ export interface TopologySource {
   first(): Promise<Servers>;
   /** After `first`: calls whenever it says something else than it has said last, until `stop`. */
   watch(log: Log, changed: (servers: Servers) => void): void;
+  /** Workers have seen this of a server that it has named. Absent: it asks when it does. How often it asks is its business. */
+  hint?(server: string, sign: Sign): void;
   stop(): void;
 }
 

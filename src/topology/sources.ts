@@ -7,25 +7,32 @@
  * One source for all pools with the same `servers_from`. To add a kind: its keys in config/schema.ts, a file that asks, and
  * a line in `sourceOf`.
  */
-import type { ClusterFrom, Config, PoolConfig, ServersFrom } from "../config/config.ts";
+import type { Config, PoolConfig } from "../config/config.ts";
 import { type Log, NOTICE } from "../net/log.ts";
-import type { Clock } from "../net/net.ts";
+import type { Clock, Net } from "../net/net.ts";
+import { ClusterSource } from "./cluster.ts";
 import { askDns, type Dns } from "./dns.ts";
 import { fileReader } from "./file.ts";
+import { serverAuth } from "./redis_link.ts";
 import { AskedSource, type Servers, type TopologySource } from "./source.ts";
+import type { Sign } from "./state.ts";
 
 export interface SourceAround {
+  readonly net: Net;
   readonly clock: Clock;
   readonly dns: Dns;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
 }
 
 /** How often a file is looked at, ms. */
 const FILE_MS = 1000;
 
-export function sourceOf(
-  from: Exclude<ServersFrom, ClusterFrom>,
-  { clock, dns }: SourceAround,
-): TopologySource {
+/** @param pool has a `serversFrom` */
+export function sourceOf(pool: PoolConfig, around: SourceAround): TopologySource {
+  const { clock, dns } = around;
+  const from = pool.serversFrom!;
+  if ("seeds" in from) return new ClusterSource(from, serverAuth(pool), around);
   return "file" in from
     ? new AskedSource(`file ${from.file}`, fileReader(from.file), FILE_MS, clock)
     : new AskedSource(`dns ${from.dns}`, () => askDns(from, dns), from.intervalMs, clock);
@@ -41,16 +48,18 @@ interface Running {
 
 export class Sources {
   private readonly running = new Map<string, Running>();
+  /** By pool, of the configuration in force; null: its servers stand in the file. */
+  private keys: ReadonlyMap<string, string | null> = new Map();
   private watching: { readonly log: Log; readonly changed: (key: string) => void } | null = null;
 
   constructor(private readonly around: SourceAround) {}
 
   /** `config` with the servers of all pools. Rejects with a SourceError; `keep` has to follow in either case. */
   async fill(config: Config): Promise<Config> {
-    const keys = new Set(config.pools.map(keyOf));
-    const asked = await Promise.allSettled([...keys].map(async (key) => {
+    const pools = new Map(config.pools.map((pool) => [keyOf(pool), pool]));
+    const asked = await Promise.allSettled([...pools].map(async ([key, pool]) => {
       if (key === null || this.running.has(key)) return;
-      const source = sourceOf(JSON.parse(key), this.around);
+      const source = sourceOf(pool, this.around);
       const servers = await source.first();
       this.running.set(key, { source, taken: servers, latest: servers, watched: false });
     }));
@@ -61,6 +70,7 @@ export class Sources {
   /** This is in force: what it does not name stops, what it names is watched. */
   keep(config: Config): void {
     const keys = new Set(config.pools.map(keyOf));
+    this.keys = new Map(config.pools.map((pool) => [pool.name, keyOf(pool)]));
     for (const [key, running] of this.running) {
       if (keys.has(key)) this.look(key, running);
       else {
@@ -74,6 +84,12 @@ export class Sources {
   watch(log: Log, changed: (key: string) => void): void {
     this.watching = { log, changed };
     for (const [key, running] of this.running) this.look(key, running);
+  }
+
+  /** Workers have seen this of a server. */
+  hint(pool: string, server: string, sign: Sign): void {
+    const key = this.keys.get(pool) ?? null;
+    if (key !== null) this.running.get(key)?.source.hint?.(server, sign);
   }
 
   /** What this source has said last, and its name for people; null: there is no such source any more. */
@@ -126,7 +142,9 @@ export class Sources {
   }
 }
 
-/** The same for pools that ask the same; null: the file names the servers. */
-function keyOf({ serversFrom }: PoolConfig): string | null {
-  return serversFrom === null || "seeds" in serversFrom ? null : JSON.stringify(serversFrom);
+/** The same for pools that ask the same; null: the file names the servers. Not to be shown: it may have a password. */
+function keyOf(pool: PoolConfig): string | null {
+  const { serversFrom } = pool;
+  if (serversFrom === null) return null;
+  return JSON.stringify("seeds" in serversFrom ? [serversFrom, serverAuth(pool)] : serversFrom);
 }

@@ -14,6 +14,8 @@ import { KEYS, POOL_KEYS } from "../../src/config/schema.ts";
 import { POOL_METRICS, SERVER_METRICS } from "../../src/stats/metrics.ts";
 import type { SourceAround } from "../../src/topology/sources.ts";
 import { SimClock } from "../sim/clock.ts";
+import { SimNet } from "../sim/net.ts";
+import { Random } from "../sim/random.ts";
 import PLACEMENT from "../vectors/placement.json" with { type: "json" };
 
 const DEFAULTS: RunOptions = {
@@ -216,8 +218,11 @@ class Recorder implements Io {
 }
 
 /** Whose sources are never asked. */
+const CLOCK = new SimClock();
 const AROUND: SourceAround = {
-  clock: new SimClock(),
+  net: new SimNet(CLOCK, new Random(1)),
+  clock: CLOCK,
+  random: () => 0.5,
   dns: {
     addresses: () => Promise.reject(new Error("asked")),
     services: () => Promise.reject(new Error("asked")),

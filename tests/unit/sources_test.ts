@@ -14,6 +14,8 @@ import { fileReader } from "../../src/topology/file.ts";
 import { AskedSource, type Servers, SourceError } from "../../src/topology/source.ts";
 import { Sources } from "../../src/topology/sources.ts";
 import { SimClock } from "../sim/clock.ts";
+import { SimNet } from "../sim/net.ts";
+import { Random } from "../sim/random.ts";
 
 class Lines implements Log {
   level = 11;
@@ -238,7 +240,12 @@ class Stand implements Disposable {
   readonly clock = new SimClock();
   readonly dns = new FakeDns();
   readonly log = new Lines();
-  readonly sources = new Sources({ clock: this.clock, dns: this.dns });
+  readonly sources = new Sources({
+    net: new SimNet(this.clock, new Random(1)),
+    clock: this.clock,
+    dns: this.dns,
+    random: () => 0.5,
+  });
   readonly folder = mkdtempSync(join(tmpdir(), "ringmaster-"));
   readonly file = join(this.folder, "x.yml");
   /** What has been taken, newest last: "cause: pool server server, …". */

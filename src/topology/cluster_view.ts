@@ -1,0 +1,299 @@
+/**
+ * What the nodes of a Redis Cluster say of who owns which slots, and what of it counts.
+ *
+ *   CLUSTER NODES, and SHARDS or SLOTS, of some nodes ──readView──► ClusterView each ──ClusterMap.merge──► slot ──► owner
+ *
+ * Plain data. NODES has the configuration epochs and what a node sees of the others; SHARDS and SLOTS have the endpoints that clients
+ * should use. A slot is whose claim has the highest epoch, as in the cluster itself, so that whoever has not heard of a change
+ * yet does no harm; and what is known stays known, however few answer, until
+ *  - a higher epoch claims the slot,
+ *  - its owner says itself that it does not own it, or that its epoch is another one (a node's own word counts),
+ *  - or no node that sees most of the cluster knows its owner any more.
+ * A node that sees less than half of the primaries is behind a broken network, or dead to the others: it cannot tell what has
+ * happened since, and only a higher epoch counts that it has.
+ */
+import { type SlotRange, SLOTS } from "../ring/slots.ts";
+import { ReplyError, type Value } from "../protocol/redis/value.ts";
+
+/** One node, as another (or itself) sees it. */
+export interface SeenNode {
+  readonly id: string;
+  /** Where clients should go; "" = not told: the host that was asked. */
+  readonly host: string;
+  readonly port: number;
+  /** The id of its primary; null: it is one. */
+  readonly primary: string | null;
+  /** Of its configuration; of what it claims. */
+  readonly epoch: number;
+  /** The cluster has agreed that it is gone. */
+  readonly failed: boolean;
+  /** Whoever says this has a connection to it, and does not suspect it. */
+  readonly near: boolean;
+  readonly slots: readonly SlotRange[];
+}
+
+/** What one node says. */
+export interface ClusterView {
+  /** Its own id; null: not told. */
+  readonly me: string | null;
+  /** By id. */
+  readonly nodes: ReadonlyMap<string, SeenNode>;
+  /** It sees less than half of the primaries that own slots. */
+  readonly alone: boolean;
+  /** It does not tell the epochs of others: all are its own. */
+  readonly coarse: boolean;
+}
+
+/** The most nodes that are believed: the specification recommends a thousand. */
+const NODES_MAX = 10_000;
+/** Longest host name that is believed. */
+const HOST_MAX = 255;
+
+/** Where SHARDS or SLOTS say that a node is. */
+interface Told {
+  readonly host: string;
+  readonly port: number;
+  readonly primary: string | null;
+  readonly failed: boolean;
+  readonly slots: SlotRange[];
+}
+
+/**
+ * @param nodes what CLUSTER NODES was answered with
+ * @param shards the same of CLUSTER SHARDS
+ * @param slots the same of CLUSTER SLOTS; null: not asked
+ * @param info the same of CLUSTER INFO, which is of use where NODES is refused; null: not asked
+ * @returns why it is none, for people
+ */
+export function readView(
+  nodes: Value,
+  shards: Value,
+  slots: Value | null,
+  info: Value | null,
+): ClusterView | string {
+  const told = Array.isArray(shards)
+    ? toldByShards(shards)
+    : Array.isArray(slots)
+    ? toldBySlots(slots)
+    : null;
+  if (typeof nodes === "string") {
+    const view = readNodes(nodes, told ?? new Map());
+    return view.nodes.size > 0 ? view : "it names no node";
+  }
+  if (told === null) return nodes instanceof ReplyError ? nodes.text : "its answer is none";
+  const epoch = typeof info === "string" ? Number(/cluster_current_epoch:([0-9]+)/.exec(info)?.[1] ?? 0) : 0;
+  const seen = [...told].map(([id, each]): [string, SeenNode] => [id, { id, ...each, epoch, near: true }]);
+  return { me: null, nodes: new Map(seen), alone: false, coarse: true };
+}
+
+/** Lines of "id ip:port@bus,host flags primary ping pong epoch link slot slot-slot …". */
+function readNodes(text: string, told: ReadonlyMap<string, Told>): ClusterView {
+  const nodes = new Map<string, SeenNode>();
+  let me: string | null = null;
+  for (const line of text.split("\n")) {
+    const [id, place, flagText, primaryText, , , epochText, link, ...ranges] = line.trim().split(" ");
+    if (id === undefined || link === undefined || nodes.size >= NODES_MAX) continue;
+    const flags = flagText!.split(",");
+    if (flags.includes("myself")) me = id;
+    if (flags.includes("handshake")) continue;
+    const at = placeOf(place!);
+    const where = told.get(id);
+    const failed = flags.includes("fail") || flags.includes("noaddr");
+    nodes.set(id, {
+      id,
+      host: hostOf(where?.host ?? at.ip, at.ip),
+      port: where?.port || at.port,
+      primary: flags.includes("slave") ? primaryText! : null,
+      epoch: Number(epochText) || 0,
+      failed,
+      near: flags.includes("myself") || (!failed && !flags.includes("fail?") && link === "connected"),
+      // What begins with a bracket is on its way, and nobody else's yet.
+      slots: ranges.flatMap(rangeOf),
+    });
+  }
+  const owners = [...nodes.values()].filter((node) => node.slots.length > 0);
+  const near = owners.filter((node) => node.near).length;
+  return { me, nodes, alone: near * 2 < owners.length + 1 && owners.length > 1, coarse: false };
+}
+
+/** "ip:port@bus,host": the last colon counts. */
+function placeOf(text: string): { readonly ip: string; readonly port: number } {
+  const place = text.split(/[@,]/, 1)[0]!;
+  const colon = place.lastIndexOf(":");
+  return { ip: place.slice(0, Math.max(colon, 0)), port: Number(place.slice(colon + 1)) || 0 };
+}
+
+/** A host name that should be known and is not ("?") is the node's address in its place. */
+function hostOf(told: string, ip: string): string {
+  const host = told === "?" ? ip : told;
+  return host.length > HOST_MAX || /[\s\0]/.test(host) ? ip : host;
+}
+
+function rangeOf(text: string): SlotRange[] {
+  const match = /^([0-9]{1,5})(?:-([0-9]{1,5}))?$/.exec(text);
+  if (match === null) return [];
+  return slotRange(Number(match[1]), Number(match[2] ?? match[1]));
+}
+
+function slotRange(first: unknown, last: unknown): SlotRange[] {
+  const fits = typeof first === "number" && typeof last === "number" && first >= 0 && first <= last &&
+    last < SLOTS;
+  return fits ? [[first, last]] : [];
+}
+
+/** The pairs of a map, as RESP2 and RESP3 have it. */
+function fieldsOf(value: Value | undefined): Map<string, Value> {
+  const fields = new Map<string, Value>();
+  if (!Array.isArray(value)) return fields;
+  for (let i = 0; i + 1 < value.length; i += 2) fields.set(String(value[i]), value[i + 1]!);
+  return fields;
+}
+
+function toldByShards(shards: readonly Value[]): Map<string, Told> {
+  const told = new Map<string, Told>();
+  for (const shard of shards) {
+    const fields = fieldsOf(shard);
+    const flat = fields.get("slots");
+    const bounds = Array.isArray(flat) ? flat : [];
+    const slots: SlotRange[] = [];
+    for (let i = 0; i + 1 < bounds.length; i += 2) {
+      slots.push(...slotRange(Number(bounds[i]), Number(bounds[i + 1])));
+    }
+    const nodes = fields.get("nodes");
+    const members = Array.isArray(nodes) ? nodes.map(fieldsOf) : [];
+    const primary = members.find((member) => member.get("role") === "master");
+    for (const member of members) {
+      if (told.size >= NODES_MAX) break;
+      const ip = String(member.get("ip") ?? "");
+      told.set(String(member.get("id")), {
+        host: hostOf(String(member.get("endpoint") ?? ""), ip),
+        port: Number(member.get("port")) || 0,
+        primary: member === primary ? null : String(primary?.get("id") ?? ""),
+        failed: member.get("health") === "fail",
+        slots: member === primary ? slots : [],
+      });
+    }
+  }
+  return told;
+}
+
+function toldBySlots(ranges: readonly Value[]): Map<string, Told> {
+  const told = new Map<string, Told>();
+  for (const range of ranges) {
+    if (!Array.isArray(range)) continue;
+    const [first, last, ...members] = range as readonly Value[];
+    let primary: string | null = null;
+    for (const member of members) {
+      if (!Array.isArray(member) || told.size >= NODES_MAX) continue;
+      const [endpoint, port, name, metadata] = member as readonly Value[];
+      // Before Redis 4 they had no ids.
+      const id = String(name ?? `${endpoint}:${port}`);
+      const ip = String(fieldsOf(metadata).get("ip") ?? "");
+      const present = told.get(id);
+      const slots = primary === null ? slotRange(first, last) : [];
+      if (present !== undefined) present.slots.push(...slots);
+      else {
+        told.set(id, {
+          host: hostOf(String(endpoint ?? ""), ip),
+          port: Number(port) || 0,
+          primary,
+          failed: false,
+          slots,
+        });
+      }
+      primary ??= id;
+    }
+  }
+  return told;
+}
+
+const NOBODY = -1;
+
+/** Who owns which slot, by all that has been heard. */
+export class ClusterMap {
+  /** Ids of those that own slots, or did. */
+  private readonly ids: string[] = [];
+  private readonly owners = new Int32Array(SLOTS).fill(NOBODY);
+  private readonly epochs = new Float64Array(SLOTS).fill(-1);
+
+  /** Takes what several nodes have said at about the same time. */
+  merge(views: readonly ClusterView[]): void {
+    for (const view of views) if (view.me !== null) this.hearOwner(view, view.me);
+    const wide = views.filter((view) => !view.alone);
+    if (wide.length > 0) this.forget((id) => !wide.some((view) => view.nodes.has(id)));
+    for (const view of views) {
+      for (const node of view.nodes.values()) if (node.slots.length > 0) this.claim(node, view.coarse);
+    }
+  }
+
+  /** An owner speaks of itself. */
+  private hearOwner(view: ClusterView, me: string): void {
+    const owner = this.ids.indexOf(me);
+    if (owner < 0) return;
+    const { slots, epoch } = view.nodes.get(me) ?? { slots: [], epoch: 0 };
+    const owned = new Uint8Array(SLOTS);
+    for (const [first, last] of slots) owned.fill(1, first, last + 1);
+    for (let slot = 0; slot < SLOTS; slot++) {
+      if (this.owners[slot] !== owner) continue;
+      if (owned[slot] === 1) this.epochs[slot] = epoch;
+      else this.drop(slot);
+    }
+  }
+
+  private drop(slot: number): void {
+    this.owners[slot] = NOBODY;
+    this.epochs[slot] = -1;
+  }
+
+  private forget(gone: (id: string) => boolean): void {
+    const left = this.ids.map(gone);
+    if (!left.includes(true)) return;
+    for (let slot = 0; slot < SLOTS; slot++) {
+      const owner = this.owners[slot]!;
+      if (owner !== NOBODY && left[owner]) this.drop(slot);
+    }
+  }
+
+  /** Two nodes have one epoch for a moment, when elections collide: the first that was heard of counts until one has a higher one. */
+  private claim({ id, epoch, slots }: SeenNode, coarse: boolean): void {
+    const { owners, epochs } = this;
+    const owner = this.numberOf(id);
+    for (const [first, last] of slots) {
+      for (let slot = first; slot <= last; slot++) {
+        const known = epochs[slot]!;
+        if (epoch < known || (epoch === known && !coarse)) continue;
+        owners[slot] = owner;
+        epochs[slot] = epoch;
+      }
+    }
+  }
+
+  private numberOf(id: string): number {
+    const present = this.ids.indexOf(id);
+    if (present >= 0) return present;
+    if (this.ids.length < 2 * NODES_MAX) return this.ids.push(id) - 1;
+    // Years of nodes that came and went: of those that own nothing one makes room.
+    const used = new Set(this.owners);
+    const free = this.ids.findIndex((_, i) => !used.has(i));
+    this.ids[free] = id;
+    return free;
+  }
+
+  /** Ranges of slots in ascending order, by the id of their owner; of nobody's slots none. */
+  owned(): Map<string, SlotRange[]> {
+    const owned = new Map<string, SlotRange[]>();
+    for (let first = 0; first < SLOTS;) {
+      const owner = this.owners[first]!;
+      let end = first + 1;
+      while (end < SLOTS && this.owners[end] === owner) end++;
+      if (owner !== NOBODY) {
+        const id = this.ids[owner]!;
+        const ranges = owned.get(id);
+        if (ranges === undefined) owned.set(id, [[first, end - 1]]);
+        else ranges.push([first, end - 1]);
+      }
+      first = end;
+    }
+    return owned;
+  }
+}
