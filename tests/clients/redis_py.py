@@ -6,6 +6,7 @@ thread of its connection, so that a blocking pop does not stop the others.
 
 import hashlib
 import json
+import logging
 import queue
 import sys
 import threading
@@ -13,6 +14,8 @@ import threading
 import redis
 
 LONG = 2000
+# In cluster mode it prints errors that it raises too.
+logging.disable(logging.CRITICAL)
 out = threading.Lock()
 
 
@@ -43,12 +46,15 @@ def arguments(request):
 
 class Connection:
     def __init__(self, port):
-        self.redis = redis.Redis(port=port)
+        self.redis = self.make(port)
         self.redis.ping()
         self.watched = None
         self.pubsub = None
         self.jobs = queue.Queue()
         threading.Thread(target=self.work, daemon=True).start()
+
+    def make(self, port):
+        return redis.Redis(port=port)
 
     def work(self):
         while True:
@@ -169,6 +175,36 @@ class Connection:
             pass  # closed already
 
 
+class ClusterConnection(Connection):
+    """In cluster mode; it has no MULTI there."""
+
+    def make(self, port):
+        return redis.cluster.RedisCluster(host="127.0.0.1", port=port)
+
+    def pipeline(self, request):
+        return self.run(self.redis.pipeline(), request)
+
+    def nodes(self, _request):
+        return [node.name for node in self.redis.get_primaries()]
+
+    def own(self, _request):
+        r = self.redis
+        return plain([
+            r.mset_nonatomic({f"own:{i}": i for i in range(20)}),
+            r.mget_nonatomic(*[f"own:{i}" for i in range(21)]),
+            r.exists(*[f"own:{i}" for i in range(21)]),
+            r.delete(*[f"own:{i}" for i in range(21)]),
+            r.cluster_info()["cluster_state"],
+            r.cluster_keyslot("foo"),
+            r.info()["cluster_enabled"],
+            r.readonly(),
+            r.readwrite(),
+        ])
+
+    def disconnect(self):
+        self.redis.close()
+
+
 def answer(number, value):
     with out:
         sys.stdout.write(json.dumps({"number": number, **value}) + "\n")
@@ -182,7 +218,8 @@ def main():
         number, name = request["number"], request["connection"]
         if request["op"] == "connect":
             try:
-                connections[name] = Connection(request["port"])
+                kind = ClusterConnection if request.get("cluster") else Connection
+                connections[name] = kind(request["port"])
                 answer(number, {"value": redis.__version__})
             except Exception as error:
                 answer(number, {"failure": plain(error)})

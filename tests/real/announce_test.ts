@@ -7,24 +7,11 @@ import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import { request } from "../lib/bytes.ts";
 import type { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
+import { oneNodeCluster } from "../lib/one_node_cluster.ts";
 import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import { ReplyError } from "../lib/resp.ts";
 import { poolYml, RUNTIMES } from "../lib/servers.ts";
-
-/** A server that owns all slots and knows its address. */
-async function oneNodeCluster(f: Fixture): Promise<RawClient> {
-  const args = ["--cluster-enabled", "yes", "--cluster-port", String(freePort())];
-  const node = await f.redis({ port: 0, args: [...args, "--cluster-announce-ip", "127.0.0.1"] });
-  const client = await f.client(node);
-  strictEqual(await client.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383), "OK");
-  await client.command("CLUSTER", "BUMPEPOCH");
-  await poll(
-    async () => String(await client.command("CLUSTER", "INFO")).startsWith("cluster_state:ok"),
-    "the cluster to be ok",
-  );
-  return client;
-}
 
 /** The reply with what is a node's own made alike. */
 async function normal(client: RawClient, line: string, id: string): Promise<string> {
@@ -70,7 +57,7 @@ const ALIKE: readonly string[] = [
 for (const runtime of RUNTIMES) {
   Deno.test(`announce_cluster: the answers are those of a real node (${runtime})`, async () => {
     await using f = new Fixture();
-    const node = await oneNodeCluster(f);
+    const node = await f.client(await oneNodeCluster(f));
     const servers = [await f.redis(), await f.redis(), await f.redis()];
     const keys = { hash_tag: '"{}"', announce_cluster: true };
     const proxy = await f.proxy(runtime, poolYml({ alpha: { servers, ...keys } }));
