@@ -202,6 +202,8 @@ class ClusterConnection(Connection):
         ])
 
     def disconnect(self):
+        if self.pubsub is not None:
+            self.pubsub.close()
         self.redis.close()
 
 
