@@ -278,7 +278,7 @@ export class ClientRedirects {
 }
 
 /** One request under way here. To its connections it is a split of one fragment. */
-class Redirected extends Split {
+export class Redirected extends Split {
   /** Counts the client's: an earlier one has a lower number. */
   readonly number: number;
   private readonly own: ClientRedirects;
@@ -330,7 +330,9 @@ class Redirected extends Split {
     if (port > 0 && this.asked < NODES_MAX && own.mayPass(this)) {
       const target = redirects.target(by, redirect);
       if (
-        target !== null && target !== by && !this.moved.includes(target) && this.ask(target, kind === ASK)
+        // Who has said MOVED may be who is asked with ASKING: a slot on its way back to it.
+        target !== null && target !== by && (kind === ASK || !this.moved.includes(target)) &&
+        this.ask(target, kind === ASK)
       ) {
         return;
       }

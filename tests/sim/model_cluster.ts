@@ -37,6 +37,9 @@ export function slotOf(key: string): number {
   return crc % SLOTS;
 }
 
+/** So soon after MOVED it is known where the slot is. */
+const LEARNT_MS = 1000;
+
 /** How the programs differ. */
 export type Manner = "redis" | "valkey";
 
@@ -60,10 +63,25 @@ export class ModelCluster {
   epoch: number;
   /** Tags of requests that were told ASK, with the shard. */
   readonly asked = new Map<string, number>();
+  /** When a node first had a request "client.request", and when one first told it to wait (TRYAGAIN, CLUSTERDOWN). */
+  private readonly seen = new Map<string, number>();
+  private readonly held = new Map<string, { ms: number; serial: number; node: number }>();
+  /** Who refused a request last. */
+  private readonly movedBy = new Map<string, number>();
+  private readonly refused = new Map<string, { serial: number; node: number }>();
+  private serial = 0;
+  /** Nothing goes wrong between the proxy and the nodes, so that what is sent on arrives. */
+  isCalm = true;
+  /** All nodes know since then who owns a slot, and all is well; Infinity: they do not. */
+  settledMs: (slot: number) => number = () => Infinity;
+  /** By slot: when MOVED was first said of it since then. */
+  private readonly movedSince = new Map<number, number>();
   /** By tag: how often it was sent on since when. */
   private readonly sentOn = new Map<string, { sinceMs: number; times: number }>();
-  /** Of keys: how often each was written. */
-  readonly writes = new Map<string, number>();
+  /** Of keys: how often each has changed, or gone to another shard. */
+  readonly changes = new Map<string, number>();
+  /** Told of what is about to be executed. */
+  executes: (tags: readonly string[], keys: readonly string[]) => void = () => {};
   /** What was said of redirects, for worlds that want to know that there were some. */
   readonly said = { moved: 0, ask: 0, tryAgain: 0, down: 0, asking: 0 };
 
@@ -87,7 +105,69 @@ export class ModelCluster {
     this.nodes[0]!.databases[0]!.touch(key);
   }
 
-  noteSentOn(tags: readonly string[], what: string): void {
+  noteSeen(tags: readonly string[]): void {
+    for (const tag of tags) {
+      const request = requestOf(tag);
+      if (!this.seen.has(request)) this.seen.set(request, this.clock.nowMs());
+    }
+  }
+
+  noteHeld(tags: readonly string[], node: number): void {
+    for (const tag of tags) {
+      const request = requestOf(tag);
+      const serial = ++this.serial;
+      if (!this.held.has(request)) this.held.set(request, { ms: this.clock.nowMs(), serial, node });
+    }
+  }
+
+  /** Had a request been told to wait, and when; Infinity: never. */
+  heldMs(tag: string): number {
+    return this.held.get(requestOf(tag))?.ms ?? Infinity;
+  }
+
+  /** Was this request, which has overtaken one that waits, refused as well, by the same node and after it? Then it could have waited. */
+  refusedBehind(request: string, waiting: string): boolean {
+    const [held, refused] = [this.held.get(requestOf(waiting)), this.refused.get(request)];
+    return held !== undefined && refused !== undefined && held.node === refused.node &&
+      refused.serial > held.serial;
+  }
+
+  /** When a node first had it. */
+  seenMs(tag: string): number {
+    return this.seen.get(requestOf(tag)) ?? Infinity;
+  }
+
+  /** When this node has told a request MOVED; Infinity: never. */
+  movedMs(tag: string, node: number): number {
+    return this.movedBy.get(`${requestOf(tag)} ${node}`) ?? Infinity;
+  }
+
+  /** MOVED is said of a slot that has long been where it is. */
+  noteMoved(slot: number, tags: readonly string[], node: number): void {
+    const nowMs = this.clock.nowMs();
+    for (const tag of tags) {
+      const key = `${requestOf(tag)} ${node}`;
+      if (!this.movedBy.has(key)) this.movedBy.set(key, nowMs);
+    }
+    const settledMs = this.settledMs(slot);
+    if (settledMs > nowMs) return void this.movedSince.delete(slot);
+    const first = this.movedSince.get(slot) ?? -Infinity;
+    if (first < settledMs) this.movedSince.set(slot, nowMs);
+    else if (nowMs - first > LEARNT_MS) {
+      throw new Violation(
+        `slot ${slot} is still looked for elsewhere, ${
+          Math.floor(nowMs - first)
+        } ms after MOVED was said of it`,
+      );
+    }
+  }
+
+  wasSentOn(tag: string): boolean {
+    return this.sentOn.has(tag);
+  }
+
+  noteSentOn(tags: readonly string[], what: string, node: number): void {
+    for (const tag of tags) this.refused.set(requestOf(tag), { serial: ++this.serial, node });
     const nowMs = this.clock.nowMs();
     for (const tag of tags) {
       const before = this.sentOn.get(tag);
@@ -100,6 +180,11 @@ export class ModelCluster {
       }
     }
   }
+}
+
+/** "client.request" of "client.request.part". */
+function requestOf(tag: string): string {
+  return tag.split(".", 2).join(".");
 }
 
 /** What a node believes. */
@@ -135,9 +220,6 @@ const FIRST = new Set(
 );
 const ALL = new Set(["mget", "del", "exists", "unlink", "touch", "watch"]);
 const BOTH = new Set(["rename", "copy"]);
-const WRITES = new Set(
-  "set incr append getset setnx getdel lpush rpush lpop rpop hset pexpire mset del unlink".split(" "),
-);
 const READS = new Set("get strlen mget exists type lrange touch watch hgetall llen".split(" "));
 const BEFORE_AUTH = new Set(["auth", "hello", "quit", "reset"]);
 /** What a loading node of Valkey answers of itself; one of Redis 7.0 none of it. */
@@ -185,6 +267,14 @@ export class ClusterRedis extends ModelRedis {
     const [first] = cluster.nodes;
     // What they store is the same.
     if (first !== undefined) Object.assign(this, { databases: first.databases });
+    else {
+      const [db] = this.databases;
+      const touch = db!.touch.bind(db);
+      db!.touch = (key) => {
+        cluster.changes.set(key, (cluster.changes.get(key) ?? 0) + 1);
+        touch(key);
+      };
+    }
     cluster.nodes.push(this);
     this.role = this.isPrimary ? "master" : "slave";
   }
@@ -202,7 +292,7 @@ export class ClusterRedis extends ModelRedis {
     return this.view.shardOf(slot) === this.shard && this.isPrimary;
   }
 
-  private get isLoading(): boolean {
+  get isLoading(): boolean {
     return this.loadingUntilMs > this.time.nowMs();
   }
 
@@ -214,16 +304,17 @@ export class ClusterRedis extends ModelRedis {
       if (news.failed) view.failed.add(news.node);
       else view.failed.delete(news.node);
     } else if (news.kind === "state") {
-      if (news.down && !view.down) this.unblock(() => true, CLUSTER_DOWN);
+      if (news.down && !view.down) this.answerWaiting(() => CLUSTER_DOWN, false);
       view.down = news.down;
     } else if (news.kind === "primary") {
       const known = view.primaries[news.shard]!;
       if (known.epoch >= news.epoch) return;
-      const was = this.isPrimary;
+      const was = known.node;
       known.node = news.node;
       known.epoch = news.epoch;
       this.role = this.isPrimary ? "master" : "slave";
-      if (was && !this.isPrimary) this.demoted();
+      if (was !== this.number && this.isPrimary) this.succeed(this.cluster.nodes[was]!);
+      if (was === this.number && !this.isPrimary) this.demoted();
     } else {
       for (const slot of news.slots) {
         const known = view.moved.get(slot);
@@ -233,19 +324,37 @@ export class ClusterRedis extends ModelRedis {
         if (news.shard !== this.shard) this.migrating.delete(slot);
         else this.importing.delete(slot);
         if (news.shard !== this.shard) {
-          this.unblock((key) => slotOf(key) === slot, `-MOVED ${slot} ${this.ownerText(slot)}\r\n`);
+          const moved = `-MOVED ${slot} ${this.ownerText(slot)}\r\n`;
+          this.answerWaiting((key) => slotOf(key) === slot ? moved : null, false);
         }
       }
     }
   }
 
+  /** It knows of slots what its primary knew. */
+  private succeed(before: ClusterRedis): void {
+    for (const [slot, { shard, epoch }] of before.view.moved) {
+      this.learn({ kind: "slots", epoch, slots: [slot], shard });
+    }
+    for (const name of ["migrating", "importing"] as const) {
+      for (const [slot, shard] of before[name]) this[name].set(slot, shard);
+      before[name].clear();
+    }
+  }
+
+  /** A node that has been away: all that this one knows. */
+  recall(other: ClusterRedis): void {
+    const { view } = other;
+    view.primaries.forEach(({ node, epoch }, shard) => this.learn({ kind: "primary", shard, node, epoch }));
+    for (const [slot, { shard, epoch }] of view.moved) {
+      this.learn({ kind: "slots", epoch, slots: [slot], shard });
+    }
+    this.view.failed.clear();
+    for (const node of view.failed) this.view.failed.add(node);
+    this.view.down = view.down;
+  }
+
   private demoted(): void {
-    const { primaries } = this.view;
-    const successor = this.cluster.nodes[primaries[this.shard]!.node]!;
-    for (const [slot, shard] of this.migrating) successor.migrating.set(slot, shard);
-    for (const [slot, shard] of this.importing) successor.importing.set(slot, shard);
-    this.migrating.clear();
-    this.importing.clear();
     if (this.cluster.manner === "valkey") {
       this.answerWaiting((key) => `-MOVED ${slotOf(key)} ${this.ownerText(slotOf(key))}\r\n`, false);
     } else {
@@ -255,10 +364,6 @@ export class ClusterRedis extends ModelRedis {
         true,
       );
     }
-  }
-
-  private unblock(which: (key: string) => boolean, text: string): void {
-    this.answerWaiting((key) => which(key) ? text : null, false);
   }
 
   private ownerText(slot: number): string {
@@ -323,6 +428,7 @@ export class ClusterRedis extends ModelRedis {
     const commands = isExec ? session.queued! : [args];
     const keys = commands.flatMap(keysOf);
     const tags = commands.flatMap((command) => takeTags(command).tags);
+    if (!isExec) this.cluster.noteSeen(tags);
     const refusal = keys.length === 0 ? null : this.refusalOf(session, mood, name, keys, tags);
     if (refusal !== null) {
       if (isExec) {
@@ -352,7 +458,6 @@ export class ClusterRedis extends ModelRedis {
   ): void {
     const { cluster, shard } = this;
     const db = this.databases[session.selected]!;
-    const name = args[0]!.toLowerCase();
     for (const key of keys) {
       if (db.find(key) === undefined) cluster.places.set(key, shard);
       else if (cluster.places.get(key) !== shard) {
@@ -365,11 +470,8 @@ export class ClusterRedis extends ModelRedis {
       }
     }
     for (const tag of tags) cluster.asked.delete(tag);
-    const start = session.reply.text.length;
+    cluster.executes(tags, keys);
     super.execute(session, args);
-    if (WRITES.has(name) && session.reply.text.charAt(start) !== "-") {
-      for (const key of keys) cluster.writes.set(key, (cluster.writes.get(key) ?? 0) + 1);
-    }
   }
 
   /** Why it does not serve this, in the order of a server's checks; null: it does. */
@@ -387,7 +489,8 @@ export class ClusterRedis extends ModelRedis {
     if (view.shardOf(slot) < 0) return NOT_SERVED;
     if (view.down || this.isLoading) {
       said.down++;
-      cluster.noteSentOn(tags, this.text);
+      cluster.noteHeld(tags, this.number);
+      cluster.noteSentOn(tags, this.text, this.number);
       return CLUSTER_DOWN;
     }
     const mine = this.owns(slot);
@@ -400,9 +503,10 @@ export class ClusterRedis extends ModelRedis {
     // Valkey says so at EXEC.
     const later = queues && cluster.manner === "valkey";
     if (to !== undefined && !later && missing > 0) {
-      cluster.noteSentOn(tags, this.text);
+      cluster.noteSentOn(tags, this.text, this.number);
       if (here > 0) {
         said.tryAgain++;
+        cluster.noteHeld(tags, this.number);
         return TRYAGAIN;
       }
       said.ask++;
@@ -413,8 +517,10 @@ export class ClusterRedis extends ModelRedis {
       said.asking++;
       if (!queues) this.checkAsking(tags);
       if (distinct.length > 1 && missing > 0 && !later) {
-        cluster.noteSentOn(tags, this.text);
+        cluster.noteSentOn(tags, this.text, this.number);
         said.tryAgain++;
+        cluster.noteHeld(tags, this.number);
+        for (const tag of tags) cluster.asked.delete(tag);
         return TRYAGAIN;
       }
       if (missing > 0 && !queues) this.checkImported(slot, keys);
@@ -423,12 +529,13 @@ export class ClusterRedis extends ModelRedis {
     if (mine) return null;
     const follows = view.shardOf(slot) === this.shard && mood.readOnly;
     if (follows && READS.has(name)) return null;
-    if (imports && tags.some((tag) => cluster.asked.get(tag) === this.shard)) {
+    if (imports && cluster.isCalm && tags.some((tag) => cluster.asked.get(tag) === this.shard)) {
       throw new Violation(
         `request ${tags[0]} came to ${this.text} without ASKING, although it was told to ask there`,
       );
     }
-    cluster.noteSentOn(tags, this.text);
+    cluster.noteSentOn(tags, this.text, this.number);
+    cluster.noteMoved(slot, tags, this.number);
     said.moved++;
     return `-MOVED ${slot} ${this.ownerText(slot)}\r\n`;
   }

@@ -39,13 +39,20 @@ export class Truth {
   /** What SCRIPT LOAD has been answered for. */
   readonly scripts = new Set<string>();
   /** Per client and key, whatever the server: the last request executed. */
-  private readonly lastOf = new Map<string, number>();
+  private readonly lastOf = new Map<
+    string,
+    { readonly request: number; readonly server: number; readonly atMs: number }
+  >();
   /** Requests that were executed after a later one of the same client for the same key, with what is wrong with that. */
   private readonly overtaken = new Map<string, string>();
   /** A key is in one place at a time, and a client's requests for it stay in their order even where that changes. */
   isOrdered = false;
   /** Server connections so far. */
   connections = 0;
+  /** May a request be executed on a connection behind a later one of its client? It has come by a detour. */
+  mayDetour: (tag: string) => boolean = () => false;
+  /** May it be so for one key, behind "client.request", which was executed there and then? */
+  mayBeLate: (tag: string, behind: string, server: number, atMs: number) => boolean = () => false;
   /** Told of each execution, to check where it happened. */
   watch: (execution: Execution) => void = () => {};
 
@@ -66,12 +73,12 @@ export class Truth {
       const [client, request] = tag.split(".") as [string, string];
       const key = `${execution.connection} ${client}`;
       const last = this.lastOn.get(key) ?? 0;
-      if (last > Number(request)) {
+      if (last > Number(request) && !this.mayDetour(tag)) {
         throw new Violation(
           `request ${tag} was executed after request ${client}.${last} on connection ${execution.connection}`,
         );
       }
-      this.lastOn.set(key, Number(request));
+      this.lastOn.set(key, Math.max(last, Number(request)));
       this.noteOrder(execution, tag, client, Number(request));
     }
   }
@@ -80,14 +87,14 @@ export class Truth {
     const name = keys.find((key) => key.endsWith(`~${tag}`))?.slice(0, -tag.length - 1);
     if (name === undefined) return;
     const place = `${client} ${name}`;
-    const last = this.lastOf.get(place) ?? 0;
-    if (last <= request) this.lastOf.set(place, request);
-    else {
+    const last = this.lastOf.get(place);
+    if (last === undefined || last.request <= request) this.lastOf.set(place, { request, server, atMs });
+    else if (!this.mayBeLate(tag, `${client}.${last.request}`, last.server, last.atMs)) {
       this.overtaken.set(
         tag,
         `request ${tag} for ${name} was executed by server ${server} at ${
           atMs.toFixed(3)
-        }, after request ${client}.${last}`,
+        }, after request ${client}.${last.request}`,
       );
     }
   }

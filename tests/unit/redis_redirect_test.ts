@@ -206,6 +206,20 @@ testOf("ASK is followed once, behind ASKING on the same connection, and not reme
   strictEqual(world.ask(client, "GET", ONE), "$1\r\nx\r\n");
 });
 
+testOf("ASK leads back to a node that has said MOVED: the slot is on its way there", async (world) => {
+  const client = world.talker();
+  world.ask(client, "SET", ONE, "x");
+  // The table still has it where it comes back to.
+  const [first, second] = [world.cluster.owner(SLOT), world.node(3)];
+  world.cluster.migrate(SLOT, second, ONE);
+  world.cluster.give(SLOT, second);
+  world.cluster.migrate(SLOT, first, ONE);
+  world.asked();
+  strictEqual(world.ask(client, "GET", ONE), "$1\r\nx\r\n");
+  deepStrictEqual(first.redis.takeGot(), [`GET ${ONE}`, "ASKING", `GET ${ONE}`]);
+  deepStrictEqual(second.redis.takeGot(), [`GET ${ONE}`]);
+});
+
 testOf(
   "ASK to a node that owns nothing yet: its connection is one for all, and ends when the node is a server",
   async (world) => {

@@ -1,0 +1,75 @@
+/** What one seed's cluster is made of, and how its proxy is configured. */
+import { type Faults, swarm } from "./faults.ts";
+import type { Manner } from "./model_cluster.ts";
+import type { Random } from "./random.ts";
+
+export interface ClusterPlan {
+  readonly text: string;
+  readonly shards: number;
+  /** Of each shard; 0: nobody can take a primary's place. */
+  readonly replicas: number;
+  readonly manner: Manner;
+  readonly workers: number;
+  readonly clients: number;
+  readonly slots: number;
+  readonly keysPerSlot: number;
+  readonly blocks: boolean;
+  /** Migrations of slots, planned failovers, deaths, short stops of primaries. */
+  readonly migrations: number;
+  readonly failovers: number;
+  readonly kills: number;
+  readonly stops: number;
+  /** Of migrations: how many are done at a stroke. */
+  readonly atomic: number;
+  /** A node hears of a change within this time; a liar within ten times that. */
+  readonly gossipMaxMs: number;
+  readonly liars: number;
+  /** Between two keys of a migration, at most. */
+  readonly keyMaxMs: number;
+  /** While a primary is missing all of the cluster stands still. */
+  readonly fullCoverage: boolean;
+  readonly tryAgainMs: number;
+  /** Between the proxy and the nodes; null: nothing goes wrong there. */
+  readonly faults: Faults | null;
+  readonly requestsMax: number;
+  readonly troubleMs: number;
+}
+
+export const TIMEOUT_MS = 2000;
+
+export function nodeText(node: number): string {
+  return `10.0.0.${node + 1}:7000`;
+}
+
+export function clusterPlanOf(random: Random): ClusterPlan {
+  const shards = random.int(2, 3);
+  const replicas = random.chance(0.7) ? 1 : 0;
+  const tryAgainMs = random.pick([500, 2000, 5000]);
+  const seeds = Array.from({ length: random.int(1, shards) }, (_, i) => `    - ${nodeText(i)}\n`).join("");
+  return {
+    text: `alpha:\n  listen: 127.0.0.1:22121\n  redis: true\n  cluster: true\n  timeout: ${TIMEOUT_MS}\n` +
+      `  cluster_refresh: ${random.pick([500, 1000, 3000])}\n  cluster_tryagain: ${tryAgainMs}\n` +
+      `  server_connections: ${random.int(1, 2)}\n  servers:\n${seeds}`,
+    shards,
+    replicas,
+    manner: random.pick(["redis", "valkey"]),
+    workers: random.pick([1, 1, 1, 2]),
+    clients: random.int(2, 6),
+    slots: random.pick([1, 1, 2, 2, 4, 6]),
+    keysPerSlot: random.int(1, 3),
+    blocks: random.chance(0.4),
+    migrations: random.chance(0.9) ? random.magnitude(1, 20) : 0,
+    failovers: replicas > 0 && random.chance(0.4) ? random.int(1, 2) : 0,
+    kills: random.chance(0.3) ? 1 : 0,
+    stops: random.chance(0.2) ? random.int(1, 2) : 0,
+    atomic: random.pick([0, 0, 0.5, 1]),
+    gossipMaxMs: random.magnitude(1, 300),
+    liars: random.pick([0, 0, 0.3]),
+    keyMaxMs: random.magnitude(5, 400),
+    fullCoverage: random.chance(0.7),
+    tryAgainMs,
+    faults: random.chance(0.25) ? { ...swarm(random), blackHole: 0, vanish: 0 } : null,
+    requestsMax: random.magnitude(40, 150),
+    troubleMs: random.magnitude(500, 3000),
+  };
+}

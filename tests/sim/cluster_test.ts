@@ -1,0 +1,168 @@
+/** Worlds of a cluster; and mistakes made on purpose, which they have to notice. `CLUSTER_SEEDS=N` runs N worlds. */
+import assert from "node:assert/strict";
+import { Client } from "../../src/proxy/client.ts";
+import { Pool } from "../../src/proxy/pool.ts";
+import { ClientRedirects, PoolRedirects, Redirected } from "../../src/redis/redirect.ts";
+import { ClusterFailure, runClusterSeed } from "./cluster_world.ts";
+
+const SEEDS = Number(Deno.env.get("CLUSTER_SEEDS") ?? 40);
+const FIRST = Number(Deno.env.get("CLUSTER_FIRST") ?? 1);
+const BATCH = 20;
+/** A canary is noticed within so many worlds. */
+const SEEDS_MAX = 100;
+
+for (let first = FIRST; first < FIRST + SEEDS; first += BATCH) {
+  const last = Math.min(first + BATCH, FIRST + SEEDS) - 1;
+  Deno.test(`worlds of a cluster ${first} to ${last}`, async () => {
+    const seen = { moved: 0, asks: 0, tryAgains: 0 };
+    for (let seed = first; seed <= last; seed++) {
+      const result = await runClusterSeed(seed);
+      seen.moved += result.moved;
+      seen.asks += result.asks;
+      seen.tryAgains += result.tryAgains;
+    }
+    assert.ok(seen.moved > 0 && seen.asks > 0 && seen.tryAgains > 0, JSON.stringify(seen));
+  });
+}
+
+Deno.test("a seed decides everything in a world of a cluster too", async () => {
+  assert.deepEqual(await runClusterSeed(3), await runClusterSeed(3));
+});
+
+type Method = (this: any, ...args: any[]) => unknown;
+
+function patch(owner: object, name: string, make: (old: Method) => Method): () => void {
+  const methods = owner as Record<string, Method>;
+  const old = methods[name]!;
+  if (typeof old !== "function") throw new Error(`there is no ${name} to make a mistake in`);
+  methods[name] = make(old);
+  return () => {
+    methods[name] = old;
+  };
+}
+
+/** Each with what is said of it, so that nothing else is taken for it. */
+const CANARIES: readonly { name: string; says: RegExp; plant(): () => void }[] = [
+  {
+    name: "ASK is remembered for the next request",
+    says:
+      /with ASKING, although nobody had told it|sent on 41 times|is executed by .* for who was not told to ask there/,
+    plant() {
+      const told = new Map<number, unknown>();
+      return patch(Redirected.prototype, "ask", (old) =>
+        function (endpoint, asking) {
+          if (asking) told.set(this.slot, endpoint);
+          const known = told.get(this.slot);
+          return known === undefined ? old.call(this, endpoint, asking) : old.call(this, known, true);
+        });
+    },
+  },
+  {
+    name: "who is sent on by ASK says no ASKING",
+    says: /without ASKING, although it was told to ask there/,
+    plant: () =>
+      patch(Redirected.prototype, "ask", (old) =>
+        function (endpoint) {
+          return old.call(this, endpoint, false);
+        }),
+  },
+  {
+    name: "ASKING is said on another connection",
+    says: /without ASKING|with ASKING, although nobody/,
+    plant: () =>
+      patch(Redirected.prototype, "ask", (old) =>
+        function (endpoint, asking) {
+          if (asking) this.client.pool.servers[0].connection(0, 0)?.ask(ASKING, () => {});
+          return old.call(this, endpoint, false);
+        }),
+  },
+  {
+    name: "what is sent on is sent twice",
+    says: /was executed twice|came to .* with ASKING/,
+    plant: () =>
+      patch(Redirected.prototype, "ask", (old) =>
+        function (endpoint, asking) {
+          const sent = old.call(this, endpoint, asking);
+          const { client } = this;
+          if (sent) {
+            endpoint.connection(client.session.connectionClass, client.serial)?.ask(this.bytes, () => {});
+          }
+          return sent;
+        }),
+  },
+  {
+    name: "what is sent on goes by any connection",
+    says: /for \S+ was executed by server .*, after request/,
+    plant: () =>
+      patch(Redirected.prototype, "ask", (old) =>
+        function (endpoint, asking) {
+          const { client } = this;
+          const { serial } = client;
+          client.serial = serial + ++others;
+          const sent = old.call(this, endpoint, asking);
+          client.serial = serial;
+          return sent;
+        }),
+  },
+  {
+    name: "while something of a client waits, what it asks next is sent",
+    says: /was executed (by server .*, )?after request/,
+    plant: () =>
+      patch(ClientRedirects.prototype, "wait", (old) =>
+        function (request, pauseMs) {
+          const takeBack = patch(Client.prototype, "settle", () => () => {});
+          old.call(this, request, pauseMs);
+          takeBack();
+        }),
+  },
+  {
+    name: "what waits is not waited for by what is sent on",
+    says: /for \S+ was executed by server .*, after request/,
+    plant: () => patch(ClientRedirects.prototype, "mayPass", () => () => true),
+  },
+  {
+    name: "TRYAGAIN is no reason to wait",
+    says: /reads -TRYAGAIN .* while nothing is wrong/,
+    plant: () =>
+      patch(Redirected.prototype, "wait", (old) =>
+        function (forKeys) {
+          if (forKeys) this.answer(this.reply, 0, this.reply.length, false);
+          else old.call(this, forKeys);
+        }),
+  },
+  {
+    name: "who owns what is not learnt",
+    says: /is sent on: who owns what is not known|is still looked for|sent on 41 times/,
+    plant: () => patch(PoolRedirects.prototype, "noteMoved", () => () => {}),
+  },
+  {
+    name: "the old owners are kept",
+    says: /is sent on|while nothing is wrong/,
+    plant: () => patch(Pool.prototype, "adopt", () => () => {}),
+  },
+];
+
+let others = 0;
+const ASKING = new TextEncoder().encode("*1\r\n$6\r\nASKING\r\n");
+
+for (const canary of CANARIES) {
+  Deno.test(`worlds of a cluster notice: ${canary.name}`, async () => {
+    const takeBack = canary.plant();
+    try {
+      for (let seed = 1; seed <= SEEDS_MAX; seed++) {
+        try {
+          await runClusterSeed(seed);
+        } catch (error) {
+          assert.ok(error instanceof ClusterFailure);
+          const why = error.why.split("\n")[0]!;
+          if (Deno.env.has("SIM_SHOW")) console.log(`  ${seed}: ${why}`);
+          assert.match(why, canary.says);
+          return;
+        }
+      }
+    } finally {
+      takeBack();
+    }
+    assert.fail(`${SEEDS_MAX} worlds ran without a complaint`);
+  });
+}

@@ -1,0 +1,306 @@
+/**
+ * What a client of a simulated cluster asks for. Keys are `{s3}k1~TAG`: few slots, a few keys in each, so that requests meet in the
+ * slots that migrate; keys `…c7` are one client's own.
+ */
+import { exactly, type Expect, matching } from "./expect.ts";
+import { digestOf } from "./model_redis.ts";
+import type { Random } from "./random.ts";
+import { type Step, step, together } from "./step.ts";
+import { type Execution, type Truth, Violation } from "./truth.ts";
+
+const KINDS = [
+  "get",
+  "set",
+  "incr",
+  "append",
+  "mget",
+  "mset",
+  "sum",
+  "whole",
+  "near",
+  "transaction",
+  "watch",
+  "script",
+] as const;
+/** What leased connections do is not redirected yet; `CLUSTER_LEASES=1` asks for it all the same. */
+const LATER: ReadonlySet<string> = Deno.env.has("CLUSTER_LEASES")
+  ? new Set()
+  : new Set(["transaction", "watch", "block"]);
+const BLOCKING = ["block", "push"] as const;
+type Kind = typeof KINDS[number] | typeof BLOCKING[number];
+
+/** What its world tells a client. */
+export interface ClusterJudge {
+  readonly truth: Truth;
+  /** Slots that keys are in, by tag: "s3". */
+  readonly slots: readonly string[];
+  readonly keysPerSlot: number;
+  readonly blocks: boolean;
+  /** May this error be read now, for a request that was made then? */
+  mayFail(reply: string, slots: readonly string[], madeAtMs: number): boolean;
+  nowMs(): number;
+  /** The transaction that begins with `first` relies on what `watch` has seen of its key. */
+  watched(watch: string, first: string, key: string): void;
+}
+
+export class ClusterWorkload {
+  readonly blocks = false;
+  private request = 0;
+  private readonly weights = new Map<Kind, number>();
+
+  constructor(
+    private readonly judge: ClusterJudge,
+    private readonly client: number,
+    private readonly random: Random,
+  ) {
+    for (const kind of KINDS) {
+      if (random.chance(0.5) && !LATER.has(kind)) this.weights.set(kind, random.magnitude(1, 20));
+    }
+    if (judge.blocks && !LATER.has("block") && random.chance(0.5)) {
+      for (const kind of BLOCKING) this.weights.set(kind, random.magnitude(3, 20));
+    }
+    if (this.weights.size === 0) this.weights.set("set", 1);
+  }
+
+  hello(): Step {
+    return together([]);
+  }
+
+  goodbye(): Step {
+    return { ...step(["QUIT"], exactly("QUIT", "+OK\r\n", true)), last: true };
+  }
+
+  /** All keys, when all must work. */
+  epilogue(): Step {
+    const { slots } = this.judge;
+    const steps = slots.flatMap((slot) => [
+      this.keyed(["APPEND", `{${slot}}k0`], [], slot),
+      this.keyed(["GET", `{${slot}}k0`], [], slot),
+    ]);
+    return together([...steps, this.mget(slots.map((slot) => `{${slot}}k0`))]);
+  }
+
+  next(): Step {
+    const { random } = this;
+    switch (this.draw()) {
+      case "get":
+        return this.keyed([random.pick(["GET", "STRLEN", "TYPE"]), this.key()]);
+      case "set":
+        return this.keyed([random.pick(["SET", "GETSET", "SETNX"]), this.key()], ["value"]);
+      case "append":
+        return this.keyed(["APPEND", this.key()], ["value"]);
+      case "incr":
+        return this.keyed(["INCR", this.key("n")]);
+      case "mget":
+        return this.mget(this.keys());
+      case "near":
+        return this.mget(this.keysOfOne());
+      case "mset":
+        return this.mset(random.chance(0.5) ? this.keys() : this.keysOfOne());
+      case "sum":
+        return this.sum(random.chance(0.5) ? this.keys() : this.keysOfOne());
+      case "whole":
+        return this.whole();
+      case "transaction":
+        return this.transaction(false);
+      case "watch":
+        return this.transaction(true);
+      case "script":
+        return this.script();
+      case "block": {
+        const name = random.pick(["BLPOP", "BRPOP"]);
+        return this.keyed([name, this.key("l")], [String(random.magnitude(1, 3000) / 1000)]);
+      }
+      case "push":
+        return this.keyed([random.pick(["RPUSH", "LPUSH"]), this.key("l")], ["value"]);
+    }
+  }
+
+  // ---- kinds
+
+  private mget(keys: readonly string[]): Step {
+    const tags = this.tags(keys.length);
+    const tagged = keys.map((key, i) => `${key}~${tags[i]}`);
+    return step(
+      ["MGET", ...tagged],
+      this.expect(`MGET ${tagged.join(" ")}`, keys, (reply) => {
+        const found = this.executions(tags);
+        if (found === null) return false;
+        const parts = tags.map((tag, i) => found[i]!.parts?.[found[i]!.tags.indexOf(tag)]);
+        if (parts.includes(undefined) || reply !== `*${parts.length}\r\n${parts.join("")}`) return false;
+        this.judge.truth.answered(tags);
+        return true;
+      }),
+    );
+  }
+
+  private mset(keys: readonly string[]): Step {
+    const tags = this.tags(keys.length);
+    const args = keys.flatMap((key, i) => [`${key}~${tags[i]}`, `=${tags[i]};`]);
+    return step(
+      ["MSET", ...args],
+      this.expect(`MSET ${args.join(" ")}`, keys, (reply) => {
+        return reply === "+OK\r\n" && this.executions(tags)?.every((one) => one.reply === "+OK\r\n") === true;
+      }),
+    );
+  }
+
+  private sum(keys: readonly string[]): Step {
+    const tags = this.tags(keys.length);
+    const args = [
+      this.random.pick(["DEL", "EXISTS", "UNLINK", "TOUCH"]),
+      ...keys.map((key, i) => `${key}~${tags[i]}`),
+    ];
+    return step(
+      args,
+      this.expect(args.join(" "), keys, (reply) => {
+        const found = this.executions(tags);
+        if (found === null) return false;
+        return reply ===
+          `:${[...new Set(found)].reduce((total, one) => total + Number(one.reply.slice(1)), 0)}\r\n`;
+      }),
+    );
+  }
+
+  /** A command of two keys that cannot be split. */
+  private whole(): Step {
+    const slot = this.random.pick(this.judge.slots);
+    const keys = [this.key("k", slot), this.key("k", slot)];
+    const tags = this.tags(2);
+    const args = [this.random.pick(["RENAME", "COPY"]), ...keys.map((key, i) => `${key}~${tags[i]}`)];
+    return step(args, this.expect(args.join(" "), keys, (reply) => this.isTrue(tags, reply)));
+  }
+
+  private script(): Step {
+    const [key, name] = [this.key(), `return${this.random.int(0, 2)}`];
+    const [tag] = this.tags(1);
+    const loaded = this.random.chance(0.5);
+    const args = [loaded ? "EVALSHA" : "EVAL", loaded ? digestOf(name) : name, "1", `${key}~${tag}`];
+    return step(args, this.expect(args.join(" "), [key], (reply) => this.isTrue([tag!], reply)));
+  }
+
+  /** MULTI … EXEC on keys of one slot, perhaps with WATCH before. */
+  private transaction(watch: boolean): Step {
+    const { random, judge } = this;
+    const slot = random.pick(judge.slots);
+    const steps: Step[] = [];
+    const watched = this.key("k", slot);
+    const [watchTag] = this.tags(1);
+    const seen = { watching: false, refused: false };
+    if (watch) {
+      steps.push(step(
+        ["WATCH", `${watched}~${watchTag}`],
+        this.expect(`WATCH ${watched}~${watchTag}`, [watched], (reply) => {
+          seen.watching = reply.startsWith("+OK");
+          return this.isTrue([watchTag!], reply);
+        }),
+      ));
+      if (random.chance(0.3)) steps.push(this.keyed(["GET", watched]));
+      if (random.chance(0.2)) steps.push(this.keyed(["SET", this.key("k", slot)], ["value"]));
+    }
+    steps.push(step(["MULTI"], exactly("MULTI", "+OK\r\n")));
+    const tags: string[] = [];
+    for (let i = random.int(1, 4); i > 0; i--) {
+      const key = this.key("k", slot);
+      const [tag] = this.tags(1);
+      tags.push(tag!);
+      const args = random.pick([
+        ["SET", `${key}~${tag}`, `=${tag};`],
+        ["APPEND", `${key}~${tag}`, `=${tag};`],
+        ["GET", `${key}~${tag}`],
+      ]);
+      steps.push(step(args, {
+        ...this.expect(args.join(" "), [key], (reply) => reply === "+QUEUED\r\n"),
+        executed: () => false,
+      }));
+    }
+    if (watch) judge.watched(watchTag!, tags[0]!, watched);
+    judge.truth.transactions.push(tags);
+    const expect = this.expect(`EXEC of ${tags.join(" ")}`, [watched], (reply) => {
+      const found = this.executions(tags);
+      if (found !== null) return reply === `*${tags.length}\r\n${found.map((one) => one.reply).join("")}`;
+      if (tags.some((tag) => judge.truth.executions.has(tag))) return false;
+      return watch && reply === "*-1\r\n" ||
+        // What was refused may be so for what made its WATCH or one of its commands fail.
+        reply.startsWith("-EXECABORT ") && judge.mayFail(reply, [slot], expect.madeAtMs);
+    });
+    return together([...steps, step(["EXEC"], expect)]);
+  }
+
+  // ---- parts
+
+  private draw(): Kind {
+    let total = 0;
+    for (const weight of this.weights.values()) total += weight;
+    let at = this.random.next() * total;
+    for (const [kind, weight] of this.weights) if ((at -= weight) < 0) return kind;
+    return "get";
+  }
+
+  private tags(count: number): string[] {
+    const request = ++this.request;
+    return Array.from({ length: count }, (_, i) => `${this.client}.${request}.${i}`);
+  }
+
+  private key(type = "k", slot = this.random.pick(this.judge.slots)): string {
+    const own = this.random.chance(0.5) ? `c${this.client}` : "";
+    return `{${slot}}${type}${this.random.int(0, this.judge.keysPerSlot - 1)}${own}`;
+  }
+
+  private keys(): string[] {
+    return Array.from({ length: this.random.magnitude(1, 8) }, () => this.key());
+  }
+
+  private keysOfOne(): string[] {
+    const slot = this.random.pick(this.judge.slots);
+    return Array.from({ length: this.random.int(2, 4) }, () => this.key("k", slot));
+  }
+
+  /** @param rest "value" is one with its tag */
+  private keyed(args: readonly string[], rest: readonly string[] = [], _slot?: string): Step {
+    const [tag] = this.tags(1);
+    const [name, key] = args as [string, string];
+    const words = [name, `${key}~${tag}`, ...rest.map((word) => word === "value" ? `=${tag};` : word)];
+    if (name === "APPEND" && rest.length === 0) words.push(`=${tag};`);
+    return step(words, {
+      ...this.expect(words.join(" "), [key], (reply) => this.isTrue([tag!], reply)),
+      executed: () => this.judge.truth.executions.has(tag!),
+    });
+  }
+
+  private isTrue(tags: readonly string[], reply: string): boolean {
+    const { truth } = this.judge;
+    if (truth.executions.get(tags[0]!)?.reply !== reply) return false;
+    truth.answered(tags);
+    return true;
+  }
+
+  private executions(tags: readonly string[]): Execution[] | null {
+    const found: Execution[] = [];
+    for (const tag of tags) {
+      const execution = this.judge.truth.executions.get(tag);
+      if (execution === undefined) return null;
+      found.push(execution);
+    }
+    return found;
+  }
+
+  private expect(
+    shown: string,
+    keys: readonly string[],
+    isTrue: (reply: string) => boolean,
+  ): Expect & { readonly madeAtMs: number } {
+    const { judge } = this;
+    const madeAtMs = judge.nowMs();
+    const slots = keys.map((key) => key.slice(1, key.indexOf("}")));
+    const accepts = (reply: string) => {
+      if (isTrue(reply)) return true;
+      if (!reply.startsWith("-")) return false;
+      if (judge.mayFail(reply, slots, madeAtMs)) return true;
+      throw new Violation(
+        `client ${this.client} reads ${reply.trimEnd()} for ${shown} while nothing is wrong`,
+      );
+    };
+    return { ...matching(shown, accepts), madeAtMs };
+  }
+}

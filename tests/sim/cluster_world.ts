@@ -1,0 +1,719 @@
+/**
+ * A simulated cluster and the proxy in front of it: slots move, key by key or at a stroke, primaries make way, die and stop for a while,
+ * and nodes hear of all that one after the other, so that for some time they speak of it differently.
+ *
+ *   SimClient ──► Proxy (one a worker) ──► ClusterRedis (a SimServer each)    shard 0: 10.0.0.1  shard 1: 10.0.0.2 …  replicas behind them
+ *                   ▲ adopt                  ▲ learn
+ *                 source ◄── what one node says ── ModelCluster
+ *
+ * What holds, always:
+ *  1. every reply is the one that a node gave for this request (tags), in the order of its client's requests;
+ *  2. nothing is executed twice, nor behind a later request of its client for the same key (truth.ts);
+ *  3. what is executed is so by the shard that has the key just then, or is to have it: one history a key;
+ *  4. ASKING comes right before what has just been told ASK, once, and never without; nobody is sent on in circles;
+ *  5. errors are read only while a primary is missing and one second longer, or where the network fails;
+ *     TRYAGAIN only of a slot that has migrated for longer than cluster_tryagain;
+ *  6. EXEC does nothing if what was watched has changed;
+ *  7. at the end all is served, nothing is held, and nothing is left after the stop.
+ */
+import { dropChunks } from "../../src/bytes/chunks.ts";
+import type { Config } from "../../src/config/config.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+import { FAILURES } from "../../src/proxy/failures.ts";
+import type { Pool, Seat } from "../../src/proxy/pool.ts";
+import { makeBoard, Proxy } from "../../src/service/proxy.ts";
+import { Board } from "../../src/stats/board.ts";
+import { Sources } from "../../src/topology/sources.ts";
+import type { Sign } from "../../src/topology/state.ts";
+import { changeOf } from "../../src/topology/change.ts";
+import { checkPool } from "./checkers.ts";
+import { SimClock } from "./clock.ts";
+import { type ClusterPlan, clusterPlanOf, nodeText, TIMEOUT_MS } from "./cluster_plan.ts";
+import { type ClusterJudge, ClusterWorkload } from "./cluster_workload.ts";
+import { EventLog } from "./event_log.ts";
+import type { Judge } from "./expect.ts";
+import { CALM } from "./faults.ts";
+import { type ClusterNews, ClusterRedis, ModelCluster, slotOf } from "./model_cluster.ts";
+import { SimNet } from "./net.ts";
+import { Random } from "./random.ts";
+import { SYSTEM } from "./reader.ts";
+import { type Manners, SimClient } from "./sim_client.ts";
+import { SimServer } from "./sim_server.ts";
+import { Truth, Violation } from "./truth.ts";
+
+const CHECK_EVERY_TURNS = 16;
+/** What had left the proxy when a node refused something has arrived so soon. */
+const UNDER_WAY_MS = 5;
+const EVENTS_SHOWN = 80;
+/** After a primary is there again errors may go on for so long. */
+const CALMS_MS = 1000;
+/** By then all nodes have heard of everything, and the proxy from one of them. */
+const LEARNT_MS = 5000;
+/** When all is well everybody must have been answered within this time. */
+const PATIENCE_MS = 60_000;
+
+export interface ClusterResult {
+  readonly seed: number;
+  readonly requests: number;
+  /** Errors that clients have read and were allowed to. */
+  readonly refused: number;
+  readonly moved: number;
+  readonly asks: number;
+  readonly tryAgains: number;
+  readonly hash: number;
+}
+
+export class ClusterFailure extends Error {
+  override name = "ClusterFailure";
+  constructor(readonly seed: number, readonly why: string, readonly events: string) {
+    super(`seed ${seed}: ${why}\n\n${events}`);
+  }
+}
+
+/** @throws ClusterFailure */
+export async function runClusterSeed(seed: number): Promise<ClusterResult> {
+  const world = new ClusterWorld(seed);
+  try {
+    return await world.run();
+  } catch (error) {
+    const why = error instanceof Violation ? error.message : (error as Error).stack ?? String(error);
+    const plan = JSON.stringify({ ...world.plan, text: undefined });
+    throw new ClusterFailure(seed, why, `${world.plan.text}${plan}\n${world.log.toString(EVENTS_SHOWN)}`);
+  }
+}
+
+const NO_DNS = { addresses: () => Promise.resolve([]), services: () => Promise.resolve([]) };
+const FAILURE_TEXTS = [...FAILURES.values()].map(({ text }) => text);
+
+export class ClusterWorld implements ClusterJudge, Judge {
+  readonly log = new EventLog(400);
+  readonly clock = new SimClock();
+  readonly plan: ClusterPlan;
+  readonly truth = new Truth();
+  readonly slots: readonly string[];
+  readonly cluster: ModelCluster;
+  private readonly random: Random;
+  private readonly net: SimNet;
+  private readonly servers: SimServer[] = [];
+  private proxies: readonly Proxy[] = [];
+  private boards: readonly Board[] = [];
+  private readonly sources: Sources;
+  private key = "";
+  private readonly clients: SimClient[] = [];
+  private config: Config;
+  private changes = 0;
+  /** What the source has said and workers have not adopted. */
+  private said: Config | null = null;
+  /** Who is in truth the primary of each shard. */
+  private readonly primaries: number[];
+  private readonly owners = new Map<number, number>();
+  private readonly dead = new Set<number>();
+  /** Slots that migrate, and since when; of those that did, until when. */
+  private readonly migrations: { readonly slot: number; readonly fromMs: number; untilMs: number }[] = [];
+  private disturbed = { fromMs: Infinity, untilMs: -Infinity };
+  /** By then all nodes have been told of all that has happened so far. */
+  private toldMs = 0;
+  private healed = false;
+  private turnsToCheck = 0;
+  /** By the tag of WATCH: its key and how often that had changed. */
+  private readonly watches = new Map<string, number>();
+  /** By the tag that a transaction begins with: what it has watched. */
+  private readonly relies = new Map<string, { readonly watch: string; readonly key: string }>();
+
+  constructor(readonly seed: number) {
+    dropChunks(0);
+    this.random = new Random(seed);
+    this.plan = clusterPlanOf(this.random.fork());
+    const { plan, clock, log, random } = this;
+    this.net = new SimNet(clock, random.fork(), { log, faults: plan.faults ?? CALM });
+    this.slots = Array.from({ length: plan.slots }, () => `s${random.int(0, 999)}`);
+    this.cluster = new ModelCluster(plan.shards, plan.manner, clock);
+    this.cluster.isCalm = plan.faults === null && plan.kills === 0;
+    this.cluster.settledMs = () => this.cluster.isCalm && plan.stops === 0 ? this.toldMs : Infinity;
+    this.cluster.executes = (tags, keys) => this.executes(tags, keys);
+    this.primaries = Array.from({ length: plan.shards }, (_, shard) => shard);
+    for (let number = 0; number < plan.shards * (1 + plan.replicas); number++) {
+      const [host] = nodeText(number).split(":") as [string];
+      const server = new SimServer(
+        number,
+        { host, port: 7000 },
+        true,
+        this.net,
+        clock,
+        this.truth,
+        random.fork(),
+        null,
+      );
+      server.model = new ClusterRedis(
+        number,
+        number % plan.shards,
+        nodeText(number),
+        this.cluster,
+        this.truth,
+        clock,
+        {
+          random: random.fork().next,
+        },
+      );
+      this.servers.push(server);
+    }
+    this.config = parseConfig(plan.text, "sim.yml");
+    this.net.setFaults(CALM, this.config.pools[0]!.listen);
+    this.truth.isOrdered = true;
+    // What could not be sent no node has seen.
+    this.truth.mayDetour = (tag) => !this.cluster.isCalm || this.cluster.wasSentOn(tag);
+    this.truth.mayBeLate = (tag, behind, server, atMs) => this.mayBeLate(tag, behind, server, atMs);
+    this.sources = new Sources({ net: this.net, clock, dns: NO_DNS, random: random.fork().next });
+  }
+
+  /** Once it is known what the servers are. */
+  private makeProxies(): void {
+    const { plan, clock, log, random } = this;
+    const board = makeBoard(this.config, plan.workers);
+    this.boards = Array.from({ length: plan.workers }, (_, i) => i === 0 ? board : Board.of(board.memory));
+    this.proxies = this.boards.map((board, worker) =>
+      new Proxy({
+        config: this.config,
+        net: this.net,
+        clock,
+        random: random.fork().next,
+        log: { level: 5, write: (_level, text) => log.add(clock.nowMs(), "proxy", text) },
+        system: SYSTEM,
+        seat: this.seatOf(worker, board),
+      })
+    );
+  }
+
+  private seatOf(worker: number, board: Board): Seat {
+    const others = Array.from({ length: this.plan.workers }, (_, i) => i).filter((i) => i !== worker);
+    const soon = (to: number, run: (proxy: Proxy) => void) =>
+      void this.clock.setTimer(0.1, () => run(this.proxies[to]!));
+    return {
+      worker,
+      board,
+      serversChanged: (pool) => others.forEach((to) => soon(to, (proxy) => proxy.serversChanged(pool))),
+      tellOthers: (pool, words) => others.forEach((to) => soon(to, (proxy) => proxy.knows(pool, words))),
+      sign: (_pool, server, sign, cause) => this.signed(server, sign, cause),
+      ask: (to, pool, question, told) =>
+        soon(to, (proxy) => proxy.asked(pool, question, (answer) => soon(worker, () => told(answer)))),
+    };
+  }
+
+  async run(): Promise<ClusterResult> {
+    const { clock, plan, random } = this;
+    for (const server of this.servers) await server.listen();
+    let filled: Config | null = null;
+    void this.sources.fill(this.config).then((config) => filled = config);
+    await clock.runAsync(() => filled !== null);
+    this.config = filled!;
+    this.makeProxies();
+    this.startSource();
+    for (const proxy of this.proxies) await proxy.listen(null);
+    for (let i = 0; i < plan.clients; i++) this.addClient();
+    const at = (run: () => void) => clock.at(clock.nowMs() + random.next() * plan.troubleMs, run);
+    for (let i = 0; i < plan.migrations; i++) at(() => this.migrate(random.pick(this.slots)));
+    for (let i = 0; i < plan.failovers; i++) at(() => this.makeWay(random.int(0, plan.shards - 1)));
+    for (let i = 0; i < plan.kills; i++) at(() => this.kill(random.int(0, plan.shards - 1)));
+    for (let i = 0; i < plan.stops; i++) at(() => this.stopNode(random.int(0, plan.shards - 1)));
+    await this.turns(clock.nowMs() + plan.troubleMs);
+    this.heal();
+    await this.turns(
+      clock.nowMs() + PATIENCE_MS,
+      () => this.settled && this.clients.every((client) => client.quiet),
+    );
+    for (const client of this.clients) {
+      if (client.quiet) continue;
+      throw new Violation(
+        `client ${client.id} is stalled, waits for ${client.expects.waiting} replies, next ${client.expects.head}`,
+      );
+    }
+    await this.turns(clock.nowMs() + TIMEOUT_MS + LEARNT_MS);
+    await this.epilogue();
+    this.checkRest();
+    this.checkTransactions();
+    await this.stop();
+    return {
+      seed: this.seed,
+      requests: this.clients.reduce((sum, client) => sum + client.counted, 0),
+      refused: this.refused,
+      moved: this.cluster.said.moved,
+      asks: this.cluster.said.ask,
+      tryAgains: this.cluster.said.tryAgain,
+      hash: this.log.hash,
+    };
+  }
+
+  private note(what: string): void {
+    this.log.add(this.clock.nowMs(), "-", what);
+  }
+
+  private async turns(untilMs: number, stop: () => boolean = () => false): Promise<void> {
+    for (;;) {
+      this.clock.run(untilMs, () => {
+        if (++this.turnsToCheck >= CHECK_EVERY_TURNS) this.checkObjects();
+        return this.said !== null || stop();
+      });
+      if (this.said === null) break;
+      await this.adopt();
+    }
+    this.checkObjects();
+  }
+
+  nowMs(): number {
+    return this.clock.nowMs();
+  }
+
+  get keysPerSlot(): number {
+    return this.plan.keysPerSlot;
+  }
+
+  get blocks(): boolean {
+    return this.plan.blocks;
+  }
+
+  private get pools(): Pool[] {
+    return this.proxies.map((proxy) => proxy.pools[0]!);
+  }
+
+  // ---- what the proxy knows of the cluster
+
+  /** One node or more is asked, which may not have heard of all. */
+  private startSource(): void {
+    const log = {
+      level: 5,
+      write: (_: number, text: string) => this.log.add(this.clock.nowMs(), "source", text),
+    };
+    this.sources.keep(this.config);
+    this.sources.watch(log, (key) => {
+      this.key = key;
+      this.said = this.sources.withServers(this.config, key, this.sources.latestOf(key)!.servers);
+    });
+  }
+
+  private signed(server: string, sign: Sign, cause: string): void {
+    this.note(`sign of ${server}: ${sign}, ${cause}`);
+    this.clock.setTimer(0.1, () => this.sources.hint("alpha", server, sign));
+  }
+
+  /** All workers take what the source has said, one after the other. */
+  private async adopt(): Promise<void> {
+    const { said, clock } = this;
+    this.said = null;
+    const change = changeOf(this.config, said!);
+    const memory = this.boards[0]!.arrange(change.arrangement);
+    const stamp = { epoch: ++this.changes, cause: "the cluster", atMs: clock.wallMs() };
+    const prepared = [];
+    for (const proxy of this.proxies) prepared.push(await proxy.prepare(said!, memory, stamp));
+    for (const [i, proxy] of this.proxies.entries()) {
+      if (i > 0) clock.run(clock.nowMs() + this.random.next() * 5);
+      this.checkObjects();
+      proxy.commit(prepared[i]!);
+      this.note(
+        `worker ${i} has adopted ${
+          said!.pools[0]!.servers.map(({ name, slots }) => `${name} ${slots}`).join(", ")
+        }`,
+      );
+      this.checkObjects();
+    }
+    this.config = said!;
+    this.sources.take(this.key, said!.pools[0]!.servers);
+    for (let i = 0; i < 5; i++) await Promise.resolve();
+  }
+
+  // ---- what happens to the cluster
+
+  private node(number: number): ClusterRedis {
+    return this.cluster.nodes[number]!;
+  }
+
+  private primaryOf(shard: number): ClusterRedis {
+    return this.node(this.primaries[shard]!);
+  }
+
+  private shardOf(slot: number): number {
+    return this.owners.get(slot) ?? this.cluster.firstShardOf(slot);
+  }
+
+  private get whole(): boolean {
+    return this.primaries.every((number) => !this.dead.has(number));
+  }
+
+  private after(ms: number, run: () => void): void {
+    this.clock.setTimer(ms, run);
+  }
+
+  /** The nodes hear of it, each in its time; `first` at once. */
+  private gossip(news: ClusterNews, first: readonly ClusterRedis[]): void {
+    const mostMs = this.plan.gossipMaxMs;
+    this.toldMs = Math.max(this.toldMs, this.clock.nowMs() + mostMs * (this.plan.liars > 0 ? 10 : 1));
+    for (const node of this.cluster.nodes) {
+      if (first.includes(node)) {
+        node.learn(news);
+        continue;
+      }
+      const slow = this.random.chance(this.plan.liars) ? 10 : 1;
+      this.after(this.random.next() * mostMs * slow, () => {
+        if (!this.dead.has(node.number)) node.learn(news);
+      });
+    }
+  }
+
+  private migrate(name: string): void {
+    const { random, plan } = this;
+    const slot = slotOf(`{${name}}`);
+    const from = this.shardOf(slot);
+    const to = (from + random.int(1, plan.shards - 1)) % plan.shards;
+    if (
+      !this.whole || this.healed ||
+      this.migrations.some((one) => one.slot === slot && one.untilMs === Infinity)
+    ) return;
+    this.note(`slot ${slot} of {${name}} goes from shard ${from} to ${to}`);
+    if (random.chance(plan.atomic)) return this.migrateAtOnce(slot, from, to);
+    this.migrations.push({ slot, fromMs: this.clock.nowMs(), untilMs: Infinity });
+    this.primaryOf(to).importing.set(slot, from);
+    const pauseMs = random.chance(0.5) ? 0.5 : 100;
+    this.after(random.next() * pauseMs, () =>
+      this.whenWhole(() => {
+        this.primaryOf(from).migrating.set(slot, to);
+        this.note(`slot ${slot} is migrating`);
+        this.moveKeys(slot, from, to);
+      }));
+  }
+
+  /** Once no primary is missing. */
+  private whenWhole(run: () => void): void {
+    if (this.whole) run();
+    else this.after(50, () => this.whenWhole(run));
+  }
+
+  private moveKeys(slot: number, from: number, to: number): void {
+    const { cluster, random, plan } = this;
+    this.after(random.next() * plan.keyMaxMs, () =>
+      this.whenWhole(() => {
+        const left = cluster.keysIn(slot).filter((key) => cluster.places.get(key) === from);
+        if (left.length > 0) {
+          const key = random.pick(left);
+          this.note(`${key} has moved`);
+          cluster.moveKey(key, to);
+          return this.moveKeys(slot, from, to);
+        }
+        const news: ClusterNews = { kind: "slots", epoch: ++cluster.epoch, slots: [slot], shard: to };
+        this.note(`slot ${slot} is shard ${to}'s`);
+        this.owners.set(slot, to);
+        this.primaryOf(to).learn(news);
+        this.after(random.next() * (random.chance(0.5) ? 1 : 50), () =>
+          this.whenWhole(() => {
+            this.gossip(news, [this.primaryOf(to), this.primaryOf(from)]);
+            this.migrations.find((one) => one.slot === slot && one.untilMs === Infinity)!.untilMs = this.clock
+              .nowMs();
+          }));
+      }));
+  }
+
+  /** The source stands still, and then it is elsewhere. */
+  private migrateAtOnce(slot: number, from: number, to: number): void {
+    const { cluster, clock, random } = this;
+    const waitMs = random.next() * 200;
+    const migration = { slot, fromMs: clock.nowMs(), untilMs: Infinity };
+    this.migrations.push(migration);
+    const source = this.servers[this.primaries[from]!]!;
+    source.frozenUntilMs = Math.max(source.frozenUntilMs, clock.nowMs() + waitMs);
+    this.after(waitMs, () =>
+      this.whenWhole(() => {
+        this.note(`slot ${slot} is shard ${to}'s`);
+        for (const key of cluster.keysIn(slot)) cluster.moveKey(key, to);
+        this.owners.set(slot, to);
+        const news: ClusterNews = { kind: "slots", epoch: ++cluster.epoch, slots: [slot], shard: to };
+        this.gossip(news, [this.primaryOf(to), this.primaryOf(from)]);
+        migration.untilMs = clock.nowMs();
+      }));
+  }
+
+  private successorOf(shard: number): ClusterRedis | undefined {
+    return this.cluster.nodes.find((node) =>
+      node.shard === shard && node.number !== this.primaries[shard] && !this.dead.has(node.number)
+    );
+  }
+
+  private promote(shard: number, node: ClusterRedis, knowing: readonly ClusterRedis[]): void {
+    this.note(`${node.text} is the primary of shard ${shard}`);
+    const news: ClusterNews = { kind: "primary", epoch: ++this.cluster.epoch, shard, node: node.number };
+    this.primaries[shard] = node.number;
+    this.gossip(news, [node, ...knowing]);
+  }
+
+  /** CLUSTER FAILOVER: the old one stands still for a moment, and then sends everybody to the new one. */
+  private makeWay(shard: number): void {
+    const { clock, random } = this;
+    const node = this.successorOf(shard);
+    const old = this.primaryOf(shard);
+    if (node === undefined || !this.whole || this.healed) return;
+    this.note(`${old.text} makes way for ${node.text}`);
+    const waitMs = 20 + random.next() * 80;
+    const server = this.servers[old.number]!;
+    server.frozenUntilMs = Math.max(server.frozenUntilMs, clock.nowMs() + waitMs);
+    this.after(waitMs, () => {
+      if (this.dead.has(node.number) || this.primaryOf(shard) !== old || this.dead.has(old.number)) return;
+      this.promote(shard, node, [old]);
+    });
+  }
+
+  private stopNode(shard: number): void {
+    const { number } = this.primaryOf(shard);
+    if (this.dead.has(number) || this.healed) return;
+    const forMs = this.random.magnitude(10, 800);
+    this.note(`${nodeText(number)} stands still for ${forMs} ms`);
+    const server = this.servers[number]!;
+    server.frozenUntilMs = Math.max(server.frozenUntilMs, this.clock.nowMs() + forMs);
+  }
+
+  private kill(shard: number): void {
+    const { random, plan, clock } = this;
+    if (!this.whole || this.healed) return;
+    const old = this.primaryOf(shard);
+    const server = this.servers[old.number]!;
+    this.note(`${old.text} is killed`);
+    this.dead.add(old.number);
+    this.disturbed = { fromMs: clock.nowMs(), untilMs: Infinity };
+    this.net.down(server.address);
+    const living = () => this.cluster.nodes.filter((node) => !this.dead.has(node.number));
+    const noticeMs = random.magnitude(100, 2500);
+    this.after(noticeMs, () => {
+      for (const node of living()) {
+        this.after(random.next() * 100, () => {
+          node.learn({ kind: "failed", node: old.number, failed: true });
+          if (plan.fullCoverage) node.learn({ kind: "state", down: true });
+        });
+      }
+      this.after(100 + random.next() * 1500, () => {
+        const successor = this.successorOf(shard);
+        if (successor === undefined) return;
+        this.promote(shard, successor, []);
+        this.recover();
+      });
+    });
+    // It comes back: as a replica, or, if there is none, as what it was.
+    const alone = this.successorOf(shard) === undefined;
+    this.after(noticeMs + 1700 + random.next() * 2000, () => {
+      this.note(`${old.text} is back`);
+      this.dead.delete(old.number);
+      const known = this.cluster.nodes.find((node) => node !== old && !this.dead.has(node.number))!;
+      old.recall(alone ? known : this.primaryOf(shard));
+      server.restart(false, random.chance(0.5) ? random.next() * 500 : 0);
+      this.net.up(server.address);
+      for (const node of living()) node.learn({ kind: "failed", node: old.number, failed: false });
+      if (alone) {
+        this.after(
+          Math.max(0, (server.model as ClusterRedis).loadingUntilMs - clock.nowMs()),
+          () => this.recover(),
+        );
+      }
+    });
+  }
+
+  /** A primary is there again: the nodes find all well, each in its time. */
+  private recover(): void {
+    const { random, clock, plan } = this;
+    const mostMs = Math.max(300, plan.gossipMaxMs * 10);
+    for (const node of this.cluster.nodes) {
+      this.after(random.next() * 300, () => node.learn({ kind: "state", down: false }));
+    }
+    this.after(mostMs, () => {
+      for (const node of this.cluster.nodes) node.learn({ kind: "state", down: false });
+      this.note("all is well again");
+      this.disturbed.untilMs = clock.nowMs() + CALMS_MS;
+    });
+  }
+
+  /** What has begun comes to its end. */
+  private get settled(): boolean {
+    return this.whole && this.migrations.every(({ untilMs }) => untilMs < Infinity) &&
+      (this.disturbed.fromMs === Infinity || this.disturbed.untilMs < Infinity) && this.dead.size === 0;
+  }
+
+  private heal(): void {
+    this.note("heal");
+    this.healed = true;
+    if (this.plan.faults !== null) {
+      this.disturbed = {
+        fromMs: 0,
+        untilMs: Math.max(this.disturbed.untilMs, this.clock.nowMs() + CALMS_MS),
+      };
+    }
+    for (const address of this.dead) this.net.down(this.servers[address]!.address);
+    this.net.heal();
+    for (const address of this.dead) this.net.down(this.servers[address]!.address);
+    for (const client of this.clients) client.hurry();
+  }
+
+  // ---- clients
+
+  private addClient(manners: Partial<Manners> = {}): SimClient {
+    const { random, plan } = this;
+    const id = this.clients.length + 1;
+    const workload = new ClusterWorkload(this, id, random.fork());
+    const all: Manners = {
+      requests: random.int(5, plan.requestsMax),
+      batchMax: random.magnitude(1, 20),
+      patient: random.chance(0.4),
+      thinkMaxMs: random.magnitude(5, 300),
+      lazy: 0,
+      vanish: random.chance(0.1) ? 0.02 : 0,
+      cut: random.pick([0, 0.3]),
+      leave: "stay",
+      ...manners,
+    };
+    const client = new SimClient(
+      id,
+      true,
+      all,
+      workload,
+      this,
+      this.net,
+      this.clock,
+      random.fork(),
+      () => {},
+    );
+    this.clients.push(client);
+    client.connect(this.config.pools[0]!.listen);
+    return client;
+  }
+
+  /** A new client is served for all slots, and sees no error. */
+  private async epilogue(): Promise<void> {
+    const { said } = this.cluster;
+    const before = said.moved + said.ask;
+    const client = this.addClient({ requests: 0 });
+    client.says = [(client.workload as ClusterWorkload).epilogue()];
+    await this.turns(this.clock.nowMs() + PATIENCE_MS, () => client.opened && client.quiet);
+    if (!client.quiet) throw new Violation(`the last client is stalled, next ${client.expects.head}`);
+    if (said.moved + said.ask > before) {
+      throw new Violation("the last client is sent on: who owns what is not known yet");
+    }
+  }
+
+  // ---- judgement
+
+  watched(watch: string, first: string, key: string): void {
+    this.relies.set(first, { watch, key });
+    this.watches.set(watch, -1);
+  }
+
+  private executes(tags: readonly string[], keys: readonly string[]): void {
+    for (const tag of tags) {
+      if (this.watches.get(tag) === -1) this.watches.set(tag, this.cluster.changes.get(keys[0]!) ?? 0);
+      const relies = this.relies.get(tag);
+      if (relies === undefined) continue;
+      const seen = this.watches.get(relies.watch)!;
+      if (seen >= 0 && (this.cluster.changes.get(relies.key) ?? 0) !== seen) {
+        throw new Violation(
+          `the transaction of ${tag} is executed although ${relies.key} has changed since it was watched`,
+        );
+      }
+    }
+  }
+
+  /**
+   * A node has told it to wait, and what is executed before it had left by then, or nearly so: nobody can take that back.
+   * While a primary is missing any may have been sent into the void.
+   */
+  private mayBeLate(tag: string, behind: string, server: number, atMs: number): boolean {
+    // It was on its way from there when the slot came back to where it had been sent away.
+    if (atMs >= this.cluster.movedMs(tag, server)) return true;
+    const heldMs = this.cluster.heldMs(tag);
+    const { fromMs, untilMs } = this.disturbed;
+    if (this.plan.faults !== null || heldMs >= fromMs && heldMs <= untilMs) return true;
+    const stood = this.servers.some(({ frozenUntilMs }) => frozenUntilMs >= heldMs);
+    if (this.cluster.refusedBehind(behind, tag)) return false;
+    return heldMs < Infinity && (stood || this.cluster.seenMs(behind) <= heldMs + UNDER_WAY_MS);
+  }
+
+  mayFail(reply: string, slots: readonly string[], madeAtMs: number): boolean {
+    const nowMs = this.clock.nowMs();
+    const { fromMs, untilMs } = this.disturbed;
+    const isFailure = FAILURE_TEXTS.some((text) => reply.includes(text));
+    const isCluster = /^-(CLUSTERDOWN|MOVED|ASK|TRYAGAIN|EXECABORT|LOADING) /.test(reply);
+    if (nowMs >= fromMs && madeAtMs <= untilMs && (isFailure || isCluster)) return this.refuse();
+    if (this.plan.faults !== null && !this.healed && (isFailure || isCluster)) return this.refuse();
+    if (!reply.startsWith("-TRYAGAIN ") && !reply.startsWith("-EXECABORT ")) return false;
+    const { tryAgainMs } = this.plan;
+    return nowMs - madeAtMs >= tryAgainMs &&
+      slots.some((name) =>
+        this.migrations.some((one) =>
+          one.slot === slotOf(`{${name}}`) && one.untilMs >= madeAtMs && nowMs - one.fromMs >= tryAgainMs
+        )
+      );
+  }
+
+  private refused = 0;
+
+  private refuse(): true {
+    this.refused++;
+    return true;
+  }
+
+  isFailure(reply: string): boolean {
+    return reply.startsWith("-");
+  }
+  isFailureOnRing(): boolean {
+    return false;
+  }
+  mayLackScripts(): boolean {
+    return true;
+  }
+  isMismatch(): boolean {
+    return false;
+  }
+  isRefusal(): boolean {
+    return false;
+  }
+  mayCut(): boolean {
+    return this.stopping;
+  }
+  private stopping = false;
+
+  private checkObjects(): void {
+    this.turnsToCheck = 0;
+    const limits = {
+      inFlightMax: this.pools[0]!.config.inFlightMax,
+      clientOutputMax: this.pools[0]!.config.clientOutputMax,
+    };
+    for (const pool of this.pools) checkPool(pool, 0, limits);
+    this.net.invariants();
+  }
+
+  private checkRest(): void {
+    for (const pool of this.pools) {
+      for (const server of pool.everyServer) {
+        for (const connection of server.connections) {
+          if (connection.head !== null) {
+            throw new Violation(`${server.config.name}: requests stay in flight for ever`);
+          }
+        }
+      }
+      for (const client of pool.clients) {
+        if (client.head !== null) throw new Violation(`client ${client.serial} of the proxy is not at rest`);
+      }
+    }
+  }
+
+  private checkTransactions(): void {
+    const { executions, transactions } = this.truth;
+    for (const tags of transactions) {
+      const done = tags.filter((tag) => executions.has(tag)).length;
+      if (done > 0 && done < tags.length) {
+        throw new Violation(`of the transaction ${tags.join(" ")} only ${done} commands were executed`);
+      }
+    }
+  }
+
+  private async stop(): Promise<void> {
+    this.stopping = true;
+    this.sources.stop();
+    for (const proxy of this.proxies) proxy.stop();
+    await Promise.resolve();
+    this.clock.run(this.clock.nowMs() + 200_000);
+    if (this.net.sockets.size > 0) throw new Violation(`${this.net.sockets.size} sockets are left`);
+    if (this.clock.waiting > 0) throw new Violation(`${this.clock.waiting} timers are left`);
+  }
+}
