@@ -1,14 +1,14 @@
 /**
- * Client libraries in cluster mode give the same results through a hashed pool with announce_cluster as against a real cluster:
+ * Client libraries in cluster mode give the same results through a pool with announce_cluster as against a real cluster:
  *
- *   library ──► one redis-server that owns all slots       the truth
- *   library ──► Ringmaster ──► 3 redis-servers             must be the same
- *   library ──► 2 Ringmasters that announce each other     too
+ *   library ──► one redis-server that owns all slots                              the truth
+ *   library ──► Ringmaster ──► 3 redis-servers, by hash                           must be the same
+ *   library ──► 2 Ringmasters that announce each other ──► a cluster of 3 nodes   too
  */
 import { deepStrictEqual } from "node:assert/strict";
+import { startCluster } from "../lib/cluster.ts";
 import { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
-import { oneNodeCluster } from "../lib/one_node_cluster.ts";
 import { poll, within } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import type { Value } from "../lib/resp.ts";
@@ -154,17 +154,22 @@ Deno.test({
   sanitizeResources: false,
   async fn(t) {
     await using f = new Fixture();
-    const node = await oneNodeCluster(f);
+    const [{ nodes: [node] }, cluster] = await Promise.all(
+      [1, 3].map((primaries) => startCluster(f, { primaries, replicas: 0 })),
+    );
     const servers = [await f.redis(), await f.redis(), await f.redis()];
     const keys = { servers, hash_tag: '"{}"', announce_cluster: true };
     const alone = await f.proxy("compiled", poolYml({ alpha: keys }));
     const listens = [0, 1].map(() => `127.0.0.1:${freePort()}`);
+    const announcing = { ...keys, announce: `[ ${listens.join(", ")} ]`, hash_tag: undefined, cluster: true };
+    const seeds = cluster.nodes.map(({ address }) => address);
     const pair = await Promise.all(
       listens.map((listen) =>
-        f.proxy("compiled", poolYml({ alpha: { ...keys, listen, announce: `[ ${listens.join(", ")} ]` } }))
+        f.proxy("compiled", poolYml({ alpha: { ...announcing, listen, servers: seeds } }))
       ),
     );
-    const empty = await Promise.all([node, ...servers].map((server) => f.client(server)));
+    const everyone = [node!.server, ...servers, ...cluster.nodes.map(({ server }) => server)];
+    const empty = await Promise.all(everyone.map((server) => f.client(server)));
     for (const library of CLUSTER_LIBRARIES) {
       await t.step({
         name: library.name,
@@ -176,13 +181,13 @@ Deno.test({
               for (const client of empty) await client.pipeline(["FLUSHALL"], ["SCRIPT", "FLUSH"]);
             };
             await fresh();
-            const expected = await play(library, node.port, [node.address]);
+            const expected = await play(library, node!.port, [node!.address]);
             await fresh();
             const found = await play(library, alone.port, [`127.0.0.1:${alone.port}`]);
             deepStrictEqual(found, expected, "one proxy");
             await fresh();
             const shared = await play(library, pair[0]!.port, listens);
-            deepStrictEqual(shared, expected, "two proxies");
+            deepStrictEqual(shared, expected, "two proxies before a cluster");
           } finally {
             await library.dispose?.();
           }

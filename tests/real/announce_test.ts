@@ -6,8 +6,8 @@
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import { request } from "../lib/bytes.ts";
 import type { RawClient } from "../lib/client.ts";
+import { startCluster } from "../lib/cluster.ts";
 import { Fixture } from "../lib/fixture.ts";
-import { oneNodeCluster } from "../lib/one_node_cluster.ts";
 import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import { ReplyError } from "../lib/resp.ts";
@@ -57,7 +57,7 @@ const ALIKE: readonly string[] = [
 for (const runtime of RUNTIMES) {
   Deno.test(`announce_cluster: the answers are those of a real node (${runtime})`, async () => {
     await using f = new Fixture();
-    const node = await f.client(await oneNodeCluster(f));
+    const node = await f.client((await startCluster(f, { primaries: 1, replicas: 0 })).nodes[0]!.server);
     const servers = [await f.redis(), await f.redis(), await f.redis()];
     const keys = { hash_tag: '"{}"', announce_cluster: true };
     const proxy = await f.proxy(runtime, poolYml({ alpha: { servers, ...keys } }));
