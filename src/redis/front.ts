@@ -47,6 +47,7 @@ import {
 } from "../protocol/redis/request.ts";
 import { patternError } from "../protocol/redis/sort_patterns.ts";
 import { NO_SERVER } from "../ring/placement.ts";
+import { SLOTS } from "../ring/slots.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { Client } from "../proxy/client.ts";
 import type { Visit } from "../proxy/ejection.ts";
@@ -597,6 +598,10 @@ export class RedisFront implements Front, Sender {
     end: number,
   ): boolean {
     if (command.name === "INFO" && this.modes.info(client, session, bytes, start, end)) return true;
+    if (this.pool.cluster && OF_A_SLOT.has(command.name)) {
+      this.forward(client, this.serverOfSlotIn(bytes), bytes, start, end);
+      return true;
+    }
     if (ABOUT_ANOTHER.has(command.name) && args.count > 2 && resolveAt(bytes, args, 2) === undefined) {
       if (command.name !== "COMMAND|INFO" || args.count === 3) {
         this.forward(client, this.fixedServer(), bytes, start, end);
@@ -637,6 +642,13 @@ export class RedisFront implements Front, Sender {
     client.answer(
       this.pool.cluster ? CROSSSLOT_SLOTS : crossSlot(bytes, args, known ?? keyList, this.config.hashTag),
     );
+  }
+
+  /** The server of the slot that the third argument says; any one, which says what is wrong, if it says none. */
+  private serverOfSlotIn(bytes: Uint8Array): number {
+    const text = latin1(bytes, args.starts[2]!, Math.min(args.ends[2]!, args.starts[2]! + 6));
+    const slot = /^[0-9]{1,5}$/.test(text) ? Number(text) : SLOTS;
+    return slot < SLOTS ? this.pool.placement.serverOfSlot(slot) : this.fixedServer();
   }
 
   fixedServer(): number {
@@ -921,6 +933,9 @@ const ABOUT_ANOTHER: ReadonlySet<string> = new Set([
   "COMMAND|GETKEYS",
   "COMMAND|GETKEYSANDFLAGS",
 ]);
+
+/** What a node tells of its own keys. */
+const OF_A_SLOT: ReadonlySet<string> = new Set(["CLUSTER|COUNTKEYSINSLOT", "CLUSTER|GETKEYSINSLOT"]);
 
 /** PING of a RESP2 subscriber: an array, so that it looks like the messages around it. */
 function subscriberPong(bytes: Uint8Array): Uint8Array {

@@ -179,6 +179,9 @@ export class Proxy {
         if (!announceCluster) return null;
         return { nodes: announce.map(({ address }) => address), hostName: system.hostName };
       },
+      get cluster() {
+        return pool.cluster;
+      },
       get password() {
         return pool.config.redisAuth;
       },

@@ -6,7 +6,7 @@
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import { request } from "../lib/bytes.ts";
 import type { RawClient } from "../lib/client.ts";
-import { startCluster } from "../lib/cluster.ts";
+import { slotOf, startCluster } from "../lib/cluster.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
@@ -123,3 +123,37 @@ Deno.test("announce: several proxies tell the same slots, and a reload tells oth
   await poll(async () => await client!.command("CLUSTER", "SLOTS") instanceof ReplyError, "no cluster");
   match(String(await client!.command("INFO", "server")), /redis_mode:standalone/);
 });
+
+for (const announced of [false, true]) {
+  Deno.test(`cluster: true: CLUSTER answers by slot, and ${announced ? "announces itself" : "names no node"}`, async () => {
+    await using f = new Fixture();
+    const cluster = await startCluster(f, { primaries: 3, replicas: 0 });
+    const seeds = cluster.nodes.map(({ address }) => address);
+    const keys = { servers: seeds, cluster: true, announce_cluster: announced };
+    const proxy = await f.proxy("compiled", poolYml({ alpha: keys }));
+    const client = await f.client(proxy);
+    const names = ["a", "b", "c", "{t}1", "{t}2"];
+    await client.command("MSET", ...names.flatMap((name) => [name, "v"]));
+    for (const name of names) {
+      const slot = slotOf(name);
+      strictEqual(await client.command("CLUSTER", "KEYSLOT", name), slot);
+      const mates = names.filter((other) => slotOf(other) === slot);
+      strictEqual(await client.command("CLUSTER", "COUNTKEYSINSLOT", slot), mates.length);
+      const found = await client.command("CLUSTER", "GETKEYSINSLOT", slot, 10) as string[];
+      deepStrictEqual(found.sort(), mates);
+    }
+    const said = async (...words: string[]) =>
+      String((await client.command("CLUSTER", ...words) as Error).message);
+    strictEqual(await said("COUNTKEYSINSLOT", "16384"), "ERR Invalid slot");
+    strictEqual(await said("GETKEYSINSLOT", "x", "1"), "ERR value is not an integer or out of range");
+    match(await said("FAILOVER"), /^ERR 'CLUSTER FAILOVER' /);
+    if (announced) {
+      const told = JSON.stringify(await client.command("CLUSTER", "SLOTS"));
+      match(told, new RegExp(`^\\[\\[0,16383,\\["127.0.0.1",${proxy.port},"\\w{40}",`));
+    } else strictEqual(await said("SLOTS"), "ERR This instance has cluster support disabled");
+    match(
+      String(await client.command("INFO", "server")),
+      announced ? /redis_mode:cluster/ : /redis_mode:standalone/,
+    );
+  });
+}

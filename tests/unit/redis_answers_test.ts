@@ -450,6 +450,26 @@ Deno.test("answer() of a pool with announce_cluster: HELLO, INFO and CONFIG say 
   assert.match(both("CONFIG GET cluster-enabled")[1]!, /\r\nyes\r\n$/);
 });
 
+Deno.test("answer() before a cluster that is not announced: a slot is told, nodes are not", () => {
+  const host = newHost({ cluster: true });
+  const said = (line: string) => raw(line, newSession(), host);
+  assert.equal(said("CLUSTER KEYSLOT foo"), ":12182\r\n");
+  for (
+    const line of [
+      "CLUSTER SLOTS",
+      "CLUSTER NODES",
+      "CLUSTER SHARDS",
+      "CLUSTER INFO",
+      "CLUSTER MYID",
+      "READONLY",
+    ]
+  ) {
+    assert.equal(said(line), "-ERR This instance has cluster support disabled\r\n", line);
+  }
+  assert.match(said("CLUSTER FAILOVER"), /^-ERR 'CLUSTER FAILOVER' concerns the cluster's own nodes; /);
+  assert.ok(said("INFO").includes("redis_mode:standalone\r\n"));
+});
+
 Deno.test("HELLO and INFO tell the zone if there is one, and INFO the replicas that are read from", () => {
   const zoned = newHost({
     zone: "eu-1a",

@@ -12,8 +12,8 @@ import { createHash } from "node:crypto";
 import { tagEnd, tagStart } from "../../ring/hash_tag.ts";
 import { slotHash, SLOTS } from "../../ring/slots.ts";
 import type { Args } from "./args.ts";
-import type { Command } from "./command.ts";
-import { errorReply, NOT_AN_INTEGER, shown } from "./errors.ts";
+import { type Command, FLAG } from "./command.ts";
+import { CLUSTER_DISABLED, errorReply, NOT_AN_INTEGER, shown } from "./errors.ts";
 import type { Identity } from "./identity.ts";
 import { ReplyWriter } from "./reply_writer.ts";
 
@@ -102,6 +102,21 @@ export function clusterAnswer(
   const name = command.name.replace("|", " ");
   return errorReply(
     `ERR '${name}' is not for a cluster that Ringmaster announces: its nodes and slots are as the configuration says`,
+  );
+}
+
+/**
+ * The same where there is a cluster that nobody is told of. Whoever asks for nodes is on the way to become a cluster client, which would go
+ * past the proxy, or nowhere: for them it is a standalone server.
+ */
+export function hiddenAnswer(command: Command, bytes: Uint8Array, args: Args, resp: 2 | 3): Uint8Array {
+  if (command.name === "CLUSTER|KEYSLOT") {
+    return new ReplyWriter(resp).integer(slotOf(bytes, args.starts[2]!, args.ends[2]!)).take();
+  }
+  if ((command.flags & FLAG.ADMIN) === 0) return CLUSTER_DISABLED;
+  const name = command.name.replace("|", " ");
+  return errorReply(
+    `ERR '${name}' concerns the cluster's own nodes; send it to one of them, not through Ringmaster`,
   );
 }
 

@@ -8,7 +8,14 @@
  * where twemproxy's differ and configurations rely on them: AUTH with one argument.
  */
 import { encode, latin1 } from "../../bytes/ascii.ts";
-import { type Announced, type Announcer, clusterAnswer, modeOf, withoutSlots } from "./announced.ts";
+import {
+  type Announced,
+  type Announcer,
+  clusterAnswer,
+  hiddenAnswer,
+  modeOf,
+  withoutSlots,
+} from "./announced.ts";
 import type { Args } from "./args.ts";
 import type { Command } from "./command.ts";
 import { documented, ownDocs } from "./command_docs.ts";
@@ -84,6 +91,8 @@ export interface Host {
   replicas?(): readonly ReplicaSeen[];
   /** What clients in cluster mode are told; null or absent: the pool is no cluster to them. */
   readonly announced?: Announced | null;
+  /** The servers are nodes of a cluster, and know slots. Absent = no. */
+  readonly cluster?: boolean;
   /** redis_auth, or null if clients need none. */
   readonly password: Uint8Array | null;
   /** ≥ 1. */
@@ -425,7 +434,9 @@ on("COMMAND|GETKEYSANDFLAGS", (bytes, args, session) => commandGetkeys(bytes, ar
 
 for (const subcommand of findByName("CLUSTER")!.subcommands!) {
   HANDLERS[subcommand.id] = (bytes, args, session, host, command) => {
-    if (host.announced == null) return CLUSTER_DISABLED;
+    if (host.announced == null) {
+      return host.cluster ? hiddenAnswer(command, bytes, args, session.resp) : CLUSTER_DISABLED;
+    }
     if (command.name === "CLUSTER|HELP") return help(bytes, args, session, host, command);
     const announcer: Announcer = {
       announce: host.announced.nodes,
