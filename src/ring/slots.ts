@@ -70,20 +70,26 @@ export class SlotRing implements Ring {
   }
 }
 
-const NOBODY = 0xffff;
+/** In place of a server's index. */
+export const NOBODY = 0xffff;
 
 /** As BuildRing. A slot that two claim is the first one's; one of nobody's, or of a server that is not live, goes to any. */
 export function buildSlots(servers: readonly RingServer[], live: Uint8Array): SlotRing | null {
   const present = servers.flatMap((_, i) => live[i] === 0 ? [] : [i]);
   if (present.length === 0) return null;
-  const owners = new Uint16Array(SLOTS).fill(NOBODY);
-  for (const i of present) {
-    for (const [first, last] of parseSlots(servers[i]!.slots ?? "")) {
-      for (let slot = first; slot <= last; slot++) if (owners[slot] === NOBODY) owners[slot] = i;
-    }
+  const owners = ownersOf(present.map((i) => servers[i]!));
+  for (let slot = 0; slot < SLOTS; slot++) {
+    const owner = owners[slot]!;
+    owners[slot] = present[owner === NOBODY ? slot % present.length : owner]!;
   }
-  owners.forEach((owner, slot) => {
-    if (owner === NOBODY) owners[slot] = present[slot % present.length]!;
-  });
   return new SlotRing(owners);
+}
+
+/** By slot the index of its owner, or NOBODY; of two that claim it the first. */
+export function ownersOf(servers: readonly { readonly slots?: string | null }[]): Uint16Array {
+  const owners = new Uint16Array(SLOTS).fill(NOBODY);
+  for (let i = servers.length - 1; i >= 0; i--) {
+    for (const [first, last] of parseSlots(servers[i]!.slots ?? "")) owners.fill(i, first, last + 1);
+  }
+  return owners;
 }

@@ -104,6 +104,8 @@ export class PoolChange {
       }));
       return { ...base, change: before === null ? "added" : "removed", basis: "ring", servers };
     }
+    // A source of one pool's servers changes that pool alone.
+    if (before === after) return { ...base, change: "same", basis: "ring", moved: 0, servers: [] };
     const notes = notesOf(before, after, this.#heirs);
     const drawn = isDrawn(before) || isDrawn(after);
     const differs = drawn ? null : differenceOf(before, after);

@@ -1,6 +1,6 @@
 /** Which slots of a cluster go from whom to whom, for people. */
 import type { ServerConfig } from "../config/config.ts";
-import { parseSlots, type SlotRange, SLOTS, slotsText } from "../ring/slots.ts";
+import { NOBODY, ownersOf, type SlotRange, SLOTS, slotsText } from "../ring/slots.ts";
 
 /** Longest list of slots that is told in full, in characters. */
 const TOLD_MAX = 60;
@@ -12,21 +12,28 @@ export function slotMoves(
   linesMax = 20,
 ): string[] {
   const [from, to] = [ownersOf(before), ownersOf(after)];
-  const moves = new Map<string, { readonly ranges: SlotRange[]; count: number }>();
+  // An index each, by name: whoever stays may have another place.
+  const indexOf = new Map(after.map(({ name }, i) => [name, i]));
+  const present = Uint16Array.from([...before.map(({ name }) => indexOf.get(name) ?? NOBODY - 1)]);
+  const moves = new Map<number, { readonly ranges: SlotRange[]; count: number }>();
   for (let first = 0; first < SLOTS;) {
+    const [old, next] = [from[first]!, to[first]!];
     let end = first + 1;
-    while (end < SLOTS && from[end] === from[first] && to[end] === to[first]) end++;
-    if (from[first] !== to[first]) {
-      const key = movement(from[first] ?? null, to[first] ?? null);
-      const move = moves.get(key) ?? { ranges: [], count: 0 };
+    while (end < SLOTS && from[end] === old && to[end] === next) end++;
+    if ((old === NOBODY ? NOBODY : present[old]) !== next) {
+      const key = old * (NOBODY + 1) + next;
+      let move = moves.get(key);
+      if (move === undefined) moves.set(key, move = { ranges: [], count: 0 });
       move.ranges.push([first, end - 1]);
       move.count += end - first;
-      moves.set(key, move);
     }
     first = end;
   }
   const lines = [...moves].sort((a, b) => b[1].count - a[1].count)
-    .map(([how, { ranges, count }]) => `${shown(ranges, count)} ${how}`);
+    .map(([key, { ranges, count }]) => {
+      const [old, next] = [Math.floor(key / (NOBODY + 1)), key % (NOBODY + 1)];
+      return `${shown(ranges, count)} ${movement(before[old]?.name ?? null, after[next]?.name ?? null)}`;
+    });
   if (lines.length <= linesMax) return lines;
   return [...lines.slice(0, linesMax), `and slots between ${lines.length - linesMax} more pairs of nodes`];
 }
@@ -41,13 +48,4 @@ function shown(ranges: readonly SlotRange[], count: number): string {
   if (count === 1) return `slot ${text}`;
   if (text.length <= TOLD_MAX) return `slots ${text}`;
   return `${count} slots (${text.slice(0, text.lastIndexOf(" ", TOLD_MAX))} …)`;
-}
-
-/** Names, by slot. */
-function ownersOf(servers: readonly ServerConfig[]): (string | undefined)[] {
-  const owners = new Array<string | undefined>(SLOTS).fill(undefined);
-  for (const { name, slots } of servers) {
-    for (const [first, last] of parseSlots(slots ?? "")) owners.fill(name, first, last + 1);
-  }
-  return owners;
 }

@@ -136,7 +136,9 @@ export class Sources {
     const pools = config.pools.map((pool) => {
       const key = keyOf(pool);
       const running = key === null ? undefined : this.running.get(key);
-      return running === undefined ? pool : { ...pool, servers: serversOf(key!, running) };
+      if (running === undefined) return pool;
+      const servers = serversOf(key!, running);
+      return servers === pool.servers ? pool : { ...pool, servers };
     });
     return { ...config, pools };
   }
