@@ -35,7 +35,7 @@ const UNWELL_MS = 500;
 /** A node has so long for its greetings, and for an answer, ms. */
 const ANSWER_MS = 1000;
 /** When one has answered, the others of the round have so long more. */
-const GRACE_MS = 100;
+const GRACE_MS = 50;
 /** Asked at once. */
 const ASKED_MAX = 5;
 /** Links that are kept between two rounds. */
@@ -58,9 +58,16 @@ interface Node {
   /** When it was asked last, and when it last failed to answer. */
   askedAtMs: number;
   failedAtMs: number;
-  /** Why it did. */
-  why: string;
 }
+
+/** A node has not said what it knows, and why. */
+class Silence {
+  /** @param heard it has answered, but not that */
+  constructor(readonly why: string, readonly heard: boolean) {}
+}
+
+/** What has become of asking one node. */
+type Said = ClusterView | Silence;
 
 export class ClusterSource implements TopologySource {
   readonly text: string;
@@ -204,25 +211,24 @@ export class ClusterSource implements TopologySource {
       .map(({ node }) => node);
   }
 
-  private ask(node: Node, told: (view: ClusterView | string) => void): void {
+  private ask(node: Node, told: (said: Said) => void): void {
     node.askedAtMs = this.nowMs;
     const link = node.link ??= this.dial(node);
-    const settle = (view: ClusterView | string) => {
-      if (typeof view === "string") {
-        node.failedAtMs = this.nowMs;
-        node.why = view;
-      } else node.failedAtMs = -Infinity;
-      told(typeof view === "string" ? view : this.placed(view, node));
+    const settle = (view: ClusterView | string, heard = true) => {
+      const silent = typeof view === "string";
+      node.failedAtMs = silent ? this.nowMs : -Infinity;
+      told(silent ? new Silence(`${node.text}: ${view}`, heard) : this.placed(view, node));
     };
     askAll(link, ["NODES", "SHARDS"], ([nodes, shards], why) => {
-      if (why !== null) return settle(why);
+      if (why !== null) return settle(why, false);
       if (nodes instanceof ReplyError && isPassing(nodes)) return settle(nodes.text);
       if (typeof nodes === "string" && Array.isArray(shards)) {
         return settle(readView(nodes, shards, null, null));
       }
       // Before Redis 7 there are no SHARDS; who may not see NODES has to believe an epoch.
       askAll(link, ["SLOTS", "INFO"], ([slots, info], why) => {
-        settle(why ?? readView(nodes!, shards!, slots!, info!));
+        if (why !== null) settle(why, false);
+        else settle(readView(nodes!, shards!, slots!, info!));
       });
     });
   }
@@ -259,7 +265,7 @@ export class ClusterSource implements TopologySource {
   private nodeAt(text: string, address: Address): Node {
     let node = this.nodes.get(text);
     if (node === undefined) {
-      node = { address, text, link: null, askedAtMs: -Infinity, failedAtMs: -Infinity, why: "" };
+      node = { address, text, link: null, askedAtMs: -Infinity, failedAtMs: -Infinity };
       this.nodes.set(text, node);
     }
     return node;
@@ -277,11 +283,12 @@ export class ClusterSource implements TopologySource {
     return { ...view, nodes: new Map(nodes) };
   }
 
-  /** @param views of those that have answered; reasons of those that have not */
-  private heard(said: readonly (ClusterView | string)[]): void {
-    const views = said.filter((each) => typeof each !== "string");
-    const [why] = said.filter((each) => typeof each === "string");
-    if (views.length === 0) return this.lost(why ?? "nobody answers");
+  private heard(said: readonly Said[]): void {
+    const views = said.flatMap((each) => each instanceof Silence ? [] : [each]);
+    const silent = said.filter((each) => each instanceof Silence);
+    // What a node says is more to the point than that another one cannot be reached.
+    const why = silent.find(({ heard }) => heard) ?? silent[0];
+    if (views.length === 0) return this.lost(why?.why ?? "no node is known");
     this.map.merge(views);
     const owned = this.map.owned();
     if (owned.size === 0) return this.lost("nobody owns any slot");
@@ -295,7 +302,7 @@ export class ClusterSource implements TopologySource {
   private settle(owned: ReturnType<ClusterMap["owned"]>, views: readonly ClusterView[]): boolean {
     const seen = (id: string) => views.find((view) => view.nodes.has(id))?.nodes.get(id);
     const first = views[0]!;
-    for (const view of views.slice().reverse()) for (const node of view.nodes.values()) this.place(node);
+    this.place(views);
     const servers = new Map<string, ServerConfig>();
     const ids = new Map<string, string>();
     let unwell = first.alone;
@@ -339,11 +346,18 @@ export class ClusterSource implements TopologySource {
     }
   }
 
-  private place(node: SeenNode): void {
-    if (node.port === 0 || node.host === "") return;
-    const text = nodeText(node.host, node.port);
-    if (this.places.get(node.id)?.text === text) return;
-    this.places.set(node.id, { text, address: { host: node.host, port: node.port } });
+  /** Nodes may be set to tell of each other in different ways: what one is called stays, as long as anybody calls it so. */
+  private place(views: readonly ClusterView[]): void {
+    const fresh = new Set<string>();
+    for (const view of views) {
+      for (const { id, host, port } of view.nodes.values()) {
+        if (fresh.has(id) || port === 0 || host === "") continue;
+        const known = this.places.get(id);
+        if (known !== undefined && views.some((each) => textOf(each.nodes.get(id)) === known.text)) continue;
+        fresh.add(id);
+        this.places.set(id, { text: nodeText(host, port), address: { host, port } });
+      }
+    }
   }
 
   private replicaOf({ id }: SeenNode): ReplicaConfig[] {
@@ -404,7 +418,7 @@ export class ClusterSource implements TopologySource {
 
 /** Some nodes are asked at once; when all of these have failed the next, until none is left. */
 class Round {
-  private readonly said: (ClusterView | string)[] = [];
+  private readonly said: Said[] = [];
   private next = 0;
   private open = 0;
   private good = false;
@@ -414,8 +428,8 @@ class Round {
   constructor(
     private readonly order: readonly Node[],
     private readonly clock: Clock,
-    private readonly ask: (node: Node, told: (view: ClusterView | string) => void) => void,
-    private readonly done: (said: readonly (ClusterView | string)[]) => void,
+    private readonly ask: (node: Node, told: (said: Said) => void) => void,
+    private readonly done: (said: readonly Said[]) => void,
   ) {}
 
   begin(): void {
@@ -423,7 +437,7 @@ class Round {
     this.next += asked.length;
     this.open = asked.length;
     if (asked.length === 0) return this.end();
-    for (const node of asked) this.ask(node, (view) => this.take(node, view));
+    for (const node of asked) this.ask(node, (said) => this.take(said));
   }
 
   /** Nobody is told. */
@@ -432,11 +446,11 @@ class Round {
     if (this.timer !== null) this.clock.clearTimer(this.timer);
   }
 
-  private take(node: Node, view: ClusterView | string): void {
+  private take(said: Said): void {
     if (this.over) return;
-    this.said.push(typeof view === "string" ? `${node.text}: ${view}` : view);
+    this.said.push(said);
     this.open--;
-    if (typeof view !== "string" && !this.good) {
+    if (!(said instanceof Silence) && !this.good) {
       this.good = true;
       this.timer = this.clock.setTimer(GRACE_MS, () => {
         this.timer = null;
@@ -476,6 +490,10 @@ function askAll(
 /** It may answer another time: it loads, or has lost its primary. What cannot be asked at all is asked otherwise. */
 function isPassing({ text }: ReplyError): boolean {
   return /^(LOADING|MASTERDOWN|BUSY|NOAUTH|WRONGPASS)\b|cluster support disabled/.test(text);
+}
+
+function textOf(node: SeenNode | undefined): string | null {
+  return node === undefined || node.port === 0 ? null : nodeText(node.host, node.port);
 }
 
 /** The highest of any node. */
