@@ -31,7 +31,7 @@ const isError = (start: RegExp) => (reply: Value) => {
 };
 
 /** HELLO's reply, as a map (RESP3) or as the list of its pairs. */
-function hello(resp: 2 | 3) {
+function hello(resp: 2 | 3, mode = "standalone") {
   return (reply: Value) => {
     ok(resp === 3 ? reply instanceof Map : Array.isArray(reply), Deno.inspect(reply));
     const map = reply instanceof Map ? reply : pairs(reply as Value[]);
@@ -40,7 +40,7 @@ function hello(resp: 2 | 3) {
     ok(/^\d+\.\d+\.\d+$/.test(map.get("version") as string));
     strictEqual(map.get("proto"), resp);
     ok((map.get("id") as number) > 0);
-    strictEqual(map.get("mode"), "standalone");
+    strictEqual(map.get("mode"), mode);
     strictEqual(map.get("role"), "master");
     deepStrictEqual(map.get("modules"), []);
   };
@@ -251,6 +251,81 @@ const HANDSHAKES: Handshake[] = [
   },
 ];
 
+/** One node with all slots, as CLUSTER SLOTS has it: what Jedis, go-redis and redis-py read of it. */
+const oneNode = (reply: Value) => {
+  const [[first, last, [host, port, id]], ...more] = reply as [number, number, [string, number, string]][];
+  deepStrictEqual([first, last, host, typeof port, id!.length, more], [
+    0,
+    16383,
+    "127.0.0.1",
+    "number",
+    40,
+    [],
+  ]);
+};
+/** As CLUSTER NODES has it: what Lettuce and StackExchange.Redis read. The port ends at the @. */
+const oneLine = (reply: Value) => {
+  ok(/^\w{40} 127\.0\.0\.1:\d+@\d+ myself,master - \d+ \d+ \d+ connected 0-16383\n$/.test(reply as string));
+};
+/** Whatever has one node for a request policy asks one: every proxy answers for all servers. */
+const withoutPolicies = (reply: Value) => {
+  const rows = reply as Value[][];
+  ok(rows.length > 200);
+  for (const row of rows) deepStrictEqual([...row[7] as Value[]], []);
+};
+
+/** In cluster mode: the pool has announce_cluster. */
+const IN_CLUSTER_MODE: Handshake[] = [
+  {
+    client: "go-redis 9, ClusterClient",
+    note: "by the tips of COMMAND it splits keys and asks several nodes",
+    steps: [
+      [["HELLO 3", hello(3, "cluster")]],
+      SETINFO("go-redis(,go1.26)"),
+      [["CLUSTER SLOTS", oneNode]],
+      [["COMMAND", withoutPolicies]],
+      [["READONLY", isOk], ["GET a", equals(null)]],
+    ],
+  },
+  {
+    client: "Jedis, JedisCluster",
+    note: "wants each of 16,384 slots once",
+    steps: [SETINFO("jedis"), [["CLUSTER SLOTS", oneNode]], [["PING", equals("PONG")]]],
+  },
+  {
+    client: "Lettuce 6 and 7, RedisClusterClient",
+    note: "each node's own line is the one with myself; connected_clients orders the nodes",
+    steps: [
+      [["HELLO 3", hello(3, "cluster")]],
+      [...SETINFO("Lettuce"), ["CLUSTER NODES", oneLine], ["INFO", lines("connected_clients:")]],
+      [["CLUSTER MYID", (reply) => strictEqual((reply as string).length, 40)], ["READWRITE", isOk]],
+    ],
+  },
+  {
+    client: "StackExchange.Redis 3, which finds out by itself",
+    note: "redis_mode and CLUSTER NODES make it a cluster client",
+    steps: [[
+      ["HELLO 3", hello(3, "cluster")],
+      ["INFO server", lines("redis_version:", "redis_mode:cluster")],
+      ["CLUSTER NODES", oneLine],
+      ["CONFIG GET cluster-enabled", setting("cluster-enabled", 3)],
+    ]],
+  },
+  {
+    client: "redis-py, RedisCluster",
+    note: "cluster_enabled has to be 1",
+    steps: [[["INFO", lines("cluster_enabled:1")]], [["CLUSTER SLOTS", oneNode]], [[
+      "COMMAND",
+      withoutPolicies,
+    ]]],
+  },
+  {
+    client: "clients that follow ASK, or scale reads",
+    note: "are told OK, and served",
+    steps: [[["ASKING", isOk], ["SET {a}1 x", isOk]], [["READONLY", isOk]], [["GET {a}1", equals("x")]]],
+  },
+];
+
 /** What only differs with a password: the pool has redis_auth. */
 const WITH_PASSWORD: Handshake[] = [
   {
@@ -320,12 +395,13 @@ for (
   const [how, handshakes, more] of [
     ["", HANDSHAKES, {}],
     [", with a password", WITH_PASSWORD, { redis_auth: "secret" }],
+    [", in cluster mode", IN_CLUSTER_MODE, { announce_cluster: true, hash_tag: '"{}"' }],
   ] as const
 ) {
   for (const runtime of ["compiled", "deno"] as const) {
     Deno.test(`handshakes through the proxy (${runtime})${how}`, async (t) => {
       await using f = new Fixture();
-      const args = how === "" ? [] : ["--requirepass", "secret"];
+      const args = "redis_auth" in more ? ["--requirepass", "secret"] : [];
       const servers = [await f.redis({ args }), await f.redis({ args })];
       const proxy = await f.proxy(runtime, poolYml({ alpha: { servers, ...more } }));
       for (const handshake of handshakes) {
