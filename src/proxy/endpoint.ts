@@ -101,12 +101,12 @@ export class Endpoint {
     return this.blocked ? this.blockedUntilMs - this.server.pool.turn.now() : 0;
   }
 
-  /** Stands for a server of which nobody has said yet where it is: requests are held here until somebody does, for a while. */
-  static nowhere(server: Server): Endpoint {
+  /** Stands for a server of which nobody has said yet where it is: requests are held here until somebody does, for `waitMs` at most. */
+  static nowhere(server: Server, waitMs = HOLD_MS): Endpoint {
     const endpoint = new Endpoint(server, { address: { host: "", port: 0 }, text: "nowhere", zone: null });
     endpoint.nowhere = true;
     endpoint.connectFailures = 1;
-    endpoint.blockedUntilMs = server.pool.turn.now() + HOLD_MS;
+    endpoint.blockedUntilMs = server.pool.turn.now() + waitMs;
     return endpoint;
   }
 
@@ -307,6 +307,29 @@ export class Endpoint {
   /** The server has no slots any more: what has not been sent goes where they are now (Front.redirects). */
   leaveUnsent(): void {
     for (const connection of this.slots) connection?.leaveUnsent();
+  }
+
+  /**
+   * Another is about to take its place: what is under way finishes here, what has not left waits with `heir`, and leases that only wait
+   * end as when a server moves. It may yet stay what it was.
+   */
+  yieldTo(heir: Endpoint): void {
+    const { slots } = this;
+    for (let slot = 0; slot < slots.length; slot++) {
+      const unsent = slots[slot]?.takeWaiting() ?? null;
+      if (unsent !== null) heir.connectSlot(slot, slots[slot]!.connectionClass).takeOver(unsent);
+    }
+    for (const connection of this.spare.splice(0)) connection.retire();
+    const shared = new Set(slots);
+    for (const connection of [...this.connections]) {
+      if (shared.has(connection)) continue;
+      if (connection.mayBeginAnew) connection.moveTo(heir);
+      else {
+        connection.detached = true;
+        connection.holder?.detached?.(connection);
+      }
+    }
+    if (this.connections.size > 0) this.server.pool.sweepSoon();
   }
 
   /** It is its server's no more, and ends when it has answered what is in flight. Its server's to call. */

@@ -30,8 +30,10 @@ export class Server {
   returnedAtMs: number;
   /** Where its keys are; null = nobody knows now, and requests are refused with `why`. Changed by `replace`. */
   primary: Endpoint | null;
-  /** In place of a primary until a keeper has first said anything: a reload may add servers. */
-  private nowhere: Endpoint | null;
+  /** In place of a primary that a keeper is about to name: the first one (a reload may add servers), or one that replaces what there was. */
+  nowhere: Endpoint | null;
+  /** The primary that is about to be replaced: nothing new is asked of it, and it may stay after all. */
+  private yielding: Endpoint | null = null;
   /** Those that may be read from. */
   replicas: readonly Endpoint[] = [];
   /** For people: why there is no primary, if there is none. */
@@ -114,8 +116,10 @@ export class Server {
     if (this.aside.length > 0) this.forgetAside();
     this.config = config;
     this.index = index;
-    if (moves) this.replace(this.endpointOf(config));
-    else if (reconnect) { for (const endpoint of this.own) endpoint.detach(); }
+    if (moves) {
+      this.dropYielding();
+      this.replace(this.endpointOf(config));
+    } else if (reconnect) { for (const endpoint of this.own) endpoint.detach(); }
   }
 
   /** Where a keeper has said where it is, that is what counts. */
@@ -147,10 +151,16 @@ export class Server {
   }
 
   /** A keeper has said where it is. Between two turns. An old term is old news, and the same primary is no change. */
-  follow({ term, primary, replicas, why }: ServerState): void {
+  follow({ term, primary, replicas, why, waitMs = 0 }: ServerState): void {
     const { pool } = this;
     if (this.gone || term < this.term) return;
     this.why = why;
+    if (primary === null && waitMs > 0) {
+      this.yield(waitMs);
+      this.term = term;
+      return this.readFrom(replicas);
+    }
+    if (primary !== null && primary.text === this.yielding?.spec.text) this.stay(this.yielding);
     if (primary?.text !== this.primary?.spec.text && this.mayFollow(term, primary)) {
       this.replace(primary === null ? null : new Endpoint(this, primary), failureOf("ESWITCHED"));
       pool.front.ringChanged();
@@ -160,9 +170,37 @@ export class Server {
       this.nowhere.abandon(failureOf("ESWITCHED"), this.primary);
       this.nowhere = null;
     }
+    this.dropYielding();
     if (primary !== null) this.lastPrimary = primary.text;
     this.term = term;
     this.readFrom(replicas);
+  }
+
+  /** Somebody is about to take its primary's place: what is under way finishes there, all else waits for whoever it will be. */
+  private yield(waitMs: number): void {
+    if (this.nowhere !== null) return;
+    this.nowhere = Endpoint.nowhere(this, waitMs);
+    if (this.primary === null) return;
+    this.yielding = this.primary;
+    this.past.add(this.primary);
+    this.primary = null;
+    this.yielding.yieldTo(this.nowhere);
+  }
+
+  /** It has been replaced. */
+  private dropYielding(): void {
+    const { yielding } = this;
+    if (yielding === null) return;
+    this.yielding = null;
+    this.past.delete(yielding);
+    yielding.abandon(failureOf("ESWITCHED"), null);
+  }
+
+  /** It is not replaced after all. */
+  private stay(primary: Endpoint): void {
+    this.past.delete(primary);
+    this.yielding = null;
+    this.primary = primary;
   }
 
   /** In one term there is one primary, though it may be lost and found. */

@@ -753,6 +753,11 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     return joinUnsent(this.takeKept(), unwritten);
   }
 
+  /** Takes out what waits for the handshake; the connection stays. */
+  takeWaiting(): Unsent | null {
+    return (this.gate & GREETING) === 0 ? null : this.takeUnwritten();
+  }
+
   private takeKept(): Unsent | null {
     if (!this.server.pool.config.retryReads || this.holder !== null) return null;
     return takeKept(this, this.replies.begun);

@@ -116,7 +116,7 @@ export class PoolReads {
   /** Who is asked when `tried` have failed; null = nobody is left. */
   next(session: RedisSession, server: Server, tried: readonly Endpoint[]): Endpoint | null {
     const { serial } = session.client;
-    const { primary } = server;
+    const primary = server.primary ?? server.nowhere;
     const asksPrimary = primary !== null && !tried.includes(primary);
     const replica = this.best(server, serial, tried, false, !asksPrimary);
     const well = replica !== null && this.mayRead(session, server, replica) ? replica : null;

@@ -105,6 +105,8 @@ class Watch {
   private primaryAsker: Asker | null = null;
   /** Where the server is, by whoever knows; its `replicas` are who may be one. */
   private state: ServerState | null = null;
+  /** Whose replicas they have to be; undefined: nobody has said. */
+  private primaryText: string | undefined = undefined;
   /** What has been said last. */
   private told: ServerState | null = null;
   private timer: TimerId | null = null;
@@ -138,6 +140,7 @@ class Watch {
     if (address === null) return;
     const primary = { address, text: addressText, zone };
     this.state = { server: name, term: 0, primary, replicas: [], cause: "start", why: "" };
+    this.primaryText = addressText;
     this.told = null;
     this.plan(0);
   }
@@ -145,13 +148,15 @@ class Watch {
   /** Whoever knows says where it is now. */
   follow(state: ServerState): void {
     if (this.stopped) return;
-    const before = this.state?.primary?.text;
+    const before = this.primaryText;
     this.state = state;
+    // While it waits for another, they still are the old one's.
+    if (state.waitMs === undefined) this.primaryText = state.primary?.text;
     for (const spec of state.replicas) this.name(spec);
     // Whoever was the primary may come back as a replica.
     const { address, addressText, zone } = this.server;
     if (address !== null) this.name({ address, text: addressText, zone });
-    if (before !== state.primary?.text) {
+    if (before !== this.primaryText) {
       this.primary.clear();
       this.primaryAsker?.close();
       this.primaryAsker = null;

@@ -31,6 +31,15 @@ const REPLICA_KEPT_MS = 10_000;
 const BEHIND_MS = 10_000;
 /** How often a hint makes all sentinels look, by server, ms. */
 const HINT_EVERY_MS = 100;
+/**
+ * From when a sentinel has chosen a replica until the promoted one is named, ms, at most: it takes a second and some. In between the old
+ * primary acknowledges what will be lost, so requests wait.
+ */
+const REPLACED_MS = 3000;
+/** Workers wait longer than that: it is for the keeper to say that nothing came of it. */
+const WAIT_MS = REPLACED_MS + 500;
+/** After one of which nothing came others are not waited for, ms. */
+const IN_VAIN_MS = 10_000;
 /** A learned sentinel that does not answer and that no other one lists is forgotten after so long, ms. */
 const FORGET_MS = 60_000;
 /** So many sentinels' reasons are told. */
@@ -63,6 +72,10 @@ interface Master {
   /** What has been complained of, by whom or what; so that each is said once. */
   readonly complaints: Map<string, string>;
   hintedAtMs: number;
+  /** Why nobody is to be asked anything: a sentinel is about to replace it. null: none is. */
+  replaced: { readonly why: string; readonly node: SentinelNode; readonly timer: TimerId } | null;
+  /** When one has last not come to anything. */
+  inVainAtMs: number;
   /** The last state told, without its cause. */
   told: string;
 }
@@ -108,6 +121,8 @@ export class SentinelKeeper implements Keeper, NodeOwner {
       ),
       complaints: new Map(),
       hintedAtMs: -Infinity,
+      replaced: null,
+      inVainAtMs: -Infinity,
       told: "",
     };
   }
@@ -137,6 +152,7 @@ export class SentinelKeeper implements Keeper, NodeOwner {
     this.changedTo = null;
     for (const node of this.nodes) node.stop();
     this.nodes.length = 0;
+    for (const master of this.byName.values()) this.endReplaced(master);
     for (const timer of [this.settleTimer, this.startTimer]) if (timer !== null) this.clock.clearTimer(timer);
   }
 
@@ -196,6 +212,38 @@ export class SentinelKeeper implements Keeper, NodeOwner {
       this.nodes.splice(this.nodes.indexOf(each), 1);
       each.stop();
     }
+  }
+
+  replaces(node: SentinelNode, name: string, primary: string, replica: string): void {
+    const master = this.byName.get(name);
+    if (master === undefined || this.changedTo === null || !this.settled) return;
+    // Whoever speaks of another primary than ours is behind, or ahead.
+    if (master.replaced !== null || master.primary?.text !== primary) return;
+    const { clock } = this;
+    if (clock.nowMs() - master.inVainAtMs < IN_VAIN_MS) return;
+    const timer = clock.setTimer(REPLACED_MS, () => this.inVain(master, "it has not come to that"));
+    const why = `sentinel ${node.at.text} is putting ${replica} in its place`;
+    master.replaced = { why, node, timer };
+    master.cause = why;
+    this.tell(master);
+  }
+
+  gaveUp(node: SentinelNode, name: string, why: string): void {
+    const master = this.byName.get(name);
+    if (master?.replaced?.node === node) this.inVain(master, `${why} from sentinel ${node.at.text}`);
+  }
+
+  /** It stays what it was. */
+  private inVain(master: Master, why: string): void {
+    this.endReplaced(master);
+    master.inVainAtMs = this.clock.nowMs();
+    master.cause = why;
+    this.tell(master);
+  }
+
+  private endReplaced(master: Master): void {
+    if (master.replaced !== null) this.clock.clearTimer(master.replaced.timer);
+    master.replaced = null;
   }
 
   changed(node: SentinelNode, wrong: string | null): void {
@@ -273,6 +321,7 @@ export class SentinelKeeper implements Keeper, NodeOwner {
     }
     master.epoch = epoch;
     if (chosen !== present) {
+      this.endReplaced(master);
       master.primary = newest.find(({ primary }) => primary.text === chosen)!.primary;
       master.term = Math.max(master.term + 1, epoch);
       master.cause = cause;
@@ -332,8 +381,8 @@ export class SentinelKeeper implements Keeper, NodeOwner {
 
   /** Says where its servers are, if that is new. */
   private tell(master: Master): void {
-    const { primary, term, cause, servers } = master;
-    const why = primary !== null ? "" : this.whyNowhere(master);
+    const { primary, term, cause, servers, replaced } = master;
+    const why = replaced?.why ?? (primary !== null ? "" : this.whyNowhere(master));
     const replicas = primary === null ? [] : [...master.replicas.values()]
       .map(({ endpoint }) => endpoint)
       .filter((each) => each.text !== primary.text)
@@ -341,7 +390,8 @@ export class SentinelKeeper implements Keeper, NodeOwner {
     const told = JSON.stringify([primary, term, replicas, why]);
     if (told === master.told || this.changedTo === null) return;
     master.told = told;
-    this.changedTo(servers.map((server) => ({ server, term, primary, replicas, cause, why })));
+    const said = replaced === null ? { primary } : { primary: null, waitMs: WAIT_MS };
+    this.changedTo(servers.map((server) => ({ server, term, replicas, cause, why, ...said })));
   }
 
   private whyNowhere(master: Master): string {

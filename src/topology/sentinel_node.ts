@@ -39,6 +39,10 @@ export interface NodeOwner {
   saw(node: SentinelNode, master: string, view: View, cause: string): void;
   sawReplicas(node: SentinelNode, master: string, replicas: readonly EndpointSpec[]): void;
   sawOthers(node: SentinelNode, others: readonly Other[]): void;
+  /** It is about to promote `replica` in place of `primary`, both as "host:port". */
+  replaces(node: SentinelNode, master: string, primary: string, replica: string): void;
+  /** It has not, and does not try any more. */
+  gaveUp(node: SentinelNode, master: string, why: string): void;
   /** It answers (null), or why it does not; once a change. */
   changed(node: SentinelNode, wrong: string | null): void;
 }
@@ -69,8 +73,18 @@ const WORD_MAX = 300;
 /** The most replicas of a master, and sentinels, that are looked at. */
 const LISTED_MAX = 100;
 
-/** What is listened to. All of them make it ask; none is believed for what it says. */
+/** The leader's alone: in the next ticks, 50 ms or more from now, this replica is told to be a primary. */
+const SELECTED = "+selected-slave";
+/** Its attempt has failed; the primary stays what it was. */
+const GIVEN_UP: ReadonlySet<string> = new Set([
+  "-failover-abort-not-elected",
+  "-failover-abort-no-good-slave",
+  "-failover-abort-slave-timeout",
+]);
+/** What is listened to. Most make it ask, and are not believed for what they say. */
 const CHANNELS: readonly string[] = [
+  SELECTED,
+  ...GIVEN_UP,
   "+switch-master",
   "+promoted-slave",
   "+slave",
@@ -268,6 +282,15 @@ export class SentinelNode {
   private heard(channel: string, text: string): void {
     const master = masterOf(channel, text);
     if (!this.owner.masters.includes(master)) return;
+    if (channel === SELECTED) {
+      const words = text.split(" ");
+      const [replica, primary] = [endpoint(words[2], words[3]), endpoint(words[6], words[7])];
+      if (replica !== null && primary !== null) {
+        this.owner.replaces(this, master, primary.text, replica.text);
+      }
+      return;
+    }
+    if (GIVEN_UP.has(channel)) return this.owner.gaveUp(this, master, channel);
     if (ADDRESS_EVENTS.has(channel)) this.look(master, `${channel} from sentinel ${this.at.text}`);
     if (channel !== "+promoted-slave") this.lookForReplicas(master);
   }

@@ -31,6 +31,8 @@ export interface ServerState {
   readonly cause: string;
   /** For people, when `primary` is null: "no sentinel answers"; no line ends. */
   readonly why: string;
+  /** With `primary` null: one is about to be named, and until then, for so long at most, ms, requests wait instead of being refused. */
+  readonly waitMs?: number;
 }
 
 /** What a worker has seen of a server: for whoever knows where it is, and for the events. */

@@ -479,6 +479,112 @@ Deno.test("leases: who tracks while there is no primary tracks when there is one
   }
 });
 
+/** m1 is about to be somebody else's place. */
+const yielding = (term: number) => state("m1", term, null, { waitMs: 3000, why: "a sentinel says so" });
+
+Deno.test("yield: what comes while a primary is being replaced waits, and goes to the one that takes its place", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const [client, watcher, waiting] = [stand.talker(), stand.talker(), stand.talker()];
+  strictEqual(world.ask(client, "APPEND", "log", "1"), ":1\r\n");
+  strictEqual(world.ask(watcher, "WATCH", "a"), "+OK\r\n");
+  strictEqual(world.ask(waiting, "BLPOP", "list", "100"), "");
+  stand.follow(yielding(1));
+  stand.run(100);
+  // Who waits reads what it would on a timeout, and a watch is lost, without an error.
+  strictEqual(waiting.take(), "*-1\r\n");
+  const { writes } = world.model(0);
+  client.say("APPEND", "log", "2").say("GET", "log");
+  watcher.say("MULTI").say("SET", "a", "1").say("EXEC").say("SET", "a", "2");
+  waiting.say("BLPOP", "list", "5");
+  stand.run(1500);
+  strictEqual(client.take() + waiting.take(), "");
+  strictEqual(watcher.take(), "+OK\r\n+QUEUED\r\n*-1\r\n");
+  strictEqual(world.model(0).writes, writes);
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(50);
+  strictEqual(client.take(), ":1\r\n$1\r\n2\r\n");
+  strictEqual(watcher.take(), "+OK\r\n");
+  strictEqual(world.ask(client, "RPUSH", "list", "x"), ":1\r\n");
+  match(waiting.take(), /^\*2/);
+  strictEqual(world.model(0).writes, writes);
+  strictEqual(world.pool.counters[FORWARD_ERROR], 0);
+  world.stop();
+});
+
+Deno.test("yield: a primary that stays after all goes on with the same connections, in order", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  strictEqual(world.ask(client, "APPEND", "log", "1"), ":1\r\n");
+  const [before] = world.pool.servers[0]!.connections;
+  // What is under way finishes there, before what comes behind it.
+  stand.servers[0]!.frozenUntilMs = stand.clock.nowMs() + 550;
+  client.say("APPEND", "log", "2");
+  stand.run(10);
+  stand.follow(yielding(1));
+  client.say("APPEND", "log", "3");
+  stand.run(600);
+  strictEqual(client.take(), ":2\r\n");
+  stand.follow(state("m1", 1, FIRST));
+  stand.run(50);
+  strictEqual(client.take(), ":3\r\n");
+  strictEqual(world.value(0, "log"), "123");
+  deepStrictEqual(world.pool.servers[0]!.connections.map((each) => each === before), [true]);
+  world.stop();
+});
+
+Deno.test("yield: what is under way on a primary that does not answer fails when it has been replaced", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  strictEqual(world.ask(client, "SET", "a", "1"), "+OK\r\n");
+  world.freeze(0);
+  client.say("SET", "a", "2").say("GET", "a");
+  stand.run(10);
+  stand.follow(yielding(1));
+  client.say("SET", "a", "3");
+  stand.run(500);
+  strictEqual(client.take(), "");
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(50);
+  match(client.take(), /^(-ERR The server was replaced [^\r]*\r\n){2}\+OK\r\n$/);
+  strictEqual(world.value(1, "a"), "3");
+  world.thaw(0);
+  stand.run(1000);
+  strictEqual(client.take(), "");
+  world.stop();
+});
+
+Deno.test("yield: a dead primary's clients wait as soon as it is being replaced; nobody waits without end", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  stand.net.down({ host: "10.0.0.1", port: 6379 });
+  client.say("SET", "a", "1");
+  stand.run(1500);
+  match(client.take(), /^-ERR Connection refused/);
+  stand.follow(yielding(1));
+  strictEqual(world.ask(client, "SET", "a", "2"), "");
+  stand.run(500);
+  world.promote(2);
+  stand.follow(state("m1", 2, THIRD));
+  stand.run(50);
+  strictEqual(client.take(), "+OK\r\n");
+  stand.follow(yielding(2));
+  client.say("SET", "a", "3");
+  stand.run(2900);
+  strictEqual(client.take(), "");
+  stand.run(300);
+  match(client.take(), /^-ERR .*(no primary is known)/);
+  match(world.ask(client, "SET", "a", "4"), /^-ERR .*a sentinel says so/);
+  stand.follow(state("m1", 2, THIRD));
+  strictEqual(world.ask(client, "SET", "a", "5"), "+OK\r\n");
+  world.stop();
+});
+
 Deno.test("follow: subscriptions move, and whoever tracks is told that everything is stale", async () => {
   const world = await World.make();
   const { stand } = world;

@@ -371,3 +371,54 @@ Deno.test("SentinelKeeper bounds what a hostile sentinel makes it do", async () 
   s.run(500);
   assert.ok(s.sentinels[0]!.takeGot().length < 4000);
 });
+
+const SELECTED = `slave ${B} 10.0.1.2 6379 @ m 10.0.1.1 6379`;
+
+Deno.test("SentinelKeeper lets requests wait from when a leader has chosen a replica until that is named", async () => {
+  const s = await stand(3);
+  s.run(1000);
+  s.take();
+  s.sentinels[1]!.publish("+selected-slave", SELECTED);
+  s.run(10);
+  assert.deepEqual(s.take(), ["nowhere of 1"]);
+  const waiting = s.states.at(-1)!;
+  assert.ok(waiting.waitMs! > 3000);
+  assert.match(waiting.why, /^sentinel 10.0.0.2:26379 is putting 10.0.1.2:6379 in its place$/);
+  assert.deepEqual(waiting.replicas.map(({ text }) => text), [B, C]);
+  // Said again, or of another primary, it is nothing.
+  s.sentinels[1]!.publish("+selected-slave", SELECTED);
+  s.sentinels[1]!.publish("+selected-slave", `slave ${A} 10.0.1.1 6379 @ m 10.0.1.3 6379`);
+  s.run(1000);
+  assert.deepEqual(s.take(), []);
+  s.sentinels[0]!.switch("m", B, 2);
+  s.run(100);
+  assert.deepEqual(s.take(), [`${B} of 2`]);
+  assert.equal(s.states.at(-1)!.waitMs, undefined);
+  s.run(10_000);
+  assert.deepEqual(s.take(), []);
+});
+
+Deno.test("SentinelKeeper lets nobody wait any more when the attempt has failed, or nothing has come of it", async () => {
+  const s = await stand(3);
+  s.run(1000);
+  s.take();
+  s.sentinels[1]!.publish("+selected-slave", SELECTED);
+  // Another one's failure is not the leader's.
+  s.sentinels[2]!.publish("-failover-abort-not-elected", `master m ${A}`.replace(":", " "));
+  s.run(500);
+  assert.deepEqual(s.take(), ["nowhere of 1"]);
+  s.sentinels[1]!.publish("-failover-abort-slave-timeout", `master m ${A}`.replace(":", " "));
+  s.run(10);
+  assert.deepEqual(s.take(), [`${A} of 1`]);
+  // One that says so again and again stops nobody.
+  s.sentinels[1]!.publish("+selected-slave", SELECTED);
+  s.run(5000);
+  assert.deepEqual(s.take(), []);
+  s.run(6000);
+  s.sentinels[1]!.publish("+selected-slave", SELECTED);
+  s.run(2900);
+  assert.deepEqual(s.take(), ["nowhere of 1"]);
+  s.run(200);
+  assert.deepEqual(s.take(), [`${A} of 1`]);
+  s.keeper.stop();
+});
