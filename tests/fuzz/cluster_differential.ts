@@ -1,0 +1,379 @@
+/**
+ * The same random commands to two equal clusters, whose slots move in the same way between batches:
+ *
+ *   seed ──► Grammar ──► batch ──┬─► reference client ──► cluster A ──► replies ┐
+ *                                └─► Ringmaster ────────► cluster B ──► replies ┴► equal?
+ *
+ * After each round DEBUG DIGEST of each node of A and of its like in B must be equal too. LISTED has what may differ, and why.
+ */
+import { concat, latin1, show, textOf } from "../lib/bytes.ts";
+import { RawClient, type Target } from "../lib/client.ts";
+import { type Cluster, slotOf } from "../lib/cluster.ts";
+import { encode } from "../lib/cluster_client.ts";
+import { Random } from "../lib/random.ts";
+import { inVersion } from "../lib/versions.ts";
+import { isOfAll, nameOf, Reference } from "./cluster_reference.ts";
+import { type Command, encodeCommand, FORMS, Grammar } from "./grammar.ts";
+import { dependsOnSeed, normal } from "./normal.ts";
+
+/** What is not generated, and why. */
+export const EXCLUDED: Readonly<Record<string, string>> = {
+  "what EXCLUDED of differential.ts has": "as there",
+  "HELLO, RESET, AUTH, CLIENT x, ASKING, CLUSTER x, COMMAND x, SELECT, SWAPDB, MOVE, WAIT":
+    "of the connection or of databases, and the proxy's own as in other pools: fuzz, announce_cluster",
+  "commands to all nodes inside MULTI": "refused, as in all pools of several servers: transactions_test.ts",
+  "keys of several slots inside MULTI":
+    "CROSSSLOT when it is queued, and EXEC aborts; the cluster says CROSSSLOT to EXEC, having queued all",
+};
+
+export interface Listed {
+  readonly reason: string;
+  readonly is: (command: Command, direct: string, through: string) => boolean;
+}
+
+const isError = (reply: string) => reply.startsWith("-");
+
+/** What may differ. */
+export const LISTED: readonly Listed[] = [
+  {
+    reason:
+      "one error of several: fragments of a split command are refused with different texts, one is told",
+    is: (command, direct, through) =>
+      /^(DEL|UNLINK|EXISTS|TOUCH|MGET|MSET)$/.test(nameOf(command)) && isError(direct) && isError(through) &&
+      direct.includes(through.slice(0, -2)),
+  },
+  {
+    reason: "a script that EVAL has left on one node: EVALSHA without keys, or SCRIPT EXISTS, asks another",
+    is: (command, direct, through) =>
+      /^(EVALSHA|EVALSHA_RO)$/.test(nameOf(command)) &&
+      (direct.startsWith("-NOSCRIPT") || through.startsWith("-NOSCRIPT")),
+  },
+];
+
+export interface Sides {
+  readonly a: Cluster;
+  readonly b: Cluster;
+  readonly through: Target;
+}
+
+export interface Difference {
+  readonly seed: number;
+  readonly round: number;
+  readonly command: string;
+  readonly direct: string;
+  readonly through: string;
+  readonly before: readonly string[];
+}
+
+export interface Outcome {
+  commands: number;
+  rounds: number;
+  moves: number;
+  listed: Map<string, number>;
+  differences: Difference[];
+}
+
+const MAX_DIFFERENCES = Number(Deno.env.get("FUZZ_MAX") ?? 25);
+const SHOWN_BEFORE = Number(Deno.env.get("FUZZ_BEFORE") ?? 12);
+
+export async function compare(
+  sides: Sides,
+  seed: number,
+  enough: (outcome: Outcome) => boolean,
+  firstRound = 0,
+): Promise<Outcome> {
+  const outcome: Outcome = {
+    commands: 0,
+    rounds: firstRound,
+    moves: 0,
+    listed: new Map(),
+    differences: [],
+  };
+  while (!enough(outcome) && outcome.differences.length < MAX_DIFFERENCES) {
+    const round = outcome.rounds++;
+    for (const { nodes } of [sides.a, sides.b]) {
+      for (const node of nodes) {
+        await node.askAll(["FLUSHALL"], ["SCRIPT", "FLUSH"], ["FUNCTION", "FLUSH"]);
+      }
+    }
+    const run = new Round(sides, seed, round, outcome);
+    const same = await run.play();
+    if (same) await run.compareData();
+    await run.goHome();
+  }
+  return outcome;
+}
+
+/** One client on each side. */
+interface Pair {
+  readonly reference: Reference;
+  readonly through: RawClient;
+  readonly log: string[];
+}
+
+/** A slot that is on its way, in both clusters. */
+interface Open {
+  readonly slot: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+class Round {
+  private readonly random: Random;
+  private readonly grammar: Grammar;
+  private readonly transactional: boolean;
+  private readonly families: string[];
+  private readonly favourite: string;
+  /** Keys of the grammar as keys of this round: all of one slot, or as they come. */
+  private readonly tag: string | null;
+  /** How often slots move. */
+  private readonly moving: boolean;
+  private open: Open | null = null;
+  /** Slots that are not where they belong: slot → place of the owner. */
+  private readonly away = new Map<number, number>();
+  private readonly home: readonly number[];
+
+  constructor(
+    private readonly sides: Sides,
+    private readonly seed: number,
+    private readonly round: number,
+    private readonly outcome: Outcome,
+  ) {
+    const random = this.random = new Random((seed * 1_000_003 + round) >>> 0);
+    this.grammar = new Grammar(random);
+    const all = Object.keys(FORMS);
+    this.families = all.filter(() => random.below(2) === 0);
+    this.transactional = this.families.includes("transaction");
+    if (this.families.length === 0) this.families.push("string");
+    this.favourite = random.pick(this.families);
+    this.tag = this.transactional || random.below(2) === 0 ? random.pick(["{t}", "{1}", "{abc}"]) : null;
+    this.moving = random.below(3) > 0;
+    this.home = sides.a.nodes.map((_, i) => i);
+  }
+
+  /** @returns false if it ended with a difference */
+  async play(): Promise<boolean> {
+    const { random } = this;
+    const pairs: Pair[] = [];
+    try {
+      for (let i = 0; i < 2; i++) {
+        const opening: Command[] = random.below(2) === 0 ? [["HELLO", "3"]] : [];
+        const through = await RawClient.connect(this.sides.through);
+        for (const words of opening) {
+          await through.send(encode(words));
+          await through.readReply();
+        }
+        pairs.push({ reference: new Reference(this.sides.a, opening), through, log: [] });
+      }
+      for (let batch = random.between(3, 25); batch > 0; batch--) {
+        const pair = random.below(3) === 0 ? pairs[1]! : pairs[0]!;
+        if (this.moving && random.below(3) === 0) {
+          const what = await this.shift();
+          for (const { log } of pairs) log.push(what);
+        }
+        const commands = this.batch();
+        const scan = commands.find((command) => nameOf(command) === "SCAN");
+        // A walk is many commands on one side: nothing else goes with it.
+        if (!await this.runBatch(pair, scan === undefined ? commands : [scan])) return false;
+      }
+      return true;
+    } finally {
+      for (const { reference, through } of pairs) {
+        reference.close();
+        through.close();
+      }
+    }
+  }
+
+  private batch(): Command[] {
+    const { random } = this;
+    const commands: Command[] = [];
+    let queueing = false;
+    for (let n = random.pick([1, 1, 2, 5, 20]); n > 0; n--) {
+      const family = random.below(4) === 0 ? this.favourite : random.pick(this.families);
+      let command = this.rewrite(this.grammar.command(family));
+      const name = nameOf(command);
+      if (excluded(command)) command = ["PING"];
+      if (queueing && (isOfAll(command) || dependsOnSeed(command) || name === "WATCH" || name === "MULTI")) {
+        command = ["PING"];
+      }
+      if (name === "MULTI" && command.length === 1) queueing = true;
+      if (/^(EXEC|DISCARD)$/.test(name) && command.length === 1) queueing = false;
+      // One that is wrong ends it on one side only.
+      if (/^(EXEC|DISCARD|MULTI)$/.test(name) && command.length > 1) command = ["PING"];
+      commands.push(command);
+    }
+    if (queueing) commands.push([random.pick(["EXEC", "EXEC", "DISCARD"])]);
+    return commands;
+  }
+
+  /** Keys get the round's tag, wherever they are: what is a key, and what a value, is for the servers to say. */
+  private rewrite(command: Command): Command {
+    if (this.tag === null) return command.map(withoutOwnKey);
+    const keys = ["a", "b", "c", "d", "e", "f", "g", "{t}1", "k\x00\r\n\xff", ""];
+    return command.map((word, i) =>
+      i > 0 && keys.includes(word) ? `${this.tag}${word}` : withoutOwnKey(word)
+    );
+  }
+
+  // ---- slots
+
+  /** The next step of a slot's move, in both clusters. */
+  private async shift(): Promise<string> {
+    const { random } = this;
+    this.outcome.moves++;
+    if (this.open === null) {
+      const slot = slotOf(this.tag ?? random.pick(["a", "b", "c", "d", "e", "f", "g", "{t}1"]));
+      const from = this.away.get(slot) ?? this.homeOf(slot);
+      const to = (from + random.between(1, this.home.length - 1)) % this.home.length;
+      this.open = { slot, from, to };
+      await this.both((cluster) => cluster.openSlot(slot, cluster.nodes[from]!, cluster.nodes[to]!));
+      return `---- slot ${slot} begins to move`;
+    }
+    const { slot, from, to } = this.open;
+    const moved = await this.moveSome(random.below(3) === 0 ? Infinity : random.between(1, 3));
+    if (random.below(3) > 0) return `---- ${moved} keys of slot ${slot} have moved`;
+    await this.moveSome(Infinity);
+    await this.both((cluster) => cluster.closeSlot(slot, cluster.nodes[from]!, cluster.nodes[to]!));
+    this.open = null;
+    if (to === this.homeOf(slot)) this.away.delete(slot);
+    else this.away.set(slot, to);
+    return `---- slot ${slot} has moved`;
+  }
+
+  /** The same keys in both clusters. */
+  private async moveSome(count: number): Promise<number> {
+    const { slot, from, to } = this.open!;
+    const lists: string[][] = [];
+    await this.both(async (cluster) => {
+      const keys = await cluster.nodes[from]!.tell("CLUSTER", "GETKEYSINSLOT", slot, 1000) as string[];
+      lists.push(keys.sort());
+    });
+    const [one, other] = lists as [string[], string[]];
+    const common = one.filter((key) => other.includes(key)).slice(0, count);
+    if (common.length === 0) return 0;
+    await this.both((cluster) =>
+      cluster.migrate(common.map(latin1), cluster.nodes[from]!, cluster.nodes[to]!)
+    );
+    return common.length;
+  }
+
+  private homeOf(slot: number): number {
+    return Math.floor(slot * this.home.length / 16_384);
+  }
+
+  private async both(step: (cluster: Cluster) => Promise<void>): Promise<void> {
+    await step(this.sides.a);
+    await step(this.sides.b);
+  }
+
+  /** Everything is where it was before the round. */
+  async goHome(): Promise<void> {
+    await this.both(async (cluster) => {
+      for (const node of cluster.nodes) await node.ask("FLUSHALL");
+      if (this.open !== null) {
+        const { slot, from, to } = this.open;
+        await cluster.closeSlot(slot, cluster.nodes[from]!, cluster.nodes[to]!);
+        await cluster.moveSlots([slot], cluster.nodes[this.homeOf(slot)]!);
+      }
+      for (const slot of this.away.keys()) await cluster.moveSlots([slot], cluster.nodes[this.homeOf(slot)]!);
+    });
+  }
+
+  async compareData(): Promise<void> {
+    const { a, b } = this.sides;
+    const digests: string[][] = [];
+    for (const { nodes } of [a, b]) {
+      digests.push(await Promise.all(nodes.map(async (node) => String(await node.tell("DEBUG", "DIGEST")))));
+    }
+    const [direct, through] = digests.map((each) => each.join(" ")) as [string, string];
+    if (direct !== through) this.differ("DEBUG DIGEST after the round", direct, through, []);
+  }
+
+  // ---- batches
+
+  private async runBatch(pair: Pair, commands: readonly Command[]): Promise<boolean> {
+    const inline = this.random.below(10) === 0;
+    await pair.through.send(concat(commands.map((command) => encodeCommand(command, inline))));
+    const sent = commands.filter((command) => command.length > 0);
+    const expected = await pair.reference.run(sent);
+    for (const [i, command] of sent.entries()) {
+      let through = await readOne(pair.through);
+      if (nameOf(command) === "SCAN" && textOf(through).startsWith("*2")) {
+        through = await walk(pair.through, command, through);
+      }
+      this.outcome.commands++;
+      const direct = textOf(expected[i]!);
+      const found = inVersion(this.sides.a.version, command, textOf(through));
+      if (normal(command, expected[i]!) !== normal(command, latin1(found))) {
+        const listed = LISTED.find(({ is }) => is(command, direct, found));
+        if (listed === undefined) {
+          this.differ(shown(command), show(expected[i]!, 600), show(through, 600), pair.log);
+          return false;
+        }
+        this.outcome.listed.set(listed.reason, (this.outcome.listed.get(listed.reason) ?? 0) + 1);
+      }
+      pair.log.push(`${shown(command)}  =>  ${show(expected[i]!, 80)}`);
+    }
+    return true;
+  }
+
+  private differ(command: string, direct: string, through: string, log: readonly string[]): void {
+    const { seed, round } = this;
+    const before = log.slice(-SHOWN_BEFORE);
+    this.outcome.differences.push({ seed, round, command, direct, through, before });
+  }
+}
+
+/** What the grammar's function reads if it is told no key. */
+function withoutOwnKey(word: string): string {
+  return word.replace("k[1] or 'a'", "k[1]");
+}
+
+/** See EXCLUDED. */
+function excluded(command: Command): boolean {
+  return command.length > 0 &&
+    /^(HELLO|RESET|AUTH|CLIENT|ASKING|CLUSTER|COMMAND|SELECT|SWAPDB|MOVE|WAIT)$/.test(nameOf(command));
+}
+
+/** All of SCAN, as one reply. */
+async function walk(client: RawClient, command: Command, first: Uint8Array): Promise<Uint8Array> {
+  const keys: string[] = [];
+  let text = textOf(first);
+  for (;;) {
+    const cursor = /^\*2\r\n\$\d+\r\n(\d+)\r\n/.exec(text)![1]!;
+    const list = text.slice(text.indexOf("*", 1));
+    keys.push(...bulks(list));
+    if (cursor === "0") break;
+    await client.send(encode([command[0]!, cursor, ...command.slice(2)]));
+    text = textOf(await readOne(client));
+    if (!text.startsWith("*2")) return latin1(text);
+  }
+  return concat([latin1("*2\r\n$1\r\n0\r\n"), encode(keys)]);
+}
+
+function bulks(list: string): string[] {
+  const found: string[] = [];
+  let at = list.indexOf("\n") + 1;
+  while (at < list.length) {
+    const line = list.indexOf("\n", at) + 1;
+    const size = Number(list.slice(at + 1, line - 2));
+    found.push(list.slice(line, line + size));
+    at = line + size + 2;
+  }
+  return found;
+}
+
+async function readOne(client: RawClient): Promise<Uint8Array> {
+  try {
+    return (await client.readReply()).raw;
+  } catch (error) {
+    return new TextEncoder().encode(`!! ${(error as Error).message}`);
+  }
+}
+
+function shown(command: Command): string {
+  return command.map((word) =>
+    word.length > 60 ? `${JSON.stringify(word.slice(0, 20))}…(${word.length})` : JSON.stringify(word)
+  ).join(" ");
+}
