@@ -126,8 +126,8 @@ export const LOG_LEVELS: readonly string[] = [
 /** The reserved top-level name: what stands under it is about the process, unless it has a `listen`, as a pool has. */
 export const PROCESS_NAME = "ringmaster";
 
-/** The most proxies of a cluster that is announced: all are told to whoever asks for the slots. */
-export const ANNOUNCED_MAX = 1000;
+/** The most proxies of a cluster that is announced: all are told to whoever asks for the slots, in one turn. */
+export const ANNOUNCED_MAX = 100;
 
 /** The most worker threads. */
 export const WORKERS_MAX = 256;

@@ -7,6 +7,7 @@
 import type { Config, PoolConfig } from "../config/config.ts";
 import { ALERT, type Log } from "../net/log.ts";
 import type { Address, Clock, Listener, Net } from "../net/net.ts";
+import type { Announced } from "../protocol/redis/announced.ts";
 import type { Host, ReplicaSeen } from "../protocol/redis/answers.ts";
 import type { Server } from "../proxy/server.ts";
 import { Board, type PoolBoard, type PoolMemory } from "../stats/board.ts";
@@ -168,6 +169,8 @@ export class Proxy {
 
   private redisHost(pool: Pool, identity: PoolIdentity): Host {
     const { clock, system } = this.options;
+    /** Made once a list. */
+    let announced: { readonly list: PoolConfig["announce"]; readonly told: Announced } | null = null;
     // Settings are asked for anew: a reload may have changed them.
     return {
       poolName: pool.config.name,
@@ -177,7 +180,11 @@ export class Proxy {
       get announced() {
         const { announceCluster, announce } = pool.config;
         if (!announceCluster) return null;
-        return { nodes: announce.map(({ address }) => address), hostName: system.hostName };
+        if (announced?.list !== announce) {
+          const nodes = announce.map(({ address }) => address);
+          announced = { list: announce, told: { nodes, hostName: system.hostName } };
+        }
+        return announced.told;
       },
       get cluster() {
         return pool.cluster;

@@ -140,14 +140,23 @@ const CLOSE_BRACE = 125;
 
 // ---- the nodes
 
+/** By their list, as long as a configuration has it. */
+const named = new WeakMap<readonly NodeAddress[], readonly Node[]>();
+
 function nodesOf({ announce, hostName, port, localAddress }: Announcer): Nodes {
   const local = addressOf(localAddress);
   if (announce.length === 0) return { all: [nodeOf(local, 0, 1)], me: 0 };
-  // Not in the order of the list: proxies with the same names in another order have to agree.
-  const sorted = [...announce].sort((a, b) => compare(a.host, b.host) || a.port - b.port);
+  let all = named.get(announce);
+  if (all === undefined) {
+    // Not in the order of the list: proxies with the same names in another order have to agree.
+    const sorted = [...announce].sort((a, b) => compare(a.host, b.host) || a.port - b.port);
+    all = sorted.map((address, i) => nodeOf(address, i, sorted.length));
+    named.set(announce, all);
+  }
+  const nodes = all;
   const is = (rule: (node: NodeAddress) => boolean) => {
-    const found = sorted.findIndex(rule);
-    return found >= 0 && sorted.findLastIndex(rule) === found ? found : -1;
+    const found = nodes.findIndex(rule);
+    return found >= 0 && nodes.findLastIndex(rule) === found ? found : -1;
   };
   // Who it is matters for "myself" alone. Behind a NAT nothing but the name of the machine, or the port, may be telling.
   const places = [
@@ -155,10 +164,7 @@ function nodesOf({ announce, hostName, port, localAddress }: Announcer): Nodes {
     is(({ host }) => host === hostName || host.startsWith(`${hostName}.`)),
     is((node) => node.port === port),
   ];
-  return {
-    all: sorted.map((address, i) => nodeOf(address, i, sorted.length)),
-    me: Math.max(0, places.find((place) => place >= 0) ?? 0),
-  };
+  return { all, me: places.find((place) => place >= 0) ?? 0 };
 }
 
 function self(announcer: Announcer): Node {
