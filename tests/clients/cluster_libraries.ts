@@ -10,7 +10,7 @@ import * as redis4 from "redis4";
 import * as redis5 from "redis5";
 import { ClusterBatch, ClusterScanCursor, GlideClusterClient, Logger, Script } from "valkey-glide";
 import { run } from "../lib/process.ts";
-import { need } from "../lib/repo.ts";
+import { need, ROOT } from "../lib/repo.ts";
 import { Inbox, type Message } from "./driver.ts";
 import { PythonProcess } from "./python.ts";
 
@@ -304,6 +304,53 @@ function redisPy(): ClusterLibrary {
   };
 }
 
+// ---- phpredis
+
+const PHPREDIS: ClusterLibrary = {
+  name: "phpredis 5.3.7",
+  sharded: false,
+  async connect(port) {
+    const child = new Deno.Command(need("php"), {
+      args: [`${ROOT}/tests/clients/php_cluster.php`, String(port)],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    const writer = child.stdin.getWriter();
+    const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    let read = "";
+    let last: Promise<unknown> = Promise.resolve();
+    const one = async (request: Record<string, unknown>): Promise<unknown> => {
+      await writer.write(new TextEncoder().encode(`${JSON.stringify(request)}\n`));
+      while (!read.includes("\n")) {
+        const { value, done } = await reader.read();
+        if (done) throw new Error("php has ended");
+        read += value;
+      }
+      const end = read.indexOf("\n");
+      const line = read.slice(0, end);
+      read = read.slice(end + 1);
+      return JSON.parse(line).value;
+    };
+    // It answers one after the other.
+    const ask = (request: Record<string, unknown>) => last = last.then(() => one(request));
+    return {
+      call: ({ key, args }) => ask({ op: "call", key, args }),
+      transaction: (commands) =>
+        ask({ op: "transaction", commands: commands.map(({ args }) => args) }) as Promise<unknown[]>,
+      script: (text, key, args) => ask({ op: "script", text, key, args }),
+      own: () => ask({ op: "own" }),
+      scanAll: () => ask({ op: "scan" }) as Promise<string[]>,
+      nodes: () => ask({ op: "nodes" }) as Promise<string[]>,
+      async close() {
+        await writer.close();
+        await reader.cancel();
+        await child.status;
+      },
+    };
+  },
+};
+
 // ---- redis-cli
 
 function redisCli(resp: 2 | 3): ClusterLibrary {
@@ -338,6 +385,7 @@ export const CLUSTER_LIBRARIES: readonly ClusterLibrary[] = [
   nodeRedis("node-redis 6.3.1", redis6),
   GLIDE,
   redisPy(),
+  PHPREDIS,
   redisCli(2),
   redisCli(3),
 ];
