@@ -90,7 +90,7 @@ export class Outbox {
   }
 
   /** Appends all that is held to `other`, and goes on holding it. */
-  copyTo(other: Outbox): void {
+  copyTo(other: { append(bytes: Uint8Array, start: number, end: number): void }): void {
     if (this.head !== NONE) other.append(this.head, this.headStart, this.headEnd);
     const { middle } = this;
     for (let i = this.next; middle !== null && i < middle.length; i++) {
@@ -135,6 +135,15 @@ export class Outbox {
       giveChunk(this.tail);
       this.tail = NONE;
       this.tailStart = this.tailEnd = 0;
+    }
+  }
+
+  /** Forgets the first `count` bytes, of those that are held. */
+  skip(count: number): void {
+    while (count > 0) {
+      const part = Math.min(count, this.end - this.start);
+      this.consume(part);
+      count -= part;
     }
   }
 

@@ -12,6 +12,7 @@
 import { latin1 } from "../bytes/ascii.ts";
 import { assert } from "../bytes/assert.ts";
 import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
+import { SentLog } from "../bytes/sent_log.ts";
 import { DEBUG, INFO, WARN } from "../net/log.ts";
 import type { NetError, Socket, TimerId } from "../net/net.ts";
 import {
@@ -36,16 +37,7 @@ import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "./re
 import type { RequestLine } from "./request_line.ts";
 import type { Server } from "./server.ts";
 import type { Flushable } from "./turn.ts";
-import {
-  type Flight,
-  joinUnsent,
-  putBehind,
-  skip,
-  takeFirst,
-  takeKept,
-  takeUnwritten,
-  type Unsent,
-} from "./unsent.ts";
+import { type Flight, joinUnsent, putBehind, takeKept, takeUnwritten, type Unsent } from "./unsent.ts";
 
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
 const CONGESTED = 1024 * 1024;
@@ -130,7 +122,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
    * The bytes of all that is in flight (greetings excepted), in the queue's order: of connections on which nodes of a cluster may say that
    * another one is to be asked (Front.redirects). Null on all others.
    */
-  private sent: Outbox | null = null;
+  private sent: SentLog | null = null;
   /** The front's: how much of what was written elsewhere is known to be at its other end (redis/writes.ts). */
   reached = -1;
 
@@ -215,7 +207,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   /** What is asked here by clients may have to be asked elsewhere: its bytes are kept until it has been answered. Nothing is in flight. */
   keepSent(): void {
     assert(this.tail === null || this.tail.swallowed, "bytes are kept from the first request on");
-    this.sent ??= new Outbox();
+    this.sent ??= new SentLog();
   }
 
   /** Bytes of memory that would be free without this connection. */
@@ -277,7 +269,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       if (size >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
       else this.socket.send(bytes, start, end);
     } else this.backlog!.appendShared(bytes, start, end);
-    if (this.sent !== null) this.sent.appendShared(bytes, start, end);
+    if (this.sent !== null) this.sent.append(bytes, start, end);
     const request = this.tail!;
     request.size += size;
     this.written += size;
@@ -291,7 +283,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (this.gate !== 0) this.backlog!.appendShared(bytes, start, end);
     else if (end - start >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
     else this.socket.send(bytes, start, end);
-    if (this.sent !== null) this.sent.appendShared(bytes, start, end);
+    if (this.sent !== null) this.sent.append(bytes, start, end);
   }
 
   /** As `writePart`, for all that `chunks` holds, without a copy; empty afterwards. */
@@ -424,12 +416,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.written += bytes.length;
     this.server.counters[REQUEST_BYTES]! += bytes.length;
     for (let r: Request | null = request; r !== null; r = r.nextInFlight) r.sentAt += bytes.length;
-    if (this.sent !== null) {
-      const { sent } = this;
-      this.sent = new Outbox();
-      this.sent.append(bytes, 0, bytes.length);
-      this.sent.adopt(sent);
-    }
+    this.sent?.prepend(bytes);
     this.openGate(HELD);
   }
 
@@ -591,7 +578,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       if (bytes[start] === MINUS && whole && this.isRedirected(request, bytes, start, end)) {
         return !this.closed;
       }
-      skip(this.sent, request.size);
+      this.sent.skip(request.size);
     }
     const client = request.client;
     if (client !== null) {
@@ -618,7 +605,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     server.counters[RESPONSES]!++;
     server.counters[RESPONSE_BYTES]! += end - start;
     request.nextInFlight = null;
-    redirects.follow(this, request, takeFirst(sent!, request.size), bytes, start, end);
+    redirects.follow(this, request, sent!.take(request.size), bytes, start, end);
     if (this.holder !== null && !this.closed) this.holder.answered(this);
     return true;
   }
@@ -876,7 +863,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     let before: Request | null = null;
     for (let r = this.head; r !== null;) {
       const next: Request | null = r.nextInFlight;
-      const bytes: Uint8Array = r.swallowed ? NOTHING : takeFirst(this.sent!, r.size);
+      const bytes: Uint8Array = r.swallowed ? NOTHING : this.sent!.take(r.size);
       const may = nothingLeft || r instanceof KeptRequest && !r.again && r !== begun;
       if (may && !isUnwanted(r) && !r.swallowed && redirects.placeAgain(this, r, bytes, failure, pauses)) {
         if (before === null) this.head = next;

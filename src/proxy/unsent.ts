@@ -8,7 +8,6 @@
  *
  * Between two turns, and of shared connections only: of one that has a holder some of a request may be here and the rest not.
  */
-import { copy } from "../bytes/ascii.ts";
 import { Outbox } from "../bytes/outbox.ts";
 import { isUnwanted, KeptRequest, type Request } from "./request.ts";
 
@@ -91,7 +90,7 @@ export function takeUnwritten(flight: Flight, bytes: Outbox): Unsent | null {
   flight.tail = last;
   if (flight.oldest === null || !flight.oldest.swallowed) flight.oldest = null;
   if (first === null) return null;
-  skip(bytes, first.sentAt - first.size - flight.written);
+  bytes.skip(first.sentAt - first.size - flight.written);
   return sift(flight, first, bytes);
 }
 
@@ -152,26 +151,4 @@ function append(flight: Flight, request: Request): void {
   if (flight.tail === null) flight.head = request;
   else flight.tail.nextInFlight = request;
   flight.tail = request;
-}
-
-/** Takes out the first `count` bytes; owned. */
-export function takeFirst(bytes: Outbox, count: number): Uint8Array {
-  const taken = new Uint8Array(count);
-  for (let at = 0; at < count;) {
-    const { chunk, start } = bytes;
-    const part = Math.min(count - at, bytes.end - start);
-    copy(taken, at, chunk, start, start + part);
-    bytes.consume(part);
-    at += part;
-  }
-  return taken;
-}
-
-/** Forgets the first `count` bytes. */
-export function skip(bytes: Outbox, count: number): void {
-  while (count > 0) {
-    const part = Math.min(count, bytes.end - bytes.start);
-    bytes.consume(part);
-    count -= part;
-  }
 }

@@ -13,7 +13,7 @@
 import type { Hash } from "../hash/hash.ts";
 import { tagEnd, tagStart } from "./hash_tag.ts";
 import { type BuildRing, type DistributionName, DISTRIBUTIONS, type Ring, type RingServer } from "./ring.ts";
-import { buildSlots, SLOTS } from "./slots.ts";
+import { buildSlots, slotOfKey, SLOTS } from "./slots.ts";
 
 /** No server of the pool is live. */
 export const NO_SERVER = -1;
@@ -21,7 +21,7 @@ const NO_TAG = -1;
 
 export interface PlacementOptions {
   readonly hash: Hash;
-  /** "slots": those of a cluster, with the hash slotHash and the tag {}. */
+  /** "slots": those of a cluster, with the hash slotOfKey, which knows tags itself, and no tag. */
   readonly distribution: DistributionName | "slots";
   /** The opening and the closing byte; null = keys are hashed whole. */
   readonly hashTag: Uint8Array | null;
@@ -86,9 +86,7 @@ export class Placement {
    * @param bytes borrowed
    */
   slotOf(bytes: Uint8Array, start: number, end: number): number {
-    const from = tagStart(bytes, start, end, this.tagOpen);
-    const to = from < 0 ? -1 : tagEnd(bytes, from, end, this.tagClose);
-    return to < 0 ? this.hash(bytes, start, end) : this.hash(bytes, from, to);
+    return slotOfKey(bytes, start, end);
   }
 
   /** The index of the server that owns this slot; NO_SERVER if none is live. Only of a placement on slots. */

@@ -7,9 +7,13 @@
  * and says it.
  * Source: Redis' cluster specification (CRC-16/XMODEM). Checked against CLUSTER KEYSLOT of a real server (tests/vectors/slots.json).
  */
+import { tagEnd } from "./hash_tag.ts";
 import type { Ring, RingServer } from "./ring.ts";
 
 export const SLOTS = 16384;
+
+const OPEN_BRACE = 123;
+const CLOSE_BRACE = 125;
 
 const TABLE = /* @__PURE__ */ makeTable();
 
@@ -17,6 +21,20 @@ const TABLE = /* @__PURE__ */ makeTable();
 export function slotHash(bytes: Uint8Array, start: number, end: number): number {
   let crc = 0;
   for (let i = start; i < end; i++) crc = ((crc << 8) & 0xffff) ^ TABLE[(crc >>> 8) ^ bytes[i]!]!;
+  return crc & (SLOTS - 1);
+}
+
+/** The slot of the key `bytes[start, end)`, by its hash tag if it has one, in one pass. Borrowed; nothing is allocated. */
+export function slotOfKey(bytes: Uint8Array, start: number, end: number): number {
+  let crc = 0;
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i]!;
+    if (byte === OPEN_BRACE) {
+      const to = tagEnd(bytes, i + 1, end, CLOSE_BRACE);
+      return to < 0 ? slotHash(bytes, start, end) : slotHash(bytes, i + 1, to);
+    }
+    crc = ((crc << 8) & 0xffff) ^ TABLE[(crc >>> 8) ^ byte]!;
+  }
   return crc & (SLOTS - 1);
 }
 

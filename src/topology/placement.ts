@@ -1,11 +1,8 @@
 /** The placement of a configured pool, and whether another configuration of it has the same one. */
 import type { PoolConfig } from "../config/config.ts";
 import { HASHES } from "../hash/hash.ts";
-import { encode } from "../bytes/ascii.ts";
 import { Placement } from "../ring/placement.ts";
-import { slotHash } from "../ring/slots.ts";
-
-const SLOT_TAG = encode("{}");
+import { slotOfKey } from "../ring/slots.ts";
 
 /**
  * @param random uniform in [0, 1); asked for each key, with distribution random only
@@ -14,7 +11,7 @@ const SLOT_TAG = encode("{}");
 export function placementOf(pool: PoolConfig, random: () => number, live?: Uint8Array): Placement {
   const { hash, distribution, hashTag, servers } = pool;
   const how = pool.cluster
-    ? { hash: slotHash, distribution: "slots" as const, hashTag: SLOT_TAG }
+    ? { hash: slotOfKey, distribution: "slots" as const, hashTag: null }
     : { hash: HASHES[hash], distribution, hashTag };
   return new Placement({ ...how, servers, random, ...(live === undefined ? {} : { live }) });
 }

@@ -29,6 +29,8 @@ interface Kind {
   readonly pipeline: number;
   /** Bytes of the values that GET and MGET find. */
   readonly size: number;
+  /** The servers are nodes of a cluster, which own all slots and never say otherwise. */
+  readonly cluster?: boolean;
 }
 
 /** Clients whose requests are taken in one turn. */
@@ -71,6 +73,11 @@ const KINDS: readonly Kind[] = [
   ),
   { ...BASE, name: "mget10-p16-2servers", request: mget(10), pipeline: 16 },
   { ...BASE, name: "mget100-1k-2servers", request: mget(100), size: 1024 },
+  { ...BASE, name: "cluster-get", request: get, cluster: true },
+  { ...BASE, name: "cluster-set", request: set, cluster: true },
+  { ...BASE, name: "cluster-get-p16", request: get, pipeline: 16, cluster: true },
+  { ...BASE, name: "cluster-set-p16", request: set, pipeline: 16, cluster: true },
+  { ...BASE, name: "cluster-mget100-2servers", request: mget(100), cluster: true },
   { ...BASE, protocol: "memcached", name: "memcached-get", request: mcGet(1) },
   { ...BASE, protocol: "memcached", name: "memcached-set", request: mcSet },
   { ...BASE, protocol: "memcached", name: "memcached-get10-2servers", request: mcGet(10) },
@@ -136,10 +143,13 @@ class Bench {
   }
 }
 
-function configOf({ protocol, servers }: Kind): string {
-  const lines = Array.from({ length: servers }, (_, i) => `    - 127.0.0.1:${1 + i}:1 server${i}\n`);
+function configOf({ protocol, servers, cluster = false }: Kind): string {
+  const lines = Array.from(
+    { length: servers },
+    (_, i) => `    - 127.0.0.1:${1 + i}${cluster ? "" : `:1 server${i}`}\n`,
+  );
   return `core:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n  preconnect: true\n` +
-    `  servers:\n${lines.join("")}`;
+    `  cluster: ${cluster}\n  servers:\n${lines.join("")}`;
 }
 
 function filledRedis(size: number): MemoryRedis {
