@@ -9,6 +9,7 @@ export interface ClusterPlan {
   /** Of each shard; 0: nobody can take a primary's place. */
   readonly replicas: number;
   readonly manner: Manner;
+  readonly readsFromReplicas: boolean;
   readonly workers: number;
   readonly clients: number;
   readonly slots: number;
@@ -45,14 +46,25 @@ export function clusterPlanOf(random: Random): ClusterPlan {
   const shards = random.int(2, 3);
   const replicas = random.chance(0.7) ? 1 : 0;
   const tryAgainMs = random.pick([500, 2000, 5000]);
+  const manner = random.pick(["redis", "valkey"] as const);
+  // Of a key that has moved a replica of Redis 7 says that there is none: nobody can tell.
+  const readFrom = replicas > 0 && manner === "valkey" && random.chance(0.4)
+    ? random.pick(["prefer_replica", "replica", "any"])
+    : "primary";
+  const reads = readFrom === "primary"
+    ? ""
+    : `  read_from: ${readFrom}\n  max_lag: 10s\n  read_your_writes: ${random.chance(0.6)}\n  retry_reads: ${
+      random.chance(0.5)
+    }\n`;
   const seeds = Array.from({ length: random.int(1, shards) }, (_, i) => `    - ${nodeText(i)}\n`).join("");
   return {
     text: `alpha:\n  listen: 127.0.0.1:22121\n  redis: true\n  cluster: true\n  timeout: ${TIMEOUT_MS}\n` +
       `  cluster_refresh: ${random.pick([500, 1000, 3000])}\n  cluster_tryagain: ${tryAgainMs}\n` +
-      `  server_connections: ${random.int(1, 2)}\n  servers:\n${seeds}`,
+      `  server_connections: ${random.int(1, 2)}\n${reads}  servers:\n${seeds}`,
     shards,
     replicas,
-    manner: random.pick(["redis", "valkey"]),
+    manner,
+    readsFromReplicas: readFrom !== "primary",
     workers: random.pick([1, 1, 1, 2]),
     clients: random.int(2, 6),
     slots: random.pick([1, 1, 2, 2, 4, 6]),

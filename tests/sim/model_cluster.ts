@@ -80,6 +80,10 @@ export class ModelCluster {
   private readonly sentOn = new Map<string, { sinceMs: number; times: number }>();
   /** Of keys: how often each has changed, or gone to another shard. */
   readonly changes = new Map<string, number>();
+  /** Tags of reads that were executed. */
+  readonly reads = new Set<string>();
+  /** Of replication: grows with each change. */
+  offset = 1;
   /** Told of what is about to be executed. */
   executes: (tags: readonly string[], keys: readonly string[]) => void = () => {};
   /** What was said of redirects, for worlds that want to know that there were some. */
@@ -272,11 +276,45 @@ export class ClusterRedis extends ModelRedis {
       const touch = db!.touch.bind(db);
       db!.touch = (key) => {
         cluster.changes.set(key, (cluster.changes.get(key) ?? 0) + 1);
+        cluster.offset++;
         touch(key);
       };
     }
     cluster.nodes.push(this);
     this.role = this.isPrimary ? "master" : "slave";
+    this.replication = {
+      changed: () => {},
+      info: () => this.info(),
+      role: () => this.roleText(),
+      replicaOf: () => {},
+    };
+  }
+
+  /** A replica has all that its primary has, as soon as that is there. */
+  private info(): string {
+    const { cluster, isPrimary } = this;
+    const lines = [`role:${isPrimary ? "master" : "slave"}`, `loading:${this.isLoading ? 1 : 0}`];
+    if (isPrimary) {
+      lines.push(`master_repl_offset:${cluster.offset}`);
+      this.membersOf(this.shard).slice(1).forEach(({ text }, i) => {
+        lines.push(
+          `slave${i}:ip=${text.split(":")[0]},port=${text.split(":")[1]},state=online,offset=1,lag=0`,
+        );
+      });
+    } else {
+      lines.push(
+        "master_link_status:up",
+        "master_last_io_seconds_ago:0",
+        `slave_repl_offset:${cluster.offset}`,
+      );
+    }
+    return [...lines, `master_replid:${"e".repeat(40)}`, ""].join("\r\n");
+  }
+
+  private roleText(): string {
+    if (this.isPrimary) return `*3\r\n$6\r\nmaster\r\n:${this.cluster.offset}\r\n*0\r\n`;
+    const [host, port] = this.primaryText(this.shard).split(":") as [string, string];
+    return `*5\r\n$5\r\nslave\r\n$${host.length}\r\n${host}\r\n:${port}\r\n$9\r\nconnected\r\n:${this.cluster.offset}\r\n`;
   }
 
   get id(): string {
@@ -470,6 +508,7 @@ export class ClusterRedis extends ModelRedis {
       }
     }
     for (const tag of tags) cluster.asked.delete(tag);
+    if (READS.has(args[0]!.toLowerCase())) { for (const tag of tags) cluster.reads.add(tag); }
     cluster.executes(tags, keys);
     super.execute(session, args);
   }
@@ -494,7 +533,13 @@ export class ClusterRedis extends ModelRedis {
       return CLUSTER_DOWN;
     }
     const mine = this.owns(slot);
-    const to = mine ? this.migrating.get(slot) : undefined;
+    const follows = !mine && view.shardOf(slot) === this.shard && mood.readOnly && READS.has(name);
+    // A replica of Valkey's knows what migrates, one of Redis 7 answers that there is no such key.
+    const to = mine
+      ? this.migrating.get(slot)
+      : follows
+      ? cluster.nodes[view.primaries[this.shard]!.node]!.migrating.get(slot)
+      : undefined;
     const imports = !mine && this.isPrimary && this.importing.has(slot);
     const distinct = [...new Set(keys)];
     const here = distinct.filter((key) => this.has(session, key)).length;
@@ -527,8 +572,7 @@ export class ClusterRedis extends ModelRedis {
       return null;
     }
     if (mine) return null;
-    const follows = view.shardOf(slot) === this.shard && mood.readOnly;
-    if (follows && READS.has(name)) return null;
+    if (follows) return null;
     if (imports && cluster.isCalm && tags.some((tag) => cluster.asked.get(tag) === this.shard)) {
       throw new Violation(
         `request ${tags[0]} came to ${this.text} without ASKING, although it was told to ask there`,

@@ -49,6 +49,8 @@ export class Truth {
   isOrdered = false;
   /** Server connections so far. */
   connections = 0;
+  /** May this be executed twice? It is a read. */
+  mayRepeat: (tag: string) => boolean = () => false;
   /** May a request be executed on a connection behind a later one of its client? It has come by a detour. */
   mayDetour: (tag: string) => boolean = () => false;
   /** May it be so for one key, behind "client.request", which was executed there and then? */
@@ -60,7 +62,7 @@ export class Truth {
     this.watch(execution);
     for (const tag of execution.tags) {
       const before = this.executions.get(tag);
-      if (before !== undefined) {
+      if (before !== undefined && !this.mayRepeat(tag)) {
         throw new Violation(
           `request ${tag} was executed twice: by server ${before.server} at ${
             before.atMs.toFixed(3)
