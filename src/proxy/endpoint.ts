@@ -305,8 +305,8 @@ export class Endpoint {
   }
 
   /** The server has no slots any more: what has not been sent goes where they are now (Front.redirects). */
-  leaveUnsent(): void {
-    for (const connection of this.slots) connection?.leaveUnsent();
+  leaveUnsent(failed = false): void {
+    for (const connection of this.slots) connection?.leaveUnsent(failed);
   }
 
   /**

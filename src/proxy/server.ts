@@ -251,7 +251,7 @@ export class Server {
     this.index = -1;
     this.forgetAside();
     for (const endpoint of this.own) {
-      endpoint.leaveUnsent();
+      endpoint.leaveUnsent(failed && endpoint === this.primary);
       if (failed && endpoint === this.primary) endpoint.abandon(failureOf("ESWITCHED"), null);
       else endpoint.retire();
     }

@@ -798,7 +798,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.logEnd(failure, detail, idle);
     if (slot >= 0) {
       if (this.sent === null) this.goElsewhere(slot, failure);
-      else this.placeAgain(failure, nothingLeft, PAUSES);
+      else this.placeAgain(failure, nothingLeft, WENT_AWAY.has(failure.code), PAUSES);
     }
     if (this.mayBeginAnew && this.endpoint.holds) return this.beginAnew(this.endpoint);
     this.failAll(failure);
@@ -842,11 +842,16 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.wait(endpoint.waitMs);
   }
 
-  /** The node has no slots any more: what has not been sent to it goes where its slots are now. What has been is answered here. */
-  leaveUnsent(): void {
-    if (this.sent === null || this.holder !== null || this.isOpen && this.gate === 0) return;
+  /**
+   * The node has no slots any more: what has not been sent to it goes where its slots are now. What has been is answered here.
+   * @param failed it is not, since another node has taken its place: reads that are kept are sent once more (retry_reads)
+   */
+  leaveUnsent(failed: boolean): void {
+    if (this.sent === null || this.holder !== null) return;
+    const nothingLeft = !this.isOpen || this.gate !== 0;
+    if (!nothingLeft && !failed) return;
     const failure = failureOf("ESWITCHED");
-    this.placeAgain(failure, true, AT_ONCE);
+    this.placeAgain(failure, nothingLeft, failed, AT_ONCE);
     this.abandon(failure);
   }
 
@@ -854,10 +859,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
    * Of a shared connection that ends: what certainly has not left, and reads that are sent once more (retry_reads), are asked of whoever
    * has their slots then.
    */
-  private placeAgain(failure: Failure, nothingLeft: boolean, pauses: boolean): void {
+  private placeAgain(failure: Failure, nothingLeft: boolean, wentAway: boolean, pauses: boolean): void {
     const { front, config } = this.server.pool;
     const redirects = front.redirects ?? null;
-    const keeps = config.retryReads && WENT_AWAY.has(failure.code);
+    const keeps = config.retryReads && wentAway;
     if (redirects === null || !nothingLeft && !keeps) return;
     const begun = this.replies.begun ? this.head : null;
     let before: Request | null = null;

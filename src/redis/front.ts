@@ -49,7 +49,7 @@ import { patternError } from "../protocol/redis/sort_patterns.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { SLOTS } from "../ring/slots.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
-import type { Client } from "../proxy/client.ts";
+import { type Client, LEARNING } from "../proxy/client.ts";
 import type { Visit } from "../proxy/ejection.ts";
 import { type Failure, NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
 import { type Front, type Greeting, PRIMARY, REPLICA, type ReplyScan } from "../proxy/front.ts";
@@ -289,8 +289,22 @@ export class RedisFront implements Front, Sender {
       client.lacks(0);
       return NEED_MORE;
     }
+    const { place } = session;
+    if (this.redirects !== null && place === null) {
+      // It cannot be sent twice: whether its node has the key is asked before.
+      client.lacks(0);
+      client.block(LEARNING);
+      const name = bytes.slice(args.starts[key]!, args.ends[key]!);
+      this.redirects.locate(client, name, (endpoint, asking) => {
+        session.place = { endpoint, asking };
+        client.unblock(LEARNING);
+      });
+      return NEED_MORE;
+    }
+    session.place = null;
     const large = new LargeRequest(client, needed, () => session.large = null);
-    if (!large.start(this.pool.servers[owner]!)) return NEED_MORE;
+    const { primary } = this.pool.servers[owner]!;
+    if (!large.start(place?.endpoint ?? primary, place?.asking)) return NEED_MORE;
     session.marks?.wrote(this.pool.servers[owner]!);
     session.large = large;
     resume.reset();

@@ -10,8 +10,9 @@
  * Only for requests with one key whose last argument is the large one; others are kept whole as usual.
  */
 import { type Client, IN_FLIGHT, LEASED } from "../proxy/client.ts";
-import { Request } from "../proxy/request.ts";
-import type { Server } from "../proxy/server.ts";
+import type { Endpoint } from "../proxy/endpoint.ts";
+import { ASKING } from "../protocol/redis/redirect_reply.ts";
+import { Request, SWALLOWED } from "../proxy/request.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 
 /** With at least this many bytes still to come, a request streams. */
@@ -34,12 +35,21 @@ export class LargeRequest implements Holder {
     return this.left > 0;
   }
 
-  /** False if there is no connection to be had: nothing was begun. */
-  start(server: Server): boolean {
+  /**
+   * False if there is no connection to be had: nothing was begun.
+   * @param asking it is not the endpoint's own yet (-ASK)
+   */
+  start(endpoint: Endpoint | null, asking = false): boolean {
     const { client } = this;
-    const connection = server.lease(client.pool.front.connectionClass(client), this);
+    const connection = endpoint?.lease(client.pool.front.connectionClass(client), this) ?? null;
     if (connection === null) return false;
     this.connection = connection;
+    if (asking) {
+      const request = new Request(null);
+      request.replies = SWALLOWED;
+      connection.enqueue(request, true);
+      connection.write(ASKING, 0, ASKING.length);
+    }
     client.enqueue(this.request);
     // With max_in_flight: 1 this one is the limit itself, and the rest of it still has to be read.
     client.unblock(IN_FLIGHT);

@@ -19,6 +19,7 @@
  */
 import { Args } from "../protocol/redis/args.ts";
 import { resolve } from "../protocol/redis/commands.ts";
+import { command } from "../protocol/redis/encode.ts";
 import { findKeys, KeyList } from "../protocol/redis/keys.ts";
 import {
   ASK,
@@ -161,6 +162,44 @@ export class PoolRedirects implements Redirects {
     const { placement, servers } = this.pool;
     if (slot >= 0) return servers[placement.serverOfSlot(slot)] ?? null;
     return otherwise.gone ? servers[0] ?? null : otherwise;
+  }
+
+  /**
+   * Asks who has a key at this moment: for a request that is too large to be kept, and so to be sent twice. Meanwhile nothing else of the
+   * client is sent.
+   * @param key owned
+   * @param told called once, later, unless the client is gone; if nobody could say it for a while, with who was asked last, or null
+   */
+  locate(client: Client, key: Uint8Array, told: (endpoint: Endpoint | null, asking: boolean) => void): void {
+    const { pool } = this;
+    const untilMs = pool.turn.now() + DOWN_MS;
+    const question = command("EXISTS", key);
+    let last: Endpoint | null = null;
+    const begin = () => {
+      if (client.closed) return;
+      const owner = pool.servers[pool.placement.serverOfSlot(pool.placement.slotOf(key, 0, key.length))];
+      if (!owner?.primary || !ask(owner.primary, false, 1)) later();
+    };
+    const later = () => {
+      if (pool.turn.now() >= untilMs) pool.turn.later({ resume: () => client.closed || told(last, false) });
+      else pool.setTimer(PAUSE_MAX_MS, begin);
+    };
+    const ask = (endpoint: Endpoint, asking: boolean, asked: number): boolean => {
+      const connection = connectionAt(client, endpoint);
+      if (connection === null) return false;
+      last = endpoint;
+      if (asking) connection.ask(ASKING, UNHEARD);
+      connection.ask(question, (bytes, start, end, failed) => {
+        if (client.closed) return;
+        const redirect = failed ? null : readRedirect(bytes, start, end);
+        if (!failed && redirect === null) return told(endpoint, asking);
+        if (redirect?.kind === MOVED) this.noteMoved(endpoint.server, `slot ${redirect.slot} has moved`);
+        const target = redirect === null || redirect.port === 0 ? null : this.target(endpoint, redirect);
+        if (target === null || asked >= NODES_MAX || !ask(target, redirect!.kind === ASK, asked + 1)) later();
+      });
+      return true;
+    };
+    begin();
   }
 
   /** The pool's source should look who owns what. */

@@ -6,6 +6,7 @@ import type { BlockingCall } from "./blocking.ts";
 import type { LargeRequest } from "./large.ts";
 import type { Told } from "./learn.ts";
 import type { Preparation } from "./preparation.ts";
+import type { Endpoint } from "../proxy/endpoint.ts";
 import type { PoolReads } from "./reads.ts";
 import type { ClientRedirects } from "./redirect.ts";
 import type { Subscriptions } from "./pubsub.ts";
@@ -35,6 +36,8 @@ export class RedisSession implements Session {
   transaction: Transaction | null = null;
   /** A command that waits on its server. */
   blocking: BlockingCall | null = null;
+  /** Where a request that is to stream through has to go; null = not asked yet, or nothing to ask (redis/redirect.ts, `locate`). */
+  place: { readonly endpoint: Endpoint | null; readonly asking: boolean } | null = null;
   /** A request that streams through. */
   large: LargeRequest | null = null;
   /** A request that goes out, or is answered, in slices. Told when the client is gone, if it has anything to give back. */

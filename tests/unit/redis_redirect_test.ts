@@ -436,6 +436,27 @@ testOf("a request in slices: keys of many slots, and of one, which goes whole", 
   strictEqual(last.split(" ").length, 701);
 });
 
+testOf("a large request goes where its key is, found out before", (world) => {
+  const client = world.talker();
+  const value = "v".repeat(3_000_000);
+  world.ask(client, "SET", ONE, "x");
+  const [owner, to] = [world.cluster.owner(SLOT), world.node(3)];
+  for (const move of ["none", "ask", "moved", "down"]) {
+    if (move === "ask") world.cluster.migrate(SLOT, to);
+    if (move === "moved") world.cluster.give(SLOT, to);
+    if (move === "down") to.down = "-CLUSTERDOWN The cluster is down\r\n";
+    const key = `{a}${move}`;
+    client.say("SET", key, value).say("EXISTS", key);
+    world.run(move === "down" ? 1500 : 300);
+    if (move === "down") to.down = null;
+    world.run(1500);
+    const reply = move === "down" ? "-CLUSTERDOWN The cluster is down\r\n:0\r\n" : "+OK\r\n:1\r\n";
+    strictEqual(client.take(), reply, move);
+    const at = move === "none" ? owner : to;
+    if (move !== "down") strictEqual(at.data.get(key)?.length, value.length);
+  }
+});
+
 testOf("a client that goes away while it waits leaves nothing behind", (world) => {
   const client = world.talker();
   for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";
