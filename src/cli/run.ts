@@ -70,6 +70,7 @@ export async function run(
   const sources = new Sources({ ...runtime, random });
   try {
     config = await sources.fill(config);
+    sources.keep(config);
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;
     io.err(`ringmaster: cannot start: ${error.message}\n`);

@@ -7,7 +7,11 @@
  * A channel belongs to the server its name hashes to, and PUBLISH goes there; a pattern is watched on all servers of the ring. A
  * client is told "subscribed" when the server has said so, thus what is published after that reaches it. When
  * a server goes away its topics are subscribed again as soon as it is back; messages in between are lost, as they are
- * with Redis. Messages come in RESP2 form and differ in RESP3 by their first byte only (`*` and `>`).
+ * with Redis.
+ *
+ * In a cluster every node has the messages of all channels, so a channel stays with its node while that is one, and of a pattern's
+ * messages one node's count, the speaker's; only keyspace notifications are each node's own. Shard channels move with their slots.
+ * Messages come in RESP2 form and differ in RESP3 by their first byte only (`*` and `>`).
  */
 import { concat, latin1 } from "../bytes/ascii.ts";
 import { WideMap } from "../bytes/wide_map.ts";
@@ -180,6 +184,10 @@ function charge(client: Client, bytes: number): void {
   if (subscriptions !== null) subscriptions.heldBytes += bytes;
 }
 
+/** After so long a shard channel is asked for again where it has been refused; doubles up to the second; ms. */
+const ADRIFT_FIRST_MS = 20;
+const ADRIFT_MAX_MS = 500;
+
 /** A client's SUBSCRIBE that waits for servers. */
 interface Wait {
   readonly client: Client;
@@ -201,6 +209,12 @@ export class PubSub implements Hub, Postponed {
   private everywhere: readonly Server[];
   /** Topics that have not been looked at since keys have moved. */
   private moving: TopicWalk | null = null;
+  /** Shard channels of a cluster that no node has for us now. */
+  private readonly homeless = new Set<Topic>();
+  private homelessTimer: TimerId | null = null;
+  private adriftMs = ADRIFT_FIRST_MS;
+  /** Of a cluster's nodes, the one whose word counts where all say the same; null = the next that says something. */
+  private speaker: Server | null = null;
   /** Something has been confirmed since those who wait were looked at. */
   private unsettled = false;
   /** Bytes that clients have held which are gone and still being taken out. */
@@ -380,16 +394,24 @@ export class PubSub implements Hub, Postponed {
 
   private move(topic: Topic): void {
     const { kind, wire, servers: before } = topic;
+    if (this.stays(topic)) return;
     const now = this.serversOf(kind, wire);
     if (now === before) return;
     if (before.length === 1 && now.length === 1 && before[0] === now[0]) return;
     topic.servers = now;
+    this.homeless.delete(topic);
     for (const server of before) {
       if (now.includes(server)) continue;
       topic.expectsNot(server);
       this.upstreams.get(server)?.unsubscribe(kind, wire);
     }
     for (const server of now) if (!before.includes(server)) this.ask(topic, server);
+  }
+
+  /** Where it is heard now it goes on being heard, wherever its slot is. */
+  private stays({ kind, wire, servers }: Topic): boolean {
+    return this.pool.cluster && kind === CHANNEL && servers.length === 1 && !servers[0]!.gone &&
+      !isDatabaseChannel(wire);
   }
 
   /** Where all servers have to be listened to: those on the ring, or all if none is. */
@@ -488,7 +510,46 @@ export class PubSub implements Hub, Postponed {
 
   confirmed(server: Server, kind: number, wire: string): void {
     for (const topic of this.behind(kind, wire)) topic.expectsNot(server);
+    if (kind === SHARD) this.adriftMs = ADRIFT_FIRST_MS;
     this.unsettled = true;
+  }
+
+  slotOf(wire: string): number {
+    const bytes = bytesOf(wire);
+    return this.pool.placement.slotOf(bytes, 0, bytes.length);
+  }
+
+  adrift(server: Server, wire: string): void {
+    const topic = this.topics[SHARD]!.get(wire);
+    if (topic === undefined || !topic.servers.includes(server)) return;
+    topic.expects(server);
+    this.homeless.add(topic);
+    if (this.homelessTimer !== null) return;
+    this.pool.sign(server, "moved", "shard channels have left");
+    this.homelessTimer = this.pool.setTimer(this.adriftMs, () => this.findHomes());
+    this.adriftMs = Math.min(this.adriftMs * 2, ADRIFT_MAX_MS);
+  }
+
+  /** The pool's table may be right by now; where it is not, the next refusal says so. */
+  private findHomes(): void {
+    this.homelessTimer = null;
+    const topics = [...this.homeless];
+    this.homeless.clear();
+    for (const topic of topics) {
+      if (this.topics[SHARD]!.get(topic.name) !== topic) continue;
+      for (const server of topic.servers) {
+        if (topic.unconfirmed.includes(server)) this.ask(topic, server);
+      }
+    }
+  }
+
+  /** Is this the one whose word counts where all nodes of a cluster say the same? */
+  private speaks(server: Server): boolean {
+    const { speaker } = this;
+    if (speaker === null || speaker.gone || (this.upstreams.get(speaker)?.incomplete ?? true)) {
+      this.speaker = server;
+    }
+    return this.speaker === server;
   }
 
   /** Tells the waiting clients whose topics are all confirmed, if any has been since the last time. */
@@ -518,10 +579,12 @@ export class PubSub implements Hub, Postponed {
 
   /**
    * Passes a message on.
+   * @param server who says it
    * @param wire the channel or pattern that was subscribed to; @param channel the channel, of a pattern's message
    * @param message RESP2 form, borrowed; @param rest where what follows these two begins in it
    */
   message(
+    server: Server,
     kind: number,
     wire: string,
     channel: string,
@@ -530,6 +593,7 @@ export class PubSub implements Hub, Postponed {
     end: number,
     rest: number,
   ): void {
+    if (kind === PATTERN && this.pool.cluster && !isDatabaseChannel(channel) && !this.speaks(server)) return;
     for (const topic of this.behind(kind, wire)) {
       const shown = kind === PATTERN ? this.channels.matched(topic.name, wire, channel) : topic.name;
       if (shown === null) continue;

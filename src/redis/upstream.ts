@@ -6,12 +6,16 @@
  *
  * A connection that is lost is leased again, and all that should be subscribed to begins anew on it; so it is when the server
  * moves. It speaks RESP2, where a message looks like a reply: the connection hands on everything (Holder.listens).
+ *
+ * A node of a cluster ends subscriptions to shard channels by itself when their slot leaves it, and says MOVED to who asks for them too
+ * late, without a name: hence `asked`.
  */
 import { encode, latin1 } from "../bytes/ascii.ts";
 import { WARN } from "../net/log.ts";
 import type { TimerId } from "../net/net.ts";
 import { TOPIC } from "../protocol/redis/command.ts";
 import { commandOf } from "../protocol/redis/encode.ts";
+import { readRedirect } from "../protocol/redis/redirect_reply.ts";
 import { isError } from "../protocol/redis/reply.ts";
 import type { Failure } from "../proxy/failures.ts";
 import type { Pool } from "../proxy/pool.ts";
@@ -50,12 +54,17 @@ export interface Hub {
   /** What any server may have to be subscribed to, ERRANDS_MAX at a time; `some` is false when there are no more. */
   all(): { some(take: (wanted: Wanted) => void): boolean };
   confirmed(server: Server, kind: number, wire: string): void;
+  /** The slot of a shard channel. */
+  slotOf(wire: string): number;
+  /** A node of a cluster has this shard channel no more, or has not, or cannot serve it now. */
+  adrift(server: Server, wire: string): void;
   /** Whoever waits for what has been confirmed is told. */
   settle(): void;
   /** The server cannot be had now: who waits for it gets this error. */
   failed(server: Server, error: Uint8Array): void;
   /** See PubSub.message; `bytes[start, end)` is borrowed. */
   message(
+    server: Server,
     kind: number,
     wire: string,
     channel: string,
@@ -71,6 +80,8 @@ export class Upstream implements Postponed, Holder {
   /** Subscriptions to begin and to end, in order; those before `done` have been written. */
   private readonly errands: { word: string; name: string }[] = [];
   private done = 0;
+  /** Of shard channels of a cluster: what has been written and not been answered, in order. */
+  private asked: { readonly word: string; readonly name: string }[] = [];
   /** What is to be begun anew on this connection. */
   private missing: ReturnType<Hub["all"]> | null = null;
   /** It is the turn's to resume. */
@@ -92,6 +103,7 @@ export class Upstream implements Postponed, Holder {
     if (this.connection === null) return this.retryLater(server.refusal());
     this.heardAtMs = this.hub.pool.turn.now();
     this.errands.length = this.done = 0;
+    this.asked = [];
     this.missing = this.hub.all();
     this.catchUp();
   }
@@ -155,8 +167,9 @@ export class Upstream implements Postponed, Holder {
       const names = [];
       while (this.done < end && errands[this.done]!.word === word) names.push(errands[this.done++]!.name);
       // SSUBSCRIBE of several channels is refused by a cluster's server if they have different slots.
-      if (word[0] === "s" && word !== "subscribe") { for (const name of names) this.write(word, [name]); }
-      else this.write(word, names);
+      if (word === SUBSCRIBE_WORDS[TOPIC.SHARD] || word === UNSUBSCRIBE_WORDS[TOPIC.SHARD]) {
+        for (const name of names) this.askShard(word, name);
+      } else this.write(word, names);
     }
     if (this.done === errands.length) {
       errands.length = this.done = 0;
@@ -169,6 +182,17 @@ export class Upstream implements Postponed, Holder {
       }
       this.comeAgain();
     }
+  }
+
+  private askShard(word: string, name: string): void {
+    if (this.hub.pool.cluster) this.asked.push({ word, name });
+    this.write(word, [name]);
+  }
+
+  /** Takes out of `asked` what an answer is about, and what has been answered before it. */
+  private taken(is: (asked: { readonly word: string; readonly name: string }) => boolean) {
+    const at = this.asked.findIndex(is);
+    return at < 0 ? undefined : this.asked.splice(0, at + 1)[at];
   }
 
   private write(word: string, names: readonly string[]): void {
@@ -186,7 +210,10 @@ export class Upstream implements Postponed, Holder {
 
   pushed(bytes: Uint8Array, start: number, end: number): void {
     this.heardAtMs = this.hub.pool.turn.now();
-    if (isError(bytes, start)) return this.refused(latin1(bytes, start + 1, end).trimEnd());
+    if (isError(bytes, start)) {
+      if (!this.refusedShard(bytes, start, end)) this.refused(latin1(bytes, start + 1, end).trimEnd());
+      return;
+    }
     const bulks = firstBulks(bytes, start, end, 2);
     const [word, name] = bulks.texts;
     if (word === undefined || name === undefined) return;
@@ -195,15 +222,37 @@ export class Upstream implements Postponed, Holder {
       // Not as soon as it is open: a full server opens it too.
       this.retryMs = RETRY_FIRST_MS;
       this.comeAgain();
+      if (subscribed === TOPIC.SHARD) this.taken((asked) => asked.word === word && asked.name === name);
       return this.hub.confirmed(this.server, subscribed, name);
     }
+    if (word === UNSUBSCRIBE_WORDS[TOPIC.SHARD] && this.hub.pool.cluster) return this.ended(word, name);
     const kind = MESSAGE_WORDS.indexOf(word);
     if (kind < 0) return;
     // Whoever is subscribed by what came before it has to get it.
     this.hub.settle();
-    if (kind !== TOPIC.PATTERN) return this.hub.message(kind, name, name, bytes, start, end, bulks.end);
+    if (kind !== TOPIC.PATTERN) {
+      return this.hub.message(this.server, kind, name, name, bytes, start, end, bulks.end);
+    }
     const { texts, end: rest } = firstBulks(bytes, start, end, 3);
-    if (texts.length === 3) this.hub.message(kind, name, texts[2]!, bytes, start, end, rest);
+    if (texts.length === 3) this.hub.message(this.server, kind, name, texts[2]!, bytes, start, end, rest);
+  }
+
+  /** A subscription to a shard channel is over: what we have asked for is so in its turn, all else comes before what is owed. */
+  private ended(word: string, name: string): void {
+    const [first] = this.asked;
+    if (first?.word === word && first.name === name) this.asked.shift();
+    else this.hub.adrift(this.server, name);
+  }
+
+  /** False if it is no node's word about a shard channel. */
+  private refusedShard(bytes: Uint8Array, start: number, end: number): boolean {
+    const { pool } = this.hub;
+    const redirect = pool.cluster ? readRedirect(bytes, start, end) : null;
+    if (redirect === null) return false;
+    const { slot } = redirect;
+    const refused = this.taken(({ name }) => slot < 0 || this.hub.slotOf(name) === slot);
+    if (refused?.word === SUBSCRIBE_WORDS[TOPIC.SHARD]) this.hub.adrift(this.server, refused.name);
+    return true;
   }
 
   /** The server refuses a subscription: who waits is told in its words. */

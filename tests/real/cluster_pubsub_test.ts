@@ -1,0 +1,90 @@
+/** Pub/sub through `cluster: true`: every message once, from whichever node, and while slots move. */
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import type { RawClient } from "../lib/client.ts";
+import { keyOf, slotOf, startCluster } from "../lib/cluster.ts";
+import { Fixture } from "../lib/fixture.ts";
+import { poll } from "../lib/poll.ts";
+import type { Value } from "../lib/resp.ts";
+import { poolYml, RUNTIMES } from "../lib/servers.ts";
+
+/** What workers see has to make it look who owns what: in so long it would not by itself. */
+const LONG_MS = 600_000;
+
+const clusterPool = (servers: string[]) =>
+  poolYml({
+    alpha: { servers, cluster: true, cluster_refresh: LONG_MS, hash: undefined, distribution: undefined },
+  });
+
+/** What is pushed until `last` is: its last word. */
+async function heard(client: RawClient, last: string): Promise<Value[][]> {
+  const all: Value[][] = [];
+  for (;;) {
+    const { value } = await client.readReply();
+    const words = value as Value[];
+    if (words.at(-1) === last) return all;
+    all.push(words);
+  }
+}
+
+for (const runtime of RUNTIMES) {
+  Deno.test(`pub/sub of a cluster: every message once, from all nodes, while slots move (${runtime})`, async (t) => {
+    await using f = new Fixture();
+    const cluster = await startCluster(f, {
+      primaries: 3,
+      replicas: 0,
+      args: ["--notify-keyspace-events", "KEA"],
+    });
+    const [first, second] = cluster.nodes;
+    const proxy = await f.proxy(runtime, clusterPool(cluster.seeds()));
+    const client = await f.client(proxy);
+    await poll(async () => await client.command("SET", "a", "1") === "OK", "the cluster to be served");
+
+    await t.step("a pattern hears a message once, and keyspace notifications of all nodes", async () => {
+      const subscriber = await f.client(proxy);
+      await subscriber.command("PSUBSCRIBE", "news.*");
+      await subscriber.command("PSUBSCRIBE", "__keyevent@0__:set");
+      const keys = ["a", "b", "c", "d", "e", "f"];
+      for (const key of keys) {
+        await client.command("PUBLISH", `news.${key}`, key);
+        await client.command("SET", key, "2");
+      }
+      // On whichever node it is said.
+      await second!.tell("PUBLISH", "news.z", "z");
+      await poll(async () => {
+        await client.command("PUBLISH", "news.end", "end");
+        return true;
+      }, "the end to be said");
+      const all = await heard(subscriber, "end");
+      const messages = all.filter((words) => words[1] === "news.*").map((words) => words[3]);
+      deepStrictEqual(messages.toSorted(), [...keys, "z"]);
+      const events = all.filter((words) => words[1] !== "news.*").map((words) => words[3]);
+      ok(keys.every((key) => events.filter((each) => each === key).length === 1), String(events));
+    });
+
+    await t.step("a shard channel is heard where its slot goes, and back", async () => {
+      const slot = [...Array(16384).keys()].find((each) => each > 100)!;
+      const channel = keyOf(slot, "news");
+      strictEqual(slotOf(channel), slot);
+      const subscriber = await f.client(proxy);
+      deepStrictEqual(await subscriber.command("SSUBSCRIBE", channel), ["ssubscribe", channel, 1]);
+      for (const target of [second!, first!]) {
+        await cluster.moveSlots([slot], target);
+        // What is said before it is subscribed again is lost, as it is for any client.
+        let said = 0;
+        const hears = subscriber.readReply();
+        let message: Value = null;
+        void hears.then(({ value }) => message = value);
+        await poll(async () => {
+          await client.command("SPUBLISH", channel, String(++said));
+          return message !== null;
+        }, "a message to be heard after the move");
+        deepStrictEqual((message as unknown as Value[]).slice(0, 2), ["smessage", channel]);
+        await client.command("SPUBLISH", channel, "end");
+        await heard(subscriber, "end");
+      }
+      const late = await f.client(proxy);
+      deepStrictEqual(await late.command("SSUBSCRIBE", channel), ["ssubscribe", channel, 1]);
+      strictEqual(await client.command("SPUBLISH", channel, "x"), 2);
+    });
+  });
+}
