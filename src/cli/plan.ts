@@ -33,6 +33,7 @@ export async function plan(
     const files = [loadConfig(options.before), loadConfig(options.after)];
     // One answer for both files, if both ask the same.
     const [before, after] = [await sources.fill(files[0]!), await sources.fill(files[1]!)];
+    for (const line of sources.silent()) io.err(`ringmaster plan: ${line}\n`);
     const changes = chosen(changesOf(before.pools, after.pools), options.pool);
     if (options.keys !== null) countKeys(options.keys, changes);
     const plans = changes.map((change) => change.plan(options.keys !== null));

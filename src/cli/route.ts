@@ -1,7 +1,7 @@
 /**
  * `ringmaster route`: which server owns a key, without running a proxy.
  *
- *   keys (arguments, or lines of standard input) ──► each pool's placement ──► key ⇥ pool ⇥ server ⇥ address
+ *   keys (arguments, or lines of standard input) ──► each pool's placement ──► key ⇥ pool ⇥ server ⇥ address (⇥ slot, of a cluster)
  *
  * Keys are bytes throughout; what follows the key on a line is made once for each server. The ring is the proxy's own
  * (ring/placement.ts). Checked against tests/vectors/placement.json.
@@ -11,6 +11,7 @@ import type { PoolConfig } from "../config/config.ts";
 import { quoted } from "../config/config_error.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import type { Placement } from "../ring/placement.ts";
+import { NOBODY, ownersOf } from "../ring/slots.ts";
 import { placementOf } from "../topology/placement.ts";
 import { random } from "../service/proxy_options.ts";
 import { SourceError } from "../topology/source.ts";
@@ -32,6 +33,7 @@ export async function route(
   const sources = new Sources({ ...around, random });
   try {
     const config = await sources.fill(loadConfig(findConfFile(options.confFile)));
+    for (const line of sources.silent()) io.err(`ringmaster route: ${line}\n`);
     const targets = targetsOf(config.pools, options);
     const writer = new Writer(io);
     for (const key of options.keys) {
@@ -64,6 +66,8 @@ interface Target {
   /** One line end for whatever key, if no ring is asked: distribution random. */
   readonly anyone: boolean;
   readonly ends: readonly Uint8Array[];
+  /** Of a cluster: the owner of each slot, NOBODY for one that nobody owns as far as is known; the line ends with the slot. */
+  readonly owners: Uint16Array | null;
 }
 
 function targetsOf(pools: readonly PoolConfig[], options: RouteOptions): Target[] {
@@ -84,10 +88,14 @@ function targetOf(pool: PoolConfig, options: RouteOptions): Target {
   const live = Uint8Array.from(pool.servers, (server) => options.ejected.includes(server.name) ? 0 : 1);
   const placement = placementOf(pool, () => 0, live);
   const anyone = pool.distribution === "random" && pool.servers.length > 1 && live.includes(1);
-  const end = options.json ? jsonEnd : textEnd;
+  const owners = pool.cluster ? ownersOf(pool.servers) : null;
+  const whole = options.json ? jsonEnd : textEnd;
+  const end: typeof whole = (...of) =>
+    owners === null ? whole(...of) : whole(...of).subarray(0, options.json ? -2 : -1);
   return {
     placement,
     anyone,
+    owners,
     ends: [
       ...pool.servers.map((server) => end(pool.name, server.name, server.addressText, "")),
       end(pool.name, null, null, anyone ? "*" : "-"),
@@ -140,11 +148,17 @@ function routeKey(
   }
   const head = options.json ? jsonHead(key.subarray(keyStart, keyEnd)) : null;
   for (const target of targets) {
-    const server = target.anyone ? -1 : target.placement.serverOf(key, keyStart, keyEnd);
+    const { placement, owners, ends } = target;
+    const slot = owners === null ? -1 : placement.slotOf(key, keyStart, keyEnd);
+    const known = !target.anyone && (owners === null || owners[slot] !== NOBODY);
+    const server = known ? placement.serverOf(key, keyStart, keyEnd) : -1;
     if (head === null) writer.write(bytes, start, end);
     else writer.write(head, 0, head.length);
-    const tail = target.ends[server === -1 ? target.ends.length - 1 : server]!;
+    const tail = ends[server === -1 ? ends.length - 1 : server]!;
     writer.write(tail, 0, tail.length);
+    if (owners === null) continue;
+    const last = encode(options.json ? `,"slot":${slot}}\n` : `\t${slot}\n`);
+    writer.write(last, 0, last.length);
   }
 }
 

@@ -153,6 +153,11 @@ export class ClusterSource implements TopologySource {
     for (const node of this.nodes.values()) this.hangUp(node);
   }
 
+  /** Why nobody says anything; null: somebody does. */
+  get silence(): string | null {
+    return this.wrong;
+  }
+
   private get nowMs(): number {
     return this.around.clock.nowMs();
   }

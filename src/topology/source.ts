@@ -17,8 +17,10 @@ export type Servers = readonly ServerConfig[];
 export interface TopologySource {
   /** "dns redis.example.com", "file /etc/servers": for people. */
   readonly text: string;
-  /** What it says now, one server at least. Rejects with a SourceError if it does not. */
+  /** What it says now, one server at least. Rejects with a SourceError if it does not, unless there is something to begin with (`silence`). */
   first(): Promise<Servers>;
+  /** Why what `first` has said is not known of the source itself; null: it is. Absent: it always is. */
+  readonly silence?: string | null;
   /** After `first`: calls whenever it says something else than it has said last, until `stop`. */
   watch(log: Log, changed: (servers: Servers) => void): void;
   /** Workers have seen this of a server that it has named. Absent: it asks when it does. How often it asks is its business. */

@@ -86,6 +86,13 @@ export class Sources {
     for (const [key, running] of this.running) this.look(key, running);
   }
 
+  /** Of those that have not said anything yet why, for people. */
+  silent(): string[] {
+    return [...this.running.values()].flatMap(({ source: { silence, text } }) =>
+      silence ? [`${text}: ${silence}`] : []
+    );
+  }
+
   /** Workers have seen this of a server. */
   hint(pool: string, server: string, sign: Sign): void {
     const key = this.keys.get(pool) ?? null;
