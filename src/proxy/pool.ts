@@ -64,9 +64,9 @@ const SLICE_ARGUMENTS = 4096;
 /** Bytes of one reply that are kept in the hope of the rest; see ServerConnection.passOn. */
 const PASS_MIN = 1024 * 1024;
 /** What decides which server has a key, and where that server is. */
-const RING_KEYS = ["servers", "cluster", "hash", "hashTag", "distribution"] as const;
+const RING_KEYS = ["servers", "hash", "hashTag", "distribution"] as const;
 /** What a connection to a server is made with: if one of these changes, all are made anew. */
-const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections", "failover", "cluster"] as const;
+const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections", "failover"] as const;
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
 const IDLE_SWEEP_MS = 1000;

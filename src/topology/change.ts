@@ -10,8 +10,14 @@ import type { Config, PoolConfig, ProcessConfig } from "../config/config.ts";
 import type { Arrangement } from "../stats/board.ts";
 import { percent, planSteps, planText, type PoolPlan } from "./plan.ts";
 
-/** What a pool cannot change while its clients stay: they have been told of one protocol, and of one database. */
-const FIXED_POOL_KEYS = [["redis", "redis"], ["redisDb", "redis_db"], ["databases", "databases"]] as const;
+/**
+ * What a pool cannot change while its clients stay: they have been told of one protocol, and of one database, and no key of a list of
+ * servers is where a cluster has it.
+ */
+const FIXED_POOL_KEYS = [["redis", "redis"], ["redisDb", "redis_db"], ["databases", "databases"], [
+  "cluster",
+  "cluster",
+]] as const;
 /** What a listener is made with: counts when the pool listens elsewhere, or at the next start. */
 const LISTENER_KEYS = [["backlog", "backlog"], ["tcpKeepalive", "tcpkeepalive"], [
   "reusePort",

@@ -6,6 +6,7 @@ import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { parse, parseAllDocuments } from "yaml";
 import { DenoNet } from "../../src/runtime/deno.ts";
 import { FakeSentinel } from "../lib/fake_sentinel.ts";
+import { startCluster } from "../lib/cluster.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { freePort } from "../lib/ports.ts";
 import { poll } from "../lib/poll.ts";
@@ -20,6 +21,7 @@ const read = (path: string) => Deno.readTextFileSync(`${ROOT}/${path}`);
 interface Pool {
   listen: string;
   redis?: boolean;
+  cluster?: boolean;
   sentinels?: string[];
   servers: (string | { address?: string; master?: string; replicas?: (string | { address: string })[] })[];
 }
@@ -30,6 +32,11 @@ for (const path of CONFIGURATIONS) {
     // Its own addresses may be taken; everything else stays as it is.
     const ports = new Map<string, number>();
     const other = (port: string) => ports.get(port) ?? (ports.set(port, freePort()), ports.get(port)!);
+    if (/^ +cluster: true/m.test(read(path))) {
+      const seeds = [...read(path).matchAll(/- 127\.0\.0\.1:(\d+)$/gm)].map((match) => match[1]!);
+      const cluster = await startCluster(f, { primaries: seeds.length, replicas: 0 });
+      seeds.forEach((port, i) => ports.set(port, cluster.nodes[i]!.port));
+    }
     const yml = read(path)
       .replace(/(?<=127\.0\.0\.1:)\d+/g, (port) => String(other(port)))
       .replaceAll("/tmp/", `${f.dir}/`);
@@ -37,7 +44,8 @@ for (const path of CONFIGURATIONS) {
       pool.listen !== undefined
     );
     const started = new Set<number>();
-    for (const { redis, servers, sentinels } of pools) {
+    for (const { redis, servers, sentinels, cluster } of pools) {
+      if (cluster) continue;
       const masters = servers.filter((server) => typeof server !== "string" && server.master !== undefined);
       if (sentinels !== undefined) await watchOver(f, sentinels[0]!, masters as { master: string }[]);
       for (const server of servers) {

@@ -1,0 +1,181 @@
+/** Who the servers of a pool are when a real cluster says it: while slots move, primaries change and die, and the file is read again. */
+import assert from "node:assert/strict";
+import { type Cluster, type ClusterNode, keyOf, startCluster } from "../lib/cluster.ts";
+import type { RawClient } from "../lib/client.ts";
+import { Fixture } from "../lib/fixture.ts";
+import { freePort } from "../lib/ports.ts";
+import { poll } from "../lib/poll.ts";
+import { run } from "../lib/process.ts";
+import { ROOT } from "../lib/repo.ts";
+import { ReplyError } from "../lib/resp.ts";
+import { freeze, type Proxy } from "../lib/servers.ts";
+
+const yml = (port: number, servers: readonly string[], ...more: string[]) =>
+  `alpha:\n  listen: 127.0.0.1:${port}\n  redis: true\n  servers: [ ${servers.join(", ")} ]\n` +
+  more.map((line) => `  ${line}\n`).join("");
+
+/** The pool's counters of each server, by name; only servers of the moment. */
+async function servers(proxy: Proxy): Promise<Record<string, Record<string, number>>> {
+  const alpha = (await proxy.stats()).alpha as Record<string, Record<string, number>>;
+  return Object.fromEntries(Object.entries(alpha).filter(([, value]) => typeof value === "object"));
+}
+
+const places = async (proxy: Proxy): Promise<string> => Object.keys(await servers(proxy)).sort().join();
+
+const placesOf = (...nodes: readonly ClusterNode[]): string =>
+  nodes.map(({ address }) => address).sort().join();
+
+async function served(client: RawClient): Promise<void> {
+  for (let slot = 0; slot < 16384; slot += 1311) {
+    assert.equal(await client.command("SET", keyOf(slot), slot), "OK");
+  }
+}
+
+async function writes(client: RawClient, proxy: Proxy, what: string): Promise<void> {
+  await poll(
+    async () => {
+      for (let slot = 0; slot < 16384; slot += 1311) {
+        if (await client.command("SET", keyOf(slot), slot) !== "OK") return false;
+      }
+      return true;
+    },
+    () => `${what}\n${proxy.log}`,
+  );
+}
+
+Deno.test("a cluster says who the servers are", async (t) => {
+  await using f = new Fixture();
+  const cluster: Cluster = await startCluster(f, { nodeTimeoutMs: 1000 });
+  const port = freePort();
+  const keys = ["cluster: true", "cluster_refresh: 1000"];
+  const proxy = await f.proxy("deno", yml(port, cluster.seeds(1), ...keys));
+  const client = await f.client(proxy);
+  const [a, b, c] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
+
+  await t.step("all that own slots", async () => {
+    assert.equal(await places(proxy), placesOf(a, b, c));
+    await served(client);
+    const slotless = await client.command("GET", keyOf(0));
+    assert.equal(slotless, "0");
+  });
+
+  await t.step("slots that move are asked for at once where they are; counters stay", async () => {
+    const before = (await servers(proxy))[a.address]!.requests!;
+    await cluster.moveSlots([0, 1, 2, 3], b);
+    assert.equal(await client.command("GET", keyOf(0)), "0");
+    await poll(() => proxy.log.includes(`slots 0-3 move from ${a.address} to ${b.address}`), () => proxy.log);
+    const then = (await servers(proxy))[b.address]!.requests!;
+    assert.equal(await client.command("GET", keyOf(0)), "0");
+    assert.equal((await servers(proxy))[b.address]!.requests!, then + 1);
+    assert.ok((await servers(proxy))[a.address]!.requests! >= before);
+    assert.match(
+      String(await client.command("INFO", "ringmaster")),
+      /ringmaster_topology_cause:cluster .*slots 0-3 move/,
+    );
+  });
+
+  await t.step("route names slot and node", async () => {
+    const args = ["run", "-A", "main.ts", "route", "-c", proxy.file, keyOf(0), keyOf(16383)];
+    const { stdout } = await run(Deno.execPath(), args, { cwd: ROOT });
+    assert.deepEqual(stdout.trim().split("\n"), [
+      [keyOf(0), "alpha", b.address, b.address, 0].join("\t"),
+      [keyOf(16383), "alpha", c.address, c.address, 16383].join("\t"),
+    ]);
+  });
+
+  await t.step("a planned failover, without an error", async () => {
+    const [replica] = await cluster.replicasOf(c);
+    let over = false;
+    const errors: unknown[] = [];
+    const load = (async () => {
+      while (!over) {
+        const reply = await client.command("SET", keyOf(16383), 1);
+        if (reply !== "OK") errors.push(reply);
+      }
+    })();
+    await cluster.failover(replica!);
+    await poll(async () => await places(proxy) === placesOf(a, b, replica!), () => proxy.log);
+    over = true;
+    await load;
+    assert.deepEqual(errors, []);
+    await cluster.failover(c);
+    await poll(async () => await places(proxy) === placesOf(a, b, c), () => proxy.log);
+  });
+
+  await t.step("a reload may change all but that it is a cluster", async () => {
+    const listed = [a, b, c].map(({ address }) => `${address}:1`);
+    await Deno.writeTextFile(proxy.file, yml(port, listed));
+    proxy.kill("SIGHUP");
+    await poll(() => proxy.log.includes("pool alpha: cluster changes from true to false"), () => proxy.log);
+    // The source goes on, whatever else the file says.
+    await Deno.writeTextFile(
+      proxy.file,
+      yml(port, cluster.seeds(2), ...keys, "read_from: prefer_replica"),
+    );
+    proxy.kill("SIGHUP");
+    await poll(() => proxy.log.includes("is read from: it is well"), () => proxy.log);
+    await cluster.moveSlots([0, 1, 2, 3], a);
+    await poll(() => proxy.log.includes(`slots 0-3 move from ${b.address} to ${a.address}`), () => proxy.log);
+    await served(client);
+  });
+
+  await t.step("replicas answer reads; of a slot that they do not have the primary does", async () => {
+    const calls = async (nodes: readonly ClusterNode[]) => {
+      let sum = 0;
+      for (const node of nodes) {
+        const info = String(await node.tell("INFO", "commandstats"));
+        sum += Number(/cmdstat_strlen:calls=(\d+)/.exec(info)?.[1] ?? 0);
+      }
+      return sum;
+    };
+    const replicas = cluster.nodes.slice(3);
+    await poll(async () => {
+      const before = await calls(replicas);
+      for (let slot = 100; slot < 16384; slot += 2000) {
+        assert.equal(typeof await client.command("STRLEN", keyOf(slot)), "number");
+      }
+      return await calls(replicas) - before === 9;
+    }, () => `all reads to be the replicas'\n${proxy.log}`);
+    // The replicas of the old owner know nothing of it, or have not heard: whoever answers, the client reads what there is.
+    await client.command("SET", keyOf(5), "moved");
+    await cluster.moveSlots([5], b);
+    assert.equal(await client.command("GET", keyOf(5)), "moved");
+  });
+
+  await t.step(
+    "a primary that is frozen: what it has not answered fails, the rest is its replica's",
+    async () => {
+      const [heir] = await cluster.replicasOf(a);
+      const stuck = await f.client(proxy);
+      await freeze(a.server);
+      try {
+        const reply = stuck.command("INCR", keyOf(700));
+        await poll(async () => (await places(proxy)).includes(heir!.address), () => proxy.log);
+        assert.match(String(await reply), /The server was replaced while this was under way/);
+        await writes(client, proxy, "the heir");
+      } finally {
+        a.server.kill("SIGCONT");
+      }
+      await poll(async () => !await a.isPrimary(), "the old primary to follow");
+      await cluster.settled();
+      assert.equal(await places(proxy), placesOf(heir!, b, c));
+    },
+  );
+
+  await t.step(
+    "a cluster that is gone is told of once, and found again; so it is by a proxy that starts meanwhile",
+    async () => {
+      for (const node of cluster.nodes) await node.crash();
+      await poll(() => /cluster .*; the servers stay as they are/.test(proxy.log), () => proxy.log);
+      const late = await f.proxy("deno", yml(freePort(), cluster.seeds(2), ...keys));
+      const early = await f.client(late);
+      assert.ok(await early.command("GET", "a") instanceof ReplyError);
+      for (const node of cluster.nodes) await node.restart();
+      await writes(early, late, "the late proxy");
+      await writes(client, proxy, "the first proxy");
+      assert.match(proxy.log, /cluster .*: answers again/);
+      assert.equal(await places(late), await places(proxy));
+      assert.equal(proxy.log.match(/the servers stay as they are/g)!.length, 1);
+    },
+  );
+});
