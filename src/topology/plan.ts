@@ -130,7 +130,8 @@ export class PoolChange {
     });
     moves.sort((a, b) => b.share - a.share);
     const servers = this.#servers(sums.before, sums.after);
-    const same = moved === 0 && notes.length === 0 && before.servers.length === width;
+    const slots = before.cluster && after.cluster ? slotMoves(before.servers, after.servers) : null;
+    const same = moved === 0 && notes.length === 0 && before.servers.length === width && !slots?.length;
     return {
       ...base,
       change: same ? "same" : "changed",
@@ -139,7 +140,7 @@ export class PoolChange {
       moved: moved / total,
       servers,
       moves,
-      ...(isCluster(before, after) ? { slots: slotMoves(before.servers, after.servers) } : {}),
+      ...(slots === null ? {} : { slots }),
       notes,
     };
   }
@@ -329,11 +330,9 @@ function heirsOf(before: PoolConfig, after: PoolConfig): number[] {
   );
 }
 
-const isCluster = (before: PoolConfig, after: PoolConfig): boolean => before.cluster && after.cluster;
-
 function notesOf(before: PoolConfig, after: PoolConfig, heirs: readonly number[]): string[] {
   const notes: string[] = [];
-  if (isCluster(before, after)) {
+  if (before.cluster && after.cluster) {
     for (const { name, replicas } of after.servers) {
       const present = before.servers.find((server) => server.name === name);
       const texts = replicas.map(({ text }) => text).join(", ");

@@ -32,15 +32,18 @@ export function slotMoves(
   const lines = [...moves].sort((a, b) => b[1].count - a[1].count)
     .map(([key, { ranges, count }]) => {
       const [old, next] = [Math.floor(key / (NOBODY + 1)), key % (NOBODY + 1)];
-      return `${shown(ranges, count)} ${movement(before[old]?.name ?? null, after[next]?.name ?? null)}`;
+      return `${shown(ranges, count)} ${
+        movement(count === 1, before[old]?.name ?? null, after[next]?.name ?? null)
+      }`;
     });
   if (lines.length <= linesMax) return lines;
   return [...lines.slice(0, linesMax), `and slots between ${lines.length - linesMax} more pairs of nodes`];
 }
 
-function movement(from: string | null, to: string | null): string {
-  if (from === null) return `are ${to}'s now`;
-  return to === null ? `are nobody's any more, and were ${from}'s` : `move from ${from} to ${to}`;
+function movement(one: boolean, from: string | null, to: string | null): string {
+  if (from === null) return `${one ? "is" : "are"} ${to}'s now`;
+  if (to === null) return `${one ? "is" : "are"} nobody's any more, and ${one ? "was" : "were"} ${from}'s`;
+  return `${one ? "moves" : "move"} from ${from} to ${to}`;
 }
 
 function shown(ranges: readonly SlotRange[], count: number): string {

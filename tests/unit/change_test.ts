@@ -114,3 +114,67 @@ Deno.test("changeSteps() makes a ring a step, and none for a pool whose keys sta
     while (!broken.next().done);
   }, RefusedChange);
 });
+
+/** A pool of a cluster whose servers are h:1, h:2, … with these slots, "-" for none of that number. */
+function clusterOf(process: string, ...slots: readonly string[]) {
+  const text = `ringmaster: {${process}}\nalpha:\n  listen: 127.0.0.1:100\n  redis: true\n  cluster: true\n` +
+    "  servers:\n    - h:1\n    - h:2\n    - h:3\n";
+  const config = parseConfig(text, "x.yml");
+  const [pool] = config.pools;
+  const servers = pool!.servers.flatMap((server, i) =>
+    (slots[i] ?? "-") === "-" ? [] : [{ ...server, slots: slots[i]! }]
+  );
+  return { ...config, pools: [{ ...pool!, servers }] };
+}
+
+/** Slots before and after, and the lines of the log. */
+const SLOTS: readonly (readonly [string, string[], string[], string[]])[] = [
+  ["some move", ["0-99", "100-16383"], ["0-49 60-99", "50-59 100-16383"], [
+    "slots 50-59 move from h:1 to h:2",
+  ]],
+  ["one moves", ["0-99", "100-16383"], ["0-98", "99-16383"], ["slot 99 moves from h:1 to h:2"]],
+  ["a failover", ["0-99", "100-16383"], ["-", "100-16383", "0-99"], ["slots 0-99 move from h:1 to h:3"]],
+  ["a server of another index", ["0-9", "10-19", "20-16383"], ["-", "10-19", "0-9 20-16383"], [
+    "slots 0-9 move from h:1 to h:3",
+  ]],
+  ["both ways", ["0-99", "100-16383"], ["0-9 200", "10-199 201-16383"], [
+    "slots 10-99 move from h:1 to h:2",
+    "slot 200 moves from h:2 to h:1",
+  ]],
+  ["nobody's", ["0-99", "100-16383"], ["0-99", "100-16382"], [
+    "slot 16383 is nobody's any more, and was h:2's",
+  ]],
+  ["of nobody's", ["0-99", "100-16000"], ["0-99", "100-16383"], ["slots 16001-16383 are h:2's now"]],
+];
+
+for (const [name, before, after, lines] of SLOTS) {
+  Deno.test(`changeLines() of a cluster's slots: ${name}`, () => {
+    // What a cluster has moved has moved, whatever may be moved here.
+    const change = changeOf(clusterOf("max_moved: 0%", ...before), clusterOf("max_moved: 0%", ...after));
+    deepStrictEqual(changeLines(change), lines.map((line) => `pool alpha: ${line}`));
+  });
+}
+
+Deno.test("changeLines() of a cluster bounds what it says", () => {
+  const even = Array.from({ length: 2000 }, (_, i) => 2 * i).join(" ");
+  const odd = Array.from({ length: 2000 }, (_, i) => 2 * i + 1).join(" ") + " 4000-16383";
+  const [line] = changeLines(changeOf(clusterOf("", even, odd), clusterOf("", "-", "0-16383")));
+  match(line!, /^pool alpha: 2000 slots \(0 2 4 .* …\) move from h:1 to h:2$/);
+  ok(line!.length < 150);
+});
+
+Deno.test("changeLines() of a cluster tells of other replicas", () => {
+  const before = clusterOf("", "0-99", "100-16383");
+  const [pool] = before.pools;
+  const replica = { address: { host: "h", port: 9 }, text: "h:9", zone: null };
+  const servers = pool!.servers.map((server, i) => i === 0 ? { ...server, replicas: [replica] } : server);
+  const change = changeOf(before, { ...before, pools: [{ ...pool!, servers }] });
+  deepStrictEqual(changeLines(change), ["pool alpha: h:1 has the replicas h:9"]);
+});
+
+Deno.test("changeOf() refuses a pool that becomes a cluster, or is none any more", () => {
+  const list = { ...clusterOf("", "0-16383") };
+  const plain = { ...list, pools: [{ ...list.pools[0]!, cluster: false }] };
+  match(refusal(list, plain), /^pool alpha: cluster changes from true to false/);
+  match(refusal(plain, list), /^pool alpha: cluster changes from false to true/);
+});

@@ -28,6 +28,8 @@ class Stand {
   seen: EventsSeen | null = null;
   readonly director: Director;
   ready = false;
+  /** What whoever says which servers there are has been told. */
+  readonly hinted: string[] = [];
 
   constructor(config = configOf(["m1", "m2"])) {
     this.director = new Director({
@@ -36,8 +38,9 @@ class Stand {
       clock: this.clock,
       random: () => 0.5,
       log: { level: 0, write: () => {} },
+      hint: (...seen) => this.hinted.push(seen.join(" ")),
       keeperOf: (around) => {
-        if (around.pool.failover === "none") return null;
+        if (around.pool.failover === "none" && !around.pool.cluster) return null;
         const keeper = new ScriptedKeeper(around);
         this.keepers.push(keeper);
         return keeper;
@@ -192,3 +195,35 @@ Deno.test("Director: keepers of pools that go are stopped, and all at the end", 
   await settled();
   strictEqual(stand.ready, true);
 });
+
+Deno.test("Director: what workers see of a cluster reaches whoever says who owns what, not too often", () => {
+  const { director, clock, hinted, keepers } = new Stand(CLUSTER);
+  strictEqual(keepers.length, 1);
+  for (let i = 0; i < 10; i++) director.sign("alpha", "h:1", "moved", "MOVED 7 h:2");
+  director.sign("alpha", "h:2", "moved", "MOVED 8 h:1");
+  deepStrictEqual(hinted, ["alpha h:1 moved", "alpha h:2 moved"]);
+  clock.run(50);
+  director.sign("alpha", "h:1", "moved", "MOVED 7 h:2");
+  strictEqual(hinted.length, 3);
+  deepStrictEqual(director.events.latest(), []);
+});
+
+Deno.test("Director: slots that move leave a cluster's keeper alone; a node that comes does not", () => {
+  const { director, keepers } = new Stand(CLUSTER);
+  const [pool] = CLUSTER.pools;
+  const owning = (...slots: string[]) => {
+    const servers = slots.map((each, i) => ({ ...pool!.servers[i]!, slots: each }));
+    return { ...CLUSTER, pools: [{ ...pool!, servers }] };
+  };
+  director.adopt(owning("0-99", "100-16383"), "slots 0-99 move", "alpha");
+  director.adopt(owning("0-98", "99-16383"), "slot 99 moves", "alpha");
+  strictEqual(keepers.length, 1);
+  deepStrictEqual(director.events.latest().map(({ text }) => text), ["pool 'alpha' slots: slot 99 moves"]);
+  director.adopt(owning("0-16383"), "slots 99-16383 move", "alpha");
+  strictEqual(keepers.length, 2);
+});
+
+const CLUSTER = parseConfig(
+  "alpha: { listen: 127.0.0.1:1, redis: true, cluster: true, read_from: any, servers: [h:1, h:2] }",
+  "director.yml",
+);

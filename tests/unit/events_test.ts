@@ -56,3 +56,17 @@ Deno.test("Events: the last ones are kept, all are counted, and who asked is tol
   strictEqual(events.seen.count, EVENTS_MAX + 20);
   strictEqual(told, EVENTS_MAX + 20);
 });
+
+Deno.test("Events: slots that move one after the other take one place", () => {
+  const { lines, events } = stand();
+  for (let i = 0; i < EVENTS_MAX + 5; i++) {
+    events.record("down", "alpha", `s${i}`, "Connection refused");
+    for (let slot = 0; slot < 3; slot++) events.record("slots", "alpha", "", `slot ${slot} moves`);
+    const [before, last] = events.latest().slice(-2);
+    deepStrictEqual([before!.server, last!.cause], [`s${i}`, "slot 2 moves"]);
+  }
+  events.record("slots", "beta", "", "slot 7 moves");
+  deepStrictEqual(events.latest().slice(-2).map(({ pool }) => pool), ["alpha", "beta"]);
+  strictEqual(events.seen.count, 4 * (EVENTS_MAX + 5) + 1);
+  strictEqual(lines.some((line) => line.includes("slot")), false);
+});
