@@ -8,21 +8,26 @@
  * itself anyway. EXEC is written last: if anything goes wrong before (the client leaves, the server fails or takes no more for
  * `timeout`, max_memory is reached), the connection is closed and the server forgets what it has queued; nothing is half done.
  * The server has `timeout` for each slice, counted anew with every command it queues, and then for EXEC itself.
+ *
+ * A node of a cluster that has not the keys says so to a command or to EXEC, as its version has it, and has done nothing then: what went
+ * in one piece without a WATCH goes to another one (redis/redirect.ts), behind ASKING if need be, which lasts for all of it.
  */
 import { concat, encode, startsWith } from "../bytes/ascii.ts";
 import { command } from "../protocol/redis/encode.ts";
+import { readRedirect } from "../protocol/redis/redirect_reply.ts";
 import { REQUESTS } from "../stats/metrics.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import type { CommandQueue } from "./queue.ts";
 import type { RedisSession } from "./session.ts";
 import { type Aside, type Rerun, Weaver } from "./woven.ts";
-import { failureOf } from "../proxy/failures.ts";
+import { type Failure, failureOf } from "../proxy/failures.ts";
 import { sendFragment } from "../proxy/fan_out.ts";
 import { type Internal, Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection, Waiter } from "../proxy/server_connection.ts";
-import { type Joiner, Split } from "../proxy/split.ts";
+import type { Joiner } from "../proxy/split.ts";
 import type { Postponed } from "../proxy/turn.ts";
+import { Placed, type PoolRedirects, Redirected } from "./redirect.ts";
 
 /** A slice has about this many bytes for each command that one may have (pool.sliceArguments). */
 const COMMAND_BYTES = 256;
@@ -32,6 +37,7 @@ const EXEC_BYTES = command("EXEC");
 const ABORTED_START = encode("-EXECABORT ");
 const ABORTED_BECAUSE = encode("-EXECABORT Transaction discarded because of: ");
 const MINUS = 45;
+const MINUS_BYTE = Uint8Array.of(MINUS);
 const NO_OWNERS = new Uint16Array(0);
 
 /** Bytes of a slice. */
@@ -58,6 +64,8 @@ export class Execution implements Holder, Postponed, Waiter {
   private over = false;
   /** What the server refused while queueing. */
   private refusal: Uint8Array | null = null;
+  /** In a cluster, what is sent between MULTI and EXEC, while it may have to be sent elsewhere. */
+  private block: Uint8Array | null = null;
 
   /** @param queue taken over */
   constructor(
@@ -78,7 +86,13 @@ export class Execution implements Holder, Postponed, Waiter {
   /** All in one piece. */
   send(connection: ServerConnection): void {
     this.begin(connection);
-    connection.wrote(this.queue.writeTo(connection, Infinity));
+    const block = this.client.pool.cluster && connection.holder === null ? this.queue.take() : null;
+    if (block === null) connection.wrote(this.queue.writeTo(connection, Infinity));
+    else {
+      this.block = block;
+      this.session.readBytes += block.length;
+      connection.write(block, 0, block.length);
+    }
     this.finish();
   }
 
@@ -139,7 +153,14 @@ export class Execution implements Holder, Postponed, Waiter {
   private finish(): void {
     const { connection } = this;
     if (this.sliced) this.slicesDone();
-    const split = new ExecSplit(this.session, this.parent, this.join, this.asides, this.rerun);
+    const split = new ExecSplit(
+      this.session,
+      this.parent,
+      this.join,
+      this.asides,
+      this.rerun,
+      this.block === null ? null : this,
+    );
     this.exec = sendFragment(split, split.add(), connection, EXEC_BYTES, 0, EXEC_BYTES.length);
   }
 
@@ -156,7 +177,7 @@ export class Execution implements Holder, Postponed, Waiter {
     const { exec, parent } = this;
     // All have been queued: the reply to come is the client's as it is, and a large one need not be kept until it is whole.
     if (
-      exec !== null && this.refusal === null && this.asides.length === 0 &&
+      exec !== null && this.refusal === null && this.asides.length === 0 && this.block === null &&
       this.connection.replaceHead(exec, parent)
     ) this.exec = parent;
     const { pool } = this.client;
@@ -199,6 +220,44 @@ export class Execution implements Holder, Postponed, Waiter {
     return concat(ABORTED_BECAUSE, this.refusal);
   };
 
+  // ---- in a cluster
+
+  /** EXEC has been answered so: goes to another node if that is asked for. `bytes[0, end)` is borrowed. */
+  goesOn(bytes: Uint8Array, end: number): boolean {
+    const { refusal, connection } = this;
+    if (bytes[0] !== MINUS) return this.settled();
+    const said = refusal === null ? bytes.slice(0, end) : concat(MINUS_BYTE, refusal);
+    const redirect = readRedirect(said, 0, said.length);
+    if (redirect === null) return this.settled();
+    this.redirected().refused(connection.endpoint, redirect, said, 0, said.length);
+    return true;
+  }
+
+  /** No byte of EXEC has left. See Placed. */
+  unsent(server: Server, failure: Failure, pauses: boolean): boolean {
+    return this.redirected().unsent(server, failure, pauses);
+  }
+
+  private settled(): false {
+    this.session.readBytes -= this.block!.length;
+    return false;
+  }
+
+  private redirected(): RedirectedBlock {
+    this.settled();
+    const { client, session, parent, asides, rerun, queue } = this;
+    const split = new ExecSplit(session, parent, JOIN_ONE, asides, rerun, null);
+    const original = new Request(null);
+    original.split = split;
+    original.fragment = split.add();
+    return new RedirectedBlock(
+      client.pool.front.redirects as PoolRedirects,
+      original,
+      this.block!,
+      queue.count,
+    );
+  }
+
   // ---- the leased connection
 
   answered(connection: ServerConnection): void {
@@ -215,15 +274,21 @@ export class Execution implements Holder, Postponed, Waiter {
 }
 
 /** EXEC's own request: its reply is the transaction's, with what waits aside in its places. */
-class ExecSplit extends Split {
+class ExecSplit extends Placed {
+  /** @param execution null: what it is answered with is the client's */
   constructor(
     private readonly session: RedisSession,
     parent: Request,
     join: Joiner,
     private readonly asides: readonly Aside[],
     private readonly rerun: Rerun,
+    private readonly execution: Execution | null,
   ) {
     super(parent, join, NO_OWNERS, 0);
+  }
+
+  override unsent(server: Server, failure: Failure, pauses: boolean): boolean {
+    return this.execution?.unsent(server, failure, pauses) ?? false;
   }
 
   override get endsRequestBefore(): boolean {
@@ -231,7 +296,56 @@ class ExecSplit extends Split {
   }
 
   protected override deliver(client: Client, joined: Uint8Array, end: number): void {
+    if (this.execution?.goesOn(joined, end)) return;
     if (this.asides.length === 0) super.deliver(client, joined, end);
     else new Weaver(this.session, this.parent, this.asides, this.rerun).weave(joined, 0, end);
+  }
+}
+
+const JOIN_ONE: Joiner = ({ replies: [reply] }) => reply!.bytes.subarray(reply!.start, reply!.end);
+
+/** MULTI, what is between, and EXEC, for another node than was asked first. */
+class RedirectedBlock extends Redirected {
+  /** What a command was refused with, without the minus. */
+  private refusal: Uint8Array | null = null;
+
+  /** @param count of commands in `block` */
+  constructor(
+    redirects: PoolRedirects,
+    original: Request,
+    block: Uint8Array,
+    private readonly count: number,
+  ) {
+    super(redirects, original, block);
+  }
+
+  override get endsRequestBefore(): boolean {
+    return true;
+  }
+
+  protected override send(connection: ServerConnection, block: Uint8Array): void {
+    this.refusal = null;
+    const queued = new Request(null);
+    queued.internal = (reply, start, end, failed) => {
+      if (!failed && this.refusal === null && reply[start] === MINUS) {
+        this.refusal = reply.slice(start + 1, end);
+      }
+    };
+    queued.replies = this.count + 1;
+    connection.enqueue(queued);
+    connection.server.counters[REQUESTS]! += this.count;
+    connection.write(MULTI_BYTES, 0, MULTI_BYTES.length);
+    connection.write(block, 0, block.length);
+    super.send(connection, EXEC_BYTES);
+  }
+
+  override take(fragment: number, bytes: Uint8Array, start: number, end: number, failed: boolean): void {
+    const { refusal } = this;
+    if (failed || refusal === null || !startsWith(bytes, start, end, ABORTED_START)) {
+      return super.take(fragment, bytes, start, end, failed);
+    }
+    const said = concat(MINUS_BYTE, refusal);
+    const heard = readRedirect(said, 0, said.length) !== null ? said : concat(ABORTED_BECAUSE, refusal);
+    super.take(fragment, heard, 0, heard.length, false);
   }
 }

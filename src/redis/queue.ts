@@ -5,6 +5,8 @@
 import { KEEP_MIN, Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 
+type Writer = Pick<ServerConnection, "writePart" | "writeChunks">;
+
 /** A command that has its place between those kept. */
 interface Insert {
   /** So many bytes of the others stand before it. */
@@ -51,11 +53,23 @@ export class CommandQueue {
     return all;
   }
 
+  /** All commands, in one piece, owned: it is empty then, but for the count. */
+  take(): Uint8Array {
+    const all = new Outbox();
+    this.writeTo({
+      writePart: (bytes, start, end) => all.appendShared(bytes, start, end),
+      writeChunks: (chunks) => all.adopt(chunks),
+    }, Infinity);
+    const taken = new Uint8Array(all.size);
+    all.moveTo(taken);
+    return taken;
+  }
+
   /**
    * Writes up to `max` bytes as parts of the request queued last on `connection`; one large array leaves whole.
    * @returns how many bytes that were
    */
-  writeTo(connection: ServerConnection, max: number): number {
+  writeTo(connection: Writer, max: number): number {
     const { bytes, inserts } = this;
     let done = 0;
     while (done < max && !this.empty) {
@@ -73,7 +87,7 @@ export class CommandQueue {
     return done;
   }
 
-  private writePiece(connection: ServerConnection, max: number): number {
+  private writePiece(connection: Writer, max: number): number {
     const { bytes } = this;
     const { chunk, start } = bytes;
     const there = bytes.end - start;

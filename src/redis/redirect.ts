@@ -95,7 +95,7 @@ export class PoolRedirects implements Redirects {
   ): boolean {
     const { split } = request;
     if (request.internal !== null || isUnwanted(request)) return false;
-    if (split !== null && (split instanceof Redirected || split.endsRequestBefore)) return false;
+    if (split !== null && (split instanceof Placed || split.endsRequestBefore)) return false;
     // What a replica says of a read is no last word: reads.ts asks the primary.
     if (split instanceof TrackedRead && endpoint.server.replicas.includes(endpoint)) return false;
     return readRedirect(bytes, start, end) !== null;
@@ -122,10 +122,7 @@ export class PoolRedirects implements Redirects {
   ): boolean {
     const { split } = request;
     if (request.internal !== null) return false;
-    if (split instanceof Redirected) {
-      split.unsent(server, failure, pauses);
-      return true;
-    }
+    if (split instanceof Placed) return split.unsent(server, failure, pauses);
     // They know themselves whom to ask; and what is for each server is for none in the place of one.
     if (
       split !== null && (split instanceof TrackedRead || split.endsRequestBefore || keyOf(sent) === KEYLESS)
@@ -214,10 +211,14 @@ export class PoolRedirects implements Redirects {
 const KEYLESS = -1;
 const UNKNOWN = -2;
 
-/** The offset in `args` of the first key of a request; KEYLESS, or UNKNOWN if only a server knows. */
-function keyOf(request: Uint8Array): number {
+/** Where the last request ends that `keyOf` has looked at. */
+let keyOfEnd = 0;
+
+/** The offset in `args` of the first key of the request that begins at `start`; KEYLESS, or UNKNOWN if only a server knows. */
+function keyOf(request: Uint8Array, start = 0): number {
   const resume = new RequestResume();
-  if (scanRequest(request, 0, request.length, args, ANY_SIZE, resume) < 0) return UNKNOWN;
+  keyOfEnd = scanRequest(request, start, request.length, args, ANY_SIZE, resume);
+  if (keyOfEnd < 0) return UNKNOWN;
   const command = resolve(request, args);
   if (command === undefined) return UNKNOWN;
   const count = findKeys(command, request, args, keyList);
@@ -316,8 +317,14 @@ export class ClientRedirects {
   }
 }
 
+/** What knows itself what is to be sent again, if it could not be sent. */
+export abstract class Placed extends Split {
+  /** See Redirects.placeAgain. */
+  abstract unsent(server: Server, failure: Failure, pauses: boolean): boolean;
+}
+
 /** One request under way here. To its connections it is a split of one fragment. */
-export class Redirected extends Split {
+export class Redirected extends Placed {
   /** Counts the client's: an earlier one has a lower number. */
   readonly number: number;
   private readonly own: ClientRedirects;
@@ -385,12 +392,13 @@ export class Redirected extends Split {
   }
 
   /** It could not be sent. */
-  unsent(server: Server, failure: Failure, pauses: boolean): void {
+  unsent(server: Server, failure: Failure, pauses: boolean): boolean {
     this.from = server;
     this.reply = server.errorReply(failure);
     this.isFailure = true;
     if (pauses) this.wait(false);
     else this.own.wait(this, 0);
+    return true;
   }
 
   private wait(forKeys: boolean): void {
@@ -420,11 +428,18 @@ export class Redirected extends Split {
     this.wait(false);
   }
 
-  /** The slot of its keys; KEYLESS if it has none, or only a server knows them: then any node says where they are. */
+  /**
+   * The slot of its keys, in a transaction of the first there are; KEYLESS if it has none, or only a server knows them: then any node says
+   * where they are.
+   */
   private placed(): number {
-    const key = keyOf(this.bytes);
-    if (key < 0) return KEYLESS;
-    return this.redirects.pool.placement.slotOf(this.bytes, args.starts[key]!, args.ends[key]!);
+    const { bytes, redirects } = this;
+    for (let at = 0; at < bytes.length; at = keyOfEnd) {
+      const key = keyOf(bytes, at);
+      if (key >= 0) return redirects.pool.placement.slotOf(bytes, args.starts[key]!, args.ends[key]!);
+      if (keyOfEnd < 0) break;
+    }
+    return KEYLESS;
   }
 
   private ask(endpoint: Endpoint, asking: boolean): boolean {
@@ -434,12 +449,17 @@ export class Redirected extends Split {
     this.at = endpoint;
     this.asked++;
     if (asking) connection.ask(ASKING, UNHEARD);
+    this.send(connection, bytes);
+    pace(client, connection);
+    return true;
+  }
+
+  /** Queues it, as a fragment of this, and writes it. */
+  protected send(connection: ServerConnection, bytes: Uint8Array): void {
     const fragment = new Request(null);
     fragment.split = this;
     connection.enqueue(fragment);
     connection.write(bytes, 0, bytes.length);
-    pace(client, connection);
-    return true;
   }
 
   // ---- replies
@@ -471,7 +491,8 @@ export class Redirected extends Split {
     this.wait(false);
   }
 
-  private answer(bytes: Uint8Array, start: number, end: number, failed: boolean): void {
+  /** It is over, and this is its reply; borrowed. */
+  protected answer(bytes: Uint8Array, start: number, end: number, failed: boolean): void {
     const { client, split, fragment } = this.original;
     this.over();
     if (client !== null) {
