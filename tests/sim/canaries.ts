@@ -32,6 +32,7 @@ import { type Arrangement, Board, PoolBoard, type ServerCells } from "../../src/
 import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
 import { concat, latin1, textOf } from "../lib/bytes.ts";
+import { passwordsOf } from "./auth.ts";
 import { SimSocket } from "./net.ts";
 import { FEW, isOrdered, PASS_USUAL, type Plan } from "./plan.ts";
 
@@ -82,6 +83,9 @@ function nth(n: number): () => boolean {
 
 /** Worlds in which something comes between the slices of a transaction. */
 const inSlices = (plan: Plan) => plan.sliceArguments < 100 && plan.transactionsMax > FEW && plan.slowTurns;
+
+/** Worlds in which redis_auth changes. */
+const changesAuth = (plan: Plan) => passwordsOf(plan).size > 1;
 
 /** Worlds in which others take the place of servers. */
 const isReplaced = (plan: Plan) => plan.switches.length > 0;
@@ -703,9 +707,68 @@ export const CANARIES: readonly Canary[] = [
     plant: () => patch(Client.prototype, "settle", () => function () {}),
   },
   {
+    name: "servers are given the password of the first configuration",
+    only: "redis",
+    where: changesAuth,
+    plant() {
+      const first = new WeakMap<object, PoolConfig>();
+      return patch(RedisFront.prototype, "greetings", (old) =>
+        function (connectionClass, role) {
+          const { config } = this;
+          const { redisAuth } = first.get(this) ?? config;
+          if (!first.has(this)) first.set(this, config);
+          this.config = { ...config, redisAuth };
+          const greetings = old.call(this, connectionClass, role);
+          this.config = config;
+          return greetings;
+        });
+    },
+  },
+  {
+    name: "clients are let in by the password of the first configuration",
+    only: "redis",
+    where: changesAuth,
+    plant() {
+      const first = new WeakMap<object, unknown>();
+      return patch(RedisFront.prototype, "newSession", (old) =>
+        function (client) {
+          const { config } = this;
+          if (!first.has(this)) first.set(this, config.redisAuth);
+          this.config = { ...config, redisAuth: first.get(this) };
+          const session = old.call(this, client);
+          this.config = config;
+          return session;
+        });
+    },
+  },
+  {
+    name: "the limits stay those of the first configuration",
+    only: "redis",
+    where: (plan) =>
+      new Set(plan.pools.map((pool) => `${pool.argumentsMax} ${pool.requestSizeMax}`)).size > 1,
+    plant: () =>
+      patch(RedisFront.prototype, "adopt", (old) =>
+        function () {
+          const { limits } = this;
+          old.call(this);
+          this.limits = limits;
+        }),
+  },
+  {
+    name: "the limits stay those of the first configuration",
+    only: "memcached",
+    where: (plan) => new Set(plan.pools.map((pool) => pool.requestSizeMax)).size > 1,
+    plant: () =>
+      patch(MemcachedFront.prototype, "adopt", (old) =>
+        function () {
+          const { limits } = this;
+          old.call(this);
+          this.limits = limits;
+        }),
+  },
+  {
     name: "a transaction keeps its server's index over a change",
     only: "redis",
-    from: 1900,
     meeting: true,
     where: (plan) => plan.transactionsMax > FEW,
     plant() {

@@ -10,6 +10,8 @@ import type { Random } from "./random.ts";
 export const HASHES =
   "one_at_a_time md5 crc16 crc32 crc32a fnv1_64 fnv1a_64 fnv1_32 fnv1a_32 hsieh murmur jenkins".split(" ");
 export const DISTRIBUTIONS = ["ketama", "ketama", "modula", "random"];
+/** Arguments of the longest CLIENT TRACKING. */
+export const OF_TRACKING = 9;
 export const TAGS = ["{}", "{}", "$$"];
 
 /** Machines beyond those of the first configuration. */
@@ -110,7 +112,7 @@ export function changesOf(random: Random, first: Draft, chaosMs: number, meets: 
     const kinds: string[] = [];
     let next = draft;
     for (let k = random.int(1, 3); k > 0; k--) {
-      const [kind, redraft] = random.pick(KINDS);
+      const [kind, redraft] = random.pick(meets && random.chance(0.6) ? SHIFTING : KINDS);
       kinds.push(kind);
       next = redraft(random, next, machines);
     }
@@ -170,6 +172,14 @@ const SETTINGS: readonly ((random: Random) => [string, string | number | boolean
   (random) => ["idle_timeout", random.chance(0.5) ? 0 : random.magnitude(500, 5000)],
 ];
 
+const PASSWORDS = ["secret", "hidden", null];
+
+const LIMITS: readonly ((random: Random) => [string, number])[] = [
+  (random) => ["max_request_size", random.magnitude(200, 64 * 1024)],
+  (random) => ["max_arguments", random.int(OF_TRACKING, 16)],
+  (random) => ["client_connections", random.chance(0.5) ? 0 : random.int(2, 6)],
+];
+
 const KINDS: readonly (readonly [string, Redraft])[] = [
   ["a server comes", (random, draft, machines) => {
     const free = freeMachines(draft, machines);
@@ -220,6 +230,19 @@ const KINDS: readonly (readonly [string, Redraft])[] = [
     for (let i = random.int(1, 3); i > 0; i--) keys.set(...random.pick(SETTINGS)(random));
     return { ...draft, keys };
   }],
+  ["another password", (random, draft) => {
+    if (draft.keys.get("redis") !== true) return draft;
+    const keys = new Map(draft.keys);
+    const password = random.pick(PASSWORDS);
+    if (password === null) keys.delete("redis_auth");
+    else keys.set("redis_auth", password);
+    return { ...draft, keys };
+  }],
+  ["other limits", (random, draft) => {
+    const keys = new Map(draft.keys);
+    for (let i = random.int(1, 2); i > 0; i--) keys.set(...random.pick(LIMITS)(random));
+    return { ...draft, keys };
+  }],
   ["another ring", (random, draft) => {
     const keys = new Map(draft.keys);
     if (random.chance(0.5)) keys.set("hash", random.pick(HASHES));
@@ -233,3 +256,8 @@ const KINDS: readonly (readonly [string, Redraft])[] = [
   ],
   ["another port", (random, draft) => ({ ...draft, port: random.int(0, PORTS - 1) })],
 ];
+
+/** Those after which a server has another index. */
+const SHIFTING = KINDS.filter(([kind]) =>
+  ["a server comes", "a server goes", "another order"].includes(kind)
+);

@@ -44,6 +44,18 @@ export class Epochs {
     mine.push({ fromMs: this.nowMs(), config, ring: this.ringOf(config), mask, read });
   }
 
+  /** True if one of the workers has had such a configuration since the request was sent, or taken. */
+  had(sent: Sent | undefined, is: (config: PoolConfig) => boolean): boolean {
+    return this.some(sent, ({ config }) => is(config));
+  }
+
+  /** True if one of the workers has had such a configuration at some moment since then. */
+  hadSince(fromMs: number, is: (config: PoolConfig) => boolean): boolean {
+    return this.periods.some((mine) =>
+      mine.some(({ config }, i) => (mine[i + 1]?.fromMs ?? Infinity) >= fromMs && is(config))
+    );
+  }
+
   /** True if by one of the workers' rings the machine may have owned the key since the request was sent, or taken. */
   owned(machine: string, key: string, sent: Sent | undefined): boolean {
     return this.some(sent, ({ config, ring, mask }) => {

@@ -1,4 +1,5 @@
 /** What a client may read for one request, decided when the reply comes: by then the servers' side of the truth is known. */
+import type { PoolConfig } from "../../src/config/config.ts";
 import type { Truth } from "./truth.ts";
 
 export interface Expect {
@@ -8,10 +9,14 @@ export interface Expect {
   accepts(reply: string): boolean;
   /** Might the request have been answered by silence (noreply, quiet)? */
   maybeSilent(): boolean;
-  /** After this reply the proxy closes. */
+  /** After this reply the proxy closes; asked when `accepts` has said yes. */
   readonly last: boolean;
   /** The proxy counts it in requests_total. */
   readonly counted: boolean;
+  /** Limits change: it may be refused and not counted, and what comes behind it is not read then. */
+  readonly unsure?: boolean;
+  /** After this reply the client has no business here any more, and goes. */
+  gives?(reply: string): boolean;
   /** Has a server executed it? Absent where that cannot be told. */
   executed?(): boolean;
 }
@@ -29,6 +34,10 @@ export interface Judge {
   isMismatch(reply: string): boolean;
   /** Too many clients, or the like: the connection ends. */
   isRefusal(reply: string): boolean;
+  /** The worker that this request came to had such a configuration at some moment since it was made (see Sent). */
+  had(tag: string, is: (config: PoolConfig) => boolean): boolean;
+  /** What a client that comes now has to say; null: no password, now. */
+  readonly password: string | null;
   /** The proxy may have ended this client's connection for a reason of this world's (a limit, a fault, the end). */
   mayCut(client: unknown): boolean;
 }

@@ -27,6 +27,8 @@ export class MemcachedWorkload {
   private request = 0;
   /** The end: keys of its own, with small values. */
   private modest = false;
+  /** Requests so far that are over a limit that there is at some time. */
+  private limited = 0;
 
   constructor(
     private readonly plan: Plan,
@@ -142,7 +144,7 @@ export class MemcachedWorkload {
       (_, i) => `${this.client}.${request}.${i}`,
     );
     for (const tag of tags) this.sentAtMs(tag);
-    if (tags.length > this.pool.argumentsMax) tags.length = this.pool.argumentsMax;
+    tags.length = Math.min(tags.length, ...this.plan.pools.map((pool) => pool.argumentsMax));
     return this.get(
       `${this.random.pick(["get", "gets", "gat 100", "gats -1"])} ${
         tags.map((tag) => this.key(tag)).join(" ")
@@ -222,13 +224,21 @@ export class MemcachedWorkload {
   /** A line with a data block, which may be over max_request_size. */
   private stored(line: string, value: string, expect: Expect): Step {
     const bytes = `${line}\r\n${value}\r\n`;
-    const over = value.length > this.pool.requestSizeMax;
-    if (!over) return { bytes, expects: [expect], last: false };
+    const over = ({ requestSizeMax }: PoolConfig) => value.length > requestSizeMax;
+    if (!this.plan.pools.some(over)) return { bytes, expects: [expect], last: false };
     const quiet = / noreply$/.test(line);
-    const refused = quiet
-      ? silence(line)
-      : matching(line, (r) => r.startsWith("SERVER_ERROR object too large for cache") || this.badly(r));
-    return { bytes, expects: [refused], last: false };
+    if (quiet) return { bytes, expects: [this.plan.pools.every(over) ? silence(line) : expect], last: false };
+    const tag = `${this.client}.limit.${++this.limited}`;
+    this.sentAtMs(tag);
+    const had = (refused: boolean) => this.judge.had(tag, (config) => over(config) === refused);
+    const limited = {
+      ...expect,
+      accepts: (reply: string) =>
+        reply.startsWith("SERVER_ERROR object too large for cache")
+          ? had(true)
+          : had(false) && expect.accepts(reply) || this.badly(reply),
+    };
+    return { bytes, expects: [limited], last: false };
   }
 
   private truly(line: string, tag: string): Expect {

@@ -125,6 +125,8 @@ export class ModelRedis extends MemoryRedis {
   probedAtMs = Infinity;
   private readonly scripts = new Set<string>();
   private readonly connections = new WeakMap<Session, number>();
+  /** Those that have not said anything yet, and since when they are. */
+  private readonly strangers = new WeakMap<Session, number>();
   private readonly speakers = new Map<Session, (text: string) => void>();
   private readonly hangUps = new Map<Session, () => void>();
   private waiters: Waiter[] = [];
@@ -135,9 +137,9 @@ export class ModelRedis extends MemoryRedis {
     private readonly index: number,
     private readonly truth: Truth,
     private readonly clock: SimClock,
-    options: { random: () => number; password?: string },
+    private readonly options: { random: () => number; passwords?: ReadonlySet<string | null> },
   ) {
-    super({ ...options, nowMs: () => clock.wallMs() });
+    super({ random: options.random, nowMs: () => clock.wallMs(), ...passwordIn(options.passwords) });
     for (const db of this.databases) {
       const touch = db.touch.bind(db);
       db.touch = (key) => {
@@ -164,6 +166,11 @@ export class ModelRedis extends MemoryRedis {
     this.tracking.opened(session);
   }
 
+  /** The first that the session says will be judged. @param madeAtMs when the other end began to connect */
+  awaitPassword(session: Session, madeAtMs: number): void {
+    this.strangers.set(session, madeAtMs);
+  }
+
   /** The connection is gone: it waits and listens no more. */
   gone(session: Session): void {
     this.speakers.delete(session);
@@ -177,6 +184,7 @@ export class ModelRedis extends MemoryRedis {
   override execute(session: Session, args: string[]): void {
     const tagged = takeTags(args);
     const name = args[0]!.toLowerCase();
+    if (this.isAuth(session, name, args)) return;
     this.checkLease(session, name, args);
     if (name === "ping") this.probedAtMs = Math.min(this.probedAtMs, this.clockMs());
     this.tracking.around(session, args, () => {
@@ -192,6 +200,18 @@ export class ModelRedis extends MemoryRedis {
         this.serve(session, args[1]!);
       }
     });
+  }
+
+  /** The first word of each connection has to be a password that was in force since it was made, or there was none. */
+  private isAuth(session: Session, name: string, args: readonly string[]): boolean {
+    const password = name === "auth" ? args.at(-1)! : null;
+    const madeAtMs = this.strangers.get(session);
+    if (madeAtMs !== undefined) this.truth.watchPassword(password, madeAtMs);
+    this.strangers.delete(session);
+    if (password === null || this.options.passwords?.has(password) !== true) return false;
+    session.authenticated = true;
+    session.reply.text += "+OK\r\n";
+    return true;
   }
 
   private executeThere(session: Session, name: string, args: string[], tagged: Tagged): void {
@@ -477,4 +497,10 @@ function bulksOf(text: string): string[] {
     at = end;
   }
   return parts;
+}
+
+/** src/demo's knows one password: there is one if nobody gets in without. */
+function passwordIn(passwords: ReadonlySet<string | null> | undefined): { password?: string } {
+  const [first] = passwords ?? [];
+  return typeof first !== "string" || passwords!.has(null) ? {} : { password: first };
 }

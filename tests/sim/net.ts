@@ -116,6 +116,7 @@ export class SimSocket implements Socket {
   state = CONNECTING;
   /** The other end, once it exists. */
   other: SimSocket | null = null;
+  readonly madeAtMs: number;
   input: Pipe | null = null;
   output: Pipe | null = null;
   ended = false;
@@ -148,6 +149,7 @@ export class SimSocket implements Socket {
     private readonly localName: string,
   ) {
     this.process = net.processes.get(handler);
+    this.madeAtMs = net.clock.nowMs();
   }
 
   /** Its process is stopped: `again` will be called when it goes on. */

@@ -13,6 +13,7 @@ import {
   type Draft,
   type DraftServer,
   HASHES,
+  OF_TRACKING,
   TAGS,
   textOf,
 } from "./changes.ts";
@@ -48,7 +49,6 @@ export interface Plan {
   readonly arrivalsMs: number;
   readonly chaosMs: number;
   readonly requestsMax: number;
-  readonly password: string | null;
   /** Some clients speak RESP3. */
   readonly resp3: number;
   /** How many of the clients subscribe to channels. */
@@ -141,7 +141,6 @@ export function planOf(random: Random, meeting = false): Plan {
     arrivalsMs: random.chance(0.5) ? 20 : chaosMs * 0.7,
     chaosMs,
     requestsMax: random.magnitude(5, 120),
-    password,
     resp3: redis ? random.pick([0, 0.5, 1]) : 0,
     subscribers: random.chance(0.3) ? 0.5 : 0,
     bigValues: random.chance(0.15),
@@ -223,9 +222,6 @@ function stopsOf(random: Random, chance: number, chaosMs: number): Plan["stops"]
     forMs: random.magnitude(20, 5000),
   }));
 }
-
-/** Arguments of the longest CLIENT TRACKING. */
-const OF_TRACKING = 9;
 
 function draftOf(random: Random, redis: boolean, count: number, password: string | null): Draft {
   const keys = new Map<string, string | number | boolean>([["redis", redis]]);

@@ -3,6 +3,7 @@
  * that it is subscribed to at that place in its stream, and that it comes in its own protocol's form.
  */
 import { matchGlob } from "../../src/demo/redis/glob.ts";
+import { authSteps } from "./auth.ts";
 import { exactly, type Judge, matching } from "./expect.ts";
 import type { Plan } from "./plan.ts";
 import type { Random } from "./random.ts";
@@ -30,13 +31,13 @@ export class SubscriberWorkload {
     private readonly published: Published,
     private readonly client: number,
     private readonly random: Random,
+    /** Tells the judge that a request is made now; says its tag. */
+    private readonly sent: () => string,
   ) {}
 
   hello(): Step {
     const steps: Step[] = [];
-    if (this.plan.password !== null) {
-      steps.push(step(["AUTH", this.plan.password], exactly("AUTH", "+OK\r\n")));
-    }
+    steps.push(...authSteps(this.judge, this.sent()));
     if (this.random.chance(this.plan.resp3)) {
       this.resp = 3;
       steps.push(step(["HELLO", "3"], matching("HELLO 3", (r) => r.startsWith("%7\r\n"))));

@@ -5,6 +5,7 @@
  * GETs, and others nothing but transactions.
  */
 import type { PoolConfig } from "../../src/config/config.ts";
+import { authSteps } from "./auth.ts";
 import { exactly, type Expect, type Judge, matching, refusal, silence } from "./expect.ts";
 import { digestOf, NOSCRIPT } from "./model_redis.ts";
 import { ejects, FEW, isDrawn, type Plan } from "./plan.ts";
@@ -71,6 +72,8 @@ export class RedisWorkload {
   private pending: (() => Step) | null = null;
   /** Something is watched, and EXEC is still to come. */
   private watching = false;
+  /** Requests so far that are over a limit that there is at some time. */
+  private limited = 0;
 
   constructor(
     private readonly plan: Plan,
@@ -93,13 +96,15 @@ export class RedisWorkload {
     return this.weights.has("block");
   }
 
+  private get helloTag(): string {
+    return `${this.client}.hello`;
+  }
+
   /** What it says first. */
   hello(): Step {
     const steps: Step[] = [];
-    if (this.plan.password !== null) {
-      steps.push(this.step(["GET", "x"], exactly("GET before AUTH", "-NOAUTH Authentication required\r\n")));
-      steps.push(this.step(["AUTH", this.plan.password], exactly("AUTH", "+OK\r\n")));
-    }
+    this.sentAtMs(this.helloTag);
+    steps.push(...authSteps(this.judge, this.helloTag));
     if (this.random.chance(this.plan.resp3)) {
       this.resp = 3;
       steps.push(this.step(["HELLO", "3"], matching("HELLO 3", (r) => r.startsWith("%7\r\n"))));
@@ -692,33 +697,65 @@ export class RedisWorkload {
       tags.some((tag) => this.judge.truth.executions.get(tag)?.reply === reply);
   }
 
-  private tooLarge(bytes: string, count: number): boolean {
-    return bytes.length > this.pool.requestSizeMax || count > this.pool.argumentsMax;
-  }
-
-  /** What comes instead if the request is over a limit. */
-  private limited(bytes: string, count: number, expect: Expect): Expect {
-    const { argumentsMax, requestSizeMax } = this.pool;
-    if (count > argumentsMax) {
-      return refusal(
-        expect.shown,
-        `-ERR Protocol error: too many arguments (max_arguments is ${argumentsMax})\r\n`,
-      );
-    }
-    if (bytes.length > requestSizeMax) {
-      return refusal(
-        expect.shown,
-        `-ERR Protocol error: request too large (max_request_size is ${requestSizeMax} bytes)\r\n`,
-      );
-    }
-    return expect;
-  }
-
   private step(args: readonly string[], expect: Expect): Step {
     const { bytes } = step(args, expect);
-    const last = this.tooLarge(bytes, args.length);
-    return { bytes, expects: [this.limited(bytes, args.length, expect)], last };
+    const texts = this.plan.pools.map((pool) => refusalOf(bytes.length, args.length, pool));
+    if (texts.every((text) => text === null)) return { bytes, expects: [expect], last: false };
+    const tag = `${this.client}.limit.${++this.limited}`;
+    this.sentAtMs(tag);
+    const had = (reply: string | null) =>
+      this.judge.had(tag, (config) => refusalOf(bytes.length, args.length, config) === reply);
+    if (!texts.includes(null)) {
+      return { bytes, expects: [{ ...refusal(expect.shown, ""), accepts: had }], last: true };
+    }
+    return { bytes, expects: [eitherOf(expect, texts, had)], last: false };
   }
+}
+
+/** One of which only the refusal is shown, perhaps. */
+function hushed(one: Expect): Expect {
+  return {
+    ...silence(`muted ${one.shown}`),
+    unsure: true,
+    accepts: (reply) => one.accepts(reply) && one.last,
+    get last() {
+      return one.last;
+    },
+  };
+}
+
+/** What a request over a limit of this configuration is told; null: it is over none. */
+function refusalOf(size: number, count: number, { argumentsMax, requestSizeMax }: PoolConfig): string | null {
+  if (count > argumentsMax) {
+    return `-ERR Protocol error: too many arguments (max_arguments is ${argumentsMax})\r\n`;
+  }
+  if (size > requestSizeMax) {
+    return `-ERR Protocol error: request too large (max_request_size is ${requestSizeMax} bytes)\r\n`;
+  }
+  return null;
+}
+
+/**
+ * `expect`, where limits change, and one of those the request is over, another not: refused or not, as was in force.
+ * @param had this refusal, or none, was right at some moment since then
+ */
+function eitherOf(
+  expect: Expect,
+  refusals: readonly (string | null)[],
+  had: (refusal: string | null) => boolean,
+): Expect {
+  let refused = false;
+  return {
+    ...expect,
+    unsure: true,
+    accepts(reply) {
+      refused = refusals.includes(reply);
+      return refused ? had(reply) : expect.accepts(reply) && had(null);
+    },
+    get last() {
+      return refused || expect.last;
+    },
+  };
 }
 
 /** Several steps as one; what comes after the last one that closes is left out. */
@@ -743,6 +780,8 @@ function muted(step: Step): Step {
       expects: step.expects.map((one) => ({ ...one, maybeSilent: () => true })),
     };
   }
+  // Perhaps one that closes.
+  if (step.expects.some((one) => one.unsure === true)) return { ...step, expects: step.expects.map(hushed) };
   return { ...step, expects };
 }
 

@@ -68,6 +68,7 @@ export class SimClient implements Handler {
     [];
   private sentLast = false;
   private lastRead = false;
+  private dismissed = false;
   private readonly inbox = new Inbox();
   private progress = new ReplyProgress();
   private left: number;
@@ -134,7 +135,7 @@ export class SimClient implements Handler {
 
   /** Its time is over. */
   dismiss(): void {
-    this.excused = this.done = true;
+    this.excused = this.done = this.dismissed = true;
     this.socket!.destroy();
   }
 
@@ -179,6 +180,11 @@ export class SimClient implements Handler {
     }
     for (const expect of step.expects) {
       this.expects.push(expect);
+      if (expect.unsure === true) {
+        this.clean = false;
+        // Its connection may end without a word.
+        if (expect.maybeSilent()) this.excused = true;
+      }
       if (expect.counted) this.counted++;
       this.note(`> ${expect.shown}`);
     }
@@ -242,7 +248,7 @@ export class SimClient implements Handler {
   data(_socket: Socket, bytes: Uint8Array): void {
     const { inbox } = this;
     inbox.append(bytes, 0, bytes.length);
-    while (inbox.size > 0) {
+    while (inbox.size > 0 && !this.dismissed) {
       const end = this.redis
         ? replyEnd(inbox.bytes, inbox.start, inbox.end, this.progress)
         : memcachedEnd(inbox.bytes, inbox.start, inbox.end, this.progress);
@@ -252,7 +258,8 @@ export class SimClient implements Handler {
       inbox.consumeTo(end);
       this.take(reply);
     }
-    if (this.manners.patient && this.expects.settled && this.opened && !this.done) this.later();
+    const { patient } = this.manners;
+    if (patient && this.expects.settled && this.opened && !this.done) this.later();
   }
 
   private take(reply: string): void {
@@ -270,7 +277,14 @@ export class SimClient implements Handler {
       this.fail(`got ${JSON.stringify(shown)} for ${head}`);
     }
     if (this.judge.isFailure(reply)) this.failures++;
-    if (found.last) this.lastRead = true;
+    if (found.gives?.(reply) === true) {
+      this.clean = false;
+      return this.dismiss();
+    }
+    if (!found.last) return;
+    this.lastRead = true;
+    // It did not know, and has sent on.
+    if (found.unsure === true) this.excused = this.sentLast = this.done = true;
   }
 
   eof(socket: Socket): void {

@@ -28,6 +28,8 @@ const JUDGE: Judge = {
   mayLackScripts: () => false,
   isMismatch: () => false,
   isRefusal: () => false,
+  had: () => true,
+  password: null,
   mayCut: () => true,
 };
 const MANNERS = { requests: 0, batchMax: 1, patient: true, thinkMaxMs: 0, lazy: 0, vanish: 0, cut: 0 };

@@ -10,7 +10,7 @@ import type { Address, Handler, Socket } from "../../src/net/net.ts";
 import type { SimClock } from "./clock.ts";
 import { ModelMemcachedSession } from "./model_memcached.ts";
 import { ModelRedis } from "./model_redis.ts";
-import type { SimNet } from "./net.ts";
+import type { SimNet, SimSocket } from "./net.ts";
 import type { Random } from "./random.ts";
 import type { Truth } from "./truth.ts";
 
@@ -74,7 +74,8 @@ export class SimServer implements Handler {
     private readonly clock: SimClock,
     private readonly truth: Truth,
     private readonly random: Random,
-    private readonly password: string | null,
+    /** Each opens it; null among them: it is open to all. Null: it knows none. */
+    private readonly passwords: ReadonlySet<string | null> | null,
   ) {
     this.model = this.newModel();
   }
@@ -83,10 +84,10 @@ export class SimServer implements Handler {
     if (!this.redis) {
       return new MemoryMemcached({ nowMs: () => this.clock.wallMs(), itemSizeMax: 8 * 1024 * 1024 });
     }
-    const password = this.password ?? undefined;
+    const { passwords } = this;
     return new ModelRedis(this.index, this.truth, this.clock, {
       random: this.random.next,
-      ...(password === undefined ? {} : { password }),
+      ...(passwords === null ? {} : { passwords }),
     });
   }
 
@@ -126,6 +127,7 @@ export class SimServer implements Handler {
         connection.mute = true;
         socket.end();
       });
+      model.awaitPassword(redis, (socket as SimSocket).other!.madeAtMs);
       gone = () => model.gone(redis);
       session = redis;
     } else {

@@ -11,6 +11,7 @@
  *
  * Keys are without tags, since all clients have to mean the same ones: so only that a value was written to its key is checked.
  */
+import { authSteps } from "./auth.ts";
 import { exactly, type Judge, matching } from "./expect.ts";
 import { isDrawn, type Plan } from "./plan.ts";
 import type { Random } from "./random.ts";
@@ -36,10 +37,16 @@ export class EarWorkload implements Workload {
   private resp: 2 | 3 = 2;
   private subscribed = false;
 
-  constructor(private readonly plan: Plan, private readonly judge: Judge, private readonly random: Random) {}
+  /** @param sent tells the judge that a request is made now; says its tag */
+  constructor(
+    private readonly plan: Plan,
+    private readonly judge: Judge,
+    private readonly random: Random,
+    private readonly sent: () => string,
+  ) {}
 
   hello(): Step {
-    const steps = greetings(this.plan);
+    const steps = authSteps(this.judge, this.sent());
     if (this.random.chance(this.plan.resp3)) steps.push(hello3(() => this.resp = 3));
     let id = 0;
     steps.push(step(
@@ -120,6 +127,7 @@ export class ReaderWorkload implements Workload {
     private readonly client: number,
     private readonly random: Random,
     private readonly ear: EarWorkload | null,
+    private readonly sent: () => string,
   ) {
     this.options = random.pick([[], [], [], ["OPTIN"], ["OPTOUT"], ["BCAST"], ["BCAST", "PREFIX", "t"]]);
     if (random.chance(0.2)) this.options = [...this.options, "NOLOOP"];
@@ -148,7 +156,7 @@ export class ReaderWorkload implements Workload {
   }
 
   hello(): Step {
-    const steps = greetings(this.plan);
+    const steps = authSteps(this.judge, this.sent());
     if (this.ear === null ? !this.hellosLate : this.random.chance(this.plan.resp3)) {
       steps.push(hello3(() => this.resp = 3));
     }
@@ -360,7 +368,10 @@ export class ReaderWorkload implements Workload {
 
   private set(key = this.random.pick(this.keys)): Step {
     const tag = `${this.client}.${++this.request}.0`;
-    const room = Math.min(this.plan.pool.requestSizeMax - 120, this.random.chance(0.05) ? 200_000 : 30);
+    const room = Math.min(
+      Math.min(...this.plan.pools.map((pool) => pool.requestSizeMax)) - 120,
+      this.random.chance(0.05) ? 200_000 : 30,
+    );
     const value = `=${tag};${key};${"x".repeat(this.random.int(0, room))}`;
     this.written.set(value, key);
     const { executions } = this.judge.truth;
@@ -403,10 +414,6 @@ function elements(reply: string, count: number): readonly string[] | null {
 function valueOf(reply: string): string | null | undefined {
   if (reply === "$-1\r\n" || reply === "_\r\n") return null;
   return /^\$\d+\r\n([^\r]*)\r\n$/.exec(reply)?.[1];
-}
-
-function greetings({ password }: Plan): Step[] {
-  return password === null ? [] : [step(["AUTH", password], exactly("AUTH", "+OK\r\n"))];
 }
 
 function hello3(done: () => void): Step {

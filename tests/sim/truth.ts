@@ -57,6 +57,8 @@ export class Truth {
   mayBeLate: (tag: string, behind: string, server: number, atMs: number) => boolean = () => false;
   /** Told of each execution, to check where it happened. */
   watch: (execution: Execution) => void = () => {};
+  /** Told what each connection to a server says first: a password, or something else (null); and when it was made. */
+  watchPassword: (password: string | null, madeAtMs: number) => void = () => {};
 
   record(execution: Execution): void {
     this.watch(execution);

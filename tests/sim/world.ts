@@ -29,6 +29,7 @@ import {
 import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
+import { passwordOf, passwordsOf } from "./auth.ts";
 import { alphaOf, type Awaited, type Change, machineAddress, twinAddress } from "./changes.ts";
 import { checkLeaving, checkPool, CountWatch, type Limits } from "./checkers.ts";
 import { SimClock } from "./clock.ts";
@@ -158,7 +159,7 @@ export class World implements Judge {
         this.clock,
         this.truth,
         serverRandom.fork(),
-        plan.password,
+        passwordsOf(plan),
       )
     );
     this.servers.forEach((server, i) => {
@@ -167,6 +168,12 @@ export class World implements Judge {
       server.turnsAway = plan.turnsAway;
     });
     this.truth.watch = (execution) => this.checkPlace(execution);
+    this.truth.watchPassword = (password, madeAtMs) => {
+      if (this.epochs.hadSince(madeAtMs, (config) => passwordOf(config) === password)) return;
+      throw new Violation(
+        `a connection made at ${madeAtMs.toFixed(1)} ms came with ${password ?? "no password"}`,
+      );
+    };
     this.process = new SimProcess(this.clock, this.net);
     const stops = this.stops.length > 0;
     const board = makeBoard(plan.config, plan.workers);
@@ -669,7 +676,10 @@ export class World implements Judge {
     };
     if (plan.trackers > 0 && random.chance(plan.trackers)) return this.addReader(manners);
     if (plan.redis && random.chance(plan.subscribers)) {
-      this.makeClient(manners, (id, random) => new SubscriberWorkload(plan, this, this.published, id, random))
+      this.makeClient(
+        manners,
+        (id, random) => new SubscriberWorkload(plan, this, this.published, id, random, () => this.hello(id)),
+      )
         .connect(this.address);
     } else this.makeClient(manners).connect(this.address);
   }
@@ -686,7 +696,7 @@ export class World implements Judge {
           thinkMaxMs: 100,
           leave: random.pick(["stay", "stay", "destroy"]),
         },
-        (_id, random) => ear = new EarWorkload(plan, this, random),
+        (id, random) => ear = new EarWorkload(plan, this, random, () => this.hello(id)),
       );
       ear!.isClosed = () => client.closed || client.excused;
       client.connect(this.address);
@@ -702,7 +712,14 @@ export class World implements Judge {
   }
 
   private newReader(id: number, random: Random, ear: EarWorkload | null): ReaderWorkload {
-    return new ReaderWorkload(this.plan, this, this.written, id, random, ear);
+    return new ReaderWorkload(this.plan, this, this.written, id, random, ear, () => this.hello(id));
+  }
+
+  /** Notes the first request of a client. @returns its tag */
+  private hello(id: number): string {
+    const tag = `${id}.hello`;
+    this.sent.set(tag, { atMs: this.clock.nowMs(), client: id, offset: 0 });
+    return tag;
   }
 
   private makeWorkload(id: number, random: Random): Workload {
@@ -795,7 +812,16 @@ export class World implements Judge {
   }
 
   private get mayRefuse(): boolean {
-    return this.plan.pool.clientConnectionsMax > 0;
+    return this.plan.pools.some((pool) => pool.clientConnectionsMax > 0);
+  }
+
+  had(tag: string, is: (config: PoolConfig) => boolean): boolean {
+    this.noteLives();
+    return this.epochs.had(this.sent.get(tag), is);
+  }
+
+  get password(): string | null {
+    return passwordOf(this.config);
   }
 
   mayCut(client: SimClient): boolean {

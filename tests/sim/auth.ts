@@ -1,0 +1,62 @@
+/**
+ * How simulated clients say who they are, where redis_auth may change meanwhile: with the password that is in force when
+ * they come. Who is refused, since there has been another one by then, goes.
+ */
+import type { PoolConfig } from "../../src/config/config.ts";
+import { textOf } from "../lib/bytes.ts";
+import { type Expect, type Judge, matching } from "./expect.ts";
+import type { Plan } from "./plan.ts";
+import { type Step, step } from "./step.ts";
+
+/** redis_auth as text; null: none. */
+export function passwordOf({ redisAuth }: PoolConfig): string | null {
+  return redisAuth === null ? null : textOf(redisAuth);
+}
+
+/** What redis_auth is at some time. */
+export function passwordsOf({ pools }: Plan): ReadonlySet<string | null> {
+  return new Set(pools.map(passwordOf));
+}
+
+/**
+ * What a client says first, perhaps nothing.
+ * @param tag of the first of these requests, which the judge knows of
+ */
+export function authSteps(judge: Judge, tag: string): Step[] {
+  const { password } = judge;
+  if (password === null) return [];
+  return [step(["GET", "x"], getBefore(judge, tag)), step(["AUTH", password], authOf(judge, tag, password))];
+}
+
+function getBefore(judge: Judge, tag: string): Expect {
+  const had = (is: (password: string | null) => boolean) =>
+    judge.had(tag, (config) => is(passwordOf(config)));
+  return matching(
+    "GET before AUTH",
+    (reply) =>
+      reply === "-NOAUTH Authentication required\r\n"
+        ? had((password) => password !== null)
+        : had((password) => password === null) && (reply === "$-1\r\n" || judge.isFailure(reply)),
+  );
+}
+
+function authOf(judge: Judge, tag: string, mine: string): Expect {
+  const had = (is: (password: string | null) => boolean) =>
+    judge.had(tag, (config) => is(passwordOf(config)));
+  return {
+    ...matching("AUTH", (reply) => {
+      switch (reply) {
+        case "+OK\r\n":
+          return had((password) => password === mine);
+        case WRONG:
+          return had((password) => password !== null && password !== mine);
+        case "-ERR Client sent AUTH, but no password is set\r\n":
+          return had((password) => password === null);
+      }
+      return false;
+    }),
+    gives: (reply) => reply === WRONG,
+  };
+}
+
+const WRONG = "-ERR invalid password\r\n";
