@@ -44,8 +44,8 @@ export function alphaOf(config: Config): PoolConfig {
   return config.pools.find((pool) => pool.name === "alpha")!;
 }
 
-/** Replies owed to it; MULTI; a request that takes more than one turn. */
-export type Awaited = "anything" | "replies" | "transaction" | "slices";
+/** Replies owed to it; MULTI; all of MULTI but EXEC; a request that takes more than one turn. */
+export type Awaited = "anything" | "replies" | "transaction" | "exec" | "slices";
 
 /** The proxy takes another configuration, or gives it up when it has prepared it. */
 export interface Change {
@@ -137,7 +137,7 @@ export function changesOf(random: Random, first: Draft, chaosMs: number, meets: 
 }
 
 const USUAL: readonly Awaited[] = ["anything", "replies", "replies", "transaction"];
-const MEETING: readonly Awaited[] = ["replies", "transaction", "transaction", "slices", "slices"];
+const MEETING: readonly Awaited[] = ["replies", "transaction", "exec", "exec", "slices", "slices"];
 
 type Redraft = (random: Random, draft: Draft, machines: number) => Draft;
 

@@ -31,6 +31,9 @@ export interface Tagged {
   readonly keys: string[];
 }
 
+/** Writes of simulated transactions, whose keys have no tags. */
+const OF_TRANSACTIONS = new Set(["set", "getset", "append"]);
+
 const taggedArgs = new WeakMap<string[], Tagged>();
 
 /** Takes the tags off the keys and reads those of values; once for each array. */
@@ -52,6 +55,10 @@ export function takeTags(args: string[]): Tagged {
     tags.push(arg.slice(mark + 1));
     if (!arg.startsWith("*")) keys.push(arg);
     args[i] = arg.slice(0, mark);
+  }
+  // In transactions only the value has a tag.
+  if (keys.length === 0 && tags.length > 0 && OF_TRANSACTIONS.has(args[0]!.toLowerCase())) {
+    keys.push(args[1]!);
   }
   const tagged = { tags, keys };
   taggedArgs.set(args, tagged);

@@ -358,6 +358,12 @@ export class World implements Judge {
   private hasClient(awaited: Awaited): boolean {
     const clients = this.pools.flatMap((pool) => [...pool.clients]);
     if (awaited === "replies" || !this.plan.redis) return clients.some((client) => client.replies.length > 1);
+    if (awaited === "exec") {
+      return clients.some(({ replies, session }) => {
+        const { transaction } = session as RedisSession;
+        return replies.length === 0 && transaction !== null && transaction.queuedCount > 0;
+      });
+    }
     const sessions = clients.map(({ session }) => session as RedisSession);
     if (awaited === "slices") return sessions.some((one) => one.sliced !== null || one.preparation !== null);
     return sessions.some(({ transaction }) => transaction !== null && transaction.queuedCount > 0);
