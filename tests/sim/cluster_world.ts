@@ -696,6 +696,10 @@ export class ClusterWorld implements ClusterJudge, Judge {
   isRefusal(): boolean {
     return false;
   }
+  had(): boolean {
+    return true;
+  }
+  readonly password = null;
   mayCut(): boolean {
     return this.stopping;
   }
