@@ -13,7 +13,7 @@ import { RawClient } from "./client.ts";
 import type { Fixture } from "./fixture.ts";
 import { poll } from "./poll.ts";
 import { freePort } from "./ports.ts";
-import { Process } from "./process.ts";
+import { Process, run } from "./process.ts";
 import { need } from "./repo.ts";
 import { ReplyError, type Value } from "./resp.ts";
 import { Server } from "./servers.ts";
@@ -424,18 +424,29 @@ function shares(count: number): [number, number][][] {
   });
 }
 
+/** As nodes and shards are called: 40 hexadecimal digits. */
+function randomId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(20));
+  return Array.from(bytes, (n) => n.toString(16).padStart(2, "0")).join("");
+}
+
+/** Since 7.2 a shard has a name that all its nodes know: without it they do not agree on who is in which. */
+async function knowsShards(program: string): Promise<boolean> {
+  const { stdout } = await run(program, ["--version"]);
+  const [, major, minor] = /v=(\d+)\.(\d+)/.exec(stdout)!.map(Number);
+  return major! > 7 || major === 7 && minor! >= 2;
+}
+
 export async function startCluster(f: Fixture, options: ClusterOptions = {}): Promise<Cluster> {
   const primaries = options.primaries ?? 3;
   const count = primaries * (1 + (options.replicas ?? 1));
   const slots = options.slots ?? shares(primaries);
   const program = options.program ?? need("redis-server");
-  const members = Array.from({ length: count }, () => ({
-    port: freePort(),
-    bus: freePort(),
-    id: Array.from(crypto.getRandomValues(new Uint8Array(20)), (n) => n.toString(16).padStart(2, "0")).join(
-      "",
-    ),
-  }));
+  const members = Array.from(
+    { length: count },
+    () => ({ port: freePort(), bus: freePort(), id: randomId() }),
+  );
+  const shards = await knowsShards(program) ? Array.from({ length: primaries }, randomId) : null;
   const nodes = members.map((own, at) => {
     const dir = `${f.dir}/node${own.port}`;
     Deno.mkdirSync(dir, { recursive: true });
@@ -445,7 +456,8 @@ export async function startCluster(f: Fixture, options: ClusterOptions = {}): Pr
       const ranges = i < primaries ? slots[i]!.map(([first, last]) => ` ${first}-${last}`).join("") : "";
       // A primary's configuration epoch is its own, as after redis-cli --cluster create.
       const epoch = i % primaries + 1;
-      return `${id} 127.0.0.1:${port}@${bus} ${flags} ${primary} 0 0 ${epoch} connected${ranges}`;
+      const shard = shards === null ? "" : `,,shard-id=${shards[i % primaries]}`;
+      return `${id} 127.0.0.1:${port}@${bus}${shard} ${flags} ${primary} 0 0 ${epoch} connected${ranges}`;
     });
     lines.push(`vars currentEpoch ${primaries} lastVoteEpoch 0`);
     Deno.writeTextFileSync(`${dir}/nodes.conf`, lines.join("\n") + "\n");

@@ -5,7 +5,7 @@ import { keyOf, slotOf, startCluster } from "../lib/cluster.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import type { Value } from "../lib/resp.ts";
-import { poolYml, RUNTIMES } from "../lib/servers.ts";
+import { poolYml, type Runtime } from "../lib/servers.ts";
 
 /** What workers see has to make it look who owns what: in so long it would not by itself. */
 const LONG_MS = 600_000;
@@ -26,7 +26,7 @@ async function heard(client: RawClient, last: string): Promise<Value[][]> {
   }
 }
 
-for (const runtime of RUNTIMES) {
+for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
   Deno.test(`pub/sub of a cluster: every message once, from all nodes, while slots move (${runtime})`, async (t) => {
     await using f = new Fixture();
     const cluster = await startCluster(f, {
@@ -69,22 +69,15 @@ for (const runtime of RUNTIMES) {
       deepStrictEqual(await subscriber.command("SSUBSCRIBE", channel), ["ssubscribe", channel, 1]);
       for (const target of [second!, first!]) {
         await cluster.moveSlots([slot], target);
-        // What is said before it is subscribed again is lost, as it is for any client.
-        let said = 0;
-        const hears = subscriber.readReply();
-        let message: Value = null;
-        void hears.then(({ value }) => message = value);
-        await poll(async () => {
-          await client.command("SPUBLISH", channel, String(++said));
-          return message !== null;
-        }, "a message to be heard after the move");
-        deepStrictEqual((message as unknown as Value[]).slice(0, 2), ["smessage", channel]);
-        await client.command("SPUBLISH", channel, "end");
-        await heard(subscriber, "end");
+        await cluster.settled();
+        // Acknowledged when the new owner has acknowledged it, for all who listen.
+        const late = await f.client(proxy);
+        deepStrictEqual(await late.command("SSUBSCRIBE", channel), ["ssubscribe", channel, 1]);
+        strictEqual(await client.command("SPUBLISH", channel, "end"), 2);
+        deepStrictEqual(await heard(subscriber, "end"), []);
+        deepStrictEqual(await heard(late, "end"), []);
+        late.close();
       }
-      const late = await f.client(proxy);
-      deepStrictEqual(await late.command("SSUBSCRIBE", channel), ["ssubscribe", channel, 1]);
-      strictEqual(await client.command("SPUBLISH", channel, "x"), 2);
     });
   });
 }
