@@ -30,7 +30,7 @@ export interface DirectorOptions {
   readonly random: () => number;
   readonly log: Log;
   /** Whoever says which servers there are should know this too; as seldom as keepers. */
-  readonly hint?: (pool: string, server: string, sign: Sign) => void;
+  readonly hint?: (pool: PoolConfig, server: string, sign: Sign) => void;
   /** Absent: what the configuration asks for. */
   readonly keeperOf?: (around: KeeperAround) => Keeper | null;
 }
@@ -119,7 +119,8 @@ export class Director {
     if (nowMs - last < SIGN_EVERY_MS) return;
     this.signed.set(`${key}\0${sign}`, nowMs);
     this.kept.get(pool)?.keeper.hint(server, sign);
-    this.options.hint?.(pool, server, sign);
+    const config = this.config.pools.find(({ name }) => name === pool);
+    if (config !== undefined) this.options.hint?.(config, server, sign);
   }
 
   /** Where servers are, by pool, as far as keepers have said: what a worker that begins has to know. */

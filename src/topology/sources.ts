@@ -48,8 +48,6 @@ interface Running {
 
 export class Sources {
   private readonly running = new Map<string, Running>();
-  /** By pool, of the configuration in force; null: its servers stand in the file. */
-  private keys: ReadonlyMap<string, string | null> = new Map();
   private watching: { readonly log: Log; readonly changed: (key: string) => void } | null = null;
 
   constructor(private readonly around: SourceAround) {}
@@ -70,7 +68,6 @@ export class Sources {
   /** This is in force: what it does not name stops, what it names is watched. */
   keep(config: Config): void {
     const keys = new Set(config.pools.map(keyOf));
-    this.keys = new Map(config.pools.map((pool) => [pool.name, keyOf(pool)]));
     for (const [key, running] of this.running) {
       if (keys.has(key)) this.look(key, running);
       else {
@@ -94,8 +91,8 @@ export class Sources {
   }
 
   /** Workers have seen this of a server. */
-  hint(pool: string, server: string, sign: Sign): void {
-    const key = this.keys.get(pool) ?? null;
+  hint(pool: PoolConfig, server: string, sign: Sign): void {
+    const key = keyOf(pool);
     if (key !== null) this.running.get(key)?.source.hint?.(server, sign);
   }
 

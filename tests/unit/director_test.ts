@@ -38,7 +38,7 @@ class Stand {
       clock: this.clock,
       random: () => 0.5,
       log: { level: 0, write: () => {} },
-      hint: (...seen) => this.hinted.push(seen.join(" ")),
+      hint: ({ name }, ...seen) => this.hinted.push([name, ...seen].join(" ")),
       keeperOf: (around) => {
         if (around.pool.failover === "none" && !around.pool.cluster) return null;
         const keeper = new ScriptedKeeper(around);
