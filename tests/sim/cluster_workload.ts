@@ -21,6 +21,8 @@ const KINDS = [
   "transaction",
   "watch",
   "script",
+  "scan",
+  "dbsize",
 ] as const;
 /** What leased connections do is not redirected yet; `CLUSTER_LEASES=1` asks for it all the same. */
 const LATER: ReadonlySet<string> = Deno.env.has("CLUSTER_LEASES")
@@ -39,6 +41,8 @@ export interface ClusterJudge {
   /** May this error be read now, for a request that was made then? */
   mayFail(reply: string, slots: readonly string[], madeAtMs: number): boolean;
   nowMs(): number;
+  /** A SCAN that has begun then is over, and has shown these keys. @throws Violation if one is missing */
+  walked(seen: ReadonlySet<string>, fromMs: number): void;
   /** The transaction that begins with `first` relies on what `watch` has seen of its key. */
   watched(watch: string, first: string, key: string): void;
 }
@@ -46,6 +50,7 @@ export interface ClusterJudge {
 export class ClusterWorkload {
   readonly blocks = false;
   private request = 0;
+  private readonly walk = { cursor: "0", fromMs: 0, seen: new Set<string>(), asked: false };
   private readonly weights = new Map<Kind, number>();
 
   constructor(
@@ -107,6 +112,10 @@ export class ClusterWorkload {
         return this.transaction(true);
       case "script":
         return this.script();
+      case "scan":
+        return this.scan();
+      case "dbsize":
+        return step(["DBSIZE"], this.expect("DBSIZE", [], (reply) => /^:\d+\r\n$/.test(reply)));
       case "block": {
         const name = random.pick(["BLPOP", "BRPOP"]);
         return this.keyed([name, this.key("l")], [String(random.magnitude(1, 3000) / 1000)]);
@@ -177,6 +186,37 @@ export class ClusterWorkload {
     const loaded = this.random.chance(0.5);
     const args = [loaded ? "EVALSHA" : "EVAL", loaded ? digestOf(name) : name, "1", `${key}~${tag}`];
     return step(args, this.expect(args.join(" "), [key], (reply) => this.isTrue([tag!], reply)));
+  }
+
+  /** A walk goes on where it was; whoever has ended it has seen all that stayed where it was meanwhile. */
+  private scan(): Step {
+    const { random, judge } = this;
+    // One page at a time: the next needs this one's cursor.
+    if (this.walk.asked) return this.keyed(["GET", this.key()]);
+    const { walk } = this;
+    walk.asked = true;
+    if (walk.cursor === "0") {
+      walk.fromMs = judge.nowMs();
+      walk.seen.clear();
+    }
+    const args = ["SCAN", walk.cursor, "COUNT", String(random.int(1, 10))];
+    return step(
+      args,
+      this.expect(args.join(" "), [], (reply) => {
+        const match = /^\*2\r\n\$\d+\r\n(\d+)\r\n\*\d+\r\n/.exec(reply);
+        walk.asked = false;
+        if (match === null) {
+          walk.cursor = "0";
+          return false;
+        }
+        for (const [, key] of reply.slice(match[0].length).matchAll(/\$\d+\r\n([^\r]*)\r\n/g)) {
+          walk.seen.add(key!);
+        }
+        walk.cursor = match[1]!;
+        if (walk.cursor === "0") judge.walked(walk.seen, walk.fromMs);
+        return true;
+      }),
+    );
   }
 
   /** MULTI … EXEC on keys of one slot, perhaps with WATCH before. */

@@ -628,6 +628,18 @@ export class ClusterWorld implements ClusterJudge, Judge {
     this.watches.set(watch, -1);
   }
 
+  walked(seen: ReadonlySet<string>, fromMs: number): void {
+    for (const [key, sinceMs] of this.cluster.thereSince) {
+      if (sinceMs < fromMs && !seen.has(key)) {
+        throw new Violation(
+          `a SCAN from ${fromMs.toFixed(1)} on has not shown ${key}, which is there since ${
+            sinceMs.toFixed(1)
+          }`,
+        );
+      }
+    }
+  }
+
   private executes(tags: readonly string[], keys: readonly string[]): void {
     for (const tag of tags) {
       if (this.watches.get(tag) === -1) this.watches.set(tag, this.cluster.changes.get(keys[0]!) ?? 0);

@@ -80,6 +80,8 @@ export class ModelCluster {
   private readonly sentOn = new Map<string, { sinceMs: number; times: number }>();
   /** Of keys: how often each has changed, or gone to another shard. */
   readonly changes = new Map<string, number>();
+  /** By key that there is: since when it has been in its shard. */
+  readonly thereSince = new Map<string, number>();
   /** Tags of reads that were executed. */
   readonly reads = new Set<string>();
   /** Of replication: grows with each change. */
@@ -106,6 +108,7 @@ export class ModelCluster {
   /** MIGRATE: it is gone there, for who watches it, and is here. */
   moveKey(key: string, shard: number): void {
     this.places.set(key, shard);
+    this.thereSince.set(key, this.clock.nowMs());
     this.nodes[0]!.databases[0]!.touch(key);
   }
 
@@ -277,6 +280,8 @@ export class ClusterRedis extends ModelRedis {
       db!.touch = (key) => {
         cluster.changes.set(key, (cluster.changes.get(key) ?? 0) + 1);
         cluster.offset++;
+        if (db!.entries.get(key) === undefined) cluster.thereSince.delete(key);
+        else if (!cluster.thereSince.has(key)) cluster.thereSince.set(key, time.nowMs());
         touch(key);
       };
     }
@@ -459,6 +464,10 @@ export class ClusterRedis extends ModelRedis {
             .replace("$6\r\nmaster", this.isPrimary ? "$6\r\nmaster" : "$7\r\nreplica");
         return;
       }
+      case "scan":
+      case "keys":
+      case "dbsize":
+        return this.enumerate(session, name, args);
       case "reset":
         mood.readOnly = false;
     }
@@ -511,6 +520,26 @@ export class ClusterRedis extends ModelRedis {
     if (READS.has(args[0]!.toLowerCase())) { for (const tag of tags) cluster.reads.add(tag); }
     cluster.executes(tags, keys);
     super.execute(session, args);
+  }
+
+  /** It tells of what is in its own shard, asked with ASKING or not. */
+  private enumerate(session: Session, name: string, args: string[]): void {
+    const { reply } = session;
+    if (this.isLoading) return reply.error("LOADING Redis is loading the dataset in memory");
+    const mine = (key: string) => this.has(session, key);
+    if (name === "dbsize") {
+      const keys = [...this.databases[session.selected]!.entries.keys()];
+      return reply.integer(keys.filter(mine).length);
+    }
+    const start = reply.text.length;
+    super.execute(session, args);
+    const said = reply.text.slice(start);
+    const head = /^\*2\r\n\$\d+\r\n\d+\r\n/.exec(said)?.[0] ?? "";
+    if (!said.startsWith("*")) return;
+    const keys = [...said.slice(head.length).matchAll(/\$\d+\r\n([^\r]*)\r\n/g)].map((match) => match[1]!)
+      .filter(mine);
+    reply.text = reply.text.slice(0, start) + head;
+    reply.bulks(keys, keys.length);
   }
 
   /** Why it does not serve this, in the order of a server's checks; null: it does. */
