@@ -9,16 +9,23 @@
  *
  * When the proxy stops, the wait is ended by CLIENT UNBLOCK: the client reads what it would on a timeout, or the element that
  * came first; hanging up instead could lose an element that the server has just popped. Hence CLIENT ID on each new lease.
+ *
+ * In a cluster the node may say that the slot is elsewhere, at once or after a long wait, or that another node has taken its place: nothing has
+ * been popped then, and the request goes on by a lease there (redirect.ts), for what is left of its time.
  */
 import { REQUEST_BYTES, REQUESTS } from "../stats/metrics.ts";
 import { command } from "../protocol/redis/encode.ts";
+import { ASKING } from "../protocol/redis/redirect_reply.ts";
+import { waitLeft } from "../protocol/redis/wait_time.ts";
 import { integerOf } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
+import type { Endpoint } from "../proxy/endpoint.ts";
 import { enqueueFragment, refuseFragment, takeNoServer } from "../proxy/fan_out.ts";
 import { type Internal, Request, SWALLOWED } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
+import type { Lane, PoolRedirects } from "./redirect.ts";
 
 const CLIENT_ID = command("CLIENT", "ID");
 const PING = command("PING");
@@ -31,13 +38,19 @@ const ids = new WeakMap<ServerConnection, number>();
 /** What waits for a connection's id. */
 const whenKnown = new WeakMap<ServerConnection, () => void>();
 
-export class BlockingCall implements Holder {
+export class BlockingCall implements Holder, Lane {
   private readonly connections = new Set<ServerConnection>();
+  /** In a cluster: the request has not been answered, wherever it is. */
+  private roams = false;
+  private readonly sinceMs: number;
   /** Its connections cannot be used by anybody after. */
   private spoiled = false;
+  private isOver = false;
 
   /** @param over called once, when the call is over or the client is gone */
-  constructor(private readonly client: Client, private over: () => void) {}
+  constructor(private readonly client: Client, private over: () => void) {
+    this.sinceMs = client.pool.turn.now();
+  }
 
   /** Sends the request to one server; borrowed bytes. False if there is no connection to be had: nothing was sent. */
   start(server: Server, bytes: Uint8Array, start: number, end: number): boolean {
@@ -50,6 +63,38 @@ export class BlockingCall implements Holder {
     this.client.block(LEASED);
     if (this.client.leaving) this.interrupt();
     return true;
+  }
+
+  /** As `start`, in a cluster: somebody has its slot, and has to be found. */
+  startIn(redirects: PoolRedirects, server: Server, bytes: Uint8Array, start: number, end: number): void {
+    const request = new Request(this.client);
+    this.client.enqueue(request);
+    this.client.block(LEASED);
+    this.roams = true;
+    redirects.begin(request, bytes.slice(start, end), server, this);
+  }
+
+  reach(endpoint: Endpoint, asking: boolean): ServerConnection | null {
+    const connection = this.leaseAt(endpoint);
+    if (connection === null) return null;
+    if (asking) {
+      const request = new Request(null);
+      request.replies = SWALLOWED;
+      connection.enqueue(request, true);
+      connection.write(ASKING, 0, ASKING.length);
+    }
+    // The end of the wait is asked for when what is to wait is under way.
+    if (this.client.leaving) this.client.pool.setTimer(0, () => this.interruptOne(connection));
+    return connection;
+  }
+
+  bytesNow(bytes: Uint8Array): Uint8Array {
+    return waitLeft(bytes, this.client.pool.turn.now() - this.sinceMs);
+  }
+
+  settled(): void {
+    this.roams = false;
+    this.finishIfDone();
   }
 
   /**
@@ -84,7 +129,14 @@ export class BlockingCall implements Holder {
   }
 
   private lease(server: Server): ServerConnection | null {
-    const connection = server.lease(this.client.pool.front.connectionClass(this.client), this);
+    return this.keep(server.lease(this.client.pool.front.connectionClass(this.client), this));
+  }
+
+  private leaseAt(endpoint: Endpoint): ServerConnection | null {
+    return this.keep(endpoint.lease(this.client.pool.front.connectionClass(this.client), this));
+  }
+
+  private keep(connection: ServerConnection | null): ServerConnection | null {
     if (connection === null) return null;
     this.connections.add(connection);
     if (!ids.has(connection)) askId(connection);
@@ -150,29 +202,38 @@ export class BlockingCall implements Holder {
 
   answered(connection: ServerConnection): void {
     this.connections.delete(connection);
-    connection.endpoint.giveBack(connection, !this.spoiled);
-    if (this.connections.size === 0) this.finish();
+    // Who has been a primary ends the connections of those that waited.
+    connection.endpoint.giveBack(connection, !this.spoiled && !this.roams);
+    this.finishIfDone();
   }
 
   lost(connection: ServerConnection): void {
     this.connections.delete(connection);
-    if (this.connections.size === 0) this.finish();
+    this.finishIfDone();
+  }
+
+  private finishIfDone(): void {
+    if (this.connections.size === 0 && !this.roams) this.finish();
   }
 
   pushed(): void {}
 
   /** Its server has left the pool or has moved, or its keys may have: the client reads what it would on a timeout, and asks again. */
   detached(): void {
-    if (!this.spoiled) this.interrupt();
+    // A node of a cluster says so itself to who waits there.
+    if (!this.spoiled && !this.roams) this.interrupt();
   }
 
   /** The client is gone: the server must not keep an element for nobody. */
   abandon(): void {
+    this.isOver = true;
     for (const connection of this.connections) connection.endpoint.giveBack(connection, false);
     this.connections.clear();
   }
 
   private finish(): void {
+    if (this.isOver) return;
+    this.isOver = true;
     this.over();
     this.client.unblock(LEASED);
   }

@@ -37,6 +37,7 @@ import { OK, ReplyWriter } from "../protocol/redis/reply_writer.ts";
 import { type Host, ownSettings, settingsReply } from "../protocol/redis/answers.ts";
 import { joinInfoTexts } from "../protocol/redis/info_join.ts";
 import { BlockingCall } from "./blocking.ts";
+import type { PoolRedirects } from "./redirect.ts";
 import { GONE, SILENT } from "../proxy/client_question.ts";
 import { ClientsWork, viewOf } from "./clients.ts";
 import { DocsQuestion, EveryServerWork, InfoRows } from "./command_walk.ts";
@@ -88,6 +89,8 @@ export interface Sender {
   readonly args: Args;
   /** What is known already of the keys of the request at hand. */
   readonly prepared: Preparation | null;
+  /** Null if the pool is no cluster. */
+  readonly redirects: PoolRedirects | null;
   /** To the server with this index (-1 = none live). */
   forward(client: Client, server: number, bytes: Uint8Array, start: number, end: number): void;
   /** See Front.connectionTo. */
@@ -298,7 +301,11 @@ export class RedisModes {
     const owner = this.onlyOwner(client, command, bytes);
     if (owner < 0) return true;
     const server = this.pool.servers[owner]!;
-    if (call.start(server, bytes, start, end)) session.blocking = call;
+    const { redirects } = this.sender;
+    if (redirects !== null) {
+      session.blocking = call;
+      call.startIn(redirects, server, bytes, start, end);
+    } else if (call.start(server, bytes, start, end)) session.blocking = call;
     else refuse(client, server.refusal());
     return true;
   }

@@ -69,6 +69,16 @@ const NEVER_JOINED: Joiner = () => {
 /** What is said to ASKING: a node that does not take it refuses what comes behind it. */
 const UNHEARD: Internal = () => {};
 
+/** Who has the connections that a request goes by, if these are not its client's ordinary ones. */
+export interface Lane {
+  /** One to this node, on which ASKING has been said if need be; null if there is none to be had. */
+  reach(endpoint: Endpoint, asking: boolean): ServerConnection | null;
+  /** What is to be sent now; `bytes` were at first. */
+  bytesNow(bytes: Uint8Array): Uint8Array;
+  /** The request has its answer, or is about to get it. */
+  settled(): void;
+}
+
 export class PoolRedirects implements Redirects {
   /** By "host:port", as nodes are named by each other. */
   private byName: Map<string, Server> | null = null;
@@ -111,6 +121,11 @@ export class PoolRedirects implements Redirects {
   ): void {
     const redirect = readRedirect(bytes, start, end)!;
     new Redirected(this, request, sent).refused(connection.endpoint, redirect, bytes, start, end);
+  }
+
+  /** A request that has a lane of its own is asked of whoever has its slot. @param bytes its; owned */
+  begin(request: Request, bytes: Uint8Array, server: Server, lane: Lane): void {
+    new Redirected(this, request, bytes, lane).begin(server);
   }
 
   placeAgain(
@@ -329,13 +344,15 @@ export class Redirected extends Placed {
   readonly number: number;
   private readonly own: ClientRedirects;
   private readonly client: Client;
-  private readonly sinceMs: number;
+  private sinceMs: number;
   /** Since when it is tried again for another reason than TRYAGAIN; -1 = it is not. */
   private downSinceMs = -1;
   private slot = UNKNOWN;
   private pauses = 0;
   /** Who is asked now. */
   private at: Endpoint | null = null;
+  /** Since when; turn time. */
+  private askedAtMs = 0;
   /** How many have been asked since the last pause, and which of them have said MOVED. */
   private asked = 0;
   private readonly moved: Endpoint[] = [];
@@ -345,11 +362,16 @@ export class Redirected extends Placed {
   private from: Server | null = null;
   private isOver = false;
 
-  /** @param original the client's request, or a fragment of one: what is answered in the end. @param bytes its; owned */
+  /**
+   * @param original the client's request, or a fragment of one: what is answered in the end
+   * @param bytes its; owned
+   * @param lane null: it goes by its client's ordinary connections
+   */
   constructor(
     private readonly redirects: PoolRedirects,
     private readonly original: Request,
     private readonly bytes: Uint8Array,
+    private readonly lane: Lane | null = null,
   ) {
     super(original.split === null ? original : original.split.parent, NEVER_JOINED, NO_OWNERS, 0);
     this.client = this.parent.client!;
@@ -368,6 +390,7 @@ export class Redirected extends Placed {
     const { redirects, own } = this;
     const { kind, slot, port } = redirect;
     this.from = by.server;
+    if (this.lane !== null) this.forgive();
     if (slot >= 0) this.slot = slot;
     if (kind === MOVED) {
       redirects.noteMoved(by.server, `slot ${slot} is at ${redirect.host}:${port}`);
@@ -389,6 +412,15 @@ export class Redirected extends Placed {
     this.reply = bytes.slice(start, end);
     this.isFailure = false;
     this.wait(kind === TRYAGAIN);
+  }
+
+  /** It has waited there for what it wants: this is another time that it is sent on. */
+  private forgive(): void {
+    const nowMs = this.redirects.pool.turn.now();
+    if (nowMs - this.askedAtMs <= PAUSE_MAX_MS) return;
+    this.sinceMs = nowMs;
+    this.downSinceMs = -1;
+    this.pauses = this.asked = this.moved.length = 0;
   }
 
   /** It could not be sent. */
@@ -413,6 +445,12 @@ export class Redirected extends Placed {
   }
 
   // ---- sending
+
+  /** The first time. */
+  begin(server: Server): void {
+    this.from = server;
+    this.tryAgain();
+  }
 
   /** The pause is over: asks whoever has its slot by now. */
   tryAgain(): void {
@@ -443,13 +481,14 @@ export class Redirected extends Placed {
   }
 
   private ask(endpoint: Endpoint, asking: boolean): boolean {
-    const { client, bytes } = this;
-    const connection = connectionAt(client, endpoint);
+    const { client, lane } = this;
+    const connection = lane === null ? connectionAt(client, endpoint) : lane.reach(endpoint, asking);
     if (connection === null) return false;
     this.at = endpoint;
+    this.askedAtMs = this.redirects.pool.turn.now();
     this.asked++;
-    if (asking) connection.ask(ASKING, UNHEARD);
-    this.send(connection, bytes);
+    if (asking && lane === null) connection.ask(ASKING, UNHEARD);
+    this.send(connection, lane === null ? this.bytes : lane.bytesNow(this.bytes));
     pace(client, connection);
     return true;
   }
@@ -458,7 +497,7 @@ export class Redirected extends Placed {
   protected send(connection: ServerConnection, bytes: Uint8Array): void {
     const fragment = new Request(null);
     fragment.split = this;
-    connection.enqueue(fragment);
+    connection.enqueue(fragment, this.lane !== null);
     connection.write(bytes, 0, bytes.length);
   }
 
@@ -504,6 +543,7 @@ export class Redirected extends Placed {
   private over(): void {
     if (this.isOver) return;
     this.isOver = true;
+    this.lane?.settled();
     if (!this.client.closed) this.own.over(this, this.bytes.length);
   }
 }

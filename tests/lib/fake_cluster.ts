@@ -26,6 +26,8 @@ function keysOf([name, ...words]: readonly string[]): readonly string[] {
     case "MSET":
     case "MSETNX":
       return words.filter((_, i) => i % 2 === 0);
+    case "BLPOP":
+      return words.slice(0, -1);
     case "GET":
     case "SET":
     case "APPEND":
@@ -45,6 +47,8 @@ export class FakeNode {
   down: string | null = null;
   /** What it believes, where that is not what is so. */
   readonly believed = new Map<number, FakeNode>();
+  /** Who waits with BLPOP. */
+  readonly waiting: FakeConnection[] = [];
   private readonly asking = new Set<FakeConnection>();
 
   constructor(readonly cluster: FakeCluster, readonly host: string) {
@@ -62,7 +66,7 @@ export class FakeNode {
       return "+OK\r\n";
     }
     const keys = keysOf(words);
-    return this.refusal(keys, asking) ?? this.execute(words, keys);
+    return this.refusal(keys, asking) ?? this.execute(words, keys, connection);
   }
 
   private refusal(keys: readonly string[], asking: boolean): string | null {
@@ -83,9 +87,25 @@ export class FakeNode {
     return keys.length > 1 && there < keys.length ? TRYAGAIN : null;
   }
 
-  private execute([name, ...words]: readonly string[], keys: readonly string[]): string {
+  private execute(
+    [name, ...words]: readonly string[],
+    keys: readonly string[],
+    connection: FakeConnection,
+  ): string {
     const { data } = this;
     switch (name) {
+      case "BLPOP": {
+        const key = keys.find((each) => data.has(each));
+        if (key === undefined) {
+          this.waiting.push(connection);
+          return "";
+        }
+        const value = data.get(key);
+        data.delete(key);
+        return `*2\r\n${bulk(key)}${bulk(value)}`;
+      }
+      case "CLIENT":
+        return ":7\r\n";
       case "GET":
         return bulk(data.get(words[0]!));
       case "MGET":

@@ -27,7 +27,7 @@ const KINDS = [
 /** What leased connections do is not redirected yet; `CLUSTER_LEASES=1` asks for it all the same. */
 const LATER: ReadonlySet<string> = Deno.env.has("CLUSTER_LEASES")
   ? new Set()
-  : new Set(["transaction", "watch", "block"]);
+  : new Set(["transaction", "watch"]);
 const BLOCKING = ["block", "push"] as const;
 type Kind = typeof KINDS[number] | typeof BLOCKING[number];
 
@@ -61,7 +61,7 @@ export class ClusterWorkload {
     for (const kind of KINDS) {
       if (random.chance(0.5) && !LATER.has(kind)) this.weights.set(kind, random.magnitude(1, 20));
     }
-    if (judge.blocks && !LATER.has("block") && random.chance(0.5)) {
+    if (judge.blocks && random.chance(0.5)) {
       for (const kind of BLOCKING) this.weights.set(kind, random.magnitude(3, 20));
     }
     if (this.weights.size === 0) this.weights.set("set", 1);

@@ -3,7 +3,14 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
-import { ASK, CLUSTERDOWN, MOVED, readRedirect, TRYAGAIN } from "../../src/protocol/redis/redirect_reply.ts";
+import {
+  ASK,
+  CLUSTERDOWN,
+  MOVED,
+  readRedirect,
+  TRYAGAIN,
+  UNBLOCKED,
+} from "../../src/protocol/redis/redirect_reply.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import type { Sign } from "../../src/topology/state.ts";
@@ -146,6 +153,8 @@ const HEARD: readonly (readonly [string, ReturnType<typeof readRedirect>])[] = [
   ["-MOVED 12182 ?:35002", { kind: MOVED, slot: 12182, host: "?", port: 35002 }],
   ["-TRYAGAIN Multiple keys request", { kind: TRYAGAIN, slot: -1, host: "", port: 0 }],
   ["-CLUSTERDOWN Hash slot not served", { kind: CLUSTERDOWN, slot: -1, host: "", port: 0 }],
+  ["-UNBLOCKED force unblock from blocking operation", { kind: UNBLOCKED, slot: -1, host: "", port: 0 }],
+  ["-UNBLOCKED client unblocked via CLIENT UNBLOCK", null],
   ["-MOVED 16384 127.0.0.1:6381", null],
   ["-MOVED 1 127.0.0.1:0", null],
   ["-MOVED 1 127.0.0.1", null],
@@ -268,6 +277,61 @@ testOf("TRYAGAIN reaches the client after cluster_tryagain, in the server's word
   strictEqual(client.take(), "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
   strictEqual(world.ask(client, "GET", ONE), "$1\r\nx\r\n");
 }, "  cluster_tryagain: 400\n");
+
+const UNBLOCK =
+  "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n";
+
+testOf(
+  "who waits for a list goes on waiting where the slot is, for what is left of its time",
+  async (world) => {
+    const client = world.talker();
+    const [first, second, third] = [world.cluster.owner(SLOT), world.node(3), world.node(1)];
+    client.say("BLPOP", ONE, "100").say("GET", TWO);
+    world.run(5000);
+    world.cluster.give(SLOT, second);
+    first.waiting.pop()!.say(`-MOVED ${SLOT} ${second.name}\r\n`);
+    world.run(100);
+    const [, left] = /^BLPOP \{a\}1 (9\d\.?\d*)$/.exec(second.redis.takeGot().at(-1)!)!;
+    ok(Math.abs(Number(left) - 95) < 1, left);
+    // Another has taken its place, and nobody says yet which.
+    const said = second.waiting.pop()!;
+    said.say(UNBLOCK);
+    said.socket.end();
+    world.cluster.give(SLOT, third);
+    third.data.set(ONE, "x");
+    world.run(50);
+    await world.learn();
+    world.run(200);
+    strictEqual(client.take(), "*2\r\n$4\r\n{a}1\r\n$1\r\nx\r\n$-1\r\n");
+  },
+);
+
+testOf("who waits for a list asks with ASKING, and is told in the end that the cluster is down", (world) => {
+  const client = world.talker();
+  const to = world.node(3);
+  world.cluster.migrate(SLOT, to);
+  client.say("BLPOP", ONE, "0");
+  world.run(50);
+  deepStrictEqual(to.redis.takeGot().slice(-2), ["ASKING", `BLPOP ${ONE} 0`]);
+  world.run(5000);
+  world.cluster.owner(SLOT).down = "-CLUSTERDOWN The cluster is down\r\n";
+  to.waiting.pop()!.say("-CLUSTERDOWN The cluster is down\r\n");
+  world.run(500);
+  strictEqual(client.take(), "");
+  world.run(1000);
+  strictEqual(client.take(), "-CLUSTERDOWN The cluster is down\r\n");
+  strictEqual(world.ask(client, "GET", TWO), "$-1\r\n");
+});
+
+testOf("a client that goes while its wait pauses leaves nothing behind", (world) => {
+  const client = world.talker();
+  for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";
+  client.say("BLPOP", ONE, "0");
+  world.run(200);
+  client.socket.destroy();
+  world.run(2000);
+  strictEqual(world.pool.clients.size, 0);
+});
 
 testOf("CLUSTERDOWN is waited for a second, one request of a client at a time", (world) => {
   const client = world.talker();

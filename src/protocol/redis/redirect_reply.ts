@@ -5,6 +5,7 @@
  *   -ASK 3999 127.0.0.1:6381       the slot is moving, and this key has moved, or is not there: ask the other one, for this request only
  *   -TRYAGAIN …                    the slot is moving, and some of the keys have moved
  *   -CLUSTERDOWN …                 no node serves keys, or nobody owns this slot
+ *   -UNBLOCKED force unblock …     another node has taken this one's place while a command waited (Redis; Valkey says MOVED)
  *
  * Nothing of the request has been done where this is said. Words as Redis 7.0 and 8.6 and Valkey 9.1 say them.
  */
@@ -16,9 +17,10 @@ export const MOVED = 0;
 export const ASK = 1;
 export const TRYAGAIN = 2;
 export const CLUSTERDOWN = 3;
+export const UNBLOCKED = 4;
 
 export interface Redirect {
-  /** MOVED, ASK, TRYAGAIN or CLUSTERDOWN. */
+  /** MOVED, ASK, TRYAGAIN, CLUSTERDOWN or UNBLOCKED. */
   readonly kind: number;
   /** -1 = not said. */
   readonly slot: number;
@@ -37,6 +39,7 @@ const NO_NODE = { slot: -1, host: "", port: 0 };
 const WITHOUT_NODE: readonly (readonly [Uint8Array, Redirect])[] = [
   [encode("-TRYAGAIN "), { kind: TRYAGAIN, ...NO_NODE }],
   [encode("-CLUSTERDOWN "), { kind: CLUSTERDOWN, ...NO_NODE }],
+  [encode("-UNBLOCKED force unblock "), { kind: UNBLOCKED, ...NO_NODE }],
 ];
 
 /** What the reply `bytes[start, end)` says; null if it is none of these. Borrowed. */
