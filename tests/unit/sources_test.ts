@@ -13,6 +13,7 @@ import { askDns, type Dns, type Service } from "../../src/topology/dns.ts";
 import { fileReader } from "../../src/topology/file.ts";
 import { AskedSource, type Servers, SourceError } from "../../src/topology/source.ts";
 import { Sources } from "../../src/topology/sources.ts";
+import { FakeRedis } from "../lib/fake_redis.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
@@ -240,12 +241,8 @@ class Stand implements Disposable {
   readonly clock = new SimClock();
   readonly dns = new FakeDns();
   readonly log = new Lines();
-  readonly sources = new Sources({
-    net: new SimNet(this.clock, new Random(1)),
-    clock: this.clock,
-    dns: this.dns,
-    random: () => 0.5,
-  });
+  readonly net = new SimNet(this.clock, new Random(1));
+  readonly sources = new Sources({ net: this.net, clock: this.clock, dns: this.dns, random: () => 0.5 });
   readonly folder = mkdtempSync(join(tmpdir(), "ringmaster-"));
   readonly file = join(this.folder, "x.yml");
   /** What has been taken, newest last: "cause: pool server server, …". */
@@ -406,4 +403,48 @@ Deno.test("a reload keeps the sources it names, asks new ones first, and stops t
   // From names in the file to a source and back.
   await s.reload(B + A.replace(/servers_from: .*\} /, `servers: [ "${ONE}:1:1" ] `));
   assert.equal(s.taken.at(-1), `test: a ${ONE}:1, b ${THREE}:1`);
+});
+
+Deno.test("a cluster is asked when workers see something of it, from the start on; a reload of other pools leaves it alone", async () => {
+  using s = new Stand();
+  let slots = ["0-99", "100-16383"];
+  const nodes = (words: readonly string[]) => {
+    if (words[1] !== "NODES") return "-ERR unknown subcommand\r\n";
+    const text = slots.map((each, i) =>
+      `${i} 1.1.1.1:${i + 1}@9 ${i === 0 ? "myself," : ""}master - 0 0 ${i} connected ${each}\n`
+    )
+      .join("");
+    return `$${text.length}\r\n${text}\r\n`;
+  };
+  const node = await new FakeRedis(nodes).listen(s.net, { host: "1.1.1.1", port: 1 });
+  const C =
+    "c: { listen: 127.0.0.1:4, redis: true, cluster: true, cluster_refresh: 600000, servers: [ 1.1.1.1:1 ] }\n";
+  let started = false;
+  void s.start("ringmaster: { max_moved: 0% }\n" + C).then(() => started = true);
+  await s.clock.runAsync(() => started);
+  const slotsOf = () =>
+    s.reloader.config.pools.find(({ name }) => name === "c")!.servers.map((each) => each.slots);
+  assert.deepEqual(slotsOf(), slots);
+  s.sources.hint(s.reloader.config.pools[0]!, "1.1.1.1:1", "moved");
+  slots = ["0-49", "50-16383"];
+  await s.until(/^cluster 1\.1\.1\.1:1: pool c: slots 50-99 move from 1\.1\.1\.1:1 to 1\.1\.1\.1:2$/);
+  assert.deepEqual(slotsOf(), slots);
+  assert.match(
+    s.taken.at(-1)!,
+    /^cluster 1\.1\.1\.1:1: pool c: slots 50-99 move from .*: c 1\.1\.1\.1:1 1\.1\.1\.1:2$/,
+  );
+  await s.reload(PLAIN + C);
+  assert.deepEqual(slotsOf(), slots);
+  s.sources.hint(s.reloader.config.pools.find(({ name }) => name === "c")!, "1.1.1.1:1", "moved");
+  slots = ["0-16383"];
+  await s.until(/slots 50-16383 move from/);
+  assert.deepEqual(slotsOf(), slots);
+  // Of a pool that has no source, and of one that is gone, nothing is asked.
+  const { length } = node.got;
+  s.sources.hint(s.reloader.config.pools.find(({ name }) => name === "plain")!, "h:1", "moved");
+  await s.reload(PLAIN);
+  s.sources.hint(parseConfig(C, s.file).pools[0]!, "1.1.1.1:1", "moved");
+  await s.clock.runAsync(() => s.clock.waiting < 3);
+  assert.equal(node.got.length, length);
+  node.stop();
 });
