@@ -11,7 +11,7 @@ import type { Config, PoolConfig } from "../config/config.ts";
 import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Net, TimerId } from "../net/net.ts";
 import { Events, type EventsSeen } from "../topology/events.ts";
-import { type KeeperAround, keeperOf } from "../topology/keepers.ts";
+import { type KeeperAround, keeperOf, KEPT_KEYS } from "../topology/keepers.ts";
 import type { Keeper, ServerState, Sign } from "../topology/state.ts";
 
 /** What carries the traffic of all pools. */
@@ -160,6 +160,7 @@ export class Director {
     const before = this.kept.get(name);
     const key = keyOf(pool);
     if (before?.key === key) return;
+    const memory = before?.keeper.memory?.() ?? new Map();
     before?.keeper.stop();
     this.kept.delete(name);
     const present = new Set(pool.servers.map((server) => server.name));
@@ -171,6 +172,7 @@ export class Director {
       random: options.random,
       log: options.log,
       known: new Map(states),
+      memory,
       event: (kind, server, cause) => this.events.record(kind, name, server, cause),
     });
     if (keeper === null) return;
@@ -249,7 +251,7 @@ function isElsewhere({ primaries }: Kept, { server, primary }: ServerState): boo
 }
 
 /** The same for configurations that a keeper works the same under: who owns which slots is nothing to it. */
-function keyOf({ listen: _, listenText: _t, listenLine: _l, servers, ...rest }: PoolConfig): string {
-  const places = servers.map(({ slots: _s, heirOf: _h, ...server }) => server);
-  return JSON.stringify({ ...rest, servers: places });
+function keyOf(pool: PoolConfig): string {
+  const places = pool.servers.map(({ slots: _s, heirOf: _h, ...server }) => server);
+  return JSON.stringify(KEPT_KEYS.map((key) => key === "servers" ? places : pool[key]));
 }

@@ -12,9 +12,24 @@ import { dialLinks, ReplicaKeeper } from "./replicas.ts";
 import { SentinelKeeper } from "./sentinel.ts";
 import type { Keeper, ServerState } from "./state.ts";
 
+/** All that keepers look at of a pool beside its name: a reload that changes nothing of it leaves them alone. */
+export const KEPT_KEYS = [
+  "failover",
+  "cluster",
+  "servers",
+  "sentinels",
+  "sentinelAuth",
+  "redisAuth",
+  "readFrom",
+  "maxLag",
+  "promoter",
+] as const;
+
+export type KeptPool = Pick<PoolConfig, "name" | typeof KEPT_KEYS[number]>;
+
 /** What a keeper is made of. All of it is the main thread's. */
 export interface KeeperAround {
-  readonly pool: PoolConfig;
+  readonly pool: KeptPool;
   readonly net: Net;
   readonly clock: Clock;
   /** Uniform in [0, 1). */
@@ -22,6 +37,8 @@ export interface KeeperAround {
   readonly log: Log;
   /** What a keeper of this pool before it has said last, by server: terms go on from there. */
   readonly known: ReadonlyMap<string, ServerState>;
+  /** What that one has left (Keeper.memory), by server; absent: nothing. */
+  readonly memory?: ReadonlyMap<string, unknown>;
   /** For what the states do not tell: promoted, followed, source failed. @param server "" = none in particular */
   event(kind: EventKind, server: string, cause: string): void;
 }

@@ -63,6 +63,10 @@ export class PromoteKeeper implements Keeper {
     if (sign !== "replica failed") this.sets.get(server)?.look();
   }
 
+  memory(): ReadonlyMap<string, Remembered> {
+    return new Map([...this.sets].map(([server, set]) => [server, set.remembered]));
+  }
+
   stop(): void {
     this.changed = null;
     for (const set of this.sets.values()) set.stop();
@@ -72,6 +76,17 @@ export class PromoteKeeper implements Keeper {
   primaryOf(server: string): string | null {
     return this.sets.get(server)?.primaryNow ?? null;
   }
+}
+
+/** What a set knows that its members may not be able to tell the next keeper. */
+interface Remembered {
+  readonly history: string | null;
+  readonly wellAtMs: number;
+  readonly hasBeenWell: boolean;
+  readonly fenceSeenAtMs: number;
+  readonly untilMs: number;
+  /** What members call each other, by their texts. */
+  readonly names: ReadonlyMap<string, string>;
 }
 
 /** One server of the pool. */
@@ -123,11 +138,31 @@ class ReplicaSet {
     const before = known.get(server.name)?.primary?.text;
     this.primary = this.members.findIndex(({ spec }) => spec.text === before);
     if (this.primary >= 0) this.untilMs = clock.nowMs() + KNOWN_MS;
+    const remembered = around.memory?.get(server.name) as Remembered | undefined;
+    if (remembered === undefined) return;
+    this.history = remembered.history;
+    this.wellAtMs = remembered.wellAtMs;
+    this.hasBeenWell = remembered.hasBeenWell;
+    this.fenceSeenAtMs = remembered.fenceSeenAtMs;
+    // Not KNOWN_MS from now: one reload after the other would make leave without end.
+    this.untilMs = remembered.untilMs;
+    for (const member of this.members) member.calledBy = remembered.names.get(member.spec.text) ?? null;
+  }
+
+  get remembered(): Remembered {
+    const { history, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs } = this;
+    const names = new Map(
+      this.members.flatMap(({ spec, calledBy }) => calledBy === null ? [] : [[spec.text, calledBy]]),
+    );
+    return { history, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs, names };
   }
 
   start(): void {
     for (const member of this.members) member.start();
-    if (this.primary >= 0) this.say();
+    if (this.primaryNow !== null) {
+      this.waitForEnd();
+      this.say();
+    }
     this.tick();
   }
 

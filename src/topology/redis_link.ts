@@ -295,6 +295,6 @@ const HANDLER: Handler = {
 const decoder = new TextDecoder();
 
 /** What servers of this pool are told: redis_auth, which has no user. */
-export function serverAuth({ redisAuth }: PoolConfig): LinkOptions["auth"] {
+export function serverAuth({ redisAuth }: Pick<PoolConfig, "redisAuth">): LinkOptions["auth"] {
   return redisAuth === null ? null : { user: null, password: decoder.decode(redisAuth) };
 }

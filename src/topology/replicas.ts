@@ -92,6 +92,10 @@ export class ReplicaKeeper implements Keeper {
     this.watches.get(server)?.look();
   }
 
+  memory(): ReadonlyMap<string, unknown> {
+    return this.inner?.memory?.() ?? new Map();
+  }
+
   stop(): void {
     this.inner?.stop();
     for (const watch of this.watches.values()) watch.stop();

@@ -10,10 +10,9 @@
  *
  * That a named server is a primary by its own word is not asked here: connections to it are greeted with ROLE.
  */
-import type { PoolConfig } from "../config/config.ts";
 import { type Log, NOTICE, WARN } from "../net/log.ts";
 import type { Clock, TimerId } from "../net/net.ts";
-import type { KeeperAround } from "./keepers.ts";
+import type { KeeperAround, KeptPool } from "./keepers.ts";
 import { type NodeOwner, type Other, SentinelNode, type View } from "./sentinel_node.ts";
 import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
 
@@ -84,7 +83,7 @@ export class SentinelKeeper implements Keeper, NodeOwner {
   readonly masters: readonly string[];
   private readonly nodes: SentinelNode[] = [];
   private readonly byName: ReadonlyMap<string, Master>;
-  private readonly pool: PoolConfig;
+  private readonly pool: KeptPool;
   private readonly clock: Clock;
   private readonly log: Log;
   private changedTo: ((states: readonly ServerState[]) => void) | null = null;

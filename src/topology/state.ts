@@ -58,6 +58,8 @@ export interface Keeper {
   start(changed: (states: readonly ServerState[]) => void): void;
   /** Look now. How often that may be is the keeper's business. */
   hint(server: string, sign: Sign): void;
+  /** What one that takes over from it has to know beside the states, by server; to be read before `stop`. Absent: nothing. */
+  memory?(): ReadonlyMap<string, unknown>;
   /** Lets go of all timers and sockets; `changed` is not called any more. */
   stop(): void;
 }

@@ -2,8 +2,10 @@
  * Several proxies that promote, one replica set, and all that may go wrong between them: kills, restarts with and without data, freezes
  * of members and of proxies, cuts between any two, slow lines. Checked after every turn: no two primaries may be written to.
  */
+import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { PromoteKeeper } from "../../src/topology/promote.ts";
+import type { ServerState } from "../../src/topology/state.ts";
 import { SimClock } from "./clock.ts";
 import { ModelMember } from "./model_member.ts";
 import { SimNet } from "./net.ts";
@@ -24,15 +26,18 @@ export interface PromoteResult {
 
 interface Seat {
   readonly process: SimProcess;
-  readonly keeper: PromoteKeeper;
+  readonly config: Config;
+  keeper: PromoteKeeper;
   /** What it has said last. */
-  primary: string | null;
+  state: ServerState | null;
 }
 
 export class PromoteWorld {
   readonly clock = new SimClock();
   private readonly net: SimNet;
   private readonly random: Random;
+  /** Of its own: seeds are older than reloads. */
+  private readonly reloads: Random;
   readonly members: ModelMember[] = [];
   readonly seats: Seat[] = [];
   readonly log: string[] = [];
@@ -43,6 +48,7 @@ export class PromoteWorld {
 
   private constructor(readonly seed: number) {
     this.random = new Random(seed);
+    this.reloads = new Random(seed + 300);
     this.net = new SimNet(this.clock, new Random(seed + 1));
   }
 
@@ -89,23 +95,61 @@ export class PromoteWorld {
         `address: ${texts[0]}, replicas: [${texts.slice(1)}]}]}`,
       "x",
     );
-    const keeper = new PromoteKeeper({
+    const random = new Random(this.seed + 200 + proxy).next;
+    const keeper = this.keeperOf(proxy, config, process, random, null);
+    const seat: Seat = { process, config, keeper, state: null };
+    this.seats.push(seat);
+    this.startKeeper(proxy);
+  }
+
+  private keeperOf(
+    proxy: number,
+    config: Config,
+    process: SimProcess,
+    random: () => number,
+    before: Seat | null,
+  ): PromoteKeeper {
+    return new PromoteKeeper({
       pool: config.pools[0]!,
       net: process,
       clock: process,
-      random: new Random(this.seed + 200 + proxy).next,
+      random,
       log: { level: 11, write: (_, text) => this.note(`proxy ${proxy}: ${text}`) },
-      known: new Map(),
+      known: new Map(before?.state == null ? [] : [[SERVER, before.state]]),
+      memory: before?.keeper.memory() ?? new Map(),
       event: (kind, _, cause) => this.note(`proxy ${proxy}: ${kind}: ${cause}`),
     });
-    const seat: Seat = { process, keeper, primary: null };
-    keeper.start(([state]) => {
+  }
+
+  private startKeeper(proxy: number): void {
+    const seat = this.seats[proxy]!;
+    seat.keeper.start(([state]) => {
       const primary = state!.primary?.text ?? null;
       this.note(`proxy ${proxy}: writes to ${primary ?? `nobody: ${state!.why}`}`);
-      seat.primary = primary;
+      seat.state = state!;
       if (primary !== null) this.switches++;
     });
-    this.seats.push(seat);
+  }
+
+  /** In half of the worlds proxies read their configurations again, at any time, and some again and again. */
+  private reload(): void {
+    const { reloads, clock } = this;
+    const proxy = reloads.int(0, this.seats.length - 1);
+    let times = reloads.pick([1, 1, 2, 12]);
+    const everyMs = reloads.int(50, 600);
+    const once = () => {
+      const seat = this.seats[proxy]!;
+      if (!seat.process.stopped) {
+        this.note(`proxy ${proxy}: reload`);
+        const next = this.keeperOf(proxy, seat.config, seat.process, reloads.next, seat);
+        seat.keeper.stop();
+        seat.keeper = next;
+        this.startKeeper(proxy);
+      }
+      if (--times > 0) clock.setTimer(everyMs, once);
+    };
+    once();
+    if (clock.nowMs() < TROUBLE_MS) clock.setTimer(reloads.magnitude(1000, 30_000), () => this.reload());
   }
 
   /** By place; -1 = nobody. As the clock says, whether the proxy runs or not. */
@@ -154,6 +198,7 @@ export class PromoteWorld {
     const { clock, random } = this;
     this.runTo(5000);
     const endMs = clock.nowMs() + TROUBLE_MS;
+    if (this.reloads.chance(0.5)) this.reload();
     while (clock.nowMs() < endMs) {
       this.trouble();
       // Some come close together, some wait for all to be well.
@@ -240,8 +285,9 @@ export class PromoteWorld {
       throw new Violation(`the proxies write to ${primaries.join(", ")} when all has been well for long`);
     }
     this.seats.forEach((seat, proxy) => {
-      if (seat.primary !== seat.keeper.primaryOf(SERVER)) {
-        throw new Violation(`proxy ${proxy} has said ${seat.primary} last`);
+      const said = seat.state?.primary?.text ?? null;
+      if (said !== seat.keeper.primaryOf(SERVER)) {
+        throw new Violation(`proxy ${proxy} has said ${said} last`);
       }
     });
     for (const { place, follows } of this.members) {

@@ -152,9 +152,14 @@ Deno.test("Director: a reload leaves a keeper alone if nothing of it is differen
   const moved = configOf(["m1", "m2"]);
   const pools = moved.pools.map((pool) => ({ ...pool, listenText: "127.0.0.1:7" }));
   stand.director.adopt({ ...moved, pools }, "SIGHUP");
+  // Nor what workers alone look at.
+  stand.director.adopt({
+    ...moved,
+    pools: moved.pools.map((pool) => ({ ...pool, timeoutMs: 7, preconnect: true })),
+  }, "SIGHUP");
   strictEqual(stand.keepers.length, 1);
   ok(!stand.keeper.stopped);
-  deepStrictEqual(stand.events, ["reload "]);
+  deepStrictEqual(stand.events, ["reload ", "reload "]);
 });
 
 Deno.test("Director: a new keeper goes on where the one before has stopped, and terms with it", () => {
