@@ -14,7 +14,7 @@
  */
 import { concat, encode, startsWith } from "../bytes/ascii.ts";
 import { command } from "../protocol/redis/encode.ts";
-import { readRedirect } from "../protocol/redis/redirect_reply.ts";
+import { ASKING, CLUSTERDOWN, readRedirect } from "../protocol/redis/redirect_reply.ts";
 import { REQUESTS } from "../stats/metrics.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import type { CommandQueue } from "./queue.ts";
@@ -22,7 +22,7 @@ import type { RedisSession } from "./session.ts";
 import { type Aside, type Rerun, Weaver } from "./woven.ts";
 import { type Failure, failureOf } from "../proxy/failures.ts";
 import { sendFragment } from "../proxy/fan_out.ts";
-import { type Internal, Request } from "../proxy/request.ts";
+import { type Internal, Request, SWALLOWED } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection, Waiter } from "../proxy/server_connection.ts";
 import type { Joiner } from "../proxy/split.ts";
@@ -37,6 +37,8 @@ const EXEC_BYTES = command("EXEC");
 const ABORTED_START = encode("-EXECABORT ");
 const ABORTED_BECAUSE = encode("-EXECABORT Transaction discarded because of: ");
 const MINUS = 45;
+const NULL = encode("_\r\n");
+const NULL_ARRAY = encode("*-1\r\n");
 const MINUS_BYTE = Uint8Array.of(MINUS);
 const NO_OWNERS = new Uint16Array(0);
 
@@ -62,6 +64,8 @@ export class Execution implements Holder, Postponed, Waiter {
   private leased = false;
   private sliced = false;
   private over = false;
+  /** In a cluster: keys are watched on the connection, so nothing goes elsewhere. */
+  private watched = false;
   /** What the server refused while queueing. */
   private refusal: Uint8Array | null = null;
   /** In a cluster, what is sent between MULTI and EXEC, while it may have to be sent elsewhere. */
@@ -94,6 +98,13 @@ export class Execution implements Holder, Postponed, Waiter {
       connection.write(block, 0, block.length);
     }
     this.finish();
+  }
+
+  /** The same on the connection that watches keys. @param asking its node does not own them yet (-ASK) */
+  sendWatched(connection: ServerConnection, asking: boolean): void {
+    this.watched = this.client.pool.cluster;
+    if (asking) sayAsking(connection);
+    this.send(connection);
   }
 
   /** In slices, on a connection that nobody else uses; if that is a watching one, it has its holder. The client is at rest. */
@@ -159,7 +170,7 @@ export class Execution implements Holder, Postponed, Waiter {
       this.join,
       this.asides,
       this.rerun,
-      this.block === null ? null : this,
+      this.block === null && !this.watched ? null : this,
     );
     this.exec = sendFragment(split, split.add(), connection, EXEC_BYTES, 0, EXEC_BYTES.length);
   }
@@ -178,7 +189,7 @@ export class Execution implements Holder, Postponed, Waiter {
     // All have been queued: the reply to come is the client's as it is, and a large one need not be kept until it is whole.
     if (
       exec !== null && this.refusal === null && this.asides.length === 0 && this.block === null &&
-      this.connection.replaceHead(exec, parent)
+      !this.watched && this.connection.replaceHead(exec, parent)
     ) this.exec = parent;
     const { pool } = this.client;
     if (!this.sliced || pool.timeoutMs <= 0) return;
@@ -229,6 +240,13 @@ export class Execution implements Holder, Postponed, Waiter {
     const said = refusal === null ? bytes.slice(0, end) : concat(MINUS_BYTE, refusal);
     const redirect = readRedirect(said, 0, said.length);
     if (redirect === null) return this.settled();
+    if (this.watched) {
+      if (redirect.kind === CLUSTERDOWN) return false;
+      // What is watched is elsewhere now: as if it had been touched.
+      const reply = this.session.resp === 3 ? NULL : NULL_ARRAY;
+      this.client.deliver(this.parent, reply, 0, reply.length);
+      return true;
+    }
     this.redirected().refused(connection.endpoint, redirect, said, 0, said.length);
     return true;
   }
@@ -239,7 +257,7 @@ export class Execution implements Holder, Postponed, Waiter {
   }
 
   private settled(): false {
-    this.session.readBytes -= this.block!.length;
+    this.session.readBytes -= this.block?.length ?? 0;
     return false;
   }
 
@@ -271,6 +289,14 @@ export class Execution implements Holder, Postponed, Waiter {
   }
 
   pushed(): void {}
+}
+
+/** ASKING on a connection that has a holder, who does not hear of the reply. */
+export function sayAsking(connection: ServerConnection): void {
+  const request = new Request(null);
+  request.replies = SWALLOWED;
+  connection.enqueue(request);
+  connection.write(ASKING, 0, ASKING.length);
 }
 
 /** EXEC's own request: its reply is the transaction's, with what waits aside in its places. */

@@ -11,12 +11,16 @@
  * words; what only the server can know (READONLY, OOM) shows in EXEC's own reply, EXECABORT.
  */
 import { encode, latin1 } from "../bytes/ascii.ts";
+import { Args } from "../protocol/redis/args.ts";
 import { errorReply } from "../protocol/redis/errors.ts";
 import { command } from "../protocol/redis/encode.ts";
 import { OK } from "../protocol/redis/reply_writer.ts";
+import { noteArguments } from "../protocol/redis/request.ts";
 import { isError } from "../protocol/redis/reply.ts";
+import { readRedirect } from "../protocol/redis/redirect_reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
-import { Execution, isLong } from "./exec.ts";
+import { Execution, isLong, sayAsking } from "./exec.ts";
+import type { PoolRedirects } from "./redirect.ts";
 import { CommandQueue } from "./queue.ts";
 import type { RedisSession } from "./session.ts";
 import { type Aside, ASIDE_MAX, NO_ELEMENTS, type Rerun, Weaver } from "./woven.ts";
@@ -25,6 +29,7 @@ import { Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 
+const LF = 10;
 const QUEUED = encode("+QUEUED\r\n");
 const EMPTY = encode("*0\r\n");
 const NESTED = encode("-ERR MULTI calls can not be nested\r\n");
@@ -45,6 +50,8 @@ const PLACED_ANEW_MAX = 1024 * 1024;
 const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
 /** About what a command that waits aside takes beside its bytes; those in the queue lie back to back. */
 const ASIDE_BYTES = 160;
+/** So many nodes are asked to watch. */
+const WATCH_TRIES = 5;
 const UNWATCH_BYTES = command("UNWATCH");
 
 export class Transaction implements Holder {
@@ -70,6 +77,10 @@ export class Transaction implements Holder {
   private watchServer: Server | null = null;
   /** The connection class that the watching connection is in now: SELECT and HELLO may come after WATCH. */
   private watchClass = 0;
+  /** The node that watches does not own the keys yet (-ASK): it is told so before each request. */
+  private watchAsking = false;
+  /** A WATCH has been answered OK on the connection. */
+  private watches = false;
   /** A watching connection was lost: EXEC has to fail, as the watch cannot be vouched for. */
   private watchLost = false;
   /** It is to be lost as soon as it owes nothing. */
@@ -244,9 +255,67 @@ export class Transaction implements Holder {
     }
     this.epochWatched = client.pool.epoch;
     if (!this.align(this.watch)) return false;
-    this.send(this.watch, bytes, start, end);
+    if (client.pool.cluster) {
+      const request = new Request(client);
+      client.enqueue(request);
+      this.watchAt(this.watch, request, bytes.slice(start, end), WATCH_TRIES);
+    } else this.send(this.watch, bytes, start, end);
     // What the client reads next must come after the watch has begun.
     client.block(LEASED);
+    return true;
+  }
+
+  /** In a cluster: asks this node to watch, or whoever has the keys in its place. */
+  private watchAt(connection: ServerConnection, request: Request, bytes: Uint8Array, tries: number): void {
+    const asked = new Request(null);
+    asked.internal = (reply, start, end, failed) => {
+      const { client } = request;
+      const redirect = failed ? null : readRedirect(reply, start, end);
+      if (client === null || redirect !== null && this.watchElsewhere(connection, request, bytes, tries)) {
+        return;
+      }
+      this.watches ||= !failed && !isError(reply, start);
+      if (failed) client.countForwardError();
+      client.deliver(request, reply, start, end);
+    };
+    if (this.watchAsking) sayAsking(connection);
+    connection.forward(asked, bytes, 0, bytes.length);
+    this.expected++;
+  }
+
+  /** The node does not have the keys, or not all of them. False if the client is to read what it says. */
+  private watchElsewhere(
+    connection: ServerConnection,
+    request: Request,
+    bytes: Uint8Array,
+    tries: number,
+  ): boolean {
+    const { client, watchClass, watchServer } = this;
+    if (tries === 0) return false;
+    if (this.watches) {
+      // Two nodes cannot watch for one EXEC: it will say that a key was touched, and the client begins anew.
+      this.losesWatch = true;
+      client.deliver(request, OK, 0, OK.length);
+      return true;
+    }
+    this.forgetWatch();
+    connection.endpoint.giveBack(connection, watchClass === connection.connectionClass);
+    const redirects = client.pool.front.redirects as PoolRedirects;
+    redirects.locate(client, firstKey(bytes), (endpoint, asking) => {
+      const next = endpoint?.lease(watchClass, this) ?? null;
+      if (next === null) {
+        const refusal = watchServer!.refusal();
+        client.countForwardError();
+        client.deliver(request, refusal, 0, refusal.length);
+        return client.unblock(LEASED);
+      }
+      this.watch = next;
+      // By the pool's table, which its transaction goes by too.
+      this.watchServer = watchServer;
+      this.watchAsking = asking;
+      this.epochWatched = client.pool.epoch;
+      this.watchAt(next, request, bytes, tries - 1);
+    });
     return true;
   }
 
@@ -307,7 +376,7 @@ export class Transaction implements Holder {
       this.expected += queue.count + 2;
       const execution = new Execution(this.session, queue, asides, this.rerun);
       if (long) execution.sendSliced(this.watch);
-      else execution.send(this.watch);
+      else execution.sendWatched(this.watch, this.watchAsking);
       this.releaseWhenAnswered = true;
       client.block(LEASED);
     } else if (queue.count > 0) this.execAnywhere(server, queue, asides, long);
@@ -494,6 +563,7 @@ export class Transaction implements Holder {
   private forgetWatch(): void {
     this.watch = null;
     this.watchServer = null;
+    this.watches = this.watchAsking = false;
     this.expected = 0;
     this.losesWatch = false;
   }
@@ -506,4 +576,12 @@ export class Transaction implements Holder {
     this.watchLost = false;
     connection?.endpoint.giveBack(connection, false);
   }
+}
+
+/** The first key of a WATCH; owned. */
+function firstKey(watch: Uint8Array): Uint8Array {
+  const args = new Args();
+  const first = watch.indexOf(LF) + 1;
+  noteArguments(watch, first, 0, 2, 1, Infinity, args);
+  return watch.slice(args.starts[1]!, args.ends[1]!);
 }

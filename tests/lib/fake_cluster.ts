@@ -22,6 +22,7 @@ function keysOf([name, ...words]: readonly string[]): readonly string[] {
     case "MGET":
     case "DEL":
     case "EXISTS":
+    case "WATCH":
       return words;
     case "MSET":
     case "MSETNX":
@@ -37,6 +38,13 @@ function keysOf([name, ...words]: readonly string[]): readonly string[] {
   }
 }
 
+/** A transaction. */
+interface Queue {
+  readonly commands: (readonly string[])[];
+  readonly asking: boolean;
+  aborted: boolean;
+}
+
 export class FakeNode {
   readonly redis: FakeRedis;
   readonly data = new Map<string, string>();
@@ -49,7 +57,10 @@ export class FakeNode {
   readonly believed = new Map<number, FakeNode>();
   /** Who waits with BLPOP. */
   readonly waiting: FakeConnection[] = [];
+  /** Whether it looks at keys when a command is queued, as Redis does, or only at EXEC, as Valkey 9.1 while a slot moves. */
+  checksQueued = true;
   private readonly asking = new Set<FakeConnection>();
+  private readonly queues = new Map<FakeConnection, Queue>();
 
   constructor(readonly cluster: FakeCluster, readonly host: string) {
     this.redis = new FakeRedis((words, connection) => this.answer(words, connection));
@@ -60,13 +71,36 @@ export class FakeNode {
   }
 
   private answer(words: readonly string[], connection: FakeConnection): string {
+    const queue = this.queues.get(connection);
     const asking = this.asking.delete(connection);
+    if (queue !== undefined) return this.queue(queue, words, connection);
+    if (words[0] === "MULTI") {
+      this.queues.set(connection, { commands: [], asking, aborted: false });
+      return "+OK\r\n";
+    }
     if (words[0] === "ASKING") {
       this.asking.add(connection);
       return "+OK\r\n";
     }
     const keys = keysOf(words);
     return this.refusal(keys, asking) ?? this.execute(words, keys, connection);
+  }
+
+  private queue(queue: Queue, words: readonly string[], connection: FakeConnection): string {
+    const { commands, asking } = queue;
+    if (words[0] !== "EXEC") {
+      const refusal = this.checksQueued ? this.refusal(keysOf(words), asking) : null;
+      if (refusal !== null) queue.aborted = true;
+      commands.push(words);
+      return refusal ?? "+QUEUED\r\n";
+    }
+    this.queues.delete(connection);
+    if (queue.aborted) return "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    const refusal = this.refusal(commands.flatMap(keysOf), asking);
+    if (refusal !== null) return refusal;
+    return `*${commands.length}\r\n${
+      commands.map((each) => this.execute(each, keysOf(each), connection)).join("")
+    }`;
   }
 
   private refusal(keys: readonly string[], asking: boolean): string | null {
@@ -121,6 +155,9 @@ export class FakeNode {
         return `:${keys.filter((key) => data.delete(key)).length}\r\n`;
       case "EXISTS":
         return `:${keys.filter((key) => data.has(key)).length}\r\n`;
+      case "WATCH":
+      case "UNWATCH":
+        return "+OK\r\n";
       case "DBSIZE":
         return `:${data.size}\r\n`;
       default:

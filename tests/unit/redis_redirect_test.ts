@@ -500,6 +500,74 @@ testOf("a request in slices: keys of many slots, and of one, which goes whole", 
   strictEqual(last.split(" ").length, 701);
 });
 
+for (const checksQueued of [true, false]) {
+  const when = checksQueued ? "while queueing" : "at EXEC";
+  testOf(`a transaction goes where its keys are, whole, when a node refuses it ${when}`, async (world) => {
+    const client = world.talker();
+    for (const node of world.cluster.nodes) node.checksQueued = checksQueued;
+    world.ask(client, "MSET", ONE, "x", ALSO_ONE, "y");
+    const [owner, to] = [world.cluster.owner(SLOT), world.node(3)];
+    const transact = (ms = 30) => {
+      client.say("MULTI").say("APPEND", ONE, "1").say("EXISTS", ONE).say("APPEND", ALSO_ONE, "2").say("EXEC");
+      world.run(ms);
+      return client.take().replace("+OK\r\n" + "+QUEUED\r\n".repeat(3), "");
+    };
+    world.cluster.migrate(SLOT, to, ONE, ALSO_ONE);
+    world.asked();
+    strictEqual(transact(), "*3\r\n:2\r\n:1\r\n:2\r\n");
+    deepStrictEqual(
+      to.redis.takeGot(),
+      ["ASKING", "MULTI", `APPEND ${ONE} 1`, `EXISTS ${ONE}`, `APPEND ${ALSO_ONE} 2`, "EXEC"],
+    );
+    world.cluster.give(SLOT, to);
+    strictEqual(transact(), "*3\r\n:3\r\n:1\r\n:3\r\n");
+    to.down = "-CLUSTERDOWN The cluster is down\r\n";
+    strictEqual(transact(400), "");
+    to.down = null;
+    world.run(300);
+    strictEqual(client.take(), "*3\r\n:4\r\n:1\r\n:4\r\n");
+    await world.learn();
+    strictEqual(transact(), "*3\r\n:5\r\n:1\r\n:5\r\n");
+    ok(!owner.data.has(ONE) && to.data.get(ONE) === "x1111");
+    // Nobody is there: it waits for whoever is.
+    to.redis.stop();
+    world.run(20);
+    strictEqual(transact(300), "");
+    for (let slot = 0; slot < 16384; slot++) {
+      if (world.cluster.owner(slot) === to) world.cluster.give(slot, owner);
+    }
+    await world.learn();
+    world.run(100);
+    strictEqual(client.take(), "*3\r\n:6\r\n:1\r\n:6\r\n");
+  });
+
+  testOf(`WATCH asks whoever has the keys; EXEC fails when they have moved, ${when}`, async (world) => {
+    const client = world.talker();
+    for (const node of world.cluster.nodes) node.checksQueued = checksQueued;
+    world.ask(client, "SET", ONE, "x");
+    const to = world.node(3);
+    const exec = () =>
+      world.ask(client, "MULTI") + world.ask(client, "APPEND", ONE, "1") + world.ask(client, "EXEC");
+    strictEqual(world.ask(client, "WATCH", ONE), "+OK\r\n");
+    world.cluster.migrate(SLOT, to, ONE);
+    strictEqual(exec(), "+OK\r\n+QUEUED\r\n*-1\r\n");
+    world.asked();
+    strictEqual(world.ask(client, "WATCH", ONE), "+OK\r\n");
+    strictEqual(exec(), "+OK\r\n+QUEUED\r\n*1\r\n:2\r\n");
+    const got = to.redis.takeGot().filter((words) => !words.startsWith("EXISTS"));
+    deepStrictEqual(got.slice(-6), ["ASKING", `WATCH ${ONE}`, "ASKING", "MULTI", `APPEND ${ONE} 1`, "EXEC"]);
+    world.cluster.give(SLOT, to);
+    strictEqual(world.ask(client, "WATCH", ONE), "+OK\r\n");
+    strictEqual(exec(), "+OK\r\n+QUEUED\r\n*1\r\n:3\r\n");
+    strictEqual(world.ask(client, "WATCH", ONE), "+OK\r\n");
+    await world.learn();
+    strictEqual(exec(), "+OK\r\n+QUEUED\r\n*-1\r\n");
+    strictEqual(world.ask(client, "WATCH", ONE), "+OK\r\n");
+    strictEqual(world.ask(client, "UNWATCH"), "+OK\r\n");
+    strictEqual(world.ask(client, "GET", ONE), "$3\r\nx11\r\n");
+  });
+}
+
 testOf("a large request goes where its key is, found out before", (world) => {
   const client = world.talker();
   const value = "v".repeat(3_000_000);
