@@ -13,6 +13,23 @@ import { freePort } from "../lib/ports.ts";
 import { ReplyError } from "../lib/resp.ts";
 import { poolYml, RUNTIMES } from "../lib/servers.ts";
 
+/**
+ * A server that owns all slots, and knows its address. Not of startCluster, whose nodes find themselves in a file without shards: Valkey 9.1
+ * leaves such a one out of its own CLUSTER SHARDS.
+ */
+async function oneNodeCluster(f: Fixture): Promise<RawClient> {
+  const args = ["--cluster-enabled", "yes", "--cluster-port", String(freePort())];
+  const node = await f.redis({ port: 0, args: [...args, "--cluster-announce-ip", "127.0.0.1"] });
+  const client = await f.client(node);
+  strictEqual(await client.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383), "OK");
+  await client.command("CLUSTER", "BUMPEPOCH");
+  await poll(
+    async () => String(await client.command("CLUSTER", "INFO")).startsWith("cluster_state:ok"),
+    "the cluster to be ok",
+  );
+  return client;
+}
+
 /** The reply with what is a node's own made alike. */
 async function normal(client: RawClient, line: string, id: string): Promise<string> {
   await client.send(request(...line.replace("ID", id).split(" ")));
@@ -57,7 +74,7 @@ const ALIKE: readonly string[] = [
 for (const runtime of RUNTIMES) {
   Deno.test(`announce_cluster: the answers are those of a real node (${runtime})`, async () => {
     await using f = new Fixture();
-    const node = await f.client((await startCluster(f, { primaries: 1, replicas: 0 })).nodes[0]!.server);
+    const node = await oneNodeCluster(f);
     const servers = [await f.redis(), await f.redis(), await f.redis()];
     const keys = { hash_tag: '"{}"', announce_cluster: true };
     const proxy = await f.proxy(runtime, poolYml({ alpha: { servers, ...keys } }));
