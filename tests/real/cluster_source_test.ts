@@ -145,6 +145,26 @@ Deno.test("a cluster says who the servers are", async (t) => {
   });
 
   await t.step(
+    "nodes are called as they call themselves: by host name, or by the host that was asked",
+    async () => {
+      const set = async (name: string, value: string) => {
+        for (const node of cluster.nodes) await node.tell("CONFIG", "SET", name, value);
+      };
+      const named = [a, b, c].map(({ port }) => `localhost:${port}`).sort().join();
+      await set("cluster-announce-hostname", "localhost");
+      await set("cluster-preferred-endpoint-type", "hostname");
+      await poll(async () => await places(proxy) === named, () => proxy.log);
+      await served(client);
+      await set("cluster-preferred-endpoint-type", "unknown-endpoint");
+      await cluster.moveSlots([6], b);
+      assert.equal(await client.command("SET", keyOf(6), 1), "OK");
+      await set("cluster-preferred-endpoint-type", "ip");
+      await poll(async () => await places(proxy) === placesOf(a, b, c), () => proxy.log);
+      await served(client);
+    },
+  );
+
+  await t.step(
     "a primary that is frozen: what it has not answered fails, the rest is its replica's",
     async () => {
       const [heir] = await cluster.replicasOf(a);
