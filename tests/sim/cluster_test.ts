@@ -9,7 +9,7 @@ const SEEDS = Number(Deno.env.get("CLUSTER_SEEDS") ?? 40);
 const FIRST = Number(Deno.env.get("CLUSTER_FIRST") ?? 1);
 const BATCH = 20;
 /** A canary is noticed within so many worlds. */
-const SEEDS_MAX = 100;
+const SEEDS_MAX = 200;
 
 for (let first = FIRST; first < FIRST + SEEDS; first += BATCH) {
   const last = Math.min(first + BATCH, FIRST + SEEDS) - 1;
@@ -84,7 +84,7 @@ const CANARIES: readonly { name: string; says: RegExp; plant(): () => void }[] =
         function (endpoint, asking) {
           const sent = old.call(this, endpoint, asking);
           const { client } = this;
-          if (sent) {
+          if (sent && this.lane === null) {
             endpoint.connection(client.session.connectionClass, client.serial)?.ask(this.bytes, () => {});
           }
           return sent;
@@ -128,6 +128,16 @@ const CANARIES: readonly { name: string; says: RegExp; plant(): () => void }[] =
         function (forKeys) {
           if (forKeys) this.answer(this.reply, 0, this.reply.length, false);
           else old.call(this, forKeys);
+        }),
+  },
+  {
+    name: "who waits for a list and is sent on is told so",
+    says: /reads -(MOVED|ASK|UNBLOCKED) .* for B[LR]POP .* while nothing is wrong/,
+    plant: () =>
+      patch(Redirected.prototype, "refused", (old) =>
+        function (by, redirect, bytes, start, end) {
+          if (this.lane !== null) this.answer(bytes, start, end, false);
+          else old.call(this, by, redirect, bytes, start, end);
         }),
   },
   {

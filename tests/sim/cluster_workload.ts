@@ -25,9 +25,7 @@ const KINDS = [
   "dbsize",
 ] as const;
 /** What leased connections do is not redirected yet; `CLUSTER_LEASES=1` asks for it all the same. */
-const LATER: ReadonlySet<string> = Deno.env.has("CLUSTER_LEASES")
-  ? new Set()
-  : new Set(["transaction", "watch"]);
+const LATER: ReadonlySet<string> = Deno.env.has("CLUSTER_LEASES") ? new Set() : new Set(["watch"]);
 const BLOCKING = ["block", "push"] as const;
 type Kind = typeof KINDS[number] | typeof BLOCKING[number];
 
