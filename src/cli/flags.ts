@@ -195,9 +195,10 @@ export const COMMANDS: readonly Command[] = [
     notes: [
       "KEY - reads keys from standard input, one a line, any bytes; an empty line is the empty key.\n" +
       "Keys that begin with a dash come after --. A pool of several servers with distribution random\n" +
-      "shows * as server and address: each request goes to any of them. If no server is left, - is shown.",
-      'With --json: {"key","key_hex","pool","server","address"}; key is null if it is not UTF-8, server and\n' +
-      "address if there is no single one.",
+      "shows * as server and address: each request goes to any of them. If no server is left, - is shown.\n" +
+      "In a pool of a cluster, whose nodes are asked, the key's slot stands behind the address.",
+      'With --json: {"key","key_hex","pool","server","address"}, and of a cluster "slot"; key is null if it is\n' +
+      "not UTF-8, server and address if there is no single one.",
     ],
   },
   {

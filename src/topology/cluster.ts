@@ -123,6 +123,7 @@ export class ClusterSource implements TopologySource {
         this.begun = null;
         // From here on when it is watched.
         if (this.changed === null) this.rest();
+        this.told = keyOf(this.servers);
         resolve(this.servers);
       };
       const timer = clock.setTimer(FIRST_MS, settle);
@@ -136,7 +137,8 @@ export class ClusterSource implements TopologySource {
     this.log = log;
     this.changed = changed;
     if (this.wrong !== null) this.tellLost();
-    this.plan(this.wrong === null ? this.nextMs() : 0);
+    // Workers may have been at work before, and what they saw has been asked for.
+    this.plan(this.wrong === null && keyOf(this.servers) === this.told ? this.nextMs() : 0);
   }
 
   /** Something has been seen of this server: by that name it is asked, if it is a node that is known. */
@@ -395,9 +397,9 @@ export class ClusterSource implements TopologySource {
   private tell(servers: Servers): void {
     const key = keyOf(servers);
     this.servers = servers;
-    if (key !== this.told) {
+    if (key !== this.told && this.changed !== null) {
       this.told = key;
-      this.changed?.(servers);
+      this.changed(servers);
     }
     this.begun?.();
   }

@@ -159,6 +159,20 @@ Deno.test("ClusterSource: a hint makes it ask at once, and no more often than ev
   assert.equal(s.asked, then);
 });
 
+Deno.test("ClusterSource: what was seen before anybody watched is told to whoever does", async () => {
+  using s = new Stand();
+  await s.node("a");
+  await s.node("b");
+  s.said = TWO;
+  await s.start();
+  s.said = nodes("a master 1 0-99", "b master 3 100-16383", "c slave:a 1");
+  s.source.hint("10.0.0.1:7000", "moved");
+  await s.pass(500);
+  s.watch();
+  await s.pass(500);
+  assert.deepEqual(s.told, ["1 0-99 +3, 2 100-16383"]);
+});
+
 Deno.test("ClusterSource: who is hinted is asked first, in a cluster of many", async () => {
   using s = new Stand();
   for (const name of "abcd") await s.node(name);
