@@ -14,6 +14,8 @@ import { BUN, compiled, DENO, exists, filesUnder, PYTHON, ROOT, which } from "./
 const SUITES = ["unit", "property", "repo", "sim", "runtime", "conformance", "real", "clients"];
 /** No suite may take longer; it is killed and counts as failed. Generous: it is there for what hangs, not for a busy machine. */
 const SUITE_TIMEOUT_MS = 40 * 60_000;
+/** Where all files run one after the other by wish. */
+const SERIAL_TIMEOUT_MS = 3 * SUITE_TIMEOUT_MS;
 /** Files of these suites run side by side, so many at a time: they mostly wait for servers, or need one core each. */
 const SIDE_BY_SIDE: Readonly<Record<string, number>> = { real: 2, sim: 2 };
 /** But not these, which measure the process or load the machine: they run alone, one after the other. */
@@ -143,6 +145,7 @@ function checks(): void {
 
 /** Runs files of one folder, `jobs` at a time, and adds what they say to the total. */
 async function suite(name: string, files: string[], jobs = 1): Promise<void> {
+  const timeoutMs = Deno.env.get("RINGMASTER_TEST_JOBS") === "1" ? SERIAL_TIMEOUT_MS : SUITE_TIMEOUT_MS;
   if (files.length === 0) return; // without a file, deno test would run every test there is
   const startMs = performance.now();
   // A session of its own: whatever a suite leaves running is in its group, and is found and killed.
@@ -159,7 +162,7 @@ async function suite(name: string, files: string[], jobs = 1): Promise<void> {
   const timer = setTimeout(() => {
     late = true;
     killGroup();
-  }, SUITE_TIMEOUT_MS);
+  }, timeoutMs);
   let tail = "";
   const decoder = new TextDecoder();
   for await (const chunk of child.stdout) {
@@ -174,7 +177,7 @@ async function suite(name: string, files: string[], jobs = 1): Promise<void> {
     console.log(`tests/${name}: ${text}`);
     tally.failed++;
   };
-  if (late) say(`did not end in ${SUITE_TIMEOUT_MS / 60_000} minutes`);
+  if (late) say(`did not end in ${timeoutMs / 60_000} minutes`);
   else if (code !== 0 && tally.failed === 0) say(`deno test ended with ${code}`);
   const left = await leftovers();
   if (left.length > 0) say(`left processes running: ${left.join("; ")}`);
