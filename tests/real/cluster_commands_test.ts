@@ -1,6 +1,6 @@
-/** Transactions through `cluster: true`, whose slot is on the move: nothing of them is lost, and nothing is done twice. */
+/** Transactions and blocking commands through `cluster: true`, whose slot is on the move: nothing is lost, and nothing done twice. */
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
-import { keyOf, startCluster } from "../lib/cluster.ts";
+import { type ClusterNode, keyOf, startCluster } from "../lib/cluster.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { ReplyError } from "../lib/resp.ts";
@@ -10,7 +10,7 @@ import { poolYml, type Runtime } from "../lib/servers.ts";
 const LONG_MS = 600_000;
 
 for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
-  Deno.test(`transactions of a cluster whose slots move (${runtime})`, async (t) => {
+  Deno.test(`transactions and blocking commands of a cluster whose slots move (${runtime})`, async (t) => {
     await using f = new Fixture();
     const cluster = await startCluster(f, { primaries: 2, replicas: 0 });
     const [here, there] = cluster.nodes;
@@ -63,6 +63,48 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
       const replies = await exec(["SET", a, "1"], ["SET", keyOf(slot + 1), "2"]);
       strictEqual(replies.at(-1) instanceof ReplyError, true);
       strictEqual(await client.command("GET", a), "10");
+    });
+
+    await t.step("who waits for an element goes where its slot goes, and gets it", async () => {
+      const waiting = await f.client(proxy);
+      const list = keyOf(slot, "list");
+      const popped = waiting.command("BLPOP", list, "60");
+      const waits = async (node: ClusterNode) =>
+        String(await node.tell("CLIENT", "LIST")).split("\n").some((line) =>
+          /cmd=blpop/.test(line) && /flags=[^ ]*b/.test(line)
+        );
+      await poll(() => waits(here!), "BLPOP to wait on the owner");
+      await cluster.moveSlots([slot], there!);
+      await poll(() => waits(there!), "BLPOP to wait on the next owner");
+      await cluster.moveSlots([slot], here!);
+      await poll(() => waits(here!), "BLPOP to wait on the owner again");
+      strictEqual(await client.command("RPUSH", list, "element"), 1);
+      deepStrictEqual(await popped, [list, "element"]);
+      strictEqual(await client.command("EXISTS", list), 0);
+      // What its own time says.
+      strictEqual(await waiting.command("BLPOP", list, "0.05"), null);
+      // Nobody is left behind, and CLIENT UNBLOCK finds who waits.
+      const id = await waiting.command("CLIENT", "ID");
+      const again = waiting.command("BRPOP", list, "0");
+      await poll(
+        async () => await client.command("CLIENT", "UNBLOCK", String(id), "ERROR") === 1,
+        "it to wait",
+      );
+      strictEqual((await again) instanceof ReplyError, true);
+    });
+
+    await t.step("a wait begins where the slot is by now, and where an element has gone ahead", async () => {
+      const list = keyOf(slot, "other");
+      strictEqual(await client.command("RPUSH", list, "x"), 1);
+      await cluster.openSlot(slot, here!, there!);
+      await cluster.moveKeys(slot, here!, there!);
+      deepStrictEqual(await client.command("BLPOP", list, "60"), [list, "x"]);
+      await cluster.closeSlot(slot, here!, there!);
+      const waiting = await f.client(proxy);
+      const popped = waiting.command("BLMOVE", list, keyOf(slot, "to"), "LEFT", "LEFT", "60");
+      strictEqual(await client.command("RPUSH", list, "y"), 1);
+      strictEqual(await popped, "y");
+      await cluster.moveSlots([slot], here!);
     });
 
     await t.step("what is wrong with it is said as ever", async () => {
