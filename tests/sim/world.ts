@@ -117,6 +117,8 @@ export class World implements Judge {
   private readonly written: Written = new Map();
   private ejections = 0;
   private changes = 0;
+  /** What redis_auth would be, and until when it was being prepared. */
+  private readonly prepared: { readonly password: string | null; untilMs: number }[] = [];
   /** Machines that a server was moved to, and when. */
   private readonly moved = new Map<string, number>();
   /** Servers that are at their machine's other address, where others were, and the highest term. */
@@ -170,6 +172,8 @@ export class World implements Judge {
     this.truth.watch = (execution) => this.checkPlace(execution);
     this.truth.watchPassword = (password, madeAtMs) => {
       if (this.epochs.hadSince(madeAtMs, (config) => passwordOf(config) === password)) return;
+      // A pool that is new in it connects to its servers when it is prepared.
+      if (this.prepared.some((one) => one.untilMs >= madeAtMs && one.password === password)) return;
       throw new Violation(
         `a connection made at ${madeAtMs.toFixed(1)} ms came with ${password ?? "no password"}`,
       );
@@ -341,6 +345,8 @@ export class World implements Judge {
     const memory = this.boards[0]!.arrange(change.arrangement);
     const prepared: Prepared[] = [];
     const stamp = { epoch: ++this.changes, cause: what, atMs: this.clock.wallMs() };
+    const mine = { password: passwordOf(alphaOf(config)), untilMs: Infinity };
+    this.prepared.push(mine);
     for (const proxy of this.proxies) prepared.push(await proxy.prepare(config, memory, stamp));
     this.turns(this.clock.nowMs() + prepareMs);
     if (awaits !== "anything") this.turns(this.clock.nowMs() + AWAITED_MS, () => this.hasClient(awaits));
@@ -351,6 +357,7 @@ export class World implements Judge {
       if (abandons) proxy.abandon(prepared[i]!);
       else this.commit(i, config, () => proxy.commit(prepared[i]!));
     }
+    mine.untilMs = this.clock.nowMs();
     for (let i = 0; i < 5; i++) await Promise.resolve();
   }
 
