@@ -264,10 +264,12 @@ export class Writer {
 
   /** Acknowledged appends that the list does not have. */
   async lost(reference: ClusterClient): Promise<number[]> {
+    // It writes on meanwhile.
+    const acknowledged = [...this.acknowledged];
     const { value } = await reference.call("LRANGE", this.list, "0", "-1");
     if (!Array.isArray(value)) throw new Error(`LRANGE ${this.list}: ${Deno.inspect(value)}`);
     const there = new Set(value.map((each) => Number(String(each).split("/")[1])));
-    return [...this.acknowledged].filter((n) => !there.has(n));
+    return acknowledged.filter((n) => !there.has(n));
   }
 }
 

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { encode } from "../../src/bytes/ascii.ts";
 import { NO_SERVER, Placement } from "../../src/ring/placement.ts";
 import type { RingServer } from "../../src/ring/ring.ts";
-import { buildSlots, parseSlots, slotHash, SLOTS, slotsText } from "../../src/ring/slots.ts";
+import { buildSlots, parseSlots, slotHash, slotOfKey, SLOTS, slotsText } from "../../src/ring/slots.ts";
+import { Random } from "../sim/random.ts";
 import VECTORS from "../vectors/slots.json" with { type: "json" };
 
 function placementOf(...slots: (string | null)[]): Placement {
@@ -28,6 +29,32 @@ Deno.test("Placement.slotOf() says what CLUSTER KEYSLOT says", () => {
     assert.equal(placement.slotOf(padded, 1, 1 + key.length), slot, hex);
     assert.equal(placement.serverOf(padded, 1, 1 + key.length), slot < 8192 ? 0 : 1, hex);
     assert.equal(placement.serverOfSlot(slot), slot < 8192 ? 0 : 1, hex);
+  }
+});
+
+/** CRC16/XMODEM bit by bit. */
+function slowSlot(bytes: readonly number[]): number {
+  let crc = 0;
+  for (const byte of bytes) {
+    crc ^= byte << 8;
+    for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1) & 0xffff;
+  }
+  return crc % SLOTS;
+}
+
+Deno.test("slotOfKey() takes four bytes at a time, and is what CRC16 is bit by bit, of tags too", () => {
+  const random = new Random(7);
+  for (let n = 0; n < 5000; n++) {
+    const key = Array.from({ length: Math.floor(random.next() * 20) }, () => {
+      const drawn = random.next();
+      return drawn < 0.08 ? 0x7b : drawn < 0.16 ? 0x7d : Math.floor(random.next() * 256);
+    });
+    const open = key.indexOf(0x7b);
+    const close = open < 0 ? -1 : key.indexOf(0x7d, open);
+    const hashed = close > open + 1 ? key.slice(open + 1, close) : key;
+    const bytes = Uint8Array.of(0x7b, ...key, 0x7d, 0x61);
+    assert.equal(slotOfKey(bytes, 1, 1 + key.length), slowSlot(hashed), String(key));
+    assert.equal(slotHash(bytes, 1, 1 + key.length), slowSlot(key), String(key));
   }
 });
 
