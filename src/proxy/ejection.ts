@@ -113,6 +113,8 @@ export class Ejection {
   /** A new server: where scripts are remembered it is told them before clients see it, as one that returns is. */
   join(server: Server): void {
     const { pool } = this;
+    // Nobody else has the slots of a node that joins a cluster: it serves while it is told.
+    if (pool.cluster) return this.moved(server);
     if (!pool.config.autoEjectHosts || !pool.front.tells?.(server, true)) return;
     server.ejected = true;
     if (server.cells.eject(pool.worker)) this.probeIn(server, 0);
@@ -131,7 +133,7 @@ export class Ejection {
     const { primary } = server;
     const first = pool.worker === 0;
     if (
-      primary === null || server.gone || pool.stopped || !pool.config.autoEjectHosts ||
+      primary === null || server.gone || pool.stopped || !pool.tellsScripts ||
       !pool.front.tells?.(server, first)
     ) {
       return;

@@ -373,6 +373,11 @@ export class Pool {
     return this.config.cluster;
   }
 
+  /** Servers that come, or come back, are told the scripts that clients rely on. */
+  get tellsScripts(): boolean {
+    return this.config.autoEjectHosts || this.config.cluster;
+  }
+
   private adoptTimeout(timeoutMs: number): void {
     if (timeoutMs === this.timeoutMs) return;
     this.timeoutMs = timeoutMs;

@@ -148,7 +148,7 @@ export class RedisFront implements Front, Sender {
     const { listen, listenText } = pool.config;
     this.local = "path" in listen ? `${listen.path}:0` : listenText;
     this.anyAddress = "host" in listen && ANY_HOSTS.has(listen.host);
-    this.scripts = pool.config.autoEjectHosts ? new Scripts(pool) : null;
+    this.scripts = pool.tellsScripts ? new Scripts(pool) : null;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
@@ -811,7 +811,7 @@ export class RedisFront implements Front, Sender {
     this.reads = this.readsOf(pool.config);
     if (pool.cluster) this.redirects ??= new PoolRedirects(pool);
     this.redirects?.adopt();
-    this.scripts = this.config.autoEjectHosts ? this.scripts ?? new Scripts(pool) : null;
+    this.scripts = pool.tellsScripts ? this.scripts ?? new Scripts(pool) : null;
     for (const client of pool.clients) {
       const session = client.session as RedisSession;
       if (pool.config.redisAuth === null) session.authenticated = true;

@@ -11,6 +11,8 @@
  * loaded them. What the server has by itself stays: libraries are replaced by those of the same name, and a remembered one is loaded
  * only where there is none. Error replies keep nobody away: an older server may not know functions, a replica takes none.
  *
+ * A node that joins a cluster is told the same, but that its own libraries stay: it may be a replica that has taken over.
+ *
  * Each worker tells a server before it sends its own clients there. What one has sent to every server the others know too; the texts
  * of EVAL, which may be many, each remembers for itself.
  */
@@ -49,6 +51,8 @@ const SCRIPT_FLUSH = command("SCRIPT", "FLUSH");
 const FUNCTION_FLUSH = command("FUNCTION", "FLUSH");
 const FUNCTION_DUMP = command("FUNCTION", "DUMP");
 const FUNCTION_RESTORE_HEAD = commandHead(4, "FUNCTION", "RESTORE");
+/** A node that joins a cluster and has libraries of its own has those of its shard, which may be newer: it refuses the dump. */
+const FUNCTION_RESTORE_NEW_HEAD = commandHead(3, "FUNCTION", "RESTORE");
 const REPLACE = bulk("REPLACE");
 const FLUSH = encode("FLUSH");
 /** SCRIPT FLUSH with any other word is an error. */
@@ -345,7 +349,12 @@ class Telling {
       this.visit.heard();
       if (failed) this.askDonor(donors, i + 1);
       else if (isDump(bytes, start, end)) {
-        this.ask(concat(concat(FUNCTION_RESTORE_HEAD, bytes.subarray(start, end)), REPLACE));
+        const dump = bytes.subarray(start, end);
+        this.ask(
+          this.scripts.pool.cluster
+            ? concat(FUNCTION_RESTORE_NEW_HEAD, dump)
+            : concat(concat(FUNCTION_RESTORE_HEAD, dump), REPLACE),
+        );
       }
       this.answered();
     });

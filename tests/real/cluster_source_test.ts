@@ -201,3 +201,41 @@ Deno.test("a cluster says who the servers are", async (t) => {
     },
   );
 });
+
+Deno.test("a node that joins a cluster is told the scripts and the functions that clients rely on", async () => {
+  await using f = new Fixture();
+  // Else whoever has given away its last slot follows the one that got it.
+  const args = ["--cluster-allow-replica-migration", "no"];
+  const cluster = await startCluster(f, { replicas: 0, slots: [[[0, 8191]], [[8192, 16383]], []], args });
+  const proxy = await f.proxy(
+    "deno",
+    yml(freePort(), cluster.seeds(1), "cluster: true", "cluster_refresh: 500"),
+  );
+  const client = await f.client(proxy);
+  const joins = cluster.nodes[2]!;
+  const sha = String(await client.command("SCRIPT", "LOAD", "return KEYS[1]"));
+  const library = (body: string) =>
+    `#!lua name=lib\nredis.register_function('f', function(keys) return ${body} end)`;
+  assert.equal(await client.command("FUNCTION", "LOAD", library("keys[1]")), "lib");
+  await cluster.moveSlots([100, 101], joins);
+  const key = keyOf(100);
+  await poll(async () => {
+    const replies = [
+      await client.command("EVALSHA", sha, 1, key),
+      await client.command("FCALL", "f", 1, key),
+    ];
+    return replies.every((reply) => reply === key);
+  }, () => proxy.log);
+  assert.equal(await places(proxy), placesOf(...cluster.nodes));
+  // One that has libraries of its own keeps them, as a replica that has taken over has to: they may be newer.
+  await cluster.moveSlots([100, 101], cluster.nodes[0]!);
+  await poll(
+    async () => await places(proxy) === placesOf(cluster.nodes[0]!, cluster.nodes[1]!),
+    () => proxy.log,
+  );
+  await joins.tell("FUNCTION", "LOAD", "REPLACE", library("'newer'"));
+  await joins.tell("SCRIPT", "FLUSH");
+  await cluster.moveSlots([100, 101], joins);
+  await poll(async () => await client.command("EVALSHA", sha, 1, key) === key, () => proxy.log);
+  assert.equal(await client.command("FCALL", "f", 1, key), "newer");
+});
