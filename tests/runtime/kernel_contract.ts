@@ -156,6 +156,39 @@ export function kernelContract(net: Net, clock: Clock, register: Register, _unix
     host.close();
   });
 
+  test("promises, immediates and other sockets go on while something is always ready", async () => {
+    let rounds = 0;
+    let over = false;
+    const answer = (peer: Peer) => {
+      rounds++;
+      if (over) return;
+      peer.send(1);
+      peer.flush();
+    };
+    const host = await Host.listen(net, { host: LOOPBACK, port: 0 }, {
+      data: answer,
+      eof: (peer) => peer.end(),
+    });
+    const client = connect(net, host.address, { data: answer });
+    client.send(1);
+    client.flush();
+    for (let i = 1; i <= 5; i++) {
+      await new Promise<void>((resolve) => setImmediate(() => Promise.resolve().then(resolve)));
+      await wait(() => rounds >= i * 100, "rounds");
+    }
+    const [foreign] = await foreigner(host);
+    let got = 0;
+    foreign.on("data", (bytes) => void (got += bytes.length));
+    foreign.write("x");
+    await wait(() => got > 0, "the foreign socket's byte");
+    over = true;
+    noiseIsNoBreach();
+    foreign.destroy();
+    client.end();
+    await wait(() => client.closes === 1 && host.accepted.every((peer) => peer.closes === 1), "close");
+    host.close();
+  });
+
   test(`${CHURN} connections come and go without leaving a descriptor`, async () => {
     const host = await Host.listen(net, { host: LOOPBACK, port: 0 }, {
       data: (peer) => (peer.send(1), peer.flush()),
