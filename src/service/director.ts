@@ -99,6 +99,12 @@ export class Director {
     this.config = config;
     if (slotsOf === null) this.events.record("reload", "", "", cause);
     else this.events.record("slots", slotsOf, "", cause);
+    for (const { name, servers } of config.pools) {
+      for (const { name: heir, heirOf } of servers) {
+        if (heirOf === undefined || !this.down.delete(`${name}\0${heirOf}`)) continue;
+        this.events.record("switched", name, heirOf, `${heir} has its slots`);
+      }
+    }
     this.keepAll(config);
   }
 

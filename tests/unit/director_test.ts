@@ -228,6 +228,26 @@ Deno.test("Director: slots that move leave a cluster's keeper alone; a node that
   strictEqual(keepers.length, 2);
 });
 
+Deno.test("Director: a node of a cluster that was down has been switched when another has its slots", () => {
+  const { director, clock } = new Stand(CLUSTER);
+  const [pool] = CLUSTER.pools;
+  director.sign("alpha", "h:1", "primary unreachable", "Connection refused");
+  clock.run(3000);
+  const servers = [{ ...pool!.servers[1]!, slots: "100-16383" }, {
+    ...pool!.servers[0]!,
+    name: "h:3",
+    heirOf: "h:1",
+  }];
+  for (let i = 0; i < 2; i++) {
+    director.adopt({ ...CLUSTER, pools: [{ ...pool!, servers }] }, "slots 0-99 move", "alpha");
+  }
+  const told = director.events.latest().map(({ text, durationMs }) => `${text} ${durationMs}`);
+  deepStrictEqual(told.filter((each) => !each.includes(" slots:")), [
+    "pool 'alpha' server 'h:1' down: Connection refused 0",
+    "pool 'alpha' server 'h:1' switched: h:3 has its slots 3000",
+  ]);
+});
+
 const CLUSTER = parseConfig(
   "alpha: { listen: 127.0.0.1:1, redis: true, cluster: true, read_from: any, servers: [h:1, h:2] }",
   "director.yml",
