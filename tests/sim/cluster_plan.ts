@@ -10,6 +10,12 @@ export interface ClusterPlan {
   readonly replicas: number;
   readonly manner: Manner;
   readonly readsFromReplicas: boolean;
+  /** What nodes and the proxy want in AUTH. */
+  readonly password: string | null;
+  /** Requests with more arguments go out in slices. */
+  readonly sliceArguments: number;
+  /** Replies of more bytes go on in parts. */
+  readonly passMin: number;
   readonly workers: number;
   readonly clients: number;
   readonly slots: number;
@@ -56,14 +62,23 @@ export function clusterPlanOf(random: Random): ClusterPlan {
     : `  read_from: ${readFrom}\n  max_lag: 10s\n  read_your_writes: ${random.chance(0.6)}\n  retry_reads: ${
       random.chance(0.5)
     }\n`;
-  const seeds = Array.from({ length: random.int(1, shards) }, (_, i) => `    - ${nodeText(i)}\n`).join("");
+  const password = random.chance(0.2) ? "secret" : null;
+  // Nobody is there.
+  const lost = random.chance(0.2) ? "    - 10.0.9.9:7000\n" : "";
+  const seeds = lost +
+    Array.from({ length: random.int(1, shards) }, (_, i) => `    - ${nodeText(i)}\n`).join("");
   return {
     text: `alpha:\n  listen: 127.0.0.1:22121\n  redis: true\n  cluster: true\n  timeout: ${TIMEOUT_MS}\n` +
       `  cluster_refresh: ${random.pick([500, 1000, 3000])}\n  cluster_tryagain: ${tryAgainMs}\n` +
-      `  server_connections: ${random.int(1, 2)}\n${reads}  servers:\n${seeds}`,
+      `  server_connections: ${random.int(1, 2)}\n${reads}${
+        password === null ? "" : `  redis_auth: ${password}\n`
+      }  servers:\n${seeds}`,
     shards,
     replicas,
     manner,
+    password,
+    sliceArguments: random.chance(0.3) ? random.magnitude(4, 20) : 4096,
+    passMin: random.chance(0.2) ? random.magnitude(4, 40) : 64 * 1024,
     readsFromReplicas: readFrom !== "primary",
     workers: random.pick([1, 1, 1, 2]),
     clients: random.int(2, 6),

@@ -36,6 +36,7 @@ export interface ClusterJudge {
   readonly slots: readonly string[];
   readonly keysPerSlot: number;
   readonly blocks: boolean;
+  readonly password: string | null;
   /** May this error be read now, for a request that was made then? */
   mayFail(reply: string, slots: readonly string[], madeAtMs: number): boolean;
   nowMs(): number;
@@ -66,7 +67,8 @@ export class ClusterWorkload {
   }
 
   hello(): Step {
-    return together([]);
+    const { password } = this.judge;
+    return together(password === null ? [] : [step(["AUTH", password], exactly("AUTH", "+OK\r\n"))]);
   }
 
   goodbye(): Step {
@@ -286,7 +288,7 @@ export class ClusterWorkload {
   }
 
   private keys(): string[] {
-    return Array.from({ length: this.random.magnitude(1, 8) }, () => this.key());
+    return Array.from({ length: this.random.magnitude(1, 16) }, () => this.key());
   }
 
   private keysOfOne(): string[] {

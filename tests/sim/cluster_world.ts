@@ -153,9 +153,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
         this.cluster,
         this.truth,
         clock,
-        {
-          random: random.fork().next,
-        },
+        { random: random.fork().next, ...(plan.password === null ? {} : { password: plan.password }) },
       );
       this.servers.push(server);
     }
@@ -183,6 +181,8 @@ export class ClusterWorld implements ClusterJudge, Judge {
         random: random.fork().next,
         log: { level: 5, write: (_level, text) => log.add(clock.nowMs(), "proxy", text) },
         system: SYSTEM,
+        sliceArguments: plan.sliceArguments,
+        passMin: plan.passMin,
         seat: this.seatOf(worker, board),
       })
     );
@@ -268,6 +268,10 @@ export class ClusterWorld implements ClusterJudge, Judge {
 
   nowMs(): number {
     return this.clock.nowMs();
+  }
+
+  get password(): string | null {
+    return this.plan.password;
   }
 
   get keysPerSlot(): number {
@@ -426,7 +430,14 @@ export class ClusterWorld implements ClusterJudge, Judge {
           cluster.moveKey(key, to);
           return this.moveKeys(slot, from, to);
         }
-        const news: ClusterNews = { kind: "slots", epoch: ++cluster.epoch, slots: [slot], shard: to };
+        const by = this.primaryOf(to).view.primaries[to]!;
+        const news: ClusterNews = {
+          kind: "slots",
+          epoch: ++cluster.epoch,
+          slots: [slot],
+          shard: to,
+          by: { ...by },
+        };
         this.note(`slot ${slot} is shard ${to}'s`);
         this.owners.set(slot, to);
         this.primaryOf(to).learn(news);
@@ -452,7 +463,14 @@ export class ClusterWorld implements ClusterJudge, Judge {
         this.note(`slot ${slot} is shard ${to}'s`);
         for (const key of cluster.keysIn(slot)) cluster.moveKey(key, to);
         this.owners.set(slot, to);
-        const news: ClusterNews = { kind: "slots", epoch: ++cluster.epoch, slots: [slot], shard: to };
+        const by = this.primaryOf(to).view.primaries[to]!;
+        const news: ClusterNews = {
+          kind: "slots",
+          epoch: ++cluster.epoch,
+          slots: [slot],
+          shard: to,
+          by: { ...by },
+        };
         this.gossip(news, [this.primaryOf(to), this.primaryOf(from)]);
         migration.untilMs = clock.nowMs();
       }));
@@ -612,7 +630,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
   private async epilogue(): Promise<void> {
     const { said } = this.cluster;
     const before = said.moved + said.ask;
-    const client = this.addClient({ requests: 0 });
+    const client = this.addClient({ requests: 0, cut: 0 });
     client.says = [(client.workload as ClusterWorkload).epilogue()];
     await this.turns(this.clock.nowMs() + PATIENCE_MS, () => client.opened && client.quiet);
     if (!client.quiet) throw new Violation(`the last client is stalled, next ${client.expects.head}`);
@@ -711,7 +729,6 @@ export class ClusterWorld implements ClusterJudge, Judge {
   had(): boolean {
     return true;
   }
-  readonly password = null;
   mayCut(): boolean {
     return this.stopping;
   }

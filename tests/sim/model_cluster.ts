@@ -50,6 +50,8 @@ export type ClusterNews =
     readonly epoch: number;
     readonly slots: readonly number[];
     readonly shard: number;
+    /** Who claims them, and since when it is a primary: nobody hears of a claim and not of who makes it. */
+    readonly by?: { readonly node: number; readonly epoch: number };
   }
   | { readonly kind: "primary"; readonly epoch: number; readonly shard: number; readonly node: number }
   | { readonly kind: "failed"; readonly node: number; readonly failed: boolean }
@@ -359,6 +361,7 @@ export class ClusterRedis extends ModelRedis {
       if (was !== this.number && this.isPrimary) this.succeed(this.cluster.nodes[was]!);
       if (was === this.number && !this.isPrimary) this.demoted();
     } else {
+      if (news.by !== undefined) this.learn({ kind: "primary", shard: news.shard, ...news.by });
       for (const slot of news.slots) {
         const known = view.moved.get(slot);
         if (known !== undefined && known.epoch >= news.epoch) continue;
@@ -377,7 +380,7 @@ export class ClusterRedis extends ModelRedis {
   /** It knows of slots what its primary knew. */
   private succeed(before: ClusterRedis): void {
     for (const [slot, { shard, epoch }] of before.view.moved) {
-      this.learn({ kind: "slots", epoch, slots: [slot], shard });
+      this.learn({ kind: "slots", epoch, slots: [slot], shard, by: before.view.primaries[shard]! });
     }
     for (const name of ["migrating", "importing"] as const) {
       for (const [slot, shard] of before[name]) this[name].set(slot, shard);
