@@ -117,7 +117,7 @@ export class RedisFront implements Front, Sender {
   /** Where clients connect, as CLIENT LIST says it. */
   private readonly local: string;
   private readonly anyAddress: boolean;
-  /** Null if no server ever leaves the ring. */
+  /** Null if no server ever leaves the ring, or joins. */
   private scripts: Scripts | null;
   readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
@@ -140,7 +140,7 @@ export class RedisFront implements Front, Sender {
     this.demoted = pool.replaceable ? DEMOTED : 0;
     this.keepsReads = pool.config.retryReads;
     this.reads = this.readsOf(pool.config);
-    this.redirects = pool.cluster ? new PoolRedirects(pool) : null;
+    this.redirects = this.redirectsOf(pool);
     this.sliceArguments = pool.sliceArguments;
     this.walkArguments = Math.min(WALK_ARGUMENTS, pool.sliceArguments);
     this.learner = new CommandLearner(pool);
@@ -151,6 +151,14 @@ export class RedisFront implements Front, Sender {
     this.scripts = pool.tellsScripts ? new Scripts(pool) : null;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
+  }
+
+  private redirectsOf(pool: Pool): PoolRedirects | null {
+    if (!pool.cluster) return null;
+    return new PoolRedirects(
+      pool,
+      (reply, start, end, request) => this.scripts?.lacking(reply, start, end, request) ?? [],
+    );
   }
 
   private readsOf({ readFrom }: PoolConfig): PoolReads | null {
@@ -809,7 +817,7 @@ export class RedisFront implements Front, Sender {
     this.keepsReads = pool.config.retryReads;
     this.learner.adopt();
     this.reads = this.readsOf(pool.config);
-    if (pool.cluster) this.redirects ??= new PoolRedirects(pool);
+    this.redirects ??= this.redirectsOf(pool);
     this.redirects?.adopt();
     this.scripts = pool.tellsScripts ? this.scripts ?? new Scripts(pool) : null;
     for (const client of pool.clients) {

@@ -17,6 +17,7 @@
  * Bounds. NODES_MAX nodes are asked without a pause between them, and none twice that has said MOVED. TRYAGAIN is tried again for
  * `cluster_tryagain`, all else for DOWN_MS; then the client reads the server's own words. `timeout` is for each node that is asked.
  */
+import { encode, startsWith } from "../bytes/ascii.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { resolve } from "../protocol/redis/commands.ts";
 import { command } from "../protocol/redis/encode.ts";
@@ -79,6 +80,17 @@ export interface Lane {
   settled(): void;
 }
 
+/**
+ * What a node that has answered `reply[start, end)` to `request` has to be told before it is asked once more: a script that it does not know.
+ * Empty if it is no such word.
+ */
+export type Lacking = (
+  reply: Uint8Array,
+  start: number,
+  end: number,
+  request: Uint8Array,
+) => readonly Uint8Array[];
+
 export class PoolRedirects implements Redirects {
   /** By "host:port", as nodes are named by each other. */
   private byName: Map<string, Server> | null = null;
@@ -86,7 +98,7 @@ export class PoolRedirects implements Redirects {
   readonly waiting: Set<ClientRedirects> = new Set();
   private signedAtMs = -Infinity;
 
-  constructor(readonly pool: Pool) {}
+  constructor(readonly pool: Pool, readonly lacking: Lacking) {}
 
   /** The pool has other servers: what waits is tried again. Between two turns. */
   adopt(): void {
@@ -108,7 +120,8 @@ export class PoolRedirects implements Redirects {
     if (split !== null && (split instanceof Placed || split.endsRequestBefore)) return false;
     // What a replica says of a read is no last word: reads.ts asks the primary.
     if (split instanceof TrackedRead && endpoint.server.replicas.includes(endpoint)) return false;
-    return readRedirect(bytes, start, end) !== null;
+    if (readRedirect(bytes, start, end) !== null) return true;
+    return request.client !== null && lacksScript(bytes, start, end);
   }
 
   follow(
@@ -119,8 +132,14 @@ export class PoolRedirects implements Redirects {
     start: number,
     end: number,
   ): void {
-    const redirect = readRedirect(bytes, start, end)!;
-    new Redirected(this, request, sent).refused(connection.endpoint, redirect, bytes, start, end);
+    const redirect = readRedirect(bytes, start, end);
+    const { endpoint } = connection;
+    if (redirect !== null) {
+      return new Redirected(this, request, sent).refused(endpoint, redirect, bytes, start, end);
+    }
+    const lacking = this.lacking(bytes, start, end, sent);
+    if (lacking.length === 0) request.client!.deliver(request, bytes, start, end);
+    else new Redirected(this, request, sent).told(endpoint, lacking, bytes, start, end);
   }
 
   /** A request that has a lane of its own is asked of whoever has its slot. @param bytes its; owned */
@@ -221,6 +240,13 @@ export class PoolRedirects implements Redirects {
     this.signedAtMs = nowMs;
     this.pool.sign(from, "moved", cause);
   }
+}
+
+const NO_SCRIPT = encode("-NOSCRIPT ");
+const NO_FUNCTION = encode("-ERR Function not found");
+
+function lacksScript(bytes: Uint8Array, start: number, end: number): boolean {
+  return startsWith(bytes, start, end, NO_SCRIPT) || startsWith(bytes, start, end, NO_FUNCTION);
 }
 
 const KEYLESS = -1;
@@ -360,6 +386,10 @@ export class Redirected extends Placed {
   private reply: Uint8Array = NOTHING;
   private isFailure = false;
   private from: Server | null = null;
+  /** ASKING has been said to `at`. */
+  private asking = false;
+  /** Who has been told the script that it did not know. */
+  private taught: Endpoint | null = null;
   private isOver = false;
 
   /**
@@ -412,6 +442,23 @@ export class Redirected extends Placed {
     this.reply = bytes.slice(start, end);
     this.isFailure = false;
     this.wait(kind === TRYAGAIN);
+  }
+
+  /**
+   * A node does not know its script, nothing of which has been done: it is told the script, and asked once more. What the client had sent
+   * behind it has overtaken it, as behind a redirect.
+   * @param lacking requests that tell it
+   * @param bytes what it says; borrowed
+   */
+  told(by: Endpoint, lacking: readonly Uint8Array[], bytes: Uint8Array, start: number, end: number): void {
+    if (!this.own.mayPass(this)) {
+      this.from = by.server;
+      this.reply = bytes.slice(start, end);
+      this.isFailure = false;
+      return this.wait(false);
+    }
+    this.taught = by;
+    if (!this.ask(by, this.asking, lacking)) this.answer(bytes, start, end, false);
   }
 
   /** It has waited there for what it wants: this is another time that it is sent on. */
@@ -480,13 +527,17 @@ export class Redirected extends Placed {
     return KEYLESS;
   }
 
-  private ask(endpoint: Endpoint, asking: boolean): boolean {
+  /** @param before what else is said before; nobody waits for its answer */
+  private ask(endpoint: Endpoint, asking: boolean, before: readonly Uint8Array[] = []): boolean {
     const { client, lane } = this;
     const connection = lane === null ? connectionAt(client, endpoint) : lane.reach(endpoint, asking);
     if (connection === null) return false;
     this.at = endpoint;
     this.askedAtMs = this.redirects.pool.turn.now();
     this.asked++;
+    this.asking = asking;
+    for (const each of before) connection.ask(each, UNHEARD);
+    // It lasts for the next command alone.
     if (asking && lane === null) connection.ask(ASKING, UNHEARD);
     this.send(connection, lane === null ? this.bytes : lane.bytesNow(this.bytes));
     pace(client, connection);
@@ -516,8 +567,12 @@ export class Redirected extends Placed {
     if (this.parent.client === null) return this.over();
     if (failed) return this.lost(bytes, start, end);
     const redirect = bytes[start] === MINUS ? readRedirect(bytes, start, end) : null;
-    if (redirect === null) this.answer(bytes, start, end, false);
-    else this.refused(this.at!, redirect, bytes, start, end);
+    if (redirect !== null) return this.refused(this.at!, redirect, bytes, start, end);
+    const lacking = this.lane === null && this.taught !== this.at && lacksScript(bytes, start, end)
+      ? this.redirects.lacking(bytes, start, end, this.bytes)
+      : [];
+    if (lacking.length === 0) this.answer(bytes, start, end, false);
+    else this.told(this.at!, lacking, bytes, start, end);
   }
 
   /** It was in flight, and nobody knows what became of it: a read may be asked for once more. */

@@ -15,13 +15,18 @@
  *
  * Each worker tells a server before it sends its own clients there. What one has sent to every server the others know too; the texts
  * of EVAL, which may be many, each remembers for itself.
+ *
+ * In a cluster nobody can be kept away from a node until it has heard all that: others send requests there. So who says that it lacks a
+ * script or function is told that one then, and asked once more (`lacking`, redis/redirect.ts).
  */
-import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
+import { createHash } from "node:crypto";
+import { concat, encode, equalsFolded, latin1, startsWith } from "../bytes/ascii.ts";
 import { fnv1a_32 } from "../hash/fnv1a_32.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { CATEGORY, type Command } from "../protocol/redis/command.ts";
 import { resolve } from "../protocol/redis/commands.ts";
 import { bulk, command, commandHead } from "../protocol/redis/encode.ts";
+import { RequestResume, scanRequest } from "../protocol/redis/request.ts";
 import type { Visit } from "../proxy/ejection.ts";
 import type { Pool } from "../proxy/pool.ts";
 import type { Internal } from "../proxy/request.ts";
@@ -55,6 +60,10 @@ const FUNCTION_RESTORE_HEAD = commandHead(4, "FUNCTION", "RESTORE");
 const FUNCTION_RESTORE_NEW_HEAD = commandHead(3, "FUNCTION", "RESTORE");
 const REPLACE = bulk("REPLACE");
 const FLUSH = encode("FLUSH");
+const NOSCRIPT_START = encode("-NOSCRIPT ");
+const NO_FUNCTION_START = encode("-ERR Function not found");
+const ANY_SIZE = { requestSizeMax: Infinity, argumentsMax: Infinity };
+const NOTHING: readonly Uint8Array[] = [];
 /** SCRIPT FLUSH with any other word is an error. */
 const SYNC_WORDS = [encode("ASYNC"), encode("SYNC")];
 
@@ -129,6 +138,11 @@ export class Scripts {
   readonly evaluated: Texts = new Texts(EVALUATED_MAX, EVALUATED_BYTES_MAX);
   readonly libraries: Texts = new Texts(LIBRARIES_MAX, LIBRARIES_BYTES_MAX);
   private readonly missed = new WeakMap<Server, Missed>();
+  /** SHA1, in hex, of texts that have been asked for. */
+  private readonly digests = new WeakMap<Uint8Array, string>();
+  /** All texts by digest, as they were after so many changes. */
+  private byDigest: ReadonlyMap<string, Uint8Array> = new Map();
+  private byDigestOf = -1;
   /** Grow with each change: what is told to a server that returns may be old by the time it has heard it. */
   scriptChanges = 0;
   functionChanges = 0;
@@ -250,6 +264,44 @@ export class Scripts {
 
   missAgain(server: Server, missed: Missed): void {
     this.missedBy(server).add(missed);
+  }
+
+  /**
+   * What a server that has answered `reply[start, end)` to `request` has to be told before it is asked once more; empty if it is no word
+   * about a script or function that it lacks, or nobody has sent that through this proxy.
+   */
+  lacking(reply: Uint8Array, start: number, end: number, request: Uint8Array): readonly Uint8Array[] {
+    const isScript = startsWith(reply, start, end, NOSCRIPT_START);
+    if (!isScript && !startsWith(reply, start, end, NO_FUNCTION_START)) return NOTHING;
+    const args = new Args();
+    const size = scanRequest(request, 0, request.length, args, ANY_SIZE, new RequestResume());
+    if (size < 0 || args.count < 2) return NOTHING;
+    const name = latin1(request, args.starts[1]!, Math.min(args.ends[1]!, args.starts[1]! + NAME_MAX));
+    if (isScript) {
+      const text = this.textOf(name.toLowerCase());
+      return text === undefined ? NOTHING : [command("SCRIPT", "LOAD", text)];
+    }
+    // Which library it is in its text alone knows.
+    return this.libraries.all().filter((text) => latin1(text, 0, text.length).includes(name))
+      .map((text) => command("FUNCTION", "LOAD", text)).reverse();
+  }
+
+  private textOf(digest: string): Uint8Array | undefined {
+    if (this.byDigestOf !== this.scriptChanges) {
+      const texts = [...this.loaded.all(), ...this.evaluated.all()];
+      this.byDigest = new Map(texts.map((text) => [this.digestOf(text), text]));
+      this.byDigestOf = this.scriptChanges;
+    }
+    return this.byDigest.get(digest);
+  }
+
+  private digestOf(text: Uint8Array): string {
+    let digest = this.digests.get(text);
+    if (digest === undefined) {
+      digest = createHash("sha1").update(text).digest("hex");
+      this.digests.set(text, digest);
+    }
+    return digest;
   }
 
   /** Is there anything that this worker would tell the server? @param first no other worker has told it */

@@ -2,6 +2,7 @@
  * Some nodes of a cluster on the simulator's network, that own slots, let them move, and say MOVED, ASK and TRYAGAIN as real ones do
  * (compat/cluster.md, of strings and of commands that the tests send). Who owns what each of them believes by itself.
  */
+import { createHash } from "node:crypto";
 import type { Net } from "../../src/net/net.ts";
 import { slotHash } from "../../src/ring/slots.ts";
 import { latin1 } from "./bytes.ts";
@@ -29,6 +30,10 @@ function keysOf([name, ...words]: readonly string[]): readonly string[] {
       return words.filter((_, i) => i % 2 === 0);
     case "BLPOP":
       return words.slice(0, -1);
+    case "EVAL":
+    case "EVALSHA":
+    case "FCALL":
+      return words.slice(2, 2 + Number(words[1]));
     case "GET":
     case "SET":
     case "APPEND":
@@ -48,6 +53,10 @@ interface Queue {
 export class FakeNode {
   readonly redis: FakeRedis;
   readonly data = new Map<string, string>();
+  /** Texts that it knows, by digest. */
+  readonly scripts = new Map<string, string>();
+  /** Texts of libraries, each of one function of the same name. */
+  readonly libraries = new Map<string, string>();
   /** Slots that leave for, or come from, a node. */
   readonly migrating = new Map<number, FakeNode>();
   readonly importing = new Map<number, FakeNode>();
@@ -158,12 +167,44 @@ export class FakeNode {
       case "WATCH":
       case "UNWATCH":
         return "+OK\r\n";
+      case "EVAL":
+        this.scripts.set(digestOf(words[0]!), words[0]!);
+        return bulk(words[0]);
+      case "EVALSHA":
+        return this.scripts.has(words[0]!)
+          ? bulk(this.scripts.get(words[0]!))
+          : "-NOSCRIPT No matching script. Please use EVAL.\r\n";
+      case "SCRIPT":
+        if (words[0] === "LOAD") this.scripts.set(digestOf(words[1]!), words[1]!);
+        else this.scripts.clear();
+        return words[0] === "LOAD" ? bulk(digestOf(words[1]!)) : "+OK\r\n";
+      case "FCALL":
+        return this.libraries.has(words[0]!)
+          ? bulk(this.libraries.get(words[0]!))
+          : "-ERR Function not found\r\n";
+      case "FUNCTION":
+        return this.executeFunction(words);
       case "DBSIZE":
         return `:${data.size}\r\n`;
       default:
         return `-ERR unknown command '${name}'\r\n`;
     }
   }
+
+  private executeFunction([what, ...words]: readonly string[]): string {
+    const { libraries } = this;
+    const text = words.at(-1)!;
+    if (what === "DUMP") return bulk(`dump of libraries:${[...libraries.values()].join("|")}`);
+    if (libraries.size > 0) return "-ERR Library already exists\r\n";
+    const texts = what === "LOAD" ? [text] : text.slice(text.indexOf(":") + 1).split("|").filter(Boolean);
+    for (const each of texts) libraries.set(/name=(\S+)/.exec(each)![1]!, each);
+    return what === "LOAD" ? bulk([...libraries.keys()][0]) : "+OK\r\n";
+  }
+}
+
+/** As SCRIPT LOAD has it. */
+export function digestOf(text: string): string {
+  return createHash("sha1").update(text).digest("hex");
 }
 
 export class FakeCluster {

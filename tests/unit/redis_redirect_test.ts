@@ -15,7 +15,7 @@ import { Proxy } from "../../src/service/proxy.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import type { Sign } from "../../src/topology/state.ts";
 import { latin1 } from "../lib/bytes.ts";
-import { FakeCluster, type FakeNode, PORT, slotOf } from "../lib/fake_cluster.ts";
+import { digestOf, FakeCluster, type FakeNode, PORT, slotOf } from "../lib/fake_cluster.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
@@ -587,6 +587,62 @@ testOf("a large request goes where its key is, found out before", (world) => {
     const at = move === "none" ? owner : to;
     if (move !== "down") strictEqual(at.data.get(key)?.length, value.length);
   }
+});
+
+testOf(
+  "a node that does not know a script is told it when it says so, and what was loaded when it joins",
+  async (world) => {
+    const client = world.talker();
+    const [text, loaded] = ["return 1", "return 2"];
+    const evalsha = (digest: string) => world.ask(client, "EVALSHA", digest, "1", ONE);
+    const reply = (said: string) => `$${said.length}\r\n${said}\r\n`;
+    strictEqual(world.ask(client, "EVAL", text, "1", ONE), reply(text));
+    strictEqual(world.ask(client, "SCRIPT", "LOAD", loaded), reply(digestOf(loaded)));
+    strictEqual(evalsha(digestOf(text)), reply(text));
+    // To a node that is no server yet: ASKING is used up by whatever comes next, so it is said again.
+    const to = world.node(3);
+    world.cluster.migrate(SLOT, to);
+    world.asked();
+    strictEqual(evalsha(digestOf(text)), reply(text));
+    deepStrictEqual(to.redis.takeGot(), [
+      "ASKING",
+      `EVALSHA ${digestOf(text)} 1 ${ONE}`,
+      `SCRIPT LOAD ${text}`,
+      "ASKING",
+      `EVALSHA ${digestOf(text)} 1 ${ONE}`,
+    ]);
+    strictEqual(evalsha(digestOf("return 3")), "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+    world.asked();
+    world.cluster.give(SLOT, to);
+    ok(!to.scripts.has(digestOf(loaded)));
+    await world.learn();
+    world.run(30);
+    ok(to.scripts.has(digestOf(loaded)));
+    to.scripts.clear();
+    client.say("EVALSHA", digestOf(text), "1", ONE).say("GET", ONE).say("EVALSHA", digestOf(text), "1", ONE);
+    world.run(30);
+    strictEqual(client.take(), `${reply(text)}$-1\r\n${reply(text)}`);
+    strictEqual(world.ask(client, "EVAL", text, "2", ONE, TWO).slice(0, 11), "-CROSSSLOT ");
+  },
+);
+
+testOf("a node that does not know a function is told its library", async (world) => {
+  const client = world.talker();
+  const library = "#!lua name=lib\nredis.register_function('lib', f)";
+  strictEqual(world.ask(client, "FUNCTION", "LOAD", library), "$3\r\nlib\r\n");
+  const fcall = (name: string) => world.ask(client, "FCALL", name, "1", ONE);
+  const to = world.node(3);
+  world.cluster.give(SLOT, to);
+  ok(fcall("lib").startsWith("$"));
+  strictEqual(fcall("other"), "-ERR Function not found\r\n");
+  to.libraries.clear();
+  await world.learn();
+  world.run(30);
+  ok(to.libraries.has("lib"));
+  // What refuses to learn is not taught for ever.
+  to.libraries.clear();
+  to.libraries.set("lib2", library);
+  strictEqual(fcall("name="), "-ERR Function not found\r\n");
 });
 
 testOf("a client that goes away while it waits leaves nothing behind", (world) => {
