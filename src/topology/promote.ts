@@ -388,6 +388,12 @@ class ReplicaSet {
         `its primary cannot be reached from here, but ${hearing.spec.text} hears it: it stays`,
       );
     }
+    const stranger = this.stranger;
+    if (stranger !== null) {
+      return this.complain(
+        `most of its members follow ${stranger}, which is none of them, and hear it: nobody is promoted`,
+      );
+    }
     if (this.nextAttemptMs === -Infinity) {
       this.nextAttemptMs = nowMs + JITTER_MS * this.around.random();
     }
@@ -399,11 +405,22 @@ class ReplicaSet {
     this.attempt();
   }
 
+  /** Whom a majority follows and hears, if that is no member: the file names another server than it should. null: nobody. */
+  private get stranger(): string | null {
+    const followed = this.members.flatMap((member, i) =>
+      this.isFresh(member) && member.said!.info.linked && voteOf(this.voters, i) < 0
+        ? [member.said!.follows]
+        : []
+    );
+    const count = (name: string | null) => followed.filter((each) => each === name).length;
+    return followed.find((name) => count(name) >= majorityOf(this.members.length)) ?? null;
+  }
+
   /** A replica that has heard of the primary since we have lost it. */
   private whoHears(goneMs: number): Member | null {
     const primary = this.members[this.primary];
     // One that answers, and is no primary any more, is not lost.
-    if (primary !== undefined && primary.answers && this.isFresh(primary)) return null;
+    if (primary === undefined || primary.answers && this.isFresh(primary)) return null;
     return this.members.find((member, i) => {
       if (!this.isFresh(member) || voteOf(this.voters, i) !== this.primary || i === this.primary) {
         return false;

@@ -2,8 +2,13 @@
 import assert from "node:assert/strict";
 import { Fence } from "../../src/topology/fence.ts";
 import { Member } from "../../src/topology/member.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+import { PromoteKeeper } from "../../src/topology/promote.ts";
+import { SimClock } from "./clock.ts";
 import { ModelMember } from "./model_member.ts";
+import { SimNet } from "./net.ts";
 import { PromoteWorld } from "./promote_world.ts";
+import { Random } from "./random.ts";
 import { Violation } from "./truth.ts";
 
 const SEEDS = 6;
@@ -19,6 +24,43 @@ Deno.test("no two primaries may be written to, whatever is killed, frozen and cu
   await PromoteWorld.run(20_001);
   assert.ok(switches > 4 * SEEDS, `${switches} switches`);
   assert.ok(writes > 500 * SEEDS, `${writes} writes`);
+});
+
+Deno.test("a file that names another primary than the members follow promotes nobody", async () => {
+  const clock = new SimClock();
+  const net = new SimNet(clock, new Random(1));
+  const members: ModelMember[] = [];
+  for (let i = 0; i < 3; i++) members.push(new ModelMember(i, members, net, clock, new Random(10 + i)));
+  for (const member of members) await member.listen(1);
+  const texts = [1, 2].map((i) => ModelMember.addressOf(i, 0)).map(({ host, port }) => `${host}:${port}`);
+  const config = parseConfig(
+    `p: {listen: 127.0.0.1:1, redis: true, failover: promote, servers: [{name: s, address: 10.9.0.1:6379, ` +
+      `replicas: [${texts}]}]}`,
+    "x",
+  );
+  const lines: string[] = [];
+  const keeper = new PromoteKeeper({
+    pool: config.pools[0]!,
+    net,
+    clock,
+    random: new Random(3).next,
+    log: { level: 11, write: (_, text) => void lines.push(text) },
+    known: new Map(),
+    event: (kind) => assert.notEqual(kind, "promoted"),
+  });
+  const replicate = () => {
+    for (const member of members) member.replicate();
+    clock.setTimer(50, replicate);
+  };
+  replicate();
+  keeper.start(() => {});
+  clock.run(60_000);
+  assert.deepEqual(members.map(({ follows }) => follows), [-1, 0, 0]);
+  assert.ok(
+    lines.some((line) => line.includes("follow 10.9.9.9:7000, which is none of them")),
+    lines.join("\n"),
+  );
+  keeper.stop();
 });
 
 interface Canary {
