@@ -142,7 +142,7 @@ const CANARIES: readonly { name: string; says: RegExp; plant(): () => void }[] =
   },
   {
     name: "who owns what is not learnt",
-    says: /is sent on: who owns what is not known|is still looked for|sent on 41 times/,
+    says: /is sent on: who owns what is not known|is still looked for|sent on 41 times|without ASKING/,
     plant: () => patch(PoolRedirects.prototype, "noteMoved", () => () => {}),
   },
   {
