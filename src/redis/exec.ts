@@ -14,7 +14,7 @@
  */
 import { concat, encode, startsWith } from "../bytes/ascii.ts";
 import { command } from "../protocol/redis/encode.ts";
-import { ASKING, CLUSTERDOWN, readRedirect } from "../protocol/redis/redirect_reply.ts";
+import { CLUSTERDOWN, readRedirect } from "../protocol/redis/redirect_reply.ts";
 import { REQUESTS } from "../stats/metrics.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import type { CommandQueue } from "./queue.ts";
@@ -22,7 +22,7 @@ import type { RedisSession } from "./session.ts";
 import { type Aside, type Rerun, Weaver } from "./woven.ts";
 import { type Failure, failureOf } from "../proxy/failures.ts";
 import { sendFragment } from "../proxy/fan_out.ts";
-import { type Internal, Request, SWALLOWED } from "../proxy/request.ts";
+import { type Internal, Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection, Waiter } from "../proxy/server_connection.ts";
 import type { Joiner } from "../proxy/split.ts";
@@ -100,10 +100,9 @@ export class Execution implements Holder, Postponed, Waiter {
     this.finish();
   }
 
-  /** The same on the connection that watches keys. @param asking its node does not own them yet (-ASK) */
-  sendWatched(connection: ServerConnection, asking: boolean): void {
+  /** The same on the connection that watches keys. */
+  sendWatched(connection: ServerConnection): void {
     this.watched = this.client.pool.cluster;
-    if (asking) sayAsking(connection);
     this.send(connection);
   }
 
@@ -289,14 +288,6 @@ export class Execution implements Holder, Postponed, Waiter {
   }
 
   pushed(): void {}
-}
-
-/** ASKING on a connection that has a holder, who does not hear of the reply. */
-export function sayAsking(connection: ServerConnection): void {
-  const request = new Request(null);
-  request.replies = SWALLOWED;
-  connection.enqueue(request);
-  connection.write(ASKING, 0, ASKING.length);
 }
 
 /** EXEC's own request: its reply is the transaction's, with what waits aside in its places. */

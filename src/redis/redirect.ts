@@ -266,6 +266,19 @@ function keyOf(request: Uint8Array, start = 0): number {
   return count > 0 ? keyList.at[0]! : count === 0 ? KEYLESS : UNKNOWN;
 }
 
+/**
+ * The slot of the first key in these requests, one behind the other; KEYLESS if there is none, or only a server knows it: then any node says
+ * where it is. Borrowed.
+ */
+export function slotOfAny({ placement }: Pool, requests: Uint8Array): number {
+  for (let at = 0; at < requests.length; at = keyOfEnd) {
+    const key = keyOf(requests, at);
+    if (key >= 0) return placement.slotOf(requests, args.starts[key]!, args.ends[key]!);
+    if (keyOfEnd < 0) break;
+  }
+  return KEYLESS;
+}
+
 /** What one client has under way here: who comes first, and what waits. */
 export class ClientRedirects {
   /** What waits, or is tried again, in the order in which the client has asked for it. */
@@ -505,26 +518,12 @@ export class Redirected extends Placed {
     const { redirects } = this;
     this.asked = 0;
     this.moved.length = 0;
-    if (this.slot === UNKNOWN) this.slot = this.placed();
+    if (this.slot === UNKNOWN) this.slot = slotOfAny(redirects.pool, this.bytes);
     const owner = redirects.ownerOf(this.slot, this.from!);
     if (owner !== null && owner.primary !== null && this.ask(owner.primary, false)) return;
     this.reply = owner === null ? redirects.pool.front.noLiveServer : owner.refusal();
     this.isFailure = true;
     this.wait(false);
-  }
-
-  /**
-   * The slot of its keys, in a transaction of the first there are; KEYLESS if it has none, or only a server knows them: then any node says
-   * where they are.
-   */
-  private placed(): number {
-    const { bytes, redirects } = this;
-    for (let at = 0; at < bytes.length; at = keyOfEnd) {
-      const key = keyOf(bytes, at);
-      if (key >= 0) return redirects.pool.placement.slotOf(bytes, args.starts[key]!, args.ends[key]!);
-      if (keyOfEnd < 0) break;
-    }
-    return KEYLESS;
   }
 
   /** @param before what else is said before; nobody waits for its answer */

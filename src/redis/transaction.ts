@@ -11,25 +11,23 @@
  * words; what only the server can know (READONLY, OOM) shows in EXEC's own reply, EXECABORT.
  */
 import { encode, latin1 } from "../bytes/ascii.ts";
-import { Args } from "../protocol/redis/args.ts";
 import { errorReply } from "../protocol/redis/errors.ts";
 import { command } from "../protocol/redis/encode.ts";
 import { OK } from "../protocol/redis/reply_writer.ts";
-import { noteArguments } from "../protocol/redis/request.ts";
 import { isError } from "../protocol/redis/reply.ts";
-import { readRedirect } from "../protocol/redis/redirect_reply.ts";
+import { ASK, MOVED, readRedirect, type Redirect, TRYAGAIN } from "../protocol/redis/redirect_reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
-import { Execution, isLong, sayAsking } from "./exec.ts";
-import type { PoolRedirects } from "./redirect.ts";
+import { Execution, isLong } from "./exec.ts";
+import { type PoolRedirects, slotOfAny } from "./redirect.ts";
 import { CommandQueue } from "./queue.ts";
 import type { RedisSession } from "./session.ts";
 import { type Aside, ASIDE_MAX, NO_ELEMENTS, type Rerun, Weaver } from "./woven.ts";
 import { pace, refuse } from "../proxy/fan_out.ts";
 import { Request } from "../proxy/request.ts";
+import type { Endpoint } from "../proxy/endpoint.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 
-const LF = 10;
 const QUEUED = encode("+QUEUED\r\n");
 const EMPTY = encode("*0\r\n");
 const NESTED = encode("-ERR MULTI calls can not be nested\r\n");
@@ -50,8 +48,10 @@ const PLACED_ANEW_MAX = 1024 * 1024;
 const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
 /** About what a command that waits aside takes beside its bytes; those in the queue lie back to back. */
 const ASIDE_BYTES = 160;
-/** So many nodes are asked to watch. */
-const WATCH_TRIES = 5;
+/** In a cluster: so many nodes are asked to watch without a pause, for so long, with such pauses. */
+const WATCH_HOPS = 5;
+const WATCH_MS = 1000;
+const WATCH_AGAIN_MS = 50;
 const UNWATCH_BYTES = command("UNWATCH");
 
 export class Transaction implements Holder {
@@ -77,8 +77,6 @@ export class Transaction implements Holder {
   private watchServer: Server | null = null;
   /** The connection class that the watching connection is in now: SELECT and HELLO may come after WATCH. */
   private watchClass = 0;
-  /** The node that watches does not own the keys yet (-ASK): it is told so before each request. */
-  private watchAsking = false;
   /** A WATCH has been answered OK on the connection. */
   private watches = false;
   /** A watching connection was lost: EXEC has to fail, as the watch cannot be vouched for. */
@@ -258,64 +256,111 @@ export class Transaction implements Holder {
     if (client.pool.cluster) {
       const request = new Request(client);
       client.enqueue(request);
-      this.watchAt(this.watch, request, bytes.slice(start, end), WATCH_TRIES);
+      const untilMs = client.pool.turn.now() + WATCH_MS;
+      this.watchAt(this.watch, request, bytes.slice(start, end), untilMs, WATCH_HOPS);
     } else this.send(this.watch, bytes, start, end);
     // What the client reads next must come after the watch has begun.
     client.block(LEASED);
     return true;
   }
 
-  /** In a cluster: asks this node to watch, or whoever has the keys in its place. */
-  private watchAt(connection: ServerConnection, request: Request, bytes: Uint8Array, tries: number): void {
+  /**
+   * In a cluster: asks this node to watch, or whoever has the keys in its place.
+   * @param untilMs so long it is asked again
+   * @param hops how many more nodes may be asked before a pause
+   */
+  private watchAt(
+    connection: ServerConnection,
+    request: Request,
+    bytes: Uint8Array,
+    untilMs: number,
+    hops: number,
+  ): void {
     const asked = new Request(null);
     asked.internal = (reply, start, end, failed) => {
       const { client } = request;
+      if (client === null) return;
       const redirect = failed ? null : readRedirect(reply, start, end);
-      if (client === null || redirect !== null && this.watchElsewhere(connection, request, bytes, tries)) {
-        return;
+      if (redirect !== null) {
+        return this.watchElsewhere(
+          connection,
+          request,
+          bytes,
+          untilMs,
+          hops,
+          redirect,
+          reply.slice(start, end),
+        );
       }
       this.watches ||= !failed && !isError(reply, start);
       if (failed) client.countForwardError();
       client.deliver(request, reply, start, end);
     };
-    if (this.watchAsking) sayAsking(connection);
     connection.forward(asked, bytes, 0, bytes.length);
     this.expected++;
   }
 
-  /** The node does not have the keys, or not all of them. False if the client is to read what it says. */
+  /**
+   * The node does not have the keys, or not all of them. What is on its way (ASK, TRYAGAIN) cannot be watched: nobody may say ASKING for
+   * an EXEC of which the other node knows nothing. If it does not arrive soon, EXEC says that it was touched, and the client begins anew.
+   */
   private watchElsewhere(
     connection: ServerConnection,
     request: Request,
     bytes: Uint8Array,
-    tries: number,
-  ): boolean {
-    const { client, watchClass, watchServer } = this;
-    if (tries === 0) return false;
+    untilMs: number,
+    hops: number,
+    redirect: Redirect,
+    reply: Uint8Array,
+  ): void {
+    const { client, watchClass } = this;
+    const { pool } = client;
     if (this.watches) {
-      // Two nodes cannot watch for one EXEC: it will say that a key was touched, and the client begins anew.
+      // Two nodes cannot watch for one EXEC.
       this.losesWatch = true;
-      client.deliver(request, OK, 0, OK.length);
-      return true;
+      return client.deliver(request, OK, 0, OK.length);
     }
+    const { endpoint } = connection;
+    const redirects = pool.front.redirects as PoolRedirects;
+    const moved = redirect.kind === MOVED;
+    if (moved) redirects.noteMoved(endpoint.server, "a watched key has moved");
     this.forgetWatch();
-    connection.endpoint.giveBack(connection, watchClass === connection.connectionClass);
-    const redirects = client.pool.front.redirects as PoolRedirects;
-    redirects.locate(client, firstKey(bytes), (endpoint, asking) => {
-      const next = endpoint?.lease(watchClass, this) ?? null;
-      if (next === null) {
-        const refusal = watchServer!.refusal();
-        client.countForwardError();
-        client.deliver(request, refusal, 0, refusal.length);
-        return client.unblock(LEASED);
-      }
-      this.watch = next;
-      // By the pool's table, which its transaction goes by too.
-      this.watchServer = watchServer;
-      this.watchAsking = asking;
-      this.epochWatched = client.pool.epoch;
-      this.watchAt(next, request, bytes, tries - 1);
+    endpoint.giveBack(connection, watchClass === connection.connectionClass);
+    const target = moved && hops > 0 ? redirects.target(endpoint, redirect) : null;
+    if (target !== endpoint && this.watchOn(target, request, bytes, untilMs, hops - 1)) return;
+    if (pool.turn.now() >= untilMs) {
+      this.watchLost = redirect.kind === ASK || redirect.kind === TRYAGAIN;
+      const said = this.watchLost ? OK : reply;
+      client.deliver(request, said, 0, said.length);
+      return client.unblock(LEASED);
+    }
+    pool.setTimer(WATCH_AGAIN_MS, () => {
+      if (request.client === null) return;
+      const server = pool.servers[pool.placement.serverOfSlot(slotOfAny(pool, bytes))];
+      if (this.watchOn(server?.primary ?? null, request, bytes, untilMs, WATCH_HOPS)) return;
+      const refusal = server?.refusal() ?? pool.front.noLiveServer;
+      client.countForwardError();
+      client.deliver(request, refusal, 0, refusal.length);
+      client.unblock(LEASED);
     });
+  }
+
+  /** False if there is no connection to be had. */
+  private watchOn(
+    endpoint: Endpoint | null,
+    request: Request,
+    bytes: Uint8Array,
+    untilMs: number,
+    hops: number,
+  ): boolean {
+    const { pool } = this.client;
+    const watch = endpoint?.lease(this.watchClass, this) ?? null;
+    if (watch === null) return false;
+    this.watch = watch;
+    // By the pool's table, which its transaction goes by too.
+    this.watchServer = pool.servers[pool.placement.serverOfSlot(slotOfAny(pool, bytes))] ?? null;
+    this.epochWatched = pool.epoch;
+    this.watchAt(watch, request, bytes, untilMs, hops);
     return true;
   }
 
@@ -376,7 +421,7 @@ export class Transaction implements Holder {
       this.expected += queue.count + 2;
       const execution = new Execution(this.session, queue, asides, this.rerun);
       if (long) execution.sendSliced(this.watch);
-      else execution.sendWatched(this.watch, this.watchAsking);
+      else execution.sendWatched(this.watch);
       this.releaseWhenAnswered = true;
       client.block(LEASED);
     } else if (queue.count > 0) this.execAnywhere(server, queue, asides, long);
@@ -563,7 +608,7 @@ export class Transaction implements Holder {
   private forgetWatch(): void {
     this.watch = null;
     this.watchServer = null;
-    this.watches = this.watchAsking = false;
+    this.watches = false;
     this.expected = 0;
     this.losesWatch = false;
   }
@@ -576,12 +621,4 @@ export class Transaction implements Holder {
     this.watchLost = false;
     connection?.endpoint.giveBack(connection, false);
   }
-}
-
-/** The first key of a WATCH; owned. */
-function firstKey(watch: Uint8Array): Uint8Array {
-  const args = new Args();
-  const first = watch.indexOf(LF) + 1;
-  noteArguments(watch, first, 0, 2, 1, Infinity, args);
-  return watch.slice(args.starts[1]!, args.ends[1]!);
 }
