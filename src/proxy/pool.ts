@@ -322,7 +322,9 @@ export class Pool {
     const left = new Map(this.servers.map((server) => [server.cells, server]));
     this.config = config;
     this.adoptTimeout(config.timeoutMs);
-    if (reconnect || keysDiffer(before, config, RING_KEYS)) this.epoch++;
+    // Replicas of a cluster's nodes come and go, and no key moves with them.
+    const moved = config.cluster ? placement !== this.placement : keysDiffer(before, config, RING_KEYS);
+    if (reconnect || moved) this.epoch++;
     const added: Server[] = [];
     this.servers = config.servers.map((server, i) => {
       const cells = this.board.servers[i]!;

@@ -52,6 +52,8 @@ const DOWN_MS = 1000;
 /** The first pause; each is twice the one before, up to the second number. Up to half of it is drawn away. Ms. */
 const PAUSE_FIRST_MS = 10;
 const PAUSE_MAX_MS = 100;
+/** More keys than this that somebody is to forget are all there are. */
+const KEYS_MAX = 100;
 /** The pool's source is told of the same node so often, ms. */
 const SIGN_EVERY_MS = 20;
 
@@ -277,6 +279,21 @@ export function slotOfAny({ placement }: Pool, requests: Uint8Array): number {
     if (keyOfEnd < 0) break;
   }
   return KEYLESS;
+}
+
+/** Keys of these requests, one behind the other; null if there are many, or only a server knows them. */
+function keysOf(requests: Uint8Array): Uint8Array[] | null {
+  const keys: Uint8Array[] = [];
+  for (let at = 0; at < requests.length; at = keyOfEnd) {
+    const first = keyOf(requests, at);
+    if (first === UNKNOWN || keys.length + keyList.count > KEYS_MAX) return null;
+    if (first === KEYLESS) continue;
+    for (let k = 0; k < keyList.count; k++) {
+      const i = keyList.at[k]!;
+      keys.push(requests.slice(args.starts[i]!, args.ends[i]!));
+    }
+  }
+  return keys;
 }
 
 /** What one client has under way here: who comes first, and what waits. */
@@ -557,6 +574,7 @@ export class Redirected extends Placed {
   override letGo(): Request | null {
     const { original } = this;
     if (original.client === null || original.client.head !== original) return null;
+    this.tellUnheard();
     this.over();
     return original;
   }
@@ -587,11 +605,21 @@ export class Redirected extends Placed {
   /** It is over, and this is its reply; borrowed. */
   protected answer(bytes: Uint8Array, start: number, end: number, failed: boolean): void {
     const { client, split, fragment } = this.original;
+    if (bytes[start] !== MINUS) this.tellUnheard();
     this.over();
     if (client !== null) {
       if (failed) client.countForwardError();
       client.deliver(this.original, bytes, start, end);
     } else split?.take(fragment, bytes, start, end, failed);
+  }
+
+  /** Who tracks hears of changes on connections of its own to the pool's servers, and CLIENT CACHING was for the first one that was asked. */
+  private tellUnheard(): void {
+    const { at, lane, parent, bytes } = this;
+    const { tracking } = this.client.session as RedisSession;
+    if (tracking === null || at === null || lane !== null || parent.client === null) return;
+    if (at === at.server.primary && !tracking.options.optin) return;
+    tracking.readUnheard(parent, keysOf(bytes));
   }
 
   private over(): void {
@@ -607,6 +635,8 @@ function connectionAt(client: Client, endpoint: Endpoint): ServerConnection | nu
   const session = client.session as RedisSession;
   const { server } = endpoint;
   if (session.tracking === null) return endpoint.connection(session.connectionClass, client.serial);
-  // What it tracks it hears of on connections of its own, to the pool's servers.
-  return server.primary === endpoint ? client.pool.front.connectionTo(client, server) : null;
+  // What it tracks it hears of on connections of its own, to the pool's servers; see tellUnheard.
+  return server.primary === endpoint
+    ? client.pool.front.connectionTo(client, server)
+    : endpoint.connection(session.connectionClass, client.serial);
 }

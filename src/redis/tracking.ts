@@ -20,7 +20,7 @@
  */
 import { concat, copy, encode, startsWith } from "../bytes/ascii.ts";
 import type { TimerId } from "../net/net.ts";
-import { command } from "../protocol/redis/encode.ts";
+import { bulk, command } from "../protocol/redis/encode.ts";
 import { OK } from "../protocol/redis/reply_writer.ts";
 import { integerOf, isError } from "../protocol/redis/reply.ts";
 import {
@@ -272,6 +272,22 @@ export class Tracking implements TrackingState {
   }
 
   /**
+   * `request` is about to be answered by who does not tell what becomes of these keys: whoever keeps them is told to forget them, right
+   * behind the reply.
+   * @param request in the client's queue
+   * @param keys null: there are many, or nobody knows
+   */
+  readUnheard(request: Request, keys: readonly Uint8Array[] | null): void {
+    const bytes = keys === null
+      ? INVALIDATE_ALL
+      : concat(HEAD, keys.reduce((all, key) => concat(all, bulk(key)), encode(`*${keys.length}\r\n`)));
+    const { client, target } = this;
+    if (this.stopped) return;
+    if (target === client && this.session.resp === 3) client.replies.insertBehind(request, bytes);
+    else this.pushed(bytes, 0, bytes.length, null);
+  }
+
+  /**
    * Passes on that keys have changed.
    * @param bytes borrowed
    * @param behind the last request whose reply may have been read before; null = no such reply is still to leave
@@ -355,6 +371,7 @@ class Line implements Holder {
     const connection = server.lease(connectionClass, line);
     if (connection === null) return null;
     line.connection = connection;
+    if (server.pool.cluster) connection.keepSent();
     if (connectionClass % 2 === 1) line.track();
     else if (!line.listen(server)) {
       connection.endpoint.giveBack(connection, false);

@@ -147,8 +147,10 @@ export class FakeNode {
         data.delete(key);
         return `*2\r\n${bulk(key)}${bulk(value)}`;
       }
+      case "HELLO":
+        return "*0\r\n";
       case "CLIENT":
-        return ":7\r\n";
+        return words[0] === "ID" ? ":7\r\n" : "+OK\r\n";
       case "GET":
         return bulk(data.get(words[0]!));
       case "MGET":

@@ -633,6 +633,51 @@ testOf(
   },
 );
 
+testOf(
+  "who tracks is redirected too; what is read where nobody tells of changes is invalidated",
+  async (world) => {
+    const client = world.talker();
+    const to = world.node(3);
+    const all = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
+    const forget = (...keys: string[]) =>
+      `>2\r\n$10\r\ninvalidate\r\n*${keys.length}\r\n${
+        keys.map((key) => `$${key.length}\r\n${key}\r\n`).join("")
+      }`;
+    world.ask(client, "HELLO", "3");
+    strictEqual(world.ask(client, "CLIENT", "TRACKING", "ON"), "+OK\r\n");
+    world.ask(client, "SET", ONE, "x");
+    strictEqual(world.ask(client, "GET", ONE), "$1\r\nx\r\n");
+    // A node that is no server yet: the client has no line there.
+    world.cluster.migrate(SLOT, to, ONE);
+    strictEqual(world.ask(client, "GET", ONE), `$1\r\nx\r\n${forget(ONE)}`);
+    client.say("GET", TWO).say("GET", ONE).say("GET", TWO);
+    world.run(30);
+    strictEqual(client.take(), `$-1\r\n$1\r\nx\r\n${forget(ONE)}$-1\r\n`);
+    world.cluster.give(SLOT, to);
+    strictEqual(world.ask(client, "MGET", ONE, ALSO_ONE), `*2\r\n$1\r\nx\r\n$-1\r\n${forget(ONE, ALSO_ONE)}`);
+    await world.learn();
+    world.run(30);
+    strictEqual(client.take(), all);
+    strictEqual(world.ask(client, "GET", ONE), "$1\r\nx\r\n");
+    // Back to a server: the client has a line to it, and hears of changes there.
+    world.cluster.give(SLOT, world.node(0));
+    strictEqual(world.ask(client, "GET", ONE), "$1\r\nx\r\n");
+    // Nothing has moved since the last time.
+    await world.learn();
+    world.run(30);
+    strictEqual(client.take(), all);
+    await world.learn();
+    world.run(30);
+    strictEqual(client.take(), "");
+    // What is to be tracked has been said to the first one that was asked.
+    strictEqual(world.ask(client, "CLIENT", "TRACKING", "OFF"), "+OK\r\n");
+    strictEqual(world.ask(client, "CLIENT", "TRACKING", "ON", "OPTIN"), "+OK\r\n");
+    world.cluster.give(SLOT, world.node(1));
+    strictEqual(world.ask(client, "CLIENT", "CACHING", "YES"), "+OK\r\n");
+    strictEqual(world.ask(client, "GET", ONE), `$1\r\nx\r\n${forget(ONE)}`);
+  },
+);
+
 testOf("a node that does not know a function is told its library", async (world) => {
   const client = world.talker();
   const library = "#!lua name=lib\nredis.register_function('lib', f)";
