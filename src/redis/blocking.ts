@@ -16,7 +16,7 @@
 import { REQUEST_BYTES, REQUESTS } from "../stats/metrics.ts";
 import { command } from "../protocol/redis/encode.ts";
 import { ASKING } from "../protocol/redis/redirect_reply.ts";
-import { waitLeft } from "../protocol/redis/wait_time.ts";
+import { waitLeft, waitOf } from "../protocol/redis/wait_time.ts";
 import { integerOf } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import type { Endpoint } from "../proxy/endpoint.ts";
@@ -90,6 +90,11 @@ export class BlockingCall implements Holder, Lane {
 
   bytesNow(bytes: Uint8Array): Uint8Array {
     return waitLeft(bytes, this.client.pool.turn.now() - this.sinceMs);
+  }
+
+  hasWaited(bytes: Uint8Array): boolean {
+    const { client, sinceMs } = this;
+    return client.leaving || client.pool.turn.now() - sinceMs >= waitOf(bytes);
   }
 
   settled(): void {

@@ -49,6 +49,8 @@ import type { RedisSession } from "./session.ts";
 const NODES_MAX = 5;
 /** So long what cannot be served is tried again, but for TRYAGAIN; ms. */
 const DOWN_MS = 1000;
+/** The same for a command that waits for an element: it has the time, and nobody else could have been served meanwhile. */
+const WAITS_DOWN_MS = 30_000;
 /** The first pause; each is twice the one before, up to the second number. Up to half of it is drawn away. Ms. */
 const PAUSE_FIRST_MS = 10;
 const PAUSE_MAX_MS = 100;
@@ -78,6 +80,8 @@ export interface Lane {
   reach(endpoint: Endpoint, asking: boolean): ServerConnection | null;
   /** What is to be sent now; `bytes` were at first. */
   bytesNow(bytes: Uint8Array): Uint8Array;
+  /** The client does not want to wait any longer. @param bytes as they were at first */
+  hasWaited(bytes: Uint8Array): boolean;
   /** The request has its answer, or is about to get it. */
   settled(): void;
 }
@@ -515,8 +519,12 @@ export class Redirected extends Placed {
     const nowMs = pool.turn.now();
     const { clusterTryagainMs } = pool.config;
     if (!forKeys && this.downSinceMs < 0) this.downSinceMs = nowMs;
-    const late = forKeys ? nowMs - this.sinceMs >= clusterTryagainMs : nowMs - this.downSinceMs >= DOWN_MS;
-    if (late) return this.answer(this.reply, 0, this.reply.length, this.isFailure);
+    const { lane } = this;
+    const downMs = lane === null ? DOWN_MS : WAITS_DOWN_MS;
+    const late = forKeys ? nowMs - this.sinceMs >= clusterTryagainMs : nowMs - this.downSinceMs >= downMs;
+    if (late || lane?.hasWaited(this.bytes)) {
+      return this.answer(this.reply, 0, this.reply.length, this.isFailure);
+    }
     const pause = Math.min(PAUSE_FIRST_MS * 2 ** Math.min(this.pauses++, 10), PAUSE_MAX_MS);
     this.own.wait(this, pause * (1 - pool.random() / 2));
   }

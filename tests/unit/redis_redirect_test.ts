@@ -316,11 +316,21 @@ testOf("who waits for a list asks with ASKING, and is told in the end that the c
   world.run(5000);
   world.cluster.owner(SLOT).down = "-CLUSTERDOWN The cluster is down\r\n";
   to.waiting.pop()!.say("-CLUSTERDOWN The cluster is down\r\n");
-  world.run(500);
+  world.run(25_000);
   strictEqual(client.take(), "");
-  world.run(1000);
+  world.run(6000);
   strictEqual(client.take(), "-CLUSTERDOWN The cluster is down\r\n");
   strictEqual(world.ask(client, "GET", TWO), "$-1\r\n");
+});
+
+testOf("a wait is not tried again for longer than its own time", (world) => {
+  const client = world.talker();
+  for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";
+  client.say("BLPOP", ONE, "3");
+  world.run(2900);
+  strictEqual(client.take(), "");
+  world.run(300);
+  strictEqual(client.take(), "-CLUSTERDOWN The cluster is down\r\n");
 });
 
 testOf("a client that goes while its wait pauses leaves nothing behind", (world) => {

@@ -19,13 +19,9 @@ const LEAST_MS = 1;
 
 const args = new Args();
 
-/** `request` as it is, or with its time less by `passedMs`; a new array if it has one. */
-export function waitLeft(request: Uint8Array, passedMs: number): Uint8Array {
-  if (
-    passedMs < LEAST_MS || scanRequest(request, 0, request.length, args, ANY_SIZE, new RequestResume()) < 0
-  ) {
-    return request;
-  }
+/** What a request says of its time: in which argument, in which unit (ms), and how long in all, ms. Null if it waits for ever. */
+function timeIn(request: Uint8Array): { at: number; unitMs: number; wholeMs: number } | null {
+  if (scanRequest(request, 0, request.length, args, ANY_SIZE, new RequestResume()) < 0) return null;
   const name = resolve(request, args)?.name ?? "";
   const word = (i: number) => latin1(request, args.starts[i]!, args.ends[i]!);
   let at = LAST.has(name) ? args.count - 1 : FIRST.has(name) ? 1 : -1;
@@ -37,8 +33,20 @@ export function waitLeft(request: Uint8Array, passedMs: number): Uint8Array {
     }
   }
   const time = at < 0 ? NaN : Number(word(at));
-  if (!(time > 0)) return request;
-  const leftMs = Math.max(LEAST_MS, Math.ceil(time * unitMs - passedMs));
+  return time > 0 ? { at, unitMs, wholeMs: time * unitMs } : null;
+}
+
+/** How long it waits, ms; Infinity if for ever. */
+export function waitOf(request: Uint8Array): number {
+  return timeIn(request)?.wholeMs ?? Infinity;
+}
+
+/** `request` as it is, or with its time less by `passedMs`; a new array if it has one. */
+export function waitLeft(request: Uint8Array, passedMs: number): Uint8Array {
+  const time = passedMs < LEAST_MS ? null : timeIn(request);
+  if (time === null) return request;
+  const { at, unitMs, wholeMs } = time;
+  const leftMs = Math.max(LEAST_MS, Math.ceil(wholeMs - passedMs));
   const words = Array.from(
     { length: args.count },
     (_, i) => request.subarray(args.starts[i]!, args.ends[i]!),
