@@ -1102,13 +1102,13 @@ const PIECES = [
 
 Deno.test("parseConfig() throws nothing but ConfigError, whatever the text", () => {
   const check = (text: string) => void problemsOf(text);
-  fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 200 }), check), { numRuns: runs(80) });
+  fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 200 }), check), { numRuns: runs(40) });
   fc.assert(
     fc.property(
       fc.array(fc.constantFrom(...PIECES), { maxLength: 40 }).map((pieces) => pieces.join("")),
       check,
     ),
-    { numRuns: runs(250) },
+    { numRuns: runs(100) },
   );
   const damaged = fc.tuple(fc.nat(exampleConfig().length), fc.nat(20), fc.constantFrom(...PIECES));
   fc.assert(
@@ -1116,17 +1116,17 @@ Deno.test("parseConfig() throws nothing but ConfigError, whatever the text", () 
       const text = exampleConfig();
       check(text.slice(0, at) + piece + text.slice(at + cut));
     }),
-    { numRuns: runs(20) },
+    { numRuns: runs(8) },
   );
 });
 
 Deno.test("parseConfig() bounds what it reads and what it tells", () => {
-  const commas = textsOf("p: [" + ",".repeat(1_100_000));
+  const commas = textsOf("p: [" + ",".repeat(1_000_001));
   assert.equal(commas.length, 1);
   assert.match(commas[0]!, /found more YAML than any configuration, expected at most 1000000 pieces/);
-  const unknown = textsOf("p:\n" + Array.from({ length: 1500 }, (_, i) => `  key${i}: 1\n`).join(""));
+  const unknown = textsOf("p:\n" + Array.from({ length: 1100 }, (_, i) => `  key${i}: 1\n`).join(""));
   assert.equal(unknown.length, 1001);
-  assert.equal(unknown[1000], "x.yml: found 502 problems more, expected none");
+  assert.equal(unknown[1000], "x.yml: found 102 problems more, expected none");
 });
 
 /** Small texts that stand for more than anybody could read. */
