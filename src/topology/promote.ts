@@ -81,6 +81,7 @@ export class PromoteKeeper implements Keeper {
 /** What a set knows that its members may not be able to tell the next keeper. */
 interface Remembered {
   readonly history: string | null;
+  readonly historyAtMs: number;
   readonly wellAtMs: number;
   readonly hasBeenWell: boolean;
   readonly fenceSeenAtMs: number;
@@ -103,6 +104,8 @@ class ReplicaSet {
   private told = "";
   /** Of the primary, when it was well. */
   private history: string | null = null;
+  /** When it certainly was that. */
+  private historyAtMs = -Infinity;
   /** When a majority and its primary were last seen to be well. */
   private wellAtMs: number;
   private hasBeenWell = false;
@@ -141,6 +144,7 @@ class ReplicaSet {
     const remembered = around.memory?.get(server.name) as Remembered | undefined;
     if (remembered === undefined) return;
     this.history = remembered.history;
+    this.historyAtMs = remembered.historyAtMs;
     this.wellAtMs = remembered.wellAtMs;
     this.hasBeenWell = remembered.hasBeenWell;
     this.fenceSeenAtMs = remembered.fenceSeenAtMs;
@@ -150,11 +154,11 @@ class ReplicaSet {
   }
 
   get remembered(): Remembered {
-    const { history, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs } = this;
+    const { history, historyAtMs, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs } = this;
     const names = new Map(
       this.members.flatMap(({ spec, calledBy }) => calledBy === null ? [] : [[spec.text, calledBy]]),
     );
-    return { history, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs, names };
+    return { history, historyAtMs, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs, names };
   }
 
   start(): void {
@@ -338,14 +342,32 @@ class ReplicaSet {
 
   private noteHealth(): void {
     const { well } = this;
-    if (well < 0) return;
+    if (well < 0) return this.noteHistory();
     const { said, askedAtMs } = this.members[well]!;
     this.wellAtMs = askedAtMs;
     this.hasBeenWell = true;
-    if (said!.info.history !== "") this.history = said!.info.history;
+    if (said!.info.history !== "") {
+      this.history = said!.info.history;
+      this.historyAtMs = askedAtMs;
+    }
     this.complain("");
     // Another one is well as soon as it has been promoted.
     if (well === this.primary) this.giveUp(`${this.members[well]!.spec.text} answers again`);
+  }
+
+  /** A primary that we cannot reach may have begun another history: a replica that has heard of it since has that. */
+  private noteHistory(): void {
+    if (this.primary < 0) return;
+    this.members.forEach((member, i) => {
+      const { said, askedAtMs, answers } = member;
+      if (i === this.primary || !answers || voteOf(this.voters, i) !== this.primary) return;
+      const { linked, syncing, ioAgeMs, history } = said!.info;
+      // Said in whole seconds, rounded down.
+      const heardAtMs = askedAtMs - ioAgeMs - 1000;
+      if (!linked || syncing || ioAgeMs < 0 || history === "" || heardAtMs <= this.historyAtMs) return;
+      this.history = history;
+      this.historyAtMs = heardAtMs;
+    });
   }
 
   private giveUp(why: string): void {

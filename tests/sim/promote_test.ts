@@ -26,16 +26,16 @@ Deno.test("no two primaries may be written to, whatever is killed, frozen and cu
   assert.ok(writes > 500 * SEEDS, `${writes} writes`);
 });
 
-Deno.test("a file that names another primary than the members follow promotes nobody", async () => {
+/** A primary, member 0, with two replicas, and one proxy's keeper for it. @param primary where the file says that it is */
+async function stand(primary: string, promoted: (cause: string) => void) {
   const clock = new SimClock();
   const net = new SimNet(clock, new Random(1));
   const members: ModelMember[] = [];
   for (let i = 0; i < 3; i++) members.push(new ModelMember(i, members, net, clock, new Random(10 + i)));
   for (const member of members) await member.listen(1);
-  const texts = [1, 2].map((i) => ModelMember.addressOf(i, 0)).map(({ host, port }) => `${host}:${port}`);
   const config = parseConfig(
-    `p: {listen: 127.0.0.1:1, redis: true, failover: promote, servers: [{name: s, address: 10.9.0.1:6379, ` +
-      `replicas: [${texts}]}]}`,
+    `p: {listen: 127.0.0.1:1, redis: true, failover: promote, servers: [{name: s, address: ${primary}, ` +
+      `replicas: [${textOf(1)}, ${textOf(2)}]}]}`,
     "x",
   );
   const lines: string[] = [];
@@ -46,7 +46,7 @@ Deno.test("a file that names another primary than the members follow promotes no
     random: new Random(3).next,
     log: { level: 11, write: (_, text) => void lines.push(text) },
     known: new Map(),
-    event: (kind) => assert.notEqual(kind, "promoted"),
+    event: (kind, _, cause) => kind === "promoted" && promoted(cause),
   });
   const replicate = () => {
     for (const member of members) member.replicate();
@@ -54,13 +54,40 @@ Deno.test("a file that names another primary than the members follow promotes no
   };
   replicate();
   keeper.start(() => {});
-  clock.run(60_000);
-  assert.deepEqual(members.map(({ follows }) => follows), [-1, 0, 0]);
-  assert.ok(
-    lines.some((line) => line.includes("follow 10.9.9.9:7000, which is none of them")),
-    lines.join("\n"),
-  );
-  keeper.stop();
+  return { clock, net, members, lines, keeper, run: (ms: number) => clock.run(clock.nowMs() + ms) };
+}
+
+function textOf(member: number): string {
+  const { host, port } = ModelMember.addressOf(member, 0);
+  return `${host}:${port}`;
+}
+
+Deno.test("a file that names another primary than the members follow promotes nobody", async () => {
+  const s = await stand("10.9.0.1:6379", assert.fail);
+  s.run(60_000);
+  assert.deepEqual(s.members.map(({ follows }) => follows), [-1, 0, 0]);
+  const said = s.lines.some((line) => line.includes("follow 10.9.9.9:7000, which is none of them"));
+  assert.ok(said, s.lines.join("\n"));
+  s.keeper.stop();
+});
+
+Deno.test("who has the data of a primary that began anew out of our sight is promoted, not who has what was there before", async () => {
+  const promoted: string[] = [];
+  const s = await stand(textOf(0), (cause) => promoted.push(cause));
+  const [primary, , frozen] = s.members;
+  s.run(10_000);
+  s.net.down(ModelMember.addressOf(0, 0), true);
+  frozen!.freeze();
+  primary!.kill();
+  primary!.restart(true);
+  s.run(3000);
+  for (let i = 0; i < 5; i++) assert.ok(primary!.write());
+  s.run(3000);
+  primary!.kill();
+  frozen!.goOn();
+  s.run(15_000);
+  assert.deepEqual(promoted, [`${textOf(1)} in place of ${textOf(0)}`]);
+  s.keeper.stop();
 });
 
 interface Canary {
