@@ -3,9 +3,12 @@
  *
  *   library ──► redis-server               the truth
  *   library ──► Ringmaster ──► 3 redis-servers   must be the same
+ *   library ──► Ringmaster ──► a cluster of 6    must be the same, too
  */
 import { deepStrictEqual } from "node:assert/strict";
 import { RawClient } from "../lib/client.ts";
+import { type Cluster, startCluster } from "../lib/cluster.ts";
+import { Fixture } from "../lib/fixture.ts";
 import { within } from "../lib/poll.ts";
 import {
   poolYml,
@@ -31,10 +34,30 @@ class Side implements Stage, AsyncDisposable {
     private readonly yml: string | null,
     private readonly runtime: Runtime,
     private proxy: Proxy | null,
+    /** Whose servers those are, if they are, and what stops them. */
+    private readonly cluster: Cluster | null = null,
+    private readonly fixture: Fixture | null = null,
   ) {}
 
-  static async direct(library: Library): Promise<Side> {
-    return new Side(library, [await startRedis({ port: 0 })], null, "compiled", null);
+  /** @param program another redis-server or valkey-server than the one on PATH */
+  static async direct(library: Library, program?: string): Promise<Side> {
+    return new Side(library, [await startRedis({ port: 0, program })], null, "compiled", null);
+  }
+
+  /** In front of a cluster of three primaries and their replicas. */
+  static async clustered(library: Library, runtime: Runtime, program?: string): Promise<Side> {
+    const fixture = new Fixture();
+    try {
+      const cluster = await startCluster(fixture, { program });
+      const keys = { hash: undefined, distribution: undefined, cluster: true };
+      const yml = poolYml({ alpha: { servers: cluster.seeds(2), ...keys } });
+      const proxy = await startRingmaster(yml, { runtime });
+      const servers = cluster.nodes.map(({ server }) => server);
+      return new Side(library, servers, yml, runtime, proxy, cluster, fixture);
+    } catch (error) {
+      await fixture[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   static async proxied(library: Library, runtime: Runtime): Promise<Side> {
@@ -80,6 +103,7 @@ class Side implements Stage, AsyncDisposable {
   async restartServers(): Promise<void> {
     for (const server of this.servers) await server.crash();
     for (const server of this.servers) await server.start();
+    await this.cluster?.settled();
   }
 
   async restartPeer(): Promise<void> {
@@ -91,7 +115,15 @@ class Side implements Stage, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.proxy?.stop();
     for (const server of this.servers) await server[Symbol.asyncDispose]();
+    await this.fixture?.[Symbol.asyncDispose]();
   }
+}
+
+/** What is behind the proxy: three servers, if absent. */
+export interface Behind {
+  readonly cluster: boolean;
+  /** Of all servers; redis-server on PATH if absent. */
+  readonly program?: string;
 }
 
 export interface Outcome {
@@ -119,10 +151,13 @@ export async function compare(
   scenarios: readonly Scenario[],
   runtime: Runtime,
   report: (outcome: Outcome) => void | Promise<void>,
+  { cluster, program }: Behind = { cluster: false },
 ): Promise<void> {
   try {
-    await using direct = await Side.direct(library);
-    await using proxied = await Side.proxied(library, runtime);
+    await using direct = await Side.direct(library, program);
+    await using proxied = cluster
+      ? await Side.clustered(library, runtime, program)
+      : await Side.proxied(library, runtime);
     for (const scenario of scenarios) {
       if (library.lacks?.has(scenario.name)) {
         await report({ scenario: scenario.name, failure: null, isLacking: true });
