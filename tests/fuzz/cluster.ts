@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { startCluster } from "../lib/cluster.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poolYml } from "../lib/servers.ts";
-import { compare, type Outcome } from "./cluster_differential.ts";
+import { compare, type Difference, type Outcome } from "./cluster_differential.ts";
 
 const { values } = parseArgs({
   args: Deno.args,
@@ -20,6 +20,8 @@ const { values } = parseArgs({
     round: { type: "string" },
     redis: { type: "string" },
     compiled: { type: "boolean", default: false },
+    /** Families of the grammar that are left out. */
+    without: { type: "string", default: "" },
   },
 });
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
@@ -47,12 +49,13 @@ const enough = (outcome: Outcome) =>
   values.round === undefined
     ? outcome.commands >= Number(values.commands) || performance.now() > endMs
     : outcome.rounds > round;
-const outcome = await compare({ a, b, through: proxy.target }, seed, enough, round);
-for (const { round, command, direct, through, before } of outcome.differences) {
+const tell = ({ round, command, direct, through, before }: Difference) => {
   console.log(`\nseed ${seed} round ${round}: ${command}`);
   console.log(`  direct:  ${direct}\n  through: ${through}`);
   for (const line of before) console.log(`    ${line}`);
-}
+};
+const sides = { a, b, through: proxy.target, without: values.without.split(",") };
+const outcome = await compare(sides, seed, enough, tell, round);
 for (const [reason, count] of outcome.listed) console.log(`${count} × listed: ${reason}`);
 console.log(
   `\n${a.version}, seed ${seed}: ${outcome.commands} commands compared in ${outcome.rounds} rounds, ${outcome.moves} steps of moving slots`,

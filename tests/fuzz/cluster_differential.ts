@@ -64,6 +64,10 @@ const LISTED_TRANSACTIONS: readonly Listed[] = [
     is: (_, direct, through) => isError(direct) && isError(through) && !isRedirect(through),
   },
   {
+    reason: "a transaction that is discarded: what was said to its commands, which have not been done",
+    is: (command, direct, through) => nameOf(command) === "DISCARD" && direct === through,
+  },
+  {
     reason: "a transaction with a command that cannot be right is refused when it is queued, and aborts",
     ends: true,
     is: (_, direct, through) => !isError(direct) && through.startsWith("-EXECABORT") && !isRedirect(through),
@@ -74,6 +78,8 @@ export interface Sides {
   readonly a: Cluster;
   readonly b: Cluster;
   readonly through: Target;
+  /** Families of commands that are left out. */
+  readonly without: readonly string[];
 }
 
 export interface Difference {
@@ -86,6 +92,8 @@ export interface Difference {
 }
 
 export interface Outcome {
+  /** Told of each difference at once. */
+  readonly tell: (difference: Difference) => void;
   commands: number;
   rounds: number;
   moves: number;
@@ -100,9 +108,11 @@ export async function compare(
   sides: Sides,
   seed: number,
   enough: (outcome: Outcome) => boolean,
+  tell: Outcome["tell"],
   firstRound = 0,
 ): Promise<Outcome> {
   const outcome: Outcome = {
+    tell,
     commands: 0,
     rounds: firstRound,
     moves: 0,
@@ -162,7 +172,7 @@ class Round {
     const random = this.random = new Random((seed * 1_000_003 + round) >>> 0);
     this.grammar = new Grammar(random);
     const all = Object.keys(FORMS);
-    this.families = all.filter(() => random.below(2) === 0);
+    this.families = all.filter((family) => random.below(2) === 0 && !sides.without.includes(family));
     this.transactional = this.families.includes("transaction");
     // What the proxy answers itself cannot be part of a transaction.
     const connection = this.families.indexOf("connection");
@@ -367,7 +377,9 @@ class Round {
   private differ(command: string, direct: string, through: string, log: readonly string[]): void {
     const { seed, round } = this;
     const before = log.slice(-SHOWN_BEFORE);
-    this.outcome.differences.push({ seed, round, command, direct, through, before });
+    const difference = { seed, round, command, direct, through, before };
+    this.outcome.differences.push(difference);
+    this.outcome.tell(difference);
   }
 }
 
