@@ -34,9 +34,18 @@ export function slotOf(key: string): number {
   return crc % SLOTS;
 }
 
+/** By slot, the first number that is of it; filled as far as somebody has asked. */
+const tags = new Map<number, number>();
+let numbersTried = 0;
+
 /** A key of this slot: `{n}name`. */
 export function keyOf(slot: number, name = ""): string {
-  for (let n = 0;; n++) if (slotOf(String(n)) === slot) return `{${n}}${name}`;
+  while (!tags.has(slot)) {
+    const of = slotOf(String(numbersTried));
+    if (!tags.has(of)) tags.set(of, numbersTried);
+    numbersTried++;
+  }
+  return `{${tags.get(slot)}}${name}`;
 }
 
 export interface ClusterOptions {

@@ -58,15 +58,13 @@ const CASES: Readonly<Record<string, Case>> = {
     // A new key is made where the slot goes, and nowhere else.
     strictEqual(await client.command("SET", none, "n"), "OK");
     strictEqual(await from.tell("CLUSTER", "COUNTKEYSINSLOT", 7), 1);
-    deepStrictEqual(await client.pipeline(["MULTI"], ["INCR", `${none}:n`], ["GET", none], ["EXEC"]), [
-      "OK",
-      "QUEUED",
-      "QUEUED",
-      [1, "n"],
-    ]);
+    deepStrictEqual(
+      await client.pipeline(["MULTI"], ["APPEND", none, "n"], ["GET", none], ["EXEC"]),
+      ["OK", "QUEUED", "QUEUED", [2, "nn"]],
+    );
     while (await cluster.moveKeys(7, from, to) > 0);
     await cluster.closeSlot(7, from, to);
-    deepStrictEqual(await client.command("MGET", stays, goes, none), ["s", "g2", "n"]);
+    deepStrictEqual(await client.command("MGET", stays, goes, none), ["s", "g2", "nn"]);
   },
 
   "what needs keys of both sides waits until the slot has moved": async (stand) => {
@@ -85,11 +83,11 @@ const CASES: Readonly<Record<string, Case>> = {
   },
 
   "a pipeline keeps its order while slots move under it": async ({ client, cluster, primaries: [, to] }) => {
-    const moves = cluster.moveSlots(Array.from({ length: 300 }, (_, i) => 100 + i), to);
+    const moves = cluster.moveSlots(Array.from({ length: 100 }, (_, i) => 100 + i), to);
     let done = false;
     const moved = moves.finally(() => done = true);
     for (let n = 1; !done || n < 20; n++) {
-      const commands = Array.from({ length: 30 }, (_, i) => ["SET", keyOf(100 + i * 10), `${n}.${i}`]);
+      const commands = Array.from({ length: 30 }, (_, i) => ["SET", keyOf(100 + i * 3), `${n}.${i}`]);
       const reads = commands.map(([, key]) => ["GET", key!]);
       const replies = await client.pipeline(...commands.flatMap((each, i) => [each, reads[i]!]));
       replies.forEach((reply, i) => strictEqual(reply, i % 2 === 0 ? "OK" : `${n}.${i >> 1}`));
