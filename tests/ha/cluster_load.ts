@@ -320,6 +320,10 @@ export class Queue {
         await delay(BETWEEN_MS);
         continue;
       }
+      if (!Array.isArray(reply)) {
+        this.book.mixed.push(`BLPOP ${this.key} 0: ${Deno.inspect(reply)} after ${this.popped}`);
+        continue;
+      }
       const [key, text] = reply as [string, string];
       const [owner, n] = text.split("/").map(Number);
       const seen = `BLPOP ${this.key}: ${Deno.inspect(reply)} after ${this.popped}`;
