@@ -1159,10 +1159,10 @@ for (const [name, text] of Object.entries(BOMBS)) {
 
 Deno.test("parseConfig() takes aliases as an operator writes them, and any file without", () => {
   const servers = Array.from({ length: 100 }, (_, i) => `h:1:1 n${i}`);
-  const pools = Array.from({ length: 300 }, (_, i) => `p${i}: {<<: *d, listen: h:${i + 1}, servers: *s}\n`)
+  const pools = Array.from({ length: 100 }, (_, i) => `p${i}: {<<: *d, listen: h:${i + 1}, servers: *s}\n`)
     .join("");
   const config = parseConfig(`p: &d {listen: g:1, timeout: 5, servers: &s [${servers}]}\n${pools}`, "x.yml");
-  assert.deepEqual(config.pools.map((pool) => pool.servers.length), Array(301).fill(100));
+  assert.deepEqual(config.pools.map((pool) => pool.servers.length), Array(101).fill(100));
   const many = Array.from({ length: 5000 }, (_, i) => `{address: "h:1", name: n${i}, weight: 1}`);
   assert.equal(poolOf(`p: {listen: g:1, servers: [${many}]}\n`).servers.length, 5000);
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { Outbox, SHARE_MIN } from "../../src/bytes/outbox.ts";
 
 /** `size` bytes that start with `first` and count up. */
@@ -99,8 +100,9 @@ Deno.test("Outbox appendShared() keeps its place between appends, and its array 
   const bytes = drain(out, 1000);
   assert.deepEqual(bytes.slice(0, 4), [1, 2, 3, 7]);
   assert.deepEqual(bytes.slice(-3), [1, 2, 3]);
-  for (let i = 0; i < 100; i++) out.append(run(i, 100_000), 0, 100_000);
-  assert.deepEqual(big, run(7, SHARE_MIN));
+  const more = run(1, 100_000);
+  for (let i = 0; i < 100; i++) out.append(more, 0, more.length);
+  assert.equal(Buffer.compare(big, run(7, SHARE_MIN)), 0);
 });
 
 Deno.test("Outbox seal() keeps later appends out of the chunk that is being written", () => {
