@@ -94,7 +94,8 @@ export function* changeSteps(before: Config, after: Config): Generator<void, Con
     if (slots !== undefined) continue;
     if (maxMoved === null || moved === null || moved <= maxMoved) continue;
     reasons.push(
-      `pool ${name}: ${percent(moved)} of all keys would move, max_moved allows ${percent(maxMoved)}`,
+      `pool ${name}: ${percent(moved)} of all keys would move, max_moved allows ${percent(maxMoved)}` +
+        "; to have them moved raise it, which counts at once",
     );
   }
   if (reasons.length > 0) throw new RefusedChange(reasons.join("\n"));

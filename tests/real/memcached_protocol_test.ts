@@ -523,15 +523,17 @@ const INPUTS: string[] = [
 Deno.test("scanRequest(), scanReply() and local answers agree with memcached", async (t) => {
   await using f = new Fixture();
   const { a, b, stand, version } = await setUp(f);
+  // How many items there have been hangs with newer ones on what they have refused before, and on the time.
+  const unnumbered = (text: string) => version === OLD ? text : text.replace(/ c\d+/g, " c#");
   const wrong: string[] = [];
   for (const input of INPUTS) {
     // Whether there is a class of items to tell of hangs, with newer ones, on what they have refused before.
     if (isStrange(input) || (version !== OLD && input.startsWith("stats items"))) continue;
     const bytes = latin1(input);
-    const expected = steady(await direct(a, bytes));
+    const expected = unnumbered(steady(await direct(a, bytes)));
     let actual: string;
     try {
-      actual = steady(await stand.ask(bytes));
+      actual = unnumbered(steady(await stand.ask(bytes)));
     } catch (error) {
       actual = String(error);
     }
