@@ -24,8 +24,6 @@ const KINDS = [
   "scan",
   "dbsize",
 ] as const;
-/** What leased connections do is not redirected yet; `CLUSTER_LEASES=1` asks for it all the same. */
-const LATER: ReadonlySet<string> = Deno.env.has("CLUSTER_LEASES") ? new Set() : new Set(["watch"]);
 const BLOCKING = ["block", "push"] as const;
 type Kind = typeof KINDS[number] | typeof BLOCKING[number];
 
@@ -58,7 +56,7 @@ export class ClusterWorkload {
     private readonly random: Random,
   ) {
     for (const kind of KINDS) {
-      if (random.chance(0.5) && !LATER.has(kind)) this.weights.set(kind, random.magnitude(1, 20));
+      if (random.chance(0.5)) this.weights.set(kind, random.magnitude(1, 20));
     }
     if (judge.blocks && random.chance(0.5)) {
       for (const kind of BLOCKING) this.weights.set(kind, random.magnitude(3, 20));
