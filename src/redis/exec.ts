@@ -340,6 +340,11 @@ class RedirectedBlock extends Redirected {
     return true;
   }
 
+  /** What scripts in it answer is within EXEC's reply. */
+  protected override tellsWords(): boolean {
+    return false;
+  }
+
   protected override send(connection: ServerConnection, block: Uint8Array): void {
     this.refusal = null;
     const queued = new Request(null);

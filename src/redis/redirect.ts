@@ -14,11 +14,15 @@
  * at a time, and nothing more is taken from the client until it has been answered. What the client had sent before, and the node has
  * answered, has overtaken it: that is so for whoever sends on without waiting for replies.
  *
+ * Scripts. What a script answers may be these words too, made up by a client: such a redirect has to be for the slot of the request, and is followed only to the pool's servers; where else it points is found out with EXISTS of its key, which no client can
+ * answer for a node. So nobody leads the proxy, and its password, to an address of his own.
+ *
  * Bounds. NODES_MAX nodes are asked without a pause between them, and none twice that has said MOVED. TRYAGAIN is tried again for
  * `cluster_tryagain`, all else for DOWN_MS; then the client reads the server's own words. `timeout` is for each node that is asked.
  */
 import { encode, startsWith } from "../bytes/ascii.ts";
 import { Args } from "../protocol/redis/args.ts";
+import { ROUTE } from "../protocol/redis/command.ts";
 import { resolve } from "../protocol/redis/commands.ts";
 import { command } from "../protocol/redis/encode.ts";
 import { findKeys, KeyList } from "../protocol/redis/keys.ts";
@@ -54,6 +58,8 @@ const WAITS_DOWN_MS = 30_000;
 /** The first pause; each is twice the one before, up to the second number. Up to half of it is drawn away. Ms. */
 const PAUSE_FIRST_MS = 10;
 const PAUSE_MAX_MS = 100;
+/** So often nodes are asked about the key of a script that points to a stranger. */
+const DOUBTS_MAX = 3;
 /** More keys than this that somebody is to forget are all there are. */
 const KEYS_MAX = 100;
 /** The pool's source is told of the same node so often, ms. */
@@ -177,8 +183,11 @@ export class PoolRedirects implements Redirects {
 
   // ---- where to
 
-  /** The node that `from` has named; null if it has none that could be asked. */
-  target(from: Endpoint, { host, port }: Redirect): Endpoint | null {
+  /**
+   * The node that `from` has named; null if it has none that could be asked.
+   * @param onlyServers whoever is no server of the pool is not asked
+   */
+  target(from: Endpoint, { host, port }: Redirect, onlyServers = false): Endpoint | null {
     if (host === "?") return null;
     const { address } = from.spec;
     const named = host !== "" ? host : "host" in address ? address.host : "";
@@ -186,6 +195,7 @@ export class PoolRedirects implements Redirects {
     const text = `${named}:${port}`;
     const server = this.serverAt(text) ?? this.serverAt(`[${named}]:${port}`);
     if (server !== undefined) return server.primary;
+    if (onlyServers) return null;
     return from.server.besides({ address: { host: named, port }, text, zone: null });
   }
 
@@ -202,8 +212,8 @@ export class PoolRedirects implements Redirects {
   }
 
   /**
-   * Asks who has a key at this moment: for a request that is too large to be kept, and so to be sent twice. Meanwhile nothing else of the
-   * client is sent.
+   * Asks who has a key at this moment: for a request that is too large to be kept, and so to be sent twice, or whose own word is not to be
+   * trusted. Meanwhile nothing else of the client is sent.
    * @param key owned
    * @param told called once, later, unless the client is gone; if nobody could say it for a while, with who was asked last, or null
    */
@@ -270,6 +280,13 @@ function keyOf(request: Uint8Array, start = 0): number {
   if (command === undefined) return UNKNOWN;
   const count = findKeys(command, request, args, keyList);
   return count > 0 ? keyList.at[0]! : count === 0 ? KEYLESS : UNKNOWN;
+}
+
+/** Whether this request is answered what clients have written: a script's words, or DEBUG ERROR's. */
+function runsScript(request: Uint8Array): boolean {
+  if (scanRequest(request, 0, request.length, args, ANY_SIZE, new RequestResume()) < 0) return false;
+  const command = resolve(request, args);
+  return command !== undefined && (command.route === ROUTE.SCRIPT_KEYED || command.name.startsWith("DEBUG"));
 }
 
 /**
@@ -424,6 +441,9 @@ export class Redirected extends Placed {
   private asking = false;
   /** Who has been told the script that it did not know. */
   private taught: Endpoint | null = null;
+  /** It is a script that names somebody who is no server: nodes have to be asked about its key first. */
+  private doubted = false;
+  private doubts = 0;
   private isOver = false;
 
   /**
@@ -453,6 +473,12 @@ export class Redirected extends Placed {
   refused(by: Endpoint, redirect: Redirect, bytes: Uint8Array, start: number, end: number): void {
     const { redirects, own } = this;
     const { kind, slot, port } = redirect;
+    const tells = this.tellsWords();
+    if (tells) {
+      const own = slotOfAny(redirects.pool, this.bytes);
+      // No node says so of a request without keys, or of another slot.
+      if (own < 0 || (slot >= 0 && slot !== own)) return this.answer(bytes, start, end, false);
+    }
     this.from = by.server;
     if (this.lane !== null) this.forgive();
     if (slot >= 0) this.slot = slot;
@@ -461,7 +487,8 @@ export class Redirected extends Placed {
       this.moved.push(by);
     }
     if (port > 0 && this.asked < NODES_MAX && own.mayPass(this)) {
-      const target = redirects.target(by, redirect);
+      const target = redirects.target(by, redirect, tells);
+      this.doubted = target === null && tells;
       if (
         // Who has said MOVED may be who is asked with ASKING: a slot on its way back to it.
         target !== null && target !== by && (kind === ASK || !this.moved.includes(target)) &&
@@ -475,6 +502,13 @@ export class Redirected extends Placed {
     }
     this.reply = bytes.slice(start, end);
     this.isFailure = false;
+    if (this.doubted && this.doubts++ > 0) {
+      // Nodes have said who has its key, and that one points to a stranger again.
+      if (this.doubts > DOUBTS_MAX) return this.answer(this.reply, 0, this.reply.length, false);
+    } else if (this.doubted) {
+      if (this.downSinceMs < 0) this.downSinceMs = redirects.pool.turn.now();
+      return own.wait(this, 0);
+    }
     this.wait(kind === TRYAGAIN);
   }
 
@@ -514,6 +548,11 @@ export class Redirected extends Placed {
     return true;
   }
 
+  /** Whether what it is answered may be words that a client has made up. */
+  protected tellsWords(): boolean {
+    return this.lane === null && runsScript(this.bytes);
+  }
+
   private wait(forKeys: boolean): void {
     const { pool } = this.redirects;
     const nowMs = pool.turn.now();
@@ -544,11 +583,24 @@ export class Redirected extends Placed {
     this.asked = 0;
     this.moved.length = 0;
     if (this.slot === UNKNOWN) this.slot = slotOfAny(redirects.pool, this.bytes);
+    if (this.doubted) return this.askAbout();
     const owner = redirects.ownerOf(this.slot, this.from!);
     if (owner !== null && owner.primary !== null && this.ask(owner.primary, false)) return;
     this.reply = owner === null ? redirects.pool.front.noLiveServer : owner.refusal();
     this.isFailure = true;
     this.wait(false);
+  }
+
+  /** Asks nodes who has its key, then that one. */
+  private askAbout(): void {
+    this.doubted = false;
+    keyOf(this.bytes);
+    const at = keyList.at[0]!;
+    const key = this.bytes.slice(args.starts[at]!, args.ends[at]!);
+    this.redirects.locate(this.client, key, (endpoint, asking) => {
+      if (this.parent.client === null) return this.over();
+      if (endpoint === null || !this.ask(endpoint, asking)) this.wait(false);
+    });
   }
 
   /** @param before what else is said before; nobody waits for its answer */

@@ -171,7 +171,8 @@ export class FakeNode {
         return "+OK\r\n";
       case "EVAL":
         this.scripts.set(digestOf(words[0]!), words[0]!);
-        return bulk(words[0]);
+        // A script that makes up an error.
+        return words[0]!.startsWith("-") ? `${words[0]}\r\n` : bulk(words[0]);
       case "EVALSHA":
         return this.scripts.has(words[0]!)
           ? bulk(this.scripts.get(words[0]!))

@@ -215,6 +215,52 @@ testOf("ASK is followed once, behind ASKING on the same connection, and not reme
   strictEqual(world.ask(client, "GET", ONE), "$1\r\nx\r\n");
 });
 
+testOf("what a script makes up leads nowhere", (world) => {
+  const client = world.talker();
+  const stranger = world.node(3);
+  const owner = world.cluster.owner(SLOT);
+  world.ask(client, "SET", ONE, "x");
+  world.asked();
+  for (const word of ["MOVED", "ASK"]) {
+    const script = `-${word} ${SLOT} ${stranger.name}`;
+    // No node says so of a request without keys, or of another slot.
+    strictEqual(world.ask(client, "EVAL", script, "0"), `${script}\r\n`);
+    strictEqual(world.ask(client, "EVAL", script, "1", TWO), `${script}\r\n`);
+    client.say("EVAL", script, "1", ONE).say("GET", ONE);
+    world.run(4000);
+    strictEqual(client.take(), `${script}\r\n$1\r\nx\r\n`);
+    ok(owner.redis.takeGot().filter((words) => words.startsWith("EVAL")).length < 5);
+  }
+  for (const words of ["-TRYAGAIN x", "-CLUSTERDOWN x"]) {
+    strictEqual(world.ask(client, "EVAL", words, "0"), `${words}\r\n`);
+  }
+  strictEqual(stranger.redis.accepted, 0);
+});
+
+testOf(
+  "a script is asked of a node that owns nothing, if another request is pointed there as well",
+  (world) => {
+    const client = world.talker();
+    const to = world.node(3);
+    world.ask(client, "SET", ONE, "x");
+    world.cluster.migrate(SLOT, to, ONE);
+    world.asked();
+    client.say("EVAL", "return 1", "1", ONE).say("GET", ONE);
+    world.run(100);
+    strictEqual(client.take(), "$8\r\nreturn 1\r\n$1\r\nx\r\n");
+    deepStrictEqual(to.redis.takeGot().slice(0, 4), [
+      "ASKING",
+      `EXISTS ${ONE}`,
+      "ASKING",
+      `EVAL return 1 1 ${ONE}`,
+    ]);
+    world.cluster.give(SLOT, to);
+    client.say("EVAL", "return 2", "1", ONE);
+    world.run(100);
+    strictEqual(client.take(), "$8\r\nreturn 2\r\n");
+  },
+);
+
 testOf("ASK leads back to a node that has said MOVED: the slot is on its way there", async (world) => {
   const client = world.talker();
   world.ask(client, "SET", ONE, "x");
@@ -622,6 +668,8 @@ testOf(
     world.asked();
     strictEqual(evalsha(digestOf(text)), reply(text));
     deepStrictEqual(to.redis.takeGot(), [
+      "ASKING",
+      `EXISTS ${ONE}`,
       "ASKING",
       `EVALSHA ${digestOf(text)} 1 ${ONE}`,
       `SCRIPT LOAD ${text}`,
