@@ -21,6 +21,9 @@ export interface Caller {
 
 const FOR_EVER_MS = 2 ** 31 - 1;
 
+/** When an error was read: others of its pipeline may have come much later. */
+const cameAtMs = new WeakMap<ReplyError, number>();
+
 /** Connects again after a failure, which is an error reply to all that was under way. */
 export async function proxyCaller(target: Target): Promise<Caller> {
   let client: RawClient | null = await RawClient.connect(target);
@@ -32,7 +35,11 @@ export async function proxyCaller(target: Target): Promise<Caller> {
       }
       client.patienceMs = FOR_EVER_MS;
       await client.send(concat(commands.map(encode)));
-      while (values.length < commands.length) values.push((await client.readReply()).value);
+      while (values.length < commands.length) {
+        const { value } = await client.readReply();
+        if (value instanceof ReplyError) cameAtMs.set(value, performance.now());
+        values.push(value);
+      }
     } catch (error) {
       client?.close();
       client = null;
@@ -121,7 +128,12 @@ export class Book {
   /** True if it is an error, which has been noted. */
   failed(reply: Value, command: string, key: string): boolean {
     if (!(reply instanceof ReplyError)) return false;
-    this.errors.push({ atMs: performance.now(), command, slot: slotOf(key), text: reply.message });
+    this.errors.push({
+      atMs: cameAtMs.get(reply) ?? performance.now(),
+      command,
+      slot: slotOf(key),
+      text: reply.message,
+    });
     return true;
   }
 
