@@ -188,6 +188,8 @@ class Round {
   async play(): Promise<boolean> {
     const { random } = this;
     const pairs: Pair[] = [];
+    // Of both clients: what one has written the other reads.
+    const log: string[] = [];
     try {
       for (let i = 0; i < 2; i++) {
         const opening: Command[] = random.below(2) === 0 ? [["HELLO", "3"]] : [];
@@ -196,13 +198,13 @@ class Round {
           await through.send(encode(words));
           await through.readReply();
         }
-        pairs.push({ reference: new Reference(this.sides.a, opening), through, log: [] });
+        pairs.push({ reference: new Reference(this.sides.a, opening), through, log });
       }
       for (let batch = random.between(3, 25); batch > 0; batch--) {
         const pair = random.below(3) === 0 ? pairs[1]! : pairs[0]!;
         if (this.moving && random.below(3) === 0) {
           const what = await this.shift();
-          for (const { log } of pairs) log.push(what);
+          log.push(what);
         }
         const commands = this.batch();
         const scan = commands.find((command) => nameOf(command) === "SCAN");
