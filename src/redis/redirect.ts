@@ -258,8 +258,8 @@ export class PoolRedirects implements Redirects {
   }
 }
 
-const NO_SCRIPT = encode("-NOSCRIPT ");
-const NO_FUNCTION = encode("-ERR Function not found");
+const NO_SCRIPT = encode("-NOSCRIPT No matching script");
+const NO_FUNCTION = encode("-ERR Function not found\r\n");
 
 function lacksScript(bytes: Uint8Array, start: number, end: number): boolean {
   return startsWith(bytes, start, end, NO_SCRIPT) || startsWith(bytes, start, end, NO_FUNCTION);

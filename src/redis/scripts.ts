@@ -60,8 +60,9 @@ const FUNCTION_RESTORE_HEAD = commandHead(4, "FUNCTION", "RESTORE");
 const FUNCTION_RESTORE_NEW_HEAD = commandHead(3, "FUNCTION", "RESTORE");
 const REPLACE = bulk("REPLACE");
 const FLUSH = encode("FLUSH");
-const NOSCRIPT_START = encode("-NOSCRIPT ");
-const NO_FUNCTION_START = encode("-ERR Function not found");
+/** A script that makes up just these words is run twice; others are not. */
+const NOSCRIPT_START = encode("-NOSCRIPT No matching script");
+const NO_FUNCTION_START = encode("-ERR Function not found\r\n");
 const ANY_SIZE = { requestSizeMax: Infinity, argumentsMax: Infinity };
 const NOTHING: readonly Uint8Array[] = [];
 /** SCRIPT FLUSH with any other word is an error. */
