@@ -16,7 +16,7 @@ import type { Address, Clock, Net, TimerId } from "../net/net.ts";
 import { ReplyError, type Value } from "../protocol/redis/value.ts";
 import { sortServers } from "../ring/server_order.ts";
 import { parseSlots, slotsText } from "../ring/slots.ts";
-import { ClusterMap, type ClusterView, readView, type SeenNode } from "./cluster_view.ts";
+import { ClusterMap, type ClusterView, ofOneCluster, readView, type SeenNode } from "./cluster_view.ts";
 import { type Answer, LinkLost, type LinkOptions, RedisLink } from "./redis_link.ts";
 import type { Servers, TopologySource } from "./source.ts";
 import type { Sign } from "./state.ts";
@@ -42,6 +42,8 @@ const ASKED_MAX = 5;
 const LINKS_MAX = 8;
 /** A node that has not answered is asked after all others for so long. */
 const REST_MS = 5000;
+/** After so many rounds in which only nodes of another cluster have answered, at other addresses, that is the one. */
+const STRANGE_MAX = 5;
 /** The start waits so long for the first answer. */
 const FIRST_MS = 2000;
 
@@ -66,8 +68,14 @@ class Silence {
   constructor(readonly why: string, readonly heard: boolean) {}
 }
 
+/** What a node knows. */
+interface Heard extends ClusterView {
+  /** The name of the node that says it. */
+  readonly by: string;
+}
+
 /** What has become of asking one node. */
-type Said = ClusterView | Silence;
+type Said = Heard | Silence;
 
 export class ClusterSource implements TopologySource {
   readonly text: string;
@@ -94,6 +102,9 @@ export class ClusterSource implements TopologySource {
   /** null: all is well. */
   private wrong: string | null = "no node has answered yet";
   private toldLost = false;
+  /** Rounds in which only nodes of another cluster have answered; and whether the log has such a node. */
+  private strange = 0;
+  private toldStrange = false;
   private log: Log | null = null;
   private changed: ((servers: Servers) => void) | null = null;
   private begun: (() => void) | null = null;
@@ -281,21 +292,24 @@ export class ClusterSource implements TopologySource {
   // ---- what they say
 
   /** Nodes whose host is not told are where the one is that was asked. */
-  private placed(view: ClusterView, asked: Node): ClusterView {
+  private placed(view: ClusterView, asked: Node): Heard {
     const host = "host" in asked.address ? asked.address.host : "";
     const nodes = [...view.nodes].map(([id, node]): [string, SeenNode] => [
       id,
       node.host === "" ? { ...node, host } : node,
     ]);
-    return { ...view, nodes: new Map(nodes) };
+    return { ...view, nodes: new Map(nodes), by: asked.text };
   }
 
   private heard(said: readonly Said[]): void {
-    const views = said.flatMap((each) => each instanceof Silence ? [] : [each]);
+    const heard = said.flatMap((each) => each instanceof Silence ? [] : [each]);
+    const views = this.ours(heard);
     const silent = said.filter((each) => each instanceof Silence);
     // What a node says is more to the point than that another one cannot be reached.
     const why = silent.find(({ heard }) => heard) ?? silent[0];
-    if (views.length === 0) return this.lost(why?.why ?? "no node is known");
+    if (views.length === 0) {
+      return this.lost(heard.length > 0 ? strangers(heard) : why?.why ?? "no node is known");
+    }
     this.map.merge(views);
     const owned = this.map.owned();
     if (owned.size === 0) return this.lost("nobody owns any slot");
@@ -303,6 +317,25 @@ export class ClusterSource implements TopologySource {
     const best = [...views].sort((a, b) => Number(a.alone) - Number(b.alone) || epochOf(b) - epochOf(a));
     if (this.settle(owned, best)) this.found();
     else this.lost("it does not tell where its nodes are");
+  }
+
+  /**
+   * What nodes of the cluster say that is known, if there are others too: two clusters are nobody's pool, and their epochs count changes of
+   * different things. A cluster that was made anew has other ids, at addresses of before; or nobody else has answered for a while.
+   */
+  private ours(heard: readonly Heard[]): readonly Heard[] {
+    const known = [...this.places.keys()];
+    const ours = ofOneCluster(heard, known);
+    const same = known.length === 0 || ours.some(({ nodes }) => known.some((id) => nodes.has(id)));
+    const texts = new Set([...this.places.values()].map(({ text }) => text));
+    if (!same && !ours.some(({ by }) => texts.has(by)) && this.strange++ < STRANGE_MAX) return [];
+    if (ours.length > 0) this.strange = 0;
+    const others = heard.filter((view) => !ours.includes(view));
+    if (others.length > 0 && !this.toldStrange && this.log !== null) {
+      this.toldStrange = true;
+      this.log.write(WARN, `${this.text}: ${strangers(others)}; it is not listened to`);
+    }
+    return ours;
   }
 
   /** @returns false if nobody knows where any of the owners is */
@@ -497,6 +530,10 @@ function askAll(
 /** It may answer another time: it loads, or has lost its primary. What cannot be asked at all is asked otherwise. */
 function isPassing({ text }: ReplyError): boolean {
   return /^(LOADING|MASTERDOWN|BUSY|NOAUTH|WRONGPASS)\b|cluster support disabled/.test(text);
+}
+
+function strangers(heard: readonly Heard[]): string {
+  return `${heard.map(({ by }) => by).join(", ")}: a node of another cluster`;
 }
 
 function textOf(node: SeenNode | undefined): string | null {

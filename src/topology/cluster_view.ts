@@ -207,6 +207,36 @@ function toldBySlots(ranges: readonly Value[]): Map<string, Told> {
   return told;
 }
 
+/**
+ * Those of the views that are of one cluster: that which has nodes with these ids, or if none has, that whose view has most slots. Nodes of
+ * two clusters have no node in common.
+ */
+export function ofOneCluster<View extends ClusterView>(
+  views: readonly View[],
+  known: Iterable<string>,
+): View[] {
+  const ids = new Set(known);
+  const isAkin = ({ nodes }: View) => [...nodes.keys()].some((id) => ids.has(id));
+  if (!views.some(isAkin)) {
+    const [first] = [...views].sort((a, b) => slotsOf(b) - slotsOf(a));
+    if (first !== undefined) { for (const id of first.nodes.keys()) ids.add(id); }
+  }
+  // One may know of another only by way of a third.
+  for (let akin = -1, before = -2; akin > before;) {
+    before = akin;
+    const found = views.filter(isAkin);
+    for (const { nodes } of found) for (const id of nodes.keys()) ids.add(id);
+    akin = found.length;
+  }
+  return views.filter(isAkin);
+}
+
+function slotsOf({ nodes }: ClusterView): number {
+  let count = 0;
+  for (const { slots } of nodes.values()) for (const [first, last] of slots) count += last - first + 1;
+  return count;
+}
+
 const NOBODY = -1;
 
 /** Who owns which slot, by all that has been heard. */

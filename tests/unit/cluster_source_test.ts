@@ -206,6 +206,42 @@ Deno.test("ClusterSource: a start without the cluster begins with the seeds, and
   assert.equal(s.lines[1], "cluster 10.0.0.1:7000: answers again");
 });
 
+Deno.test("ClusterSource: seeds of two clusters are one pool of one of them, and the log says so once", async () => {
+  using s = new Stand();
+  await s.node("a");
+  await s.node("b");
+  await s.node("c");
+  // The other one has changed more often; it is smaller.
+  s.said = nodes("a master 1 0-8191", "c master 2 8192-16383");
+  s.views.set("b", nodes("b master 90 0-16382"));
+  assert.equal(shown(await s.start()), "1 0-8191, 3 8192-16383");
+  s.watch();
+  await s.pass(30_000);
+  assert.deepEqual(s.told, []);
+  assert.deepEqual(s.lines, [
+    "cluster 10.0.0.1:7000: 10.0.0.2:7000: a node of another cluster; it is not listened to",
+  ]);
+  // For a moment only that one answers.
+  for (const name of ["a", "c"]) s.views.set(name, "-LOADING Redis is loading the dataset in memory");
+  await s.pass(1000);
+  s.views.delete("a");
+  s.views.delete("c");
+  await s.pass(30_000);
+  assert.deepEqual(s.told, []);
+});
+
+Deno.test("ClusterSource: a cluster that was made anew is another one at the same addresses", async () => {
+  using s = new Stand();
+  await s.node("a");
+  await s.node("b");
+  s.said = TWO;
+  await s.start();
+  s.watch();
+  s.said = nodes("a master 1 0-99", "b master 1 100-16383").replaceAll(/^([ab])/gm, "new-$1");
+  await s.pass(INTERVAL_MS * 1.2);
+  assert.deepEqual(s.told, ["1 0-99, 2 100-16383"]);
+});
+
 /** What each node says at first, and why the start cannot believe it. */
 const USELESS: readonly (readonly [string, RegExp])[] = [
   ["-LOADING Redis is loading the dataset in memory", /10\.0\.0\.[12]:7000: LOADING Redis is loading/],
