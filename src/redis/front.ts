@@ -580,7 +580,10 @@ export class RedisFront implements Front, Sender {
         const servers = everyServer(this.pool, command);
         if ((command.flags & FLAG.APART) !== 0) {
           sendApart(client, bytes, start, end, JOIN_EVERY, command.join, servers);
-        } else sendEverywhere(client, bytes, start, end, JOIN_EVERY, command.join, null, servers);
+          return true;
+        }
+        if (this.overtakes(client)) return false;
+        sendEverywhere(client, bytes, start, end, JOIN_EVERY, command.join, null, servers);
         return true;
       }
       case ROUTE.FIXED:
@@ -601,14 +604,24 @@ export class RedisFront implements Front, Sender {
       case ROUTE.CLIENT_MODE:
         return modes.clientMode(client, session, command, bytes, start, end);
       case ROUTE.SCAN:
+        if (this.overtakes(client)) return false;
         modes.scan(client, bytes, start, end);
         return true;
       case ROUTE.RANDOM_SERVER:
+        if (this.overtakes(client)) return false;
         modes.randomKey(client, bytes, start, end);
         return true;
       default:
         throw new Error(`no route for command ${command.name}`);
     }
+  }
+
+  /**
+   * In a cluster what a client has sent before may yet be redirected, to a node that what is for all nodes reaches before it: that waits
+   * until nothing is owed. True if it has to be offered again.
+   */
+  private overtakes(client: Client): boolean {
+    return this.redirects !== null && !client.atRest();
   }
 
   private answerHere(

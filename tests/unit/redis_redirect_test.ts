@@ -736,6 +736,18 @@ testOf(
   },
 );
 
+testOf("what is for all nodes does not overtake what is redirected to one of them", async (world) => {
+  const client = world.talker();
+  world.cluster.give(SLOT, world.node(1));
+  client.say("SET", ONE, "x").say("DBSIZE").say("DEL", ONE).say("DBSIZE").say("SET", TWO, "y");
+  world.run(50);
+  strictEqual(client.take(), "+OK\r\n:1\r\n:1\r\n:0\r\n+OK\r\n");
+  await world.learn();
+  client.say("SET", ONE, "x").say("DBSIZE");
+  world.run(50);
+  strictEqual(client.take(), "+OK\r\n:2\r\n");
+});
+
 testOf("a node that does not know a function is told its library", async (world) => {
   const client = world.talker();
   const library = "#!lua name=lib\nredis.register_function('lib', f)";
