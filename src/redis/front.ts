@@ -70,7 +70,7 @@ import { PoolReads } from "./reads.ts";
 import { PoolRedirects } from "./redirect.ts";
 import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
 import { placeSlots, sendSlots } from "./slot_split.ts";
-import { everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
+import { anyNode, everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
 import { ACROSS } from "./transaction.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
 import { refuse, sendRead, sendTo } from "../proxy/fan_out.ts";
@@ -689,9 +689,7 @@ export class RedisFront implements Front, Sender {
   fixedServer(): number {
     const { pool } = this;
     const fixed = pool.placement.serverOf(PLACEHOLDER, 0, PLACEHOLDER.length);
-    // Any node of a cluster will do.
-    if (!pool.cluster || fixed < 0 || !isDown(pool.servers[fixed]!)) return fixed;
-    return Math.max(fixed, pool.servers.findIndex((server) => !isDown(server)));
+    return anyNode(pool, fixed);
   }
 
   private split(
@@ -932,10 +930,6 @@ export class RedisFront implements Front, Sender {
   errorReply(text: string): Uint8Array {
     return encode(`-ERR ${text}\r\n`);
   }
-}
-
-function isDown({ primary }: Server): boolean {
-  return primary === null || primary.isDown;
 }
 
 /** May it be done twice, and is it done in no time? */

@@ -44,7 +44,7 @@ import { DocsQuestion, EveryServerWork, InfoRows } from "./command_walk.ts";
 import { ownerOfKeys, type Preparation } from "./preparation.ts";
 import { PubSub, SubscribeWork, UnsubscribeWork } from "./pubsub.ts";
 import { type RedisSession, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT } from "./session.ts";
-import { sendEverywhere } from "./split.ts";
+import { anyNode, sendEverywhere } from "./split.ts";
 import { Tracking } from "./tracking.ts";
 import { ACROSS, Transaction } from "./transaction.ts";
 import { pace, refuse, sendFragment } from "../proxy/fan_out.ts";
@@ -393,7 +393,9 @@ export class RedisModes {
     end: number,
   ): void {
     const { args } = this.sender;
-    const owner = this.pool.placement.serverOf(bytes, args.starts[1]!, args.ends[1]!);
+    const placed = this.pool.placement.serverOf(bytes, args.starts[1]!, args.ends[1]!);
+    // In a cluster every node tells all others.
+    const owner = sharded ? placed : anyNode(this.pool, placed);
     const channel = latin1(bytes, args.starts[1]!, args.ends[1]!);
     const more = this.pubsub.idle ? 0 : this.pubsub.receiversBehind(channel, sharded);
     if (owner < 0 || more === 0) return this.sender.forward(client, owner, bytes, start, end);

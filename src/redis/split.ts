@@ -208,3 +208,14 @@ export function sendEverywhere(
   if (servers.length === 0) return takeNoServer(split, pool.front.noLiveServer);
   pool.counters[FRAGMENTS]! += sendToAll(client, split, servers, bytes, start, end);
 }
+
+/** Where a request goes that any node of a cluster can serve: to `index`, or if nobody is there to one who is. In other pools to `index`. */
+export function anyNode({ cluster, servers }: Pool, index: number): number {
+  if (!cluster || index < 0 || !isDown(servers[index]!)) return index;
+  const other = servers.findIndex((server) => !isDown(server));
+  return other < 0 ? index : other;
+}
+
+function isDown({ primary }: Server): boolean {
+  return primary === null || primary.isDown;
+}

@@ -1,5 +1,5 @@
 /** What a client of a `cluster: true` pool reads while slots move, nodes lie and die; and what the nodes were asked, in which order. */
-import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, doesNotMatch, match, ok, strictEqual } from "node:assert/strict";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
@@ -475,6 +475,17 @@ testOf(
     match(client.take(), /^-ERR Connection refused.*\(server 10\.0\.1/);
   },
 );
+
+testOf("a message goes to another node while that of its channel's slot is dead", (world) => {
+  const client = world.talker();
+  world.cluster.owner(SLOT).redis.stop();
+  world.ask(client, "GET", ONE);
+  world.run(1500);
+  client.take();
+  client.say("PUBLISH", ONE, "news");
+  world.run(50);
+  doesNotMatch(client.take(), /refused/);
+});
 
 testOf("what was in flight where the connection broke is not sent again", (world) => {
   const client = world.talker();
