@@ -264,6 +264,11 @@ export class Server {
 
   // ---- how it is doing
 
+  /** Nobody could be connected where its primary is, the last time, or nobody knows where that is. */
+  get isDown(): boolean {
+    return this.primary === null || this.primary.isDown;
+  }
+
   /** Its primary has failed once. */
   failed(): void {
     this.pool.ejection.failed(this);

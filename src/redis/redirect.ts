@@ -204,11 +204,12 @@ export class PoolRedirects implements Redirects {
     return this.byName.get(text);
   }
 
-  /** Who has this slot by the pool's table; of slot -1 the server that is sure to be there. Null if there is none. */
+  /** Who has this slot by the pool's table; of slot -1 any that can be reached, `otherwise` if it can. Null if there is none. */
   ownerOf(slot: number, otherwise: Server): Server | null {
     const { placement, servers } = this.pool;
     if (slot >= 0) return servers[placement.serverOfSlot(slot)] ?? null;
-    return otherwise.gone ? servers[0] ?? null : otherwise;
+    if (!otherwise.gone && !otherwise.isDown) return otherwise;
+    return servers.find((server) => !server.isDown) ?? (otherwise.gone ? servers[0] ?? null : otherwise);
   }
 
   /**

@@ -211,11 +211,7 @@ export function sendEverywhere(
 
 /** Where a request goes that any node of a cluster can serve: to `index`, or if nobody is there to one who is. In other pools to `index`. */
 export function anyNode({ cluster, servers }: Pool, index: number): number {
-  if (!cluster || index < 0 || !isDown(servers[index]!)) return index;
-  const other = servers.findIndex((server) => !isDown(server));
+  if (!cluster || index < 0 || !servers[index]!.isDown) return index;
+  const other = servers.findIndex((server) => !server.isDown);
   return other < 0 ? index : other;
-}
-
-function isDown({ primary }: Server): boolean {
-  return primary === null || primary.isDown;
 }

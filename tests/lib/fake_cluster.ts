@@ -187,6 +187,8 @@ export class FakeNode {
           : "-ERR Function not found\r\n";
       case "FUNCTION":
         return this.executeFunction(words);
+      case "PUBLISH":
+        return ":0\r\n";
       case "DBSIZE":
         return `:${data.size}\r\n`;
       default:

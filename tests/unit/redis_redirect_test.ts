@@ -759,6 +759,18 @@ testOf("what is for all nodes does not overtake what is redirected to one of the
   strictEqual(client.take(), "+OK\r\n:2\r\n");
 });
 
+testOf("what any node may be asked is asked of one that can be reached", (world) => {
+  const client = world.talker();
+  const owner = world.cluster.owner(slotOf("news"));
+  owner.redis.stop();
+  world.run(50);
+  for (let i = 0; i < 3; i++) {
+    client.say("PUBLISH", "news", "x").say("EVAL", "return 1", "0");
+    world.run(500);
+    strictEqual(client.take(), ":0\r\n$8\r\nreturn 1\r\n");
+  }
+});
+
 testOf("a node that does not know a function is told its library", async (world) => {
   const client = world.talker();
   const library = "#!lua name=lib\nredis.register_function('lib', f)";
