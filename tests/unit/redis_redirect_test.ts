@@ -1,5 +1,5 @@
 /** What a client of a `cluster: true` pool reads while slots move, nodes lie and die; and what the nodes were asked, in which order. */
-import { deepStrictEqual, doesNotMatch, match, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
@@ -482,9 +482,12 @@ testOf("a message goes to another node while that of its channel's slot is dead"
   world.ask(client, "GET", ONE);
   world.run(1500);
   client.take();
+  const others = world.cluster.nodes.filter((node) => node !== world.cluster.owner(SLOT));
+  for (const { redis } of others) redis.takeGot();
   client.say("PUBLISH", ONE, "news");
   world.run(50);
-  doesNotMatch(client.take(), /refused/);
+  const got = others.flatMap(({ redis }) => redis.takeGot());
+  deepStrictEqual(got.filter((each) => each.startsWith("PUBLISH")), [`PUBLISH ${ONE} news`]);
 });
 
 testOf("what was in flight where the connection broke is not sent again", (world) => {
