@@ -274,10 +274,11 @@ export class Endpoint {
   /** It takes no writes: what is asked from now on goes to connections that have asked for its role. */
   private demoted(illness: Failure): void {
     const nowMs = this.server.pool.turn.now();
-    if (!this.mustBePrimary || nowMs - this.demotedAtMs < SIGN_EVERY_MS) return;
+    if (!this.mayBeReplaced || nowMs - this.demotedAtMs < SIGN_EVERY_MS) return;
     this.demotedAtMs = nowMs;
     this.noteTrouble(illness);
-    this.detach();
+    // A node of a cluster says itself who has its slots now.
+    if (this.mustBePrimary) this.detach();
   }
 
   /** Something has failed here: counts for the server if this is its primary. */

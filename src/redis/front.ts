@@ -137,7 +137,7 @@ export class RedisFront implements Front, Sender {
   ) {
     this.config = pool.config;
     this.limits = pool.config;
-    this.demoted = pool.replaceable ? DEMOTED : 0;
+    this.demoted = pool.replaceable || pool.cluster ? DEMOTED : 0;
     this.keepsReads = pool.config.retryReads;
     this.reads = this.readsOf(pool.config);
     this.redirects = this.redirectsOf(pool);
@@ -824,7 +824,7 @@ export class RedisFront implements Front, Sender {
     const moved = this.epoch !== pool.epoch;
     this.epoch = pool.epoch;
     this.config = this.limits = pool.config;
-    this.demoted = pool.replaceable ? DEMOTED : 0;
+    this.demoted = pool.replaceable || pool.cluster ? DEMOTED : 0;
     this.keepsReads = pool.config.retryReads;
     this.learner.adopt();
     this.reads = this.readsOf(pool.config);

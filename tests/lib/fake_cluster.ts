@@ -53,6 +53,8 @@ interface Queue {
 export class FakeNode {
   readonly redis: FakeRedis;
   readonly data = new Map<string, string>();
+  /** It is a replica by now. */
+  follows = false;
   /** Texts that it knows, by digest. */
   readonly scripts = new Map<string, string>();
   /** Texts of libraries, each of one function of the same name. */
@@ -187,6 +189,8 @@ export class FakeNode {
           : "-ERR Function not found\r\n";
       case "FUNCTION":
         return this.executeFunction(words);
+      case "FLUSHALL":
+        return this.follows ? "-READONLY You can't write against a read only replica.\r\n" : "+OK\r\n";
       case "PUBLISH":
         return ":0\r\n";
       case "DBSIZE":

@@ -774,6 +774,16 @@ testOf("what any node may be asked is asked of one that can be reached", (world)
   }
 });
 
+testOf("a node that takes no writes any more is told to the source", (world) => {
+  const client = world.talker();
+  const node = world.node(1);
+  strictEqual(world.ask(client, "FLUSHALL"), "+OK\r\n");
+  deepStrictEqual(world.signs, []);
+  node.follows = true;
+  match(world.ask(client, "FLUSHALL"), /^-READONLY /);
+  deepStrictEqual(world.signs, [`${node.name} not a primary`]);
+}, "  dangerous_commands: allow\n");
+
 testOf("a node that does not know a function is told its library", async (world) => {
   const client = world.talker();
   const library = "#!lua name=lib\nredis.register_function('lib', f)";
