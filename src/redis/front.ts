@@ -303,7 +303,7 @@ export class RedisFront implements Front, Sender {
       client.lacks(0);
       client.block(LEARNING);
       const name = bytes.slice(args.starts[key]!, args.ends[key]!);
-      this.redirects.locate(client, name, (endpoint, asking) => {
+      this.redirects.locate(client, [name], (endpoint, asking) => {
         session.place = { endpoint, asking };
         client.unblock(LEARNING);
       });

@@ -14,8 +14,9 @@
  * at a time, and nothing more is taken from the client until it has been answered. What the client had sent before, and the node has
  * answered, has overtaken it: that is so for whoever sends on without waiting for replies.
  *
- * Scripts. What a script answers may be these words too, made up by a client: such a redirect has to be for the slot of the request, and is followed only to the pool's servers; where else it points is found out with EXISTS of its key, which no client can
- * answer for a node. So nobody leads the proxy, and its password, to an address of his own.
+ * Scripts. What a script answers may be these words too, made up by a client. Such a redirect has to be for the slot of the request, and is
+ * followed only to the pool's servers; else nodes are asked about its keys with EXISTS, whose answer no client makes up, before it is sent
+ * again. So nobody leads the proxy, and its password, to an address of his own, and no script runs over and over for what it says.
  *
  * Bounds. NODES_MAX nodes are asked without a pause between them, and none twice that has said MOVED. TRYAGAIN is tried again for
  * `cluster_tryagain`, all else for DOWN_MS; then the client reads the server's own words. `timeout` is for each node that is asked.
@@ -58,7 +59,7 @@ const WAITS_DOWN_MS = 30_000;
 /** The first pause; each is twice the one before, up to the second number. Up to half of it is drawn away. Ms. */
 const PAUSE_FIRST_MS = 10;
 const PAUSE_MAX_MS = 100;
-/** So often nodes are asked about the key of a script that points to a stranger. */
+/** So often nodes are asked about the keys of a script that is refused; then its words are its own. */
 const DOUBTS_MAX = 3;
 /** More keys than this that somebody is to forget are all there are. */
 const KEYS_MAX = 100;
@@ -215,13 +216,19 @@ export class PoolRedirects implements Redirects {
   /**
    * Asks who has a key at this moment: for a request that is too large to be kept, and so to be sent twice, or whose own word is not to be
    * trusted. Meanwhile nothing else of the client is sent.
-   * @param key owned
-   * @param told called once, later, unless the client is gone; if nobody could say it for a while, with who was asked last, or null
+   * @param keys of one slot; owned
+   * @param told called once, later, unless the client is gone; if nobody could say it for a while, with who was asked last, or null, and
+   * not `found`
    */
-  locate(client: Client, key: Uint8Array, told: (endpoint: Endpoint | null, asking: boolean) => void): void {
+  locate(
+    client: Client,
+    keys: readonly Uint8Array[],
+    told: (endpoint: Endpoint | null, asking: boolean, found: boolean) => void,
+  ): void {
     const { pool } = this;
     const untilMs = pool.turn.now() + DOWN_MS;
-    const question = command("EXISTS", key);
+    const key = keys[0]!;
+    const question = command("EXISTS", ...keys);
     let last: Endpoint | null = null;
     const begin = () => {
       if (client.closed) return;
@@ -229,8 +236,9 @@ export class PoolRedirects implements Redirects {
       if (!owner?.primary || !ask(owner.primary, false, 1)) later();
     };
     const later = () => {
-      if (pool.turn.now() >= untilMs) pool.turn.later({ resume: () => client.closed || told(last, false) });
-      else pool.setTimer(PAUSE_MAX_MS, begin);
+      if (pool.turn.now() >= untilMs) {
+        pool.turn.later({ resume: () => client.closed || told(last, false, false) });
+      } else pool.setTimer(PAUSE_MAX_MS, begin);
     };
     const ask = (endpoint: Endpoint, asking: boolean, asked: number): boolean => {
       const connection = connectionAt(client, endpoint);
@@ -240,7 +248,7 @@ export class PoolRedirects implements Redirects {
       connection.ask(question, (bytes, start, end, failed) => {
         if (client.closed) return;
         const redirect = failed ? null : readRedirect(bytes, start, end);
-        if (!failed && redirect === null) return told(endpoint, asking);
+        if (!failed && redirect === null) return told(endpoint, asking, true);
         if (redirect?.kind === MOVED) this.noteMoved(endpoint.server, `slot ${redirect.slot} has moved`);
         const target = redirect === null || redirect.port === 0 ? null : this.target(endpoint, redirect);
         if (target === null || asked >= NODES_MAX || !ask(target, redirect!.kind === ASK, asked + 1)) later();
@@ -442,9 +450,11 @@ export class Redirected extends Placed {
   private asking = false;
   /** Who has been told the script that it did not know. */
   private taught: Endpoint | null = null;
-  /** It is a script that names somebody who is no server: nodes have to be asked about its key first. */
+  /** It is a script: nodes have to be asked about its keys before it is sent again. How often that was so. */
   private doubted = false;
   private doubts = 0;
+  /** It is tried again because of TRYAGAIN. */
+  private forKeys = false;
   private isOver = false;
 
   /**
@@ -489,7 +499,6 @@ export class Redirected extends Placed {
     }
     if (port > 0 && this.asked < NODES_MAX && own.mayPass(this)) {
       const target = redirects.target(by, redirect, tells);
-      this.doubted = target === null && tells;
       if (
         // Who has said MOVED may be who is asked with ASKING: a slot on its way back to it.
         target !== null && target !== by && (kind === ASK || !this.moved.includes(target)) &&
@@ -503,14 +512,13 @@ export class Redirected extends Placed {
     }
     this.reply = bytes.slice(start, end);
     this.isFailure = false;
-    if (this.doubted && this.doubts++ > 0) {
-      // Nodes have said who has its key, and that one points to a stranger again.
-      if (this.doubts > DOUBTS_MAX) return this.answer(this.reply, 0, this.reply.length, false);
-    } else if (this.doubted) {
-      if (this.downSinceMs < 0) this.downSinceMs = redirects.pool.turn.now();
-      return own.wait(this, 0);
-    }
-    this.wait(kind === TRYAGAIN);
+    this.forKeys = kind === TRYAGAIN;
+    if (!tells) return this.wait(this.forKeys);
+    // Where nodes have an answer for its keys, these are its own words; but slots may have moved in between.
+    if (this.doubts++ === DOUBTS_MAX) return this.answer(this.reply, 0, this.reply.length, false);
+    this.doubted = true;
+    if (!this.forKeys && this.downSinceMs < 0) this.downSinceMs = redirects.pool.turn.now();
+    own.wait(this, 0);
   }
 
   /**
@@ -592,15 +600,18 @@ export class Redirected extends Placed {
     this.wait(false);
   }
 
-  /** Asks nodes who has its key, then that one. */
+  /** Asks nodes who has its keys, then that one. */
   private askAbout(): void {
-    this.doubted = false;
     keyOf(this.bytes);
-    const at = keyList.at[0]!;
-    const key = this.bytes.slice(args.starts[at]!, args.ends[at]!);
-    this.redirects.locate(this.client, key, (endpoint, asking) => {
+    const keys: Uint8Array[] = [];
+    for (let k = 0; k < Math.min(keyList.count, KEYS_MAX); k++) {
+      const at = keyList.at[k]!;
+      keys.push(this.bytes.slice(args.starts[at]!, args.ends[at]!));
+    }
+    this.redirects.locate(this.client, keys, (endpoint, asking, found) => {
       if (this.parent.client === null) return this.over();
-      if (endpoint === null || !this.ask(endpoint, asking)) this.wait(false);
+      this.doubted = !found;
+      if (!found || !this.ask(endpoint!, asking)) this.wait(this.forKeys);
     });
   }
 

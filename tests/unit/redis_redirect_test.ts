@@ -233,6 +233,11 @@ testOf("what a script makes up leads nowhere", (world) => {
   }
   for (const words of ["-TRYAGAIN x", "-CLUSTERDOWN x"]) {
     strictEqual(world.ask(client, "EVAL", words, "0"), `${words}\r\n`);
+    client.say("EVAL", words, "2", ONE, ALSO_ONE).say("GET", ONE);
+    world.run(4000);
+    strictEqual(client.take(), `${words}\r\n$1\r\nx\r\n`);
+    // Slots may move in between: one word is no proof.
+    strictEqual(owner.redis.takeGot().filter((each) => each.startsWith("EVAL")).length, 4);
   }
   strictEqual(stranger.redis.accepted, 0);
 });
