@@ -259,6 +259,17 @@ testOf(
       "ASKING",
       `EVAL return 1 1 ${ONE}`,
     ]);
+    // Some of its keys have moved: it is sent when they are together.
+    const owner = world.cluster.owner(SLOT);
+    owner.data.set(ALSO_ONE, "y");
+    world.asked();
+    client.say("EVAL", "return 3", "2", ONE, ALSO_ONE);
+    world.run(2500);
+    strictEqual(client.take(), "");
+    strictEqual(owner.redis.takeGot().filter((words) => words.startsWith("EVAL")).length, 1);
+    world.cluster.migrate(SLOT, to, ALSO_ONE);
+    world.run(300);
+    strictEqual(client.take(), "$8\r\nreturn 3\r\n");
     world.cluster.give(SLOT, to);
     client.say("EVAL", "return 2", "1", ONE);
     world.run(100);
