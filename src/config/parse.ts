@@ -498,7 +498,9 @@ class Reader {
           item.place,
           key.name,
           found,
-          "a name of its own for each: give one a NAME after its weight",
+          this.#cluster
+            ? "each node of the cluster once"
+            : "a name of its own for each: give one a NAME after its weight",
         );
         wrong = true;
         continue;
