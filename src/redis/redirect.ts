@@ -22,11 +22,7 @@
  * `cluster_tryagain`, all else for DOWN_MS; then the client reads the server's own words. `timeout` is for each node that is asked.
  */
 import { encode, startsWith } from "../bytes/ascii.ts";
-import { Args } from "../protocol/redis/args.ts";
-import { ROUTE } from "../protocol/redis/command.ts";
-import { resolve } from "../protocol/redis/commands.ts";
 import { command } from "../protocol/redis/encode.ts";
-import { findKeys, KeyList } from "../protocol/redis/keys.ts";
 import {
   ASK,
   ASKING,
@@ -35,8 +31,6 @@ import {
   type Redirect,
   TRYAGAIN,
 } from "../protocol/redis/redirect_reply.ts";
-import { RequestResume, scanRequest } from "../protocol/redis/request.ts";
-import type { TimerId } from "../net/net.ts";
 import type { Client } from "../proxy/client.ts";
 import type { Endpoint } from "../proxy/endpoint.ts";
 import type { Failure } from "../proxy/failures.ts";
@@ -47,7 +41,9 @@ import { type Internal, isUnwanted, KeptRequest, Request } from "../proxy/reques
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
+import { firstKeysOf, isKeyless, keysOf, runsScript, slotOfAny } from "./kept_keys.ts";
 import { TrackedRead } from "./reads.ts";
+import { ClientRedirects, type Waiting } from "./redirect_queue.ts";
 import type { RedisSession } from "./session.ts";
 
 /** So many nodes are asked one after the other, before there is a pause. */
@@ -61,8 +57,6 @@ const PAUSE_FIRST_MS = 10;
 const PAUSE_MAX_MS = 100;
 /** So often nodes are asked about the keys of a script that is refused; then its words are its own. */
 const DOUBTS_MAX = 3;
-/** More keys than this that somebody is to forget are all there are. */
-const KEYS_MAX = 100;
 /** The pool's source is told of the same node so often, ms. */
 const SIGN_EVERY_MS = 20;
 
@@ -70,9 +64,8 @@ const NO_OWNERS = new Uint16Array(0);
 const NOTHING = new Uint8Array(0);
 const MINUS = 45;
 
-const args = new Args();
-const keyList = new KeyList();
-const ANY_SIZE = { requestSizeMax: Infinity, argumentsMax: Infinity };
+/** In place of a slot. */
+const NOT_LOOKED = -2;
 
 const NEVER_JOINED: Joiner = () => {
   throw new Error("a request that is redirected has one reply");
@@ -172,7 +165,7 @@ export class PoolRedirects implements Redirects {
     if (split instanceof Placed) return split.unsent(server, failure, pauses);
     // They know themselves whom to ask; and what is for each server is for none in the place of one.
     if (
-      split !== null && (split instanceof TrackedRead || split.endsRequestBefore || keyOf(sent) === KEYLESS)
+      split !== null && (split instanceof TrackedRead || split.endsRequestBefore || isKeyless(sent))
     ) {
       return false;
     }
@@ -274,150 +267,6 @@ function lacksScript(bytes: Uint8Array, start: number, end: number): boolean {
   return startsWith(bytes, start, end, NO_SCRIPT) || startsWith(bytes, start, end, NO_FUNCTION);
 }
 
-const KEYLESS = -1;
-const UNKNOWN = -2;
-
-/** Where the last request ends that `keyOf` has looked at. */
-let keyOfEnd = 0;
-
-/** The offset in `args` of the first key of the request that begins at `start`; KEYLESS, or UNKNOWN if only a server knows. */
-function keyOf(request: Uint8Array, start = 0): number {
-  const resume = new RequestResume();
-  keyOfEnd = scanRequest(request, start, request.length, args, ANY_SIZE, resume);
-  if (keyOfEnd < 0) return UNKNOWN;
-  const command = resolve(request, args);
-  if (command === undefined) return UNKNOWN;
-  const count = findKeys(command, request, args, keyList);
-  return count > 0 ? keyList.at[0]! : count === 0 ? KEYLESS : UNKNOWN;
-}
-
-/** Whether this request is answered what clients have written: a script's words, or DEBUG ERROR's. */
-function runsScript(request: Uint8Array): boolean {
-  if (scanRequest(request, 0, request.length, args, ANY_SIZE, new RequestResume()) < 0) return false;
-  const command = resolve(request, args);
-  return command !== undefined && (command.route === ROUTE.SCRIPT_KEYED || command.name.startsWith("DEBUG"));
-}
-
-/**
- * The slot of the first key in these requests, one behind the other; KEYLESS if there is none, or only a server knows it: then any node says
- * where it is. Borrowed.
- */
-export function slotOfAny({ placement }: Pool, requests: Uint8Array): number {
-  for (let at = 0; at < requests.length; at = keyOfEnd) {
-    const key = keyOf(requests, at);
-    if (key >= 0) return placement.slotOf(requests, args.starts[key]!, args.ends[key]!);
-    if (keyOfEnd < 0) break;
-  }
-  return KEYLESS;
-}
-
-/** Keys of these requests, one behind the other; null if there are many, or only a server knows them. */
-function keysOf(requests: Uint8Array): Uint8Array[] | null {
-  const keys: Uint8Array[] = [];
-  for (let at = 0; at < requests.length; at = keyOfEnd) {
-    const first = keyOf(requests, at);
-    if (first === UNKNOWN || keys.length + keyList.count > KEYS_MAX) return null;
-    if (first === KEYLESS) continue;
-    for (let k = 0; k < keyList.count; k++) {
-      const i = keyList.at[k]!;
-      keys.push(requests.slice(args.starts[i]!, args.ends[i]!));
-    }
-  }
-  return keys;
-}
-
-/** What one client has under way here: who comes first, and what waits. */
-export class ClientRedirects {
-  /** What waits, or is tried again, in the order in which the client has asked for it. */
-  private readonly queue: Redirected[] = [];
-  /** Of the queue, what is being tried. */
-  private trying: Redirected | null = null;
-  private timer: TimerId | null = null;
-  private postponed = false;
-  private made = 0;
-  /** Of requests that are under way here. */
-  heldBytes = 0;
-
-  constructor(private readonly redirects: PoolRedirects, private readonly client: Client) {}
-
-  begin(bytes: number): number {
-    this.heldBytes += bytes;
-    return this.made++;
-  }
-
-  /** May it go on to another node without a pause? Not if something waits that it would overtake. */
-  mayPass(request: Redirected): boolean {
-    return this.queue.length === 0 || this.trying === request;
-  }
-
-  /** It is tried again after a pause, ms, and after what was there before it. */
-  wait(request: Redirected, pauseMs: number): void {
-    const { queue } = this;
-    if (this.trying === request) this.trying = null;
-    else if (!queue.includes(request)) {
-      let at = queue.length;
-      while (at > 0 && queue[at - 1]!.number > request.number) at--;
-      queue.splice(at, 0, request);
-    }
-    this.redirects.waiting.add(this);
-    this.client.settle();
-    if (this.trying !== null || this.timer !== null || this.postponed) return;
-    if (pauseMs <= 0) return this.tryNow();
-    this.timer = this.client.pool.setTimer(pauseMs, () => {
-      this.timer = null;
-      this.tryNext();
-    });
-  }
-
-  /** Ends the pause, if it is one. */
-  tryNow(): void {
-    if (this.trying !== null || this.postponed || this.queue.length === 0) return;
-    this.stopTimer();
-    this.postponed = true;
-    this.client.pool.turn.later(this);
-  }
-
-  /** Called by the turn. */
-  resume(): void {
-    this.postponed = false;
-    this.tryNext();
-  }
-
-  private tryNext(): void {
-    const first = this.queue[0];
-    if (first === undefined || this.trying !== null) return;
-    this.trying = first;
-    first.tryAgain();
-  }
-
-  /** It has been answered, or nobody waits for it any more. */
-  over(request: Redirected, bytes: number): void {
-    this.heldBytes -= bytes;
-    const at = this.queue.indexOf(request);
-    if (at < 0) return;
-    this.queue.splice(at, 1);
-    if (this.trying === request) this.trying = null;
-    if (this.queue.length === 0) {
-      this.stopTimer();
-      this.redirects.waiting.delete(this);
-    } else this.tryNow();
-  }
-
-  /** The client is gone. */
-  abandon(): void {
-    this.stopTimer();
-    this.queue.length = 0;
-    this.trying = null;
-    this.heldBytes = 0;
-    this.redirects.waiting.delete(this);
-  }
-
-  private stopTimer(): void {
-    if (this.timer !== null) this.client.pool.clearTimer(this.timer);
-    this.timer = null;
-  }
-}
-
 /** What knows itself what is to be sent again, if it could not be sent. */
 export abstract class Placed extends Split {
   /** See Redirects.placeAgain. */
@@ -425,7 +274,7 @@ export abstract class Placed extends Split {
 }
 
 /** One request under way here. To its connections it is a split of one fragment. */
-export class Redirected extends Placed {
+export class Redirected extends Placed implements Waiting {
   /** Counts the client's: an earlier one has a lower number. */
   readonly number: number;
   private readonly own: ClientRedirects;
@@ -433,7 +282,7 @@ export class Redirected extends Placed {
   private sinceMs: number;
   /** Since when it is tried again for another reason than TRYAGAIN; -1 = it is not. */
   private downSinceMs = -1;
-  private slot = UNKNOWN;
+  private slot = NOT_LOOKED;
   private pauses = 0;
   /** Who is asked now. */
   private at: Endpoint | null = null;
@@ -471,7 +320,7 @@ export class Redirected extends Placed {
     super(original.split === null ? original : original.split.parent, NEVER_JOINED, NO_OWNERS, 0);
     this.client = this.parent.client!;
     const session = this.client.session as RedisSession;
-    this.own = session.redirects ??= new ClientRedirects(redirects, this.client);
+    this.own = session.redirects ??= new ClientRedirects(redirects.waiting, this.client);
     this.number = this.own.begin(bytes.length);
     this.sinceMs = redirects.pool.turn.now();
     // Who has it now, replicas of which may have been read from, may be another than whoever was written to.
@@ -486,9 +335,9 @@ export class Redirected extends Placed {
     const { kind, slot, port } = redirect;
     const tells = this.tellsWords();
     if (tells) {
-      const own = slotOfAny(redirects.pool, this.bytes);
+      const placed = slotOfAny(redirects.pool, this.bytes);
       // No node says so of a request without keys, or of another slot.
-      if (own < 0 || (slot >= 0 && slot !== own)) return this.answer(bytes, start, end, false);
+      if (placed < 0 || (slot >= 0 && slot !== placed)) return this.answer(bytes, start, end, false);
     }
     this.from = by.server;
     if (this.lane !== null) this.forgive();
@@ -591,7 +440,7 @@ export class Redirected extends Placed {
     const { redirects } = this;
     this.asked = 0;
     this.moved.length = 0;
-    if (this.slot === UNKNOWN) this.slot = slotOfAny(redirects.pool, this.bytes);
+    if (this.slot === NOT_LOOKED) this.slot = slotOfAny(redirects.pool, this.bytes);
     if (this.doubted) return this.askAbout();
     const owner = redirects.ownerOf(this.slot, this.from!);
     if (owner !== null && owner.primary !== null && this.ask(owner.primary, false)) return;
@@ -602,13 +451,7 @@ export class Redirected extends Placed {
 
   /** Asks nodes who has its keys, then that one. */
   private askAbout(): void {
-    keyOf(this.bytes);
-    const keys: Uint8Array[] = [];
-    for (let k = 0; k < Math.min(keyList.count, KEYS_MAX); k++) {
-      const at = keyList.at[k]!;
-      keys.push(this.bytes.slice(args.starts[at]!, args.ends[at]!));
-    }
-    this.redirects.locate(this.client, keys, (endpoint, asking, found) => {
+    this.redirects.locate(this.client, firstKeysOf(this.bytes), (endpoint, asking, found) => {
       if (this.parent.client === null) return this.over();
       this.doubted = !found;
       if (!found || !this.ask(endpoint!, asking)) this.wait(this.forKeys);

@@ -8,7 +8,7 @@ import type { Told } from "./learn.ts";
 import type { Preparation } from "./preparation.ts";
 import type { Endpoint } from "../proxy/endpoint.ts";
 import type { PoolReads } from "./reads.ts";
-import type { ClientRedirects } from "./redirect.ts";
+import type { ClientRedirects } from "./redirect_queue.ts";
 import type { Subscriptions } from "./pubsub.ts";
 import type { Tracking } from "./tracking.ts";
 import type { Transaction } from "./transaction.ts";

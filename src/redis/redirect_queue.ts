@@ -1,0 +1,109 @@
+/**
+ * What one client has under way with a cluster that a node has not answered itself: who comes first, and what waits.
+ *
+ *   wait(request, pause) ──► queue, in the order in which the client has asked ──(one at a time)──► request.tryAgain()
+ *
+ * While something waits here the client sends nothing new (Client.settle). The order: redirect.ts.
+ */
+import type { TimerId } from "../net/net.ts";
+import type { Client } from "../proxy/client.ts";
+import type { Postponed } from "../proxy/turn.ts";
+
+/** Waits, or is tried again. */
+export interface Waiting {
+  /** Counts the client's: an earlier one has a lower number. */
+  readonly number: number;
+  tryAgain(): void;
+}
+
+export class ClientRedirects implements Postponed {
+  /** What waits, or is tried again, in the order in which the client has asked for it. */
+  private readonly queue: Waiting[] = [];
+  /** Of the queue, what is being tried. */
+  private trying: Waiting | null = null;
+  private timer: TimerId | null = null;
+  private postponed = false;
+  private made = 0;
+  /** Of requests that are under way here. */
+  heldBytes = 0;
+
+  /** @param waiting those of the pool that have something in their queue: it enters itself */
+  constructor(private readonly waiting: Set<ClientRedirects>, private readonly client: Client) {}
+
+  begin(bytes: number): number {
+    this.heldBytes += bytes;
+    return this.made++;
+  }
+
+  /** May it go on to another node without a pause? Not if something waits that it would overtake. */
+  mayPass(request: Waiting): boolean {
+    return this.queue.length === 0 || this.trying === request;
+  }
+
+  /** It is tried again after a pause, ms, and after what was there before it. */
+  wait(request: Waiting, pauseMs: number): void {
+    const { queue } = this;
+    if (this.trying === request) this.trying = null;
+    else if (!queue.includes(request)) {
+      let at = queue.length;
+      while (at > 0 && queue[at - 1]!.number > request.number) at--;
+      queue.splice(at, 0, request);
+    }
+    this.waiting.add(this);
+    this.client.settle();
+    if (this.trying !== null || this.timer !== null || this.postponed) return;
+    if (pauseMs <= 0) return this.tryNow();
+    this.timer = this.client.pool.setTimer(pauseMs, () => {
+      this.timer = null;
+      this.tryNext();
+    });
+  }
+
+  /** Ends the pause, if it is one. */
+  tryNow(): void {
+    if (this.trying !== null || this.postponed || this.queue.length === 0) return;
+    this.stopTimer();
+    this.postponed = true;
+    this.client.pool.turn.later(this);
+  }
+
+  /** Called by the turn. */
+  resume(): void {
+    this.postponed = false;
+    this.tryNext();
+  }
+
+  private tryNext(): void {
+    const first = this.queue[0];
+    if (first === undefined || this.trying !== null) return;
+    this.trying = first;
+    first.tryAgain();
+  }
+
+  /** It has been answered, or nobody waits for it any more. */
+  over(request: Waiting, bytes: number): void {
+    this.heldBytes -= bytes;
+    const at = this.queue.indexOf(request);
+    if (at < 0) return;
+    this.queue.splice(at, 1);
+    if (this.trying === request) this.trying = null;
+    if (this.queue.length === 0) {
+      this.stopTimer();
+      this.waiting.delete(this);
+    } else this.tryNow();
+  }
+
+  /** The client is gone. */
+  abandon(): void {
+    this.stopTimer();
+    this.queue.length = 0;
+    this.trying = null;
+    this.heldBytes = 0;
+    this.waiting.delete(this);
+  }
+
+  private stopTimer(): void {
+    if (this.timer !== null) this.client.pool.clearTimer(this.timer);
+    this.timer = null;
+  }
+}
