@@ -452,14 +452,20 @@ export const CANARIES: readonly Canary[] = [
     only: "redis",
     where: (plan) => plan.subscribers > 0,
     plant: () =>
-      patch(PubSub.prototype, "message", () =>
-        function (kind: number, _wire, _channel, message, start, end) {
-          const clients = new Set<Client>();
-          for (const topic of this.topics[kind].values()) {
-            for (const client of [topic.first, ...topic.more ?? []]) if (client !== null) clients.add(client);
-          }
-          for (const client of clients) client.push(message.slice(start, end), 0, end - start);
-        }),
+      patch(
+        PubSub.prototype,
+        "message",
+        () =>
+          function (_server, kind: number, _wire, _channel, message, start, end) {
+            const clients = new Set<Client>();
+            for (const topic of this.topics[kind].values()) {
+              for (const client of [topic.first, ...topic.more ?? []]) {
+                if (client !== null) clients.add(client);
+              }
+            }
+            for (const client of clients) client.push(message.slice(start, end), 0, end - start);
+          },
+      ),
   },
   {
     name: "an invalidation is dropped",

@@ -89,6 +89,8 @@ export class ModelCluster {
   readonly thereSince = new Map<string, number>();
   /** Tags of reads that were executed. */
   readonly reads = new Set<string>();
+  /** Tags of scripts that some node was asked to run. */
+  readonly scripts = new Set<string>();
   /** Of replication: grows with each change. */
   offset = 1;
   /** Told of what is about to be executed. */
@@ -439,12 +441,20 @@ export class ClusterRedis extends ModelRedis {
 
   override execute(session: Session, args: string[]): void {
     const { tags } = takeTags(args);
+    this.noteScript(args[0]!.toLowerCase(), tags);
     if (this.executing) return this.executeServed(session, args, keysOf(args), tags);
     const mood = this.moodOf(session);
     const name = args[0]!.toLowerCase();
     this.executeOne(session, mood, name, args);
     // It is used up by whatever comes next, but by a whole transaction.
     if (name !== "asking" && session.queued === null) mood.asking = false;
+  }
+
+  /** Who has been refused a script may ask, with EXISTS, where its keys are: that executes nothing of it. */
+  private noteScript(name: string, tags: string[]): void {
+    const { scripts } = this.cluster;
+    if (name === "eval" || name === "evalsha") { for (const tag of tags) scripts.add(tag); }
+    else if (name === "exists" && tags.some((tag) => scripts.has(tag))) tags.length = 0;
   }
 
   private moodOf(session: Session): Mood {
