@@ -1,5 +1,5 @@
 /** Pub/sub through `cluster: true`: every message once, from whichever node, and while slots move. */
-import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import type { RawClient } from "../lib/client.ts";
 import { keyOf, slotOf, startCluster } from "../lib/cluster.ts";
 import { Fixture } from "../lib/fixture.ts";
@@ -50,15 +50,15 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
       }
       // On whichever node it is said.
       await second!.tell("PUBLISH", "news.z", "z");
-      await poll(async () => {
-        await client.command("PUBLISH", "news.end", "end");
-        return true;
-      }, "the end to be said");
-      const all = await heard(subscriber, "end");
+      // Nodes do not wait for each other: first all that is owed, then what would be too much.
+      const all: Value[][] = [];
+      while (all.length < 2 * keys.length + 1) all.push((await subscriber.readReply()).value as Value[]);
+      await client.command("PUBLISH", "news.end", "end");
+      all.push(...await heard(subscriber, "end"));
       const messages = all.filter((words) => words[1] === "news.*").map((words) => words[3]);
       deepStrictEqual(messages.toSorted(), [...keys, "z"]);
       const events = all.filter((words) => words[1] !== "news.*").map((words) => words[3]);
-      ok(keys.every((key) => events.filter((each) => each === key).length === 1), String(events));
+      deepStrictEqual(events.toSorted(), keys);
     });
 
     await t.step("a shard channel is heard where its slot goes, and back", async () => {
