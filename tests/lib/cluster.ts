@@ -192,6 +192,9 @@ function readLine(line: string): NodeLine {
 /** How many slots have a step of their move in one write, so that not each of them takes seven round trips. */
 const MOVE_BATCH = 50;
 
+/** A failover that has been asked for is over by then, or will not be. */
+const FAILOVER_MS = 6000;
+
 export class Cluster {
   /** Valkey answers a SETSLOT only when its replicas have it, which takes milliseconds, however many come at once. */
   private get lanes(): number {
@@ -392,9 +395,21 @@ export class Cluster {
 
   /** CLUSTER FAILOVER (FORCE, TAKEOVER) to a replica; resolves when all that run know it as primary. */
   async failover(replica: ClusterNode, ...how: string[]): Promise<void> {
+    let askedAtMs = -Infinity;
     await poll(
-      async () => await replica.ask("CLUSTER", "FAILOVER", ...how) === "OK" || await replica.isPrimary(),
-      `a failover to ${replica.address} to begin`,
+      async () => {
+        const [role, , , link] = await replica.tell("ROLE") as Value[];
+        if (role === "master") return true;
+        // Whoever has just become a replica says OK and gives up in silence, 5 s later; who is asked again begins anew.
+        const ready = how.length > 0 || link === "connected";
+        if (ready && performance.now() - askedAtMs > FAILOVER_MS) {
+          askedAtMs = performance.now();
+          await replica.ask("CLUSTER", "FAILOVER", ...how);
+        }
+        return false;
+      },
+      `a failover to ${replica.address}`,
+      60_000,
     );
     await this.knownAsPrimary(replica);
   }

@@ -226,7 +226,7 @@ Deno.test("a node that joins a cluster is told the scripts and the functions tha
     ];
     return replies.every((reply) => reply === key);
   }, () => proxy.log);
-  assert.equal(await places(proxy), placesOf(...cluster.nodes));
+  await poll(async () => await places(proxy) === placesOf(...cluster.nodes), () => proxy.log);
   // One that has libraries of its own keeps them, as a replica that has taken over has to: they may be newer.
   await cluster.moveSlots([100, 101], cluster.nodes[0]!);
   await poll(
