@@ -535,12 +535,21 @@ export class PubSub implements Hub, Postponed {
     this.homelessTimer = null;
     const topics = [...this.homeless];
     this.homeless.clear();
-    for (const topic of topics) {
+    this.findSome(topics, 0);
+  }
+
+  /** Asks for those from the `from`th on, some a turn. */
+  private findSome(topics: readonly Topic[], from: number): void {
+    if (this.pool.stopped) return;
+    const to = Math.min(topics.length, from + ERRANDS_MAX);
+    for (let i = from; i < to; i++) {
+      const topic = topics[i]!;
       if (this.topics[SHARD]!.get(topic.name) !== topic) continue;
       for (const server of topic.servers) {
         if (topic.unconfirmed.includes(server)) this.ask(topic, server);
       }
     }
+    if (to < topics.length) this.pool.turn.later({ resume: () => this.findSome(topics, to) });
   }
 
   /** Is this the one whose word counts where all nodes of a cluster say the same? */

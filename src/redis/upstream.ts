@@ -82,6 +82,8 @@ export class Upstream implements Postponed, Holder {
   private done = 0;
   /** Of shard channels of a cluster: what has been written and not been answered, in order. */
   private asked: { readonly word: string; readonly name: string }[] = [];
+  /** So many of them have been answered. */
+  private answers = 0;
   /** What is to be begun anew on this connection. */
   private missing: ReturnType<Hub["all"]> | null = null;
   /** It is the turn's to resume. */
@@ -104,6 +106,7 @@ export class Upstream implements Postponed, Holder {
     this.heardAtMs = this.hub.pool.turn.now();
     this.errands.length = this.done = 0;
     this.asked = [];
+    this.answers = 0;
     this.missing = this.hub.all();
     this.catchUp();
   }
@@ -191,8 +194,18 @@ export class Upstream implements Postponed, Holder {
 
   /** Takes out of `asked` what an answer is about, and what has been answered before it. */
   private taken(is: (asked: { readonly word: string; readonly name: string }) => boolean) {
-    const at = this.asked.findIndex(is);
-    return at < 0 ? undefined : this.asked.splice(0, at + 1)[at];
+    const { asked } = this;
+    let at = this.answers;
+    while (at < asked.length && !is(asked[at]!)) at++;
+    if (at === asked.length) return undefined;
+    const found = asked[at]!;
+    this.answers = at + 1;
+    // There may be very many, and they are answered one by one.
+    if (this.answers === asked.length || this.answers > DONE_MAX && this.answers * 2 > asked.length) {
+      asked.splice(0, this.answers);
+      this.answers = 0;
+    }
+    return found;
   }
 
   private write(word: string, names: readonly string[]): void {
@@ -239,8 +252,8 @@ export class Upstream implements Postponed, Holder {
 
   /** A subscription to a shard channel is over: what we have asked for is so in its turn, all else comes before what is owed. */
   private ended(word: string, name: string): void {
-    const [first] = this.asked;
-    if (first?.word === word && first.name === name) this.asked.shift();
+    const first = this.asked[this.answers];
+    if (first?.word === word && first.name === name) this.taken((asked) => asked === first);
     else this.hub.adrift(this.server, name);
   }
 
