@@ -157,7 +157,7 @@ export class RedisFront implements Front, Sender {
     if (!pool.cluster) return null;
     return new PoolRedirects(
       pool,
-      (reply, start, end, request) => this.scripts?.lacking(reply, start, end, request) ?? [],
+      (by, reply, start, end, request) => this.scripts?.lacking(by, reply, start, end, request) ?? null,
     );
   }
 

@@ -21,11 +21,12 @@
  * Bounds. NODES_MAX nodes are asked without a pause between them, and none twice that has said MOVED. TRYAGAIN is tried again for
  * `cluster_tryagain`, all else for DOWN_MS; then the client reads the server's own words. `timeout` is for each node that is asked.
  */
-import { encode, startsWith } from "../bytes/ascii.ts";
 import { command } from "../protocol/redis/encode.ts";
 import {
   ASK,
   ASKING,
+  lacksFunction,
+  lacksScript,
   MOVED,
   readRedirect,
   type Redirect,
@@ -86,16 +87,14 @@ export interface Lane {
   settled(): void;
 }
 
-/**
- * What a node that has answered `reply[start, end)` to `request` has to be told before it is asked once more: a script that it does not know.
- * Empty if it is no such word.
- */
+/** See Scripts.lacking. */
 export type Lacking = (
+  by: Endpoint,
   reply: Uint8Array,
   start: number,
   end: number,
   request: Uint8Array,
-) => readonly Uint8Array[];
+) => readonly Uint8Array[] | null;
 
 export class PoolRedirects implements Redirects {
   /** By "host:port", as nodes are named by each other. */
@@ -127,7 +126,7 @@ export class PoolRedirects implements Redirects {
     // What a replica says of a read is no last word: reads.ts asks the primary.
     if (split instanceof TrackedRead && endpoint.server.replicas.includes(endpoint)) return false;
     if (readRedirect(bytes, start, end) !== null) return true;
-    return request.client !== null && lacksScript(bytes, start, end);
+    return request.client !== null && lacks(bytes, start, end);
   }
 
   follow(
@@ -143,8 +142,8 @@ export class PoolRedirects implements Redirects {
     if (redirect !== null) {
       return new Redirected(this, request, sent).refused(endpoint, redirect, bytes, start, end);
     }
-    const lacking = this.lacking(bytes, start, end, sent);
-    if (lacking.length === 0) request.client!.deliver(request, bytes, start, end);
+    const lacking = this.lacking(endpoint, bytes, start, end, sent);
+    if (lacking === null) request.client!.deliver(request, bytes, start, end);
     else new Redirected(this, request, sent).told(endpoint, lacking, bytes, start, end);
   }
 
@@ -260,11 +259,8 @@ export class PoolRedirects implements Redirects {
   }
 }
 
-const NO_SCRIPT = encode("-NOSCRIPT No matching script");
-const NO_FUNCTION = encode("-ERR Function not found\r\n");
-
-function lacksScript(bytes: Uint8Array, start: number, end: number): boolean {
-  return startsWith(bytes, start, end, NO_SCRIPT) || startsWith(bytes, start, end, NO_FUNCTION);
+function lacks(bytes: Uint8Array, start: number, end: number): boolean {
+  return lacksScript(bytes, start, end) || lacksFunction(bytes, start, end);
 }
 
 /** What knows itself what is to be sent again, if it could not be sent. */
@@ -500,10 +496,10 @@ export class Redirected extends Placed implements Waiting {
     if (failed) return this.lost(bytes, start, end);
     const redirect = bytes[start] === MINUS ? readRedirect(bytes, start, end) : null;
     if (redirect !== null) return this.refused(this.at!, redirect, bytes, start, end);
-    const lacking = this.lane === null && this.taught !== this.at && lacksScript(bytes, start, end)
-      ? this.redirects.lacking(bytes, start, end, this.bytes)
-      : [];
-    if (lacking.length === 0) this.answer(bytes, start, end, false);
+    const lacking = this.lane === null && this.taught !== this.at && lacks(bytes, start, end)
+      ? this.redirects.lacking(this.at!, bytes, start, end, this.bytes)
+      : null;
+    if (lacking === null) this.answer(bytes, start, end, false);
     else this.told(this.at!, lacking, bytes, start, end);
   }
 

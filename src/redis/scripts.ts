@@ -20,13 +20,15 @@
  * script or function is told that one then, and asked once more (`lacking`, redis/redirect.ts).
  */
 import { createHash } from "node:crypto";
-import { concat, encode, equalsFolded, latin1, startsWith } from "../bytes/ascii.ts";
+import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import { fnv1a_32 } from "../hash/fnv1a_32.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { CATEGORY, type Command } from "../protocol/redis/command.ts";
 import { resolve } from "../protocol/redis/commands.ts";
 import { bulk, command, commandHead } from "../protocol/redis/encode.ts";
+import { lacksFunction, lacksScript } from "../protocol/redis/redirect_reply.ts";
 import { RequestResume, scanRequest } from "../protocol/redis/request.ts";
+import type { Endpoint } from "../proxy/endpoint.ts";
 import type { Visit } from "../proxy/ejection.ts";
 import type { Pool } from "../proxy/pool.ts";
 import type { Internal } from "../proxy/request.ts";
@@ -60,9 +62,10 @@ const FUNCTION_RESTORE_HEAD = commandHead(4, "FUNCTION", "RESTORE");
 const FUNCTION_RESTORE_NEW_HEAD = commandHead(3, "FUNCTION", "RESTORE");
 const REPLACE = bulk("REPLACE");
 const FLUSH = encode("FLUSH");
-/** A script that makes up just these words is run twice; others are not. */
-const NOSCRIPT_START = encode("-NOSCRIPT No matching script");
-const NO_FUNCTION_START = encode("-ERR Function not found\r\n");
+/** What a node has been told because it lacked it, it is not told again for so long, ms: it has not helped, or is on its way. */
+const TOLD_MS = 1000;
+/** What a function's name is made of. */
+const WORDS = /[A-Za-z0-9_]+/g;
 const ANY_SIZE = { requestSizeMax: Infinity, argumentsMax: Infinity };
 const NOTHING: readonly Uint8Array[] = [];
 /** SCRIPT FLUSH with any other word is an error. */
@@ -141,6 +144,13 @@ export class Scripts {
   private readonly missed = new WeakMap<Server, Missed>();
   /** SHA1, in hex, of texts that have been asked for. */
   private readonly digests = new WeakMap<Uint8Array, string>();
+  /** Of libraries: the words in their text. */
+  private readonly words = new WeakMap<Uint8Array, ReadonlySet<string>>();
+  /** What nodes have been told lately. */
+  private readonly toldOf = new WeakMap<
+    Endpoint,
+    { readonly sinceMs: number; readonly texts: Set<Uint8Array> }
+  >();
   /** All texts by digest, as they were after so many changes. */
   private byDigest: ReadonlyMap<string, Uint8Array> = new Map();
   private byDigestOf = -1;
@@ -268,32 +278,65 @@ export class Scripts {
   }
 
   /**
-   * What a server that has answered `reply[start, end)` to `request` has to be told before it is asked once more; empty if it is no word
-   * about a script or function that it lacks, or nobody has sent that through this proxy.
+   * What a node that has answered `reply[start, end)` to `request` has to be told before it is asked once more: nothing if it has been told
+   * just now. A script that makes up just such words is run twice.
+   * @returns null if it is no word about a script or function that it lacks, or nobody has sent that through this proxy
    */
-  lacking(reply: Uint8Array, start: number, end: number, request: Uint8Array): readonly Uint8Array[] {
-    const isScript = startsWith(reply, start, end, NOSCRIPT_START);
-    if (!isScript && !startsWith(reply, start, end, NO_FUNCTION_START)) return NOTHING;
+  lacking(
+    by: Endpoint,
+    reply: Uint8Array,
+    start: number,
+    end: number,
+    request: Uint8Array,
+  ): readonly Uint8Array[] | null {
+    const isScript = lacksScript(reply, start, end);
+    if (!isScript && !lacksFunction(reply, start, end)) return null;
     const args = new Args();
     const size = scanRequest(request, 0, request.length, args, ANY_SIZE, new RequestResume());
-    if (size < 0 || args.count < 2) return NOTHING;
+    if (size < 0 || args.count < 2) return null;
     const name = latin1(request, args.starts[1]!, Math.min(args.ends[1]!, args.starts[1]! + NAME_MAX));
-    if (isScript) {
-      const text = this.textOf(name.toLowerCase());
-      return text === undefined ? NOTHING : [command("SCRIPT", "LOAD", text)];
-    }
-    // Which library it is in its text alone knows.
-    return this.libraries.all().filter((text) => latin1(text, 0, text.length).includes(name))
-      .map((text) => command("FUNCTION", "LOAD", text)).reverse();
+    const texts = isScript ? this.textOf(name.toLowerCase()) : this.librariesWith(name);
+    if (texts.length === 0) return null;
+    const news = this.newsFor(by, texts);
+    return news.map((text) => command(isScript ? "SCRIPT" : "FUNCTION", "LOAD", text));
   }
 
-  private textOf(digest: string): Uint8Array | undefined {
+  /** Those that this node has not been told just now: from here on it has been. */
+  private newsFor(by: Endpoint, texts: readonly Uint8Array[]): readonly Uint8Array[] {
+    const nowMs = this.pool.turn.now();
+    let told = this.toldOf.get(by);
+    if (told === undefined || nowMs - told.sinceMs >= TOLD_MS) {
+      this.toldOf.set(by, told = { sinceMs: nowMs, texts: new Set() });
+    }
+    const { texts: before } = told;
+    const news = texts.filter((text) => !before.has(text));
+    for (const text of news) before.add(text);
+    return news;
+  }
+
+  /** Libraries that may have this function, the latest first: which it is in their text alone knows. */
+  private librariesWith(name: string): readonly Uint8Array[] {
+    return this.libraries.all().filter((text) => this.wordsOf(text).has(name)).reverse();
+  }
+
+  private wordsOf(text: Uint8Array): ReadonlySet<string> {
+    let words = this.words.get(text);
+    if (words === undefined) {
+      words = new Set(latin1(text, 0, text.length).match(WORDS));
+      this.words.set(text, words);
+    }
+    return words;
+  }
+
+  /** The text of this digest, if it is known. */
+  private textOf(digest: string): readonly Uint8Array[] {
     if (this.byDigestOf !== this.scriptChanges) {
       const texts = [...this.loaded.all(), ...this.evaluated.all()];
       this.byDigest = new Map(texts.map((text) => [this.digestOf(text), text]));
       this.byDigestOf = this.scriptChanges;
     }
-    return this.byDigest.get(digest);
+    const text = this.byDigest.get(digest);
+    return text === undefined ? NOTHING : [text];
   }
 
   private digestOf(text: Uint8Array): string {

@@ -819,6 +819,18 @@ testOf("a node that does not know a function is told its library", async (world)
   strictEqual(fcall("name="), "-ERR Function not found\r\n");
 });
 
+testOf("a library is told a node once, whoever asks for words of its text that are no functions", (world) => {
+  const client = world.talker();
+  const library = "#!lua name=lib\nredis.register_function('f', f)";
+  strictEqual(world.ask(client, "FUNCTION", "LOAD", library), "$3\r\nlib\r\n");
+  const { redis } = world.cluster.owner(SLOT);
+  redis.takeGot();
+  for (let i = 0; i < 50; i++) client.say("FCALL", "redis", "1", ONE);
+  world.run(100);
+  strictEqual(client.take(), "-ERR Function not found\r\n".repeat(50));
+  strictEqual(redis.takeGot().filter((each) => each.startsWith("FUNCTION LOAD")).length, 1);
+});
+
 testOf("a client that goes away while it waits leaves nothing behind", (world) => {
   const client = world.talker();
   for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";

@@ -66,3 +66,16 @@ function decimal(text: string): number {
   const bytes = encode(text);
   return parseDecimal(bytes, 0, bytes.length);
 }
+
+const NOSCRIPT_START = encode("-NOSCRIPT No matching script");
+const NO_FUNCTION_START = encode("-ERR Function not found\r\n");
+
+/** Does a node say that it does not know a script? Whoever makes up just these words in a script is not told from it. */
+export function lacksScript(bytes: Uint8Array, start: number, end: number): boolean {
+  return startsWith(bytes, start, end, NOSCRIPT_START);
+}
+
+/** The same of a function. */
+export function lacksFunction(bytes: Uint8Array, start: number, end: number): boolean {
+  return startsWith(bytes, start, end, NO_FUNCTION_START);
+}
