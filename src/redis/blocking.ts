@@ -15,7 +15,6 @@
  */
 import { REQUEST_BYTES, REQUESTS } from "../stats/metrics.ts";
 import { command } from "../protocol/redis/encode.ts";
-import { ASKING } from "../protocol/redis/redirect_reply.ts";
 import { waitLeft, waitOf } from "../protocol/redis/wait_time.ts";
 import { integerOf } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
@@ -25,7 +24,7 @@ import { type Internal, Request, SWALLOWED } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
-import type { Lane, PoolRedirects } from "./redirect.ts";
+import { type Lane, type PoolRedirects, sayAskingOnLease } from "./redirect.ts";
 
 const CLIENT_ID = command("CLIENT", "ID");
 const PING = command("PING");
@@ -77,12 +76,7 @@ export class BlockingCall implements Holder, Lane {
   reach(endpoint: Endpoint, asking: boolean): ServerConnection | null {
     const connection = this.leaseAt(endpoint);
     if (connection === null) return null;
-    if (asking) {
-      const request = new Request(null);
-      request.replies = SWALLOWED;
-      connection.enqueue(request, true);
-      connection.write(ASKING, 0, ASKING.length);
-    }
+    if (asking) sayAskingOnLease(connection);
     // The end of the wait is asked for when what is to wait is under way.
     if (this.client.leaving) this.client.pool.setTimer(0, () => this.interruptOne(connection));
     return connection;

@@ -42,6 +42,11 @@ const NULL_ARRAY = encode("*-1\r\n");
 const MINUS_BYTE = Uint8Array.of(MINUS);
 const NO_OWNERS = new Uint16Array(0);
 
+/** What EXEC answers when a watched key has been touched. @param resp of the client */
+export function touched(resp: number): Uint8Array {
+  return resp === 3 ? NULL : NULL_ARRAY;
+}
+
 /** Bytes of a slice. */
 function sliceBytes(client: Client): number {
   return client.pool.sliceArguments * COMMAND_BYTES;
@@ -242,7 +247,7 @@ export class Execution implements Holder, Postponed, Waiter {
     if (this.watched) {
       if (redirect.kind === CLUSTERDOWN) return false;
       // What is watched is elsewhere now: as if it had been touched.
-      const reply = this.session.resp === 3 ? NULL : NULL_ARRAY;
+      const reply = touched(this.session.resp);
       this.client.deliver(this.parent, reply, 0, reply.length);
       return true;
     }

@@ -11,8 +11,8 @@
  */
 import { type Client, IN_FLIGHT, LEASED } from "../proxy/client.ts";
 import type { Endpoint } from "../proxy/endpoint.ts";
-import { ASKING } from "../protocol/redis/redirect_reply.ts";
-import { Request, SWALLOWED } from "../proxy/request.ts";
+import { Request } from "../proxy/request.ts";
+import { sayAskingOnLease } from "./redirect.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 
 /** With at least this many bytes still to come, a request streams. */
@@ -44,12 +44,7 @@ export class LargeRequest implements Holder {
     const connection = endpoint?.lease(client.pool.front.connectionClass(client), this) ?? null;
     if (connection === null) return false;
     this.connection = connection;
-    if (asking) {
-      const request = new Request(null);
-      request.replies = SWALLOWED;
-      connection.enqueue(request, true);
-      connection.write(ASKING, 0, ASKING.length);
-    }
+    if (asking) sayAskingOnLease(connection);
     client.enqueue(this.request);
     // With max_in_flight: 1 this one is the limit itself, and the rest of it still has to be read.
     client.unblock(IN_FLIGHT);

@@ -38,7 +38,7 @@ import type { Failure } from "../proxy/failures.ts";
 import { pace } from "../proxy/fan_out.ts";
 import type { Redirects } from "../proxy/front.ts";
 import type { Pool } from "../proxy/pool.ts";
-import { type Internal, isUnwanted, KeptRequest, Request } from "../proxy/request.ts";
+import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
@@ -539,6 +539,14 @@ export class Redirected extends Placed implements Waiting {
     this.lane?.settled();
     if (!this.client.closed) this.own.over(this, this.bytes.length);
   }
+}
+
+/** On a leased connection: whoever holds it is not told of the answer. */
+export function sayAskingOnLease(connection: ServerConnection): void {
+  const asking = new Request(null);
+  asking.replies = SWALLOWED;
+  connection.enqueue(asking, true);
+  connection.write(ASKING, 0, ASKING.length);
 }
 
 /** The client's connection to this node; null if there is none to be had. */

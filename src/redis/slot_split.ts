@@ -15,10 +15,10 @@ import { FRAGMENTS } from "../stats/metrics.ts";
 import type { Client } from "../proxy/client.ts";
 import { enqueueFragment, pace, refuseFragment } from "../proxy/fan_out.ts";
 import type { Pool } from "../proxy/pool.ts";
-import { KEPT_MAX, KeptRequest, Request } from "../proxy/request.ts";
-import { type Joiner, Split } from "../proxy/split.ts";
+import { KEPT_MAX, KeptRequest } from "../proxy/request.ts";
+import type { Joiner, Split } from "../proxy/split.ts";
 import type { RedisSession } from "./session.ts";
-import { header, MANY, NO_OWNERS, NONE_LIVE, writeHead } from "./split.ts";
+import { beginSplit, header, MANY, NO_OWNERS, NONE_LIVE, writeHead } from "./split.ts";
 
 /** Of the request at hand, whose slots are numbered as they are met. By slot: its number, -1 = not met. */
 const numberOf = new Int16Array(SLOTS).fill(-1);
@@ -89,8 +89,7 @@ export function sendSlots(
 ): void {
   const { pool } = client;
   const owners = keepOwners ? ownerOf.slice(0, (args.count - 1) / step) : NO_OWNERS;
-  const split = sliceOf === null ? new Split(new Request(client), join, owners, 0) : sliceOf(owners);
-  if (sliceOf === null) client.enqueue(split.parent);
+  const split = beginSplit(client, join, owners, sliceOf);
   for (let number = 0; number < slots; number++) split.add();
   pool.counters[FRAGMENTS]! += slots;
   for (let number = 0; number < slots; number++) sendSlot(client, split, number, command, bytes, args, step);

@@ -77,9 +77,8 @@ export function sendFragments(
   const pool = client.pool;
   const keys = (args.count - 1) / step;
   const owners = keepOwners ? new Uint16Array(keys) : NO_OWNERS;
-  const split = sliceOf === null ? new Split(new Request(client), join, owners, 0) : sliceOf(owners);
+  const split = beginSplit(client, join, owners, sliceOf);
   const keeps = pool.config.retryReads && (command.flags & FLAG.READ) !== 0;
-  if (sliceOf === null) client.enqueue(split.parent);
   const placeOf = keysOf;
   openFragments(client, split, command, step, placeOf, keeps);
   if (keepOwners) { for (let k = 0; k < keys; k++) owners[k] = placeOf[ownerOf[k]!]!; }
@@ -106,6 +105,19 @@ export function sendFragments(
     }
     if (keeps) kept[server] = undefined;
   }
+}
+
+/** A split whose request is in the client's queue. @param sliceOf null: it is not there yet */
+export function beginSplit(
+  client: Client,
+  join: Joiner,
+  owners: Uint16Array,
+  sliceOf: ((owners: Uint16Array) => Split) | null,
+): Split {
+  if (sliceOf !== null) return sliceOf(owners);
+  const split = new Split(new Request(client), join, owners, 0);
+  client.enqueue(split.parent);
+  return split;
 }
 
 /** The fragments of a read that may be sent again (retry_reads), by server, while they are written. */

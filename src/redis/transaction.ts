@@ -17,7 +17,7 @@ import { OK } from "../protocol/redis/reply_writer.ts";
 import { isError } from "../protocol/redis/reply.ts";
 import { ASK, MOVED, readRedirect, type Redirect, TRYAGAIN } from "../protocol/redis/redirect_reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
-import { Execution, isLong } from "./exec.ts";
+import { Execution, isLong, touched } from "./exec.ts";
 import { slotOfAny } from "./kept_keys.ts";
 import type { PoolRedirects } from "./redirect.ts";
 import { CommandQueue } from "./queue.ts";
@@ -32,8 +32,6 @@ import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 const QUEUED = encode("+QUEUED\r\n");
 const EMPTY = encode("*0\r\n");
 const NESTED = encode("-ERR MULTI calls can not be nested\r\n");
-const NULL = encode("_\r\n");
-const NULL_ARRAY = encode("*-1\r\n");
 const EXEC_ALONE = encode("-ERR EXEC without MULTI\r\n");
 const DISCARD_ALONE = encode("-ERR DISCARD without MULTI\r\n");
 const WATCH_INSIDE = encode("-ERR WATCH inside MULTI is not allowed\r\n");
@@ -417,7 +415,7 @@ export class Transaction implements Holder {
       client.answer(because === "" ? ABORTED : errorReply(EXECABORT_FOR + because));
     } else if (watchLost) {
       // As if a watched key had been touched, which it may have been: the client tries again.
-      client.answer(this.session.resp === 3 ? NULL : NULL_ARRAY);
+      client.answer(touched(this.session.resp));
     } else if (this.watch !== null) {
       this.expected += queue.count + 2;
       const execution = new Execution(this.session, queue, asides, this.rerun);

@@ -17,22 +17,10 @@ import { Process, run } from "./process.ts";
 import { need } from "./repo.ts";
 import { ReplyError, type Value } from "./resp.ts";
 import { Server } from "./servers.ts";
+import { slotOf, SLOTS } from "./slots.ts";
 import { type Version, versionOf } from "./versions.ts";
 
-export const SLOTS = 16_384;
-
-/** The slot of a key (text of one byte a character): CRC16/XMODEM of it, or of its tag. Bit by bit, unlike that of the proxy. */
-export function slotOf(key: string): number {
-  const open = key.indexOf("{");
-  const close = open < 0 ? -1 : key.indexOf("}", open);
-  const hashed = close > open + 1 ? key.slice(open + 1, close) : key;
-  let crc = 0;
-  for (let i = 0; i < hashed.length; i++) {
-    crc ^= hashed.charCodeAt(i) << 8;
-    for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1) & 0xffff;
-  }
-  return crc % SLOTS;
-}
+export { slotOf, SLOTS };
 
 /** By slot, the first number that is of it; filled as far as somebody has asked. */
 const tags = new Map<number, number>();

@@ -12,30 +12,18 @@
 import type { Session } from "../../src/demo/redis/command.ts";
 import { fits } from "../../src/demo/redis/command.ts";
 import { unwatch } from "../../src/demo/redis/connection.ts";
+import { slotOf, SLOTS } from "../lib/slots.ts";
 import type { SimClock } from "./clock.ts";
 import { ModelRedis, takeTags } from "./model_redis.ts";
 import { type Truth, Violation } from "./truth.ts";
 
-export const SLOTS = 16_384;
+export { slotOf };
 export const CLUSTER_DOWN = "-CLUSTERDOWN The cluster is down\r\n";
 const CROSSSLOT = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 const NOT_SERVED = "-CLUSTERDOWN Hash slot not served\r\n";
 const TRYAGAIN = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
 /** Whoever is sent on more often than this within a second is sent in a circle. */
 const SENT_ON_MAX = 40;
-
-/** Redis' slot of a key: CRC16 (XMODEM), bit by bit, of what is in the first braces. */
-export function slotOf(key: string): number {
-  const open = key.indexOf("{");
-  const close = open < 0 ? -1 : key.indexOf("}", open);
-  const hashed = close > open + 1 ? key.slice(open + 1, close) : key;
-  let crc = 0;
-  for (let i = 0; i < hashed.length; i++) {
-    crc ^= hashed.charCodeAt(i) << 8;
-    for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1) & 0xffff;
-  }
-  return crc % SLOTS;
-}
 
 /** So often who was told ASK may come there without ASKING. */
 const UNASKED_MAX = 4;
