@@ -44,7 +44,8 @@ export class Ejection {
     const { cells } = server;
     const ejected = pool.board.eject(cells, pool.worker, this.max);
     // The next failure will ask again.
-    if (ejected === "not now") return this.tellFull(server);
+    if (ejected === "full") return this.tellFull(server);
+    if (ejected === "not now") return;
     this.setLive(server, false);
     // Another worker was quicker: it counts, logs and probes.
     if (ejected === "already") return;

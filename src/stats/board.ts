@@ -268,7 +268,7 @@ export class PoolBoard {
     if (!server.claim(worker)) return server.prober < 0 ? "not now" : "already";
     if (this.#servers.filter((each) => each.claimed).length > max) {
       server.withdraw(worker);
-      return "not now";
+      return this.#servers.filter((each) => each.prober >= 0).length >= max ? "full" : "not now";
     }
     server.settle(worker);
     return "now";
@@ -286,8 +286,11 @@ export class PoolBoard {
   }
 }
 
-/** What came of it: this worker ejected it and probes it, another had done so before, or it stays on the ring. */
-export type Ejected = "now" | "already" | "not now";
+/**
+ * What came of it: this worker ejected it and probes it; another had done so before; it stays on the ring, since as many as may are
+ * off it; or others were claiming places in the same moment, and the next failure has to ask again.
+ */
+export type Ejected = "now" | "already" | "full" | "not now";
 
 /** What is counted for one server, and who probes it. */
 export class ServerCells {

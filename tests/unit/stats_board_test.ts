@@ -143,18 +143,29 @@ Deno.test("PoolBoard.eject() ejects no more than so many servers, and counts wha
   strictEqual(c.prober, -1);
   b.withdraw(1);
   strictEqual(pool.eject(c, 2, 2), "now");
-  strictEqual(pool.eject(d, 0, 2), "not now");
+  strictEqual(pool.eject(d, 0, 2), "full");
   deepStrictEqual([d.tell(), d.tell(), a.tell()], [true, false, true]);
   pool.restore(a);
   deepStrictEqual([d.tell(), a.tell()], [true, true], "said again");
   strictEqual(pool.eject(d, 0, 2), "now");
-  strictEqual(pool.eject(a, 0, 2), "not now");
+  strictEqual(pool.eject(a, 0, 2), "full");
   strictEqual(pool.eject(a, 0, 4), "now");
 
   // Who claims and dies leaves nothing behind.
   ok(b.claim(1));
   pool.inherit(1, 2);
   strictEqual(pool.eject(b, 0, 4), "now");
+});
+
+Deno.test("PoolBoard.eject() calls a pool full only when so many servers are off the ring, not while two claim the last place", () => {
+  const pool = Board.make(2, [3]).pools[0]!;
+  const [a, b, c] = pool.servers as [ServerCells, ServerCells, ServerCells];
+  ok(a.claim(0));
+  strictEqual(pool.eject(b, 1, 1), "not now", "a is not off it yet");
+  a.withdraw(0);
+  strictEqual(pool.eject(b, 1, 1), "now");
+  strictEqual(pool.eject(a, 0, 1), "full");
+  strictEqual(pool.eject(c, 1, 1), "full");
 });
 
 Deno.test("PoolBoard.eject() keeps its limit however many threads eject at once", async () => {
