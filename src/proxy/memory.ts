@@ -22,7 +22,7 @@ import { CHUNKS_KEPT, dropChunks, limitChunks, trimChunks, unusedChunkBytes } fr
 import { NOTICE, WARN } from "../net/log.ts";
 import type { Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
-import { LIMIT_MEMORY } from "../stats/metrics.ts";
+import { LIMIT_MEMORY, MEMORY_BYTES } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
 import type { Pool } from "./pool.ts";
 import type { ServerConnection } from "./server_connection.ts";
@@ -43,6 +43,8 @@ const CLIENT_BYTES = 2048;
 const CROWD_SHARE = 1 / 2;
 /** Nobody is closed for the sake of resident memory while less than this share of the maximum is held: it is somebody else's. */
 const BLAMELESS_SHARE = 1 / 4;
+/** Whoever asks gets what was held so long ago at most: a look goes over all clients. */
+const FRESH_MS = 1000;
 const STEP_MAX = 16 * 1024 * 1024;
 const LOOK_AGAIN_MS = 50;
 /** Memory is given back after this much was held. */
@@ -81,6 +83,7 @@ export class Memory {
   private mostBytes = 0;
   private readonly stepBytes: number;
   private sinceBytes = 0;
+  private measuredAtMs = -Infinity;
   /** Resident memory after the last collection. */
   private quietBytes = 0;
   /** With more resident than this, garbage is collected at once. */
@@ -126,6 +129,13 @@ export class Memory {
   resume(): void {
     this.looking = false;
     this.look();
+  }
+
+  /** Brings the pools' MEMORY_BYTES up to date, to a second. To be called between two turns. */
+  refresh(): void {
+    if (!this.stopped && this.options.clock.nowMs() - this.measuredAtMs >= FRESH_MS) {
+      this.heldBytes = this.measure();
+    }
   }
 
   stop(): void {
@@ -224,12 +234,13 @@ export class Memory {
 
   /** Also notes with each client what lies elsewhere for it: replies of fragments that wait for others, and half replies. */
   private measure(): number {
-    let held = 0;
+    let all = 0;
+    this.measuredAtMs = this.options.clock.nowMs();
     this.leavingBytes = 0;
     this.splits.clear();
     this.owedBytes.clear();
     for (const pool of this.pools) {
-      held += pool.front.keptBytes?.() ?? 0;
+      let held = pool.front.keptBytes?.() ?? 0;
       this.leavingBytes += pool.front.leavingBytes?.() ?? 0;
       for (const client of pool.clients) held += client.holdsBytes;
       for (const server of pool.everyServer) {
@@ -241,13 +252,17 @@ export class Memory {
           }
         }
       }
+      all += pool.counters[MEMORY_BYTES] = held;
     }
     for (const split of this.splits) {
       const bytes = split.heldBytes;
-      held += bytes;
-      this.owe(split.parent.client, bytes);
+      const { client } = split.parent;
+      all += bytes;
+      // Whose client has gone is nobody's.
+      if (client !== null) client.pool.counters[MEMORY_BYTES]! += bytes;
+      this.owe(client, bytes);
     }
-    return held;
+    return all;
   }
 
   private owe(client: Client | null, bytes: number): void {

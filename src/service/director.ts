@@ -12,7 +12,7 @@ import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Net, TimerId } from "../net/net.ts";
 import { Events, type EventsSeen } from "../topology/events.ts";
 import { type KeeperAround, keeperOf, KEPT_KEYS } from "../topology/keepers.ts";
-import type { Keeper, ServerState, Sign } from "../topology/state.ts";
+import type { Keeper, ReplicaHealth, ServerState, Sign } from "../topology/state.ts";
 
 /** What carries the traffic of all pools. */
 export interface Followed {
@@ -132,6 +132,16 @@ export class Director {
   /** Where servers are, by pool, as far as keepers have said: what a worker that begins has to know. */
   states(): ReadonlyMap<string, readonly ServerState[]> {
     return new Map([...this.kept].map(([pool, { states }]) => [pool, [...states.values()]]));
+  }
+
+  /** The primary of a server cannot be reached, as far as anybody looks after it. */
+  isDown(pool: string, server: string): boolean {
+    return this.down.has(`${pool}\0${server}`);
+  }
+
+  /** The replicas of a server, those included that are not read from; none unless the pool reads from replicas. */
+  replicas(pool: string, server: string): readonly ReplicaHealth[] {
+    return this.kept.get(pool)?.keeper.health?.(server) ?? [];
   }
 
   stop(): void {

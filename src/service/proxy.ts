@@ -249,9 +249,9 @@ export class Proxy {
     return this.statsServer?.port ?? 0;
   }
 
-  /** Of the whole process; gauges of queues are fresh for this worker only. */
+  /** Of the whole process; gauges of queues and memory are fresh for this worker only. */
   stats(): ProcessStats {
-    this.measureQueues();
+    this.measure();
     const head = {
       source: this.options.system.hostName,
       version: VERSION,
@@ -261,9 +261,10 @@ export class Proxy {
     return sumStats(head, this.config.pools, this.seat.board);
   }
 
-  /** Brings this worker's gauges of queues on the board up to date. */
-  measureQueues(): void {
+  /** Brings this worker's gauges on the board up to date that are not kept so all the time: queues, memory. */
+  measure(): void {
     for (const pool of this.pools) for (const server of pool.servers) server.measureQueues();
+    this.memory.refresh();
   }
 
   // ---- another configuration

@@ -64,7 +64,7 @@ function obey(proxy: Proxy, peers: Peers, order: Order, runtime: Runtime): void 
       );
       return;
     case "measure":
-      proxy.measureQueues();
+      proxy.measure();
       return report({ kind: "measured", id: order.id });
     case "servers":
       return proxy.serversChanged(order.pool);

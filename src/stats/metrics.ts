@@ -39,6 +39,7 @@ export const POOL_METRICS: readonly Metric[] = [
     "# reads asked again elsewhere, since who was asked first could not answer",
     false,
   ),
+  metric("gauge", "memory_bytes", "bytes held for requests and replies, when last looked at", false),
 ];
 
 export const CLIENT_EOF = 0;
@@ -57,6 +58,7 @@ export const LIMIT_MEMORY = 12;
 export const PROTOCOL_ERROR = 13;
 export const REPLICA_READS = 14;
 export const READS_ELSEWHERE = 15;
+export const MEMORY_BYTES = 16;
 
 export const SERVER_METRICS: readonly Metric[] = [
   metric("counter", "server_eof", "# eof on server connections"),

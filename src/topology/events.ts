@@ -13,25 +13,28 @@ import type { Clock } from "../net/net.ts";
 /** How many are kept. */
 export const EVENTS_MAX = 1000;
 
-export type EventKind =
+export const EVENT_KINDS = [
   /** Its primary cannot be reached. */
-  | "down"
+  "down",
   /** Off the ring (auto_eject_hosts). */
-  | "ejected"
+  "ejected",
   /** It is on the ring again, or its primary answers again. */
-  | "returned"
+  "returned",
   /** Another address is its primary. */
-  | "switched"
+  "switched",
   /** This proxy has made a replica its primary. */
-  | "promoted"
+  "promoted",
   /** This proxy has made somebody a replica of its primary. */
-  | "followed"
+  "followed",
   /** Whoever says where servers are does not. */
-  | "source failed"
+  "source failed",
   /** Slots of a cluster have another owner. */
-  | "slots"
+  "slots",
   /** The process has another configuration. */
-  | "reload";
+  "reload",
+] as const;
+
+export type EventKind = typeof EVENT_KINDS[number];
 
 export interface TopologyEvent {
   /** ms since the epoch of Unix. */
@@ -71,6 +74,8 @@ export class Events {
   /** Where the next one goes when all places are taken. */
   private next = 0;
   private count = 0;
+  /** Of each kind, since the start of the process. */
+  readonly counts = new Map<EventKind, number>(EVENT_KINDS.map((kind) => [kind, 0]));
   private last: TopologyEvent | null = null;
   /** Since when a server has been down or ejected. */
   private readonly since = new Map<string, number>();
@@ -94,6 +99,7 @@ export class Events {
       this.next = (this.next + 1) % EVENTS_MAX;
     }
     this.count++;
+    this.counts.set(kind, this.counts.get(kind)! + 1);
     this.last = event;
     if (!LOGGED.has(kind)) this.log.write(NOTICE, lasted > 0 ? `${text} (after ${lasted} ms)` : text);
     this.told?.(this.seen);

@@ -107,6 +107,11 @@ export class PrimaryTrace {
     return this.history === "" || history === this.history;
   }
 
+  /** Has it said how far it is? */
+  get known(): boolean {
+    return this.samples.length > 0;
+  }
+
   /** For how long a replica that has come to `offset` has been lacking something, ms; 0 = it has all that is known of. */
   behindMs(offset: number, nowMs: number): number {
     const missed = this.samples.find((sample) => sample.offset > offset);

@@ -16,7 +16,7 @@ import type { Address, TimerId } from "../net/net.ts";
 import type { KeeperAround } from "./keepers.ts";
 import { judge, PrimaryTrace, readInfo, type ServerSaid } from "./replica_health.ts";
 import { RedisLink, serverAuth } from "./redis_link.ts";
-import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
+import type { EndpointSpec, Keeper, ReplicaHealth, ServerState, Sign } from "./state.ts";
 
 /** Between the beginnings of two rounds of questions. */
 const ROUND_MS = 1000;
@@ -55,6 +55,9 @@ interface Candidate {
   well: boolean;
   /** What was wrong with it last; null before the first answer. */
   wrong: string | null;
+  /** How far it was behind by its last answer; -1 = not known. */
+  lagBytes: number;
+  lagMs: number;
   /** In a row, and how many it takes. */
   wellRounds: number;
   proof: number;
@@ -94,6 +97,10 @@ export class ReplicaKeeper implements Keeper {
 
   memory(): ReadonlyMap<string, unknown> {
     return this.inner?.memory?.() ?? new Map();
+  }
+
+  health(server: string): readonly ReplicaHealth[] {
+    return this.watches.get(server)?.health() ?? [];
   }
 
   stop(): void {
@@ -185,6 +192,17 @@ class Watch {
     else this.plan(Math.max(0, this.roundAtMs + HINTED_MS - this.nowMs));
   }
 
+  /** In the order of the states. */
+  health(): readonly ReplicaHealth[] {
+    return this.inOrder().map(({ spec, well, wrong, lagBytes, lagMs }) => ({
+      address: spec.text,
+      well,
+      why: wrong ?? "",
+      lagBytes,
+      lagMs,
+    }));
+  }
+
   stop(): void {
     this.stopped = true;
     if (this.timer !== null) this.around.clock.clearTimer(this.timer);
@@ -263,6 +281,11 @@ class Watch {
   /** @param said null: it does not answer */
   private heard(candidate: Candidate, said: ServerSaid | null): void {
     const wrong = judge(said, this.primary, this.around.pool.maxLag, this.nowMs);
+    // Offsets of another history, or of a primary of which nothing is known, say nothing.
+    const comparable = said !== null && !said.master && said.offset >= 0 && this.primary.isOf(said.history) &&
+      this.primary.known;
+    candidate.lagBytes = comparable ? this.primary.behindBytes(said.offset) : -1;
+    candidate.lagMs = comparable ? this.primary.behindMs(said.offset, this.nowMs) : -1;
     if (wrong === null) this.pass(candidate);
     else this.fail(candidate, wrong);
   }
@@ -307,10 +330,7 @@ class Watch {
   private say(cause: string): void {
     const { state, told } = this;
     if (state === null || this.stopped) return;
-    const readable = [...this.candidates.values()]
-      .filter(({ well, spec }) => well && spec.text !== state.primary?.text)
-      .sort((a, b) => a.place - b.place || (a.spec.text < b.spec.text ? -1 : 1));
-    const replicas = readable.map(({ spec }) => spec);
+    const replicas = this.inOrder().filter(({ well }) => well).map(({ spec }) => spec);
     const same = told !== null && told.term === state.term && told.primary?.text === state.primary?.text &&
       told.why === state.why && texts(told.replicas) === texts(replicas);
     if (same) return;
@@ -319,6 +339,13 @@ class Watch {
   }
 
   // ---- who there is
+
+  /** All but who is the primary now. */
+  private inOrder(): Candidate[] {
+    return [...this.candidates.values()]
+      .filter(({ spec }) => spec.text !== this.state?.primary?.text)
+      .sort((a, b) => a.place - b.place || (a.spec.text < b.spec.text ? -1 : 1));
+  }
 
   /** Somebody says that this is a replica of it. */
   private name(spec: EndpointSpec, well = false): void {
@@ -336,6 +363,8 @@ class Watch {
       place: at === -1 ? REPLICAS_MAX : at,
       well,
       wrong: null,
+      lagBytes: -1,
+      lagMs: -1,
       wellRounds: 0,
       proof: 0,
       wellSinceMs: this.nowMs,

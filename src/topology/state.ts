@@ -52,6 +52,20 @@ export type Sign =
   /** It is on the ring again. */
   | "returned";
 
+/** How a replica is, as a keeper has found it: for people and statistics. */
+export interface ReplicaHealth {
+  /** "host:port" or the unix path. */
+  readonly address: string;
+  /** It may be read from. */
+  readonly well: boolean;
+  /** What is wrong with it; "" = nothing, or it has not been asked yet. */
+  readonly why: string;
+  /** What it had not yet applied of its primary's stream when it was last asked; -1 = not known. */
+  readonly lagBytes: number;
+  /** For how long it had been lacking something; -1 = not known. */
+  readonly lagMs: number;
+}
+
 /** Knows where some servers of a pool are. On the main thread only, over Net and Clock: the simulator runs it too. */
 export interface Keeper {
   /** Calls `changed` with every state that differs from what it said last, from now on until `stop`, never from inside `start`. */
@@ -60,6 +74,8 @@ export interface Keeper {
   hint(server: string, sign: Sign): void;
   /** What one that takes over from it has to know beside the states, by server; to be read before `stop`. Absent: nothing. */
   memory?(): ReadonlyMap<string, unknown>;
+  /** The replicas of a server; absent: it does not look after any. */
+  health?(server: string): readonly ReplicaHealth[];
   /** Lets go of all timers and sockets; `changed` is not called any more. */
   stop(): void;
 }

@@ -912,7 +912,7 @@ export class World implements Judge {
     if (!this.resting) {
       throw new Violation("a server stays off the ring, or requests stay in flight, for ever");
     }
-    for (const proxy of this.proxies) proxy.measureQueues();
+    for (const proxy of this.proxies) proxy.measure();
     for (const server of this.pools.flatMap((pool) => pool.servers)) {
       for (const gauge of [IN_QUEUE, OUT_QUEUE]) {
         if (server.counters[gauge] !== 0) {

@@ -55,6 +55,8 @@ Deno.test("Events: the last ones are kept, all are counted, and who asked is tol
   strictEqual(kept.at(-1)!.server, `s${EVENTS_MAX + 19}`);
   strictEqual(events.seen.count, EVENTS_MAX + 20);
   strictEqual(told, EVENTS_MAX + 20);
+  strictEqual(events.counts.get("followed"), EVENTS_MAX + 20);
+  strictEqual(events.counts.get("down"), 0);
 });
 
 Deno.test("Events: slots that move one after the other take one place", () => {

@@ -2,6 +2,7 @@
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { Memory } from "../../src/proxy/memory.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
+import { MEMORY_BYTES } from "../../src/stats/metrics.ts";
 import { Turn } from "../../src/proxy/turn.ts";
 import type { Clock, TimerId } from "../../src/net/net.ts";
 
@@ -17,6 +18,7 @@ class StandIn {
   leaving = 0;
   resident = 0;
   collections = 0;
+  nowMs = 0;
   readonly front = { leavingBytes: () => this.leaving };
   private readonly timers: (() => void)[] = [];
   private readonly ends: (() => void)[] = [];
@@ -24,7 +26,7 @@ class StandIn {
 
   constructor() {
     const clock = {
-      nowMs: () => 0,
+      nowMs: () => this.nowMs,
       wallMs: () => 0,
       setTimer: (_afterMs: number, run: () => void): TimerId => {
         this.timers.push(run);
@@ -73,6 +75,20 @@ class StandIn {
     for (const run of this.timers.splice(0)) run();
   }
 }
+
+Deno.test("what a pool holds is counted for whoever asks, once a second", () => {
+  const world = new StandIn();
+  world.hold(3 * MB, 2);
+  world.memory.refresh();
+  strictEqual(world.counters[MEMORY_BYTES], 6 * MB);
+  world.hold(MB);
+  world.nowMs = 999;
+  world.memory.refresh();
+  strictEqual(world.counters[MEMORY_BYTES], 6 * MB);
+  world.nowMs = 1000;
+  world.memory.refresh();
+  strictEqual(world.counters[MEMORY_BYTES], 7 * MB);
+});
 
 Deno.test("max_memory: the greediest are closed, and no more than it takes", () => {
   const world = new StandIn();

@@ -215,6 +215,44 @@ Deno.test("replicas of the file are read from when they are well, in its order, 
   assert.equal(stand.clock.pending, 0);
 });
 
+Deno.test("how each replica is, and how far behind, is told of those too that are not read from", async () => {
+  const stand = new Stand(ONE);
+  stand.says.set("127.0.0.1:10", primaryInfo(100));
+  stand.says.set("127.0.0.1:11", replicaInfo({ offset: 100 }));
+  stand.says.set("127.0.0.1:12", replicaInfo({ offset: 40, loading: 1 }));
+  stand.start();
+  const health = (address: string) => stand.keeper.health("a").find((each) => each.address === address);
+  assert.deepEqual(health("127.0.0.1:12"), {
+    address: "127.0.0.1:12",
+    well: false,
+    why: "",
+    lagBytes: -1,
+    lagMs: -1,
+  });
+  await stand.clock.pass(50);
+  assert.deepEqual(stand.keeper.health("a").map(({ address }) => address), [
+    "127.0.0.1:12",
+    "127.0.0.1:11",
+  ]);
+  assert.deepEqual(
+    [health("127.0.0.1:11")!.well, health("127.0.0.1:11")!.lagBytes, health("127.0.0.1:11")!.lagMs],
+    [true, 0, 0],
+  );
+  assert.equal(health("127.0.0.1:12")!.why, "is loading its data");
+  assert.equal(health("127.0.0.1:12")!.lagBytes, 60);
+  assert.ok(health("127.0.0.1:12")!.lagMs >= 0);
+  // One that does not answer, or has another history, is not so many bytes behind.
+  stand.says.set("127.0.0.1:11", null);
+  stand.says.set("127.0.0.1:12", replicaInfo({ offset: 40, history: "b".repeat(40) }));
+  await stand.clock.pass(1100);
+  assert.deepEqual(stand.keeper.health("a").map(({ well, lagBytes }) => [well, lagBytes]), [
+    [false, -1],
+    [false, -1],
+  ]);
+  assert.deepEqual(stand.keeper.health("b"), []);
+  stand.keeper.stop();
+});
+
 Deno.test("a replica that comes and goes has to be well for longer each time", async () => {
   const stand = new Stand(ONE);
   stand.says.set("127.0.0.1:10", primaryInfo(100));
