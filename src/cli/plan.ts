@@ -13,7 +13,7 @@ import { type SourceAround, Sources } from "../topology/sources.ts";
 import { changesOf, planText, type PoolChange, type PoolPlan } from "../topology/plan.ts";
 import { type PlanOptions, UsageError } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, type Io } from "./io.ts";
-import { planSvg } from "./plan_svg.ts";
+import { planSvg } from "../topology/plan_svg.ts";
 
 const NEWLINE = 10;
 const PIECE_SIZE = 64 * 1024;

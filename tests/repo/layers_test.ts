@@ -31,6 +31,7 @@ const LAYERS = [
 const PACKAGES: Record<string, readonly string[]> = {
   "yaml": ["config", "cli"],
   "bun": ["runtime"],
+  "uplot": ["admin"],
   "node:assert/strict": LAYERS,
   "node:buffer": LAYERS,
   "node:child_process": ["topology", "demo", "runtime", "cli", "main.ts"],

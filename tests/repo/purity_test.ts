@@ -32,6 +32,8 @@ const EXCEPTIONS: Record<string, readonly string[]> = {
   "src/runtime/": [...IMPURE],
   // Composes the proxy: hands the process's randomness to it as an argument, as it does net and clock.
   "src/service/proxy_options.ts": ["Math.random"],
+  // Runs in a browser; no part of it runs in the process.
+  "src/admin/page/": ["fetch", "Date.now", "performance.now", "setTimeout", "clearTimeout", "setInterval"],
   // Starts the worker threads.
   "src/service/workers.ts": ["Worker"],
 };

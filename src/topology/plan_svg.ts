@@ -8,12 +8,14 @@
  *
  * Plain SVG 1.1 without script, style sheet or font of its own; names are escaped.
  */
-import { percent, type PlanServer, type PoolPlan } from "../topology/plan.ts";
+import { percent, type PlanMove, type PlanServer, type PoolPlan } from "./plan.ts";
 
 const WIDTH = 900;
 const [LEFT, RIGHT, BAR] = [300, 600, 14];
 const POOL_HEIGHT = 360;
 const [TOP, BOTTOM, GAP] = [56, 24, 3];
+/** Of the height, what gaps may take at most: of very many servers each has less of one. */
+const GAPS_MAX = 0.25;
 const COLOURS = ["#3b6ea5", "#c8553d", "#588b4c", "#8d6a9f", "#d19a2e", "#2a9d8f", "#a0522d", "#607d8b"];
 
 /** One document for all pools, one below the other. */
@@ -43,15 +45,19 @@ function drawPool(plan: PoolPlan): string {
   let out = text(WIDTH / 2, 24, "middle", `pool ${plan.name}: ${moved}`, 15) +
     text(LEFT, 46, "middle", "before", 12) + text(RIGHT, 46, "middle", "after", 12);
   if (plan.moved !== null) {
-    const scale = POOL_HEIGHT - TOP - BOTTOM - GAP * plan.servers.length;
+    const { scale } = roomOf(plan.servers.length);
+    // A renamed server's row has its new name.
+    const heirs = new Map(plan.servers.map(({ name, formerly }) => [formerly, name]));
+    const fromOf = ({ from }: PlanMove) => heirs.get(from) ?? from;
+    const gone = new Map<string, number>();
+    for (const move of plan.moves) gone.set(fromOf(move), (gone.get(fromOf(move)) ?? 0) + move.share);
     for (const server of plan.servers) {
       if (server.before === null || server.after === null) continue;
-      const left = plan.moves.filter((move) => fromOf(plan, move.from) === server.name);
-      const stays = server.before - left.reduce((sum, move) => sum + move.share, 0);
+      const stays = server.before - (gone.get(server.name) ?? 0);
       out += band(old.get(server.name)!, next.get(server.name)!, stays * scale, 0.25);
     }
     for (const move of plan.moves) {
-      out += band(old.get(fromOf(plan, move.from))!, next.get(move.to)!, move.share * scale, 0.7);
+      out += band(old.get(fromOf(move))!, next.get(move.to)!, move.share * scale, 0.7);
     }
   }
   for (const server of plan.servers) {
@@ -62,9 +68,11 @@ function drawPool(plan: PoolPlan): string {
   return out;
 }
 
-/** A renamed server's row has its new name. */
-function fromOf(plan: PoolPlan, name: string): string {
-  return plan.servers.find((server) => server.formerly === name)?.name ?? name;
+/** Pixels of all bars together, and of what is between two of them. */
+function roomOf(servers: number): { scale: number; gap: number } {
+  const height = POOL_HEIGHT - TOP - BOTTOM;
+  const gap = Math.min(GAP, GAPS_MAX * height / Math.max(servers, 1));
+  return { scale: height - gap * servers, gap };
 }
 
 function barsOf(
@@ -73,13 +81,13 @@ function barsOf(
   colours: ReadonlyMap<string, string>,
 ): Map<string, Bar> {
   const bars = new Map<string, Bar>();
-  const scale = POOL_HEIGHT - TOP - BOTTOM - GAP * servers.length;
+  const { scale, gap } = roomOf(servers.length);
   let top = TOP;
   for (const server of servers) {
     const share = shareOf(server);
     if (share === null) continue;
     bars.set(server.name, { colour: colours.get(server.name)!, top, height: share * scale, next: top });
-    top += share * scale + GAP;
+    top += share * scale + gap;
   }
   return bars;
 }
