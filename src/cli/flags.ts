@@ -11,6 +11,7 @@
 import { parseArgs } from "node:util";
 import { quoted } from "../config/config_error.ts";
 import { INTEGER_MAX, WORKERS_MAX } from "../config/schema.ts";
+import { readAdmin } from "../config/values.ts";
 import type { Address } from "../net/net.ts";
 
 /** The command line is wrong: exit code 2, after the message and a hint at --help. */
@@ -169,9 +170,9 @@ export const COMMANDS: readonly Command[] = [
       flag(
         "",
         "admin",
-        "off; kept for an HTTP side, which this version does not have",
+        "where the HTTP side listens, or off (default: admin of the file)",
         "S",
-        "off",
+        "HOST:PORT or off",
       ),
     ],
     notes: [
@@ -323,7 +324,8 @@ function runOptions(given: Given): RunOptions {
 function adminOf(given: Given): RunOptions["admin"] {
   const text = given.text("admin");
   if (text === null) return null;
-  if (text === "off") return { address: null, text };
+  const read = readAdmin(text, "");
+  if ("value" in read) return read.value;
   throw given.wrong("admin", text);
 }
 

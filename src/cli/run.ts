@@ -9,6 +9,8 @@
 import { hostname, release, type as osType } from "node:os";
 import { rmSync, writeFileSync } from "node:fs";
 import process from "node:process";
+import type { AdminService, Phase } from "../admin/around.ts";
+import { adminRefusal, AdminSide } from "../admin/side.ts";
 import { adviceFor } from "../config/advice.ts";
 import type { Config } from "../config/config.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
@@ -33,7 +35,7 @@ import { Director, type Followed } from "../service/director.ts";
 import { proxyOptions, random } from "../service/proxy_options.ts";
 
 /** What carries the traffic: one Proxy on this thread, or several on threads of their own. */
-interface Service extends Reloadable, Followed {
+interface Service extends Reloadable, Followed, AdminService {
   listen(statsAddress: Address): Promise<void>;
   drain(timeoutMs: number): Promise<number>;
   stop(): void | Promise<void>;
@@ -61,9 +63,10 @@ export async function run(
     io.err(complaint(error, file));
     return EXIT_FAILURE;
   }
-  const clash = await clashAtStart(config, file, options, runtime.resolve);
-  if (clash !== null) {
-    io.err(`ringmaster: cannot start: ${clash}\n`);
+  const wrong = adminRefusal(config, options.admin) ??
+    await clashAtStart(config, file, options, runtime.resolve);
+  if (wrong !== null) {
+    io.err(`ringmaster: cannot start: ${wrong}\n`);
     return EXIT_FAILURE;
   }
   // Before the daemon too: who starts it should hear why it does not.
@@ -104,33 +107,50 @@ export async function run(
     `ringmaster-${VERSION} on ${name} ${version} (${net.name} sockets), ${osType()} ${release()}, pid ${process.pid}`,
   );
   for (const line of adviceFor(config)) log.write(NOTICE, line);
+  let phase: Phase = "starting";
+  const admin: AdminSide = new AdminSide({
+    clock: runtime.clock,
+    log,
+    service,
+    director,
+    get config(): Config {
+      return reloader.config;
+    },
+    get phase(): Phase {
+      return phase;
+    },
+  }, options.admin);
   const reloader = new Reloader(
     file,
     config,
     sources,
     service,
-    surroundingsOf(file, options, runtime, service, director, log),
+    surroundingsOf(file, options, runtime, service, director, admin, log),
     log,
     runtime.clock,
     options.pidFile === null ? null : statusFileOf(options.pidFile),
   );
   handleOtherSignals(service, log, reloader);
   // Before anybody can know that we are there: a TERM right after the start stops us in good order too.
-  const ended = stopped(service, reloader, log);
+  const ended = stopped(service, reloader, log, () => phase = "draining");
   try {
+    await admin.start(config);
     await director.start(service);
     await service.listen({ host: options.statsAddress, port: options.statsPort });
     if (options.pidFile !== null) writeFileSync(options.pidFile, String(process.pid), { mode: 0o644 });
     runtime.started?.();
     reloader.watch();
+    if (phase === "starting") phase = "serving";
   } catch (error) {
     log.write(0, `cannot start: ${(error as Error).message}`);
     if (log.toFile) io.err(`ringmaster: cannot start: ${(error as Error).message}\n`);
+    admin.stop();
     await service.stop();
     return EXIT_FAILURE;
   }
   await ended;
   director.stop();
+  admin.stop();
   if (options.pidFile !== null) rmSync(options.pidFile, { force: true });
   log.write(NOTICE, "stopped");
   return EXIT_OK;
@@ -158,15 +178,17 @@ function surroundingsOf(
   runtime: Runtime,
   service: Service,
   director: Director,
+  admin: AdminSide,
   log: LogFile,
 ): Surroundings {
   return {
     async refusal(next) {
       const clash = await clashAtStart(next, file, options, runtime.resolve);
-      return clash ?? log.refusal(logSettings(options, next).path);
+      return clash ?? adminRefusal(next, options.admin) ?? log.refusal(logSettings(options, next).path);
     },
     adopt(before, next, cause, slotsOf) {
       director.adopt(next, cause, slotsOf);
+      admin.adopt(next);
       if (slotsOf === null) { for (const line of adviceFor(next)) log.write(NOTICE, line); }
       const { path, level, json } = logSettings(options, next);
       try {
@@ -182,8 +204,8 @@ function surroundingsOf(
   };
 }
 
-/** Handles signals until one of them has stopped the proxy. */
-function stopped(service: Service, reloader: Reloader, log: LogFile): Promise<void> {
+/** Handles signals until one of them has stopped the proxy. @param stops called when one has begun to */
+function stopped(service: Service, reloader: Reloader, log: LogFile, stops: () => void): Promise<void> {
   return new Promise((resolve) => {
     let stopping = false;
     const stop = (signal: string) => {
@@ -196,6 +218,7 @@ function stopped(service: Service, reloader: Reloader, log: LogFile): Promise<vo
         return;
       }
       stopping = true;
+      stops();
       reloader.stop();
       service.drain(reloader.config.process.shutdownTimeoutMs).then((cutOff) => {
         if (cutOff > 0) log.write(NOTICE, `${cutOff} clients were cut off after shutdown_timeout`);

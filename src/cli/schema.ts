@@ -136,7 +136,7 @@ function valueSchema(key: Key): Json {
       return { type: "string", pattern: "^[0-9]+(\\.[0-9]+)? ?%$" };
     case "admin":
       // Editors that read YAML 1.1 see `off` as false.
-      return { anyOf: [{ const: "off" }, { const: false }] };
+      return { anyOf: [{ const: "off" }, { const: false }, { type: "string", pattern: "^[^/].*:[0-9]+$" }] };
     case "text":
     case "credentials":
       return { type: ["string", "number", "boolean"] };

@@ -108,6 +108,8 @@ function keyLines(key: Key, indent: string): string[] {
   if (key.type === "log" || key.type === "servers") return lines;
   // The example is a Redis pool: most pools are, and the keys for Redis alone would else be errors.
   if (key.name === "redis") lines.push(`${indent}redis: true`);
+  // What one begins with should be seen.
+  else if (key.type === "admin") lines.push(`${indent}${key.name}: ${key.example}`);
   else if (key.default !== null) lines.push(`${indent}${key.name}: ${key.default}`);
   else lines.push(`${indent}${key.absent === "required" ? "" : "# "}${key.name}: ${key.example}`);
   return lines;

@@ -43,6 +43,7 @@ import {
 } from "./schema.ts";
 import {
   isAnyHost,
+  isLoopback,
   makeMaster,
   makeServer,
   type Read,
@@ -418,11 +419,37 @@ class Reader {
       this.#problem(process.value.place, PROCESS_NAME, described(process.value), expected);
       return this.#defaultProcess();
     }
-    return processOf(fieldsOf(PROCESS_KEYS, this.#values(entries, "process", PROCESS_KEYS, process.place)));
+    const values = this.#values(entries, "process", PROCESS_KEYS, process.place);
+    const fields = fieldsOf(PROCESS_KEYS, values);
+    const token = this.#adminToken(values, fields.adminTokenFile);
+    const { address, text } = fields.admin;
+    if (address !== null && !isLoopback(address) && fields.adminTokenFile === null) {
+      const expected =
+        "an address of this machine alone, such as 127.0.0.1:22280, or admin_token_file as well";
+      this.#problem(values.get("admin")!.place, "admin", `${quoted(text)} without a token`, expected);
+    }
+    return processOf(fields, token);
+  }
+
+  /** What stands in the file; null if none is named, or it is wrong, which has been noted then. */
+  #adminToken(values: Values, file: string | null): string | null {
+    if (file === null) return null;
+    const { place } = values.get("admin_token_file")!;
+    try {
+      const text = new TextDecoder().decode(readConfigFile(resolve(dirname(this.#file), file))).trim();
+      if (TOKEN.test(text)) return text;
+      const expected = "a file of one line: 16 to 1024 letters, digits and signs without spaces";
+      this.#problem(place, "admin_token_file", `${quoted(file)}, which has no token`, expected);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      const found = `${quoted(file)}, ${error.problems[0]!.found}`;
+      this.#problem(place, "admin_token_file", found, "a file that can be read");
+    }
+    return null;
   }
 
   #defaultProcess(): ProcessConfig {
-    return processOf(fieldsOf(PROCESS_KEYS, new Map()));
+    return processOf(fieldsOf(PROCESS_KEYS, new Map()), null);
   }
 
   /** The values of a mapping's keys. Values that are wrong are noted and absent from the result. */
@@ -756,9 +783,12 @@ function isDefault(name: string, value: unknown): boolean {
   return key.default !== null && JSON.stringify(value) === JSON.stringify(defaultOf(key));
 }
 
-function processOf(fields: Fields<typeof PROCESS_KEYS>): ProcessConfig {
-  const { admin } = fields;
-  return { ...fields, admin: admin.address, adminText: admin.text };
+/** What a token may be: nothing that a header could not carry. */
+const TOKEN = /^[!-~]{16,1024}$/;
+
+function processOf(fields: Fields<typeof PROCESS_KEYS>, adminToken: string | null): ProcessConfig {
+  const { admin, adminTokenFile: _, ...rest } = fields;
+  return { ...rest, admin: admin.address, adminText: admin.text, adminToken };
 }
 
 /** The text of a scalar; `{}` and `[]` where a hash tag is expected are the two brackets; null for anything else. */

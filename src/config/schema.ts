@@ -514,8 +514,18 @@ export const PROCESS_KEYS = [
   }),
   key("process", "admin", "admin", "admin", {
     default: "off",
-    sentence: "Kept for an HTTP side, which this version does not have: only off.",
-    reason: "An address that nobody listens on would be a promise not kept.",
+    example: "127.0.0.1:22280",
+    sentence:
+      "Where the HTTP side listens, HOST:PORT, or off; on another address than this machine's own (127.0.0.1, ::1, localhost) with admin_token_file only.",
+    reason:
+      "twemproxy has none. It says what the proxy sees, and takes orders: see docs/admin.md for who may give them.",
+  }),
+  key("process", "admin_token_file", "text", "adminTokenFile", {
+    absent: "none is asked for",
+    example: "/etc/ringmaster/admin.token",
+    sentence:
+      "A file whose only line is the token of 16 to 1024 letters, digits and signs that the HTTP side asks for; a relative path starts at the configuration file.",
+    reason: "Needed where others than this machine can connect. It is read at the start and by each reload.",
   }),
   key("process", "shutdown_timeout", "ms", "shutdownTimeoutMs", {
     default: "10000",
@@ -730,7 +740,7 @@ export function expectation(key: Key): string {
     case "percent":
       return "a share from 0% to 100%";
     case "admin":
-      return "off (the HTTP side is known but not available in this version)";
+      return "off, or HOST:PORT with a port of 1 to 65535";
     case "address":
       return "HOST:PORT with a port of 1 to 65535, or /PATH";
     case "server_name":

@@ -12,7 +12,7 @@
 import type { Address } from "../net/net.ts";
 import { encode } from "../bytes/ascii.ts";
 import type { LagMax, ServerConfig } from "./config.ts";
-import { expectation, GIB, INTEGER_MAX, type Key, KIB, LOG_LEVELS, MIB } from "./schema.ts";
+import { expectation, GIB, INTEGER_MAX, type Key, KIB, LOG_LEVELS, MIB, type ValueTypes } from "./schema.ts";
 
 /** A value, or what should have stood there in its place. */
 export type Read<T> = { readonly value: T } | { readonly expected: string };
@@ -71,7 +71,7 @@ export function readValue(key: Key, text: string): Read<unknown> {
       return share >= 0 && share <= 1 ? { value: share } : { expected };
     }
     case "admin":
-      return text === "off" ? { value: { address: null, text } } : { expected };
+      return readAdmin(text, expected);
     case "server_name":
       return isServerName(text) ? { value: text } : { expected };
     case "dns_name":
@@ -142,6 +142,20 @@ export function readAddress(text: string, expected: string): Read<WrittenAddress
   const port = readInteger(text.slice(colon + 1));
   if (colon === -1 || host === null || port < 1 || port > 65535) return { expected };
   return { value: { address: { host: host === "0" ? "0.0.0.0" : host, port }, text } };
+}
+
+/** Where the HTTP side listens: "off" is nowhere, `address: null`. */
+export function readAdmin(text: string, expected: string): Read<ValueTypes["admin"]> {
+  if (text === "off") return { value: { address: null, text } };
+  const read = readAddress(text, expected);
+  return "value" in read && "host" in read.value.address ? read : { expected };
+}
+
+/** Can only this machine connect to it? Of a name only localhost is known. */
+export function isLoopback(address: Address): boolean {
+  if ("path" in address) return true;
+  const host = address.host.toLowerCase();
+  return host === "localhost" || host === "::1" || /^127(\.[0-9]{1,3}){3}$/.test(host);
 }
 
 /** Does it stand for every address of the machine, where one listens, so that nobody can connect to it from elsewhere? */

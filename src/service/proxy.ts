@@ -28,6 +28,7 @@ import { Pool, type Seat, type Surroundings } from "../proxy/pool.ts";
 import { type ClientQuestion, GONE, type Told } from "../proxy/client_question.ts";
 import { PoolIdentity } from "../redis/identity.ts";
 import { RedisFront } from "../redis/front.ts";
+import { answerText, type ArgumentOf, type Gathered, type QuestionKind } from "./questions.ts";
 import { StatsPort } from "./stats_port.ts";
 import { Turn } from "../proxy/turn.ts";
 
@@ -259,6 +260,16 @@ export class Proxy {
       timestampSeconds: Math.floor(this.options.clock.wallMs() / 1000),
     };
     return sumStats(head, this.config.pools, this.seat.board);
+  }
+
+  get board(): Board {
+    return this.seat.board;
+  }
+
+  /** See questions.ts; of the only worker. */
+  async gather<K extends QuestionKind>(kind: K, argument: ArgumentOf<K>): Promise<readonly Gathered<K>[]> {
+    const text = answerText(this, kind, argument);
+    return text === "" ? [] : [{ worker: 0, answer: JSON.parse(text) }];
   }
 
   /** Brings this worker's gauges on the board up to date that are not kept so all the time: queues, memory. */

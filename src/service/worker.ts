@@ -10,6 +10,7 @@ import type { Log } from "../net/log.ts";
 import { type Prepared, Proxy } from "./proxy.ts";
 import { CrashNet } from "../runtime/crash_net.ts";
 import { Peers } from "./peers.ts";
+import { answerText } from "./questions.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Appointment, Order, Report } from "./workers.ts";
 import { Board } from "../stats/board.ts";
@@ -66,6 +67,12 @@ function obey(proxy: Proxy, peers: Peers, order: Order, runtime: Runtime): void 
     case "measure":
       proxy.measure();
       return report({ kind: "measured", id: order.id });
+    case "gather":
+      return report({
+        kind: "gathered",
+        id: order.id,
+        text: answerText(proxy, order.question, order.argument),
+      });
     case "servers":
       return proxy.serversChanged(order.pool);
     case "know":

@@ -23,6 +23,7 @@ import { ALERT, INFO, type Log, NOTICE } from "../net/log.ts";
 import type { Address, Clock, Net, TimerId } from "../net/net.ts";
 import { makeBoard } from "./proxy.ts";
 import type { ClientAnswer, ClientQuestion } from "../proxy/client_question.ts";
+import { type ArgumentOf, GATHER_MAX_MS, type Gathered, type QuestionKind } from "./questions.ts";
 import { StatsPort } from "./stats_port.ts";
 import type { Board, BoardMemory, PoolMemory } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
@@ -47,6 +48,12 @@ export interface Appointment {
 export type Order =
   | { readonly kind: "listen" }
   | { readonly kind: "measure"; readonly id: number }
+  | {
+    readonly kind: "gather";
+    readonly id: number;
+    readonly question: QuestionKind;
+    readonly argument: unknown;
+  }
   | { readonly kind: "servers"; readonly pool: number }
   | { readonly kind: "know"; readonly pool: number; readonly words: readonly string[] }
   | { readonly kind: "follow"; readonly pool: string; readonly states: readonly ServerState[] }
@@ -78,6 +85,8 @@ export type Report =
   | { readonly kind: "failed"; readonly message: string }
   | { readonly kind: "log"; readonly level: number; readonly text: string }
   | { readonly kind: "measured"; readonly id: number }
+  /** @param text JSON; "" = it has no answer */
+  | { readonly kind: "gathered"; readonly id: number; readonly text: string }
   | { readonly kind: "servers"; readonly pool: number }
   | { readonly kind: "know"; readonly pool: number; readonly words: readonly string[] }
   | {
@@ -178,6 +187,11 @@ export class Workers {
   private readonly watchers = new Set<() => void>();
   /** By id of a measurement: the workers that have not answered. */
   private readonly unmeasured = new Map<number, Set<Post>>();
+  /** By id of a question to all: who has not answered, and what the others have. */
+  private readonly gathering = new Map<
+    number,
+    { readonly waiting: Set<Post>; readonly texts: Map<Post, string> }
+  >();
 
   constructor(private readonly options: WorkersOptions) {
     this.config = options.config;
@@ -336,6 +350,11 @@ export class Workers {
       case "measured":
         this.unmeasured.get(report.id)?.delete(post);
         break;
+      case "gathered": {
+        const asked = this.gathering.get(report.id);
+        if (asked?.waiting.delete(post)) asked.texts.set(post, report.text);
+        break;
+      }
       case "ended":
         post.ended = true;
         post.cutOff = report.cutOff;
@@ -376,6 +395,7 @@ export class Workers {
     post.thread = null;
     post.ready = post.listening = false;
     for (const waiting of this.unmeasured.values()) waiting.delete(post);
+    for (const { waiting } of this.gathering.values()) waiting.delete(post);
     this.forgetQuestions(post);
     if (this.stopping) {
       if (post.lastWords !== "") log.write(ALERT, `w${post.index} died: ${post.lastWords}`);
@@ -490,6 +510,21 @@ export class Workers {
       timestampSeconds: Math.floor(wallMs / 1000),
     };
     return sumStats(head, this.config.pools, this.board);
+  }
+
+  /** See questions.ts. A worker that dies meanwhile, or takes too long, is left out. */
+  async gather<K extends QuestionKind>(kind: K, argument: ArgumentOf<K>): Promise<readonly Gathered<K>[]> {
+    const id = ++this.lastId;
+    const waiting = new Set(this.posts.filter((post) => post.listening));
+    const texts = new Map<Post, string>();
+    this.gathering.set(id, { waiting, texts });
+    for (const post of waiting) this.tell(post, { kind: "gather", id, question: kind, argument });
+    await this.until(() => waiting.size === 0, GATHER_MAX_MS);
+    this.gathering.delete(id);
+    return this.posts.flatMap((post) => {
+      const text = texts.get(post) ?? "";
+      return text === "" ? [] : [{ worker: post.index, answer: JSON.parse(text) }];
+    });
   }
 
   // ---- the end

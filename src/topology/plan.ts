@@ -310,12 +310,19 @@ function tagText(pool: PoolConfig): string {
 const ringOf = (pool: PoolConfig, placement: Placement): Ring | null =>
   pool.servers.length === 1 ? null : placement.ring;
 
-/** Each server's part of the hash space. */
-function sharesOf(pool: PoolConfig): Float64Array {
+/**
+ * Each server's part of the hash space.
+ * @param live one byte a server, 0 = off the ring; absent: all are on it
+ */
+export function sharesOf(pool: PoolConfig, live?: Uint8Array): Float64Array {
   const size = pool.servers.length;
-  if (isDrawn(pool)) return new Float64Array(size).fill(1 / size);
+  const off = live?.includes(0) ?? false;
+  const left = off ? live!.reduce((sum, mark) => sum + (mark === 0 ? 0 : 1), 0) : size;
+  if (left === 0) return new Float64Array(size);
+  if (isDrawn(pool)) return Float64Array.from(pool.servers, (_, i) => off && live![i] === 0 ? 0 : 1 / left);
   const space = spaceOf(pool, pool);
-  return scaled(sharedHashes(ringOf(pool, placed(pool)), null, [size, 1], space)!, 1 / space);
+  const placement = off ? placementOf(pool, () => 0, live) : placed(pool);
+  return scaled(sharedHashes(ringOf(pool, placement), null, [size, 1], space)!, 1 / space);
 }
 
 const scaled = (counts: Float64Array, by: number): Float64Array => counts.map((count) => count * by);

@@ -19,10 +19,10 @@ const LAYERS = [
   "proxy",
   "redis",
   "memcached",
-  "admin",
   "demo",
   "runtime",
   "service",
+  "admin",
   "cli",
   "main.ts",
 ];

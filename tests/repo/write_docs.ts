@@ -2,6 +2,7 @@
  * Writes the parts of README.md and docs/ that come from tables, between `<!-- docs:NAME -->` and `<!-- /docs -->`,
  * and conf/ringmaster.yml. `deno task docs` runs it; docs_test.ts checks that it has been run.
  */
+import { routesMarkdown } from "../../src/admin/routes.ts";
 import { configMarkdown, exampleConfig } from "../../src/config/describe.ts";
 import { limitsMarkdown } from "../../src/config/limits.ts";
 import { COMMANDS } from "../../src/cli/flags.ts";
@@ -19,6 +20,7 @@ const PARTS: Readonly<Record<string, () => string>> = {
     metricsTable(SERVER_METRICS, true) +
     "\n\nOf a pool, not in twemproxy's document: in `INFO ringmaster` of a Redis pool (with `ringmaster_` before the name) and in " +
     "`stats proxy` of a memcached pool.\n\n" + metricsTable(POOL_METRICS, false),
+  admin: routesMarkdown,
   help: () => fenced(helpText(null)),
   commands: () =>
     COMMANDS.flatMap(({ name }) => name === "" ? [] : [`### ${name}\n\n${fenced(helpText(name))}`]).join(

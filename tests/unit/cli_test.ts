@@ -63,6 +63,7 @@ const RUNS: readonly (readonly [string, Partial<RunOptions>])[] = [
   ["--workers=auto", { workers: 0 }],
   ["--log-format json", { logFormat: "json" }],
   ["--admin=off", { admin: { address: null, text: "off" } }],
+  ["--admin localhost:80", { admin: { address: { host: "localhost", port: 80 }, text: "localhost:80" } }],
 ];
 
 for (const [text, changes] of RUNS) {
@@ -141,7 +142,7 @@ const ERRORS: readonly (readonly [string, RegExp])[] = [
   ["--workers 0", /^option --workers requires a number, found "0"$/],
   ["--workers 257", /^option --workers requires a number/],
   ["--log-format xml", /^option --log-format requires text or json, found "xml"$/],
-  ["--admin 127.0.0.1:80", /^option --admin requires off, found "127.0.0.1:80"$/],
+  ["--admin 127.0.0.1", /^option --admin requires HOST:PORT or off, found "127.0.0.1"$/],
   ["foo", /^unknown word "foo"; expected a flag or one of route, plan, reload, demo, schema$/],
   ["-d route a", /^unknown word "route"; the command comes first: ringmaster route …$/],
   ["route", /^route: no KEY given/],

@@ -120,6 +120,7 @@ const PROCESS_DEFAULTS: Config["process"] = {
   maxMoved: null,
   admin: null,
   adminText: "off",
+  adminToken: null,
 };
 
 Deno.test("parseConfig() gives every field its default", () => {
@@ -693,10 +694,16 @@ const PROCESS: readonly (readonly [string, Partial<Config["process"]> | RegExp])
   ["{ zone: e u }", /zone: found "e u", expected a name without spaces/],
   ["{ max_memory: half }", /max_memory: found "half", expected a size/],
   ["{ admin: off }", { admin: null, adminText: "off" }],
+  ["{ admin: 127.0.0.1:8080 }", { admin: { host: "127.0.0.1", port: 8080 }, adminText: "127.0.0.1:8080" }],
+  ["{ admin: '[::1]:8080' }", { admin: { host: "::1", port: 8080 }, adminText: "[::1]:8080" }],
+  ["{ admin: 127.0.0.1 }", /admin: found "127.0.0.1", expected off, or HOST:PORT/],
+  ["{ admin: /tmp/a.sock }", /admin: found "\/tmp\/a.sock", expected off, or HOST:PORT/],
   [
-    "{ admin: 127.0.0.1:8080 }",
-    /admin: found "127.0.0.1:8080", expected off .*not available in this version/,
+    "{ admin: 0.0.0.0:8080 }",
+    /^x.yml:1:22: admin: found "0.0.0.0:8080" without a token, expected .*admin_token_file as well/,
   ],
+  ["{ admin: 127.evil.test:80 }", /without a token/],
+  ["{ admin_token_file: none/here }", /^x.yml:1:33: admin_token_file: found "none\/here", no such file/],
   ["{ log: { level: debug } }", { log: { level: 7, format: "text", output: "stderr" } }],
   ["{ log: { level: 11, format: json, output: /var/log/rm.log } }", {
     log: { level: 11, format: "json", output: "/var/log/rm.log" },
@@ -1226,7 +1233,8 @@ Deno.test("conf/ringmaster.yml has every key, with its default", () => {
     assert.match(text, new RegExp(`^ +(# +)?(# +)?(- )?${key.name}:`, "m"), key.name);
   }
   const config = parseConfig(text, "x.yml");
-  assert.deepEqual(config.process, PROCESS_DEFAULTS);
+  const admin = { host: "127.0.0.1", port: 22280 };
+  assert.deepEqual(config.process, { ...PROCESS_DEFAULTS, admin, adminText: "127.0.0.1:22280" });
   const pool = config.pools[0]!;
   const { name, listen, listenText, listenLine, servers } = pool;
   assert.deepEqual(pool, { ...DEFAULTS, name, listen, listenText, listenLine, servers, redis: true });

@@ -1,0 +1,29 @@
+/** What the admin side knows of the process around it, and may ask of it; made by whoever composes the process (cli/run.ts). */
+import type { Config } from "../config/config.ts";
+import type { Log } from "../net/log.ts";
+import type { Clock } from "../net/net.ts";
+import type { Director } from "../service/director.ts";
+import type { Gathering } from "../service/questions.ts";
+import type { Board } from "../stats/board.ts";
+import type { ProcessStats } from "../stats/document.ts";
+
+/** What carries the traffic: one Proxy on this thread, or Workers. */
+export interface AdminService extends Gathering {
+  /** What all workers count; pools and servers in the order of the configuration in force. */
+  readonly board: Board;
+  /** Of all workers, gauges of queues measured now. Takes a second if a worker does not answer. */
+  stats(): ProcessStats | Promise<ProcessStats>;
+}
+
+export type Phase = "starting" | "serving" | "draining";
+
+export interface Around {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly service: AdminService;
+  /** Events, and where servers are as far as keepers say. */
+  readonly director: Director;
+  /** In force, with the servers of its sources; another object after each change. */
+  readonly config: Config;
+  readonly phase: Phase;
+}

@@ -1,0 +1,27 @@
+/** /healthz and /readyz: for whoever restarts the process, or sends clients to it. */
+import { type Answer, plain } from "./answer.ts";
+import type { Around } from "./around.ts";
+
+/** It answers, so it is alive. */
+export function healthz(): Answer {
+  return plain("ok\n");
+}
+
+/** Ready: it listens, is not stopping, and every pool has a server that is on the ring and not known to be unreachable. */
+export async function readyz(around: Around): Promise<Answer> {
+  const { phase, config, service } = around;
+  if (phase !== "serving") return plain(`${phase}\n`, 503);
+  const seen = await service.gather("servers", null);
+  const lacking = config.pools.filter(({ name, servers }, at) => {
+    const board = service.board.pools[at];
+    return !servers.some((server, i) => {
+      if ((board?.servers[i]?.prober ?? -1) >= 0) return false;
+      const views = seen.flatMap(({ answer }) =>
+        answer.filter((one) => one.pool === name && one.server === server.name)
+      );
+      return views.length === 0 || views.some(({ down }) => !down);
+    });
+  });
+  if (lacking.length === 0) return plain("ready\n");
+  return plain(lacking.map(({ name }) => `pool ${name} has no live server\n`).join(""), 503);
+}

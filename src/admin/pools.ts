@@ -1,0 +1,108 @@
+/** /api/pools: every pool with its servers, how each is doing and how much of the keys it has. */
+import type { PoolConfig, ServerConfig } from "../config/config.ts";
+import type { ServerSeen } from "../service/questions.ts";
+import type { PoolBoard } from "../stats/board.ts";
+import { CLIENT_CONNECTIONS, IN_QUEUE, OUT_QUEUE, POOL_METRICS, SERVER_METRICS } from "../stats/metrics.ts";
+import { sharesOf } from "../topology/plan.ts";
+import type { ServerState } from "../topology/state.ts";
+import { type Answer, json } from "./answer.ts";
+import type { Around } from "./around.ts";
+import { countersOf } from "./stats.ts";
+
+/** live: clients' requests go there; ejected: off the ring; down: on it, but it cannot be reached, or nobody knows where it is. */
+export type ServerCondition = "live" | "ejected" | "down";
+
+export async function pools(around: Around): Promise<Answer> {
+  const { clock, service, director } = around;
+  const seen = await service.gather("servers", null);
+  const held = await service.gather("held", null);
+  const stats = await service.stats();
+  const { config } = around;
+  const states = director.states();
+  const pools = config.pools.map((pool, at) => {
+    // A reload may have come between.
+    const counted = stats.pools.find(({ name }) => name === pool.name);
+    const board = service.board.pools[at];
+    const shares = sharesNow(pool, board);
+    const servers = pool.servers.map((server, i) => {
+      const views = seen.flatMap(({ answer }) =>
+        answer.filter((one) => one.pool === pool.name && one.server === server.name)
+      );
+      const state = states.get(pool.name)?.find((one) => one.server === server.name);
+      const values = counted?.servers.find(({ name }) => name === server.name)?.values;
+      return {
+        ...serverOf(server, (board?.servers[i]?.prober ?? -1) >= 0, views, state),
+        share: shares[i],
+        counters: countersOf(SERVER_METRICS, values ?? SERVER_METRICS.map(() => 0)),
+      };
+    });
+    const inFlight = servers.reduce(
+      (sum, { counters }) =>
+        sum + counters[SERVER_METRICS[IN_QUEUE]!.name]! + counters[SERVER_METRICS[OUT_QUEUE]!.name]!,
+      0,
+    );
+    return {
+      name: pool.name,
+      protocol: pool.redis ? "redis" : "memcached",
+      listen: pool.listenText,
+      distribution: pool.cluster ? "slots" : pool.distribution,
+      hash: pool.cluster ? "crc16" : pool.hash,
+      cluster: pool.cluster,
+      clients: counted?.values[CLIENT_CONNECTIONS] ?? 0,
+      in_flight: inFlight,
+      counters: countersOf(POOL_METRICS, counted?.values ?? POOL_METRICS.map(() => 0)),
+      servers,
+    };
+  });
+  const memory = held.reduce((sum, { answer }) => sum + answer, 0);
+  return json({ at: clock.wallMs(), memory_bytes: memory, pools });
+}
+
+/** @param views of the workers that have answered */
+function serverOf(
+  { name, addressText, weight, slots, zone, replicas }: ServerConfig,
+  ejected: boolean,
+  views: readonly ServerSeen[],
+  state: ServerState | undefined,
+) {
+  const down = views.length > 0 && views.every((view) => view.down);
+  const condition: ServerCondition = ejected ? "ejected" : down ? "down" : "live";
+  const why = views.find((view) => view.why !== "")?.why ?? (down ? "it cannot be reached" : "");
+  const readable = state?.replicas.map(({ text }) => text) ?? [];
+  const reads = new Map<string, number>();
+  for (const view of views) {
+    for (const one of view.replicas) reads.set(one.address, (reads.get(one.address) ?? 0) + one.reads);
+  }
+  const known = new Map(replicas.map((replica) => [replica.text, replica.zone]));
+  for (const { text, zone } of state?.replicas ?? []) known.set(text, zone ?? known.get(text) ?? null);
+  for (const text of reads.keys()) if (!known.has(text)) known.set(text, null);
+  return {
+    name,
+    address: views.find((view) => view.primary !== "")?.primary ?? state?.primary?.text ?? addressText,
+    weight,
+    zone,
+    state: condition,
+    why: ejected ? "off the ring" : why,
+    term: state?.term ?? null,
+    slots,
+    replicas: [...known].map(([address, zone]) => ({
+      address,
+      zone,
+      well: readable.includes(address) || reads.has(address),
+      reads: reads.get(address) ?? 0,
+    })),
+  };
+}
+
+const known = new WeakMap<PoolConfig, { readonly live: string; readonly shares: Float64Array }>();
+
+/** What share of the keys each server has now, 0 to 1. Made once a ring: of a hundred servers it takes some ms. */
+export function sharesNow(pool: PoolConfig, board: PoolBoard | undefined): Float64Array {
+  const live = Uint8Array.from(pool.servers, (_, i) => (board?.servers[i]?.prober ?? -1) >= 0 ? 0 : 1);
+  const marks = live.join("");
+  const present = known.get(pool);
+  if (present?.live === marks) return present.shares;
+  const shares = sharesOf(pool, live);
+  known.set(pool, { live: marks, shares });
+  return shares;
+}

@@ -1,0 +1,132 @@
+/**
+ * Every route of the admin side, once: method, path, parameters, one line of what it is, and who answers.
+ *
+ *   ROUTES ──► server.ts (what is asked, what is refused) ──► /api, docs/admin.md
+ *
+ * To add one: a function in a file of its family, and a row here; `deno task docs`.
+ */
+import type { Answer, Asked } from "./answer.ts";
+import { json } from "./answer.ts";
+import type { Around } from "./around.ts";
+import { healthz, readyz } from "./health.ts";
+import { pools } from "./pools.ts";
+import { stats } from "./stats.ts";
+
+export interface Parameter {
+  readonly name: string;
+  readonly about: string;
+  /** Without it the request is refused. */
+  readonly required?: boolean;
+}
+
+export interface Route {
+  /** Nothing changes but by POST. HEAD is answered like GET, without the body. */
+  readonly method: "GET" | "POST";
+  /** A part in capitals stands for any one part: its name in Asked.names. */
+  readonly path: string;
+  /** Of the query; any other is refused. */
+  readonly parameters?: readonly Parameter[];
+  /** A sentence without a full stop. */
+  readonly about: string;
+  /** True: asked for without a token too. Says nothing that a stranger may not know. */
+  readonly open?: boolean;
+  /** May throw Refused. It runs on a thread that may carry traffic: some ms at most. */
+  readonly answer: (around: Around, asked: Asked) => Answer | Promise<Answer>;
+}
+
+export const ROUTES: readonly Route[] = [
+  {
+    method: "GET",
+    path: "/healthz",
+    about: "whether the process is alive: 200",
+    open: true,
+    answer: healthz,
+  },
+  {
+    method: "GET",
+    path: "/readyz",
+    about:
+      "whether to send clients: 200 if it listens, does not stop, and every pool has a live server; else 503",
+    open: true,
+    answer: readyz,
+  },
+  { method: "GET", path: "/api", about: "this list", answer: () => json({ routes: listed() }) },
+  {
+    method: "GET",
+    path: "/api/stats",
+    about: "what the statistics port says, and the counters that twemproxy does not have",
+    answer: stats,
+  },
+  {
+    method: "GET",
+    path: "/api/pools",
+    about: "every pool with its servers: state, share of the keys, replicas, counters",
+    answer: pools,
+  },
+];
+
+/** The table without its functions. */
+function listed() {
+  return ROUTES.map(({ method, path, parameters = [], about }) => ({
+    method,
+    path,
+    parameters: parameters.map(({ name, about, required = false }) => ({ name, about, required })),
+    about,
+  }));
+}
+
+/** What a request's method and path lead to. */
+export type Found =
+  | { readonly route: Route; readonly names: Readonly<Record<string, string>> }
+  /** The path is known, with other methods: these. */
+  | { readonly allow: readonly string[] }
+  | null;
+
+/** @param path as it was sent, without the query */
+export function findRoute(method: string, path: string): Found {
+  const parts = path.split("/");
+  const allow: string[] = [];
+  for (const route of ROUTES) {
+    const names = namesIn(route.path.split("/"), parts);
+    if (names === null) continue;
+    if (route.method === method || (route.method === "GET" && method === "HEAD")) return { route, names };
+    allow.push(route.method, ...route.method === "GET" ? ["HEAD"] : []);
+  }
+  return allow.length === 0 ? null : { allow };
+}
+
+function namesIn(pattern: readonly string[], parts: readonly string[]): Record<string, string> | null {
+  if (pattern.length !== parts.length) return null;
+  const names: Record<string, string> = {};
+  for (const [i, expected] of pattern.entries()) {
+    const part = parts[i]!;
+    if (!/^[A-Z]+$/.test(expected)) {
+      if (part !== expected) return null;
+      continue;
+    }
+    const name = decoded(part);
+    if (name === null || name === "") return null;
+    names[expected] = name;
+  }
+  return names;
+}
+
+/** Null if it is no text. */
+function decoded(part: string): string | null {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return null;
+  }
+}
+
+/** A Markdown table for docs/admin.md. */
+export function routesMarkdown(): string {
+  const rows = ROUTES.map(({ method, path, parameters = [], about }) => {
+    const asked = parameters.map(({ name, about, required }) =>
+      `\`${name}\`${required ? " (required)" : ""}: ${about}`
+    );
+    return `| ${method} | \`${path}\` | ${about}${asked.length === 0 ? "" : `; ${asked.join("; ")}`} |`;
+  });
+  return ["| method | path | what |", "|---|---|---|", ...rows].join("\n") + "\n";
+}

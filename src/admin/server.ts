@@ -1,0 +1,352 @@
+/**
+ * The admin side's HTTP server: node:http on both runtimes, on the main thread alone.
+ *
+ *   node:net listener ──► Visit: a connection and its deadlines ──► http.Server (parses) ──► guard.ts ──► routes.ts ──► answer in pieces
+ *
+ * One request a connection: nothing has to be known of what follows it, and whoever sends more is cut off. What a visitor may
+ * take is bounded, whatever it does: connections (the longest idle one makes way), head, body, the time for each, bytes of answers that have
+ * not been read, and routes that are being answered at a time. With one worker this thread carries the traffic.
+ *
+ * We listen ourselves and give http.Server the sockets (its documented `connection` event), since Bun 1.4.5 tells of a connection only
+ * with its first byte. http.Server's own timeouts do not concern such sockets, so `sweep` looks at them; and on Deno 2.9.6 they
+ * are closed behind the answer whatever it says of keep-alive.
+ */
+import {
+  createServer as createHttp,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { createServer as createNet, type Server as NetServer, type Socket } from "node:net";
+import type { Address, Clock, TimerId } from "../net/net.ts";
+import { ERR } from "../net/log.ts";
+import { type Answer, json, plain, Refused, type Stream, type Whole } from "./answer.ts";
+import type { Around } from "./around.ts";
+import { refusalOf } from "./guard.ts";
+import { findRoute, type Route } from "./routes.ts";
+
+/** Connections at a time; and those of them that may be streams. */
+const VISITS_MAX = 256;
+const STREAMS_MAX = 64;
+/** Routes that are being answered at a time. */
+const BUSY_MAX = 32;
+/** Bytes of a request's head (node:http counts its header lines), of its target, and of its body. */
+const HEAD_MAX = 16 * 1024;
+const TARGET_MAX = 8 * 1024;
+export const BODY_MAX = 1024 * 1024;
+/** How long a visitor may take to send its head, and then its body, ms; and to take each piece of the answer, or all it is owed of a stream. */
+const HEAD_MS = 10_000;
+const BODY_MS = 20_000;
+const PIECE_MS = 10_000;
+/** An answer goes out in pieces of about this many bytes, each when the one before has left. */
+const PIECE_SIZE = 64 * 1024;
+/** Bytes of all answers that are not out yet, beyond which others have to wait; of one stream, beyond which it is cut off. */
+const OWED_MAX = 32 * 1024 * 1024;
+const STREAM_OWED_MAX = 512 * 1024;
+const SWEEP_MS = 500;
+
+/** No page may be framed, guessed at, kept, or given more than what comes from here. */
+const HEADERS: Readonly<Record<string, string>> = {
+  "Connection": "close",
+  "Cache-Control": "no-store",
+  "X-Content-Type-Options": "nosniff",
+  "X-Frame-Options": "DENY",
+  "Referrer-Policy": "no-referrer",
+  "Cross-Origin-Resource-Policy": "same-origin",
+  "Content-Security-Policy":
+    "default-src 'self' 'unsafe-inline' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+};
+
+type Stage = "head" | "body" | "answering" | "answer" | "stream";
+
+/** One connection. */
+class Visit {
+  stage: Stage = "head";
+  /** When it has to have got further, by nowMs. */
+  dueMs: number;
+  /** Called when the connection has closed. */
+  whenGone: (() => void) | null = null;
+
+  constructor(readonly socket: Socket, nowMs: number) {
+    this.dueMs = nowMs + HEAD_MS;
+  }
+}
+
+export class AdminServer {
+  private readonly visits = new Map<Socket, Visit>();
+  private readonly http: Server;
+  private listener: NetServer | null = null;
+  private timer: TimerId | null = null;
+  private busy = 0;
+  private streams = 0;
+  private owedBytes = 0;
+
+  /** @param token what visitors have to know; null = nothing */
+  constructor(private readonly around: Around, private token: string | null) {
+    this.http = createHttp({ maxHeaderSize: HEAD_MAX }, (request, response) => {
+      void this.serve(request, response);
+    });
+    this.http.on("clientError", (_error: Error, socket: Socket) => this.refuseHead(socket));
+  }
+
+  /** Rejects with the reason if it cannot listen there. */
+  listen(address: Extract<Address, { readonly host: string }>): Promise<void> {
+    const listener = this.listener = createNet((socket) => this.accept(socket));
+    return new Promise((resolve, reject) => {
+      listener.once("error", reject);
+      listener.listen({ host: address.host, port: address.port, backlog: 128 }, () => {
+        listener.off("error", reject);
+        // Out of files, most likely: whoever is here is served, and the next one tries again.
+        listener.on("error", () => {});
+        resolve();
+      });
+    });
+  }
+
+  /** From the next request on. */
+  adopt(token: string | null): void {
+    this.token = token;
+  }
+
+  /** Cuts everybody off. */
+  close(): void {
+    this.listener?.close();
+    this.listener = null;
+    for (const { socket } of this.visits.values()) socket.destroy();
+    if (this.timer !== null) this.around.clock.clearTimer(this.timer);
+    this.timer = null;
+  }
+
+  // ---- connections
+
+  private get clock(): Clock {
+    return this.around.clock;
+  }
+
+  private accept(socket: Socket): void {
+    socket.on("error", () => {});
+    if (this.visits.size >= VISITS_MAX && !this.makeWay()) return void socket.destroy();
+    const visit = new Visit(socket, this.clock.nowMs());
+    this.visits.set(socket, visit);
+    socket.on("close", () => {
+      this.visits.delete(socket);
+      visit.whenGone?.();
+      visit.whenGone = null;
+    });
+    this.http.emit("connection", socket);
+    if (this.timer === null) this.sweepLater();
+  }
+
+  /** The one that has said nothing for longest goes. False if all are being served. */
+  private makeWay(): boolean {
+    for (const { socket, stage } of this.visits.values()) {
+      if (stage !== "head") continue;
+      this.visits.delete(socket);
+      socket.destroy();
+      return true;
+    }
+    return false;
+  }
+
+  private sweepLater(): void {
+    this.timer = this.clock.setTimer(SWEEP_MS, () => {
+      this.timer = null;
+      this.sweep(this.clock.nowMs());
+      if (this.visits.size > 0) this.sweepLater();
+    });
+  }
+
+  private sweep(nowMs: number): void {
+    for (const visit of this.visits.values()) {
+      const { socket, stage } = visit;
+      // What a stream's client has taken all of is no debt.
+      if (stage === "stream" && socket.writableLength === 0) visit.dueMs = nowMs + PIECE_MS;
+      if (nowMs >= visit.dueMs) socket.destroy();
+    }
+  }
+
+  /** What was sent is no HTTP, or its head is too large. */
+  private refuseHead(socket: Socket): void {
+    if (this.visits.get(socket)?.stage !== "head" || !socket.writable) return void socket.destroy();
+    socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+  }
+
+  // ---- requests
+
+  private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const visit = this.visits.get(request.socket);
+    if (visit === undefined || visit.stage !== "head") return void request.socket.destroy();
+    visit.stage = "body";
+    visit.dueMs = this.clock.nowMs() + BODY_MS;
+    request.on("error", () => {});
+    response.on("error", () => {});
+    let answer: Answer;
+    try {
+      answer = await this.answerTo(request, visit);
+    } catch (error) {
+      answer = this.apology(error);
+    }
+    if (!this.visits.has(visit.socket)) return;
+    if ("stream" in answer) this.stream(answer, response, visit);
+    else await this.send(answer, request.method === "HEAD", response, visit);
+  }
+
+  private async answerTo(request: IncomingMessage, visit: Visit): Promise<Answer> {
+    const { method = "", url: target = "", rawHeaders } = request;
+    if (target.length > TARGET_MAX) throw new Refused(414, `found a target of more than ${TARGET_MAX} bytes`);
+    const [path = "", search = ""] = target.split(/\?(.*)/s);
+    const found = findRoute(method, path);
+    const open = found !== null && "route" in found && found.route.open === true;
+    const refusal = refusalOf({ method, target, rawHeaders }, this.token, open);
+    if (refusal !== null) throw new Refused(refusal.status, refusal.why);
+    if (found === null) throw new Refused(404, "no such path; /api lists those that there are");
+    if ("allow" in found) {
+      const methods = found.allow.join(", ");
+      throw new Refused(405, `expected ${methods}`);
+    }
+    const { route, names } = found;
+    const query = queryOf(route, search);
+    const body = route.method === "POST" ? await this.bodyOf(request) : NOTHING;
+    if (this.busy >= BUSY_MAX || this.owedBytes >= OWED_MAX) {
+      throw new Refused(503, "too much is being asked");
+    }
+    visit.stage = "answering";
+    // Whoever answers bounds its own time.
+    visit.dueMs = Infinity;
+    this.busy++;
+    try {
+      return await route.answer(this.around, { names, query, body, accept: request.headers.accept ?? "" });
+    } finally {
+      this.busy--;
+    }
+  }
+
+  /** Rejects if it is too large, or never ends. */
+  private bodyOf(request: IncomingMessage): Promise<Uint8Array> {
+    const tooLarge = new Refused(413, `expected a body of at most ${BODY_MAX} bytes`);
+    if (Number(request.headers["content-length"] ?? 0) > BODY_MAX) return Promise.reject(tooLarge);
+    return new Promise((resolve, reject) => {
+      const pieces: Uint8Array[] = [];
+      let size = 0;
+      request.on("data", (piece: Uint8Array) => {
+        size += piece.length;
+        if (size > BODY_MAX) {
+          pieces.length = 0;
+          request.pause();
+          reject(tooLarge);
+        } else pieces.push(piece);
+      });
+      request.on("end", () => {
+        const body = new Uint8Array(size);
+        let at = 0;
+        for (const piece of pieces) {
+          body.set(piece, at);
+          at += piece.length;
+        }
+        resolve(body);
+      });
+      request.on("close", () => reject(new Refused(400, "the body has not ended")));
+    });
+  }
+
+  /** What a request that could not be answered is told. */
+  private apology(error: unknown): Whole {
+    if (error instanceof Refused) return json({ error: error.message }, error.status);
+    const text = error instanceof Error ? error.stack ?? error.message : String(error);
+    this.around.log.write(ERR, `admin: a request could not be answered: ${text.replaceAll("\n", " ")}`);
+    return plain("it could not be answered; the log says more\n", 500);
+  }
+
+  // ---- answers
+
+  private writeHead(response: ServerResponse, status: number, type: string, length: number | null): void {
+    const headers: Record<string, string> = { ...HEADERS, "Content-Type": type };
+    if (length !== null) headers["Content-Length"] = String(length);
+    if (status === 401) headers["WWW-Authenticate"] = 'Basic realm="ringmaster", charset="UTF-8"';
+    if (status === 503) headers["Retry-After"] = "1";
+    response.writeHead(status, headers);
+  }
+
+  private async send(
+    { status, type, body }: Whole,
+    headOnly: boolean,
+    response: ServerResponse,
+    visit: Visit,
+  ): Promise<void> {
+    const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+    visit.stage = "answer";
+    visit.dueMs = this.clock.nowMs() + PIECE_MS;
+    this.writeHead(response, status, type, bytes.length);
+    if (headOnly) return void response.end();
+    this.owedBytes += bytes.length;
+    try {
+      for (let at = 0; at < bytes.length; at += PIECE_SIZE) {
+        const gone = !await this.written(response, bytes.subarray(at, at + PIECE_SIZE), visit);
+        if (gone) return;
+        visit.dueMs = this.clock.nowMs() + PIECE_MS;
+      }
+      response.end();
+    } finally {
+      this.owedBytes -= bytes.length;
+    }
+  }
+
+  /** Resolves when the next piece may be written: false = the visitor has gone. */
+  private written(response: ServerResponse, piece: Uint8Array, visit: Visit): Promise<boolean> {
+    return new Promise((resolve) => {
+      if (visit.socket.destroyed) return resolve(false);
+      visit.whenGone = () => resolve(false);
+      if (response.write(piece)) return resolve(true);
+      response.once("drain", () => resolve(true));
+    });
+  }
+
+  private stream({ type, stream }: Stream, response: ServerResponse, visit: Visit): void {
+    if (this.streams >= STREAMS_MAX) {
+      const refused = json({ error: "too many listen already" }, 503);
+      return void this.send(refused, false, response, visit);
+    }
+    this.streams++;
+    visit.stage = "stream";
+    visit.dueMs = this.clock.nowMs() + PIECE_MS;
+    this.writeHead(response, 200, type, null);
+    response.flushHeaders();
+    let over = false;
+    const whenGone = stream({
+      write: (text) => {
+        if (over) return;
+        response.write(text);
+        if (visit.socket.writableLength > STREAM_OWED_MAX) visit.socket.destroy();
+      },
+      end: () => {
+        if (!over) response.end();
+      },
+    });
+    visit.whenGone = () => {
+      over = true;
+      this.streams--;
+      whenGone();
+    };
+  }
+}
+
+const NOTHING = new Uint8Array();
+
+/** What the route's parameters are. Throws Refused if there are others, or one is missing. */
+function queryOf(route: Route, search: string): Record<string, string> {
+  const { parameters = [] } = route;
+  const given = new URLSearchParams(search);
+  const query: Record<string, string> = {};
+  for (const { name, required = false } of parameters) {
+    const values = given.getAll(name);
+    if (values.length > 1) throw new Refused(400, `${name}: expected once`);
+    if (values.length === 0 && required) throw new Refused(400, `${name}: expected it in the query`);
+    query[name] = values[0] ?? "";
+  }
+  for (const name of given.keys()) {
+    if (parameters.some((each) => each.name === name)) continue;
+    const names = parameters.map((each) => each.name).join(", ") || "none";
+    throw new Refused(400, `found parameter ${JSON.stringify(name.slice(0, 60))}, expected ${names}`);
+  }
+  return query;
+}

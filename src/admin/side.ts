@@ -1,0 +1,71 @@
+/** The admin side of a process: at the address of the configuration in force, or at none. */
+import { isLoopback } from "../config/values.ts";
+import type { Config, ProcessConfig } from "../config/config.ts";
+import type { Address } from "../net/net.ts";
+import { ERR, NOTICE } from "../net/log.ts";
+import type { Around } from "./around.ts";
+import { AdminServer } from "./server.ts";
+
+/** Where it listens, as written; address null: nowhere. */
+export interface AdminAddress {
+  readonly address: Address | null;
+  readonly text: string;
+}
+
+/** Where it is to listen. @param given by a flag, which wins; null = not given */
+export function adminAddress({ admin, adminText }: ProcessConfig, given: AdminAddress | null): AdminAddress {
+  return given ?? { address: admin, text: adminText };
+}
+
+/** Why it may not listen there, which only a flag can ask for; null = it may. */
+export function adminRefusal({ process }: Config, given: AdminAddress | null): string | null {
+  const { address, text } = adminAddress(process, given);
+  if (address === null || isLoopback(address) || process.adminToken !== null) return null;
+  return `admin ${text} without a token: expected an address of this machine alone, or admin_token_file in the configuration`;
+}
+
+export class AdminSide {
+  private server: AdminServer | null = null;
+  private text = "off";
+
+  /** @param given by a flag, which wins; null = not given */
+  constructor(private readonly around: Around, private readonly given: AdminAddress | null) {}
+
+  /** Rejects if it cannot listen where `config` says. */
+  async start({ process }: Config): Promise<void> {
+    const { address, text } = adminAddress(process, this.given);
+    if (address === null || "path" in address) return;
+    const server = new AdminServer(this.around, process.adminToken);
+    try {
+      await server.listen(address);
+    } catch (error) {
+      throw new Error(`admin ${text}: ${(error as Error).message}`);
+    }
+    this.server = server;
+    this.text = text;
+    this.around.log.write(NOTICE, `admin on http://${text}`);
+  }
+
+  /** This is in force. Where it cannot listen at another address it stays where it was, and the log says so. */
+  adopt(config: Config): void {
+    const { address, text } = adminAddress(config.process, this.given);
+    this.server?.adopt(config.process.adminToken);
+    if (text === this.text) return;
+    const before = this.server;
+    if (address === null) {
+      before?.close();
+      this.server = null;
+      this.text = text;
+      return;
+    }
+    this.start(config).then(
+      () => before?.close(),
+      (error: Error) => this.around.log.write(ERR, `${error.message}; it stays where it was`),
+    );
+  }
+
+  stop(): void {
+    this.server?.close();
+    this.server = null;
+  }
+}
