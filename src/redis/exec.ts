@@ -14,6 +14,7 @@
  */
 import { concat, encode, startsWith } from "../bytes/ascii.ts";
 import { command } from "../protocol/redis/encode.ts";
+import { nullArray } from "../protocol/redis/reply_writer.ts";
 import { CLUSTERDOWN, readRedirect } from "../protocol/redis/redirect_reply.ts";
 import { REQUESTS } from "../stats/metrics.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
@@ -37,14 +38,12 @@ const EXEC_BYTES = command("EXEC");
 const ABORTED_START = encode("-EXECABORT ");
 const ABORTED_BECAUSE = encode("-EXECABORT Transaction discarded because of: ");
 const MINUS = 45;
-const NULL = encode("_\r\n");
-const NULL_ARRAY = encode("*-1\r\n");
 const MINUS_BYTE = Uint8Array.of(MINUS);
 const NO_OWNERS = new Uint16Array(0);
 
 /** What EXEC answers when a watched key has been touched. @param resp of the client */
 export function touched(resp: number): Uint8Array {
-  return resp === 3 ? NULL : NULL_ARRAY;
+  return nullArray(resp);
 }
 
 /** Bytes of a slice. */

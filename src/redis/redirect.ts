@@ -25,6 +25,7 @@ import { command } from "../protocol/redis/encode.ts";
 import {
   ASK,
   ASKING,
+  CLUSTERDOWN,
   lacksFunction,
   lacksScript,
   MOVED,
@@ -32,6 +33,7 @@ import {
   type Redirect,
   TRYAGAIN,
 } from "../protocol/redis/redirect_reply.ts";
+import { nullArray } from "../protocol/redis/reply_writer.ts";
 import type { Client } from "../proxy/client.ts";
 import type { Endpoint } from "../proxy/endpoint.ts";
 import type { Failure } from "../proxy/failures.ts";
@@ -290,6 +292,8 @@ export class Redirected extends Placed implements Waiting {
   /** What the client reads if it is given up: a server's words, or an error that stands for them (`failed`). */
   private reply: Uint8Array = NOTHING;
   private isFailure = false;
+  /** They say that another node has the slot. */
+  private elsewhere = false;
   private from: Server | null = null;
   /** ASKING has been said to `at`. */
   private asking = false;
@@ -358,6 +362,7 @@ export class Redirected extends Placed implements Waiting {
     this.reply = bytes.slice(start, end);
     this.isFailure = false;
     this.forKeys = kind === TRYAGAIN;
+    this.elsewhere = kind !== TRYAGAIN && kind !== CLUSTERDOWN;
     if (!tells) return this.wait(this.forKeys);
     // Where nodes have an answer for its keys, these are its own words; but slots may have moved in between.
     if (this.doubts++ === DOUBTS_MAX) return this.answer(this.reply, 0, this.reply.length, false);
@@ -415,7 +420,13 @@ export class Redirected extends Placed implements Waiting {
     const { lane } = this;
     const downMs = lane === null ? DOWN_MS : WAITS_DOWN_MS;
     const late = forKeys ? nowMs - this.sinceMs >= clusterTryagainMs : nowMs - this.downSinceMs >= downMs;
-    if (late || lane?.hasWaited(this.bytes)) {
+    const hasWaited = lane?.hasWaited(this.bytes) ?? false;
+    if (hasWaited && this.elsewhere && !this.isFailure) {
+      // Somebody has the slot, but its time is over: nothing has come in it, and that is what the client reads.
+      const nothing = nullArray((this.client.session as RedisSession).resp);
+      return this.answer(nothing, 0, nothing.length, false);
+    }
+    if (late || hasWaited) {
       return this.answer(this.reply, 0, this.reply.length, this.isFailure);
     }
     const pause = Math.min(PAUSE_FIRST_MS * 2 ** Math.min(this.pauses++, 10), PAUSE_MAX_MS);

@@ -57,9 +57,9 @@ export class ModelCluster {
   readonly asked = new Map<string, number>();
   /** When a node first had a request "client.request", and when one first told it to wait (TRYAGAIN, CLUSTERDOWN). */
   private readonly seen = new Map<string, number>();
-  private readonly held = new Map<string, { ms: number; serial: number; node: number }>();
-  /** Who refused a request last. */
+  private readonly held = new Map<string, { ms: number; serial: number; node: number; slot: number }>();
   private readonly movedBy = new Map<string, number>();
+  /** Who refused a request's fragment of a slot last, by "client.request slot". */
   private readonly refused = new Map<string, { serial: number; node: number }>();
   private serial = 0;
   /** Nothing goes wrong between the proxy and the nodes, so that what is sent on arrives. */
@@ -114,11 +114,11 @@ export class ModelCluster {
     }
   }
 
-  noteHeld(tags: readonly string[], node: number): void {
+  noteHeld(tags: readonly string[], node: number, slot: number): void {
     for (const tag of tags) {
       const request = requestOf(tag);
       const serial = ++this.serial;
-      if (!this.held.has(request)) this.held.set(request, { ms: this.clock.nowMs(), serial, node });
+      if (!this.held.has(request)) this.held.set(request, { ms: this.clock.nowMs(), serial, node, slot });
     }
   }
 
@@ -129,7 +129,9 @@ export class ModelCluster {
 
   /** Was this request, which has overtaken one that waits, refused as well, by the same node and after it? Then it could have waited. */
   refusedBehind(request: string, waiting: string): boolean {
-    const [held, refused] = [this.held.get(requestOf(waiting)), this.refused.get(request)];
+    const held = this.held.get(requestOf(waiting));
+    // Of another slot is another fragment.
+    const refused = this.refused.get(`${request} ${held?.slot}`);
     return held !== undefined && refused !== undefined && held.node === refused.node &&
       refused.serial > held.serial;
   }
@@ -179,8 +181,8 @@ export class ModelCluster {
     }
   }
 
-  noteSentOn(tags: readonly string[], what: string, node: number): void {
-    for (const tag of tags) this.refused.set(requestOf(tag), { serial: ++this.serial, node });
+  noteSentOn(tags: readonly string[], what: string, node: number, slot: number): void {
+    for (const tag of tags) this.refused.set(`${requestOf(tag)} ${slot}`, { serial: ++this.serial, node });
     const nowMs = this.clock.nowMs();
     for (const tag of tags) {
       const before = this.sentOn.get(tag);
@@ -438,11 +440,13 @@ export class ClusterRedis extends ModelRedis {
     if (name !== "asking" && session.queued === null) mood.asking = false;
   }
 
+  /** The scripts that EXISTS at hand asks about. */
+  private about: string[] = [];
   /** Who has been refused a script may ask, with EXISTS, where its keys are: that executes nothing of it. */
   private noteScript(name: string, tags: string[]): void {
     const { scripts } = this.cluster;
     if (name === "eval" || name === "evalsha") { for (const tag of tags) scripts.add(tag); }
-    else if (name === "exists" && tags.some((tag) => scripts.has(tag))) tags.length = 0;
+    this.about = name === "exists" && tags.some((tag) => scripts.has(tag)) ? tags.splice(0) : [];
   }
 
   private moodOf(session: Session): Mood {
@@ -572,8 +576,8 @@ export class ClusterRedis extends ModelRedis {
     if (view.shardOf(slot) < 0) return NOT_SERVED;
     if (view.down || this.isLoading) {
       said.down++;
-      cluster.noteHeld(tags, this.number);
-      cluster.noteSentOn(tags, this.text, this.number);
+      cluster.noteHeld(tags, this.number, slot);
+      cluster.noteSentOn(tags, this.text, this.number, slot);
       return CLUSTER_DOWN;
     }
     const mine = this.owns(slot);
@@ -592,23 +596,24 @@ export class ClusterRedis extends ModelRedis {
     // Valkey says so at EXEC.
     const later = queues && cluster.manner === "valkey";
     if (to !== undefined && !later && missing > 0) {
-      cluster.noteSentOn(tags, this.text, this.number);
+      cluster.noteSentOn(tags, this.text, this.number, slot);
       if (here > 0) {
         said.tryAgain++;
-        cluster.noteHeld(tags, this.number);
+        cluster.noteHeld(tags, this.number, slot);
         return TRYAGAIN;
       }
       said.ask++;
-      for (const tag of tags) cluster.asked.set(tag, to);
+      // What is said of a script's keys is said of the script.
+      for (const tag of [...tags, ...this.about]) cluster.asked.set(tag, to);
       return `-ASK ${slot} ${this.primaryText(to)}\r\n`;
     }
     if (imports && mood.asking) {
       said.asking++;
       if (!queues) this.checkAsking(tags);
       if (distinct.length > 1 && missing > 0 && !later) {
-        cluster.noteSentOn(tags, this.text, this.number);
+        cluster.noteSentOn(tags, this.text, this.number, slot);
         said.tryAgain++;
-        cluster.noteHeld(tags, this.number);
+        cluster.noteHeld(tags, this.number, slot);
         for (const tag of tags) cluster.asked.delete(tag);
         return TRYAGAIN;
       }
@@ -618,7 +623,7 @@ export class ClusterRedis extends ModelRedis {
     if (mine) return null;
     if (follows) return null;
     if (imports && cluster.isCalm) cluster.noteUnasked(tags, this.shard, this.text);
-    cluster.noteSentOn(tags, this.text, this.number);
+    cluster.noteSentOn(tags, this.text, this.number, slot);
     cluster.noteMoved(slot, tags, this.number);
     said.moved++;
     return `-MOVED ${slot} ${this.ownerText(slot)}\r\n`;

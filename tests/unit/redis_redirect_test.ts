@@ -395,6 +395,24 @@ testOf("a wait is not tried again for longer than its own time", (world) => {
   strictEqual(client.take(), "-CLUSTERDOWN The cluster is down\r\n");
 });
 
+testOf("a wait whose time is over while nodes send it to each other reads that nothing has come", (world) => {
+  const client = world.talker();
+  const [owner, other] = [world.cluster.owner(SLOT), world.node(3)];
+  owner.believed.set(SLOT, other);
+  other.believed.set(SLOT, owner);
+  client.say("BLPOP", ONE, "3");
+  world.run(2000);
+  strictEqual(client.take(), "");
+  world.run(1500);
+  strictEqual(client.take(), "*-1\r\n");
+  client.say("HELLO", "3");
+  world.run(200);
+  client.take();
+  client.say("BLPOP", ONE, "1");
+  world.run(1500);
+  strictEqual(client.take(), "_\r\n");
+});
+
 testOf("a client that goes while its wait pauses leaves nothing behind", (world) => {
   const client = world.talker();
   for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";

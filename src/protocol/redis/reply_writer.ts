@@ -3,6 +3,13 @@ import { copy, encode } from "../../bytes/ascii.ts";
 import { decimalLength, writeDecimal } from "../../bytes/decimal.ts";
 
 export const OK: Uint8Array = encode("+OK\r\n");
+const NULL = encode("_\r\n");
+const NULL_ARRAY = encode("*-1\r\n");
+
+/** No array: what EXEC answers when a watched key has been touched, and a wait in which nothing came. @param resp of the client */
+export function nullArray(resp: number): Uint8Array {
+  return resp === 3 ? NULL : NULL_ARRAY;
+}
 
 export class ReplyWriter {
   private bytes: Uint8Array = new Uint8Array(256);
