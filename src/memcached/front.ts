@@ -8,7 +8,7 @@
  * here (a muted request keeps its place in the client's queue and sends nothing). That is what lets all clients share
  * one connection without losing count.
  */
-import { encode } from "../bytes/ascii.ts";
+import { encode, latin1 } from "../bytes/ascii.ts";
 import type { PoolConfig } from "../config/config.ts";
 import {
   ANSWER_BINARY,
@@ -72,6 +72,7 @@ import { type MemcachedHost, proxyStats } from "./stats.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { pace } from "../proxy/fan_out.ts";
+import { KEYS_COUNTED, type Seen } from "../proxy/seen.ts";
 import { Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
@@ -104,12 +105,14 @@ export class MemcachedFront implements Front {
   private limits: RequestLimits;
   /** A get of more keys goes out in slices of so many. */
   private readonly sliceKeys: number;
+  private readonly seen: Seen;
   readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
 
   constructor(private readonly pool: Pool, private readonly host: MemcachedHost) {
     this.limits = limitsOf(pool.config);
     this.sliceKeys = pool.sliceArguments;
+    this.seen = pool.seen;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
@@ -128,7 +131,9 @@ export class MemcachedFront implements Front {
       if (request.keyCount > this.sliceKeys && request.answer === ANSWER_NONE && !this.pool.memory.full) {
         return this.slice(client, session, bytes) ? next : NEED_MORE;
       }
-      this.pool.counters[REQUESTS_TOTAL]!++;
+      if (this.pool.counters[REQUESTS_TOTAL]!++ >= this.seen.drawAt || next - start > this.seen.bigFloor) {
+        this.look(bytes, start, next);
+      }
       // Blanks before the name stay here: to 1.6.40 and later such a line is no command, and its data block is some.
       this.dispatch(client, bytes, request.wordCount > 0 ? request.wordStarts[0]! : start, next);
       return next;
@@ -146,6 +151,33 @@ export class MemcachedFront implements Front {
     client.answer(request.answer === ANSWER_BINARY ? binaryRefusal(bytes, start) : ANSWERS[request.answer]!);
     client.protocolError();
     return NEED_MORE;
+  }
+
+  /** A request has been drawn, or is large: counts its keys, notes those whose values are large (see proxy/seen.ts). */
+  private look(bytes: Uint8Array, start: number, end: number): void {
+    const { seen, turn, counters, clock } = this.pool;
+    const requests = counters[REQUESTS_TOTAL]!;
+    const nowMs = turn.now();
+    const weight = requests >= seen.drawAt ? seen.draw(requests, nowMs) : 0;
+    const { kind, keyFirst, keyCount, wordStarts, wordEnds, row } = request;
+    if (request.answer !== ANSWER_NONE || kind !== KEYED && kind !== SPLIT_GET) return;
+    const most = weight > 0 ? Math.min(keyCount, KEYS_COUNTED) : 0;
+    const first = keyFirst + requests % (keyCount - most + 1);
+    for (let k = first; k < first + most; k++) {
+      seen.asked(bytes, wordStarts[k]!, wordEnds[k]!, weight * keyCount / most, nowMs);
+    }
+    if (end - start <= seen.bigFloor || kind !== KEYED) return;
+    const size = end - start;
+    const name = latin1(NAMES[row]!);
+    seen.passed(
+      bytes,
+      wordStarts[keyFirst]!,
+      wordEnds[keyFirst]!,
+      size,
+      "request",
+      name,
+      clock.wallMs(),
+    );
   }
 
   /** Sends one whole request on its way. */
@@ -283,6 +315,10 @@ export class MemcachedFront implements Front {
   }
 
   ringChanged(): void {}
+
+  keptBytes(): number {
+    return this.seen.holdsBytes;
+  }
 
   adopt(): void {
     this.limits = limitsOf(this.pool.config);

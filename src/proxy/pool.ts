@@ -12,7 +12,13 @@ import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
 import type { Placement } from "../ring/placement.ts";
 import type { Board, PoolBoard } from "../stats/board.ts";
-import { CLIENT_CONNECTIONS, LIMIT_CONNECTIONS, LIMIT_IDLE, LIMIT_MEMORY } from "../stats/metrics.ts";
+import {
+  CLIENT_CONNECTIONS,
+  LIMIT_CONNECTIONS,
+  LIMIT_IDLE,
+  LIMIT_MEMORY,
+  REQUESTS_TOTAL,
+} from "../stats/metrics.ts";
 import { keysDiffer } from "../topology/change.ts";
 import type { ServerState, Sign } from "../topology/state.ts";
 import { placementOf, samePlacement } from "../topology/placement.ts";
@@ -22,6 +28,7 @@ import type { Front } from "./front.ts";
 import type { HttpGuard } from "./http_guard.ts";
 import { type Memory, MEMORY_FULL_TEXT } from "./memory.ts";
 import { type ClientQuestion, GONE, type Told } from "./client_question.ts";
+import { Seen } from "./seen.ts";
 import { Server } from "./server.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import type { Turn } from "./turn.ts";
@@ -90,6 +97,7 @@ export class Pool {
   /** One value a row of POOL_METRICS, on the board. */
   readonly counters: Float64Array;
   readonly front: Front;
+  readonly seen: Seen;
   readonly memory: Memory;
   timeoutMs: number;
   sweeping = false;
@@ -115,6 +123,11 @@ export class Pool {
     this.servers = config.servers.map((server, i) => new Server(this, server, this.board.servers[i]!, i));
     this.live = new Uint8Array(this.servers.length).fill(1);
     this.ejection = new Ejection(this);
+    this.seen = new Seen(
+      1 + this.board.id * this.board.workers + this.worker,
+      this.counters[REQUESTS_TOTAL]!,
+      around.clock.nowMs(),
+    );
     this.memory = around.memory;
     this.memory.add(this);
     this.front = makeFront(this);

@@ -73,6 +73,7 @@ import { placeSlots, sendSlots } from "./slot_split.ts";
 import { anyNode, everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
 import { ACROSS } from "./transaction.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
+import { KEYS_COUNTED, type Seen } from "../proxy/seen.ts";
 import { refuse, sendRead, sendTo } from "../proxy/fan_out.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
@@ -119,6 +120,7 @@ export class RedisFront implements Front, Sender {
   private readonly anyAddress: boolean;
   /** Null if no server ever leaves the ring, or joins. */
   private scripts: Scripts | null;
+  private readonly seen: Seen;
   readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
   /** retry_reads. */
@@ -149,6 +151,7 @@ export class RedisFront implements Front, Sender {
     this.local = "path" in listen ? `${listen.path}:0` : listenText;
     this.anyAddress = "host" in listen && ANY_HOSTS.has(listen.host);
     this.scripts = pool.tellsScripts ? new Scripts(pool) : null;
+    this.seen = pool.seen;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
@@ -318,6 +321,7 @@ export class RedisFront implements Front, Sender {
     resume.reset();
     client.lacks(0);
     this.pool.counters[REQUESTS_TOTAL]!++;
+    this.look(command, bytes, start, start + needed);
     return large.take(bytes, start, end);
   }
 
@@ -390,7 +394,9 @@ export class RedisFront implements Front, Sender {
       command.firstKey === command.lastKey && command.finder === FINDER.RANGE &&
       checkArity(command, args.count)
     ) {
-      this.pool.counters[REQUESTS_TOTAL]!++;
+      if (this.pool.counters[REQUESTS_TOTAL]!++ >= this.seen.drawAt || end - start > this.seen.bigFloor) {
+        this.look(command, bytes, start, end);
+      }
       const key = command.firstKey;
       const server = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
       this.forward(client, server, bytes, start, end);
@@ -415,6 +421,12 @@ export class RedisFront implements Front, Sender {
     }
     const skipped = session.replies === REPLIES_SKIP_NEXT;
     if (skipped) client.muted = true;
+    if (
+      session.authenticated &&
+      (this.pool.counters[REQUESTS_TOTAL]! >= this.seen.drawAt || end - start > this.seen.bigFloor)
+    ) {
+      this.look(resolve(bytes, args) ?? this.learner.known(bytes, args), bytes, start, end);
+    }
     const { tracking } = session;
     const caching = tracking?.caching ?? null;
     const taken = this.take(client, session, named, bytes, start, end);
@@ -427,6 +439,43 @@ export class RedisFront implements Front, Sender {
     session.refresh();
     if (taken) this.pool.counters[REQUESTS_TOTAL]!++;
     return taken;
+  }
+
+  /** A request has been drawn, or is large: counts its keys, notes those whose values are large (see proxy/seen.ts). */
+  private look(command: Command | undefined, bytes: Uint8Array, start: number, end: number): void {
+    const { seen, turn, counters, clock } = this.pool;
+    const requests = counters[REQUESTS_TOTAL]!;
+    const nowMs = turn.now();
+    const weight = requests >= seen.drawAt ? seen.draw(requests, nowMs) : 0;
+    if (command === undefined || !checkArity(command, args.count)) return;
+    const { finder, firstKey, lastKey, route, lower } = command;
+    const count = this.countKeys(command, bytes);
+    const most = weight > 0 ? Math.min(count, KEYS_COUNTED) : 0;
+    const first = requests % (count - most + 1);
+    for (let k = first; k < first + most; k++) {
+      const i = keyList.at[k]!;
+      seen.asked(bytes, args.starts[i]!, args.ends[i]!, weight * count / most, nowMs);
+    }
+    if (end - start <= seen.bigFloor) return;
+    const pairs = route === ROUTE.SPLIT_PAIRS;
+    if (!pairs && (count > 1 || firstKey !== lastKey && finder === FINDER.RANGE)) return;
+    for (let k = 0; k < count; k++) {
+      const i = keyList.at[k]!;
+      const size = pairs ? args.ends[i + 1]! - args.starts[i + 1]! : end - start;
+      if (size <= seen.bigFloor) continue;
+      seen.passed(bytes, args.starts[i]!, args.ends[i]!, size, "request", lower, clock.wallMs());
+    }
+  }
+
+  /** How many keys a look finds of the request at hand, in `keyList`; 0 = none that are to be counted. */
+  private countKeys(command: Command, bytes: Uint8Array): number {
+    const { finder, firstKey } = command;
+    if (finder === FINDER.ASKED) return 0;
+    if (args.count <= this.sliceArguments) return Math.max(0, findKeys(command, bytes, args, keyList));
+    // Of very many arguments only the first ones may be in `args`, and walking all is more than a look is worth.
+    if (finder !== FINDER.RANGE || firstKey >= NOTED_FIRST) return 0;
+    keyList.at[0] = firstKey;
+    return 1;
   }
 
   /** Checks a request and routes it. False if the client has been blocked and has to offer it again. */
@@ -855,7 +904,7 @@ export class RedisFront implements Front, Sender {
   }
 
   keptBytes(): number {
-    return this.scripts?.bytes ?? 0;
+    return (this.scripts?.bytes ?? 0) + this.seen.holdsBytes;
   }
 
   stop(): void {
