@@ -1,0 +1,216 @@
+/**
+ * The last fifteen minutes of every pool, a sample a second, and the stream of them: /api/live.
+ *
+ *   every second:  statistics ─┬─ less those of a second ago ──► Sample ──► History (a ring of doubles a pool)
+ *                  histograms ─┘                                   └──────► one text for all who listen, with the events since
+ *   who begins to listen:  event: history, then a message a second
+ *
+ * On the main thread, whether or not somebody listens. What is kept is bounded: SECONDS samples of POOLS_MAX pools. One that does not
+ * read is cut off by the server (server.ts); nobody is waited for.
+ */
+import type { Clock, TimerId } from "../net/net.ts";
+import type { PoolStats, ProcessStats } from "../stats/document.ts";
+import {
+  CLIENT_CONNECTIONS,
+  FORWARD_ERROR,
+  IN_QUEUE,
+  MEMORY_BYTES,
+  OUT_QUEUE,
+  REQUESTS_TOTAL,
+} from "../stats/metrics.ts";
+import type { Events, TopologyEvent } from "../topology/events.ts";
+import type { Stream } from "./answer.ts";
+import {
+  type EventShape,
+  type HistoryShape,
+  type LiveShape,
+  type Sample,
+  SERIES,
+  type SeriesName,
+} from "./page/shapes.ts";
+
+/** How many samples are kept of a pool. */
+export const SECONDS = 900;
+/** How many pools they are kept of; of any more only the stream tells. 53 KB each. */
+export const POOLS_MAX = 100;
+/** Of so many pools at most one who names none is told the history: less than a slow reader may owe. */
+const TOLD_MAX = 8;
+/** The newest events that go with the history. */
+const EVENTS_TOLD = 200;
+const EVERY_MS = 1000;
+
+/** Times of requests, as counted so far (stats/latency.ts). */
+export interface Times {
+  readonly count: number;
+  /** What has been counted since. */
+  since(before: this): Times;
+  /** µs */
+  quantileUs(q: number): number;
+}
+
+export interface LiveAround {
+  readonly clock: Clock;
+  readonly events: Events;
+  /** As for the statistics port. */
+  stats(): ProcessStats | Promise<ProcessStats>;
+  /** How long servers took for a pool's requests; a copy. Null: nobody counts it. */
+  served(pool: string): Times | null;
+}
+
+/** What a pool had counted a second ago. */
+interface Before {
+  readonly nowMs: number;
+  readonly requests: number;
+  readonly errors: number;
+  readonly served: Times | null;
+}
+
+export class Live {
+  /** When each sample was taken, ms since the epoch; of all pools at once. */
+  private readonly at = new Float64Array(SECONDS);
+  private readonly histories = new Map<string, Float64Array>();
+  /** Where the next sample goes; how many there have been. */
+  private next = 0;
+  private taken = 0;
+  private before = new Map<string, Before>();
+  private eventsTold: number;
+  private readonly listeners = new Set<(text: string) => void>();
+  private timer: TimerId | null = null;
+  private asking = false;
+  private stopped = false;
+
+  constructor(private readonly around: LiveAround) {
+    this.eventsTold = around.events.seen.count;
+  }
+
+  start(): void {
+    void this.second();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    if (this.timer !== null) this.around.clock.clearTimer(this.timer);
+    this.timer = null;
+    this.listeners.clear();
+  }
+
+  /** @param pool whose history is told first; "" = that of the first pools */
+  stream(pool: string): Stream {
+    return {
+      type: "text/event-stream; charset=utf-8",
+      stream: (out) => {
+        out.write(`event: history\ndata: ${JSON.stringify(this.history(pool))}\n\n`);
+        const listener = (text: string) => out.write(text);
+        this.listeners.add(listener);
+        return () => this.listeners.delete(listener);
+      },
+    };
+  }
+
+  /** @param pool "" = the first pools */
+  history(pool: string): HistoryShape {
+    const names = pool === "" ? [...this.histories.keys()].slice(0, TOLD_MAX) : [pool];
+    const count = Math.min(this.taken, SECONDS);
+    const places = Array.from({ length: count }, (_, k) => (this.next - count + k + SECONDS) % SECONDS);
+    return {
+      at: places.map((place) => this.at[place]!),
+      pools: names.flatMap((name) => {
+        const history = this.histories.get(name);
+        if (history === undefined) return [];
+        const columns = SERIES.map((series, k) => [
+          series,
+          places.map((place) => orNull(history[k * SECONDS + place]!)),
+        ]);
+        return [{ name, ...Object.fromEntries(columns) as Record<SeriesName, (number | null)[]> }];
+      }),
+      events: this.around.events.latest().slice(-EVENTS_TOLD).map(shapeOf),
+    };
+  }
+
+  // ---- the seconds
+
+  private async second(): Promise<void> {
+    if (this.stopped) return;
+    const { clock } = this.around;
+    this.timer = clock.setTimer(EVERY_MS, () => void this.second());
+    // A worker that does not answer holds the statistics up: this second is left out.
+    if (this.asking) return;
+    this.asking = true;
+    try {
+      const stats = await this.around.stats();
+      if (!this.stopped) this.take(stats);
+    } finally {
+      this.asking = false;
+    }
+  }
+
+  private take(stats: ProcessStats): void {
+    const { clock, events } = this.around;
+    const at = clock.wallMs();
+    const before = this.before;
+    this.before = new Map();
+    const pools = stats.pools.map((pool) => this.sampleOf(pool, before.get(pool.name)));
+    this.keep(at, pools);
+    const count = events.seen.count - this.eventsTold;
+    this.eventsTold = events.seen.count;
+    if (this.listeners.size === 0) return;
+    const shape: LiveShape = {
+      at,
+      pools,
+      events: count === 0 ? [] : events.latest().slice(-Math.min(count, EVENTS_TOLD)).map(shapeOf),
+    };
+    const text = `data: ${JSON.stringify(shape)}\n\n`;
+    for (const listener of this.listeners) listener(text);
+  }
+
+  private sampleOf({ name, values, servers }: PoolStats, before: Before | undefined): Sample {
+    const now: Before = {
+      nowMs: this.around.clock.nowMs(),
+      requests: values[REQUESTS_TOTAL]!,
+      errors: values[FORWARD_ERROR]!,
+      served: this.around.served(name),
+    };
+    this.before.set(name, now);
+    const took = before === undefined ? 0 : now.nowMs - before.nowMs;
+    // A pool that has been replaced by another of its name begins at 0 again.
+    const rate = (value: number, then: number) =>
+      took > 0 && value >= then ? Math.round((value - then) / took * 10_000) / 10 : null;
+    const times = now.served !== null && before?.served ? now.served.since(before.served) : null;
+    const quantile = (q: number) => times === null || times.count <= 0 ? null : times.quantileUs(q);
+    return {
+      name,
+      requests_per_s: before === undefined ? null : rate(now.requests, before.requests),
+      errors_per_s: before === undefined ? null : rate(now.errors, before.errors),
+      p50_us: quantile(0.5),
+      p99_us: quantile(0.99),
+      in_flight: servers.reduce((sum, { values }) => sum + values[IN_QUEUE]! + values[OUT_QUEUE]!, 0),
+      clients: values[CLIENT_CONNECTIONS]!,
+      memory_bytes: values[MEMORY_BYTES]!,
+    };
+  }
+
+  private keep(at: number, pools: readonly Sample[]): void {
+    const place = this.next;
+    this.next = (place + 1) % SECONDS;
+    this.taken++;
+    this.at[place] = at;
+    const names = new Set(pools.map(({ name }) => name));
+    // A pool that has left, and would otherwise show what it was fifteen minutes ago.
+    for (const name of this.histories.keys()) if (!names.has(name)) this.histories.delete(name);
+    for (const sample of pools) {
+      let history = this.histories.get(sample.name);
+      if (history === undefined) {
+        if (this.histories.size >= POOLS_MAX) continue;
+        history = new Float64Array(SERIES.length * SECONDS).fill(NaN);
+        this.histories.set(sample.name, history);
+      }
+      SERIES.forEach((series, k) => history[k * SECONDS + place] = sample[series] ?? NaN);
+    }
+  }
+}
+
+const orNull = (value: number): number | null => Number.isNaN(value) ? null : value;
+
+export function shapeOf({ atMs, pool, server, kind, cause, durationMs }: TopologyEvent): EventShape {
+  return { at: atMs, pool, server, kind, cause, duration_ms: durationMs };
+}
