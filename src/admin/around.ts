@@ -6,6 +6,7 @@ import type { Director } from "../service/director.ts";
 import type { Gathering } from "../service/questions.ts";
 import type { Board } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
+import type { Live } from "./live.ts";
 
 /** What carries the traffic: one Proxy on this thread, or Workers. */
 export interface AdminService extends Gathering {
@@ -26,4 +27,6 @@ export interface Around {
   /** In force, with the servers of its sources; another object after each change. */
   readonly config: Config;
   readonly phase: Phase;
+  /** The last fifteen minutes; it runs while the admin side listens. */
+  readonly live: Live;
 }

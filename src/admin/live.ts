@@ -77,18 +77,21 @@ export class Live {
   private readonly listeners = new Set<(text: string) => void>();
   private timer: TimerId | null = null;
   private asking = false;
-  private stopped = false;
+  private running = false;
 
   constructor(private readonly around: LiveAround) {
     this.eventsTold = around.events.seen.count;
   }
 
+  /** Does nothing if it runs. */
   start(): void {
+    if (this.running) return;
+    this.running = true;
     void this.second();
   }
 
   stop(): void {
-    this.stopped = true;
+    this.running = false;
     if (this.timer !== null) this.around.clock.clearTimer(this.timer);
     this.timer = null;
     this.listeners.clear();
@@ -130,7 +133,7 @@ export class Live {
   // ---- the seconds
 
   private async second(): Promise<void> {
-    if (this.stopped) return;
+    if (!this.running) return;
     const { clock } = this.around;
     this.timer = clock.setTimer(EVERY_MS, () => void this.second());
     // A worker that does not answer holds the statistics up: this second is left out.
@@ -138,7 +141,7 @@ export class Live {
     this.asking = true;
     try {
       const stats = await this.around.stats();
-      if (!this.stopped) this.take(stats);
+      if (this.running) this.take(stats);
     } finally {
       this.asking = false;
     }

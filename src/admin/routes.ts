@@ -9,6 +9,7 @@ import type { Answer, Asked } from "./answer.ts";
 import { json } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { healthz, readyz } from "./health.ts";
+import { PAGE } from "./page/built.ts";
 import { pools } from "./pools.ts";
 import { stats } from "./stats.ts";
 
@@ -37,6 +38,12 @@ export interface Route {
 export const ROUTES: readonly Route[] = [
   {
     method: "GET",
+    path: "/",
+    about: "the page: one document, for a browser",
+    answer: () => ({ status: 200, type: "text/html; charset=utf-8", body: PAGE }),
+  },
+  {
+    method: "GET",
     path: "/healthz",
     about: "whether the process is alive: 200",
     open: true,
@@ -62,6 +69,17 @@ export const ROUTES: readonly Route[] = [
     path: "/api/pools",
     about: "every pool with its servers: state, share of the keys, replicas, counters",
     answer: pools,
+  },
+  {
+    method: "GET",
+    path: "/api/live",
+    parameters: [{
+      name: "pool",
+      about: "whose last 15 minutes come first; absent: those of the first 8 pools",
+    }],
+    about:
+      "a stream of server-sent events: `history`, then each second what every pool does, and what has happened",
+    answer: ({ live }, { query }) => live.stream(query.pool!),
   },
 ];
 

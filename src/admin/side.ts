@@ -42,6 +42,7 @@ export class AdminSide {
       throw new Error(`admin ${text}: ${(error as Error).message}`);
     }
     this.server = server;
+    this.around.live.start();
     this.text = text;
     this.around.log.write(NOTICE, `admin on http://${text}`);
   }
@@ -55,6 +56,7 @@ export class AdminSide {
     if (address === null) {
       before?.close();
       this.server = null;
+      this.around.live.stop();
       this.text = text;
       return;
     }
@@ -65,6 +67,7 @@ export class AdminSide {
   }
 
   stop(): void {
+    this.around.live.stop();
     this.server?.close();
     this.server = null;
   }

@@ -10,6 +10,7 @@ import { hostname, release, type as osType } from "node:os";
 import { rmSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import type { AdminService, Phase } from "../admin/around.ts";
+import { Live } from "../admin/live.ts";
 import { adminRefusal, AdminSide } from "../admin/side.ts";
 import { adviceFor } from "../config/advice.ts";
 import type { Config } from "../config/config.ts";
@@ -119,6 +120,12 @@ export async function run(
     get phase(): Phase {
       return phase;
     },
+    live: new Live({
+      clock: runtime.clock,
+      events: director.events,
+      stats: () => service.stats(),
+      served: () => null,
+    }),
   }, options.admin);
   const reloader = new Reloader(
     file,

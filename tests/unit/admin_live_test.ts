@@ -30,7 +30,9 @@ class Stand {
     events: this.events,
     stats: async () => {
       await this.held;
-      return { pools: [...this.pools].map(([name, counted]) => poolStats(name, counted)) } as unknown as ProcessStats;
+      return {
+        pools: [...this.pools].map(([name, counted]) => poolStats(name, counted)),
+      } as unknown as ProcessStats;
     },
     served: () => this.times === null ? null : new List([...this.times]),
   });
