@@ -8,38 +8,51 @@ export interface Metric {
   readonly name: string;
   readonly kind: "counter" | "gauge" | "timestamp";
   readonly description: string;
+  /** How Prometheus knows it (see families.ts): without "ringmaster_" and "_total"; ends with its unit if it has one. */
+  readonly family: string;
+  /** What tells rows of one family apart: the value of its label `limit`; "" = the family is this row. */
+  readonly limit: string;
   /** False for what twemproxy does not know: shown only where its readers cannot stumble over it. */
   readonly classic: boolean;
 }
 
-function metric(kind: Metric["kind"], name: string, description: string, classic = true): Metric {
-  return { name, kind, description, classic };
+function metric(kind: Metric["kind"], name: string, description: string, family: string): Metric {
+  return { name, kind, description, family, limit: "", classic: true };
 }
+
+/** What twemproxy does not know. */
+function own(kind: Metric["kind"], name: string, description: string, family: string, limit = ""): Metric {
+  return { name, kind, description, family, limit, classic: false };
+}
+
+/** How often a limit of the configuration, of this name, has been met. */
+const limitHit = (key: string, name: string, description: string): Metric =>
+  own("counter", name, description, "limit_hits", key);
 
 /** Order matters: the constants below are places in this table. */
 export const POOL_METRICS: readonly Metric[] = [
-  metric("counter", "client_eof", "# eof on client connections"),
-  metric("counter", "client_err", "# errors on client connections"),
-  metric("gauge", "client_connections", "# active client connections"),
-  metric("counter", "server_ejects", "# times backend server was ejected"),
-  metric("counter", "forward_error", "# times we encountered a forwarding error"),
-  metric("counter", "fragments", "# fragments created from a multi-vector request"),
-  metric("counter", "requests_total", "# requests of clients, those answered here included", false),
-  metric("counter", "limit_connections", "# clients refused by client_connections", false),
-  metric("counter", "limit_idle", "# clients closed by idle_timeout", false),
-  metric("counter", "limit_output", "# clients closed by client_output_limit", false),
-  metric("counter", "limit_request", "# requests refused by max_request_size or max_arguments", false),
-  metric("counter", "limit_in_flight", "# times a client was paused by max_in_flight", false),
-  metric("counter", "limit_memory", "# clients refused or closed by max_memory", false),
-  metric("counter", "protocol_error", "# malformed requests", false),
-  metric("counter", "replica_reads", "# reads answered by replicas", false),
-  metric(
+  metric("counter", "client_eof", "# eof on client connections", "client_eofs"),
+  metric("counter", "client_err", "# errors on client connections", "client_errors"),
+  metric("gauge", "client_connections", "# active client connections", "client_connections"),
+  metric("counter", "server_ejects", "# times backend server was ejected", "ejections"),
+  metric("counter", "forward_error", "# times we encountered a forwarding error", "forward_errors"),
+  metric("counter", "fragments", "# fragments created from a multi-vector request", "fragments"),
+  own("counter", "requests_total", "# requests of clients, those answered here included", "requests"),
+  limitHit("client_connections", "limit_connections", "# clients refused by client_connections"),
+  limitHit("idle_timeout", "limit_idle", "# clients closed by idle_timeout"),
+  limitHit("client_output_limit", "limit_output", "# clients closed by client_output_limit"),
+  limitHit("max_request_size", "limit_request", "# requests refused by max_request_size or max_arguments"),
+  limitHit("max_in_flight", "limit_in_flight", "# times a client was paused by max_in_flight"),
+  limitHit("max_memory", "limit_memory", "# clients refused or closed by max_memory"),
+  own("counter", "protocol_error", "# malformed requests", "protocol_errors"),
+  own("counter", "replica_reads", "# reads answered by replicas", "replica_reads"),
+  own(
     "counter",
     "reads_elsewhere",
     "# reads asked again elsewhere, since who was asked first could not answer",
-    false,
+    "reads_elsewhere",
   ),
-  metric("gauge", "memory_bytes", "bytes held for requests and replies, when last looked at", false),
+  own("gauge", "memory_bytes", "bytes held for requests and replies, when last looked at", "memory_bytes"),
 ];
 
 export const CLIENT_EOF = 0;
@@ -61,19 +74,24 @@ export const READS_ELSEWHERE = 15;
 export const MEMORY_BYTES = 16;
 
 export const SERVER_METRICS: readonly Metric[] = [
-  metric("counter", "server_eof", "# eof on server connections"),
-  metric("counter", "server_err", "# errors on server connections"),
-  metric("counter", "server_timedout", "# timeouts on server connections"),
-  metric("gauge", "server_connections", "# active server connections"),
-  metric("timestamp", "server_ejected_at", "timestamp when server was ejected in usec since epoch"),
-  metric("counter", "requests", "# requests"),
-  metric("counter", "request_bytes", "total request bytes"),
-  metric("counter", "responses", "# responses"),
-  metric("counter", "response_bytes", "total response bytes"),
-  metric("gauge", "in_queue", "# requests in incoming queue"),
-  metric("gauge", "in_queue_bytes", "current request bytes in incoming queue"),
-  metric("gauge", "out_queue", "# requests in outgoing queue"),
-  metric("gauge", "out_queue_bytes", "current request bytes in outgoing queue"),
+  metric("counter", "server_eof", "# eof on server connections", "server_eofs"),
+  metric("counter", "server_err", "# errors on server connections", "server_errors"),
+  metric("counter", "server_timedout", "# timeouts on server connections", "server_timeouts"),
+  metric("gauge", "server_connections", "# active server connections", "server_connections"),
+  metric(
+    "timestamp",
+    "server_ejected_at",
+    "timestamp when server was ejected in usec since epoch",
+    "server_ejected_timestamp_seconds",
+  ),
+  metric("counter", "requests", "# requests", "server_requests"),
+  metric("counter", "request_bytes", "total request bytes", "server_request_bytes"),
+  metric("counter", "responses", "# responses", "server_responses"),
+  metric("counter", "response_bytes", "total response bytes", "server_response_bytes"),
+  metric("gauge", "in_queue", "# requests in incoming queue", "server_unsent_requests"),
+  metric("gauge", "in_queue_bytes", "current request bytes in incoming queue", "server_unsent_bytes"),
+  metric("gauge", "out_queue", "# requests in outgoing queue", "server_in_flight_requests"),
+  metric("gauge", "out_queue_bytes", "current request bytes in outgoing queue", "server_in_flight_bytes"),
 ];
 
 export const SERVER_EOF = 0;

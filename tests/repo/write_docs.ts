@@ -8,6 +8,8 @@ import { limitsMarkdown } from "../../src/config/limits.ts";
 import { COMMANDS } from "../../src/cli/flags.ts";
 import { helpText } from "../../src/cli/help.ts";
 import { FAILURES } from "../../src/proxy/failures.ts";
+import { sampleName } from "../../src/stats/exposition.ts";
+import { FAMILIES } from "../../src/stats/families.ts";
 import { type Metric, POOL_METRICS, SERVER_METRICS } from "../../src/stats/metrics.ts";
 import { ROOT } from "../lib/repo.ts";
 
@@ -21,6 +23,16 @@ const PARTS: Readonly<Record<string, () => string>> = {
     "\n\nOf a pool, not in twemproxy's document: in `INFO ringmaster` of a Redis pool (with `ringmaster_` before the name) and in " +
     "`stats proxy` of a memcached pool.\n\n" + metricsTable(POOL_METRICS, false),
   admin: routesMarkdown,
+  families: () =>
+    table(
+      ["name", "type", "labels", "meaning"],
+      FAMILIES.map((each) => [
+        `\`${sampleName(each)}\``,
+        each.kind,
+        each.labels.map((label) => `\`${label}\``).join(", "),
+        each.help,
+      ]),
+    ),
   help: () => fenced(helpText(null)),
   commands: () =>
     COMMANDS.flatMap(({ name }) => name === "" ? [] : [`### ${name}\n\n${fenced(helpText(name))}`]).join(

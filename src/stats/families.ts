@@ -1,0 +1,409 @@
+/**
+ * What `/metrics` and OTLP tell: the table of families, and the readings of a snapshot of the process.
+ *
+ *   POOL_METRICS, SERVER_METRICS ─┐
+ *   rows below ───────────────────┴─► FAMILIES (docs/metrics.md)
+ *   Snapshot ──readings──► Reading, one a family ──► exposition.ts (Prometheus), otlp.ts
+ *
+ * Labels are pools, servers, replicas and the words of our own tables, which nobody but the configuration can make more of: no label
+ * is anything that a client sends.
+ */
+import { type Metric, POOL_METRICS, SERVER_METRICS } from "./metrics.ts";
+
+export interface Family {
+  /** Without "_total" of a counter, and without "_info". */
+  readonly name: string;
+  readonly kind: "counter" | "gauge" | "histogram" | "info";
+  /** "bytes", "seconds", or "" where there is nothing to say; the name ends with it. */
+  readonly unit: string;
+  /** One sentence, without a full stop. */
+  readonly help: string;
+  /** Names of the labels, in their order. */
+  readonly labels: readonly string[];
+}
+
+/** Values of a family's labels, in their order. Points of the same pool or server may share one. */
+export type LabelValues = readonly string[];
+
+export interface Point {
+  readonly labels: LabelValues;
+  readonly value: number;
+}
+
+/** Durations by classic buckets. */
+export interface Buckets {
+  /** How many took less than each of BOUNDS_US, one a bound. */
+  readonly below: readonly number[];
+  readonly count: number;
+  readonly sumUs: number;
+}
+
+export interface HistogramPoint {
+  readonly labels: LabelValues;
+  readonly buckets: Buckets;
+}
+
+export interface Reading {
+  readonly family: Family;
+  /** Of any kind but histograms. */
+  readonly points: readonly Point[];
+  readonly histograms: readonly HistogramPoint[];
+}
+
+/**
+ * Upper edges of the classic buckets, µs. Powers of two, since these are edges of the finer ones too that latency.ts counts in: so
+ * the counts are exact.
+ */
+export const BOUNDS_US: readonly number[] = [
+  16,
+  64,
+  ...Array.from({ length: 16 }, (_, k) => 128 * 2 ** k),
+  2 ** 24,
+];
+
+// ---- what there is to tell
+
+/** The process and its pools at one moment; plain data. */
+export interface Snapshot {
+  readonly version: string;
+  /** "bun" or "deno". */
+  readonly runtime: string;
+  readonly runtimeVersion: string;
+  /** ms since the epoch of Unix. */
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  /** -1 = not known. */
+  readonly openFiles: number;
+  /** -1 = not known. */
+  readonly filesMax: number;
+  readonly workers: number;
+  readonly connectionsTotal: number;
+  readonly connectionsCurrent: number;
+  /** Infinity = no ceiling. */
+  readonly memoryMaxBytes: number;
+  readonly epoch: number;
+  readonly epochAtMs: number;
+  /** How many of each kind since the start. */
+  readonly events: ReadonlyMap<string, number>;
+  readonly pools: readonly PoolSnapshot[];
+}
+
+export interface PoolSnapshot {
+  readonly name: string;
+  /** One value a row of POOL_METRICS. */
+  readonly values: ArrayLike<number>;
+  /** By class of commands; those that nobody has asked for may be missing. */
+  readonly latency: readonly { readonly class: string; readonly waited: Buckets; readonly served: Buckets }[];
+  readonly servers: readonly ServerSnapshot[];
+}
+
+export interface ServerSnapshot {
+  readonly name: string;
+  /** One value a row of SERVER_METRICS. */
+  readonly values: ArrayLike<number>;
+  readonly ejected: boolean;
+  /** Its primary cannot be reached, as far as anybody looks after it. */
+  readonly down: boolean;
+  /** null: nobody measures. */
+  readonly served: Buckets | null;
+  readonly replicas: readonly ReplicaSnapshot[];
+}
+
+export interface ReplicaSnapshot {
+  readonly address: string;
+  readonly well: boolean;
+  /** -1 = not known. */
+  readonly lagBytes: number;
+  /** -1 = not known. */
+  readonly lagMs: number;
+}
+
+// ---- the table
+
+type Kind = Family["kind"];
+
+/** A family with what it says of a T; null: nothing is known. */
+interface Row<T> {
+  readonly family: Family;
+  readonly value: (of: T) => number | null;
+}
+
+const PREFIX = "ringmaster_";
+
+function familyOf(kind: Kind, name: string, help: string, labels: readonly string[]): Family {
+  const unit = /_(bytes|seconds)$/.exec(name)?.[1] ?? "";
+  return { name, kind, unit, help, labels };
+}
+
+function row<T>(
+  kind: Kind,
+  name: string,
+  help: string,
+  labels: readonly string[],
+  value: (of: T) => number | null,
+): Row<T> {
+  return { family: familyOf(kind, name, help, labels), value };
+}
+
+const known = (value: number): number | null => value < 0 ? null : value;
+
+const BUILD = familyOf("info", `${PREFIX}build`, "The version of Ringmaster and what it runs on", [
+  "version",
+  "runtime",
+  "runtime_version",
+]);
+
+const EVENTS = familyOf(
+  "counter",
+  `${PREFIX}events`,
+  "What has happened to servers and to the configuration, by kind",
+  ["kind"],
+);
+
+const PROCESS_ROWS: readonly Row<Snapshot>[] = [
+  row(
+    "counter",
+    "process_cpu_seconds",
+    "CPU time of the process, of user and system",
+    [],
+    (p) => p.cpuSeconds,
+  ),
+  row("gauge", "process_resident_memory_bytes", "Resident memory of the process", [], (p) => p.residentBytes),
+  row("gauge", "process_open_fds", "Open file descriptors", [], (p) => known(p.openFiles)),
+  row("gauge", "process_max_fds", "File descriptors that may be open", [], (p) => known(p.filesMax)),
+  row(
+    "gauge",
+    "process_start_time_seconds",
+    "When the process started, since the epoch of Unix",
+    [],
+    (p) => p.startedAtMs / 1000,
+  ),
+  row("gauge", `${PREFIX}workers`, "Threads that carry traffic", [], (p) => p.workers),
+  row(
+    "counter",
+    `${PREFIX}connections`,
+    "Connections opened, of whatever kind",
+    [],
+    (p) => p.connectionsTotal,
+  ),
+  row(
+    "gauge",
+    `${PREFIX}connections_open`,
+    "Connections and listeners that are open",
+    [],
+    (p) => p.connectionsCurrent,
+  ),
+  row(
+    "gauge",
+    `${PREFIX}memory_max_bytes`,
+    "max_memory: what may be held for requests and replies; +Inf = no ceiling",
+    [],
+    (p) => p.memoryMaxBytes,
+  ),
+  row(
+    "gauge",
+    `${PREFIX}topology_epoch`,
+    "Which configuration is in force: 0 at the start, one more with every change",
+    [],
+    (p) => p.epoch,
+  ),
+  row(
+    "gauge",
+    `${PREFIX}topology_changed_timestamp_seconds`,
+    "Since when it has been in force, since the epoch of Unix",
+    [],
+    (p) => p.epochAtMs / 1000,
+  ),
+];
+
+const POOL = ["pool"];
+const LIMITED = ["pool", "limit"];
+const CLASS = ["pool", "class"];
+const SERVER = ["pool", "server"];
+const REPLICA = ["pool", "server", "replica"];
+
+/** A family of the tables of counters, and its rows: one, or one a limit. */
+interface Counted {
+  readonly family: Family;
+  readonly rows: readonly { readonly limit: string; readonly index: number }[];
+  /** What a value is divided by. */
+  readonly scale: number;
+}
+
+/** Families whose rows say too little, or, in another unit, too much. */
+const HELP: Readonly<Record<string, string>> = {
+  limit_hits: "How often a limit of the configuration has been met: see docs/limits-and-errors.md",
+  server_ejected_timestamp_seconds: "When the server was ejected last, since the epoch of Unix; 0 = never",
+  server_requests: "Number of requests and fragments sent to the server",
+  server_responses: "Number of replies of the server",
+  server_unsent_requests: "Number of requests that wait to be sent to the server",
+  server_unsent_bytes: "Bytes of requests that wait to be sent to the server",
+  server_in_flight_requests: "Number of requests that have been sent and wait for the server's reply",
+  server_in_flight_bytes: "Bytes of requests that have been sent and wait for the server's reply",
+};
+
+function counted(metrics: readonly Metric[], labels: readonly string[]): Counted[] {
+  const byName = new Map<string, { limit: string; index: number }[]>();
+  metrics.forEach(({ family, limit }, index) => {
+    byName.set(family, [...byName.get(family) ?? [], { limit, index }]);
+  });
+  return [...byName].map(([name, rows]) => {
+    const { kind, description, limit } = metrics[rows[0]!.index]!;
+    return {
+      family: familyOf(
+        kind === "counter" ? kind : "gauge",
+        PREFIX + name,
+        HELP[name] ?? helpOf(description),
+        limit === "" ? labels : LIMITED,
+      ),
+      rows,
+      scale: kind === "timestamp" ? 1e6 : 1,
+    };
+  });
+}
+
+/** twemproxy's "# times …" as a sentence. */
+function helpOf(description: string): string {
+  const sentence = description.replace(/^# /, "number of ");
+  return sentence[0]!.toUpperCase() + sentence.slice(1);
+}
+
+const POOL_COUNTED = counted(POOL_METRICS, POOL);
+const SERVER_COUNTED = counted(SERVER_METRICS, SERVER);
+
+const WAITED = familyOf(
+  "histogram",
+  `${PREFIX}request_waited_seconds`,
+  "Time that requests of clients have waited here: until they were written to a server, or answered here",
+  CLASS,
+);
+const SERVED = familyOf(
+  "histogram",
+  `${PREFIX}request_served_seconds`,
+  "Time that servers have taken for requests of clients: from when they were written until the last reply",
+  CLASS,
+);
+const SERVER_SERVED = familyOf(
+  "histogram",
+  `${PREFIX}server_served_seconds`,
+  "Time that the server has taken for requests and fragments",
+  SERVER,
+);
+
+const SERVER_ROWS: readonly Row<ServerSnapshot>[] = [
+  row(
+    "gauge",
+    `${PREFIX}server_up`,
+    "1 = the server is on the ring, and nobody who looks after it says that it is down",
+    SERVER,
+    (server) => server.ejected || server.down ? 0 : 1,
+  ),
+  row(
+    "gauge",
+    `${PREFIX}server_ejected`,
+    "1 = the server is off the ring (auto_eject_hosts)",
+    SERVER,
+    (server) => server.ejected ? 1 : 0,
+  ),
+];
+
+const REPLICA_ROWS: readonly Row<ReplicaSnapshot>[] = [
+  row("gauge", `${PREFIX}replica_up`, "1 = the replica may be read from", REPLICA, (one) => one.well ? 1 : 0),
+  row(
+    "gauge",
+    `${PREFIX}replica_lag_bytes`,
+    "What the replica has not applied of its primary's stream",
+    REPLICA,
+    (one) => known(one.lagBytes),
+  ),
+  row(
+    "gauge",
+    `${PREFIX}replica_lag_seconds`,
+    "For how long the replica has been lacking something that its primary had",
+    REPLICA,
+    (one) => one.lagMs < 0 ? null : one.lagMs / 1000,
+  ),
+];
+
+/** All there are, in the order of the document. */
+export const FAMILIES: readonly Family[] = [
+  BUILD,
+  ...PROCESS_ROWS.map(({ family }) => family),
+  EVENTS,
+  ...POOL_COUNTED.map(({ family }) => family),
+  WAITED,
+  SERVED,
+  ...SERVER_ROWS.map(({ family }) => family),
+  ...SERVER_COUNTED.map(({ family }) => family),
+  SERVER_SERVED,
+  ...REPLICA_ROWS.map(({ family }) => family),
+];
+
+// ---- readings
+
+interface Labelled<T> {
+  readonly labels: LabelValues;
+  readonly of: T;
+}
+
+/** In the order of FAMILIES. One of which nothing is known has no points. */
+export function readings(snapshot: Snapshot): Reading[] {
+  const { version, runtime, runtimeVersion, pools, events } = snapshot;
+  const labelled = pools.map((of) => ({ labels: [of.name], of }));
+  const servers = pools.flatMap((pool) =>
+    pool.servers.map((of): Labelled<ServerSnapshot> => ({ labels: [pool.name, of.name], of }))
+  );
+  const replicas = servers.flatMap(({ labels, of }) =>
+    of.replicas.map((of): Labelled<ReplicaSnapshot> => ({ labels: [...labels, of.address], of }))
+  );
+  const process = [{ labels: [], of: snapshot }];
+  const latency = pools.flatMap((pool) => pool.latency.map((of) => ({ labels: [pool.name, of.class], of })));
+  return [
+    simple(BUILD, [{ labels: [version, runtime, runtimeVersion], value: 1 }]),
+    ...PROCESS_ROWS.map((each) => read(each, process)),
+    simple(EVENTS, [...events].map(([kind, value]) => ({ labels: [kind], value }))),
+    ...POOL_COUNTED.map((each) => readCounted(each, labelled)),
+    histograms(WAITED, latency.map(({ labels, of }) => ({ labels, buckets: of.waited }))),
+    histograms(SERVED, latency.map(({ labels, of }) => ({ labels, buckets: of.served }))),
+    ...SERVER_ROWS.map((each) => read(each, servers)),
+    ...SERVER_COUNTED.map((each) => readCounted(each, servers)),
+    histograms(
+      SERVER_SERVED,
+      servers.flatMap(({ labels, of }) => of.served === null ? [] : [{ labels, buckets: of.served }]),
+    ),
+    ...REPLICA_ROWS.map((each) => read(each, replicas)),
+  ];
+}
+
+function simple(family: Family, points: readonly Point[]): Reading {
+  return { family, points, histograms: [] };
+}
+
+function histograms(family: Family, histograms: readonly HistogramPoint[]): Reading {
+  return { family, points: [], histograms };
+}
+
+function read<T>({ family, value }: Row<T>, all: readonly Labelled<T>[]): Reading {
+  const points: Point[] = [];
+  for (const { labels, of } of all) {
+    const said = value(of);
+    if (said !== null) points.push({ labels, value: said });
+  }
+  return simple(family, points);
+}
+
+function readCounted(
+  { family, rows, scale }: Counted,
+  all: readonly Labelled<{ readonly values: ArrayLike<number> }>[],
+): Reading {
+  const points: Point[] = [];
+  for (const { labels, of } of all) {
+    for (const { limit, index } of rows) {
+      const value = of.values[index]! / scale;
+      points.push({ labels: limit === "" ? labels : [...labels, limit], value });
+    }
+  }
+  return simple(family, points);
+}
