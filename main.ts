@@ -19,7 +19,7 @@ import { run } from "./src/cli/run.ts";
 import { schema } from "./src/cli/schema.ts";
 import { work } from "./src/service/worker.ts";
 import { currentRuntime } from "./src/runtime/runtime.ts";
-import { VERSION } from "./src/stats/version.ts";
+import { BUILD, VERSION } from "./src/stats/version.ts";
 
 const io: Io = {
   out: (data) => writeAll(1, typeof data === "string" ? Buffer.from(data) : data),
@@ -55,7 +55,7 @@ async function main(argv: readonly string[]): Promise<number> {
       return EXIT_OK;
     case "version": {
       const { name, version } = currentRuntime();
-      io.out(versionText(VERSION, `${name} ${version}`));
+      io.out(versionText(VERSION, `${name} ${version}, ${BUILD}`));
       return EXIT_OK;
     }
     case "describe":
