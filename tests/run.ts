@@ -30,6 +30,8 @@ const NEEDED: { package: string; present: () => boolean }[] = [
   { package: "nutcracker", present: () => which("nutcracker") !== null },
   { package: "strace", present: () => which("strace") !== null },
   { package: "libmemcached-tools", present: () => which("memcaslap") !== null },
+  { package: "gcc", present: () => which("x86_64-linux-gnu-gcc") !== null },
+  { package: "libc6-dev", present: () => exists("/usr/include/elf.h") },
   { package: "openssl", present: () => which("openssl") !== null },
   { package: "python3-redis", present: () => python("redis") },
   { package: "python3-pymemcache", present: () => python("pymemcache") },
@@ -135,7 +137,7 @@ function install(): void {
 function checks(): void {
   const startMs = performance.now();
   const tally: Tally = { passed: 0, failed: 0, ignored: 0 };
-  for (const args of [["fmt", "--check"], ["lint"], ["check", "main.ts", "src", "tests"]]) {
+  for (const args of [["fmt", "--check"], ["lint"], ["check", "main.ts", "src", "tests", "conf"]]) {
     const failed = execute(DENO, args, { NO_COLOR: "1" }) !== 0;
     console.log(`deno ${args.join(" ")} ... ${failed ? "FAILED" : "ok"}`);
     tally[failed ? "failed" : "passed"]++;

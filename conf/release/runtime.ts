@@ -16,9 +16,19 @@ export function locked(lock: string, name: string): { readonly version: string; 
   return { version: found.slice(found.lastIndexOf("@") + 1), integrity: npm[found]!.integrity };
 }
 
-/** Fetches the package into `dir` unless it is there. Returns where the runtime's own executable is. Throws if the digest is another. */
-export async function runtimeOf(name: string, suffix: string, lock: string, dir: string): Promise<string> {
-  const { version, integrity } = locked(lock, name);
+/**
+ * Fetches the package into `dir` unless it is there, or installed: this machine's own is, deno has looked at its digest. Returns where the runtime's own executable is. Throws if
+ * the digest is another.
+ */
+export async function runtimeOf(
+  name: string,
+  suffix: string,
+  { root, dir }: { readonly root: string; readonly dir: string },
+): Promise<string> {
+  const { version, integrity } = locked(await Deno.readTextFile(`${root}/deno.lock`), name);
+  const installed =
+    `${root}/node_modules/.deno/@oven+${name}@${version}/node_modules/@oven/${name}/bin/bun${suffix}`;
+  if (await exists(installed)) return installed;
   const program = `${dir}/${name}-${version}/package/bin/bun${suffix}`;
   if (await exists(program)) return program;
   await Deno.mkdir(`${dir}/${name}-${version}`, { recursive: true });

@@ -16,7 +16,8 @@ import { adviceFor } from "../config/advice.ts";
 import type { Config } from "../config/config.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import { WORKERS_MAX } from "../config/schema.ts";
-import { ERR, NOTICE } from "../net/log.ts";
+import { ERR, NOTICE, WARN } from "../net/log.ts";
+import { strangersOf } from "./environment.ts";
 import type { Address } from "../net/net.ts";
 import { Proxy } from "../service/proxy.ts";
 import { coresAvailable } from "../runtime/cores.ts";
@@ -127,6 +128,7 @@ export async function run(
       served: () => null,
     }),
   }, options.admin);
+  for (const line of strangersOf(process.env, name)) log.write(WARN, line);
   const reloader = new Reloader(
     file,
     config,

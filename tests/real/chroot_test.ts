@@ -1,13 +1,17 @@
 /**
- * dist/ringmaster needs nothing but its shared libraries and /proc: it serves from a folder that holds only these, as a
- * user who owns nothing, which is what conf/Dockerfile makes an image of.
+ * dist/ringmaster needs nothing but its shared libraries and /proc, and an executable of `deno task release` not even those: it
+ * serves from a folder that holds only these, as a user who owns nothing, which is what conf/Dockerfile makes an image of.
  *
- *   DIR/ringmaster  DIR/ringmaster.yml  DIR/lib…/*.so (what ldd names)  DIR/proc (mounted for this process alone)
+ *   DIR/ringmaster  DIR/ringmaster.yml  DIR/lib…/*.so (what ldd names, or none)  DIR/proc (mounted for this process alone)
  *
  * chroot and mount are for root: without it the test is ignored, which RINGMASTER_NO_SKIPS=1 makes a failure.
  */
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import { dirname } from "node:path";
+import { Spec, Validation } from "cyclonedx";
+import { release } from "../../conf/release/release.ts";
+import { TARGETS } from "../../conf/release/targets.ts";
+import { VERSION } from "../../src/stats/version.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { delay, within } from "../lib/poll.ts";
 import { Process, run } from "../lib/process.ts";
@@ -62,52 +66,92 @@ Deno.test({
   ignore: IGNORE,
   async fn() {
     await using f = new Fixture();
-    const root = `${f.dir}/root`;
     const program = await compiled();
-    await copyTo(root, program, "/ringmaster");
-    for (const library of await libraries(program)) await copyTo(root, library);
-    await Deno.mkdir(`${root}/proc`);
-    const servers = [await f.redis({ port: 0 }), await f.redis({ port: 0 })];
-    const port = freePort();
-    await Deno.writeTextFile(
-      `${root}/ringmaster.yml`,
-      poolYml({ alpha: { listen: `127.0.0.1:${port}`, servers } }),
-    );
-    await Deno.chmod(f.dir, 0o755);
-
-    // A mount namespace of its own: what is mounted in it goes with it.
-    const line =
-      `(mount -t proc proc "$1/proc" || mount --bind /proc "$1/proc") && exec "$0" --userspec=${NOBODY}:${NOBODY} "$@"`;
-    const args = ["-m", "/bin/sh", "-c", line, need("chroot"), root, "/ringmaster", "-c", "/ringmaster.yml"];
-    args.push("-s", String(freePort()), "-a", "127.0.0.1");
-    const startsMs: number[] = [];
-    for (let round = 0; round < 5; round++) {
-      const startMs = performance.now();
-      await using process = new Process(need("unshare"), args, { output: `${f.dir}/output` });
-      await within(accepts(port, process), "the proxy in the chroot to accept");
-      startsMs.push(performance.now() - startMs);
-      strictEqual(process.status, null, process.stderr);
-
-      const pids = pidsIn(root);
-      deepStrictEqual(pids, [process.pid], "exec keeps the process");
-      match(Deno.readTextFileSync(`/proc/${process.pid}/status`), /^Uid:\t65534\t65534\t65534\t65534$/m);
-      const client = await f.client({ port });
-      for (let key = 0; key < 20; key++) strictEqual(await client.command("SET", `k${key}`, key), "OK");
-      deepStrictEqual(await client.command("MGET", "k0", "k19", "none"), ["0", "19", null]);
-      client.close();
-      strictEqual((await process.stop()).code, 0, process.stderr);
-    }
-    startsMs.sort((a, b) => a - b);
-    const [fastest, median] = [startsMs[0], startsMs[2]].map((ms) => ms.toFixed(0));
-    console.log(
-      `start in the chroot, from unshare to the first connection: ${fastest} ms, median ${median} ms`,
-    );
-
-    // Nothing has been written into it, and nothing was there that was not named.
-    const { stdout } = await run(need("find"), [root, "-type", "f"]);
-    deepStrictEqual(
-      stdout.trim().split("\n").map((path) => path.slice(root.length)).sort(),
-      ["/ringmaster", "/ringmaster.yml", ...await libraries(program)].sort(),
-    );
+    await serves(f, program, await libraries(program));
   },
 });
+
+Deno.test({
+  name:
+    "an executable of deno task release serves from a folder that holds nothing else, as nobody (needs root)",
+  ignore: IGNORE,
+  async fn() {
+    await using f = new Fixture();
+    const program = await released(f.dir);
+    // Nobody can make a command line of the runtime of it, nor have it load other code first.
+    await Deno.writeTextFile(`${f.dir}/first.js`, "console.log('loaded');");
+    const env = { BUN_BE_BUN: "1", BUN_OPTIONS: `--preload=${f.dir}/first.js` };
+    const { code, stdout } = await run(program, ["--version"], { env });
+    strictEqual(code, 0);
+    match(
+      stdout,
+      new RegExp(`^This is ringmaster-${VERSION}\\nbun \\S+, commit \\S+, linux-(x64|arm64)\\n$`),
+    );
+    await serves(f, program, []);
+  },
+});
+
+/** An executable for this machine, in `dir`. */
+async function released(dir: string): Promise<string> {
+  const name = `linux-${Deno.build.arch === "aarch64" ? "arm64" : "x64"}`;
+  const targets = TARGETS.filter((target) => target.name === name);
+  const [program, bill] = await release({ out: dir, targets, say: () => {} });
+  const sums = await Deno.readTextFile(`${dir}/SHA256SUMS`);
+  const { stdout } = await run(need("sha256sum"), [program!, bill!]);
+  strictEqual(sums, stdout.replaceAll(`${dir}/`, ""));
+  const problem = await new Validation.JsonStrictValidator(Spec.Version.v1dot6).validate(
+    await Deno.readTextFile(bill!),
+  );
+  strictEqual(problem, null, "the bill of materials keeps to its schema");
+  return program!;
+}
+
+/** @param beside files that it may have beside it */
+async function serves(f: Fixture, program: string, beside: readonly string[]): Promise<void> {
+  const root = `${f.dir}/root`;
+  await copyTo(root, program, "/ringmaster");
+  for (const library of beside) await copyTo(root, library);
+  await Deno.mkdir(`${root}/proc`);
+  const servers = [await f.redis({ port: 0 }), await f.redis({ port: 0 })];
+  const port = freePort();
+  await Deno.writeTextFile(
+    `${root}/ringmaster.yml`,
+    poolYml({ alpha: { listen: `127.0.0.1:${port}`, servers } }),
+  );
+  await Deno.chmod(f.dir, 0o755);
+
+  // A mount namespace of its own: what is mounted in it goes with it.
+  const line =
+    `(mount -t proc proc "$1/proc" || mount --bind /proc "$1/proc") && exec "$0" --userspec=${NOBODY}:${NOBODY} "$@"`;
+  const args = ["-m", "/bin/sh", "-c", line, need("chroot"), root, "/ringmaster", "-c", "/ringmaster.yml"];
+  args.push("-s", String(freePort()), "-a", "127.0.0.1");
+  const startsMs: number[] = [];
+  for (let round = 0; round < 3; round++) {
+    const startMs = performance.now();
+    await using process = new Process(need("unshare"), args, { output: `${f.dir}/output` });
+    await within(accepts(port, process), "the proxy in the chroot to accept");
+    startsMs.push(performance.now() - startMs);
+    strictEqual(process.status, null, process.stderr);
+
+    const pids = pidsIn(root);
+    deepStrictEqual(pids, [process.pid], "exec keeps the process");
+    match(Deno.readTextFileSync(`/proc/${process.pid}/status`), /^Uid:\t65534\t65534\t65534\t65534$/m);
+    const client = await f.client({ port });
+    for (let key = 0; key < 20; key++) strictEqual(await client.command("SET", `k${key}`, key), "OK");
+    deepStrictEqual(await client.command("MGET", "k0", "k19", "none"), ["0", "19", null]);
+    client.close();
+    strictEqual((await process.stop()).code, 0, process.stderr);
+  }
+  startsMs.sort((a, b) => a - b);
+  const [fastest, median] = [startsMs[0], startsMs[1]].map((ms) => ms.toFixed(0));
+  console.log(
+    `start in the chroot, from unshare to the first connection: ${fastest} ms, median ${median} ms`,
+  );
+
+  // Nothing has been written into it, and nothing was there that was not named.
+  const { stdout } = await run(need("find"), [root, "-type", "f"]);
+  deepStrictEqual(
+    stdout.trim().split("\n").map((path) => path.slice(root.length)).sort(),
+    ["/ringmaster", "/ringmaster.yml", ...beside].sort(),
+  );
+}

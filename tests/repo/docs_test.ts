@@ -63,7 +63,7 @@ Deno.test("src/README.md, docs/decisions/: every file they name exists", () => {
   for (const document of ["src/README.md", ...decisions()]) {
     const names = [...read(document).matchAll(/`([a-z_]+\/[a-z_/]+\.ts)`/g)].map((m) => m[1]!);
     for (const name of names) {
-      ok(exists(name.startsWith("tests/") ? name : `src/${name}`), `${document} names ${name}`);
+      ok(exists(/^(tests|conf)\//.test(name) ? name : `src/${name}`), `${document} names ${name}`);
     }
   }
 });

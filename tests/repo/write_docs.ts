@@ -11,6 +11,7 @@ import { FAILURES } from "../../src/proxy/failures.ts";
 import { sampleName } from "../../src/stats/exposition.ts";
 import { FAMILIES } from "../../src/stats/families.ts";
 import { type Metric, POOL_METRICS, SERVER_METRICS } from "../../src/stats/metrics.ts";
+import { TARGETS } from "../../conf/release/targets.ts";
 import { ROOT } from "../lib/repo.ts";
 
 const PARTS: Readonly<Record<string, () => string>> = {
@@ -32,6 +33,10 @@ const PARTS: Readonly<Record<string, () => string>> = {
         each.labels.map((label) => `\`${label}\``).join(", "),
         each.help,
       ]),
+  targets: () =>
+    table(
+      ["executable", "runs on"],
+      TARGETS.map(({ name, suffix, note }) => [`\`ringmaster-VERSION-${name}${suffix}\``, note]),
     ),
   help: () => fenced(helpText(null)),
   commands: () =>
