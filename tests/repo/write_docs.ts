@@ -33,6 +33,7 @@ const PARTS: Readonly<Record<string, () => string>> = {
         each.labels.map((label) => `\`${label}\``).join(", "),
         each.help,
       ]),
+    ),
   targets: () =>
     table(
       ["executable", "runs on"],
