@@ -3,9 +3,11 @@ import type { Config } from "../config/config.ts";
 import type { Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
 import type { Director } from "../service/director.ts";
+import type { Machine } from "../service/machine.ts";
 import type { Gathering } from "../service/questions.ts";
 import type { Board } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
+import type { Stamp } from "../topology/change.ts";
 import type { Live } from "./live.ts";
 
 /** What carries the traffic: one Proxy on this thread, or Workers. */
@@ -26,6 +28,10 @@ export interface Around {
   readonly director: Director;
   /** In force, with the servers of its sources; another object after each change. */
   readonly config: Config;
+  /** Which configuration that is, and since when. */
+  readonly stamp: Stamp;
+  /** The process itself. */
+  readonly machine: Machine;
   readonly phase: Phase;
   /** The last fifteen minutes; it runs while the admin side listens. */
   readonly live: Live;

@@ -10,6 +10,7 @@ import { json } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { healthz, readyz } from "./health.ts";
 import { PAGE } from "./page/built.ts";
+import { metrics } from "./metrics.ts";
 import { pools } from "./pools.ts";
 import { stats } from "./stats.ts";
 
@@ -56,6 +57,13 @@ export const ROUTES: readonly Route[] = [
       "whether to send clients: 200 if it listens, does not stop, and every pool has a live server; else 503",
     open: true,
     answer: readyz,
+  },
+  {
+    method: "GET",
+    path: "/metrics",
+    about:
+      "what Prometheus reads (docs/metrics.md): OpenMetrics for whoever prefers it, else the text format 0.0.4",
+    answer: metrics,
   },
   { method: "GET", path: "/api", about: "this list", answer: () => json({ routes: listed() }) },
   {

@@ -74,8 +74,8 @@ export class Reloader {
   private readonly refused = new Map<string, string>();
   private stopped = false;
   private serial = 0;
-  /** Changes so far. */
-  private epoch = 0;
+  /** Which configuration is in force. */
+  stamp: Stamp;
   /** The file's text when it was looked at last: of a file that is being written only the end counts. */
   private seen: string;
   private taken: string;
@@ -95,6 +95,7 @@ export class Reloader {
     private readonly statusFile: string | null,
   ) {
     this.seen = this.taken = this.text();
+    this.stamp = { epoch: 0, cause: "start", atMs: clock.wallMs() };
   }
 
   /** Looks at the sources from now on, and at the file if the configuration says so. */
@@ -206,9 +207,9 @@ export class Reloader {
 
   /** What can be refused about addresses has been looked at, or is as it was: a source has nothing to say of it. */
   private async commit(change: ConfigChange, cause: string, slotsOf: string | null): Promise<void> {
-    const stamp = { epoch: this.epoch + 1, cause, atMs: this.clock.wallMs() };
+    const stamp = { epoch: this.stamp.epoch + 1, cause, atMs: this.clock.wallMs() };
     await this.service.reload(change, stamp);
-    this.epoch++;
+    this.stamp = stamp;
     const before = this.config;
     this.config = change.after;
     this.around.adopt(before, change.after, cause, slotsOf);

@@ -25,6 +25,7 @@ import { startDaemon } from "../runtime/daemon.ts";
 import { LogFile } from "../runtime/log_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Workers } from "../service/workers.ts";
+import type { Stamp } from "../topology/change.ts";
 import { SourceError } from "../topology/source.ts";
 import { Sources } from "../topology/sources.ts";
 import { VERSION } from "../stats/version.ts";
@@ -34,6 +35,7 @@ import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { type Reloadable, Reloader, statusFileOf, type Surroundings } from "./reload.ts";
 import { Director, type Followed } from "../service/director.ts";
+import { Machine } from "../service/machine.ts";
 import { proxyOptions, random } from "../service/proxy_options.ts";
 
 /** What carries the traffic: one Proxy on this thread, or several on threads of their own. */
@@ -118,6 +120,10 @@ export async function run(
     get config(): Config {
       return reloader.config;
     },
+    get stamp(): Stamp {
+      return reloader.stamp;
+    },
+    machine: new Machine(config, runtime),
     get phase(): Phase {
       return phase;
     },

@@ -134,11 +134,6 @@ export class Director {
     return new Map([...this.kept].map(([pool, { states }]) => [pool, [...states.values()]]));
   }
 
-  /** The primary of a server cannot be reached, as far as anybody looks after it. */
-  isDown(pool: string, server: string): boolean {
-    return this.down.has(`${pool}\0${server}`);
-  }
-
   /** The replicas of a server, those included that are not read from; none unless the pool reads from replicas. */
   replicas(pool: string, server: string): readonly ReplicaHealth[] {
     return this.kept.get(pool)?.keeper.health?.(server) ?? [];

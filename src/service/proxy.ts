@@ -438,7 +438,7 @@ function clientsMax(config: Config, filesMax: number, workers: number): number {
 }
 
 /** max_memory in bytes; 0 is half of what there is. */
-function memoryMax(config: Config, total: number): number {
+export function memoryMax(config: Config, total: number): number {
   return config.process.memoryMax || (total === 0 ? Infinity : total / 2);
 }
 

@@ -41,7 +41,7 @@ export function proxyOptions(
 }
 
 /** What the machine has, or the container if that is less; bytes. */
-function memoryTotal(): number {
+export function memoryTotal(): number {
   let total = totalmem();
   for (const file of ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]) {
     try {
@@ -55,7 +55,7 @@ function memoryTotal(): number {
 }
 
 /** The soft limit of open files; 0 if the system does not say. */
-function filesMax(): number {
+export function filesMax(): number {
   try {
     const line = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
     return line === null ? 0 : Number(line[1]);

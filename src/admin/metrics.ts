@@ -1,0 +1,69 @@
+/** /metrics: what Prometheus is told (stats/families.ts), read from the board, the servers as workers see them, and keepers. */
+import { CONTENT_TYPES, exposition, formatFor } from "../stats/exposition.ts";
+import { readings, type Snapshot } from "../stats/families.ts";
+import { SERVER_CONNECTIONS } from "../stats/metrics.ts";
+import { VERSION } from "../stats/version.ts";
+import type { Answer, Asked } from "./answer.ts";
+import type { Around } from "./around.ts";
+
+export async function metrics(around: Around, { accept }: Asked): Promise<Answer> {
+  const format = formatFor(accept);
+  return {
+    status: 200,
+    type: CONTENT_TYPES[format],
+    body: exposition(readings(await takeSnapshot(around)), format),
+  };
+}
+
+/** The process as it is now. Takes a second if a worker does not answer. */
+export async function takeSnapshot(around: Around): Promise<Snapshot> {
+  const { clock, service, director, machine } = around;
+  const failing = failingServers(await service.gather("servers", null));
+  const stats = await service.stats();
+  const { config, stamp } = around;
+  return {
+    version: VERSION,
+    nowMs: clock.wallMs(),
+    ...machine.facts,
+    ...machine.read(),
+    workers: service.board.workers,
+    connectionsTotal: stats.totalConnections,
+    connectionsCurrent: stats.currConnections,
+    epoch: stamp.epoch,
+    epochAtMs: stamp.atMs,
+    events: director.events.counts,
+    pools: config.pools.flatMap(({ name, servers }, at) => {
+      // A reload may have come between.
+      const counted = stats.pools.find((pool) => pool.name === name);
+      const board = service.board.pools[at];
+      if (counted === undefined || board === undefined) return [];
+      return [{
+        name,
+        values: counted.values,
+        latency: [],
+        servers: servers.flatMap((server, k) => {
+          const values = counted.servers.find((one) => one.name === server.name)?.values;
+          const cells = board.servers[k];
+          if (values === undefined || cells === undefined) return [];
+          return [{
+            name: server.name,
+            values,
+            ejected: cells.prober >= 0,
+            // A worker that nobody has asked for it has not tried.
+            down: values[SERVER_CONNECTIONS] === 0 && failing.has(`${name}\0${server.name}`),
+            served: null,
+            replicas: director.replicas(name, server.name),
+          }];
+        }),
+      }];
+    }),
+  };
+}
+
+/** "pool\0server" of those that a worker could not connect to, the last time. */
+function failingServers(
+  seen: readonly { readonly answer: readonly { pool: string; server: string; down: boolean }[] }[],
+): ReadonlySet<string> {
+  const failing = seen.flatMap(({ answer }) => answer.filter(({ down }) => down));
+  return new Set(failing.map(({ pool, server }) => `${pool}\0${server}`));
+}
