@@ -8,7 +8,9 @@
 import type { Answer, Asked } from "./answer.ts";
 import { json } from "./answer.ts";
 import type { Around } from "./around.ts";
+import { clients } from "./clients.ts";
 import { healthz, readyz } from "./health.ts";
+import { bigKeys, hotKeys } from "./keys.ts";
 import { PAGE } from "./page/built.ts";
 import { metrics } from "./metrics.ts";
 import { pools } from "./pools.ts";
@@ -35,6 +37,9 @@ export interface Route {
   /** May throw Refused. It runs on a thread that may carry traffic: some ms at most. */
   readonly answer: (around: Around, asked: Asked) => Answer | Promise<Answer>;
 }
+
+const POOL: Parameter = { name: "pool", about: "of this pool only" };
+const COUNT: Parameter = { name: "count", about: "at most so many" };
 
 export const ROUTES: readonly Route[] = [
   {
@@ -88,6 +93,27 @@ export const ROUTES: readonly Route[] = [
     about:
       "a stream of server-sent events: `history`, then each second what every pool does, and what has happened",
     answer: ({ live }, { query }) => live.stream(query.pool!),
+  },
+  {
+    method: "GET",
+    path: "/api/keys/hot",
+    parameters: [POOL, COUNT],
+    about: "the keys that are asked for most now, each with how wrong its count may be",
+    answer: hotKeys,
+  },
+  {
+    method: "GET",
+    path: "/api/keys/big",
+    parameters: [POOL, COUNT],
+    about: "the keys with the largest values that have passed in the last hour",
+    answer: bigKeys,
+  },
+  {
+    method: "GET",
+    path: "/api/clients",
+    parameters: [POOL, { name: "cursor", about: "of the page before" }, COUNT],
+    about: "who is connected, a page at a time",
+    answer: clients,
   },
 ];
 

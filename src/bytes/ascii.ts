@@ -19,6 +19,11 @@ export function latin1(bytes: Uint8Array, start = 0, end = bytes.length): string
   return text;
 }
 
+/** The bytes of text that `latin1` has made; owned by the caller. For the control plane. */
+export function latin1Bytes(text: string): Uint8Array {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}
+
 /** Small copies are loops: below this many bytes they beat any call. */
 const LOOP_MAX = 32;
 

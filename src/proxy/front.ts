@@ -2,6 +2,7 @@
  * What a protocol must provide to the proxy: how requests are taken from clients, how replies of servers are framed,
  * and how the proxy itself speaks. One front a pool; redis/front.ts and memcached/front.ts implement it.
  */
+import type { ClientView } from "../protocol/redis/client_view.ts";
 import type { Client } from "./client.ts";
 import type { ClientQuestion, Told } from "./client_question.ts";
 import type { Visit } from "./ejection.ts";
@@ -100,6 +101,8 @@ export interface Front {
   holdsBytes?(client: Client): number;
   /** Answers a worker's question about this worker's clients (CLIENT LIST). `told` is called once, now or later. */
   answerQuestion?(question: ClientQuestion, told: Told): void;
+  /** What is to be told of a client; absent: nothing but what every client has. @param wallMs ms since the epoch */
+  viewOf?(client: Client, nowMs: number, wallMs: number): ClientView;
   /** Bytes that clients have held which are gone by now: they are being let go of, some a turn. */
   leavingBytes?(): number;
   /** The client is gone: lets go of what the session holds elsewhere. */

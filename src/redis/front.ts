@@ -11,6 +11,7 @@ import { answer, type Host } from "../protocol/redis/answers.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { checkArity, type Command, FINDER, FLAG, needsAuth, ROUTE } from "../protocol/redis/command.ts";
 import { findCommand, resolve, resolveAt } from "../protocol/redis/commands.ts";
+import type { ClientView } from "../protocol/redis/client_view.ts";
 import { command } from "../protocol/redis/encode.ts";
 import {
   arityError,
@@ -59,7 +60,7 @@ import type { Pool } from "../proxy/pool.ts";
 import { CommandLearner } from "./learn.ts";
 import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./session.ts";
 import type { ClientQuestion, Told } from "../proxy/client_question.ts";
-import { answerQuestion } from "./clients.ts";
+import { answerQuestion, viewOf } from "./clients.ts";
 import { sendApart } from "./errand.ts";
 import type { PoolIdentity } from "./identity.ts";
 import { LargeRequest, STREAM_MIN } from "./large.ts";
@@ -856,6 +857,10 @@ export class RedisFront implements Front, Sender {
 
   answerQuestion(question: ClientQuestion, told: Told): void {
     answerQuestion(this.pool, question, told);
+  }
+
+  viewOf(client: Client, nowMs: number, wallMs: number): ClientView {
+    return viewOf(client, nowMs, wallMs);
   }
 
   abandoned(client: Client): void {

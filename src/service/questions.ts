@@ -8,6 +8,7 @@
  * data: they go to another thread as text.
  */
 import type { Proxy } from "./proxy.ts";
+import { bigKeys, clients, hotKeys } from "./seen.ts";
 
 /** A worker's answer of more characters than this is as good as none. */
 export const ANSWER_MAX = 4 * 1024 * 1024;
@@ -56,7 +57,7 @@ function held(proxy: Proxy): number {
   return proxy.memory.heldBytes;
 }
 
-export const QUESTIONS = { servers, held };
+export const QUESTIONS = { servers, held, hotKeys, bigKeys, clients };
 
 type Questions = typeof QUESTIONS;
 export type QuestionKind = keyof Questions;

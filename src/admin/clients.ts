@@ -1,0 +1,33 @@
+/** /api/clients: who is connected, a page at a time. */
+import { quoted } from "../config/config_error.ts";
+import { CLIENTS_MAX, type ClientSeen } from "../service/seen.ts";
+import { type Answer, type Asked, json, Refused } from "./answer.ts";
+import type { Around } from "./around.ts";
+import { countOf, poolOf } from "./parameters.ts";
+
+const COUNT = 100;
+
+export async function clients(around: Around, { query }: Asked): Promise<Answer> {
+  const { clock, service, config } = around;
+  const pool = poolOf(config, query.pool!);
+  const count = countOf(query.count!, COUNT, CLIENTS_MAX);
+  const after = afterOf(query.cursor!);
+  const answers = await service.gather("clients", { pool, after, count });
+  const places = new Map(config.pools.map(({ name }, i) => [name, i]));
+  const place = (client: ClientSeen) => places.get(client.pool) ?? places.size;
+  const all = answers.flatMap(({ answer }) => answer).sort((a, b) => place(a) - place(b) || a.id - b.id);
+  const page = all.slice(0, count);
+  const last = page.at(-1);
+  const cursor = page.length < count || last === undefined ? null : `${last.id}@${last.pool}`;
+  return json({ at: clock.wallMs(), clients: page, cursor });
+}
+
+/** "17@alpha": behind client 17 of pool alpha. */
+function afterOf(text: string): { pool: string; id: number } | null {
+  if (text === "") return null;
+  const match = /^([0-9]{1,16})@([^]*)$/.exec(text);
+  if (match === null) {
+    throw new Refused(400, `cursor: found ${quoted(text)}, expected one from a page before`);
+  }
+  return { pool: match[2]!, id: Number(match[1]) };
+}

@@ -1,0 +1,81 @@
+/** /api/keys/hot and /api/keys/big: the keys that are asked for most now, and those with the largest values that have passed. */
+import { latin1Bytes } from "../bytes/ascii.ts";
+import { BIG_KEPT_MS, BIG_MIN, mergeBig } from "../stats/big_keys.ts";
+import { KEY_KEPT, KEYS_MAX, mergeHot, WINDOW_SECONDS } from "../stats/heavy_hitters.ts";
+import { type Answer, type Asked, json } from "./answer.ts";
+import type { Around } from "./around.ts";
+import { countOf, poolOf } from "./parameters.ts";
+
+const COUNT = 20;
+/** Keys that each worker is asked for: one that is hot over all is among the first ones of some worker. */
+const OF_A_WORKER = KEYS_MAX;
+const COUNT_MAX = 100;
+
+/** Counts are estimates, in requests: see stats/heavy_hitters.ts for what they promise. */
+export async function hotKeys(around: Around, { query }: Asked): Promise<Answer> {
+  const { clock, service, config } = around;
+  const pool = poolOf(config, query.pool!);
+  const count = countOf(query.count!, COUNT, COUNT_MAX);
+  const answers = await service.gather("hotKeys", { pool, most: OF_A_WORKER });
+  const names = config.pools.map(({ name }) => name).filter((name) => pool === null || name === pool);
+  const pools = names.map((name) => {
+    const lists = answers.flatMap(({ answer }) => answer.filter((one) => one.pool === name));
+    const { total, seen, floor, keys } = mergeHot(lists, count);
+    const seconds = WINDOW_SECONDS * seen;
+    return {
+      name,
+      sampled: rounded(total),
+      window_seconds: rounded(seconds),
+      error: total === 0 ? 0 : floor / total,
+      keys: keys.map(({ key, size, count, error }) => ({
+        ...keyText(key, size),
+        count: rounded(count),
+        requests_per_s: seconds === 0 ? 0 : rounded(count / seconds),
+        share: total === 0 ? 0 : count / total,
+        error: total === 0 ? 0 : error / total,
+      })),
+    };
+  });
+  return json({ at: clock.wallMs(), pools });
+}
+
+export async function bigKeys(around: Around, { query }: Asked): Promise<Answer> {
+  const { clock, service, config } = around;
+  const pool = poolOf(config, query.pool!);
+  const count = countOf(query.count!, COUNT, COUNT_MAX);
+  const answers = await service.gather("bigKeys", { pool, most: COUNT_MAX });
+  const names = config.pools.map(({ name }) => name).filter((name) => pool === null || name === pool);
+  const pools = names.map((name) => {
+    const lists = answers.flatMap(({ answer }) => answer.filter((one) => one.pool === name));
+    return {
+      name,
+      least_bytes: BIG_MIN,
+      window_seconds: BIG_KEPT_MS / 1000,
+      keys: mergeBig(lists.map(({ keys }) => keys), count).map((
+        { key, size, bytes, atMs, command, side },
+      ) => ({
+        ...keyText(key, size),
+        bytes,
+        at: atMs,
+        command,
+        side,
+      })),
+    };
+  });
+  return json({ at: clock.wallMs(), pools });
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** A key as text: bytes that are no UTF-8 as \xNN. @param key latin1 */
+function keyText(key: string, size: number): { key: string; key_bytes: number; cut: boolean } {
+  let text: string;
+  try {
+    text = utf8.decode(latin1Bytes(key));
+  } catch {
+    text = key.replace(/[\x80-\xff]/g, (byte) => `\\x${byte.charCodeAt(0).toString(16)}`);
+  }
+  return { key: text, key_bytes: size, cut: size > KEY_KEPT };
+}
+
+const rounded = (value: number): number => Math.round(value * 10) / 10;
