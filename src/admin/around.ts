@@ -18,6 +18,16 @@ export interface AdminService extends Gathering {
   stats(): ProcessStats | Promise<ProcessStats>;
 }
 
+/** What can be done to the process. */
+export interface Control {
+  /** Reads the configuration file again. Resolves when that has ended, with what there is to say, for people. */
+  reload(): Promise<{ readonly ok: boolean; readonly text: string }>;
+  /** How much is logged from now on: a place in LOG_LEVELS. */
+  setLogLevel(level: number): void;
+  /** The JSON Schema of the configuration. */
+  schema(): unknown;
+}
+
 export type Phase = "starting" | "serving" | "draining";
 
 export interface Around {
@@ -35,4 +45,5 @@ export interface Around {
   readonly phase: Phase;
   /** The last fifteen minutes; it runs while the admin side listens. */
   readonly live: Live;
+  readonly control: Control;
 }

@@ -2,9 +2,16 @@
 import type { PoolConfig, ServerConfig } from "../config/config.ts";
 import type { ServerSeen } from "../service/questions.ts";
 import type { PoolBoard } from "../stats/board.ts";
-import { CLIENT_CONNECTIONS, IN_QUEUE, OUT_QUEUE, POOL_METRICS, SERVER_METRICS } from "../stats/metrics.ts";
+import {
+  CLIENT_CONNECTIONS,
+  IN_QUEUE,
+  MEMORY_BYTES,
+  OUT_QUEUE,
+  POOL_METRICS,
+  SERVER_METRICS,
+} from "../stats/metrics.ts";
 import { sharesOf } from "../topology/plan.ts";
-import type { ServerState } from "../topology/state.ts";
+import type { ReplicaHealth, ServerState } from "../topology/state.ts";
 import { type Answer, json } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { countersOf } from "./stats.ts";
@@ -15,7 +22,6 @@ export type ServerCondition = "live" | "ejected" | "down";
 export async function pools(around: Around): Promise<Answer> {
   const { clock, service, director } = around;
   const seen = await service.gather("servers", null);
-  const held = await service.gather("held", null);
   const stats = await service.stats();
   const { config } = around;
   const states = director.states();
@@ -31,7 +37,13 @@ export async function pools(around: Around): Promise<Answer> {
       const state = states.get(pool.name)?.find((one) => one.server === server.name);
       const values = counted?.servers.find(({ name }) => name === server.name)?.values;
       return {
-        ...serverOf(server, (board?.servers[i]?.prober ?? -1) >= 0, views, state),
+        ...serverOf(
+          server,
+          (board?.servers[i]?.prober ?? -1) >= 0,
+          views,
+          state,
+          director.replicas(pool.name, server.name),
+        ),
         share: shares[i],
         counters: countersOf(SERVER_METRICS, values ?? SERVER_METRICS.map(() => 0)),
       };
@@ -50,12 +62,12 @@ export async function pools(around: Around): Promise<Answer> {
       cluster: pool.cluster,
       clients: counted?.values[CLIENT_CONNECTIONS] ?? 0,
       in_flight: inFlight,
+      memory_bytes: counted?.values[MEMORY_BYTES] ?? 0,
       counters: countersOf(POOL_METRICS, counted?.values ?? POOL_METRICS.map(() => 0)),
       servers,
     };
   });
-  const memory = held.reduce((sum, { answer }) => sum + answer, 0);
-  return json({ at: clock.wallMs(), memory_bytes: memory, pools });
+  return json({ at: clock.wallMs(), pools });
 }
 
 /** @param views of the workers that have answered */
@@ -64,6 +76,7 @@ function serverOf(
   ejected: boolean,
   views: readonly ServerSeen[],
   state: ServerState | undefined,
+  health: readonly ReplicaHealth[],
 ) {
   const down = views.length > 0 && views.every((view) => view.down);
   const condition: ServerCondition = ejected ? "ejected" : down ? "down" : "live";
@@ -75,7 +88,9 @@ function serverOf(
   }
   const known = new Map(replicas.map((replica) => [replica.text, replica.zone]));
   for (const { text, zone } of state?.replicas ?? []) known.set(text, zone ?? known.get(text) ?? null);
-  for (const text of reads.keys()) if (!known.has(text)) known.set(text, null);
+  for (const text of [...reads.keys(), ...health.map((one) => one.address)]) {
+    if (!known.has(text)) known.set(text, null);
+  }
   return {
     name,
     address: views.find((view) => view.primary !== "")?.primary ?? state?.primary?.text ?? addressText,
@@ -85,12 +100,18 @@ function serverOf(
     why: ejected ? "off the ring" : why,
     term: state?.term ?? null,
     slots,
-    replicas: [...known].map(([address, zone]) => ({
-      address,
-      zone,
-      well: readable.includes(address) || reads.has(address),
-      reads: reads.get(address) ?? 0,
-    })),
+    replicas: [...known].map(([address, zone]) => {
+      const one = health.find((each) => each.address === address);
+      return {
+        address,
+        zone,
+        well: one?.well ?? (readable.includes(address) || reads.has(address)),
+        why: one?.why ?? "",
+        lag_bytes: one === undefined || one.lagBytes < 0 ? null : one.lagBytes,
+        lag_ms: one === undefined || one.lagMs < 0 ? null : one.lagMs,
+        reads: reads.get(address) ?? 0,
+      };
+    }),
   };
 }
 

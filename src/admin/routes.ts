@@ -9,12 +9,16 @@ import type { Answer, Asked } from "./answer.ts";
 import { json } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { clients } from "./clients.ts";
+import { config } from "./config.ts";
+import { logLevel, reload, schema } from "./control.ts";
+import { events } from "./events.ts";
 import { healthz, readyz } from "./health.ts";
 import { bigKeys, hotKeys } from "./keys.ts";
 import { PAGE } from "./page/built.ts";
 import { metrics } from "./metrics.ts";
 import { pools } from "./pools.ts";
 import { stats } from "./stats.ts";
+import { topology } from "./topology.ts";
 
 export interface Parameter {
   readonly name: string;
@@ -114,6 +118,45 @@ export const ROUTES: readonly Route[] = [
     parameters: [POOL, { name: "cursor", about: "of the page before" }, COUNT],
     about: "who is connected, a page at a time",
     answer: clients,
+  },
+  {
+    method: "GET",
+    path: "/api/topology",
+    about:
+      "which configuration is in force since when, and where each server is: primary, term, replicas, slots",
+    answer: topology,
+  },
+  {
+    method: "GET",
+    path: "/api/events",
+    parameters: [{ name: "after", about: "only those with a higher id" }],
+    about: "what has happened to servers and configuration, the last 1,000, oldest first",
+    answer: events,
+  },
+  {
+    method: "GET",
+    path: "/api/config",
+    about: "the configuration in force, by the file's own keys; passwords are masked",
+    answer: config,
+  },
+  {
+    method: "GET",
+    path: "/api/schema",
+    about: "the JSON Schema of the configuration",
+    answer: schema,
+  },
+  {
+    method: "POST",
+    path: "/api/reload",
+    about: "reads the configuration file again, as SIGHUP does; 409 if it is refused",
+    answer: reload,
+  },
+  {
+    method: "POST",
+    path: "/api/log-level",
+    parameters: [{ name: "level", about: "debug, notice, … or 0 to 11", required: true }],
+    about: "how much is logged from now on",
+    answer: logLevel,
   },
 ];
 

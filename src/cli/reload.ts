@@ -55,14 +55,17 @@ export interface Surroundings {
   adopt(before: Config, next: Config, cause: string, slotsOf: string | null): void;
 }
 
-/** What PIDFILE.reload holds. */
-interface Outcome {
+/** How a reload has ended; what there is to say, lines without a newline at the end. */
+interface Ended {
+  readonly ok: boolean;
+  readonly text: string;
+}
+
+/** What PIDFILE.reload holds; the text with a newline at its end. */
+interface Outcome extends Ended {
   /** Counts up from 1 with each reload of the process. */
   readonly serial: number;
   readonly pid: number;
-  readonly ok: boolean;
-  /** What there is to say, lines ended by a newline. */
-  readonly text: string;
 }
 
 export class Reloader {
@@ -76,6 +79,8 @@ export class Reloader {
   private serial = 0;
   /** Which configuration is in force. */
   stamp: Stamp;
+  /** Who wants to know how the next reading of the file ends. */
+  private waiting: ((outcome: Ended) => void)[] = [];
   /** The file's text when it was looked at last: of a file that is being written only the end counts. */
   private seen: string;
   private taken: string;
@@ -121,6 +126,15 @@ export class Reloader {
     this.next();
   }
 
+  /** As `request`; resolves when that reload, or one that began later, has ended. Never rejects. */
+  reload(cause: string): Promise<Ended> {
+    if (this.stopped) return Promise.resolve({ ok: false, text: "the process is stopping" });
+    return new Promise((resolve) => {
+      this.waiting.push(resolve);
+      this.request(cause);
+    });
+  }
+
   private sourceChanged(key: string): void {
     this.said.add(key);
     this.next();
@@ -144,11 +158,28 @@ export class Reloader {
   /** The process is stopping: no more changes. */
   stop(): void {
     this.stopped = true;
+    this.tell(this.waiting, { ok: false, text: "the process is stopping" });
     this.sources.stop();
     if (this.statusFile !== null) rmSync(this.statusFile, { force: true });
   }
 
   private async readAgain(cause: string): Promise<void> {
+    const { waiting } = this;
+    this.waiting = [];
+    const ended = await this.readFile(cause);
+    this.ended(ended);
+    this.tell(waiting, ended);
+    this.sources.keep(this.config);
+    // What was refused may be allowed now, or is said once more.
+    this.refused.clear();
+    for (const key of this.sources.waiting()) this.said.add(key);
+  }
+
+  private tell(waiting: ((outcome: Ended) => void)[], ended: Ended): void {
+    for (const told of waiting.splice(0)) told(ended);
+  }
+
+  private async readFile(cause: string): Promise<Ended> {
     try {
       this.taken = this.text();
       const change = await this.changeTo(await this.sources.fill(loadConfig(this.file)));
@@ -156,14 +187,10 @@ export class Reloader {
       const text = change.same
         ? `reload (${cause}): nothing is different in ${this.file}`
         : [`reloaded ${this.file} (${cause})`, ...changeLines(change)].join("\n");
-      this.ended(true, text);
+      return { ok: true, text };
     } catch (error) {
-      this.ended(false, `reload (${cause}) refused, nothing has changed:\n${messageOf(error)}`);
+      return { ok: false, text: `reload (${cause}) refused, nothing has changed:\n${messageOf(error)}` };
     }
-    this.sources.keep(this.config);
-    // What was refused may be allowed now, or is said once more.
-    this.refused.clear();
-    for (const key of this.sources.waiting()) this.said.add(key);
   }
 
   /** Only its own pools are concerned, so no other source or file is held up by what is refused here. */
@@ -229,7 +256,7 @@ export class Reloader {
     for (const line of text.split("\n")) this.log.write(ok ? NOTICE : ERR, line);
   }
 
-  private ended(ok: boolean, text: string): void {
+  private ended({ ok, text }: Ended): void {
     this.write(ok, text);
     if (this.statusFile === null || this.stopped) return;
     const outcome: Outcome = { serial: ++this.serial, pid: process.pid, ok, text: text + "\n" };

@@ -34,6 +34,7 @@ import { complaint, findConfFile } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { type Reloadable, Reloader, statusFileOf, type Surroundings } from "./reload.ts";
+import { jsonSchema } from "./schema.ts";
 import { Director, type Followed } from "../service/director.ts";
 import { Machine } from "../service/machine.ts";
 import { proxyOptions, random } from "../service/proxy_options.ts";
@@ -133,6 +134,15 @@ export async function run(
       stats: () => service.stats(),
       served: () => null,
     }),
+    control: {
+      reload: () => reloader.reload("admin"),
+      setLogLevel(level) {
+        log.level = level;
+        service.levelChanged?.();
+        log.write(0, `log level is ${level} (admin)`);
+      },
+      schema: jsonSchema,
+    },
   }, options.admin);
   for (const line of strangersOf(process.env, name)) log.write(WARN, line);
   const reloader = new Reloader(

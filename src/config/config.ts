@@ -122,7 +122,7 @@ export interface PoolConfig extends Omit<Fields<typeof POOL_KEYS>, SaidOtherwise
 export type LogConfig = Fields<typeof LOG_KEYS>;
 
 /** The process: the fields of PROCESS_KEYS, each as its row says. `workers: auto` is resolved by the caller: 0 here means auto. */
-export interface ProcessConfig extends Omit<Fields<typeof PROCESS_KEYS>, "admin" | "adminTokenFile"> {
+export interface ProcessConfig extends Omit<Fields<typeof PROCESS_KEYS>, "admin"> {
   /** Where the HTTP side listens; null = nowhere. */
   readonly admin: Address | null;
   /** The admin key as it was written, "off" for null. */

@@ -787,8 +787,8 @@ function isDefault(name: string, value: unknown): boolean {
 const TOKEN = /^[!-~]{16,1024}$/;
 
 function processOf(fields: Fields<typeof PROCESS_KEYS>, adminToken: string | null): ProcessConfig {
-  const { admin, adminTokenFile: _, ...rest } = fields;
-  return { ...rest, admin: admin.address, adminText: admin.text, adminToken };
+  const { admin } = fields;
+  return { ...fields, admin: admin.address, adminText: admin.text, adminToken };
 }
 
 /** The text of a scalar; `{}` and `[]` where a hash tag is expected are the two brackets; null for anything else. */

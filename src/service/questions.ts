@@ -52,12 +52,7 @@ function servers(proxy: Proxy, pool: string | null): ServerSeen[] {
   );
 }
 
-/** Bytes that this worker holds for requests and replies of all pools, when it last looked (max_memory). */
-function held(proxy: Proxy): number {
-  return proxy.memory.heldBytes;
-}
-
-export const QUESTIONS = { servers, held, hotKeys, bigKeys, clients };
+export const QUESTIONS = { servers, hotKeys, bigKeys, clients };
 
 type Questions = typeof QUESTIONS;
 export type QuestionKind = keyof Questions;

@@ -37,6 +37,8 @@ export const EVENT_KINDS = [
 export type EventKind = typeof EVENT_KINDS[number];
 
 export interface TopologyEvent {
+  /** Counts up from 1; which of two was later. */
+  readonly id: number;
   /** ms since the epoch of Unix. */
   readonly atMs: number;
   /** "" = all. */
@@ -89,7 +91,7 @@ export class Events {
     const atMs = this.clock.wallMs();
     const lasted = durationMs ?? this.lasted(kind, pool, server);
     const text = textOf(kind, pool, server, cause);
-    const event = { atMs, pool, server, kind, cause, durationMs: lasted, text };
+    const event = { id: this.count + 1, atMs, pool, server, kind, cause, durationMs: lasted, text };
     // Thousands of slots may move one by one: they are not to push out what else has happened.
     if (kind === "slots" && this.last?.kind === kind && this.last.pool === pool) {
       this.kept[(this.next || this.kept.length) - 1] = event;

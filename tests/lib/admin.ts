@@ -56,7 +56,7 @@ export class Admin {
     return JSON.parse(text) as T;
   }
 
-  /** Sends these bytes as they are; what came until the other side closed. */
+  /** Sends these bytes as they are; what came until the other side closed; of a stream its head. */
   async raw(bytes: string | Uint8Array): Promise<string> {
     using conn = await this.connect();
     await conn.write(typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes).catch(() => {});
@@ -100,5 +100,7 @@ async function read(conn: Deno.Conn): Promise<string> {
     const count = await conn.read(piece).catch(() => null);
     if (count === null) return text;
     for (const byte of piece.subarray(0, count)) text += String.fromCharCode(byte);
+    // A stream does not end.
+    if (text.includes("text/event-stream") && text.includes("\r\n\r\n")) return text;
   }
 }

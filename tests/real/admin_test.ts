@@ -1,6 +1,7 @@
 /** The admin side of a running proxy, with one worker and with several. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
-import { startAdmin } from "../lib/admin.ts";
+import { ROUTES } from "../../src/admin/routes.ts";
+import { Admin, adminYml, startAdmin } from "../lib/admin.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { poolYml } from "../lib/servers.ts";
@@ -38,3 +39,52 @@ for (const [subject, workers] of [["compiled", 1], ["compiled", 2], ["deno", 1]]
     match(head, /^HTTP\/1\.1 200 [^]*\r\n\r\n$/);
   });
 }
+
+Deno.test("reload, log level, events, topology: told what has been done; no password in any answer", async () => {
+  await using f = new Fixture();
+  const servers = [await f.redis({ args: ["--requirepass", "hunter2-redis"] })];
+  const token = "hunter2-token-of-the-admin-side";
+  await Deno.writeTextFile(`${f.dir}/token`, token);
+  const yml = (more: string) =>
+    poolYml({ alpha: { servers, redis_auth: "hunter2-redis", timeout: 5000 } }).replace(
+      "timeout",
+      `${more}timeout`,
+    );
+  const listen = /listen: (\S+)/.exec(yml(""))![1]!;
+  const pool = (more: string) => yml(more).replace(/listen: \S+/, `listen: ${listen}`);
+  const process = ["workers: 2", `admin_token_file: ${f.dir}/token`];
+  const { proxy, admin: stranger } = await startAdmin(f, "compiled", pool(""), { process });
+  strictEqual((await stranger.get("/healthz")).status, 200);
+  strictEqual((await stranger.get("/api/pools")).status, 401);
+  strictEqual((await stranger.post("/api/reload")).status, 401);
+  const admin = new Admin(stranger.port, token);
+  strictEqual((await admin.json("/api/topology")).epoch, 0);
+  await Deno.writeTextFile(proxy.file, adminYml(admin.port, process) + pool("idle_timeout: 60000\n  "));
+  const { status, text } = await admin.post("/api/reload");
+  strictEqual(status, 200, text);
+  match(JSON.parse(text).text, /^reloaded /);
+  strictEqual((await admin.json("/api/topology")).epoch, 1);
+  strictEqual((await admin.json("/api/config")).pools[0].idle_timeout, 60_000);
+  await Deno.writeTextFile(proxy.file, "nothing: [");
+  strictEqual((await admin.post("/api/reload")).status, 409);
+  strictEqual((await admin.get("/api/reload")).status, 405);
+  const { last, events } = await admin.json("/api/events");
+  deepStrictEqual(events.map((event: any) => [event.id, event.kind, event.cause]), [[1, "reload", "admin"]]);
+  deepStrictEqual((await admin.json(`/api/events?after=${last}`)).events, []);
+  strictEqual((await admin.get("/api/events?after=x")).status, 400);
+  strictEqual((await admin.get("/api/events?before=1")).status, 400);
+  deepStrictEqual(JSON.parse((await admin.post("/api/log-level?level=debug")).text), {
+    level: 7,
+    name: "debug",
+  });
+  strictEqual((await admin.post("/api/log-level?level=loud")).status, 400);
+  for (const { method, path, parameters = [] } of ROUTES) {
+    if (method !== "GET") continue;
+    const query = parameters.filter(({ required }) => required).map(({ name }) => `${name}=alpha`).join("&");
+    const answer = await admin.raw(
+      `GET ${path}?${query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`,
+    );
+    ok(answer.startsWith("HTTP/1.1 "), path);
+    ok(!answer.includes("hunter2"), `${path} shows a password`);
+  }
+});

@@ -121,6 +121,7 @@ const PROCESS_DEFAULTS: Config["process"] = {
   admin: null,
   adminText: "off",
   adminToken: null,
+  adminTokenFile: null,
 };
 
 Deno.test("parseConfig() gives every field its default", () => {

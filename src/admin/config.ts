@@ -1,0 +1,107 @@
+/**
+ * /api/config: the configuration in force, by the file's own keys.
+ *
+ *   KEYS (config/schema.ts) ──► each key's field ──► by its type: text, number, …; masked if the table says `secret`
+ *
+ * What is shown comes from the table alone: a field that has no key is never shown, and a new secret key is masked without anybody
+ * thinking of it here.
+ */
+import { type Key, LOG_LEVELS, POOL_KEYS, PROCESS_KEYS } from "../config/schema.ts";
+import type {
+  AnnouncedConfig,
+  LagMax,
+  LogConfig,
+  PoolConfig,
+  ReplicaConfig,
+  SentinelConfig,
+  ServerConfig,
+  ServersFrom,
+} from "../config/config.ts";
+import { type Answer, json } from "./answer.ts";
+import type { Around } from "./around.ts";
+import { fromShape } from "./topology.ts";
+
+/** In place of a secret that is set. */
+export const MASK = "********";
+
+export function config({ clock, config: { process, pools } }: Around): Answer {
+  const shown: Record<string, unknown> = {};
+  for (const key of PROCESS_KEYS) {
+    shown[key.name] = key.type === "admin" ? process.adminText : valueOf(key, process);
+  }
+  return json({
+    at: clock.wallMs(),
+    ringmaster: shown,
+    pools: pools.map((pool) => ({ name: pool.name, ...poolShape(pool) })),
+  });
+}
+
+export function poolShape(pool: PoolConfig): Record<string, unknown> {
+  const shown: Record<string, unknown> = {};
+  for (const key of POOL_KEYS) shown[key.name] = key.type === "listen" ? pool.listenText : valueOf(key, pool);
+  return shown;
+}
+
+function valueOf(key: Key, fields: object): unknown {
+  const value = (fields as Record<string, unknown>)[key.field] ?? null;
+  if (value === null) return null;
+  if (key.secret) return MASK;
+  switch (key.type) {
+    case "ms":
+      // As the file says it: 0 is none.
+      return value === -1 ? 0 : value;
+    case "integer":
+    case "size":
+    case "bool":
+    case "text":
+    case "workers":
+    case "percent":
+    case "server_name":
+    case "nameserver":
+      return value;
+    case "enum":
+      // dangerous_commands: the one whose field is another word.
+      return key.normalise === null
+        ? value
+        : key.values.find((word) => key.normalise!(word) === value) ?? null;
+    case "hash_tag":
+      return new TextDecoder().decode(value as Uint8Array);
+    case "log_level":
+      return LOG_LEVELS[value as number];
+    case "lag":
+      return value as LagMax;
+    case "log": {
+      const { level, format, output } = value as LogConfig;
+      return { level: level === null ? null : LOG_LEVELS[level], format, output };
+    }
+    case "servers":
+      return (value as readonly ServerConfig[]).map(serverShape);
+    case "servers_from":
+      return fromShape(value as ServersFrom);
+    case "sentinels":
+    case "announced":
+      return (value as readonly (SentinelConfig | AnnouncedConfig)[]).map(({ text }) => text);
+    case "replicas":
+      return (value as readonly ReplicaConfig[]).map(({ text, zone }) => ({ address: text, zone }));
+    case "credentials":
+      return MASK;
+    // Not the key of a pool or of the process, or shown by whoever calls.
+    case "dns_name":
+    case "address":
+    case "admin":
+    case "listen":
+      return null;
+  }
+}
+
+function serverShape({ name, addressText, weight, master, zone, slots, replicas }: ServerConfig) {
+  return {
+    name,
+    address: master === null ? addressText : null,
+    weight,
+    master,
+    zone,
+    slots,
+    replicas: replicas.map(({ text, zone }) => ({ address: text, zone })),
+  };
+}

@@ -1,0 +1,77 @@
+/** What the admin side's answers show of a configuration, and its table of routes. */
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { config, MASK } from "../../src/admin/config.ts";
+import type { Around } from "../../src/admin/around.ts";
+import { findRoute, ROUTES } from "../../src/admin/routes.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+import { KEYS, POOL_KEYS, PROCESS_KEYS } from "../../src/config/schema.ts";
+
+const shown = (yml: string): string => {
+  const around = { clock: { wallMs: () => 0 }, config: parseConfig(yml, "x.yml") } as unknown as Around;
+  return (config(around) as { body: string }).body;
+};
+
+Deno.test("/api/config masks every secret of the table, and shows every other key", () => {
+  const secrets = POOL_KEYS.filter((key) => key.secret).map((key) => key.name);
+  ok(secrets.length >= 2);
+  // Each where it may stand; what it needs beside it.
+  const beside: Record<string, string> = {
+    sentinel_auth: "  failover: sentinel\n  sentinels: [ 127.0.0.1:1 ]\n",
+  };
+  for (const name of secrets) {
+    const servers = name === "sentinel_auth" ? "[ { name: m, master: m } ]" : "[ 127.0.0.1:1:1 ]";
+    const body = shown(
+      `p:\n  listen: 127.0.0.1:2\n  redis: true\n  ${name}: hunter2\n${
+        beside[name] ?? ""
+      }  servers: ${servers}\n`,
+    );
+    ok(!body.includes("hunter2"), `${name}: ${body}`);
+    strictEqual(JSON.parse(body).pools[0][name], MASK);
+  }
+  const { ringmaster, pools: [pool] } = JSON.parse(
+    shown("p:\n  listen: 127.0.0.1:2\n  servers: [ 127.0.0.1:1:1 ]\n"),
+  );
+  deepStrictEqual(Object.keys(pool).slice(1), POOL_KEYS.map((key) => key.name));
+  deepStrictEqual(Object.keys(ringmaster), PROCESS_KEYS.map((key) => key.name));
+  deepStrictEqual(
+    [pool.listen, pool.dangerous_commands, pool.timeout, pool.redis_auth, pool.servers[0].address],
+    ["127.0.0.1:2", "deny", 0, null, "127.0.0.1:1"],
+  );
+});
+
+Deno.test("the table of keys says of every password that it is secret", () => {
+  for (const key of KEYS) {
+    if (!/auth|password|secret|token$/.test(key.name) && key.type !== "credentials") continue;
+    ok(key.secret, `${key.name}: secret: true, or answers and error messages show it`);
+  }
+});
+
+Deno.test("findRoute() finds a path with its names, says which methods a path has, and nothing else", () => {
+  for (const { method, path } of ROUTES) {
+    const found = findRoute(method, path.replaceAll("NAME", "a%2Fb"));
+    ok(found !== null && "route" in found, path);
+    if (path.includes("NAME")) strictEqual(found.names["NAME"], "a/b");
+    const other = findRoute("DELETE", path);
+    ok(other !== null && "allow" in other && other.allow.includes(method), path);
+  }
+  ok("route" in findRoute("HEAD", "/api/pools")!);
+  for (
+    const path of [
+      "/api/",
+      "/API",
+      "/api/pools/",
+      "//api",
+      "/../api",
+      "/api/servers/%ff/eject",
+      "/constructor",
+    ]
+  ) {
+    strictEqual(findRoute("GET", path), null, path);
+  }
+});
+
+Deno.test("ROUTES: each method and path once, lines that fit, changes by POST alone", () => {
+  const all = ROUTES.map(({ method, path }) => `${method} ${path}`);
+  strictEqual(new Set(all).size, all.length);
+  for (const { about } of ROUTES) match(about, /^[^A-Z].*[^.]$/);
+});
