@@ -4,8 +4,9 @@
  *   ░░░░░░████████████████░░░░░░░░   then, beyond MOST: rest (an outbox)
  *         ▲ start         ▲ end: append goes here
  *
- * Every request passes through here, so it is one array that stays, and one copy. It costs no more than KEPT when it is empty; what is
- * much goes into chunks, which leave one by one. Checked by tests/property/sent_log_test.ts.
+ * Every request passes through here, so it is one array that stays, and one copy: what a turn has brought is given to the socket from
+ * here, in one piece (`giveLast`). It costs no more than KEPT when it is empty; what is much goes into chunks, which leave one by one.
+ * Checked by tests/property/sent_log_test.ts.
  */
 import { copy } from "./ascii.ts";
 import { giveChunk, takeChunk } from "./chunks.ts";
@@ -30,13 +31,22 @@ export class SentLog {
     return this.end - this.start + (this.rest === null ? 0 : this.rest.size);
   }
 
+  /** As `append`, if they find room in the one array; else nothing is done. */
+  appendHere(from: Uint8Array, start: number, end: number): boolean {
+    const length = end - start;
+    if (this.rest !== null || this.end + length > this.bytes.length && !this.makeRoom(length)) return false;
+    this.end = copy(this.bytes, this.end, from, start, end);
+    return true;
+  }
+
+  /** Gives `to` the last `count` bytes, all of which `appendHere` has taken, and keeps them. */
+  giveLast(count: number, to: { send(bytes: Uint8Array, start: number, end: number): void }): void {
+    to.send(this.bytes, this.end - count, this.end);
+  }
+
   /** Copies `from[start, end)` to the end; borrowed, or shared if SHARE_MIN or more. */
   append(from: Uint8Array, start: number, end: number): void {
-    const length = end - start;
-    if (this.rest !== null || this.end + length > this.bytes.length && !this.makeRoom(length)) {
-      return this.appendRest(from, start, end);
-    }
-    this.end = copy(this.bytes, this.end, from, start, end);
+    if (!this.appendHere(from, start, end)) this.appendRest(from, start, end);
   }
 
   /** Forgets the first `count` bytes. */

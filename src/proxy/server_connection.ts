@@ -42,6 +42,9 @@ import { type Flight, joinUnsent, putBehind, takeKept, takeUnwritten, type Unsen
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
 const CONGESTED = 1024 * 1024;
 
+/** So many bytes of one request are not gathered with others before they are given to the socket. */
+const ALONE_MIN = 4 * 1024;
+
 /** What a connection has come to. */
 const CONNECTING = 0;
 /** Open, and no reply has come: the first line may be one that nobody asked for (ACCEPT, illness.ts). */
@@ -123,6 +126,8 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
    * another one is to be asked (Front.redirects). Null on all others.
    */
   private sent: SentLog | null = null;
+  /** Of those, the bytes at the end that the socket has not been given yet: it is at the end of the turn, all at once. */
+  private unsent = 0;
   /** The front's: how much of what was written elsewhere is known to be at its other end (redis/writes.ts). */
   reached = -1;
 
@@ -265,11 +270,11 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   write(bytes: Uint8Array, start: number, end: number): void {
     // writePart and wrote in one piece: this is every request's way.
     const size = end - start;
-    if (this.gate === 0) {
+    if (this.sent !== null) this.writeKept(this.sent, bytes, start, end);
+    else if (this.gate === 0) {
       if (size >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
       else this.socket.send(bytes, start, end);
     } else this.backlog!.appendShared(bytes, start, end);
-    if (this.sent !== null) this.sent.append(bytes, start, end);
     const request = this.tail!;
     request.size += size;
     this.written += size;
@@ -280,14 +285,38 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
 
   /** As `write`, for a request of many parts: when all are written, `wrote` has to be told how many bytes they were. */
   writePart(bytes: Uint8Array, start: number, end: number): void {
-    if (this.gate !== 0) this.backlog!.appendShared(bytes, start, end);
+    if (this.sent !== null) this.writeKept(this.sent, bytes, start, end);
+    else if (this.gate !== 0) this.backlog!.appendShared(bytes, start, end);
     else if (end - start >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
     else this.socket.send(bytes, start, end);
-    if (this.sent !== null) this.sent.append(bytes, start, end);
+  }
+
+  /** As `writePart`, for bytes that are kept: they go into the log, and from there to the socket when the turn ends. */
+  private writeKept(sent: SentLog, bytes: Uint8Array, start: number, end: number): void {
+    const size = end - start;
+    if (this.gate !== 0) this.backlog!.appendShared(bytes, start, end);
+    else if (size < ALONE_MIN && sent.appendHere(bytes, start, end)) {
+      this.unsent += size;
+      return;
+    } else {
+      this.giveUnsent();
+      if (size >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
+      else this.socket.send(bytes, start, end);
+    }
+    sent.append(bytes, start, end);
+  }
+
+  /** What is to be sent next goes behind all that has been written. */
+  private giveUnsent(): void {
+    const { unsent } = this;
+    if (unsent === 0) return;
+    this.unsent = 0;
+    this.sent!.giveLast(unsent, this.socket);
   }
 
   /** As `writePart`, for all that `chunks` holds, without a copy; empty afterwards. */
   writeChunks(chunks: Outbox): void {
+    this.giveUnsent();
     if (this.sent !== null) chunks.copyTo(this.sent);
     if (this.gate !== 0) this.backlog!.adopt(chunks);
     else this.socket.sendChunks(chunks);
@@ -366,6 +395,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       this.holder?.listens === true && !this.closed,
       "only who listens hears an answer that nobody waits for",
     );
+    this.giveUnsent();
     if (this.gate === 0) this.socket.send(bytes, 0, bytes.length);
     else this.backlog!.append(bytes, 0, bytes.length);
     this.written += bytes.length;
@@ -421,6 +451,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   }
 
   private closeGate(reason: number): void {
+    this.giveUnsent();
     this.gate |= reason;
     this.backlog ??= new Outbox();
   }
@@ -437,6 +468,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   flush(): void {
     if (this.closed) return;
     if (this.openLine !== null) this.closeLine(this.openLine);
+    this.giveUnsent();
     this.socket.flush();
     const waiting = this.socket.queuedBytes + (this.backlog === null ? 0 : this.backlog.size);
     this.congested = waiting > CONGESTED;
@@ -575,6 +607,8 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     }
     if (request.line !== null) return this.finishLine(request, request.line, bytes, start, end);
     if (this.sent !== null && request.replies === 1) {
+      // It has come before its request has left.
+      if (this.unsent > 0 && this.sent.size - request.size < this.unsent) this.giveUnsent();
       if (bytes[start] === MINUS && whole && this.isRedirected(request, bytes, start, end)) {
         return !this.closed;
       }
@@ -757,6 +791,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       bytes.adopt(this.backlog!);
       this.written -= bytes.size;
     } else {
+      this.giveUnsent();
       if (this.socket.queuedBytes === 0) return null;
       this.written = this.socket.withdraw(bytes);
     }
@@ -766,6 +801,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   /** Sends what another connection of its class had not sent yet, before anything else that clients ask for. */
   takeOver(unsent: Unsent): void {
     const { pool } = this.server;
+    this.giveUnsent();
     if (this.gate !== 0) this.backlog!.adopt(unsent.bytes);
     else this.socket.sendChunks(unsent.bytes);
     putBehind(this, unsent);
@@ -864,6 +900,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     const redirects = front.redirects ?? null;
     const keeps = config.retryReads && wentAway;
     if (redirects === null || !nothingLeft && !keeps) return;
+    this.unsent = 0;
     const begun = this.replies.begun ? this.head : null;
     let before: Request | null = null;
     for (let r = this.head; r !== null;) {
@@ -905,6 +942,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.head = this.tail = this.oldest = null;
     for (let r = unanswered; r !== null; r = r.nextInFlight) this.answerFailed(r, failure);
     this.replies.clear();
+    this.unsent = 0;
     this.sent?.clear();
     this.backlog?.clear();
     this.releaseWaiters();
@@ -951,6 +989,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     assert(oldestSeen, "the oldest request that has not timed out is in flight");
     assert(sentAt <= this.written, "no request ends behind what was written");
     if (this.sent === null) return;
+    assert(
+      this.gate === 0 || this.unsent === 0,
+      "what waits for the gate is in the backlog, and not for the end of the turn",
+    );
     let kept = 0;
     for (let r = this.head; r !== null; r = r.nextInFlight) if (!r.swallowed) kept += r.size;
     assert(this.sent.size === kept, "of what is in flight all bytes are kept, and no others");

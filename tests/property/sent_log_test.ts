@@ -24,7 +24,17 @@ for (const seed of [1, 2, 3, 4]) {
         // Its bytes tell where in all they are; one more on either side is not to be taken.
         const from = next + 255 & 0xff;
         const bytes = PATTERN.slice(from, from + size + 2);
-        log.append(bytes, 1, size + 1);
+        if (log.appendHere(bytes, 1, size + 1)) {
+          const given: number[] = [];
+          log.giveLast(size, {
+            send: (some, start, end) => given.push(...some.subarray(start, Math.min(end, start + 4))),
+          });
+          assert.deepEqual(
+            given,
+            [...bytes.subarray(1, Math.min(5, size + 1))],
+            "what was appended last is given",
+          );
+        } else log.append(bytes, 1, size + 1);
         sizes.push(size);
         next += size;
       } else if (sizes.length > 0) {

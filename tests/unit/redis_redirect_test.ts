@@ -1,8 +1,10 @@
 /** What a client of a `cluster: true` pool reads while slots move, nodes lie and die; and what the nodes were asked, in which order. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { latin1 as textOf } from "../../src/bytes/ascii.ts";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
+import { command } from "../../src/protocol/redis/encode.ts";
 import {
   ASK,
   CLUSTERDOWN,
@@ -411,6 +413,29 @@ testOf("a wait whose time is over while nodes send it to each other reads that n
   client.say("BLPOP", ONE, "1");
   world.run(1500);
   strictEqual(client.take(), "_\r\n");
+});
+
+testOf("what a turn has brought leaves whole, even if a reply comes before its request has left", (world) => {
+  const client = world.talker();
+  const owner = world.cluster.owner(SLOT);
+  world.ask(client, "SET", ONE, "1");
+  const server = world.pool.servers.find(({ config }) => config.addressText === owner.name)!;
+  const [connection] = server.connections;
+  owner.redis.takeGot();
+  const told: string[] = [];
+  for (const key of [ONE, ALSO_ONE]) {
+    connection!.ask(
+      command("GET", key),
+      (bytes, start, end) => void told.push(textOf(bytes, start, end)),
+    );
+  }
+  connection!.receive(latin1("$1\r\nz\r\n"));
+  connection!.invariants();
+  world.run(20);
+  deepStrictEqual(owner.redis.takeGot(), [`GET ${ONE}`, `GET ${ALSO_ONE}`]);
+  // Nobody is left to have the last one.
+  deepStrictEqual(told, ["$1\r\nz\r\n", "$1\r\n1\r\n"]);
+  strictEqual(connection!.closed, true);
 });
 
 testOf("a client that goes while its wait pauses leaves nothing behind", (world) => {
