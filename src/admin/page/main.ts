@@ -9,7 +9,7 @@
  * Built into one file by tests/repo/write_page.ts (`deno task page`); nothing is loaded from anywhere else.
  */
 import { act } from "./actions.ts";
-import { AnswerError, get, Stream } from "./api.ts";
+import { get, Stream } from "./api.ts";
 import { button, byId, el, setAttribute, setText } from "./dom.ts";
 import { bytes, count, lasting, rate, span, time, UNKNOWN } from "./format.ts";
 import { keyBox } from "./key_box.ts";
@@ -158,6 +158,8 @@ byId("events").append(eventTable.element);
 
 const stream = new Stream({
   history(shape) {
+    // The proxy may be another one than before.
+    void learnRoutes();
     events = shape.events.slice(-EVENTS_KEPT);
     if (chosen !== null) plots.history(shape, chosen);
     heard(shape.at.at(-1) ?? Date.now());
@@ -322,6 +324,7 @@ function showEvents(): void {
 
 interface Panel {
   readonly id: string;
+  readonly path: string;
   readonly everyMs: number;
   readonly ask: (pool: string) => Promise<string>;
   due: number;
@@ -486,9 +489,10 @@ const hotTable = new Table<KeyRow>(
     { id: "count", title: "Seen", hint: "In the sample", looks: "number", text: (row) => count(row.count) },
     {
       id: "error",
-      title: "Too many by at most",
+      title: "± at most",
+      hint: "What the share may be wrong by",
       looks: "number minor",
-      text: ({ error }) => error === undefined ? "" : count(error),
+      text: ({ error }) => error === undefined ? "" : `${(100 * error).toFixed(2)} %`,
     },
   ],
   ({ key }) => key,
@@ -512,11 +516,26 @@ async function askKeys(kind: "hot" | "big", table: Table<KeyRow>, name: string):
   return keys.length === 0 ? "No keys have been seen yet." : "";
 }
 
+/** What is not among the routes of this proxy is not asked for. */
 const panels: readonly Panel[] = [
-  { id: "commands", everyMs: 2000, ask: askCommands, due: 0, busy: false },
-  { id: "slow", everyMs: 3000, ask: askSlow, due: 0, busy: false },
-  { id: "hot", everyMs: 3000, ask: (name) => askKeys("hot", hotTable, name), due: 0, busy: false },
-  { id: "big", everyMs: 5000, ask: (name) => askKeys("big", bigTable, name), due: 0, busy: false },
+  { id: "commands", path: "/api/latency", everyMs: 2000, ask: askCommands, due: 0, busy: false },
+  { id: "slow", path: "/api/slowlog", everyMs: 3000, ask: askSlow, due: 0, busy: false },
+  {
+    id: "hot",
+    path: "/api/keys/hot",
+    everyMs: 3000,
+    ask: (name) => askKeys("hot", hotTable, name),
+    due: 0,
+    busy: false,
+  },
+  {
+    id: "big",
+    path: "/api/keys/big",
+    everyMs: 5000,
+    ask: (name) => askKeys("big", bigTable, name),
+    due: 0,
+    busy: false,
+  },
 ];
 const inSight = new Set<Element>();
 const watcher = new IntersectionObserver((entries) => {
@@ -531,28 +550,38 @@ for (const { id } of panels) watcher.observe(byId(id));
 /** Asks for the panels that are in sight and due. */
 function tick(): void {
   pulse();
-  if (document.hidden || chosen === null || chosenPool() === undefined || stale) return;
+  if (document.hidden || routes === null || chosen === null || chosenPool() === undefined || stale) return;
   const now = performance.now();
   for (const panel of panels) {
     if (panel.busy || panel.due > now || !inSight.has(byId(panel.id))) continue;
+    if (!routes.has(panel.path)) {
+      showNote(`${panel.id}-note`, "This proxy does not keep it.");
+      panel.due = Infinity;
+      continue;
+    }
     panel.busy = true;
     const pool = chosen;
     panel.ask(pool).then(
       (note) => showNote(`${panel.id}-note`, note),
-      (error) => {
-        showNote(`${panel.id}-note`, missing(error));
-        return error instanceof AnswerError && error.status === 404;
-      },
-    ).then((gone) => {
+      (error) => showNote(`${panel.id}-note`, (error as Error).message),
+    ).then(() => {
       panel.busy = false;
-      panel.due = gone === true ? Infinity : pool === chosen ? performance.now() + panel.everyMs : 0;
+      panel.due = pool === chosen ? performance.now() + panel.everyMs : 0;
     });
   }
 }
 
-function missing(error: unknown): string {
-  if (error instanceof AnswerError && error.status === 404) return "This proxy does not keep it.";
-  return (error as Error).message;
+/** Which routes there are; asked again until it is known. */
+let routes: ReadonlySet<string> | null = null;
+
+async function learnRoutes(): Promise<void> {
+  try {
+    const answer = await get<{ routes: { path: string }[] }>("/api");
+    routes = new Set(answer.routes.map(({ path }) => path));
+    void tick();
+  } catch {
+    setTimeout(learnRoutes, 1000);
+  }
 }
 
 function showNote(id: string, text: string): void {
