@@ -10,10 +10,11 @@ import { ConfigError, loadConfig } from "../config/parse.ts";
 import { random } from "../service/proxy_options.ts";
 import { SourceError } from "../topology/source.ts";
 import { type SourceAround, Sources } from "../topology/sources.ts";
-import { changesOf, planText, type PoolChange, type PoolPlan } from "../topology/plan.ts";
+import { changesOf, type PoolChange, type PoolPlan } from "../topology/plan.ts";
 import { type PlanOptions, UsageError } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, type Io } from "./io.ts";
 import { planSvg } from "../topology/plan_svg.ts";
+import { planText } from "../topology/plan_text.ts";
 
 const NEWLINE = 10;
 const PIECE_SIZE = 64 * 1024;

@@ -8,7 +8,8 @@
  */
 import type { Config, PoolConfig, ProcessConfig } from "../config/config.ts";
 import type { Arrangement } from "../stats/board.ts";
-import { percent, planSteps, planText, type PoolPlan } from "./plan.ts";
+import { planSteps, type PoolPlan } from "./plan.ts";
+import { percent, planText } from "./plan_text.ts";
 
 /**
  * What a pool cannot change while its clients stay: they have been told of one protocol, and of one database, and no key of a list of

@@ -1,7 +1,7 @@
 /**
  * What a change of configuration moves: for each pool, which share of its keys goes from which server to which.
  *
- *   two PoolConfigs ──► rings ──► sharedHashes (ring/shares.ts) ──► PoolPlan ──► planText
+ *   two PoolConfigs ──► rings ──► sharedHashes (ring/shares.ts) ──► PoolPlan ──► planText (plan_text.ts)
  *                        └─────► keys counted one by one ─────────────▲
  *
  * A server is who it was if its name is the same (its place on the ring follows the name) or, for a name that is new, if
@@ -209,61 +209,6 @@ export function* planSteps(
     yield;
   }
   return plans;
-}
-
-/**
- * For people: a headline, and unless nothing changes a table of servers, the moves and the notes. Ends with a newline.
- * @param movesMax so many moves, the largest, are told one by one
- */
-export function planText(plan: PoolPlan, movesMax = Infinity): string {
-  const lines = [`pool ${plan.name}: ${headline(plan)}`];
-  if (plan.change === "same") return lines[0] + "\n";
-  const rows = plan.servers.map((server) => [
-    server.name,
-    server.address === server.name ? "" : server.address,
-    server.before === null ? "-" : percent(server.before),
-    server.after === null ? "-" : percent(server.after),
-  ]);
-  lines.push(...table(["server", "", "before", "after"], rows));
-  if (plan.moves.length > 0) {
-    const told = plan.moves.slice(0, movesMax);
-    lines.push(...table(["from", "to", "moves"], told.map((m) => [m.from, m.to, percent(m.share)])));
-    const rest = plan.moves.slice(movesMax);
-    if (rest.length > 0) {
-      lines.push(`  and ${rest.length} more, together ${percent(rest.reduce((sum, m) => sum + m.share, 0))}`);
-    }
-  }
-  for (const each of plan.slots ?? []) lines.push(`  ${each}`);
-  return [...lines, ...plan.notes.map((note) => `  note: ${note}`)].join("\n") + "\n";
-}
-
-function headline(plan: PoolPlan): string {
-  const servers = plan.servers.length === 1 ? "one server" : `${plan.servers.length} servers`;
-  if (plan.change === "added" || plan.change === "removed") return `${plan.change}, ${servers}`;
-  if (plan.moved === null) return `what moves cannot be told: ${plan.why}`;
-  const of = plan.basis === "keys" ? `the ${plan.keys} keys given` : "all keys";
-  if (plan.change === "same") return "nothing changes";
-  if (plan.moved === 0) return plan.basis === "keys" ? `none of ${of} moves` : "no key moves";
-  return `${percent(plan.moved)} of ${of} move`;
-}
-
-/** "12.5 %": one decimal, but what is there is never shown as nothing, nor what is missing as everything. */
-export function percent(share: number): string {
-  const text = (share * 100).toFixed(1);
-  if (share > 0 && text === "0.0") return "< 0.1 %";
-  if (share < 1 && text === "100.0") return "> 99.9 %";
-  return `${text} %`;
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const all = [head, ...rows];
-  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
-  return all.map((row) =>
-    "  " +
-    row.map((cell, column) =>
-      /^[-?<>0-9]/.test(cell) && column > 0 ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)
-    ).join("  ").trimEnd()
-  );
 }
 
 /** Of configurations that are still in use: what was new at a change is old at the next. */

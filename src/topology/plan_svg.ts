@@ -8,7 +8,8 @@
  *
  * Plain SVG 1.1 without script, style sheet or font of its own; names are escaped.
  */
-import { percent, type PlanMove, type PlanServer, type PoolPlan } from "./plan.ts";
+import type { PlanMove, PlanServer, PoolPlan } from "./plan.ts";
+import { percent } from "./plan_text.ts";
 
 const WIDTH = 900;
 const [LEFT, RIGHT, BAR] = [300, 600, 14];

@@ -13,7 +13,8 @@ import { Placement } from "../../src/ring/placement.ts";
 import { DISTRIBUTIONS, type RingServer } from "../../src/ring/ring.ts";
 import { sortServers } from "../../src/ring/server_order.ts";
 import { sharedHashes } from "../../src/ring/shares.ts";
-import { changesOf, percent, planText, type PoolPlan } from "../../src/topology/plan.ts";
+import { changesOf, type PoolPlan } from "../../src/topology/plan.ts";
+import { percent, planText } from "../../src/topology/plan_text.ts";
 import { runs } from "../lib/runs.ts";
 
 const KEYS = 8_000;

@@ -7,7 +7,7 @@
 import { AnswerError, post } from "./api.ts";
 import { button, byId, el, setText } from "./dom.ts";
 import type { ServerShape } from "./shapes.ts";
-import { percent } from "../../topology/plan.ts";
+import { percent } from "../../topology/plan_text.ts";
 
 export type Action = "eject" | "drain" | "restore";
 

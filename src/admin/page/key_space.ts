@@ -6,7 +6,7 @@
  *   ring     │ a 20.1 % │ b 19.8 % │ c 20.3 % │ …     each server's share, in the order of the configuration
  *   cluster  │  a  │ b │ a │   c   │                  the slots 0 to 16383 where they lie
  */
-import { percent } from "../../topology/plan.ts";
+import { percent } from "../../topology/plan_text.ts";
 import { el, setAttribute, setText } from "./dom.ts";
 import type { PoolShape, ServerShape } from "./shapes.ts";
 

@@ -2,8 +2,9 @@
 /**
  * A new configuration, pasted or dropped: what would move, as a picture and in words, then the reload.
  */
-import { planText, type PoolPlan } from "../../topology/plan.ts";
+import type { PoolPlan } from "../../topology/plan.ts";
 import { planSvg } from "../../topology/plan_svg.ts";
+import { planText } from "../../topology/plan_text.ts";
 import { ask, say } from "./actions.ts";
 import { type AnswerError, post } from "./api.ts";
 import { byId, el } from "./dom.ts";

@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 /** The servers of a pool as a table, and all that is known of one in a dialog. */
-import { percent } from "../../topology/plan.ts";
+import { percent } from "../../topology/plan_text.ts";
 import { type Action, ACTIONS, actionsOf } from "./actions.ts";
 import { button, byId, el, setAttribute, setText } from "./dom.ts";
 import { bytes, count, lasting, rate, span, time, UNKNOWN } from "./format.ts";
