@@ -7,11 +7,14 @@ import { Buffer } from "node:buffer";
 import { readFileSync, writeSync } from "node:fs";
 import process from "node:process";
 import { isMainThread } from "node:worker_threads";
+import { completions } from "./src/cli/completions.ts";
 import { findConfFile, testConf } from "./src/cli/conf_file.ts";
 import { demo } from "./src/cli/demo.ts";
 import { type Flags, parseFlags, UsageError } from "./src/cli/flags.ts";
+import { health } from "./src/cli/health.ts";
 import { helpText, statsText, usageText, versionText } from "./src/cli/help.ts";
 import { EXIT_OK, EXIT_USAGE, type Io } from "./src/cli/io.ts";
+import { manPage } from "./src/cli/man.ts";
 import { plan } from "./src/cli/plan.ts";
 import { route } from "./src/cli/route.ts";
 import { reload } from "./src/cli/reload.ts";
@@ -69,6 +72,14 @@ async function main(argv: readonly string[]): Promise<number> {
       return await plan(flags.options, currentRuntime(), io);
     case "reload":
       return await reload(flags.options, currentRuntime().clock, io);
+    case "health":
+      return await health(flags.options, io);
+    case "completions":
+      io.out(completions(flags.shell));
+      return EXIT_OK;
+    case "man":
+      io.out(manPage());
+      return EXIT_OK;
     case "schema":
       return schema(io);
     case "demo":

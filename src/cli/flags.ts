@@ -72,7 +72,28 @@ export interface ReloadOptions {
   readonly pidFile: string;
 }
 
-export type CommandName = "route" | "plan" | "reload" | "demo" | "schema";
+/** Which running proxy is asked, by its admin side. */
+export interface PeerOptions {
+  /** null: find it (findConfFile). */
+  readonly confFile: string | null;
+  /** null: where the configuration says. */
+  readonly admin: Address | null;
+  /** null: as the configuration says. */
+  readonly tokenFile: string | null;
+}
+
+export const SHELLS = ["bash", "zsh", "fish"] as const;
+export type Shell = typeof SHELLS[number];
+
+export type CommandName =
+  | "route"
+  | "plan"
+  | "reload"
+  | "health"
+  | "demo"
+  | "schema"
+  | "completions"
+  | "man";
 
 export type Flags =
   | { readonly command: "run"; readonly options: RunOptions }
@@ -84,7 +105,10 @@ export type Flags =
   | { readonly command: "plan"; readonly options: PlanOptions }
   | { readonly command: "reload"; readonly options: ReloadOptions }
   | { readonly command: "demo"; readonly options: { readonly json: boolean } }
-  | { readonly command: "schema" };
+  | { readonly command: "schema" }
+  | { readonly command: "health"; readonly options: PeerOptions }
+  | { readonly command: "completions"; readonly shell: Shell }
+  | { readonly command: "man" };
 
 export interface Flag {
   readonly long: string;
@@ -104,6 +128,8 @@ export interface Command {
   readonly usage: string;
   readonly sentence: string;
   readonly flags: readonly Flag[];
+  /** What its words can be, for shells to complete. */
+  readonly words?: "files" | readonly string[];
   /** More to say, a paragraph an element; lines as they stand. */
   readonly notes: readonly string[];
 }
@@ -120,6 +146,18 @@ const CONF_FILE = flag(
   "S",
   "a file name",
 );
+/** Who is asked: of every command that asks a running proxy. */
+const PEER: readonly Flag[] = [
+  CONF_FILE,
+  flag("", "admin", "its admin address (default: admin of the configuration)", "S", "HOST:PORT"),
+  flag(
+    "",
+    "token-file",
+    "a file with its token (default: admin_token_file of the configuration)",
+    "S",
+    "a file name",
+  ),
+];
 const JSON_LINES = flag("", "json", "a JSON object a line, in place of text");
 
 export const COMMANDS: readonly Command[] = [
@@ -205,6 +243,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "plan",
     usage: "[flags] OLD NEW",
+    words: "files",
     sentence: "What moves if configuration NEW takes the place of OLD: keys, shares of servers.",
     flags: [
       HELP,
@@ -235,6 +274,13 @@ export const COMMANDS: readonly Command[] = [
     ],
   },
   {
+    name: "health",
+    usage: "[flags]",
+    sentence: "Whether a running proxy is ready for clients: exit code 0 or 1, by its admin side.",
+    flags: [HELP, ...PEER],
+    notes: [],
+  },
+  {
     name: "demo",
     usage: "[flags]",
     sentence: "Three servers and two pools, to try; says what to type next.",
@@ -245,6 +291,25 @@ export const COMMANDS: readonly Command[] = [
     name: "schema",
     usage: "",
     sentence: "The JSON Schema of the configuration, for editors.",
+    flags: [HELP],
+    notes: [],
+  },
+  {
+    name: "completions",
+    usage: SHELLS.join("|"),
+    words: SHELLS,
+    sentence: "A script that lets this shell complete commands and flags.",
+    flags: [HELP],
+    notes: [
+      "bash: source <(ringmaster completions bash)\n" +
+      "zsh:  ringmaster completions zsh > _ringmaster, in a directory of $fpath\n" +
+      "fish: ringmaster completions fish > ~/.config/fish/completions/ringmaster.fish",
+    ],
+  },
+  {
+    name: "man",
+    usage: "",
+    sentence: "The manual page: ringmaster man > ringmaster.1.",
     flags: [HELP],
     notes: [],
   },
@@ -267,7 +332,10 @@ export function parseFlags(argv: readonly string[]): Flags {
   if (given.has("help")) return { command: "help", topic: name };
   if (name === "route") return { command: "route", options: routeOptions(given) };
   if (name === "plan") return { command: "plan", options: planOptions(given) };
+  if (name === "completions") return { command: "completions", shell: shellOf(given) };
   refuseWords(given, command);
+  if (name === "health") return { command: "health", options: peerOptions(given) };
+  if (name === "man") return { command: "man" };
   if (name === "reload") {
     const pidFile = given.text("pid-file");
     if (pidFile === null) throw new UsageError("reload: no pid file given: -p FILE");
@@ -327,6 +395,23 @@ function adminOf(given: Given): RunOptions["admin"] {
   const read = readAdmin(text, "");
   if ("value" in read) return read.value;
   throw given.wrong("admin", text);
+}
+
+function peerOptions(given: Given): PeerOptions {
+  const text = given.text("admin");
+  const read = text === null ? null : readAdmin(text, "");
+  const admin = read !== null && "value" in read ? read.value.address : null;
+  if (text !== null && admin === null) throw given.wrong("admin", text);
+  return { confFile: given.text("conf-file"), admin, tokenFile: given.text("token-file") };
+}
+
+function shellOf(given: Given): Shell {
+  const [word, extra] = given.words;
+  const shell = SHELLS.find((each) => each === word);
+  if (shell !== undefined && extra === undefined) return shell;
+  throw new UsageError(
+    `completions: found ${quoted(given.words.join(" "))}, expected one of ${SHELLS.join(", ")}`,
+  );
 }
 
 function routeOptions(given: Given): RouteOptions {

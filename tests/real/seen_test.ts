@@ -1,9 +1,11 @@
 /** What the admin side tells of keys and clients, over several workers and in both protocols. */
-import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { startAdmin } from "../lib/admin.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
-import { poolYml } from "../lib/servers.ts";
+import { freePort } from "../lib/ports.ts";
+import { run } from "../lib/process.ts";
+import { command, poolYml } from "../lib/servers.ts";
 
 const CLIENTS = 8;
 const BATCH = 400;
@@ -74,6 +76,14 @@ for (const subject of ["compiled", "deno"] as const) {
       async () => (await admin.json("/api/clients?pool=beta")).clients.length === 0,
       "it to be gone",
     );
+
+    const [program, ...before] = await command(subject);
+    const health = (...args: string[]) => run(program!, [...before, "health", ...args]);
+    const ready = await health("-c", proxy.file);
+    deepStrictEqual([ready.code, ready.stdout, ready.stderr], [0, "ready\n", ""]);
+    const nobody = await health("--admin", `127.0.0.1:${freePort()}`);
+    strictEqual(nobody.code, 1);
+    match(nobody.stderr, /^ringmaster health: ./);
 
     for (const path of ["/api/keys/hot?pool=none", "/api/clients?cursor=x", "/api/keys/big?count=0"]) {
       const { status, text } = await admin.get(path);

@@ -2,7 +2,7 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { exists as isThere, filesUnder, ROOT } from "../lib/repo.ts";
-import { generatedDocuments, PART_NAMES, partsOf, withDocs } from "./write_docs.ts";
+import { FILES, generatedDocuments, PART_NAMES, partsOf, withDocs } from "./write_docs.ts";
 
 const read = (name: string) => Deno.readTextFileSync(`${ROOT}/${name}`);
 const exists = (name: string) => isThere(`${ROOT}/${name}`);
@@ -15,6 +15,12 @@ Deno.test("README.md, docs/: the generated parts are fresh (run `deno task docs`
     parts.push(...partsOf(text));
   }
   deepStrictEqual(parts.sort(), [...PART_NAMES].sort());
+});
+
+Deno.test("conf/: what comes from tables as a whole is fresh (run `deno task docs`)", () => {
+  for (const [name, text] of Object.entries(FILES)) {
+    strictEqual(read(name), text(), `${name}: run \`deno task docs\``);
+  }
 });
 
 Deno.test("README.md, docs/: every task they name exists, with the pinned Deno", () => {

@@ -1,12 +1,14 @@
 /**
  * Writes the parts of README.md and docs/ that come from tables, between `<!-- docs:NAME -->` and `<!-- /docs -->`,
- * and conf/ringmaster.yml. `deno task docs` runs it; docs_test.ts checks that it has been run.
+ * and the files of conf/ in FILES. `deno task docs` runs it; docs_test.ts checks that it has been run.
  */
 import { routesMarkdown } from "../../src/admin/routes.ts";
 import { configMarkdown, exampleConfig } from "../../src/config/describe.ts";
 import { limitsMarkdown } from "../../src/config/limits.ts";
+import { completions } from "../../src/cli/completions.ts";
 import { COMMANDS } from "../../src/cli/flags.ts";
 import { helpText } from "../../src/cli/help.ts";
+import { manPage } from "../../src/cli/man.ts";
 import { FAILURES } from "../../src/proxy/failures.ts";
 import { sampleName } from "../../src/stats/exposition.ts";
 import { FAMILIES } from "../../src/stats/families.ts";
@@ -44,6 +46,15 @@ const PARTS: Readonly<Record<string, () => string>> = {
     COMMANDS.flatMap(({ name }) => name === "" ? [] : [`### ${name}\n\n${fenced(helpText(name))}`]).join(
       "\n\n",
     ),
+};
+
+/** Files that come from tables as a whole. */
+export const FILES: Readonly<Record<string, () => string>> = {
+  "conf/ringmaster.yml": exampleConfig,
+  "conf/ringmaster.1": manPage,
+  "conf/completions/ringmaster.bash": () => completions("bash"),
+  "conf/completions/_ringmaster": () => completions("zsh"),
+  "conf/completions/ringmaster.fish": () => completions("fish"),
 };
 
 /** The documents that may have generated parts: README.md and the pages of docs/. Paths from the root. */
@@ -94,5 +105,6 @@ if (import.meta.main) {
     const path = `${ROOT}/${name}`;
     Deno.writeTextFileSync(path, withDocs(Deno.readTextFileSync(path)));
   }
-  Deno.writeTextFileSync(`${ROOT}/conf/ringmaster.yml`, exampleConfig());
+  Deno.mkdirSync(`${ROOT}/conf/completions`, { recursive: true });
+  for (const [name, text] of Object.entries(FILES)) Deno.writeTextFileSync(`${ROOT}/${name}`, text());
 }

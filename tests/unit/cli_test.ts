@@ -104,6 +104,13 @@ const OTHERS: readonly (readonly [string, Flags])[] = [
   ["demo", { command: "demo", options: { json: false } }],
   ["demo --json", { command: "demo", options: { json: true } }],
   ["schema", { command: "schema" }],
+  ["health", { command: "health", options: { confFile: null, admin: null, tokenFile: null } }],
+  ["health -c f --admin h:1 --token-file t", {
+    command: "health",
+    options: { confFile: "f", admin: { host: "h", port: 1 }, tokenFile: "t" },
+  }],
+  ["completions zsh", { command: "completions", shell: "zsh" }],
+  ["man", { command: "man" }],
   ["schema -h", { command: "help", topic: "schema" }],
 ];
 
@@ -143,7 +150,11 @@ const ERRORS: readonly (readonly [string, RegExp])[] = [
   ["--workers 257", /^option --workers requires a number/],
   ["--log-format xml", /^option --log-format requires text or json, found "xml"$/],
   ["--admin 127.0.0.1", /^option --admin requires HOST:PORT or off, found "127.0.0.1"$/],
-  ["foo", /^unknown word "foo"; expected a flag or one of route, plan, reload, demo, schema$/],
+  ["foo", /^unknown word "foo"; expected a flag or one of route, plan, [a-z, ]*, man$/],
+  ["completions", /^completions: found "", expected one of bash, zsh, fish$/],
+  ["completions bash zsh", /^completions: found "bash zsh"/],
+  ["health --admin off", /^option --admin requires HOST:PORT, found "off"$/],
+  ["health now", /^unknown word "now"; health takes no words$/],
   ["-d route a", /^unknown word "route"; the command comes first: ringmaster route …$/],
   ["route", /^route: no KEY given/],
   ["route --hx a", /^invalid option --hx/],

@@ -1,0 +1,45 @@
+# bash completion of ringmaster
+_ringmaster() {
+  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command=
+  COMPREPLY=()
+  case ${COMP_WORDS[1]} in
+    route|plan|reload|health|demo|schema|completions|man) ((COMP_CWORD > 1)) && command=${COMP_WORDS[1]} ;;
+  esac
+  # --flag=value comes as three words.
+  if [[ $word == = ]]; then word=; elif [[ $before == = ]]; then before=${COMP_WORDS[COMP_CWORD-2]}; fi
+  case "$command $before" in
+    " -v"|" --verbose") :; return ;;
+    " -o"|" --output") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    " -c"|" --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    " -s"|" --stats-port") :; return ;;
+    " -a"|" --stats-addr") :; return ;;
+    " -i"|" --stats-interval") :; return ;;
+    " -p"|" --pid-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    " -m"|" --mbuf-size") :; return ;;
+    " --workers") :; return ;;
+    " --log-format") COMPREPLY=($(compgen -W "text json" -- "$word")); return ;;
+    " --admin") :; return ;;
+    "route -c"|"route --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "route --pool") :; return ;;
+    "route --ejected") :; return ;;
+    "plan --pool") :; return ;;
+    "plan --keys") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "plan --svg") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "reload -p"|"reload --pid-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "health -c"|"health --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "health --admin") :; return ;;
+    "health --token-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+  esac
+  case $command in
+    "") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -V --version -t --test-conf -d --daemonize -D --describe-stats -v --verbose -o --output -c --conf-file -s --stats-port -a --stats-addr -i --stats-interval -p --pid-file -m --mbuf-size --workers --log-format --admin" -- "$word")); else ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "route plan reload health demo schema completions man" -- "$word")); fi ;;
+    "route") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --pool --hex --ejected --json" -- "$word")); else :; fi ;;
+    "plan") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --keys --json --svg" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
+    "reload") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -p --pid-file" -- "$word")); else :; fi ;;
+    "health") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file" -- "$word")); else :; fi ;;
+    "demo") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --json" -- "$word")); else :; fi ;;
+    "schema") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$word")); else :; fi ;;
+    "completions") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$word")); else COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); fi ;;
+    "man") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$word")); else :; fi ;;
+  esac
+}
+complete -F _ringmaster ringmaster
