@@ -53,6 +53,10 @@ export interface Surroundings {
    * @param slotsOf as of Director.adopt
    */
   adopt(before: Config, next: Config, cause: string, slotsOf: string | null): void;
+  /** The file is about to be read again. */
+  reloading(): void;
+  /** That has ended, in whatever way. @param text how, for people */
+  reloaded(text: string): void;
 }
 
 /** How a reload has ended; what there is to say, lines without a newline at the end. */
@@ -166,6 +170,7 @@ export class Reloader {
   private async readAgain(cause: string): Promise<void> {
     const { waiting } = this;
     this.waiting = [];
+    this.around.reloading();
     const ended = await this.readFile(cause);
     this.ended(ended);
     this.tell(waiting, ended);
@@ -258,6 +263,7 @@ export class Reloader {
 
   private ended({ ok, text }: Ended): void {
     this.write(ok, text);
+    this.around.reloaded(text);
     if (this.statusFile === null || this.stopped) return;
     const outcome: Outcome = { serial: ++this.serial, pid: process.pid, ok, text: text + "\n" };
     try {

@@ -23,6 +23,7 @@ import { Proxy } from "../service/proxy.ts";
 import { coresAvailable } from "../runtime/cores.ts";
 import { startDaemon } from "../runtime/daemon.ts";
 import { LogFile } from "../runtime/log_file.ts";
+import { openNotify } from "../runtime/notify.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Workers } from "../service/workers.ts";
 import type { Stamp } from "../topology/change.ts";
@@ -33,6 +34,7 @@ import { clashAtStart } from "./clash.ts";
 import { complaint, findConfFile } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
+import { Manager } from "./manager.ts";
 import { type Reloadable, Reloader, statusFileOf, type Surroundings } from "./reload.ts";
 import { jsonSchema } from "./schema.ts";
 import { Director, type Followed } from "../service/director.ts";
@@ -145,19 +147,29 @@ export async function run(
     },
   }, options.admin);
   for (const line of strangersOf(process.env, name)) log.write(WARN, line);
+  const { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID } = process.env;
+  const isWatched = WATCHDOG_PID === undefined || Number(WATCHDOG_PID) === process.pid;
+  const manager = new Manager(
+    openNotify(NOTIFY_SOCKET),
+    runtime.clock,
+    isWatched ? Number(WATCHDOG_USEC) : 0,
+  );
   const reloader = new Reloader(
     file,
     config,
     sources,
     service,
-    surroundingsOf(file, options, runtime, service, director, admin, log),
+    surroundingsOf(file, options, runtime, service, director, admin, manager, log),
     log,
     runtime.clock,
     options.pidFile === null ? null : statusFileOf(options.pidFile),
   );
   handleOtherSignals(service, log, reloader);
   // Before anybody can know that we are there: a TERM right after the start stops us in good order too.
-  const ended = stopped(service, reloader, log, () => phase = "draining");
+  const ended = stopped(service, reloader, log, () => {
+    phase = "draining";
+    manager.draining();
+  });
   try {
     await admin.start(config);
     await director.start(service);
@@ -165,10 +177,15 @@ export async function run(
     if (options.pidFile !== null) writeFileSync(options.pidFile, String(process.pid), { mode: 0o644 });
     runtime.started?.();
     reloader.watch();
-    if (phase === "starting") phase = "serving";
+    if (phase === "starting") {
+      phase = "serving";
+      manager.ready(`serving ${config.pools.length} pools`);
+    }
   } catch (error) {
     log.write(0, `cannot start: ${(error as Error).message}`);
     if (log.toFile) io.err(`ringmaster: cannot start: ${(error as Error).message}\n`);
+    manager.failed(`cannot start: ${(error as Error).message}`);
+    manager.stop();
     admin.stop();
     await service.stop();
     return EXIT_FAILURE;
@@ -176,6 +193,7 @@ export async function run(
   await ended;
   director.stop();
   admin.stop();
+  manager.stop();
   if (options.pidFile !== null) rmSync(options.pidFile, { force: true });
   log.write(NOTICE, "stopped");
   return EXIT_OK;
@@ -204,9 +222,12 @@ function surroundingsOf(
   service: Service,
   director: Director,
   admin: AdminSide,
+  manager: Manager,
   log: LogFile,
 ): Surroundings {
   return {
+    reloading: () => manager.reloading(),
+    reloaded: (text) => manager.reloaded(text),
     async refusal(next) {
       const clash = await clashAtStart(next, file, options, runtime.resolve);
       return clash ?? adminRefusal(next, options.admin) ?? log.refusal(logSettings(options, next).path);

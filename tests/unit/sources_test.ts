@@ -262,7 +262,12 @@ class Stand implements Disposable {
       this.taken.push(`${cause}: ${poolsOf(change.after)}`);
       return Promise.resolve();
     };
-    const around = { refusal: () => Promise.resolve(null), adopt: () => {} };
+    const around = {
+      refusal: () => Promise.resolve(null),
+      adopt: () => {},
+      reloading: () => {},
+      reloaded: () => {},
+    };
     this.reloader = new Reloader(
       this.file,
       config,
