@@ -3,7 +3,7 @@
 export interface Asked {
   /** What stands in place of the words in capitals of the route's path, decoded, by word. */
   readonly names: Readonly<Record<string, string>>;
-  /** By name, "" for those that are not given; only those that the route has. */
+  /** By name, "" for those that are not given; only those that the route has. Of a flag that is given "yes". */
   readonly query: Readonly<Record<string, string>>;
   /** Of a POST; empty otherwise. */
   readonly body: Uint8Array;

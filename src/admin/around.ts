@@ -12,8 +12,12 @@ import type { Live } from "./live.ts";
 
 /** What carries the traffic: one Proxy on this thread, or Workers. */
 export interface AdminService extends Gathering {
-  /** What all workers count; pools and servers in the order of the configuration in force. */
+  /** In force, with the servers of its sources; another object after each change. */
+  readonly config: Config;
+  /** What all workers count; pools and servers in the order of `config`. */
   readonly board: Board;
+  /** All workers should look at the board: servers of the pool with this number are off the ring, or back. */
+  serversChanged(pool: number): void;
   /** Of all workers, gauges of queues measured now. Takes a second if a worker does not answer. */
   stats(): ProcessStats | Promise<ProcessStats>;
 }

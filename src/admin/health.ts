@@ -15,7 +15,7 @@ export async function readyz(around: Around): Promise<Answer> {
   const lacking = config.pools.filter(({ name, servers }, at) => {
     const board = service.board.pools[at];
     return !servers.some((server, i) => {
-      if ((board?.servers[i]?.prober ?? -1) >= 0) return false;
+      if (board?.servers[i]?.isOff) return false;
       const views = seen.flatMap(({ answer }) =>
         answer.filter((one) => one.pool === name && one.server === server.name)
       );

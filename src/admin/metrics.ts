@@ -48,7 +48,7 @@ export async function takeSnapshot(around: Around): Promise<Snapshot> {
           return [{
             name: server.name,
             values,
-            ejected: cells.prober >= 0,
+            ejected: cells.isOff,
             // A worker that nobody has asked for it has not tried.
             down: values[SERVER_CONNECTIONS] === 0 && failing.has(`${name}\0${server.name}`),
             served: null,

@@ -1,7 +1,7 @@
 /** /api/pools: every pool with its servers, how each is doing and how much of the keys it has. */
 import type { PoolConfig, ServerConfig } from "../config/config.ts";
 import type { ServerSeen } from "../service/questions.ts";
-import type { PoolBoard } from "../stats/board.ts";
+import { DRAINED, FREE, type PoolBoard, type ServerCells } from "../stats/board.ts";
 import {
   CLIENT_CONNECTIONS,
   IN_QUEUE,
@@ -16,8 +16,14 @@ import { type Answer, json } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { countersOf } from "./stats.ts";
 
-/** live: clients' requests go there; ejected: off the ring; down: on it, but it cannot be reached, or nobody knows where it is. */
-export type ServerCondition = "live" | "ejected" | "down";
+/** live: clients' requests go there; ejected, drained: off the ring; down: on it, but it cannot be reached, or nobody knows where it is. */
+export type ServerCondition = "live" | "ejected" | "drained" | "down";
+
+/** Of one that is off the ring; null = it is on it. */
+export function conditionOf(cells: ServerCells | undefined): "ejected" | "drained" | null {
+  if (!cells?.isOff) return null;
+  return cells.held === DRAINED ? "drained" : "ejected";
+}
 
 export async function pools(around: Around): Promise<Answer> {
   const { clock, service, director } = around;
@@ -39,7 +45,7 @@ export async function pools(around: Around): Promise<Answer> {
       return {
         ...serverOf(
           server,
-          (board?.servers[i]?.prober ?? -1) >= 0,
+          board?.servers[i],
           views,
           state,
           director.replicas(pool.name, server.name),
@@ -73,14 +79,16 @@ export async function pools(around: Around): Promise<Answer> {
 /** @param views of the workers that have answered */
 function serverOf(
   { name, addressText, weight, slots, zone, replicas }: ServerConfig,
-  ejected: boolean,
+  cells: ServerCells | undefined,
   views: readonly ServerSeen[],
   state: ServerState | undefined,
   health: readonly ReplicaHealth[],
 ) {
   const down = views.length > 0 && views.every((view) => view.down);
-  const condition: ServerCondition = ejected ? "ejected" : down ? "down" : "live";
-  const why = views.find((view) => view.why !== "")?.why ?? (down ? "it cannot be reached" : "");
+  const condition: ServerCondition = conditionOf(cells) ?? (down ? "down" : "live");
+  const why = cells?.isOff
+    ? cells.held === FREE ? "it has failed server_failure_limit times" : "by hand, until it is restored"
+    : views.find((view) => view.why !== "")?.why ?? (down ? "it cannot be reached" : "");
   const readable = state?.replicas.map(({ text }) => text) ?? [];
   const reads = new Map<string, number>();
   for (const view of views) {
@@ -97,7 +105,7 @@ function serverOf(
     weight,
     zone,
     state: condition,
-    why: ejected ? "off the ring" : why,
+    why,
     term: state?.term ?? null,
     slots,
     replicas: [...known].map(([address, zone]) => {
@@ -119,7 +127,7 @@ const known = new WeakMap<PoolConfig, { readonly live: string; readonly shares: 
 
 /** What share of the keys each server has now, 0 to 1. Made once a ring: of a hundred servers it takes some ms. */
 export function sharesNow(pool: PoolConfig, board: PoolBoard | undefined): Float64Array {
-  const live = Uint8Array.from(pool.servers, (_, i) => (board?.servers[i]?.prober ?? -1) >= 0 ? 0 : 1);
+  const live = Uint8Array.from(pool.servers, (_, i) => board?.servers[i]?.isOff ? 0 : 1);
   const marks = live.join("");
   const present = known.get(pool);
   if (present?.live === marks) return present.shares;

@@ -17,6 +17,7 @@ import { bigKeys, hotKeys } from "./keys.ts";
 import { PAGE } from "./page/built.ts";
 import { metrics } from "./metrics.ts";
 import { pools } from "./pools.ts";
+import { drain, eject, restore } from "./servers.ts";
 import { stats } from "./stats.ts";
 import { topology } from "./topology.ts";
 
@@ -25,6 +26,8 @@ export interface Parameter {
   readonly about: string;
   /** Without it the request is refused. */
   readonly required?: boolean;
+  /** It has no value. */
+  readonly flag?: boolean;
 }
 
 export interface Route {
@@ -44,6 +47,12 @@ export interface Route {
 
 const POOL: Parameter = { name: "pool", about: "of this pool only" };
 const COUNT: Parameter = { name: "count", about: "at most so many" };
+
+const SERVER_POOL: Parameter = {
+  name: "pool",
+  about: "the server's; needed where several have one of its name",
+};
+const FORCE: Parameter = { name: "force", about: "also the last one that is on the ring", flag: true };
 
 export const ROUTES: readonly Route[] = [
   {
@@ -144,6 +153,29 @@ export const ROUTES: readonly Route[] = [
     path: "/api/schema",
     about: "the JSON Schema of the configuration",
     answer: schema,
+  },
+  {
+    method: "POST",
+    path: "/api/servers/NAME/eject",
+    parameters: [SERVER_POOL, FORCE],
+    about:
+      "takes a server off the ring until it is restored; its keys go to the others, as with auto_eject_hosts",
+    answer: eject,
+  },
+  {
+    method: "POST",
+    path: "/api/servers/NAME/drain",
+    parameters: [SERVER_POOL, FORCE],
+    about:
+      "as eject; and its connections close when they have answered what is in flight, so that it can be stopped",
+    answer: drain,
+  },
+  {
+    method: "POST",
+    path: "/api/servers/NAME/restore",
+    parameters: [SERVER_POOL],
+    about: "brings a server back to the ring, whoever has taken it off",
+    answer: restore,
   },
   {
     method: "POST",

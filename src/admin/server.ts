@@ -337,11 +337,11 @@ function queryOf(route: Route, search: string): Record<string, string> {
   const { parameters = [] } = route;
   const given = new URLSearchParams(search);
   const query: Record<string, string> = {};
-  for (const { name, required = false } of parameters) {
+  for (const { name, required = false, flag = false } of parameters) {
     const values = given.getAll(name);
     if (values.length > 1) throw new Refused(400, `${name}: expected once`);
     if (values.length === 0 && required) throw new Refused(400, `${name}: expected it in the query`);
-    query[name] = values[0] ?? "";
+    query[name] = flag && values.length === 1 ? "yes" : values[0] ?? "";
   }
   for (const name of given.keys()) {
     if (parameters.some((each) => each.name === name)) continue;

@@ -121,7 +121,7 @@ export async function run(
     service,
     director,
     get config(): Config {
-      return reloader.config;
+      return service.config;
     },
     get stamp(): Stamp {
       return reloader.stamp;

@@ -14,6 +14,7 @@
  */
 import { NOTICE, WARN } from "../net/log.ts";
 import type { TimerId } from "../net/net.ts";
+import { DRAINED, FREE, type Held } from "../stats/board.ts";
 import { SERVER_EJECTED_AT, SERVER_EJECTS } from "../stats/metrics.ts";
 import { PROBE } from "./illness.ts";
 import type { Pool } from "./pool.ts";
@@ -93,7 +94,11 @@ export class Ejection {
   lookAtBoard(): void {
     const { pool } = this;
     for (const server of pool.servers) {
-      const prober = server.cells.prober;
+      const { prober, held } = server.cells;
+      if (held !== FREE) {
+        this.hold(server, held);
+        continue;
+      }
       if (prober < 0) {
         if (server.ejected) this.welcome(server);
         continue;
@@ -105,10 +110,19 @@ export class Ejection {
     }
   }
 
-  /** The servers are others, or pool settings are: without auto_eject_hosts nobody stays off the ring. */
+  /** An operator has taken it off the ring: nobody probes it, and when it is restored it returns as one that has answered. */
+  private hold(server: Server, held: Held): void {
+    server.probe = 0;
+    if (!server.ejected) this.setLive(server, false);
+    if (held === DRAINED) server.detach();
+  }
+
+  /** The servers are others, or pool settings are: without auto_eject_hosts nobody stays off the ring, but who is held there. */
   adopt(): void {
     if (this.pool.config.autoEjectHosts) return;
-    for (const server of this.pool.servers) if (server.ejected) this.restore(server);
+    for (const server of this.pool.servers) {
+      if (server.ejected && server.cells.held === FREE) this.restore(server);
+    }
   }
 
   /** A new server: where scripts are remembered it is told them before clients see it, as one that returns is. */
@@ -124,7 +138,11 @@ export class Ejection {
   /** It has another address, where it may be well, and where scripts may be missing. */
   moved(server: Server): void {
     const { pool } = this;
-    if (server.ejected) return server.cells.prober === pool.worker ? this.probeIn(server, 0) : undefined;
+    if (server.ejected) {
+      return server.cells.held === FREE && server.cells.prober === pool.worker
+        ? this.probeIn(server, 0)
+        : undefined;
+    }
     // It keeps its keys meanwhile: what it holds has moved with it, or is lost anyway. When the pool has its servers.
     pool.turn.later({ resume: () => this.tellMoved(server) });
   }
@@ -152,7 +170,7 @@ export class Ejection {
     const visit = new Visit(pool, primary.connect(0), () => {
       welcoming.delete(server);
       // Well or not: the worker that finds out next ejects it.
-      if (!pool.stopped && !server.gone && server.cells.prober < 0) this.setLive(server, true);
+      if (!pool.stopped && !server.gone && !server.cells.isOff) this.setLive(server, true);
     });
     pool.front.tell!(visit, false);
   }
@@ -192,6 +210,8 @@ export class Ejection {
   }
 
   private restore(server: Server): void {
+    // An operator was quicker.
+    if (server.cells.held !== FREE) return;
     this.pool.board.restore(server.cells);
     this.setLive(server, true);
     this.pool.log.write(

@@ -257,6 +257,11 @@ export class Server {
     }
   }
 
+  /** Its connections close when they have answered everything; whoever asks it again has new ones made. */
+  detach(): void {
+    for (const endpoint of this.own) endpoint.detach();
+  }
+
   /** An endpoint that is gone owes nothing any more. */
   forget(endpoint: Endpoint): void {
     this.past.delete(endpoint);

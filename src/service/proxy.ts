@@ -99,7 +99,7 @@ const FILES_WORKER = 16;
 export class Proxy {
   pools: readonly Pool[];
   /** As it is now; a reload replaces it. */
-  private config: Config;
+  config: Config;
   private readonly around: Surroundings;
   /** Pools that a reload has removed, with clients that are not done. */
   private readonly parting = new Set<Pool>();
@@ -390,7 +390,7 @@ export class Proxy {
     return this.pools.find((pool) => pool.board.id === id);
   }
 
-  /** Another worker has ejected or restored servers of a pool. */
+  /** Another worker, or an operator, has ejected or restored servers of a pool. */
   serversChanged(pool: number): void {
     this.poolOf(pool)?.ejection.lookAtBoard();
   }

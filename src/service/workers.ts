@@ -169,7 +169,7 @@ interface Post {
 export class Workers {
   readonly board: Board;
   /** As it is now; a reload replaces it. */
-  private config: Config;
+  config: Config;
   private stamp: Stamp;
   private readonly posts: Post[] = [];
   private readonly startedAtMs: number;
@@ -470,6 +470,11 @@ export class Workers {
     const missing = () => [...asked.keys()].some((post) => isThere(post) && !change.committed.has(post));
     await this.until(() => !missing(), PREPARE_MAX_MS);
     this.change = null;
+  }
+
+  /** An operator has taken servers of a pool off the ring, or brought them back: all look at the board. */
+  serversChanged(pool: number): void {
+    for (const post of this.posts) this.tell(post, { kind: "servers", pool });
   }
 
   // ---- where servers are

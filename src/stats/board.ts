@@ -4,7 +4,7 @@
  *   Board ─┬─ process      connections of each worker, clients of all, the log level
  *          └─ PoolBoard    one a pool: clients of all workers | clients of worker 0, 1, …, then a block a worker:
  *               │          POOL_METRICS | accepted
- *               └─ ServerCells  one a server: wait factor | prober | told, then a block a worker: SERVER_METRICS
+ *               └─ ServerCells  one a server: wait factor | prober | told | held, then a block a worker: SERVER_METRICS
  *
  * Each box is a buffer of its own, so that pools and servers can come and go while it runs and the others keep theirs:
  * the main thread `arrange`s the pools of a new configuration, each thread `adopt`s them. What has been counted never
@@ -268,7 +268,7 @@ export class PoolBoard {
     if (!server.claim(worker)) return server.prober < 0 ? "not now" : "already";
     if (this.#servers.filter((each) => each.claimed).length > max) {
       server.withdraw(worker);
-      return this.#servers.filter((each) => each.prober >= 0).length >= max ? "full" : "not now";
+      return this.#servers.filter((each) => each.isOff).length >= max ? "full" : "not now";
     }
     server.settle(worker);
     return "now";
@@ -298,7 +298,10 @@ export class ServerCells {
   readonly number: number;
   private readonly buffer: SharedArrayBuffer;
   private readonly rows: readonly Float64Array[];
-  /** PROBER: 0 = live, 1 + the worker that probes it, or -1 - the worker that counts whether it may be ejected. TOLD: 1 or 0. */
+  /**
+   * PROBER: 0 = live, 1 + the worker that probes it, or -1 - the worker that counts whether it may be ejected. TOLD: 1 or 0.
+   * HELD: what an operator has done to it; it goes before PROBER.
+   */
   private readonly cells: Int32Array;
   private readonly factors: Float64Array;
 
@@ -306,7 +309,7 @@ export class ServerCells {
     this.number = number;
     this.buffer = buffer;
     this.factors = new Float64Array(buffer, 0, 1);
-    this.cells = new Int32Array(buffer, 8, 2);
+    this.cells = new Int32Array(buffer, 8, 3);
     this.rows = cutRows(buffer, ALIGN_BYTES, workers, SERVER_METRICS.length);
   }
 
@@ -345,11 +348,27 @@ export class ServerCells {
 
   /** See PoolBoard.eject: it counts as ejected until `withdraw`, and is ejected with `settle`. */
   claim(worker: number): boolean {
-    return Atomics.compareExchange(this.cells, PROBER, 0, -1 - worker) === 0;
+    return this.held === FREE && Atomics.compareExchange(this.cells, PROBER, 0, -1 - worker) === 0;
   }
 
   get claimed(): boolean {
-    return Atomics.load(this.cells, PROBER) !== 0;
+    return Atomics.load(this.cells, PROBER) !== 0 || this.held !== FREE;
+  }
+
+  /** Nobody is to ask it anything: it has failed, or an operator has said so. */
+  get isOff(): boolean {
+    return this.prober >= 0 || this.held !== FREE;
+  }
+
+  /** What an operator has done to it: FREE, EJECTED or DRAINED. It stays off the ring until it is FREE again. */
+  get held(): Held {
+    return Atomics.load(this.cells, HELD) as Held;
+  }
+
+  /** By the main thread, which tells the workers to look. Nobody probes what is held. */
+  hold(held: Held): void {
+    Atomics.store(this.cells, HELD, held);
+    this.restore();
   }
 
   settle(worker: number): void {
@@ -383,6 +402,13 @@ export class ServerCells {
 
 const PROBER = 0;
 const TOLD = 1;
+const HELD = 2;
+
+/** Of `held`: nothing; off the ring; off the ring, and its connections close when they owe nothing. */
+export const FREE = 0;
+export const EJECTED = 1;
+export const DRAINED = 2;
+export type Held = typeof FREE | typeof EJECTED | typeof DRAINED;
 
 const highest = (servers: readonly ServerMemory[], least: number): number =>
   Math.max(least, ...servers.map((server) => server.number));

@@ -18,6 +18,8 @@ export const EVENT_KINDS = [
   "down",
   /** Off the ring (auto_eject_hosts). */
   "ejected",
+  /** Off the ring, by an operator who wants it to come to rest. */
+  "drained",
   /** It is on the ring again, or its primary answers again. */
   "returned",
   /** Another address is its primary. */
@@ -64,7 +66,7 @@ export interface EventsSeen {
 export const NO_EVENTS: EventsSeen = { count: 0, last: null };
 
 /** What begins something, and what ends it: for durations. */
-const BEGINS: ReadonlySet<EventKind> = new Set<EventKind>(["down", "ejected"]);
+const BEGINS: ReadonlySet<EventKind> = new Set<EventKind>(["down", "ejected", "drained"]);
 const ENDS: ReadonlySet<EventKind> = new Set<EventKind>(["returned", "switched", "promoted"]);
 /** Whoever does this logs it in words that twemproxy's users look for. */
 const LOGGED: ReadonlySet<EventKind> = new Set<EventKind>(["ejected", "returned", "slots", "reload"]);

@@ -88,3 +88,73 @@ Deno.test("reload, log level, events, topology: told what has been done; no pass
     ok(!answer.includes("hunter2"), `${path} shows a password`);
   }
 });
+
+for (const workers of [1, 2]) {
+  Deno.test(`${workers} workers: a server is ejected, drained and restored by hand`, async () => {
+    await using f = new Fixture();
+    const servers = [await f.redis(), await f.redis()];
+    const names = ["first", "second/server"];
+    const yml = poolYml({
+      alpha: { servers: servers.map(({ address }, i) => `"${address}:1 ${names[i]}"`) },
+    });
+    const { proxy, admin } = await startAdmin(f, "compiled", yml, { process: [`workers: ${workers}`] });
+    const clients = await Promise.all(Array.from({ length: 4 }, () => f.client(proxy)));
+    const direct = await Promise.all(servers.map((server) => f.client(server)));
+    const path = (at: number, action: string) => `/api/servers/${encodeURIComponent(names[at]!)}/${action}`;
+    const stateOf = async (at: number) => {
+      const { pools: [{ servers: all }] } = await admin.json("/api/pools");
+      return all.find((server: any) => server.name === names[at]).state;
+    };
+    const done = async (at: number, action: string, query = "") => {
+      const { status, text } = await admin.post(path(at, action) + query);
+      strictEqual(status, 200, text);
+      return JSON.parse(text);
+    };
+    const write = async () => {
+      for (const client of clients) {
+        for (let i = 0; i < 40; i++) strictEqual(await client.command("SET", `key${i}`, "x"), "OK");
+      }
+    };
+    const sizes = async () => await Promise.all(direct.map((client) => client.command("DBSIZE")));
+    await write();
+    const [first, second] = await sizes() as [number, number];
+    strictEqual(first + second, 40);
+    // Off the ring at once, for all workers.
+    const { state, workers: answered } = await done(0, "eject");
+    deepStrictEqual([state, answered], ["ejected", workers]);
+    strictEqual(await stateOf(0), "ejected");
+    await direct[0]!.command("FLUSHALL");
+    await write();
+    deepStrictEqual(await sizes(), [0, 40]);
+    // Never the last one by mistake.
+    const last = await admin.post(path(1, "eject"));
+    deepStrictEqual([last.status, /force/.test(last.text)], [409, true]);
+    strictEqual((await admin.post("/api/servers/none/eject")).status, 404);
+    strictEqual((await admin.get(path(0, "eject"))).status, 405);
+    await done(0, "restore");
+    await poll(async () => await stateOf(0) === "live", "it to be back");
+    await direct[1]!.command("FLUSHALL");
+    await write();
+    deepStrictEqual(await sizes(), [first, second]);
+    // Drained: what is in flight finishes, and no connection stays.
+    await done(1, "drain", "?pool=alpha");
+    strictEqual(await stateOf(1), "drained");
+    await poll(
+      async () => {
+        const { pools: [{ servers: all }] } = await admin.json("/api/stats");
+        return all.find((server: any) => server.name === names[1]).counters.server_connections === 0;
+      },
+      "its connections to close",
+    );
+    await write();
+    deepStrictEqual(await sizes(), [40, second]);
+    await done(1, "restore");
+    const { events } = await admin.json("/api/events");
+    deepStrictEqual(events.map(({ kind }: any) => kind), ["ejected", "returned", "drained", "returned"]);
+    // With force the last one too: then there is nobody to ask.
+    await done(0, "eject");
+    await done(1, "eject", "?force");
+    match(String(await clients[0]!.command("GET", "key1").catch((error: Error) => error.message)), /ERR/);
+    strictEqual((await admin.get("/readyz")).status, 503);
+  });
+}

@@ -1,7 +1,7 @@
 /** The board that workers share: rows of their own, limits over all, what a dead worker leaves, and who probes what. */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
-import { Board, type PoolBoard, type ServerCells } from "../../src/stats/board.ts";
+import { Board, DRAINED, EJECTED, FREE, type PoolBoard, type ServerCells } from "../../src/stats/board.ts";
 import {
   CLIENT_CONNECTIONS,
   CLIENT_EOF,
@@ -129,6 +129,24 @@ Deno.test("ServerCells.eject() has one winner, who probes; probes can be inherit
   b.restore();
   strictEqual(b.prober, -1);
   ok(b.eject(0));
+});
+
+Deno.test("ServerCells.hold() takes a server off for all threads; nobody ejects or probes it meanwhile, and it counts as off", () => {
+  const board = Board.make(2, [2]);
+  const [pool] = board.pools as [PoolBoard];
+  const [server, other] = pool.servers as [ServerCells, ServerCells];
+  const elsewhere = Board.of(board.memory).pools[0]!.servers[0]!;
+  ok(server.eject(1));
+  server.hold(EJECTED);
+  deepStrictEqual([elsewhere.held, elsewhere.isOff, elsewhere.prober], [EJECTED, true, -1]);
+  strictEqual(server.claim(0), false);
+  strictEqual(pool.eject(server, 0, 2), "not now");
+  strictEqual(pool.eject(other, 0, 1), "full");
+  server.hold(DRAINED);
+  deepStrictEqual([elsewhere.held, elsewhere.isOff], [DRAINED, true]);
+  server.hold(FREE);
+  deepStrictEqual([elsewhere.held, elsewhere.isOff, elsewhere.claimed], [FREE, false, false]);
+  strictEqual(pool.eject(other, 0, 1), "now");
 });
 
 Deno.test("PoolBoard.eject() ejects no more than so many servers, and counts what others are about to eject", () => {
