@@ -74,6 +74,11 @@ export function isKeyless(request: Uint8Array): boolean {
   return keyOf(request) === KEYLESS;
 }
 
+/** Is it without keys, and such that who has taken a node's place answers it as that node would have? A cursor is its node's own. */
+export function suitsHeir(request: Uint8Array): boolean {
+  return isKeyless(request) && resolve(request, args)?.name !== "SCAN";
+}
+
 /** Its keys, KEYS_MAX of them at most. */
 export function firstKeysOf(request: Uint8Array): Uint8Array[] {
   if (keyOf(request) < 0) return [];

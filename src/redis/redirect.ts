@@ -44,7 +44,7 @@ import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "../p
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
-import { firstKeysOf, isKeyless, keysOf, runsScript, slotOfAny } from "./kept_keys.ts";
+import { firstKeysOf, isKeyless, keysOf, runsScript, slotOfAny, suitsHeir } from "./kept_keys.ts";
 import { TrackedRead } from "./reads.ts";
 import { ClientRedirects, type Waiting } from "./redirect_queue.ts";
 import type { RedisSession } from "./session.ts";
@@ -164,15 +164,16 @@ export class PoolRedirects implements Redirects {
     const { split } = request;
     if (request.internal !== null) return false;
     if (split instanceof Placed) return split.unsent(server, failure, pauses);
-    // They know themselves whom to ask; and what is for each server is for none in the place of one.
-    if (
-      split !== null && (split instanceof TrackedRead || split.endsRequestBefore || isKeyless(sent))
-    ) {
-      return false;
-    }
+    // They know themselves whom to ask.
+    if (split !== null && (split instanceof TrackedRead || split.endsRequestBefore)) return false;
+    // What is for each server is for nobody in the place of one, but for its heir.
+    const isForEach = split !== null && isKeyless(sent);
+    if (isForEach && !suitsHeir(sent)) return false;
     if (request instanceof KeptRequest) request.again = true;
     request.nextInFlight = null;
-    new Redirected(this, request, sent).unsent(server, failure, pauses);
+    const again = new Redirected(this, request, sent);
+    if (isForEach) again.isForHeir = true;
+    again.unsent(server, failure, pauses);
     return true;
   }
 
@@ -281,6 +282,8 @@ export class Redirected extends Placed implements Waiting {
   /** Since when it is tried again for another reason than TRYAGAIN; -1 = it is not. */
   private downSinceMs = -1;
   private slot = NOT_LOOKED;
+  /** It was for one server among all of them, and goes to whoever has all of its slots by then. */
+  isForHeir = false;
   private pauses = 0;
   /** Who is asked now. */
   private at: Endpoint | null = null;
@@ -449,11 +452,20 @@ export class Redirected extends Placed implements Waiting {
     this.moved.length = 0;
     if (this.slot === NOT_LOOKED) this.slot = slotOfAny(redirects.pool, this.bytes);
     if (this.doubted) return this.askAbout();
-    const owner = redirects.ownerOf(this.slot, this.from!);
+    const owner = this.isForHeir ? this.heirOf(this.from!) : redirects.ownerOf(this.slot, this.from!);
+    if (owner === null && this.isForHeir) return this.answer(this.reply, 0, this.reply.length, true);
     if (owner !== null && owner.primary !== null && this.ask(owner.primary, false)) return;
     this.reply = owner === null ? redirects.pool.front.noLiveServer : owner.refusal();
     this.isFailure = true;
     this.wait(false);
+  }
+
+  /** The server that has come in this one's place, with all of its slots, or it itself; null if there is none. */
+  private heirOf(server: Server): Server | null {
+    if (!server.gone) return server;
+    const { slots } = server.config;
+    if (slots === null || slots === "") return null;
+    return this.redirects.pool.servers.find(({ config }) => config.slots === slots) ?? null;
   }
 
   /** Asks nodes who has its keys, then that one. */

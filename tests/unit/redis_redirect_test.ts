@@ -13,6 +13,7 @@ import {
   TRYAGAIN,
   UNBLOCKED,
 } from "../../src/protocol/redis/redirect_reply.ts";
+import { SLOTS } from "../../src/ring/slots.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import type { Sign } from "../../src/topology/state.ts";
@@ -98,6 +99,11 @@ class World {
     const talker = new Talker(this.net, LISTEN);
     this.run(20);
     return talker;
+  }
+
+  /** As little time as may be. */
+  step(): void {
+    this.clock.run(this.clock.nowMs() + 0.01);
   }
 
   run(ms: number): void {
@@ -437,6 +443,28 @@ testOf("what a turn has brought leaves whole, even if a reply comes before its r
   deepStrictEqual(told, ["$1\r\nz\r\n", "$1\r\n1\r\n"]);
   strictEqual(connection!.closed, true);
 });
+
+for (
+  const [words, reply] of [[["DBSIZE"], /^:3\r\n$/], [["SCAN", "0"], /^-ERR .* was replaced/]] as const
+) {
+  const how = words[0] === "SCAN" ? "but not a walk, which is a node's own" : "to whoever takes its place";
+  testOf(`what is for each node goes, if it has not left, ${how}: ${words[0]}`, async (world) => {
+    const client = world.talker();
+    const [server] = world.pool.servers;
+    const node = world.cluster.nodes.find(({ name }) => name === server!.config.addressText)!;
+    const heir = world.node(3);
+    heir.data.set(ONE, "1").set(ALSO_ONE, "2").set(TWO, "3");
+    client.say(...words);
+    while (server!.connections.length === 0) world.step();
+    strictEqual(server!.connections[0]!.isOpen, false, "its connection is not open yet");
+    for (let slot = 0; slot < SLOTS; slot++) {
+      if (world.cluster.owner(slot) === node) world.cluster.give(slot, heir);
+    }
+    await world.learn();
+    world.run(200);
+    match(client.take(), reply);
+  });
+}
 
 testOf("a client that goes while its wait pauses leaves nothing behind", (world) => {
   const client = world.talker();
