@@ -22,6 +22,7 @@ complete -c ringmaster -n '__fish_seen_subcommand_from route' -s c -l conf-file 
 complete -c ringmaster -n '__fish_seen_subcommand_from route' -l pool -x -d 'only this pool (default: a line for every pool)'
 complete -c ringmaster -n '__fish_seen_subcommand_from route' -l hex -d 'keys are given, and printed, in hex'
 complete -c ringmaster -n '__fish_seen_subcommand_from route' -l ejected -x -d 'answer for a ring without these servers'
+complete -c ringmaster -n '__fish_seen_subcommand_from route' -l explain -d 'tell each step: hash tag, hash, point, who was skipped, who answers reads'
 complete -c ringmaster -n '__fish_seen_subcommand_from route' -l json -d 'a JSON object a line, in place of text'
 complete -c ringmaster -n 'test (count (commandline -opc)) -eq 1' -a plan -d 'What moves if configuration NEW takes the place of OLD: keys, shares of servers.'
 complete -c ringmaster -n '__fish_seen_subcommand_from plan' -s h -l help -d 'this help'

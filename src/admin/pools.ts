@@ -31,15 +31,17 @@ export async function pools(around: Around): Promise<Answer> {
   const stats = await service.stats();
   const { config } = around;
   const states = director.states();
+  const viewed = Map.groupBy(
+    seen.flatMap(({ answer }) => answer),
+    ({ pool, server }) => `${pool}\0${server}`,
+  );
   const pools = config.pools.map((pool, at) => {
     // A reload may have come between.
     const counted = stats.pools.find(({ name }) => name === pool.name);
     const board = service.board.pools[at];
     const shares = sharesNow(pool, board);
     const servers = pool.servers.map((server, i) => {
-      const views = seen.flatMap(({ answer }) =>
-        answer.filter((one) => one.pool === pool.name && one.server === server.name)
-      );
+      const views = viewed.get(`${pool.name}\0${server.name}`) ?? [];
       const state = states.get(pool.name)?.find((one) => one.server === server.name);
       const values = counted?.servers.find(({ name }) => name === server.name)?.values;
       return {
@@ -78,7 +80,7 @@ export async function pools(around: Around): Promise<Answer> {
 
 /** @param views of the workers that have answered */
 function serverOf(
-  { name, addressText, weight, slots, zone, replicas }: ServerConfig,
+  server: ServerConfig,
   cells: ServerCells | undefined,
   views: readonly ServerSeen[],
   state: ServerState | undefined,
@@ -86,19 +88,13 @@ function serverOf(
 ) {
   const down = views.length > 0 && views.every((view) => view.down);
   const condition: ServerCondition = conditionOf(cells) ?? (down ? "down" : "live");
-  const why = cells?.isOff
-    ? cells.held === FREE ? "it has failed server_failure_limit times" : "by hand, until it is restored"
-    : views.find((view) => view.why !== "")?.why ?? (down ? "it cannot be reached" : "");
-  const readable = state?.replicas.map(({ text }) => text) ?? [];
+  const why = whyOff(cells) ?? views.find((view) => view.why !== "")?.why ??
+    (down ? "it cannot be reached" : "");
   const reads = new Map<string, number>();
   for (const view of views) {
     for (const one of view.replicas) reads.set(one.address, (reads.get(one.address) ?? 0) + one.reads);
   }
-  const known = new Map(replicas.map((replica) => [replica.text, replica.zone]));
-  for (const { text, zone } of state?.replicas ?? []) known.set(text, zone ?? known.get(text) ?? null);
-  for (const text of [...reads.keys(), ...health.map((one) => one.address)]) {
-    if (!known.has(text)) known.set(text, null);
-  }
+  const { name, addressText, weight, slots, zone } = server;
   return {
     name,
     address: views.find((view) => view.primary !== "")?.primary ?? state?.primary?.text ?? addressText,
@@ -108,19 +104,44 @@ function serverOf(
     why,
     term: state?.term ?? null,
     slots,
-    replicas: [...known].map(([address, zone]) => {
-      const one = health.find((each) => each.address === address);
-      return {
-        address,
-        zone,
-        well: one?.well ?? (readable.includes(address) || reads.has(address)),
-        why: one?.why ?? "",
-        lag_bytes: one === undefined || one.lagBytes < 0 ? null : one.lagBytes,
-        lag_ms: one === undefined || one.lagMs < 0 ? null : one.lagMs,
-        reads: reads.get(address) ?? 0,
-      };
-    }),
+    replicas: replicasOf(server, state, health, reads),
   };
+}
+
+/**
+ * The replicas of a server that anybody knows of.
+ * @param reads answered by each, by address
+ */
+export function replicasOf(
+  { replicas }: ServerConfig,
+  state: ServerState | undefined,
+  health: readonly ReplicaHealth[],
+  reads: ReadonlyMap<string, number> = new Map(),
+) {
+  const zones = new Map(replicas.map((replica) => [replica.text, replica.zone]));
+  for (const { text, zone } of state?.replicas ?? []) zones.set(text, zone ?? zones.get(text) ?? null);
+  for (const text of [...reads.keys(), ...health.map((one) => one.address)]) {
+    if (!zones.has(text)) zones.set(text, null);
+  }
+  const readable = new Set(state?.replicas.map(({ text }) => text));
+  return [...zones].map(([address, zone]) => {
+    const one = health.find((each) => each.address === address);
+    return {
+      address,
+      zone,
+      well: one?.well ?? (readable.has(address) || reads.has(address)),
+      why: one?.why ?? "",
+      lag_bytes: one === undefined || one.lagBytes < 0 ? null : one.lagBytes,
+      lag_ms: one === undefined || one.lagMs < 0 ? null : one.lagMs,
+      reads: reads.get(address) ?? 0,
+    };
+  });
+}
+
+/** Why a server is off the ring; null = it is on it. */
+export function whyOff(cells: ServerCells | undefined): string | null {
+  if (!cells?.isOff) return null;
+  return cells.held === FREE ? "it has failed server_failure_limit times" : "by hand, until it is restored";
 }
 
 const known = new WeakMap<PoolConfig, { readonly live: string; readonly shares: Float64Array }>();

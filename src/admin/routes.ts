@@ -17,6 +17,7 @@ import { bigKeys, hotKeys } from "./keys.ts";
 import { PAGE } from "./page/built.ts";
 import { metrics } from "./metrics.ts";
 import { pools } from "./pools.ts";
+import { route } from "./route.ts";
 import { drain, eject, restore } from "./servers.ts";
 import { stats } from "./stats.ts";
 import { topology } from "./topology.ts";
@@ -134,6 +135,18 @@ export const ROUTES: readonly Route[] = [
     about:
       "which configuration is in force since when, and where each server is: primary, term, replicas, slots",
     answer: topology,
+  },
+  {
+    method: "GET",
+    path: "/api/route",
+    parameters: [
+      { name: "pool", about: "needed where there are several" },
+      { name: "key", about: "the key", required: true },
+      { name: "hex", about: "the key is given in hex", flag: true },
+    ],
+    about:
+      "where a key lives and why, as `ringmaster route --explain` tells it, with who is off the ring now",
+    answer: route,
   },
   {
     method: "GET",

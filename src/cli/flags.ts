@@ -49,6 +49,8 @@ export interface RouteOptions {
   readonly pool: string | null;
   readonly hex: boolean;
   readonly json: boolean;
+  /** Tell each step. */
+  readonly explain: boolean;
   /** Names of servers that are off the ring. */
   readonly ejected: readonly string[];
   /** In their order; "-" is standard input. Never empty. */
@@ -229,6 +231,7 @@ export const COMMANDS: readonly Command[] = [
       flag("", "pool", "only this pool (default: a line for every pool)", "S", "a name"),
       flag("", "hex", "keys are given, and printed, in hex"),
       flag("", "ejected", "answer for a ring without these servers", "S[,S]", "names"),
+      flag("", "explain", "tell each step: hash tag, hash, point, who was skipped, who answers reads"),
       JSON_LINES,
     ],
     notes: [
@@ -421,6 +424,7 @@ function routeOptions(given: Given): RouteOptions {
     pool: given.text("pool"),
     hex: given.has("hex"),
     json: given.has("json"),
+    explain: given.has("explain"),
     ejected: (given.text("ejected") ?? "").split(",").filter((name) => name !== ""),
     keys: given.words,
   };

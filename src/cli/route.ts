@@ -2,6 +2,7 @@
  * `ringmaster route`: which server owns a key, without running a proxy.
  *
  *   keys (arguments, or lines of standard input) ──► each pool's placement ──► key ⇥ pool ⇥ server ⇥ address (⇥ slot, of a cluster)
+ *                                                    └─ with --explain: each step (topology/explain.ts)
  *
  * Keys are bytes throughout; what follows the key on a line is made once for each server. The ring is the proxy's own
  * (ring/placement.ts). Checked against tests/vectors/placement.json.
@@ -12,6 +13,7 @@ import { quoted } from "../config/config_error.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import type { Placement } from "../ring/placement.ts";
 import { NOBODY, ownersOf } from "../ring/slots.ts";
+import { explain, explanationText } from "../topology/explain.ts";
 import { placementOf } from "../topology/placement.ts";
 import { random } from "../service/proxy_options.ts";
 import { SourceError } from "../topology/source.ts";
@@ -34,7 +36,7 @@ export async function route(
   try {
     const config = await sources.fill(loadConfig(findConfFile(options.confFile)));
     for (const line of sources.silent()) io.err(`ringmaster route: ${line}\n`);
-    const targets = targetsOf(config.pools, options);
+    const targets = targetsOf(config.pools, options, config.process.zone);
     const writer = new Writer(io);
     for (const key of options.keys) {
       if (key === "-") routeLines(io.stdin(), targets, options, writer);
@@ -62,6 +64,8 @@ export async function route(
 
 /** A pool and the ends of its lines, by server index; the last is for no server. */
 interface Target {
+  /** With --explain: what is written in place of a line. @param key borrowed */
+  readonly told: ((key: Uint8Array) => Uint8Array) | null;
   readonly placement: Placement;
   /** One line end for whatever key, if no ring is asked: distribution random. */
   readonly anyone: boolean;
@@ -70,7 +74,7 @@ interface Target {
   readonly owners: Uint16Array | null;
 }
 
-function targetsOf(pools: readonly PoolConfig[], options: RouteOptions): Target[] {
+function targetsOf(pools: readonly PoolConfig[], options: RouteOptions, zone: string | null): Target[] {
   const chosen = options.pool === null ? pools : pools.filter((pool) => pool.name === options.pool);
   if (chosen.length === 0) {
     const names = pools.map((pool) => pool.name).join(", ");
@@ -81,10 +85,10 @@ function targetsOf(pools: readonly PoolConfig[], options: RouteOptions): Target[
     const names = chosen.flatMap((pool) => pool.servers.map((server) => server.name)).join(", ");
     throw new UsageError(`option --ejected: found ${quoted(name)}, expected names of servers: ${names}`);
   }
-  return chosen.map((pool) => targetOf(pool, options));
+  return chosen.map((pool) => targetOf(pool, options, zone));
 }
 
-function targetOf(pool: PoolConfig, options: RouteOptions): Target {
+function targetOf(pool: PoolConfig, options: RouteOptions, zone: string | null): Target {
   const live = Uint8Array.from(pool.servers, (server) => options.ejected.includes(server.name) ? 0 : 1);
   const placement = placementOf(pool, () => 0, live);
   const anyone = pool.distribution === "random" && pool.servers.length > 1 && live.includes(1);
@@ -93,6 +97,7 @@ function targetOf(pool: PoolConfig, options: RouteOptions): Target {
   const end: typeof whole = (...of) =>
     owners === null ? whole(...of) : whole(...of).subarray(0, options.json ? -2 : -1);
   return {
+    told: options.explain ? (key) => encode(explained(pool, key, options, zone)) : null,
     placement,
     anyone,
     owners,
@@ -101,6 +106,23 @@ function targetOf(pool: PoolConfig, options: RouteOptions): Target {
       end(pool.name, null, null, anyone ? "*" : "-"),
     ],
   };
+}
+
+/** What the file says: nobody has looked at the servers. */
+function explained(
+  pool: PoolConfig,
+  key: Uint8Array,
+  { ejected, json }: RouteOptions,
+  zone: string | null,
+): string {
+  const told = explain(pool, key, {
+    zone,
+    offRing: (server) => ejected.includes(pool.servers[server]!.name) ? "--ejected" : null,
+    addressOf: (server) => pool.servers[server]!.addressText,
+    replicasOf: (server) =>
+      pool.servers[server]!.replicas.map(({ text, zone }) => ({ address: text, zone, well: false, why: "" })),
+  });
+  return json ? JSON.stringify(told) + "\n" : explanationText(told) + "\n";
 }
 
 function textEnd(pool: string, server: string | null, address: string | null, nobody: string): Uint8Array {
@@ -149,6 +171,11 @@ function routeKey(
   const head = options.json ? jsonHead(key.subarray(keyStart, keyEnd)) : null;
   for (const target of targets) {
     const { placement, owners, ends } = target;
+    if (target.told !== null) {
+      const told = target.told(key.subarray(keyStart, keyEnd));
+      writer.write(told, 0, told.length);
+      continue;
+    }
     const slot = owners === null ? -1 : placement.slotOf(key, keyStart, keyEnd);
     const known = !target.anyone && (owners === null || owners[slot] !== NOBODY);
     const server = known ? placement.serverOf(key, keyStart, keyEnd) : -1;

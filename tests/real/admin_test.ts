@@ -126,6 +126,9 @@ for (const workers of [1, 2]) {
     await direct[0]!.command("FLUSHALL");
     await write();
     deepStrictEqual(await sizes(), [0, 40]);
+    const told = await admin.json("/api/route?key=key1");
+    strictEqual(told.server, names[1]);
+    ok(told.skipped.every(({ server, why }: any) => server === names[0] && /by hand/.test(why)));
     // Never the last one by mistake.
     const last = await admin.post(path(1, "eject"));
     deepStrictEqual([last.status, /force/.test(last.text)], [409, true]);

@@ -78,7 +78,7 @@ Deno.test('parseFlags() takes -o "" for standard error, as nutcracker does', () 
 });
 
 const PLAN = { before: "a.yml", after: "b.yml", pool: null, keys: null, json: false, svg: null };
-const ROUTE = { confFile: null, pool: null, hex: false, json: false, ejected: [] };
+const ROUTE = { confFile: null, pool: null, hex: false, json: false, explain: false, ejected: [] };
 
 const OTHERS: readonly (readonly [string, Flags])[] = [
   ["-h", { command: "help", topic: null }],
@@ -92,7 +92,15 @@ const OTHERS: readonly (readonly [string, Flags])[] = [
   ["route a", { command: "route", options: { ...ROUTE, keys: ["a"] } }],
   ["route -c f --pool p --hex --json --ejected a,b -- - -x", {
     command: "route",
-    options: { confFile: "f", pool: "p", hex: true, json: true, ejected: ["a", "b"], keys: ["-", "-x"] },
+    options: {
+      confFile: "f",
+      pool: "p",
+      hex: true,
+      json: true,
+      explain: false,
+      ejected: ["a", "b"],
+      keys: ["-", "-x"],
+    },
   }],
   ["reload -p x", { command: "reload", options: { pidFile: "x" } }],
   ["plan a.yml b.yml", { command: "plan", options: PLAN }],

@@ -1,0 +1,47 @@
+/** /api/route: where a key lives and why, with the servers as they are now. */
+import type { PoolConfig } from "../config/config.ts";
+import { explain, type ReadCandidate } from "../topology/explain.ts";
+import { type Answer, type Asked, json, Refused } from "./answer.ts";
+import type { Around } from "./around.ts";
+import { replicasOf, whyOff } from "./pools.ts";
+
+/** Longest key, in bytes of its text. */
+const KEY_MAX = 4096;
+
+export function route(around: Around, { query }: Asked): Answer {
+  const { service, director } = around;
+  const { pools, process } = service.config;
+  const pool = poolOf(pools, query.pool!);
+  const key = keyOf(query.key!, query.hex === "yes");
+  const board = service.board.pools[pools.indexOf(pool)];
+  const states = director.states().get(pool.name) ?? [];
+  const stateOf = (server: number) => states.find((state) => state.server === pool.servers[server]!.name);
+  return json(explain(pool, key, {
+    zone: process.zone,
+    offRing: (server) => whyOff(board?.servers[server]),
+    addressOf: (server) => stateOf(server)?.primary?.text ?? pool.servers[server]!.addressText,
+    replicasOf: (server): ReadCandidate[] => {
+      const name = pool.servers[server]!.name;
+      return replicasOf(pool.servers[server]!, stateOf(server), director.replicas(pool.name, name)).map(
+        ({ address, zone, well, why }) => ({ address, zone, well, why }),
+      );
+    },
+  }));
+}
+
+function poolOf(pools: readonly PoolConfig[], name: string): PoolConfig {
+  const found = name === "" && pools.length === 1 ? pools[0] : pools.find((pool) => pool.name === name);
+  if (found !== undefined) return found;
+  const names = pools.map((pool) => pool.name).join(", ");
+  throw new Refused(404, `pool: found ${JSON.stringify(name.slice(0, 100))}, expected one of ${names}`);
+}
+
+function keyOf(text: string, hex: boolean): Uint8Array {
+  if (!hex) {
+    const key = new TextEncoder().encode(text);
+    if (key.length <= KEY_MAX) return key;
+  } else if (text.length <= 2 * KEY_MAX && /^([0-9a-f]{2})*$/i.test(text)) {
+    return Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+  }
+  throw new Refused(400, `key: expected at most ${KEY_MAX} bytes${hex ? " in pairs of hex digits" : ""}`);
+}
