@@ -6,12 +6,11 @@
  *
  * It may be given up, or die, at any point: then no majority follows anybody new, and the next attempt finds what there is.
  */
-import type { Value } from "../protocol/redis/value.ts";
 import type { TimerId } from "../net/net.ts";
 import { ANOTHER, Fence } from "./fence.ts";
-import { hostAndPort, type Member, type MemberAround, readMember } from "./member.ts";
+import { hostAndPort, type Member, type MemberAround, type MemberSaid, readMember } from "./member.ts";
 import { type Answer, LinkLost } from "./redis_link.ts";
-import { chosenOf, majorityOf, type Voter } from "./votes.ts";
+import { chosenOf, isOf, majorityOf, type Voter } from "./votes.ts";
 
 /** So long fences may take to stand, ms. */
 const GATHER_MS = 1500;
@@ -126,22 +125,29 @@ export class Promotion {
     const chosen = chosenOf(voters, places, this.history);
     if (typeof chosen === "string") return this.giveUp(chosen);
     const others = places.filter((place) => place !== chosen);
-    if (voters[chosen]!.said!.follows === null) return this.check(chosen, others);
+    const said = voters[chosen]!.said!;
+    if (said.follows === null) return this.check(chosen, said, others);
     this.tell(chosen, ["REPLICAOF", "NO", "ONE"], (answer) => {
       if (answer !== "OK") {
         return this.giveUp(`${this.textOf(chosen)} is not to be promoted: ${whyOf(answer)}`);
       }
-      this.check(chosen, others);
+      this.check(chosen, said, others);
     });
   }
 
-  /** It says itself what it is now; then the others are told. */
-  private check(chosen: number, others: readonly number[]): void {
-    this.fences[chosen]!.ask(["ROLE"], (answer) => {
+  /**
+   * It says itself what it is now, and that it has what it was chosen for: all of another server's data may have come between the two,
+   * and one that was a replica until then cannot be told to go back. Nobody follows it then, so nobody writes to it.
+   */
+  private check(chosen: number, before: MemberSaid, others: readonly number[]): void {
+    this.fences[chosen]!.ask(["INFO", "replication"], (answer) => {
       if (this.over) return;
-      const role = Array.isArray(answer) ? (answer as readonly Value[])[0] : null;
-      if (role !== "master") {
-        return this.giveUp(`${this.textOf(chosen)} is no primary when it has been promoted`);
+      const said = readMember(["", 0], [answer]);
+      const name = this.textOf(chosen);
+      if (typeof said === "string") return this.giveUp(`${name}, when it has been promoted: ${said}`);
+      if (said.follows !== null) return this.giveUp(`${name} is no primary when it has been promoted`);
+      if (!isOf(said, before.info.history) || said.info.offset < before.info.offset) {
+        return this.giveUp(`${name} has lost the data it was to be promoted for`);
       }
       this.save(chosen);
       this.follow(chosen, others);

@@ -17,6 +17,8 @@ export interface ServerSaid {
   readonly linked: boolean;
   /** All of its primary's data is on its way to it. */
   readonly syncing: boolean;
+  /** Some of that has come: what it had may be gone. Not while it waits for it, or is refused it for as long as it asks. */
+  readonly receiving: boolean;
   readonly loading: boolean;
   /** Since it has heard of its primary; -1 = never, or not now. */
   readonly ioAgeMs: number;
@@ -45,6 +47,10 @@ export function readInfo(text: string): ServerSaid | null {
   };
   const ms = (name: string) => number(name) < 0 ? -1 : number(name) * 1000;
   const master = role === "master";
+  const syncing = fields.get("master_sync_in_progress") === "1";
+  // Before the first line of its primary's data, size and progress say so.
+  const waiting = fields.get("master_sync_total_bytes") === "-1" &&
+    fields.get("master_sync_read_bytes") === "0";
   const replicas: string[] = [];
   for (const [name, value] of fields) {
     if (!/^(slave|replica)\d+$/.test(name)) continue;
@@ -57,11 +63,15 @@ export function readInfo(text: string): ServerSaid | null {
   return {
     master,
     linked: fields.get("master_link_status") === "up",
-    syncing: fields.get("master_sync_in_progress") === "1",
+    syncing,
+    receiving: syncing && !waiting,
     loading: fields.get("loading") === "1" || fields.get("async_loading") === "1",
     ioAgeMs: ms("master_last_io_seconds_ago"),
     downMs: ms("master_link_down_since_seconds"),
-    offset: number(master ? "master_repl_offset" : "slave_repl_offset"),
+    // A replica that its primary has refused, or that waits for all of its data, says 1 for the first of the two; the other stays.
+    offset: master
+      ? number("master_repl_offset")
+      : Math.max(number("slave_repl_offset"), number("master_repl_offset")),
     history: fields.get("master_replid") ?? "",
     replicas,
   };

@@ -122,14 +122,14 @@ function rankOf({ follows, priority }: MemberSaid): number {
   return follows === null ? 0 : priority;
 }
 
-/** All of its data is there. */
+/** All of its data is there. It is also while it asks its primary for all of that one's, and nothing has come. */
 function isWhole(said: MemberSaid | null): boolean {
-  return said !== null && !said.info.loading && !said.info.syncing && said.info.offset >= 0 &&
+  return said !== null && !said.info.loading && !said.info.receiving && said.info.offset >= 0 &&
     said.info.history !== "";
 }
 
 /** Its data is of this history, or goes on from it. */
-function isOf({ info, before }: MemberSaid, history: string): boolean {
+export function isOf({ info, before }: Pick<MemberSaid, "info" | "before">, history: string): boolean {
   return info.history === history || before === history;
 }
 

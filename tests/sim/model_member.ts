@@ -21,6 +21,8 @@ interface Line {
 }
 
 const FULL_SYNC_MS = 300;
+/** Of that, until the first of it comes. */
+const SYNC_WAIT_MS = 150;
 
 export class ModelMember {
   readonly port: number;
@@ -33,6 +35,8 @@ export class ModelMember {
   offset = 0;
   alive = true;
   frozen = false;
+  /** Its replicas are told that they have no password: they ask for all of its data for ever, and get nothing. */
+  refuses = false;
   /** All of its data is coming, until then. */
   private syncUntilMs = -1;
   linked = false;
@@ -163,6 +167,11 @@ export class ModelMember {
       return;
     }
     if (primary.frozen) return;
+    if (primary.refuses) {
+      this.linked = false;
+      this.syncUntilMs = nowMs + FULL_SYNC_MS;
+      return;
+    }
     this.heardAtMs = nowMs;
     if (
       this.history === primary.history || (this.history === primary.before && this.offset <= primary.offset)
@@ -269,6 +278,17 @@ export class ModelMember {
     return `-ERR unknown command '${name}'\r\n`;
   }
 
+  private progress(nowMs: number): string[] {
+    if (this.syncUntilMs < 0) return ["master_sync_in_progress:0"];
+    const came = nowMs > this.syncUntilMs - FULL_SYNC_MS + SYNC_WAIT_MS;
+    const [total, read] = came ? [100, 50] : [-1, 0];
+    return [
+      "master_sync_in_progress:1",
+      `master_sync_total_bytes:${total}`,
+      `master_sync_read_bytes:${read}`,
+    ];
+  }
+
   private replication(): string {
     const nowMs = this.clock.nowMs();
     const lines = this.follows < 0
@@ -283,7 +303,7 @@ export class ModelMember {
         `master_port:${7000 + this.follows}`,
         `master_link_status:${this.linked ? "up" : "down"}`,
         `master_last_io_seconds_ago:${this.linked ? Math.floor((nowMs - this.heardAtMs) / 1000) : -1}`,
-        `master_sync_in_progress:${this.syncUntilMs >= 0 ? 1 : 0}`,
+        ...this.progress(nowMs),
         `slave_repl_offset:${this.offset}`,
         "slave_priority:100",
       ];

@@ -90,6 +90,55 @@ Deno.test("who has the data of a primary that began anew out of our sight is pro
   s.keeper.stop();
 });
 
+Deno.test("of replicas that their primary refuses, so that they ask for all of its data for ever, the one that has most is promoted", async () => {
+  const promoted: string[] = [];
+  const s = await stand(textOf(0), (cause) => promoted.push(cause));
+  const [primary, behind] = s.members;
+  s.run(10_000);
+  behind!.freeze();
+  for (let i = 0; i < 5; i++) assert.ok(primary!.write());
+  s.run(200);
+  primary!.refuses = true;
+  behind!.goOn();
+  s.net.down(ModelMember.addressOf(0, 0), true);
+  s.run(15_000);
+  assert.deepEqual(promoted, [`${textOf(2)} in place of ${textOf(0)}`]);
+  s.keeper.stop();
+});
+
+Deno.test("a replica that gets another server's data between being chosen and being promoted is followed by nobody", async () => {
+  const promoted: string[] = [];
+  const s = await stand(textOf(0), (cause) => promoted.push(cause));
+  const [primary, first, second] = s.members;
+  s.run(10_000);
+  for (let i = 0; i < 5; i++) assert.ok(primary!.write());
+  s.run(200);
+  const { history } = primary!;
+  // Both ask it for all of its data, and wait; the one that is chosen has it a moment before it is told.
+  primary!.refuses = true;
+  s.net.down(ModelMember.addressOf(0, 0), true);
+  const answer = Reflect.get(ModelMember.prototype, "answer");
+  let emptied: ModelMember | null = null;
+  Reflect.set(ModelMember.prototype, "answer", function (this: ModelMember, line: unknown, words: string[]) {
+    if (words[0] === "REPLICAOF" && words[1] === "NO" && emptied === null) {
+      emptied = this;
+      this.history = "e".repeat(40);
+      this.offset = 0;
+    }
+    return answer.call(this, line, words);
+  });
+  try {
+    s.run(30_000);
+  } finally {
+    Reflect.set(ModelMember.prototype, "answer", answer);
+  }
+  const other = emptied === first ? second! : first!;
+  assert.deepEqual(promoted, [`${textOf(other.place)} in place of ${textOf(0)}`]);
+  assert.deepEqual([other.before, other.offset], [history, 5]);
+  assert.ok(s.lines.some((line) => line.includes("has lost the data it was to be promoted for")));
+  s.keeper.stop();
+});
+
 interface Canary {
   readonly name: string;
   plant(): () => void;

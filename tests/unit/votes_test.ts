@@ -20,7 +20,7 @@ interface Word {
   readonly before?: string;
   readonly priority?: number;
   readonly linked?: boolean;
-  readonly syncing?: boolean;
+  readonly receiving?: boolean;
   readonly loading?: boolean;
   readonly peer?: string;
   readonly runId?: string;
@@ -41,7 +41,8 @@ function saidOf(word: Word, place: number): MemberSaid {
     info: {
       master,
       linked: word.linked ?? !master,
-      syncing: word.syncing ?? false,
+      syncing: !(word.linked ?? !master),
+      receiving: word.receiving ?? false,
       loading: word.loading ?? false,
       ioAgeMs: 0,
       downMs: -1,
@@ -118,7 +119,7 @@ Deno.test("chosenOf() takes the one that has most of the primary's history", () 
   strictEqual(chosen(OLD, null, A, { history: NEW, before: OLD }), 2, "it is one already");
   strictEqual(chosen(OLD, null, A, { ...A, offset: 99, history: NEW }), 1, "of another history");
   strictEqual(chosen(OLD, null, A, { offset: 99, history: NEW, before: OLD }), 2, "promoted halfway");
-  for (const wrong of [{ syncing: true }, { loading: true }, { offset: -1 }, { history: "" }]) {
+  for (const wrong of [{ receiving: true }, { loading: true }, { offset: -1 }, { history: "" }]) {
     strictEqual(chosen(OLD, null, A, { ...A, offset: 99, ...wrong }), 1, JSON.stringify(wrong));
   }
   strictEqual(chosen(NEW, null, A, A), 1, "a majority has another");
@@ -145,6 +146,18 @@ Deno.test("readMember() reads what servers answer", () => {
     [said.follows, said.before, said.priority, said.uptimeMs, said.port, said.fenced, said.info.loading],
     ["[::1]:5", OLD, 0, 9000, 6, true, true],
   );
+  const partOf = (fields: string) =>
+    readMember(["x", 0], [`role:slave\r\n${fields.replaceAll(" ", "\r\n")}\r\n`]) as MemberSaid;
+  const syncing = "master_sync_in_progress:1";
+  const waits = `${syncing} master_sync_total_bytes:-1 master_sync_read_bytes:0`;
+  deepStrictEqual(
+    [waits, `${syncing} master_sync_total_bytes:0 master_sync_read_bytes:0`, syncing, "x:1"].map(partOf)
+      .map(({ info }) => [info.syncing, info.receiving]),
+    [[true, false], [true, true], [true, true], [false, false]],
+  );
+  // What it says of its link is 1 while it asks for everything.
+  strictEqual(partOf("slave_repl_offset:1 master_repl_offset:9").info.offset, 9);
+  strictEqual(partOf("slave_repl_offset:9").info.offset, 9);
   deepStrictEqual(hostAndPort(nameOf("::1", 5)), ["::1", "5"]);
   deepStrictEqual(hostAndPort("h:5"), ["h", "5"]);
   match(String(readMember("x", info)), /PUBSUB NUMSUB is refused/);
