@@ -20,6 +20,7 @@ import { route } from "./src/cli/route.ts";
 import { reload } from "./src/cli/reload.ts";
 import { run } from "./src/cli/run.ts";
 import { schema } from "./src/cli/schema.ts";
+import { top } from "./src/cli/top.ts";
 import { work } from "./src/service/worker.ts";
 import { currentRuntime } from "./src/runtime/runtime.ts";
 import { BUILD, VERSION } from "./src/stats/version.ts";
@@ -72,6 +73,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return await plan(flags.options, currentRuntime(), io);
     case "reload":
       return await reload(flags.options, currentRuntime().clock, io);
+    case "top":
+      return await top(flags.options, currentRuntime().clock, io);
     case "health":
       return await health(flags.options, io);
     case "completions":

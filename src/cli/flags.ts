@@ -84,6 +84,13 @@ export interface PeerOptions {
   readonly tokenFile: string | null;
 }
 
+export interface TopOptions extends PeerOptions {
+  /** null: all pools. */
+  readonly pool: string | null;
+  readonly once: boolean;
+  readonly json: boolean;
+}
+
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 export type Shell = typeof SHELLS[number];
 
@@ -91,6 +98,7 @@ export type CommandName =
   | "route"
   | "plan"
   | "reload"
+  | "top"
   | "health"
   | "demo"
   | "schema"
@@ -108,6 +116,7 @@ export type Flags =
   | { readonly command: "reload"; readonly options: ReloadOptions }
   | { readonly command: "demo"; readonly options: { readonly json: boolean } }
   | { readonly command: "schema" }
+  | { readonly command: "top"; readonly options: TopOptions }
   | { readonly command: "health"; readonly options: PeerOptions }
   | { readonly command: "completions"; readonly shell: Shell }
   | { readonly command: "man" };
@@ -277,6 +286,23 @@ export const COMMANDS: readonly Command[] = [
     ],
   },
   {
+    name: "top",
+    usage: "[flags]",
+    sentence: "What a running proxy does, in a terminal, every second: pools, servers, keys, clients.",
+    flags: [
+      HELP,
+      ...PEER,
+      flag("", "pool", "only this pool (default: all)", "S", "a name"),
+      flag("", "once", "one report, and no more"),
+      flag("", "json", "a JSON object a second, in place of a screen"),
+    ],
+    notes: [
+      "Keys: 1 to 5 and Tab choose what is shown, s and S the column to sort by, r turns the order round,\n" +
+      "/ filters, arrows scroll, q leaves. NO_COLOR is heeded; where there is no terminal, or TERM is dumb,\n" +
+      "a report is printed every second. * marks the column that is sorted by.",
+    ],
+  },
+  {
     name: "health",
     usage: "[flags]",
     sentence: "Whether a running proxy is ready for clients: exit code 0 or 1, by its admin side.",
@@ -337,6 +363,15 @@ export function parseFlags(argv: readonly string[]): Flags {
   if (name === "plan") return { command: "plan", options: planOptions(given) };
   if (name === "completions") return { command: "completions", shell: shellOf(given) };
   refuseWords(given, command);
+  if (name === "top") {
+    const options = {
+      ...peerOptions(given),
+      pool: given.text("pool"),
+      once: given.has("once"),
+      json: given.has("json"),
+    };
+    return { command: "top", options };
+  }
   if (name === "health") return { command: "health", options: peerOptions(given) };
   if (name === "man") return { command: "man" };
   if (name === "reload") {
