@@ -26,6 +26,7 @@ import {
   FORM_GET,
   KEYED,
   knownToAll,
+  latencyClass,
   LOCAL,
   NAMES,
   quietDrops,
@@ -135,7 +136,9 @@ export class MemcachedFront implements Front {
         this.look(bytes, start, next);
       }
       // Blanks before the name stay here: to 1.6.40 and later such a line is no command, and its data block is some.
+      this.pool.counting = 1 + latencyClass(request.row, request.keyCount);
       this.dispatch(client, bytes, request.wordCount > 0 ? request.wordStarts[0]! : start, next);
+      client.countHere();
       return next;
     }
     if (next === NEED_MORE) {
@@ -144,7 +147,9 @@ export class MemcachedFront implements Front {
     }
     if (next === SKIP) {
       this.pool.counters[REQUESTS_TOTAL]!++;
+      this.pool.counting = 1 + latencyClass(request.row, request.keyCount);
       this.refuseValue(client, bytes);
+      client.countHere();
       return skip(session, request.needed, start, end);
     }
     this.pool.counters[request.answer === ANSWER_LINE_TOO_LONG ? LIMIT_REQUEST : PROTOCOL_ERROR]!++;
@@ -211,6 +216,7 @@ export class MemcachedFront implements Front {
       return false;
     }
     this.pool.counters[REQUESTS_TOTAL]!++;
+    this.pool.counting = 1 + latencyClass(request.row, request.keyCount);
     session.sliced = new SlicedGet(client, bytes, request, () => session.sliced = null);
     return true;
   }

@@ -19,6 +19,7 @@ import type { Client } from "../proxy/client.ts";
 import type { Request } from "../proxy/request.ts";
 import type { RequestLine } from "../proxy/request_line.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
+import type { Timing } from "../proxy/timing.ts";
 import { GetPace } from "./get_pace.ts";
 
 /** Keys in a line: the first value leaves memcached when it has looked up the last. */
@@ -76,6 +77,9 @@ export class GetBatch implements RequestLine {
   private readonly keyEnds = new Int32Array(BATCH_KEYS_MAX);
   /** Members that have not been answered. */
   waiting = 0;
+  /** Who counts what comes now, and when that was asked for; see `comes`. */
+  private timing: Timing | null = null;
+  private writtenMs = -1;
   /** Bytes of the reply that came before its last part. */
   private valueBytes = 0;
   /** Where the search for the next value's key begins: as a rule they come in order. */
@@ -89,6 +93,7 @@ export class GetBatch implements RequestLine {
   begin(name: Uint8Array, check: number, pace: GetPace): void {
     this.check = check;
     this.pace = pace;
+    this.timing = null;
     this.end = copy(this.bytes, 0, name, 0, name.length);
     this.members.length =
       this.waiting =
@@ -113,6 +118,11 @@ export class GetBatch implements RequestLine {
     this.bytes[at++] = SPACE;
     this.keyStarts[i] = at;
     this.keyEnds[i] = this.end = copy(this.bytes, at, bytes, start, end);
+  }
+
+  comes(timing: Timing, writtenMs: number): void {
+    this.timing = timing;
+    this.writtenMs = writtenMs;
   }
 
   /** No more will be added: ends the line. */
@@ -186,6 +196,7 @@ export class GetBatch implements RequestLine {
     this.members[i] = null;
     this.waiting--;
     this.next = i + 1;
+    this.timing?.served(request, this.writtenMs);
     return request;
   }
 

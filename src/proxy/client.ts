@@ -334,7 +334,9 @@ export class Client implements Flushable, Postponed, ReplySink {
   /** Puts a request into the queue. */
   enqueue(request: Request): void {
     assert(this.phase !== CLOSED, "nothing is owed to a client that is gone");
-    request.muted = this.muted;
+    const { pool } = this;
+    request.enter(this.lastActiveMs, this.muted, pool.counting);
+    pool.counting = 0;
     this.replies.add(request);
     const inFlight = this.replies.length;
     if (inFlight >= this.pool.config.inFlightMax) {
@@ -353,19 +355,31 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   /** Answers the next request from here, in its turn. `bytes` are shared: never written to again. */
   answer(bytes: Uint8Array): void {
-    if (this.replies.head === null && !this.muted) return this.send(bytes, 0, bytes.length);
+    if (this.replies.head === null && !this.muted) {
+      this.countHere();
+      return this.send(bytes, 0, bytes.length);
+    }
     const request = new Request(this);
     this.enqueue(request);
     this.deliver(request, bytes, 0, bytes.length);
   }
 
+  /** The request at hand has been answered, and was never in the queue: counts it, unless that has been done. */
+  countHere(): void {
+    const { pool } = this;
+    if (pool.counting > 0) pool.timing.over(pool.counting - 1, this.lastActiveMs, -1);
+    pool.counting = 0;
+  }
+
   /** Delivers a request's reply: now if it is the oldest, else when its turn comes. Bytes as for Split.take. */
   deliver(request: Request, bytes: Uint8Array, start: number, end: number): void {
+    this.pool.timing.answered(request);
     if (this.replies.deliver(request, bytes, start, end)) this.delivered();
   }
 
   /** As `deliver`, for a reply that is followed by all of `rest`, which is small. */
   deliverBoth(request: Request, bytes: Uint8Array, start: number, end: number, rest: Uint8Array): void {
+    this.pool.timing.answered(request);
     if (this.replies.deliverBoth(request, bytes, start, end, rest)) this.delivered();
   }
 
@@ -625,6 +639,7 @@ export class Client implements Flushable, Postponed, ReplySink {
     if (this.closed) return;
     this.become(CLOSED);
     this.pool.counters[CLIENT_CONNECTIONS]!--;
+    for (let r = this.replies.head; r !== null; r = r.next) this.pool.timing.answered(r);
     this.replies.abandon();
     this.inbox.clear();
     this.pool.front.abandoned(this);

@@ -31,6 +31,7 @@ import { type ClientQuestion, GONE, type Told } from "./client_question.ts";
 import { Seen } from "./seen.ts";
 import { Server } from "./server.ts";
 import type { ServerConnection } from "./server_connection.ts";
+import { Timing } from "./timing.ts";
 import type { Turn } from "./turn.ts";
 
 /** What a pool needs from the process around it. */
@@ -96,6 +97,10 @@ export class Pool {
   readonly worker: number;
   /** One value a row of POOL_METRICS, on the board. */
   readonly counters: Float64Array;
+  /** What this worker counts of its clients' requests. */
+  readonly timing: Timing;
+  /** 1 + the class (stats/latency.ts) of the request that is taken now, until it is counted or in its client's queue; else 0. */
+  counting = 0;
   readonly front: Front;
   readonly seen: Seen;
   readonly memory: Memory;
@@ -119,6 +124,7 @@ export class Pool {
     this.timeoutMs = config.timeoutMs;
     this.worker = around.seat.worker;
     this.counters = this.board.row(this.worker);
+    this.timing = new Timing(this.board.latency.block(this.worker), around.turn);
     this.placement = this.placementFor(config);
     this.servers = config.servers.map((server, i) => new Server(this, server, this.board.servers[i]!, i));
     this.live = new Uint8Array(this.servers.length).fill(1);

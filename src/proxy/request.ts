@@ -24,6 +24,14 @@ export const BEGUN = 1;
 /** The reply, or an error in its place, has come and waits for its turn. */
 export const DONE = 2;
 
+/** Of `Request.bits`. */
+const PROGRESS = 3;
+const MUTED = 4;
+const OWNS_REPLY = 8;
+const UNCOUNTED = 16;
+const FAILED = 32;
+const CLASS = 6;
+
 /** `Request.replies` of one at whose reply nobody but the proxy looks (AUTH, SELECT). */
 export const SWALLOWED = 0;
 
@@ -40,13 +48,19 @@ export class Request {
   line: RequestLine | null = null;
   /** Turn time at which the client gets an error instead; Infinity = never. */
   deadlineMs = Infinity;
+  /** When its bytes came: turn time, ms; -1 = not said. */
+  readMs = -1;
+  /** When the first of it was written to a server; -1 = nothing has been, or nobody has answered yet. */
+  writtenMs = -1;
   /** Bytes sent to the server for it. */
   size = 0;
   /** The connection's byte count just past it: tells whether it has left. */
   sentAt = 0;
-  progress = OWED;
-  /** Its reply is dropped instead of sent (CLIENT REPLY OFF). */
-  muted = false;
+  /**
+   * PROGRESS, MUTED, OWNS_REPLY, UNCOUNTED and FAILED, and from CLASS on 1 + the class (stats/latency.ts): one field, for the size of
+   * the record.
+   */
+  private bits = OWED;
   /** What the front needs to know to check the reply (see Front.fits); 0 = any reply will do. */
   check = 0;
   /** So many replies of the server's are still to come for it: more than one only without a client and a split. Or SWALLOWED, of one. */
@@ -54,10 +68,68 @@ export class Request {
   reply: Uint8Array = NONE;
   replyStart = 0;
   replyEnd = 0;
-  /** `reply` is a chunk with nothing else in it: whoever drops the reply gives it back. */
-  ownsReply = false;
 
   constructor(public client: Client | null) {}
+
+  /** OWED, BEGUN or DONE. */
+  get progress(): number {
+    return this.bits & PROGRESS;
+  }
+
+  set progress(progress: number) {
+    this.bits = this.bits & ~PROGRESS | progress;
+  }
+
+  /** Its reply is dropped instead of sent (CLIENT REPLY OFF). */
+  get muted(): boolean {
+    return (this.bits & MUTED) !== 0;
+  }
+
+  set muted(muted: boolean) {
+    this.bits = muted ? this.bits | MUTED : this.bits & ~MUTED;
+  }
+
+  /** `reply` is a chunk with nothing else in it: whoever drops the reply gives it back. */
+  get ownsReply(): boolean {
+    return (this.bits & OWNS_REPLY) !== 0;
+  }
+
+  set ownsReply(owns: boolean) {
+    this.bits = owns ? this.bits | OWNS_REPLY : this.bits & ~OWNS_REPLY;
+  }
+
+  /**
+   * It is its client's, whose bytes came at `readMs`.
+   * @param counts 1 + its class (stats/latency.ts), if it is to be counted as one request of a client's; else 0
+   */
+  enter(readMs: number, muted: boolean, counts: number): void {
+    this.readMs = readMs;
+    const bits = this.bits & ~(MUTED | UNCOUNTED) | (muted ? MUTED : 0);
+    this.bits = counts === 0 ? bits : bits | UNCOUNTED | counts << CLASS;
+  }
+
+  /** 1 + its class; 0 = none: the proxy's own, or a part of another. */
+  get counts(): number {
+    return this.bits >> CLASS;
+  }
+
+  /** It counts as one request of its client's and has not been counted yet. */
+  get uncounted(): boolean {
+    return (this.bits & UNCOUNTED) !== 0;
+  }
+
+  counted(): void {
+    this.bits &= ~UNCOUNTED;
+  }
+
+  /** Its server's failure has been counted for it: a late reply is not. */
+  get hasFailed(): boolean {
+    return (this.bits & FAILED) !== 0;
+  }
+
+  failed(): void {
+    this.bits |= FAILED;
+  }
 
   get swallowed(): boolean {
     return this.replies === SWALLOWED;

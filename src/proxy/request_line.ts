@@ -6,6 +6,7 @@
  *   connection.enqueue(first) ─► beginLine(line) ─► join(line) … ─► end of the turn: close, and its bytes are written
  *   the reply ─► takeParts … ─► finish, or fail ─► release
  */
+import type { Timing } from "./timing.ts";
 import type { Client } from "./client.ts";
 
 export interface RequestLine {
@@ -16,6 +17,11 @@ export interface RequestLine {
   /** What is sent, `bytes[0, end)`, once it is closed. */
   readonly bytes: Uint8Array;
   readonly end: number;
+  /**
+   * What is taken next comes from a server that was written to at `writtenMs`; -1: never.
+   * @param timing the server's
+   */
+  comes(timing: Timing, writtenMs: number): void;
   /** No more will join. */
   close(): void;
   /**

@@ -13,6 +13,7 @@ import { Endpoint } from "./endpoint.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import type { Pool } from "./pool.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
+import { Timing } from "./timing.ts";
 
 /** A cluster in which a node names so many others that are none of its primaries is being made, or unmade. */
 const ASIDE_MAX = 16;
@@ -21,6 +22,8 @@ const QUEUES = [IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES];
 export class Server {
   /** One value a row of SERVER_METRICS, on the pool's board; gauges of queues are computed when asked for. */
   readonly counters: Float64Array;
+  /** What this worker counts of what the server is sent. */
+  readonly timing: Timing;
   /** Failures without a good reply between them; see ejection.ts. */
   failures = 0;
   ejected = false;
@@ -58,6 +61,7 @@ export class Server {
     public index: number,
   ) {
     this.counters = this.cells.row(pool.worker);
+    this.timing = new Timing(this.cells.latency.block(pool.worker), pool.turn);
     // Whoever replaces a worker does not know when it came back, but that it has been off and on.
     this.returnedAtMs = cells.waitFactor > 1 ? pool.turn.now() : -Infinity;
     // Where it was configured to be, another may have its place by now: its keeper says it first.

@@ -38,6 +38,7 @@ import type { RequestLine } from "./request_line.ts";
 import type { Server } from "./server.ts";
 import type { Flushable } from "./turn.ts";
 import { type Flight, joinUnsent, putBehind, takeKept, takeUnwritten, type Unsent } from "./unsent.ts";
+import { WrittenTimes } from "./written_times.ts";
 
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
 const CONGESTED = 1024 * 1024;
@@ -119,6 +120,8 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   written = 0;
   /** When the first of the requests that are overdue now timed out; -1 = none, or something has come since. */
   private silentSinceMs = -1;
+  /** When what was written was written. */
+  private readonly times = new WrittenTimes();
   private lastTimeoutFailureMs = -Infinity;
   private connectAtMs = 0;
   /**
@@ -249,8 +252,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (this.tail === null) this.head = request;
     else this.tail.nextInFlight = request;
     this.tail = request;
+    const nowMs = pool.turn.now();
+    if (request.readMs < 0) request.readMs = nowMs;
     if (pool.timeoutMs > 0 && !patient) {
-      request.deadlineMs = pool.turn.now() + pool.timeoutMs;
+      request.deadlineMs = nowMs + pool.timeoutMs;
       if (this.oldest === null) this.oldest = request;
       if (!pool.sweeping) pool.startSweep();
     }
@@ -470,11 +475,13 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (this.openLine !== null) this.closeLine(this.openLine);
     this.giveUnsent();
     this.socket.flush();
+    this.times.note(this.socket.flushedBytes, this.server.pool.turn.flushMs);
     const waiting = this.socket.queuedBytes + (this.backlog === null ? 0 : this.backlog.size);
     this.congested = waiting > CONGESTED;
   }
 
   drained(): void {
+    this.times.note(this.socket.flushedBytes, this.server.pool.turn.now());
     if (this.backlog !== null && this.backlog.size > 0) return;
     this.congested = false;
     this.releaseWaiters();
@@ -490,6 +497,8 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.become(FRESH);
     this.endpoint.opened(this.server.pool.clock.nowMs() - this.connectAtMs);
     this.server.counters[SERVER_CONNECTIONS]!++;
+    // What has waited for this leaves at once.
+    if (!this.dirty) this.server.pool.turn.touchServer(this);
     this.stopConnectTimer();
     if (this.server.pool.log.level >= INFO) {
       this.server.pool.log.write(INFO, `connected to server '${this.server.config.name}'`);
@@ -544,6 +553,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   takeLineParts(line: RequestLine, bytes: Uint8Array, start: number, end: number): boolean {
     const { counters } = this.server;
     const { waiting } = line;
+    this.lineComes(line, this.head!);
     const fits = line.takeParts(bytes, start, end);
     counters[RESPONSES]! += waiting - line.waiting;
     counters[RESPONSE_BYTES]! += end - start;
@@ -560,6 +570,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     end: number,
   ): boolean {
     const { waiting, misfit } = line;
+    this.lineComes(line, request);
     if (!line.finish(bytes, start, end)) {
       this.answerFailed(request, failureOf("EPROTO"));
       this.fail("EPROTO", misfit);
@@ -614,6 +625,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       }
       this.sent.skip(request.size);
     }
+    server.timing.served(request, this.writtenMs(request));
     const client = request.client;
     if (client !== null) {
       server.counters[RESPONSES]!++;
@@ -631,6 +643,16 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     return this.isOpen;
   }
 
+  /** When a request was written that has been answered. Not every runtime says at once what the kernel has taken. */
+  private writtenMs({ sentAt }: Request): number {
+    const ms = this.times.take(sentAt);
+    return ms >= 0 ? ms : this.server.pool.turn.flushMs;
+  }
+
+  private lineComes(line: RequestLine, first: Request): void {
+    line.comes(this.server.timing, this.writtenMs(first));
+  }
+
   /** A node of a cluster says that another is to be asked, or that none can answer: that is seen to, and nobody is answered yet. */
   private isRedirected(request: Request, bytes: Uint8Array, start: number, end: number): boolean {
     const { server, sent } = this;
@@ -639,6 +661,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     server.counters[RESPONSES]!++;
     server.counters[RESPONSE_BYTES]! += end - start;
     request.nextInFlight = null;
+    server.timing.served(request, this.writtenMs(request));
     redirects.follow(this, request, sent!.take(request.size), bytes, start, end);
     if (this.holder !== null && !this.closed) this.holder.answered(this);
     return true;
@@ -864,6 +887,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.socket = NO_SOCKET;
     this.replies.clear();
     this.replies = new ReplyStream(this.server.pool, this);
+    this.times.clear();
     this.silentSinceMs = -1;
     this.reached = -1;
     for (; this.greetings > 0; this.greetings--) {
@@ -963,7 +987,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   }
 
   private answerFailed(request: Request, failure: Failure): void {
-    answerFailed(request, this.server, failure);
+    answerFailed(request, this.server, failure, this.times.find(request.sentAt));
   }
 
   private stopConnectTimer(): void {
@@ -1009,9 +1033,15 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   }
 }
 
-/** Answers a request that will have no reply with an error of the proxy's. */
-export function answerFailed(request: Request, server: Server, failure: Failure): void {
+/**
+ * Answers a request that will have no reply with an error of the proxy's.
+ * @param writtenMs when it was written to the server; -1 = it has not been
+ */
+export function answerFailed(request: Request, server: Server, failure: Failure, writtenMs = -1): void {
   const { client, split, internal, line } = request;
+  if (line !== null) line.comes(server.timing, writtenMs);
+  else server.timing.served(request, writtenMs);
+  request.failed();
   if (client === null && split === null && internal === null && line === null) return;
   const reply = server.errorReply(failure);
   if (line !== null) {

@@ -21,12 +21,20 @@ export interface Postponed {
   resume(): void;
 }
 
+/** Who wants to know when a turn ends. */
+export interface Told {
+  turnEnds(): void;
+}
+
 export class Turn {
   private readonly servers: Flushable[] = [];
   private readonly clients: Flushable[] = [];
   private postponed: Postponed[] = [];
+  private readonly told: Told[] = [];
   private scheduled = false;
   private nowMs = -1;
+  /** When what servers were sent in this turn was written to them: read at its end, if there is anything. */
+  flushMs = -1;
   private readonly atEnd = () => this.end();
 
   constructor(private readonly clock: Clock) {}
@@ -57,6 +65,12 @@ export class Turn {
     this.schedule();
   }
 
+  /** `who` is told once, when all of this turn has been done. */
+  tell(who: Told): void {
+    this.told.push(who);
+    this.schedule();
+  }
+
   private schedule(): void {
     if (this.scheduled) return;
     this.scheduled = true;
@@ -70,8 +84,12 @@ export class Turn {
       this.postponed = [];
       for (const work of due) work.resume();
     }
+    if (this.servers.length > 0) this.flushMs = this.clock.nowMs();
     flushAll(this.servers);
     flushAll(this.clients);
+    const { told } = this;
+    for (let i = 0; i < told.length; i++) told[i]!.turnEnds();
+    told.length = 0;
     this.nowMs = -1;
     if (this.postponed.length > 0) this.schedule();
   }

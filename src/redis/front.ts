@@ -49,6 +49,7 @@ import {
 import { patternError } from "../protocol/redis/sort_patterns.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { SLOTS } from "../ring/slots.ts";
+import { CLASS_OTHER, CLASS_READ, CLASS_TRANSACTION, CLASS_WRITE } from "../stats/latency.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import { type Client, LEARNING } from "../proxy/client.ts";
 import type { Visit } from "../proxy/ejection.ts";
@@ -316,7 +317,11 @@ export class RedisFront implements Front, Sender {
     session.place = null;
     const large = new LargeRequest(client, needed, () => session.large = null);
     const { primary } = this.pool.servers[owner]!;
-    if (!large.start(place?.endpoint ?? primary, place?.asking)) return NEED_MORE;
+    this.pool.counting = 1 + command.latencyClass;
+    if (!large.start(place?.endpoint ?? primary, place?.asking)) {
+      this.pool.counting = 0;
+      return NEED_MORE;
+    }
     session.marks?.wrote(this.pool.servers[owner]!);
     session.large = large;
     resume.reset();
@@ -355,8 +360,10 @@ export class RedisFront implements Front, Sender {
     if (command === undefined || command.route === ROUTE.LOCAL || command.name === "DISCARD") return false;
     this.pool.counters[LIMIT_MEMORY]!++;
     this.pool.counters[REQUESTS_TOTAL]!++;
+    this.pool.counting = 1 + command.latencyClass;
     if (session.transaction?.queueing) session.transaction.refuse(this.memoryFull);
     else client.answer(this.memoryFull);
+    client.countHere();
     return true;
   }
 
@@ -398,6 +405,7 @@ export class RedisFront implements Front, Sender {
       if (this.pool.counters[REQUESTS_TOTAL]!++ >= this.seen.drawAt || end - start > this.seen.bigFloor) {
         this.look(command, bytes, start, end);
       }
+      this.pool.counting = 1 + command.latencyClass;
       const key = command.firstKey;
       const server = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
       this.forward(client, server, bytes, start, end);
@@ -430,6 +438,7 @@ export class RedisFront implements Front, Sender {
     }
     const { tracking } = session;
     const caching = tracking?.caching ?? null;
+    this.pool.counting = 1 + CLASS_OTHER;
     const taken = this.take(client, session, named, bytes, start, end);
     if (skipped) {
       client.muted = false;
@@ -438,7 +447,10 @@ export class RedisFront implements Front, Sender {
     if (taken) session.told = null;
     if (caching !== null && taken && named?.name !== "CLIENT") tracking!.cachingUsed(caching);
     session.refresh();
-    if (taken) this.pool.counters[REQUESTS_TOTAL]!++;
+    if (taken) {
+      this.pool.counters[REQUESTS_TOTAL]!++;
+      client.countHere();
+    } else this.pool.counting = 0;
     return taken;
   }
 
@@ -512,6 +524,8 @@ export class RedisFront implements Front, Sender {
       ? functionListError(bytes, args)
       : null;
     const queueing = session.transaction?.queueing ?? false;
+    if (queueing) this.pool.counting = 1 + CLASS_TRANSACTION;
+    else if (command !== undefined) this.pool.counting = 1 + command.latencyClass;
     if (error !== null) {
       // A wrong EXEC ends transaction and watch, even where there is no MULTI.
       if (command?.name === "EXEC" && session.transaction !== null) return this.modes.abort(session, error);
@@ -643,6 +657,7 @@ export class RedisFront implements Front, Sender {
         return this.answerHere(client, session, command, bytes, start, end);
       case ROUTE.BLOCKING:
         if (command.finder !== FINDER.NONE && !blocks(command, bytes, args)) {
+          this.pool.counting = 1 + (command.mayWrite ? CLASS_WRITE : CLASS_READ);
           this.forwardWhole(client, command, bytes, start, end);
           return true;
         }

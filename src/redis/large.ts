@@ -69,6 +69,8 @@ export class LargeRequest implements Holder {
       if (connection === null) this.over();
       else {
         connection.startClock(this.request);
+        // What it took the client to send it is nobody's wait.
+        this.request.readMs = client.lastActiveMs;
         client.block(LEASED);
       }
     }

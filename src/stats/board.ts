@@ -5,6 +5,7 @@
  *          └─ PoolBoard    one a pool: clients of all workers | clients of worker 0, 1, …, then a block a worker:
  *               │          POOL_METRICS | accepted
  *               └─ ServerCells  one a server: wait factor | prober | told | held, then a block a worker: SERVER_METRICS
+ *   behind both: Latency (latency.ts)
  *
  * Each box is a buffer of its own, so that pools and servers can come and go while it runs and the others keep theirs:
  * the main thread `arrange`s the pools of a new configuration, each thread `adopt`s them. What has been counted never
@@ -15,6 +16,7 @@
  * workers write (limits, ejections) are cells, changed by Atomics only. A Float64Array on a SharedArrayBuffer costs no
  * more than another: 0.84 ns for two increments on Bun 1.4.5, 3.48 ns on Deno 2.9.6, both ways.
  */
+import { Latency } from "./latency.ts";
 import { type Metric, POOL_METRICS, SERVER_METRICS } from "./metrics.ts";
 
 /** Blocks of two workers share no cache line, and no pair of lines that is fetched together. */
@@ -103,11 +105,11 @@ export class Board {
       const fresh = () => {
         do last = (last + 1) % SERVER_NUMBERS; while (taken.has(last));
         taken.add(last);
-        return { number: last, buffer: new SharedArrayBuffer(serverBytes(this.workers)) };
+        return { number: last, buffer: withLatency(serverBytes(this.workers), this.workers) };
       };
       const cells = servers.map((server) => server < 0 ? fresh() : present!.servers[server]!.memory);
       const { id, buffer } = present?.memory ??
-        { id: this.#nextId++, buffer: new SharedArrayBuffer(poolBytes(this.workers)) };
+        { id: this.#nextId++, buffer: withLatency(poolBytes(this.workers), this.workers) };
       return { id, buffer, servers: cells };
     });
   }
@@ -193,6 +195,8 @@ export class PoolBoard {
   /** Clients ever accepted; by worker. Cut from the workers' blocks. */
   private readonly accepted: readonly Float64Array[];
   private readonly counters: readonly Float64Array[];
+  /** Of requests as clients see them: each once. */
+  readonly latency: Latency;
   private readonly buffer: SharedArrayBuffer;
   #servers: readonly ServerCells[];
   /** The highest number given so far; the next new server gets one after it. */
@@ -205,6 +209,7 @@ export class PoolBoard {
     const rows = cutRows(buffer, poolHead(workers), workers, POOL_METRICS.length + 1);
     this.counters = rows.map((row) => row.subarray(0, POOL_METRICS.length));
     this.accepted = rows.map((row) => row.subarray(POOL_METRICS.length));
+    this.latency = new Latency(buffer, poolBytes(workers), workers);
     this.#servers = servers.map((memory) => new ServerCells(workers, memory));
     this.lastNumber = highest(servers, -1);
   }
@@ -304,6 +309,8 @@ export class ServerCells {
    */
   private readonly cells: Int32Array;
   private readonly factors: Float64Array;
+  /** Of what it was sent: requests and fragments. */
+  readonly latency: Latency;
 
   constructor(workers: number, { number, buffer }: ServerMemory) {
     this.number = number;
@@ -311,6 +318,7 @@ export class ServerCells {
     this.factors = new Float64Array(buffer, 0, 1);
     this.cells = new Int32Array(buffer, 8, 3);
     this.rows = cutRows(buffer, ALIGN_BYTES, workers, SERVER_METRICS.length);
+    this.latency = new Latency(buffer, serverBytes(workers), workers);
   }
 
   get memory(): ServerMemory {
@@ -417,6 +425,9 @@ const poolHead = (workers: number): number => aligned(4 * (1 + workers));
 const poolBytes = (workers: number): number =>
   poolHead(workers) + workers * aligned(8 * (POOL_METRICS.length + 1));
 const serverBytes = (workers: number): number => ALIGN_BYTES + workers * aligned(8 * SERVER_METRICS.length);
+
+const withLatency = (bytes: number, workers: number): SharedArrayBuffer =>
+  new SharedArrayBuffer(bytes + Latency.bytes(workers));
 
 /** A row of so many doubles for each worker, each in lines of its own. */
 function cutRows(buffer: SharedArrayBuffer, at: number, workers: number, length: number): Float64Array[] {

@@ -12,11 +12,13 @@ import { DONE, type Request } from "../../src/proxy/request.ts";
 import type { ServerConnection } from "../../src/proxy/server_connection.ts";
 import type { Server } from "../../src/proxy/server.ts";
 import type { PoolBoard } from "../../src/stats/board.ts";
+import { LATENCY_CLASSES, SERVED, WAITED } from "../../src/stats/latency.ts";
 import {
   CLIENT_CONNECTIONS,
   type Metric,
   POOL_METRICS,
   REQUESTS,
+  REQUESTS_TOTAL,
   SERVER_CONNECTIONS,
   SERVER_METRICS,
 } from "../../src/stats/metrics.ts";
@@ -117,6 +119,23 @@ export function checkLeaving(pool: Pool): void {
       );
     }
   }
+}
+
+/**
+ * Of a board whose clients are all gone: the time of each request of theirs has been counted, once.
+ * @throws Violation
+ */
+export function checkTimed(board: PoolBoard): void {
+  const requests = board.total(REQUESTS_TOTAL);
+  let waited = 0;
+  LATENCY_CLASSES.forEach((name, latencyClass) => {
+    const { count, maxUs } = board.latency.histogram(latencyClass, WAITED);
+    const served = board.latency.histogram(latencyClass, SERVED).count;
+    insist(served <= count, () => `of class ${name} ${served} were served, and only ${count} asked for`);
+    insist(maxUs < 2 ** 40, () => `of class ${name} one has waited ${maxUs} us`);
+    waited += count;
+  });
+  insist(waited === requests, () => `${requests} requests were counted, and the times of ${waited}`);
 }
 
 /** Sees that what is counted never becomes less, whatever becomes of the servers. */

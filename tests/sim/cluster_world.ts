@@ -27,7 +27,7 @@ import { Board } from "../../src/stats/board.ts";
 import { Sources } from "../../src/topology/sources.ts";
 import type { ServerState, Sign } from "../../src/topology/state.ts";
 import { changeOf } from "../../src/topology/change.ts";
-import { checkPool } from "./checkers.ts";
+import { checkPool, checkTimed } from "./checkers.ts";
 import { SimClock } from "./clock.ts";
 import { type ClusterPlan, clusterPlanOf, nodeText } from "./cluster_plan.ts";
 import { type ClusterJudge, ClusterWorkload } from "./cluster_workload.ts";
@@ -778,5 +778,6 @@ export class ClusterWorld implements ClusterJudge, Judge {
     this.clock.run(this.clock.nowMs() + 200_000);
     if (this.net.sockets.size > 0) throw new Violation(`${this.net.sockets.size} sockets are left`);
     if (this.clock.waiting > 0) throw new Violation(`${this.clock.waiting} timers are left`);
+    for (const pool of this.boards[0]!.pools) checkTimed(pool);
   }
 }

@@ -31,7 +31,7 @@ import { changeOf } from "../../src/topology/change.ts";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { passwordOf, passwordsOf } from "./auth.ts";
 import { alphaOf, type Awaited, type Change, machineAddress, twinAddress } from "./changes.ts";
-import { checkLeaving, checkPool, CountWatch, type Limits } from "./checkers.ts";
+import { checkLeaving, checkPool, checkTimed, CountWatch, type Limits } from "./checkers.ts";
 import { SimClock } from "./clock.ts";
 import { Epochs, type Sent } from "./epochs.ts";
 import { EventLog } from "./event_log.ts";
@@ -653,6 +653,7 @@ export class World implements Judge {
     }
     if (this.clock.waiting > 0) throw new Violation(`${this.clock.waiting} timers are left after the end`);
     for (const pool of this.everyPool) checkPool(pool, this.turnMaxMs, this.limits);
+    checkTimed(this.board);
   }
 
   // ---- clients

@@ -35,7 +35,14 @@ class Stand {
       send: (bytes: Uint8Array, start: number, end: number) => void (this.sent += textOf(bytes, start, end)),
     };
     const config = { inFlightMax: 1e6, clientOutputMax: 1e9, listenText: "" };
-    const pool = { config, turn: new Turn(this.clock), counters: new Float64Array(64), sliceArguments };
+    const pool = {
+      config,
+      turn: new Turn(this.clock),
+      timing: { answered: () => {} },
+      counters: new Float64Array(64),
+      counting: 0,
+      sliceArguments,
+    };
     this.client = new Client(socket as unknown as Socket, pool as unknown as Pool, 1);
     this.client.session = this.session = new RedisSession(this.client, true, 0, "", false);
   }

@@ -5,6 +5,7 @@
  * The table is for people, documentation and tests; the data path reads the typed arrays made from it.
  */
 import { encode } from "../../bytes/ascii.ts";
+import { CLASS_MULTI_KEY, CLASS_OTHER, CLASS_READ, CLASS_WRITE } from "../../stats/latency.ts";
 import { ANSWER_NONE, ANSWER_REFUSED, ANSWER_SHUTDOWN, ANSWER_WATCH } from "./answers.ts";
 import * as R from "./reply_types.ts";
 
@@ -161,6 +162,11 @@ export const ROW_MN: number = rowOf("mn");
 
 export const KIND: Uint8Array = Uint8Array.from(COMMANDS, (command) => command.kind);
 export const FORM: Uint8Array = Uint8Array.from(COMMANDS, (command) => command.form);
+/** Which of LATENCY_CLASSES, of a request with one key. */
+const LATENCY_CLASS = Uint8Array.from(COMMANDS, ({ name, kind }) => {
+  if (kind === SPLIT_GET || name === "mg" || name === "me") return CLASS_READ;
+  return kind === KEYED ? CLASS_WRITE : CLASS_OTHER;
+});
 export const KEY_WORD: Uint8Array = Uint8Array.from(COMMANDS, (command) => command.key);
 export const ANSWER: Uint8Array = Uint8Array.from(COMMANDS, (command) => command.answer);
 export const WORDS_MIN: Int32Array = Int32Array.from(COMMANDS, (command) => command.wordsMin);
@@ -189,6 +195,12 @@ export function findCommand(bytes: Uint8Array, start: number, end: number): numb
     if (i === length) return rows[k]!;
   }
   return UNKNOWN;
+}
+
+/** Which of LATENCY_CLASSES a request of this row with so many keys is counted among; UNKNOWN is no row. */
+export function latencyClass(row: number, keyCount: number): number {
+  if (row < 0) return CLASS_OTHER;
+  return keyCount > 1 && KIND[row] === SPLIT_GET ? CLASS_MULTI_KEY : LATENCY_CLASS[row]!;
 }
 
 /** True if a reply of this type can answer a command of this row. If not, the server's replies are out of step. */

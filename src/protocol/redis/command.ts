@@ -10,6 +10,17 @@
  * The rows are in command_rows.ts, the look-up in commands.ts.
  */
 
+import {
+  CLASS_BLOCKING,
+  CLASS_MULTI_KEY,
+  CLASS_OTHER,
+  CLASS_PUBSUB,
+  CLASS_READ,
+  CLASS_SCRIPT,
+  CLASS_TRANSACTION,
+  CLASS_WRITE,
+} from "../../stats/latency.ts";
+
 /** Where a request goes. Every route is one branch of the proxy; a new command picks one, it does not add one. */
 export const ROUTE = {
   /** All keys must be on one server; goes there whole. */
@@ -274,6 +285,8 @@ export class Command {
   readonly onReplica: boolean;
   /** It may change data, its own words or those of a script, transaction or module that it runs. */
   readonly mayWrite: boolean;
+  /** Among which its times are counted: one of LATENCY_CLASSES. */
+  readonly latencyClass: number;
   /** One of FINDER. */
   readonly finder: number;
   readonly firstKey: number;
@@ -314,6 +327,7 @@ export class Command {
       (flags & (FLAG.READ | FLAG.WRITE)) === FLAG.READ;
     const runs = route === ROUTE.SCRIPT_KEYED || (flags & FLAG.LEARNED) !== 0 || this.name === "EXEC";
     this.mayWrite = (flags & FLAG.WRITE) !== 0 || runs && (flags & FLAG.READ) === 0;
+    this.latencyClass = latencyClassOf(this.name, route, this.mayWrite);
     this.finder = keys.finder;
     this.firstKey = keys.firstKey;
     this.lastKey = keys.lastKey;
@@ -323,6 +337,24 @@ export class Command {
     this.container = container;
   }
 }
+
+/** By its route; what goes whole to one server is told apart by what it does there. */
+function latencyClassOf(name: string, route: number, mayWrite: boolean): number {
+  if (/^(SCRIPT|FUNCTION)\|/.test(name)) return CLASS_SCRIPT;
+  return CLASS_OF_ROUTE.get(route) ??
+    (route !== ROUTE.KEYED ? CLASS_OTHER : mayWrite ? CLASS_WRITE : CLASS_READ);
+}
+
+const CLASS_OF_ROUTE: ReadonlyMap<number, number> = new Map<number, number>([
+  [ROUTE.SPLIT_VALUES, CLASS_MULTI_KEY],
+  [ROUTE.SPLIT_PAIRS, CLASS_MULTI_KEY],
+  [ROUTE.SPLIT_SUM, CLASS_MULTI_KEY],
+  [ROUTE.SCRIPT_KEYED, CLASS_SCRIPT],
+  [ROUTE.TRANSACTION, CLASS_TRANSACTION],
+  [ROUTE.PUBSUB, CLASS_PUBSUB],
+  // Those that do not wait are told apart where they go (RedisFront.route).
+  [ROUTE.BLOCKING, CLASS_BLOCKING],
+]);
 
 /** Is `count` (arguments, the name included) right for the command? */
 export function checkArity(command: Command, count: number): boolean {
