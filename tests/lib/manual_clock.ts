@@ -1,4 +1,5 @@
 /** Time that stands still but for `pass`; promises that are settled get their turn between two timers. */
+import { setImmediate } from "node:timers";
 import type { Clock, TimerId } from "../../src/net/net.ts";
 
 interface Timer {
@@ -54,5 +55,5 @@ export class ManualClock implements Clock {
 
 /** What has been promised and can go on has gone on. */
 function settled(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+  return new Promise((resolve) => setImmediate(resolve));
 }
