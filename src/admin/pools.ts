@@ -14,6 +14,7 @@ import { sharesOf } from "../topology/plan.ts";
 import type { ReplicaHealth, ServerState } from "../topology/state.ts";
 import { type Answer, json } from "./answer.ts";
 import type { Around } from "./around.ts";
+import { shortLatency } from "./latency.ts";
 import { countersOf } from "./stats.ts";
 
 /** live: clients' requests go there; ejected, drained: off the ring; down: on it, but it cannot be reached, or nobody knows where it is. */
@@ -53,6 +54,7 @@ export async function pools(around: Around): Promise<Answer> {
           director.replicas(pool.name, server.name),
         ),
         share: shares[i],
+        latency: shortLatency(board?.servers[i]?.latency),
         counters: countersOf(SERVER_METRICS, values ?? SERVER_METRICS.map(() => 0)),
       };
     });

@@ -14,6 +14,7 @@ import { logLevel, reload, schema } from "./control.ts";
 import { events } from "./events.ts";
 import { healthz, readyz } from "./health.ts";
 import { bigKeys, hotKeys } from "./keys.ts";
+import { latency } from "./latency.ts";
 import { PAGE } from "./page/built.ts";
 import { metrics } from "./metrics.ts";
 import { pools } from "./pools.ts";
@@ -107,6 +108,14 @@ export const ROUTES: readonly Route[] = [
     about:
       "a stream of server-sent events: `history`, then each second what every pool does, and what has happened",
     answer: ({ live }, { query }) => live.stream(query.pool!),
+  },
+  {
+    method: "GET",
+    path: "/api/latency",
+    parameters: [POOL],
+    about:
+      "how long requests waited here and how long servers took, by class of command: counts, sums, percentiles since the start",
+    answer: latency,
   },
   {
     method: "GET",

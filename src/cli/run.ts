@@ -29,6 +29,7 @@ import { Workers } from "../service/workers.ts";
 import type { Stamp } from "../topology/change.ts";
 import { SourceError } from "../topology/source.ts";
 import { Sources } from "../topology/sources.ts";
+import { SERVED } from "../stats/latency.ts";
 import { VERSION } from "../stats/version.ts";
 import { clashAtStart } from "./clash.ts";
 import { complaint, findConfFile } from "./conf_file.ts";
@@ -134,7 +135,10 @@ export async function run(
       clock: runtime.clock,
       events: director.events,
       stats: () => service.stats(),
-      served: () => null,
+      served: (name) => {
+        const at = service.config.pools.findIndex((pool) => pool.name === name);
+        return service.board.pools[at]?.latency.total(SERVED) ?? null;
+      },
     }),
     control: {
       reload: () => reloader.reload("admin"),

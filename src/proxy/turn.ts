@@ -65,7 +65,7 @@ export class Turn {
     this.schedule();
   }
 
-  /** `who` is told once, when all of this turn has been done. */
+  /** `who` is told once, when this turn's work has been done, and before clients have its replies. */
   tell(who: Told): void {
     this.told.push(who);
     this.schedule();
@@ -86,10 +86,10 @@ export class Turn {
     }
     if (this.servers.length > 0) this.flushMs = this.clock.nowMs();
     flushAll(this.servers);
-    flushAll(this.clients);
     const { told } = this;
     for (let i = 0; i < told.length; i++) told[i]!.turnEnds();
     told.length = 0;
+    flushAll(this.clients);
     this.nowMs = -1;
     if (this.postponed.length > 0) this.schedule();
   }

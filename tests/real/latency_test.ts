@@ -1,0 +1,93 @@
+/** Times of requests, over real servers: nothing is lost or counted twice, and a server's time is its own. */
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { type Admin, adminYml, startAdmin } from "../lib/admin.ts";
+import { Fixture } from "../lib/fixture.ts";
+import { poll } from "../lib/poll.ts";
+import { poolYml } from "../lib/servers.ts";
+
+/** Counts of what waited here and of what was served, by class. */
+async function counts(admin: Admin): Promise<Record<string, [number, number]>> {
+  const { pools: [pool] } = await admin.json("/api/latency?pool=alpha");
+  return Object.fromEntries(
+    pool.classes.map((one: any) => [one.class, [one.waited.count, one.served.count]]),
+  );
+}
+
+Deno.test("two workers: each request is counted once by its pool, each fragment by its server, through a reload", async () => {
+  await using f = new Fixture();
+  const servers = [await f.redis(), await f.redis()];
+  const yml = poolYml({ alpha: { servers } });
+  const { proxy, admin } = await startAdmin(f, "compiled", yml, { process: ["workers: 2"] });
+  const clients = await Promise.all(Array.from({ length: 6 }, () => f.client(proxy)));
+  const ask = async () => {
+    for (const client of clients) {
+      for (let i = 0; i < 10; i++) await client.command("SET", `key${i}`, "x");
+      await client.command("GET", "key1");
+      await client.command("MGET", ...Array.from({ length: 10 }, (_, i) => `key${i}`));
+      await client.command("PING");
+      await client.command("LPUSH", "list", "x");
+      await client.command("BLPOP", "list", "0");
+      await client.command("MULTI");
+      await client.command("SET", "key1", "y");
+      await client.command("EXEC");
+    }
+  };
+  const expected = (times: number) => ({
+    read: [6 * times, 6 * times],
+    write: [66 * times, 66 * times],
+    multi_key: [6 * times, 6 * times],
+    // MULTI and what is queued are answered here.
+    transaction: [18 * times, 6 * times],
+    other: [6 * times, 0],
+    blocking: [6 * times, 6 * times],
+  });
+  await ask();
+  deepStrictEqual(await counts(admin), expected(1));
+  const listen = /listen: (\S+)/.exec(yml)![1]!;
+  const next = poolYml({ alpha: { servers: [...servers, await f.redis()], timeout: 60_000 } })
+    .replace(/listen: \S+/, `listen: ${listen}`);
+  await Deno.writeTextFile(proxy.file, adminYml(admin.port, ["workers: 2"]) + next);
+  const { status, text } = await admin.post("/api/reload");
+  strictEqual(status, 200, text);
+  await ask();
+  deepStrictEqual(await counts(admin), expected(2));
+  const { pools: [pool] } = await admin.json("/api/latency");
+  const { pools: [{ counters, servers: told }] } = await admin.json("/api/pools");
+  const all = pool.classes.reduce((sum: number, one: any) => sum + one.waited.count, 0);
+  strictEqual(all, counters.requests_total);
+  const fragments = pool.servers.flatMap((server: any) =>
+    server.classes.filter((one: any) => one.class === "multi_key").map((one: any) => one.served.count)
+  ).reduce((sum: number, count: number) => sum + count, 0);
+  ok(fragments >= 12 && fragments <= counters.fragments + 12, `${fragments} fragments`);
+  ok(told.some(({ latency }: any) => latency.p99_us >= latency.p50_us && latency.p50_us > 0));
+});
+
+Deno.test("a server that takes 100 ms is told to take that, and what blocks is told apart", async () => {
+  await using f = new Fixture();
+  const { proxy, admin } = await startAdmin(
+    f,
+    "compiled",
+    poolYml({ alpha: { servers: [await f.redis()] } }),
+  );
+  const client = await f.client(proxy);
+  const times = async (name: string) => {
+    const { pools: [pool] } = await admin.json("/api/latency");
+    return pool.classes.find((one: any) => one.class === name);
+  };
+  // A stop of the proxy itself in that time is left out.
+  await poll(async () => {
+    await client.command("EVAL", SLEEP, "0");
+    return (await times("script")).served.max_us >= 97_000;
+  }, "100 ms of a server");
+  const { waited, served } = await times("script");
+  strictEqual(served.count, waited.count);
+  await client.command("BLPOP", "none", "0.05");
+  strictEqual((await times("blocking")).served.count, 1);
+  strictEqual((await times("write")) ?? null, null);
+});
+
+/** Takes 100 ms by the server's own clock. */
+const SLEEP = `local function now() local t = redis.call("TIME") return t[1] * 1000000 + t[2] end
+local till = now() + 100000
+while now() < till do end
+return 1`;
