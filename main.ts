@@ -6,7 +6,7 @@
 import { Buffer } from "node:buffer";
 import { readFileSync, writeSync } from "node:fs";
 import process from "node:process";
-import { isMainThread } from "node:worker_threads";
+import { isMainThread, workerData } from "node:worker_threads";
 import { completions } from "./src/cli/completions.ts";
 import { findConfFile, testConf } from "./src/cli/conf_file.ts";
 import { demo } from "./src/cli/demo.ts";
@@ -21,6 +21,7 @@ import { reload } from "./src/cli/reload.ts";
 import { run } from "./src/cli/run.ts";
 import { schema } from "./src/cli/schema.ts";
 import { top } from "./src/cli/top.ts";
+import { errandOf } from "./src/service/errands.ts";
 import { work } from "./src/service/worker.ts";
 import { currentRuntime } from "./src/runtime/runtime.ts";
 import { BUILD, VERSION } from "./src/stats/version.ts";
@@ -92,6 +93,6 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-// Worker threads are this program again (src/service/workers.ts).
+// Other threads are this program again (src/service/workers.ts, errands.ts).
 if (isMainThread) process.exit(await main(process.argv.slice(2)));
-else work(currentRuntime());
+else (errandOf(workerData) ?? (() => work(currentRuntime())))();

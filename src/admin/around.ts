@@ -28,6 +28,8 @@ export interface Control {
   reload(): Promise<{ readonly ok: boolean; readonly text: string }>;
   /** How much is logged from now on: a place in LOG_LEVELS. */
   setLogLevel(level: number): void;
+  /** What another configuration would move, as JSON: {pools, waiting, refused}. Rejects with an ErrandError. */
+  plan(text: string): Promise<string>;
   /** The JSON Schema of the configuration. */
   schema(): unknown;
 }

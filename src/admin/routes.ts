@@ -10,7 +10,7 @@ import { json } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { clients } from "./clients.ts";
 import { config } from "./config.ts";
-import { logLevel, reload, schema } from "./control.ts";
+import { logLevel, plan, reload, schema } from "./control.ts";
 import { events } from "./events.ts";
 import { healthz, readyz } from "./health.ts";
 import { bigKeys, hotKeys } from "./keys.ts";
@@ -198,6 +198,13 @@ export const ROUTES: readonly Route[] = [
     parameters: [SERVER_POOL],
     about: "brings a server back to the ring, whoever has taken it off",
     answer: restore,
+  },
+  {
+    method: "POST",
+    path: "/api/plan",
+    about:
+      "what would move if the configuration in the body took the place of the one in force, as `ringmaster plan --json` tells it; nothing changes",
+    answer: plan,
   },
   {
     method: "POST",

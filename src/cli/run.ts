@@ -39,8 +39,12 @@ import { Manager } from "./manager.ts";
 import { type Reloadable, Reloader, statusFileOf, type Surroundings } from "./reload.ts";
 import { jsonSchema } from "./schema.ts";
 import { Director, type Followed } from "../service/director.ts";
+import { runErrand } from "../service/errands.ts";
 import { Machine } from "../service/machine.ts";
 import { proxyOptions, random } from "../service/proxy_options.ts";
+
+/** How long a plan that the admin side is asked for may take, ms. */
+const PLAN_MAX_MS = 20_000;
 
 /** What carries the traffic: one Proxy on this thread, or several on threads of their own. */
 interface Service extends Reloadable, Followed, AdminService {
@@ -147,6 +151,8 @@ export async function run(
         service.levelChanged?.();
         log.write(0, `log level is ${level} (admin)`);
       },
+      plan: (text) =>
+        runErrand(program, runtime.clock, PLAN_MAX_MS, "plan", { before: service.config, text, file }),
       schema: jsonSchema,
     },
   }, options.admin);

@@ -70,12 +70,13 @@ export function loadConfig(file: string): Config {
 }
 
 /**
- * @param fileName for messages
+ * @param fileName for messages, and where a relative path starts
+ * @param opensFiles false: no file that the text names is opened, and there is no token then
  * @throws ConfigError with every problem of the text, in order; nothing else, whatever the text
  */
-export function parseConfig(text: string, fileName: string): Config {
+export function parseConfig(text: string, fileName: string, opensFiles = true): Config {
   if (text.length > FILE_SIZE_MAX) throw tooLarge(fileName);
-  return new Reader(text, fileName).read();
+  return new Reader(text, fileName, opensFiles).read();
 }
 
 /**
@@ -131,8 +132,11 @@ class Reader {
   /** What stands under `servers` of the pool that is being read are nodes of a cluster. */
   #cluster = false;
 
-  constructor(text: string, file: string) {
+  readonly #opensFiles: boolean;
+
+  constructor(text: string, file: string, opensFiles = false) {
     this.#file = file;
+    this.#opensFiles = opensFiles;
     this.#document = new ConfigDocument(text);
   }
 
@@ -433,7 +437,7 @@ class Reader {
 
   /** What stands in the file; null if none is named, or it is wrong, which has been noted then. */
   #adminToken(values: Values, file: string | null): string | null {
-    if (file === null) return null;
+    if (file === null || !this.#opensFiles) return null;
     const { place } = values.get("admin_token_file")!;
     try {
       const text = new TextDecoder().decode(readConfigFile(resolve(dirname(this.#file), file))).trim();

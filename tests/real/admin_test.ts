@@ -73,6 +73,23 @@ Deno.test("reload, log level, events, topology: told what has been done; no pass
   deepStrictEqual((await admin.json(`/api/events?after=${last}`)).events, []);
   strictEqual((await admin.get("/api/events?after=x")).status, 400);
   strictEqual((await admin.get("/api/events?before=1")).status, 400);
+  const other = pool("").replace("alpha", "beta").replace(/admin:.*/, "");
+  const { pools } = JSON.parse((await admin.post("/api/plan", other)).text);
+  deepStrictEqual(pools.map(({ name, change }: any) => [name, change]).sort(), [["alpha", "removed"], [
+    "beta",
+    "added",
+  ]]);
+  const wrong = await admin.post("/api/plan", other.replace("servers:", "servrs:"));
+  strictEqual(wrong.status, 400);
+  match(
+    JSON.parse(wrong.text).error,
+    /:\d+:\d+: servrs: found a key that is none of a pool, expected perhaps servers/,
+  );
+  const stolen = await admin.post(
+    "/api/plan",
+    "p: { listen: 127.0.0.1:1, servers_from: { file: /etc/passwd } }",
+  );
+  deepStrictEqual([stolen.status, /root/.test(stolen.text)], [400, false]);
   deepStrictEqual(JSON.parse((await admin.post("/api/log-level?level=debug")).text), {
     level: 7,
     name: "debug",
