@@ -57,6 +57,8 @@ function valueOf(key: Key, fields: object): unknown {
     case "workers":
     case "percent":
     case "server_name":
+    case "url":
+    case "headers":
     case "nameserver":
       return value;
     case "enum":

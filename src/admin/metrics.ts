@@ -1,6 +1,8 @@
 /** /metrics: what Prometheus is told (stats/families.ts), read from the board, the servers as workers see them, and keepers. */
 import { CONTENT_TYPES, exposition, formatFor } from "../stats/exposition.ts";
-import { readings, type Snapshot } from "../stats/families.ts";
+import type { PoolBoard } from "../stats/board.ts";
+import { bucketsOf, type PoolSnapshot, readings, type Snapshot } from "../stats/families.ts";
+import { LATENCY_CLASSES, SERVED, WAITED } from "../stats/latency.ts";
 import { SERVER_CONNECTIONS } from "../stats/metrics.ts";
 import { VERSION } from "../stats/version.ts";
 import type { Answer, Asked } from "./answer.ts";
@@ -40,7 +42,7 @@ export async function takeSnapshot(around: Around): Promise<Snapshot> {
       return [{
         name,
         values: counted.values,
-        latency: [],
+        latency: latencyOf(board),
         servers: servers.flatMap((server, k) => {
           const values = counted.servers.find((one) => one.name === server.name)?.values;
           const cells = board.servers[k];
@@ -51,13 +53,23 @@ export async function takeSnapshot(around: Around): Promise<Snapshot> {
             ejected: cells.isOff,
             // A worker that nobody has asked for it has not tried.
             down: values[SERVER_CONNECTIONS] === 0 && failing.has(`${name}\0${server.name}`),
-            served: null,
+            served: bucketsOf(cells.latency.total(SERVED)),
             replicas: director.replicas(name, server.name),
           }];
         }),
       }];
     }),
   };
+}
+
+/** Of the classes that anybody has asked for. */
+function latencyOf({ latency }: PoolBoard): PoolSnapshot["latency"] {
+  return LATENCY_CLASSES.flatMap((name, k) => {
+    const waited = bucketsOf(latency.histogram(k, WAITED));
+    return waited.count === 0
+      ? []
+      : [{ class: name, waited, served: bucketsOf(latency.histogram(k, SERVED)) }];
+  });
 }
 
 /** "pool\0server" of those that a worker could not connect to, the last time. */

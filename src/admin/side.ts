@@ -1,9 +1,12 @@
-/** The admin side of a process: at the address of the configuration in force, or at none. */
+/** The admin side of a process: at the address of the configuration in force, or at none; and who is told without asking. */
 import { isLoopback } from "../config/values.ts";
 import type { Config, ProcessConfig } from "../config/config.ts";
 import type { Address } from "../net/net.ts";
 import { ERR, NOTICE } from "../net/log.ts";
+import { random } from "../service/proxy_options.ts";
 import type { Around } from "./around.ts";
+import { takeSnapshot } from "./metrics.ts";
+import { Otlp } from "./otlp.ts";
 import { AdminServer } from "./server.ts";
 
 /** Where it listens, as written; address null: nowhere. */
@@ -27,12 +30,27 @@ export function adminRefusal({ process }: Config, given: AdminAddress | null): s
 export class AdminSide {
   private server: AdminServer | null = null;
   private text = "off";
+  private readonly otlp: Otlp;
 
   /** @param given by a flag, which wins; null = not given */
-  constructor(private readonly around: Around, private readonly given: AdminAddress | null) {}
+  constructor(private readonly around: Around, private readonly given: AdminAddress | null) {
+    const { clock, log, machine } = around;
+    this.otlp = new Otlp({
+      clock,
+      log,
+      random,
+      resource: machine.facts,
+      snapshot: () => takeSnapshot(around),
+    });
+  }
 
   /** Rejects if it cannot listen where `config` says. */
-  async start({ process }: Config): Promise<void> {
+  async start(config: Config): Promise<void> {
+    this.otlp.adopt(config);
+    await this.listen(config);
+  }
+
+  private async listen({ process }: Config): Promise<void> {
     const { address, text } = adminAddress(process, this.given);
     if (address === null || "path" in address) return;
     const server = new AdminServer(this.around, process.adminToken);
@@ -49,6 +67,7 @@ export class AdminSide {
 
   /** This is in force. Where it cannot listen at another address it stays where it was, and the log says so. */
   adopt(config: Config): void {
+    this.otlp.adopt(config);
     const { address, text } = adminAddress(config.process, this.given);
     this.server?.adopt(config.process.adminToken);
     if (text === this.text) return;
@@ -60,13 +79,14 @@ export class AdminSide {
       this.text = text;
       return;
     }
-    this.start(config).then(
+    this.listen(config).then(
       () => before?.close(),
       (error: Error) => this.around.log.write(ERR, `${error.message}; it stays where it was`),
     );
   }
 
   stop(): void {
+    this.otlp.stop();
     this.around.live.stop();
     this.server?.close();
     this.server = null;

@@ -132,6 +132,10 @@ function valueSchema(key: Key): Json {
     case "listen":
     case "address":
       return { type: "string", pattern: ADDRESS_PATTERN };
+    case "url":
+      return { type: "string", pattern: "^[hH][tT][tT][pP][sS]?://[^/?#@]+[^?#@]*$" };
+    case "headers":
+      return { type: "string", pattern: "^[^=,]+=[^,]+(,[^=,]+=[^,]+)*$" };
     case "percent":
       return { type: "string", pattern: "^[0-9]+(\\.[0-9]+)? ?%$" };
     case "admin":

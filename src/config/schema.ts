@@ -59,6 +59,10 @@ export interface ValueTypes {
   log: LogConfig;
   log_level: number;
   percent: number;
+  /** http or https, without user, query and fragment, and without a slash at its end. */
+  url: string;
+  /** Names in lower case, with their values. */
+  headers: readonly (readonly [name: string, value: string])[];
   admin: { readonly address: Address | null; readonly text: string };
   address: WrittenAddress;
   sentinels: readonly SentinelConfig[];
@@ -527,6 +531,26 @@ export const PROCESS_KEYS = [
       "A file whose only line is the token of 16 to 1024 letters, digits and signs that the HTTP side asks for; a relative path starts at the configuration file.",
     reason: "Needed where others than this machine can connect. It is read at the start and by each reload.",
   }),
+  key("process", "otlp", "url", "otlp", {
+    absent: "nobody is told",
+    example: "http://127.0.0.1:4318",
+    sentence:
+      "Where metrics are sent by OTLP over HTTP, in JSON: the URL of a collector, to which /v1/metrics is added.",
+    reason: "For those who do not scrape: see docs/metrics.md.",
+  }),
+  key("process", "otlp_headers", "headers", "otlpHeaders", {
+    absent: "none",
+    example: "authorization=Bearer%20abc",
+    secret: true,
+    sentence: "Headers of what is sent there: NAME=VALUE,NAME=VALUE, as in OTEL_EXPORTER_OTLP_HEADERS.",
+    reason: "Collectors of others want to know whose metrics these are.",
+  }),
+  key("process", "otlp_interval", "ms", "otlpIntervalMs", {
+    default: "15000",
+    min: 1000,
+    sentence: "How often metrics are sent.",
+    reason: "As often as Prometheus usually scrapes.",
+  }),
   key("process", "shutdown_timeout", "ms", "shutdownTimeoutMs", {
     default: "10000",
     sentence: "How long requests in flight may take to finish after SIGTERM or SIGINT.",
@@ -737,6 +761,10 @@ export function expectation(key: Key): string {
       return `a mapping of ${LOG_KEYS.map((k) => k.name).join(", ")}`;
     case "log_level":
       return `0 to ${key.max} or one of ${LOG_LEVELS.join(", ")}`;
+    case "url":
+      return "a URL of http or https without user, query and fragment, such as http://127.0.0.1:4318";
+    case "headers":
+      return "NAME=VALUE,NAME=VALUE, with %XX for what is no letter, digit or sign";
     case "percent":
       return "a share from 0% to 100%";
     case "admin":

@@ -72,6 +72,10 @@ export function readValue(key: Key, text: string): Read<unknown> {
     }
     case "admin":
       return readAdmin(text, expected);
+    case "url":
+      return readUrl(text, expected);
+    case "headers":
+      return readHeaders(text, expected);
     case "server_name":
       return isServerName(text) ? { value: text } : { expected };
     case "dns_name":
@@ -130,6 +134,49 @@ function readLag(text: string, expected: string): Read<LagMax> {
   }
   const bytes = /^[0-9]+$/.test(text) ? -1 : readSize(text);
   return bytes > 0 ? { value: { bytes } } : { expected };
+}
+
+/** A URL to which a path can be added. A password would be shown wherever the URL is. */
+function readUrl(text: string, expected: string): Read<string> {
+  const url = /^https?:\/\/[^\s/]/i.test(text) && URL.canParse(text) ? new URL(text) : null;
+  if (url === null || url.username !== "" || url.password !== "" || /[?#@]/.test(text)) return { expected };
+  return { value: url.href.replace(/\/+$/, "") };
+}
+
+/** What a sender of its own accord puts into every request. */
+const OWN_HEADERS: ReadonlySet<string> = new Set([
+  "connection",
+  "content-length",
+  "content-type",
+  "expect",
+  "host",
+  "keep-alive",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/** As the variable OTEL_EXPORTER_OTLP_HEADERS has them: values percent-encoded, spaces around names and values are nothing. */
+function readHeaders(text: string, expected: string): Read<ValueTypes["headers"]> {
+  const headers = new Map<string, string>();
+  for (const part of text.split(",")) {
+    const [, name, encoded] = /^\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(.*?)\s*$/.exec(part) ?? [];
+    const value = encoded === undefined ? null : percentDecoded(encoded);
+    if (name === undefined || value === null || !/^[\x20-\x7e]+$/.test(value)) return { expected };
+    const key = name.toLowerCase();
+    if (OWN_HEADERS.has(key) || headers.has(key)) return { expected };
+    headers.set(key, value);
+  }
+  return { value: [...headers] };
+}
+
+function percentDecoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
 }
 
 /** HOST:PORT split at the last colon, host `0` being 0.0.0.0 and brackets around IPv6 welcome; or /PATH. */

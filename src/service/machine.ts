@@ -1,5 +1,6 @@
 /** What the operating system says of this process, for `/metrics` and whoever else is told. */
 import { readdirSync, statSync } from "node:fs";
+import { hostname } from "node:os";
 import process from "node:process";
 import type { Config } from "../config/config.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -11,6 +12,8 @@ export interface ProcessFacts {
   /** "bun" or "deno". */
   readonly runtime: string;
   readonly runtimeVersion: string;
+  readonly hostName: string;
+  readonly processId: number;
   /** ms since the epoch of Unix. */
   readonly startedAtMs: number;
   /** -1 = not known. */
@@ -42,6 +45,8 @@ export class Machine {
     this.facts = {
       runtime: around.name,
       runtimeVersion: around.version,
+      hostName: hostname(),
+      processId: process.pid,
       startedAtMs: around.clock.wallMs(),
       filesMax: filesMax() || -1,
       memoryMaxBytes: memoryMax(config, memoryTotal()),

@@ -8,6 +8,7 @@
  * Labels are pools, servers, replicas and the words of our own tables, which nobody but the configuration can make more of: no label
  * is anything that a client sends.
  */
+import { bucketOf, type Histogram } from "./latency.ts";
 import { type Metric, POOL_METRICS, SERVER_METRICS } from "./metrics.ts";
 
 export interface Family {
@@ -60,6 +61,21 @@ export const BOUNDS_US: readonly number[] = [
   ...Array.from({ length: 16 }, (_, k) => 128 * 2 ** k),
   2 ** 24,
 ];
+
+/** The first of the finer buckets that is beyond each of them. */
+const BEYOND = BOUNDS_US.map(bucketOf);
+
+/** A histogram of latency.ts by classic buckets. */
+export function bucketsOf({ counts, count, sumUs }: Histogram): Buckets {
+  const below: number[] = [];
+  let seen = 0;
+  let next = 0;
+  for (const beyond of BEYOND) {
+    while (next < beyond) seen += counts[next++]!;
+    below.push(seen);
+  }
+  return { below, count, sumUs };
+}
 
 // ---- what there is to tell
 

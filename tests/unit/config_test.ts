@@ -122,6 +122,9 @@ const PROCESS_DEFAULTS: Config["process"] = {
   adminText: "off",
   adminToken: null,
   adminTokenFile: null,
+  otlp: null,
+  otlpHeaders: null,
+  otlpIntervalMs: 15000,
 };
 
 Deno.test("parseConfig() gives every field its default", () => {
@@ -705,6 +708,27 @@ const PROCESS: readonly (readonly [string, Partial<Config["process"]> | RegExp])
   ],
   ["{ admin: 127.evil.test:80 }", /without a token/],
   ["{ admin_token_file: none/here }", /^x.yml:1:33: admin_token_file: found "none\/here", no such file/],
+  ["{ otlp: 'http://127.0.0.1:4318' }", { otlp: "http://127.0.0.1:4318" }],
+  ["{ otlp: 'HTTPS://Collector.example/base/' }", { otlp: "https://collector.example/base" }],
+  ["{ otlp: 127.0.0.1:4318 }", /otlp: found "127.0.0.1:4318", expected a URL of http or https/],
+  [
+    "{ otlp: 'http://user:secret@host:4318' }",
+    /otlp: found .*, expected a URL of http or https without user/,
+  ],
+  ["{ otlp: 'http://host:4318/?a=b' }", /otlp: /],
+  ["{ otlp: 'http://host:99999' }", /otlp: /],
+  ["{ otlp: 'http:host' }", /otlp: /],
+  ["{ otlp: 'grpc://host:4317' }", /otlp: /],
+  ["{ otlp_headers: 'Authorization=Bearer%20a=b , x-scope=1' }", {
+    otlpHeaders: [["authorization", "Bearer a=b"], ["x-scope", "1"]],
+  }],
+  ["{ otlp_headers: secret }", /otlp_headers: found a value, expected NAME=VALUE/],
+  ["{ otlp_headers: 'a=b,A=c' }", /otlp_headers: /],
+  ["{ otlp_headers: 'a=%0d%0ab' }", /otlp_headers: /],
+  ["{ otlp_headers: 'a=%' }", /otlp_headers: /],
+  ["{ otlp_headers: 'content-length=1' }", /otlp_headers: /],
+  ["{ otlp_interval: 1000 }", { otlpIntervalMs: 1000 }],
+  ["{ otlp_interval: 999 }", /otlp_interval: found "999"/],
   ["{ log: { level: debug } }", { log: { level: 7, format: "text", output: "stderr" } }],
   ["{ log: { level: 11, format: json, output: /var/log/rm.log } }", {
     log: { level: 11, format: "json", output: "/var/log/rm.log" },

@@ -2,7 +2,15 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
 import { exposition, type Format, formatFor, sampleName } from "../../src/stats/exposition.ts";
-import { BOUNDS_US, FAMILIES, type Family, type Reading, readings } from "../../src/stats/families.ts";
+import {
+  BOUNDS_US,
+  bucketsOf,
+  FAMILIES,
+  type Family,
+  type Reading,
+  readings,
+} from "../../src/stats/families.ts";
+import { Latency } from "../../src/stats/latency.ts";
 import { snapshotOf } from "../lib/snapshot.ts";
 
 function family(kind: Family["kind"], name: string, unit = "", labels: string[] = [], help = "Help"): Family {
@@ -151,6 +159,20 @@ Deno.test("readings() has the families of the table, in its order, and a value f
     const texts = [...points, ...histograms].map(({ labels }) => labels.join("\0"));
     strictEqual(new Set(texts).size, texts.length, `${family.name} has a series twice`);
   }
+});
+
+Deno.test("bucketsOf(): classic buckets have the counts of the finer ones, exactly", () => {
+  const us = fc.oneof(
+    fc.integer({ min: 0, max: 2 ** 29 }),
+    fc.constantFrom(...BOUNDS_US.flatMap((b) => [b - 1, b, b + 1])),
+  );
+  fc.assert(fc.property(fc.array(us, { maxLength: 50 }), (times) => {
+    const latency = new Latency(new SharedArrayBuffer(Latency.bytes(2)), 0, 2);
+    times.forEach((time, i) => latency.block(i % 2).count(0, 0, time / 1000, 1));
+    const { below, count, sumUs } = bucketsOf(latency.histogram(0, 0));
+    deepStrictEqual(below, BOUNDS_US.map((bound) => times.filter((time) => time < bound).length));
+    deepStrictEqual([count, sumUs], [times.length, times.reduce((sum, time) => sum + time, 0)]);
+  }));
 });
 
 Deno.test("readings() says nothing of what is not known", () => {

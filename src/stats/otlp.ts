@@ -1,0 +1,100 @@
+/**
+ * Readings in the JSON form of OTLP 1.x, as a collector takes them at /v1/metrics.
+ *
+ * Numbers of 64 bits are text there, enumerations are numbers, and what JSON has no number for (+Inf, NaN) is left out. Counters and
+ * histograms are cumulative since the start of the process. A collector that writes for Prometheus makes the names of `/metrics` of
+ * these: it adds the unit, where the name has not got it yet, and `_total`.
+ */
+import {
+  BOUNDS_US,
+  type Buckets,
+  type Family,
+  type LabelValues,
+  type Reading,
+  type Snapshot,
+} from "./families.ts";
+
+/** What sends: see https://opentelemetry.io/docs/specs/semconv/resource/. */
+export interface Resource {
+  readonly hostName: string;
+  readonly processId: number;
+}
+
+const UNITS: Readonly<Record<string, string>> = { bytes: "By", seconds: "s" };
+const CUMULATIVE = 2;
+const BOUNDS_SECONDS = BOUNDS_US.map((us) => us / 1e6);
+
+/** The body of a request to /v1/metrics. */
+export function metricsBody(snapshot: Snapshot, readings: readonly Reading[], resource: Resource): string {
+  const { version, startedAtMs, nowMs } = snapshot;
+  const span = { startTimeUnixNano: nanos(startedAtMs), timeUnixNano: nanos(nowMs) };
+  const metrics = readings.flatMap((reading) => metricOf(reading, span) ?? []);
+  return JSON.stringify({
+    resourceMetrics: [{
+      resource: { attributes: resourceAttributes(snapshot, resource) },
+      scopeMetrics: [{ scope: { name: "ringmaster", version }, metrics }],
+    }],
+  });
+}
+
+function resourceAttributes({ version, runtime, runtimeVersion }: Snapshot, resource: Resource) {
+  const { hostName, processId } = resource;
+  return [
+    attribute("service.name", "ringmaster"),
+    attribute("service.version", version),
+    attribute("service.instance.id", `${hostName}:${processId}`),
+    attribute("host.name", hostName),
+    { key: "process.pid", value: { intValue: String(processId) } },
+    attribute("process.runtime.name", runtime),
+    attribute("process.runtime.version", runtimeVersion),
+  ];
+}
+
+function attribute(key: string, text: string) {
+  return { key, value: { stringValue: text.toWellFormed() } };
+}
+
+interface Span {
+  readonly startTimeUnixNano: string;
+  readonly timeUnixNano: string;
+}
+
+/** Null if there is nothing to tell. */
+function metricOf({ family, points, histograms }: Reading, span: Span) {
+  const { name, kind, unit, help } = family;
+  const head = { name: kind === "info" ? `${name}_info` : name, description: help, unit: UNITS[unit] ?? "" };
+  if (kind === "histogram") {
+    const dataPoints = histograms.map(({ labels, buckets }) => histogramPoint(family, labels, buckets, span));
+    if (dataPoints.length === 0) return null;
+    return { ...head, histogram: { aggregationTemporality: CUMULATIVE, dataPoints } };
+  }
+  const dataPoints = points.filter(({ value }) => Number.isFinite(value)).map(({ labels, value }) => ({
+    attributes: attributesOf(family, labels),
+    ...kind === "counter" ? span : { timeUnixNano: span.timeUnixNano },
+    ...Number.isSafeInteger(value) ? { asInt: String(value) } : { asDouble: value },
+  }));
+  if (dataPoints.length === 0) return null;
+  if (kind !== "counter") return { ...head, gauge: { dataPoints } };
+  return { ...head, sum: { aggregationTemporality: CUMULATIVE, isMonotonic: true, dataPoints } };
+}
+
+function histogramPoint(family: Family, labels: LabelValues, { below, count, sumUs }: Buckets, span: Span) {
+  const bucketCounts = below.map((upTo, i) => String(upTo - (below[i - 1] ?? 0)));
+  return {
+    attributes: attributesOf(family, labels),
+    ...span,
+    count: String(count),
+    sum: sumUs / 1e6,
+    bucketCounts: [...bucketCounts, String(count - (below.at(-1) ?? 0))],
+    explicitBounds: BOUNDS_SECONDS,
+  };
+}
+
+function attributesOf({ labels }: Family, values: LabelValues) {
+  return labels.map((label, i) => attribute(label, values[i]!));
+}
+
+/** ms since the epoch as ns. */
+function nanos(ms: number): string {
+  return `${Math.round(ms)}000000`;
+}
