@@ -42,6 +42,10 @@ import { WrittenTimes } from "./written_times.ts";
 
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
 const CONGESTED = 1024 * 1024;
+/** The same for bytes of what has been sent, where these are kept until it has been answered. With half of them they may go on. */
+const KEPT_MOST = 8 * 1024 * 1024;
+/** Requests of a cluster's pool that are so large do not begin on a connection that is congested (ServerConnection.holdsUp). */
+const BULKY = 64 * 1024;
 
 /** So many bytes of one request are not gathered with others before they are given to the socket. */
 const ALONE_MIN = 4 * 1024;
@@ -309,6 +313,8 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       else this.socket.send(bytes, start, end);
     }
     sent.append(bytes, start, end);
+    // Many may come in one turn.
+    if (this.keeps(KEPT_MOST)) this.congested = true;
   }
 
   /** What is to be sent next goes behind all that has been written. */
@@ -477,12 +483,31 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.socket.flush();
     this.times.note(this.socket.flushedBytes, this.server.pool.turn.flushMs);
     const waiting = this.socket.queuedBytes + (this.backlog === null ? 0 : this.backlog.size);
-    this.congested = waiting > CONGESTED;
+    this.congested = waiting > CONGESTED || this.keeps(KEPT_MOST);
+  }
+
+  /** Should a request of this size wait rather than be kept here as well? */
+  holdsUp(size: number): boolean {
+    return this.congested && this.sent !== null && size >= BULKY;
+  }
+
+  private keeps(size: number): boolean {
+    return this.sent !== null && this.sent.size > size;
+  }
+
+  /** Something has been answered that was kept. */
+  private relieved(): void {
+    if (this.keeps(KEPT_MOST / 2) || this.socket.queuedBytes > CONGESTED) return;
+    this.mayGoOn();
   }
 
   drained(): void {
     this.times.note(this.socket.flushedBytes, this.server.pool.turn.now());
-    if (this.backlog !== null && this.backlog.size > 0) return;
+    this.mayGoOn();
+  }
+
+  private mayGoOn(): void {
+    if (this.backlog !== null && this.backlog.size > 0 || this.keeps(KEPT_MOST)) return;
     this.congested = false;
     this.releaseWaiters();
   }
@@ -624,6 +649,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
         return !this.closed;
       }
       this.sent.skip(request.size);
+      if (this.congested) this.relieved();
     }
     server.timing.served(request, this.writtenMs(request));
     const client = request.client;
@@ -662,7 +688,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     server.counters[RESPONSE_BYTES]! += end - start;
     request.nextInFlight = null;
     server.timing.served(request, this.writtenMs(request));
-    redirects.follow(this, request, sent!.take(request.size), bytes, start, end);
+    const again = sent!.take(request.size);
+    if (this.congested) this.relieved();
+    redirects.follow(this, request, again, bytes, start, end);
     if (this.holder !== null && !this.closed) this.holder.answered(this);
     return true;
   }

@@ -92,6 +92,8 @@ const READ_HERE_MAX = 4096;
 /** Name, key, and one more. */
 const NOTED_FIRST = 3;
 const LF = 10;
+/** A request of fewer bytes waits for nobody else's. */
+const BULKY = 64 * 1024;
 
 /** Requests without a key all go to the server that owns this key, as with twemproxy. */
 const PLACEHOLDER = encode("placeholder");
@@ -190,6 +192,9 @@ export class RedisFront implements Front, Sender {
     if (next >= 0) {
       if (args.count > this.sliceArguments) return this.stepMany(client, session, bytes, start, next);
       const refused = this.pool.memory.full && this.refuseWork(client, session, bytes);
+      if (next - start >= BULKY && !refused && this.isHeldUp(client, session, bytes, next - start)) {
+        return NEED_MORE;
+      }
       if (!refused && args.count > 0 && !this.dispatch(client, session, bytes, start, next)) return NEED_MORE;
       return next;
     }
@@ -352,6 +357,22 @@ export class RedisFront implements Front, Sender {
     const scanned = scanRequest(array, 0, array.length, args, limits, session.resume);
     if (scanned < 0) return this.refuseBytes(client, scanned);
     return this.dispatch(client, session, array, 0, array.length) ? next : NEED_MORE;
+  }
+
+  /**
+   * In a cluster's pool all that is under way is kept: a large request waits with its client, who can be refused or closed, while much is
+   * under way on its connection. True if it does: it is offered again.
+   */
+  private isHeldUp(client: Client, session: RedisSession, bytes: Uint8Array, size: number): boolean {
+    if (this.redirects === null || !session.plain) return false;
+    const command = this.find(bytes);
+    if (command === undefined || findKeys(command, bytes, args, keyList) <= 0) return false;
+    const key = keyList.at[0]!;
+    const owner = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+    const connection = owner < 0 ? null : this.connectionTo(client, this.pool.servers[owner]!);
+    if (connection === null || !connection.holdsUp(size)) return false;
+    client.waitFor(connection);
+    return true;
   }
 
   /** max_memory is reached: refuses what needs a server. False for what is answered here, or frees memory. */

@@ -454,7 +454,13 @@ export class Redirected extends Placed implements Waiting {
     if (this.doubted) return this.askAbout();
     const owner = this.isForHeir ? this.heirOf(this.from!) : redirects.ownerOf(this.slot, this.from!);
     if (owner === null && this.isForHeir) return this.answer(this.reply, 0, this.reply.length, true);
-    if (owner !== null && owner.primary !== null && this.ask(owner.primary, false)) return;
+    if (owner !== null && owner.primary !== null) {
+      // It is kept here, and need not be so there as well while much is.
+      if (this.isHeldUp(owner.primary)) {
+        return this.own.wait(this, PAUSE_MAX_MS * (1 - redirects.pool.random() / 2));
+      }
+      if (this.ask(owner.primary, false)) return;
+    }
     this.reply = owner === null ? redirects.pool.front.noLiveServer : owner.refusal();
     this.isFailure = true;
     this.wait(false);
@@ -466,6 +472,11 @@ export class Redirected extends Placed implements Waiting {
     const { slots } = server.config;
     if (slots === null || slots === "") return null;
     return this.redirects.pool.servers.find(({ config }) => config.slots === slots) ?? null;
+  }
+
+  private isHeldUp(endpoint: Endpoint): boolean {
+    if (this.lane !== null) return false;
+    return connectionAt(this.client, endpoint)?.holdsUp(this.bytes.length) ?? false;
   }
 
   /** Asks nodes who has its keys, then that one. */
@@ -483,6 +494,8 @@ export class Redirected extends Placed implements Waiting {
     const connection = lane === null ? connectionAt(client, endpoint) : lane.reach(endpoint, asking);
     if (connection === null) return false;
     this.at = endpoint;
+    // It is copied once more.
+    this.redirects.pool.memory.note(this.bytes.length);
     this.askedAtMs = this.redirects.pool.turn.now();
     this.asked++;
     this.asking = asking;

@@ -466,6 +466,30 @@ for (
   });
 }
 
+testOf(
+  "large requests wait with their clients while much is under way, at first and when they are tried again",
+  (world) => {
+    const MEGABYTE = 1024 * 1024;
+    const value = "x".repeat(300_000);
+    for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";
+    const clients = Array.from({ length: 120 }, () => world.talker());
+    for (const client of clients) client.say("SET", ONE, value);
+    let most = 0;
+    for (let ms = 0; ms < 400; ms++) {
+      world.run(1);
+      const held = world.pool.everyServer.flatMap(({ connections }) => connections).map((each) =>
+        each.holdsBytes
+      );
+      most = Math.max(most, ...held);
+    }
+    // Kept until it is answered, and until the kernel has taken it.
+    ok(most > 2 * MEGABYTE && most < 18 * MEGABYTE, `${most} of ${clients.length * value.length} bytes`);
+    for (const node of world.cluster.nodes) node.down = null;
+    world.run(3000);
+    deepStrictEqual(clients.map((client) => client.take()), clients.map(() => "+OK\r\n"));
+  },
+);
+
 testOf("a client that goes while its wait pauses leaves nothing behind", (world) => {
   const client = world.talker();
   for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";
