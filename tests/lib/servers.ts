@@ -33,6 +33,9 @@ export interface ServerOptions {
   program?: string;
 }
 
+/** How long a process may take to start. A machine that has other things to do has kept one waiting for over 20 s. */
+const START_MS = 90_000;
+
 let serial = 0;
 
 abstract class Spawned implements AsyncDisposable {
@@ -87,7 +90,7 @@ abstract class Spawned implements AsyncDisposable {
   /** Resolves when `probe` answers; rejects with its output if the process ends first. */
   protected async ready(name: string, probe: () => Promise<boolean>): Promise<void> {
     try {
-      await poll(async () => this.process.status !== null || await probe(), `${name} to answer`);
+      await poll(async () => this.process.status !== null || await probe(), `${name} to answer`, START_MS);
     } catch (error) {
       await this.stop("SIGKILL");
       throw new Error(`${(error as Error).message}\n${this.log.slice(-2000)}`);

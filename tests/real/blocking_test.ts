@@ -55,22 +55,26 @@ const WAITS: readonly { wait: string[]; push: string[]; reply: unknown }[] = [
 
 Deno.test("blocking commands wait until somebody pushes, and hold up nobody; timeout does not concern them", async () => {
   await using f = new Fixture();
-  const { proxy } = await pool(f, 3, { timeout: 200 });
-  for (const { wait, push, reply } of WAITS) {
+  const { proxy } = await pool(f, 3, { timeout: 1000 });
+  const of = (i: number, words: readonly string[]) => words.map((word) => word.replace("{k}", `{k${i}}`));
+  const waiters = await Promise.all(WAITS.map(async ({ wait }, i) => {
     const waiter = await f.client(proxy);
-    await waiter.send(request(...wait));
-    await blocked(f, proxy, 1);
-    const pusher = await f.client(proxy);
-    // Longer than the pool's timeout.
-    const untilMs = performance.now() + 300;
-    while (performance.now() < untilMs) strictEqual(await pusher.command("PING"), "PONG");
-    strictEqual(await pusher.command("GET", "{k}other"), null);
-    await pusher.command(...push);
-    deepStrictEqual((await waiter.readReply()).value, reply, wait.join(" "));
-    strictEqual(await waiter.command("PING"), "PONG");
-    await pusher.command("DEL", "{k}s");
-    waiter.close();
-    pusher.close();
+    await waiter.send(request(...of(i, wait)));
+    return waiter;
+  }));
+  await blocked(f, proxy, WAITS.length);
+  const pusher = await f.client(proxy);
+  // Longer than the pool's timeout.
+  const untilMs = performance.now() + 1500;
+  while (performance.now() < untilMs) {
+    strictEqual(await pusher.command("PING"), "PONG");
+    strictEqual(await pusher.command("GET", "{k0}other"), null);
+  }
+  for (const [i, { wait, push, reply }] of WAITS.entries()) {
+    await pusher.command(...of(i, push));
+    const expected = JSON.parse(JSON.stringify(reply).replace("{k}", `{k${i}}`));
+    deepStrictEqual((await waiters[i]!.readReply()).value, expected, wait.join(" "));
+    strictEqual(await waiters[i]!.command("PING"), "PONG");
   }
 });
 

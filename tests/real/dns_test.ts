@@ -78,7 +78,7 @@ for (const runtime of RUNTIMES) {
       await Deno.writeTextFile(hosts, "127.0.0.1 localhost\n127.0.0.2 moving.test\n");
       await old.crash();
       // The lost connection may be noticed by a request of ours.
-      await poll(async () => await client.command("GET", "where") === "new", "the new address", 10_000);
+      await poll(async () => await client.command("GET", "where") === "new", "the new address");
       await client.send(request("GET", "where"));
       strictEqual((await client.readReply()).value, "new");
     },

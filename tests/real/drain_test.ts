@@ -7,7 +7,7 @@ import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { concat, request } from "../lib/bytes.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
-import { type PoolKeys, poolYml, type Proxy, type Runtime, RUNTIMES } from "../lib/servers.ts";
+import { freeze, type PoolKeys, poolYml, type Proxy, type Runtime, RUNTIMES } from "../lib/servers.ts";
 
 /** One pool "alpha" in a process that stops within `timeoutMs`. */
 function alpha(keys: PoolKeys, timeoutMs = 10_000): string {
@@ -38,7 +38,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     const server = await f.redis();
     const proxy = await f.proxy(runtime, alpha({ servers: [server] }));
     const client = await f.client(proxy);
-    server.kill("SIGSTOP");
+    await freeze(server);
     await client.send(concat(Array.from({ length: 500 }, (_, i) => request("SET", `key${i}`, i))));
     await startStopping(proxy);
     await client.send(concat(Array.from({ length: 500 }, (_, i) => request("GET", `key${i}`))));
@@ -128,7 +128,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
   },
 
   "a client that never stops is heard until the last call": async (f, runtime) => {
-    const proxy = await f.proxy(runtime, alpha({ servers: [await f.redis()] }, 1000));
+    const proxy = await f.proxy(runtime, alpha({ servers: [await f.redis()] }, 2000));
     const client = await f.client(proxy);
     const tens = concat(Array.from({ length: 10 }, () => request("INCR", "a")));
     await client.send(tens);
@@ -156,7 +156,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     const server = await f.redis();
     const proxy = await f.proxy(runtime, alpha({ servers: [server] }, 300));
     const client = await f.client(proxy);
-    server.kill("SIGSTOP");
+    await freeze(server);
     await client.send(request("GET", "a"));
     await poll(async () => {
       const pool = (await proxy.stats()).alpha as Record<string, Record<string, number>>;
@@ -173,7 +173,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     const proxy = await f.proxy(runtime, alpha({ servers: [server] }, 3_600_000));
     const client = await f.client(proxy);
     strictEqual(await client.command("SET", "a", "1"), "OK");
-    server.kill("SIGSTOP");
+    await freeze(server);
     await client.send(request("GET", "a"));
     await startStopping(proxy);
     proxy.kill("SIGTERM");

@@ -4,7 +4,7 @@ import type { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { ReplyError, type Value } from "../lib/resp.ts";
-import { poolYml, type Proxy, type Runtime, RUNTIMES, type Server } from "../lib/servers.ts";
+import { freeze, poolYml, type Proxy, type Runtime, RUNTIMES, type Server } from "../lib/servers.ts";
 
 interface Stand {
   readonly servers: Server[];
@@ -155,7 +155,7 @@ Deno.test("FLUSHALL is not OK while a server is ejected that has not heard it", 
 Deno.test("SCRIPT KILL reaches the server that is ejected because it is busy with the script", async () => {
   await using f = new Fixture();
   const servers = [await f.redis({ port: 0, args: ["--lua-time-limit", "50"] }), await f.redis()];
-  const pool = { servers, hash: "md5", timeout: 300, ...EJECTING };
+  const pool = { servers, hash: "md5", timeout: 1000, ...EJECTING };
   const proxy = await f.proxy("compiled", poolYml({ alpha: pool }));
   const [client, other] = [await f.client(proxy), await f.client(proxy)];
   const info = async () => await other.command("INFO", "ringmaster") as string;
@@ -289,13 +289,13 @@ async function sha1(text: string): Promise<string> {
 
 Deno.test("a server that was away, but did not restart, loses the scripts and functions that were deleted meanwhile", async () => {
   await using f = new Fixture();
-  const stand = await three(f, "compiled", { ...EJECTING, timeout: 300, dangerous_commands: "allow" });
+  const stand = await three(f, "compiled", { ...EJECTING, timeout: 1000, dangerous_commands: "allow" });
   const { client, keys, servers } = stand;
   const old = await load(client, "return 'old'");
   for (const name of ["gone", "kept", "changed"]) {
     strictEqual(await client.command("FUNCTION", "LOAD", library(name, "1")), name);
   }
-  servers[GONE]!.kill("SIGSTOP");
+  await freeze(servers[GONE]!);
   await poll(async () => await client.command("GET", keys[GONE]!) === null, "the server to be ejected");
   strictEqual(await client.command("SCRIPT", "FLUSH"), "OK");
   strictEqual(await client.command("FUNCTION", "DELETE", "gone"), "OK");

@@ -64,7 +64,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     const proxy = await f.proxy(runtime, alpha({ servers }));
     const [client, other] = [await f.client(proxy), await f.client(proxy)];
     const [first, second] = await keyOfEach(f, client, servers);
-    servers[0]!.kill("SIGSTOP");
+    await freeze(servers[0]!);
     await client.send(request("GET", first!));
     await client.send(request("GET", second!));
     // The second server's answer has to wait for the first one's: that of another client has not.
@@ -84,10 +84,10 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
 
   "a stopped server: requests time out one by one, late replies reach nobody": async (f, runtime) => {
     const server = await f.redis({ port: 0 });
-    const proxy = await f.proxy(runtime, alpha({ servers: [server], timeout: 300 }));
+    const proxy = await f.proxy(runtime, alpha({ servers: [server], timeout: 1000 }));
     const client = await f.client(proxy);
     for (let i = 0; i < 5; i++) await client.command("SET", `key${i}`, `value ${i}`);
-    server.kill("SIGSTOP");
+    await freeze(server);
     await client.send(request("GET", "key0"));
     await client.send(request("GET", "key1"));
     isError((await client.readReply()).value, /^ERR Connection timed out/);
@@ -103,7 +103,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     const proxy = await f.proxy(runtime, alpha({ servers: [server], timeout: 100, connect_timeout: 200 }));
     const client = await f.client(proxy);
     await client.command("SET", "key", "value");
-    server.kill("SIGSTOP");
+    await freeze(server);
     isError(await client.command("GET", "key"), /^ERR Connection timed out/);
     await poll(
       async () => (await serverCounts(proxy, server.address)).server_connections === 0,
@@ -115,7 +115,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
 
   "one slow request fails alone": async (f, runtime) => {
     const server = await f.redis();
-    const proxy = await f.proxy(runtime, alpha({ servers: [server], timeout: 800 }));
+    const proxy = await f.proxy(runtime, alpha({ servers: [server], timeout: 2000 }));
     const [slow, other] = [await f.client(proxy), await f.client(proxy)];
     await other.command("SET", "key", "value");
     const before = (await proxy.stats()).total_connections as number;
@@ -124,7 +124,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     await freeze(server);
     await slow.send(request("EVAL", "return 'slow'", 1, "key"));
     isError((await slow.readReply()).value, /^ERR Connection timed out/);
-    // Sent while nothing is answered yet; answered within its own 800 ms.
+    // Sent while nothing is answered yet; answered within its own 2000 ms.
     await other.send(concat([request("GET", "key"), request("INCR", "counter")]));
     await poll(
       async () => (await serverCounts(proxy, `${server.path}:`)).requests! - asked === 3,
@@ -298,7 +298,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     );
     const client = await f.client(proxy);
     const [first, second] = await keyOfEach(f, client, servers);
-    for (const server of servers) server.kill("SIGSTOP");
+    for (const server of servers) await freeze(server);
     // In flight when they die, so that both fail for sure.
     await client.send(request("GET", first!));
     await client.send(request("GET", second!));

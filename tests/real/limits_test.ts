@@ -59,7 +59,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
 
   "idle_timeout: closes who rests and is owed nothing, and nobody else": async (f, runtime) => {
     const server = f.add(FakeServer.start(([, key]) => key === "slow" ? null : "+quick\r\n"));
-    const proxy = await f.proxy(runtime, alpha({ servers: [`${server.address}:1`], idle_timeout: 300 }));
+    const proxy = await f.proxy(runtime, alpha({ servers: [`${server.address}:1`], idle_timeout: 1000 }));
     const [resting, half, owed, busy] = [
       await f.client(proxy),
       await f.client(proxy),

@@ -159,7 +159,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     runtime,
   ) => {
     const servers = [await f.memcached({ port: 0 }), await f.memcached()];
-    const proxy = await f.proxy(runtime, alpha({ servers, timeout: 300 }));
+    const proxy = await f.proxy(runtime, alpha({ servers, timeout: 1000 }));
     const [client, other] = [await f.client(proxy), await f.client(proxy)];
     const [silent, live] = await keyOfEach(f, client, servers);
     await freeze(servers[0]!);
@@ -469,7 +469,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
       f,
       runtime,
     ) => {
-      const half = await halfReply(f, runtime, { timeout: 300 });
+      const half = await halfReply(f, runtime, { timeout: 1000 });
       match(await half.other.readLine(), /^SERVER_ERROR Connection timed out/);
       await half.client.readToEnd();
       match(half.proxy.log, REST_LOST);

@@ -38,8 +38,12 @@ for (const [runtime, workers] of WAYS) {
     );
     // It is the same after a restart: the files say so.
     for (const member of set.members) {
-      const file = Deno.readTextFileSync(`${f.dir}/member${set.members.indexOf(member)}.conf`);
-      strictEqual(/^replicaof /m.test(file), member !== second, file);
+      const path = `${f.dir}/member${set.members.indexOf(member)}.conf`;
+      // It is told to write it when it follows already.
+      await poll(
+        () => /^replicaof /m.test(Deno.readTextFileSync(path)) === (member !== second),
+        () => `${path} to say whom it follows: ${Deno.readTextFileSync(path)}`,
+      );
     }
   });
 

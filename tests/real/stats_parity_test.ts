@@ -14,7 +14,7 @@ import { latin1, request } from "../lib/bytes.ts";
 import type { RawClient, Reply } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
-import { poolYml, type Proxy, RUNTIMES, type Server, type Subject } from "../lib/servers.ts";
+import { freeze, poolYml, type Proxy, RUNTIMES, type Server, type Subject } from "../lib/servers.ts";
 
 type Numbers = Record<string, number>;
 interface Document extends Record<string, unknown> {
@@ -76,7 +76,7 @@ function yml(servers: readonly Server[]): string {
   const named = servers.map((s, i) => `127.0.0.1:${s.port}:1 server${i + 1}`);
   return poolYml({
     // A hash that spreads short keys, so that ten of them need all three servers.
-    zeta: { servers: named, hash: "md5", timeout: 300, server_retry_timeout: 2000 },
+    zeta: { servers: named, hash: "md5", timeout: 1000, server_retry_timeout: 2000 },
     beta: { servers: [`127.0.0.1:${servers[0]!.port}:1`], preconnect: true },
     // Never asked: their names are what is compared.
     alpha2: {
@@ -158,7 +158,7 @@ async function failures(
   const refused = JSON.parse(await settled(proxy)) as Document;
   seen.refused = changes(idle, refused, "server1");
   await servers[0]!.start();
-  servers[1]!.kill("SIGSTOP");
+  await freeze(servers[1]!);
   ok(/^-ERR Connection timed out/.test((await ask(client, "GET", keys[1]!)).text));
   servers[1]!.kill("SIGCONT");
   const late = JSON.parse(await settled(proxy)) as Document;

@@ -66,6 +66,15 @@ class Stand {
     return found.flat();
   }
 
+  /** Resolves when the proxy owes so many replies: what it has not read yet it would send to the next primary. */
+  async inFlight(requests: number): Promise<void> {
+    await poll(async () => {
+      const pool = (await this.proxy.stats()).alpha as Record<string, Record<string, number>>;
+      const { in_queue, out_queue } = pool.m1!;
+      return in_queue! + out_queue! === requests;
+    }, `${requests} requests to be in flight`);
+  }
+
   async info(field: string): Promise<string> {
     return infoOf(await this.client(), field);
   }
@@ -133,6 +142,7 @@ for (const way of WAYS) {
     }
     await freeze(stand.servers[0]);
     const answers = clients.map((client, i) => client.command("SET", `a${i}`, "lost"));
+    await stand.inFlight(clients.length);
     await stand.switch();
     for (const answer of await Promise.all(answers)) {
       match(String(answer), /The server was replaced while this was under way: what became of it is unknown/);
@@ -249,6 +259,7 @@ Deno.test("retry_reads: reads in flight at a switch are answered by the new prim
   );
   await freeze(stand.servers[0]);
   const answers = clients.map((client, i) => client.pipeline(["GET", `a${i}`], ["STRLEN", `a${i}`]));
+  await stand.inFlight(2 * keys.length);
   await stand.switch();
   deepStrictEqual(await Promise.all(answers), clients.map((_, i) => [`${i}`, 1]));
 });

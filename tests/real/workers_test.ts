@@ -13,7 +13,14 @@ import { poll, within } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import { exists } from "../lib/repo.ts";
 import { ReplyError } from "../lib/resp.ts";
-import { type PoolKeys, poolYml, type Proxy, type ProxyOptions, type Runtime } from "../lib/servers.ts";
+import {
+  freeze,
+  type PoolKeys,
+  poolYml,
+  type Proxy,
+  type ProxyOptions,
+  type Runtime,
+} from "../lib/servers.ts";
 
 /** What lies between the first CLIENT ID of one worker and that of the next. */
 const WORKER_IDS = 2 ** 40;
@@ -177,7 +184,7 @@ const CASES: Record<string, Case> = {
     const clients = (await clientsOfEach(f, proxy, workers, 2)).flat();
     for (const client of clients) await client.command("PING");
     for (const client of clients) strictEqual(await client.command("SET", "a", "1"), "OK");
-    redis.kill("SIGSTOP");
+    await freeze(redis);
     for (const client of clients) await client.send(request("GET", "a"));
     const queued = () => clients.length;
     await poll(async () => {
@@ -450,7 +457,7 @@ const CASES: Record<string, Case> = {
       });
       const clients = (await clientsOfEach(f, proxy, workers)).flat();
       for (const client of clients) strictEqual(await client.command("SET", "a", "1"), "OK");
-      redis.kill("SIGSTOP");
+      await freeze(redis);
       for (const client of clients) await client.send(request("GET", "a"));
       await poll(async () => {
         const [row] = serverCounts(await poolCounts(proxy));
