@@ -44,6 +44,8 @@ const PIECE_SIZE = 64 * 1024;
 const OWED_MAX = 32 * 1024 * 1024;
 const STREAM_OWED_MAX = 512 * 1024;
 const SWEEP_MS = 500;
+/** Mistakes of ours are logged this often. */
+const COMPLAINT_MS = 1000;
 
 /** No page may be framed, guessed at, kept, or given more than what comes from here. */
 const HEADERS: Readonly<Record<string, string>> = {
@@ -80,11 +82,16 @@ export class AdminServer {
   private busy = 0;
   private streams = 0;
   private owedBytes = 0;
+  private quietUntilMs = -Infinity;
 
   /** @param token what visitors have to know; null = nothing */
   constructor(private readonly around: Around, private token: string | null) {
     this.http = createHttp({ maxHeaderSize: HEAD_MAX }, (request, response) => {
-      void this.serve(request, response);
+      // Whatever goes wrong here, this visitor pays for it and nobody else.
+      this.serve(request, response).catch((error) => {
+        this.complain(error);
+        request.socket.destroy();
+      });
     });
     this.http.on("clientError", (_error: Error, socket: Socket) => this.refuseHead(socket));
   }
@@ -130,10 +137,11 @@ export class AdminServer {
     this.visits.set(socket, visit);
     socket.on("close", () => {
       this.visits.delete(socket);
-      visit.whenGone?.();
+      const { whenGone } = visit;
       visit.whenGone = null;
+      this.carefully(() => whenGone?.());
     });
-    this.http.emit("connection", socket);
+    this.carefully(() => this.http.emit("connection", socket));
     if (this.timer === null) this.sweepLater();
   }
 
@@ -187,8 +195,10 @@ export class AdminServer {
       answer = this.apology(error);
     }
     if (!this.visits.has(visit.socket)) return;
-    if ("stream" in answer) this.stream(answer, response, visit);
-    else await this.send(answer, request.method === "HEAD", response, visit);
+    const headOnly = request.method === "HEAD";
+    if (!("stream" in answer)) await this.send(answer, headOnly, response, visit);
+    else if (headOnly) await this.send({ status: 200, type: answer.type, body: "" }, true, response, visit);
+    else this.stream(answer, response, visit);
   }
 
   private async answerTo(request: IncomingMessage, visit: Visit): Promise<Answer> {
@@ -252,9 +262,26 @@ export class AdminServer {
   /** What a request that could not be answered is told. */
   private apology(error: unknown): Whole {
     if (error instanceof Refused) return json({ error: error.message }, error.status);
+    this.complain(error);
+    return plain("it could not be answered; the log says more\n", 500);
+  }
+
+  /** A mistake of ours: said once in a while, since whoever can ask can make us say it. */
+  private complain(error: unknown): void {
+    const nowMs = this.clock.nowMs();
+    if (nowMs < this.quietUntilMs) return;
+    this.quietUntilMs = nowMs + COMPLAINT_MS;
     const text = error instanceof Error ? error.stack ?? error.message : String(error);
     this.around.log.write(ERR, `admin: a request could not be answered: ${text.replaceAll("\n", " ")}`);
-    return plain("it could not be answered; the log says more\n", 500);
+  }
+
+  /** What is thrown here must not reach the loop: it would end the process, with all its clients. */
+  private carefully(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.complain(error);
+    }
   }
 
   // ---- answers

@@ -5,6 +5,7 @@ import { Admin, adminYml, startAdmin } from "../lib/admin.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { poolYml } from "../lib/servers.ts";
+import { fuzzAdmin } from "../fuzz/admin_run.ts";
 
 for (const [subject, workers] of [["compiled", 1], ["compiled", 2], ["deno", 1]] as const) {
   Deno.test(`${subject}, ${workers} workers: /healthz, /readyz, /api, /api/stats and /api/pools tell what is`, async () => {
@@ -178,3 +179,15 @@ for (const workers of [1, 2]) {
     strictEqual((await admin.get("/readyz")).status, 503);
   });
 }
+
+Deno.test("the admin side is fuzzed, with slow clients and a crowd, and a client of the proxy never notices", async () => {
+  await using f = new Fixture();
+  const secret = "hunter2-of-the-servers";
+  const servers = [await f.redis({ args: ["--requirepass", secret] })];
+  const yml = poolYml({ alpha: { servers, redis_auth: secret } });
+  const { proxy, admin } = await startAdmin(f, "compiled", yml, { process: ["workers: 1"] });
+  const options = { requests: 1500, seed: 7, fuzzers: 16, crowd: 400, sluggards: 8, secret };
+  const { faults, calls } = await fuzzAdmin(admin, proxy.target, options);
+  deepStrictEqual(faults, []);
+  ok(calls > 0);
+});
