@@ -26,7 +26,7 @@ import { refusalOf } from "./guard.ts";
 import { findRoute, type Route } from "./routes.ts";
 
 /** Connections at a time; and those of them that may be streams. */
-const VISITS_MAX = 256;
+export const VISITS_MAX = 256;
 const STREAMS_MAX = 64;
 /** Routes that are being answered at a time. */
 const BUSY_MAX = 32;
@@ -108,6 +108,12 @@ export class AdminServer {
         resolve();
       });
     });
+  }
+
+  /** The port in use; 0 = it does not listen. */
+  get port(): number {
+    const address = this.listener?.address();
+    return typeof address === "object" ? address?.port ?? 0 : 0;
   }
 
   /** From the next request on. */

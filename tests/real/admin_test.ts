@@ -186,7 +186,7 @@ Deno.test("the admin side is fuzzed, with slow clients and a crowd, and a client
   const servers = [await f.redis({ args: ["--requirepass", secret] })];
   const yml = poolYml({ alpha: { servers, redis_auth: secret } });
   const { proxy, admin } = await startAdmin(f, "compiled", yml, { process: ["workers: 1"] });
-  const options = { requests: 1500, seed: 7, fuzzers: 16, crowd: 400, sluggards: 8, secret };
+  const options = { requests: 800, seed: 7, fuzzers: 16, crowd: 400, sluggards: 8, secret };
   const { faults, calls } = await fuzzAdmin(admin, proxy.target, options);
   deepStrictEqual(faults, []);
   ok(calls > 0);

@@ -1,0 +1,216 @@
+/** What a visitor of the admin side may take: time, bytes and connections, each with its bound; the clock is the test's. */
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import type { Around } from "../../src/admin/around.ts";
+import type { Out } from "../../src/admin/answer.ts";
+import { AdminServer, BODY_MAX, VISITS_MAX } from "../../src/admin/server.ts";
+import { ManualClock } from "../lib/manual_clock.ts";
+import { PATIENCE_MS, poll } from "../lib/poll.ts";
+
+const encode = (text: string) => new TextEncoder().encode(text);
+
+class Stand implements AsyncDisposable {
+  readonly clock = new ManualClock();
+  readonly logged: string[] = [];
+  /** Streams that are being listened to. */
+  readonly outs = new Set<Out>();
+  /** What /api/schema answers. */
+  schema: () => unknown = () => ({});
+  readonly server: AdminServer;
+  private readonly conns: Deno.Conn[] = [];
+
+  constructor(token: string | null = null) {
+    const around = {
+      clock: this.clock,
+      log: { level: 11, write: (_level: number, text: string) => this.logged.push(text) },
+      control: { schema: () => this.schema() },
+      live: {
+        stream: () => ({
+          type: "text/event-stream",
+          stream: (out: Out) => {
+            this.outs.add(out);
+            return () => this.outs.delete(out);
+          },
+        }),
+      },
+    } as unknown as Around;
+    this.server = new AdminServer(around, token);
+  }
+
+  async start(): Promise<this> {
+    await this.server.listen({ host: "127.0.0.1", port: 0 });
+    return this;
+  }
+
+  async connect(): Promise<Deno.TcpConn> {
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port: this.server.port });
+    this.conns.push(conn);
+    return conn;
+  }
+
+  async send(text: string): Promise<Deno.TcpConn> {
+    const conn = await this.connect();
+    await conn.write(encode(text));
+    return conn;
+  }
+
+  /** What is answered to these bytes, to the end. */
+  async ask(text: string): Promise<string> {
+    return await rest(await this.send(text));
+  }
+
+  /** Lets so much time pass as soon as all that has been sent is there, again and again until `condition`. */
+  async pass(ms: number, condition: () => boolean, what: string): Promise<void> {
+    await poll(async () => {
+      await this.clock.pass(ms);
+      return condition();
+    }, what);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.server.close();
+    for (const conn of this.conns) {
+      try {
+        conn.close();
+      } catch {
+        // closed already
+      }
+    }
+    await this.clock.pass(0);
+  }
+}
+
+async function rest(conn: Deno.Conn): Promise<string> {
+  const piece = new Uint8Array(64 * 1024);
+  let text = "";
+  for (;;) {
+    const count = await conn.read(piece).catch(() => null);
+    if (count === null) return text;
+    text += new TextDecoder("latin1").decode(piece.subarray(0, count));
+  }
+}
+
+/** Resolves when the other side has closed. */
+function closed(conn: Deno.Conn): { readonly is: () => boolean } {
+  let over = false;
+  void rest(conn).then(() => over = true);
+  return { is: () => over };
+}
+
+const HEAD = "Host: localhost\r\n";
+const GET = `GET /api/schema HTTP/1.1\r\n${HEAD}\r\n`;
+
+Deno.test("AdminServer answers one request a connection, and says why it refuses another", async () => {
+  await using stand = await new Stand().start();
+  const answer = await stand.ask(GET);
+  match(answer, /^HTTP\/1\.1 200 OK\r\n/);
+  for (
+    const header of [/Connection: close/i, /Cache-Control: no-store/, /X-Frame-Options: DENY/, /nosniff/]
+  ) {
+    match(answer, header);
+  }
+  ok(answer.endsWith("\r\n\r\n{}\n"));
+  match(await stand.ask(`GET /none HTTP/1.1\r\n${HEAD}\r\n`), /^HTTP\/1\.1 404 [^]*no such path/);
+  match(
+    await stand.ask(`POST /api/schema HTTP/1.1\r\n${HEAD}Content-Length: 0\r\n\r\n`),
+    /^HTTP\/1\.1 405 [^]*GET, HEAD/,
+  );
+  match(await stand.ask(`GET /api/schema?x=1 HTTP/1.1\r\n${HEAD}\r\n`), /^HTTP\/1\.1 400 [^]*expected none/);
+  match(await stand.ask(`GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n`), /^HTTP\/1\.1 403 /);
+  match(await stand.ask("nonsense\r\n\r\n"), /^HTTP\/1\.1 400 /);
+  // The second of two at once has no answer.
+  strictEqual((await stand.ask(GET + GET)).split("HTTP/1.1 ").length <= 2, true);
+  strictEqual((await stand.ask(`HEAD /api/schema HTTP/1.1\r\n${HEAD}\r\n`)).endsWith("\r\n\r\n"), true);
+  strictEqual((await stand.ask(`HEAD /api/live HTTP/1.1\r\n${HEAD}\r\n`)).endsWith("\r\n\r\n"), true);
+  deepStrictEqual(stand.logged, []);
+});
+
+Deno.test("AdminServer asks for the token, which a reload may change", async () => {
+  await using stand = await new Stand("first-token-of-all").start();
+  const asked = async (token: string) =>
+    (await stand.ask(`GET /api/schema HTTP/1.1\r\n${HEAD}Authorization: Bearer ${token}\r\n\r\n`)).slice(
+      9,
+      12,
+    );
+  const refused = await stand.ask(GET);
+  match(refused, /^HTTP\/1\.1 401 [^]*WWW-Authenticate: Basic/i);
+  strictEqual((await stand.ask(`GET /healthz HTTP/1.1\r\n${HEAD}\r\n`)).slice(9, 12), "200");
+  strictEqual(await asked("first-token-of-all"), "200");
+  stand.server.adopt("second-token-of-all");
+  deepStrictEqual([await asked("first-token-of-all"), await asked("second-token-of-all")], ["401", "200"]);
+});
+
+Deno.test("AdminServer cuts off who takes too long with a head, a body, an answer or a stream", async () => {
+  await using stand = await new Stand().start();
+  stand.schema = () => "x".repeat(24 * 1024 * 1024);
+  const silent = closed(await stand.connect());
+  const head = closed(await stand.send("GET / HTTP/1.1\r\nHo"));
+  const body = closed(await stand.send(`POST /api/plan HTTP/1.1\r\n${HEAD}Content-Length: 9\r\n\r\nabc`));
+  await stand.pass(
+    5_000,
+    () => silent.is() && head.is() && body.is(),
+    "those who send too slowly to be cut off",
+  );
+  // Who does not read: only when the other end is known to be closed may anything be read.
+  const unread = await stand.send(GET);
+  const listener = await stand.send(`GET /api/live HTTP/1.1\r\n${HEAD}\r\n`);
+  await poll(() => stand.outs.size === 1, "the stream to begin");
+  const [out] = stand.outs;
+  await stand.pass(5_000, () => {
+    out!.write(`data: ${"y".repeat(64 * 1024)}\n\n`);
+    return stand.outs.size === 0;
+  }, "who does not read a stream to be cut off");
+  await stand.pass(5_000, () => stand.clock.pending === 0, "nobody to be left");
+  const got = await Promise.race([
+    rest(unread),
+    new Promise<string>((resolve) => {
+      const timer = setTimeout(() => resolve("never closed"), PATIENCE_MS);
+      Deno.unrefTimer(timer);
+    }),
+  ]);
+  ok(got.length < 24 * 1024 * 1024 && got !== "never closed", `${got.length} bytes`);
+  void listener;
+});
+
+Deno.test("AdminServer takes no body beyond its limit, announced or not", async () => {
+  await using stand = await new Stand().start();
+  match(
+    await stand.ask(`POST /api/plan HTTP/1.1\r\n${HEAD}Content-Length: ${BODY_MAX + 1}\r\n\r\n`),
+    /^HTTP\/1\.1 413 /,
+  );
+  const chunk = "z".repeat(64 * 1024);
+  const conn = await stand.send(`POST /api/plan HTTP/1.1\r\n${HEAD}Transfer-Encoding: chunked\r\n\r\n`);
+  const answer = rest(conn);
+  try {
+    for (let sent = 0; sent < 8 * BODY_MAX; sent += chunk.length) {
+      await conn.write(encode(`${chunk.length.toString(16)}\r\n${chunk}\r\n`));
+    }
+  } catch {
+    // It has been cut off in the middle, as it may be.
+  }
+  const text = await answer;
+  ok(text === "" || /^HTTP\/1\.1 413 /.test(text), text.slice(0, 200));
+});
+
+Deno.test("AdminServer has so many connections and no more: who has been silent longest makes way", async () => {
+  await using stand = await new Stand().start();
+  const first = closed(await stand.connect());
+  await poll(() => stand.clock.pending > 0, "the first to be there");
+  for (let i = 1; i < VISITS_MAX; i++) await stand.connect();
+  // One more, and it is served.
+  match(await stand.ask(GET), /^HTTP\/1\.1 200 /);
+  await poll(() => first.is(), "the first to make way");
+});
+
+Deno.test("AdminServer: an answer that cannot be made is a 500 with a line in the log, and costs nobody else anything", async () => {
+  await using stand = await new Stand().start();
+  stand.schema = () => {
+    throw new Error("a mistake\nof ours");
+  };
+  const answer = await stand.ask(GET);
+  match(answer, /^HTTP\/1\.1 500 /);
+  ok(!answer.includes("mistake"));
+  strictEqual(stand.logged.length, 1);
+  ok(!stand.logged[0]!.includes("\n"));
+  stand.schema = () => ({});
+  match(await stand.ask(GET), /^HTTP\/1\.1 200 /);
+});
