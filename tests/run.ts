@@ -33,6 +33,8 @@ const NEEDED: { package: string; present: () => boolean }[] = [
   { package: "gcc", present: () => which("x86_64-linux-gnu-gcc") !== null },
   { package: "libc6-dev", present: () => exists("/usr/include/elf.h") },
   { package: "openssl", present: () => which("openssl") !== null },
+  { package: "prometheus", present: () => which("prometheus") !== null && which("promtool") !== null },
+  { package: "python3-prometheus-client", present: () => python("prometheus_client") },
   { package: "python3-redis", present: () => python("redis") },
   { package: "python3-pymemcache", present: () => python("pymemcache") },
   { package: "python3-memcache", present: () => python("memcache") },
