@@ -288,7 +288,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "top",
     usage: "[flags]",
-    sentence: "What a running proxy does, in a terminal, every second: pools, servers, keys, clients.",
+    sentence: "What a running proxy does, every second: pools, servers, keys, clients.",
     flags: [
       HELP,
       ...PEER,

@@ -10,7 +10,7 @@ import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import { Random } from "../lib/random.ts";
-import { poolYml, RUNTIMES } from "../lib/servers.ts";
+import { poolYml, RUNTIMES, START_MS } from "../lib/servers.ts";
 import { Caller, sumOf } from "../soak/caller.ts";
 import { HABITS } from "../soak/habits.ts";
 
@@ -36,7 +36,7 @@ for (const runtime of RUNTIMES) {
         await poll(() => callers.every((caller) => caller.replies > 20 * (round + 1)), "some load");
         // Not "answers", since the old one would: it says itself that it listens.
         const next = await f.proxy(runtime, yml, { wait: false });
-        await poll(() => next.log.includes("listening on"), "the new process to listen");
+        await poll(() => next.log.includes("listening on"), "the new process to listen", START_MS);
         proxy.kill("SIGTERM");
         strictEqual((await proxy.exit).code, 0, proxy.log);
         ok(!proxy.log.includes("cut off"), proxy.log);
