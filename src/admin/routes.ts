@@ -20,6 +20,7 @@ import { metrics } from "./metrics.ts";
 import { pools } from "./pools.ts";
 import { route } from "./route.ts";
 import { drain, eject, restore } from "./servers.ts";
+import { slowLog } from "./slow_log.ts";
 import { stats } from "./stats.ts";
 import { topology } from "./topology.ts";
 
@@ -116,6 +117,13 @@ export const ROUTES: readonly Route[] = [
     about:
       "how long requests waited here and how long servers took, by class of command: counts, sums, percentiles since the start",
     answer: latency,
+  },
+  {
+    method: "GET",
+    path: "/api/slowlog",
+    parameters: [POOL, COUNT],
+    about: "requests that took slowlog_threshold or longer, newest first, of all workers",
+    answer: slowLog,
   },
   {
     method: "GET",

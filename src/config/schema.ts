@@ -470,6 +470,26 @@ export const POOL_KEYS = [
       "With cluster: how long a request is tried again, with pauses, that a cluster in the middle of a change cannot serve (TRYAGAIN); 0 is never.",
     reason: "Moving one full slot takes seconds; requests of several keys of it cannot be served meanwhile.",
   }),
+  key("pool", "slowlog_threshold", "ms", "slowlogThresholdMs", {
+    default: "0",
+    sentence:
+      "Requests that take at least so long, waiting here and at their server together, are kept in the slow log; 0 keeps none.",
+    reason:
+      "The first bytes of what is in flight have to be kept for it, and SLOWLOG is answered by the proxy then. 10 is what Redis has.",
+  }),
+  key("pool", "slowlog_max_len", "integer", "slowlogMaxLen", {
+    default: "128",
+    min: 1,
+    max: 256,
+    unit: "requests",
+    sentence: "How many of them are kept, the newest.",
+    reason: "As in Redis.",
+  }),
+  key("pool", "slowlog_mask", "bool", "slowlogMask", {
+    default: "false",
+    sentence: "Shows of a slow request only the command and the word behind it, as a rule its key.",
+    reason: "Values are shortened anyway; passwords are never shown.",
+  }),
   key("pool", "promoter", "bool", "promoter", {
     default: "true",
     sentence: "With failover: promote: whether this proxy promotes, or only follows what others do.",

@@ -49,6 +49,7 @@ import {
   SKIP,
 } from "../protocol/memcached/request.ts";
 import { Scan, VALUE_LIST } from "../protocol/memcached/scan.ts";
+import { memcachedWords } from "../protocol/slow_words.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { Client } from "../proxy/client.ts";
@@ -376,6 +377,10 @@ export class MemcachedFront implements Front {
 
   isPush(): boolean {
     return false;
+  }
+
+  wordsOf(head: Uint8Array, masked: boolean): string[] {
+    return memcachedWords(head, masked);
   }
 
   illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null {

@@ -101,6 +101,13 @@ export interface Front {
   holdsBytes?(client: Client): number;
   /** Answers a worker's question about this worker's clients (CLIENT LIST). `told` is called once, now or later. */
   answerQuestion?(question: ClientQuestion, told: Told): void;
+  /**
+   * The words of a request, for the slow log.
+   * @param head its first bytes, perhaps not all; @param masked shows no more than the command and its key
+   */
+  wordsOf(head: Uint8Array, masked: boolean): string[];
+  /** The name that a client has given itself; latin1, "" = none. Absent: none has one. */
+  nameOf?(client: Client): string;
   /** What is to be told of a client; absent: nothing but what every client has. @param wallMs ms since the epoch */
   viewOf?(client: Client, nowMs: number, wallMs: number): ClientView;
   /** Bytes that clients have held which are gone by now: they are being let go of, some a turn. */

@@ -78,6 +78,8 @@ const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections", "failover"
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
 const IDLE_SWEEP_MS = 1000;
+/** Requests of one turn that go into the slow log. */
+const SLOW_MAX = 16;
 /** Refused clients that may take their time to close. */
 const REFUSED_MAX = 8;
 /** Clients' serials of one worker; more than it will ever accept. */
@@ -113,6 +115,9 @@ export class Pool {
   private readonly refused: Socket[] = [];
   private listener: Listener | null = null;
   private watchesIdle = false;
+  /** How many of the turn at that time have gone into the slow log. */
+  private slowAtMs = -1;
+  private slowCount = 0;
   private readonly timers = new Set<TimerId>();
 
   constructor(
@@ -341,6 +346,11 @@ export class Pool {
     const left = new Map(this.servers.map((server) => [server.cells, server]));
     this.config = config;
     this.adoptTimeout(config.timeoutMs);
+    if (config.slowlogThresholdMs !== before.slowlogThresholdMs) {
+      for (const server of this.everyServer) {
+        for (const connection of server.connections) connection.slowLogChanged();
+      }
+    }
     // Replicas of a cluster's nodes come and go, and no key moves with them.
     const moved = config.cluster ? placement !== this.placement : keysDiffer(before, config, RING_KEYS);
     if (reconnect || moved) this.epoch++;
@@ -519,6 +529,34 @@ export class Pool {
     this.front.stop();
     for (const id of this.timers) this.clock.clearTimer(id);
     this.timers.clear();
+  }
+
+  /**
+   * A server has taken long for a request, or has failed it.
+   * @param head the first bytes of what it was sent; null = they are not known any more
+   */
+  logSlow(
+    server: Server,
+    client: Client | null,
+    head: Uint8Array | null,
+    waitedMs: number,
+    servedMs: number,
+  ): void {
+    const { config, clock, turn } = this;
+    const nowMs = turn.now();
+    if (nowMs !== this.slowAtMs) this.slowCount = 0;
+    this.slowAtMs = nowMs;
+    // When a server has stood still there are thousands, all for the same reason.
+    if (++this.slowCount > SLOW_MAX) return;
+    this.board.slowLog.add({
+      atMs: clock.wallMs(),
+      server: server.config.name,
+      client: client?.socket.peer() ?? "",
+      clientName: client === null ? "" : this.front.nameOf?.(client) ?? "",
+      words: head === null ? [] : this.front.wordsOf(head, config.slowlogMask),
+      waitedUs: Math.round(waitedMs * 1000),
+      servedUs: Math.round(servedMs * 1000),
+    });
   }
 
   /** Tells the other workers that a server was ejected or restored. */

@@ -38,6 +38,8 @@ import type { RequestLine } from "./request_line.ts";
 import type { Server } from "./server.ts";
 import type { Flushable } from "./turn.ts";
 import { type Flight, joinUnsent, putBehind, takeKept, takeUnwritten, type Unsent } from "./unsent.ts";
+import { CLASS_BLOCKING } from "../stats/latency.ts";
+import { HEAD_BYTES, SentHeads } from "./sent_heads.ts";
 import { WrittenTimes } from "./written_times.ts";
 
 /** With more unsent bytes than this after a flush, clients that send to the connection have to wait. */
@@ -126,6 +128,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   private silentSinceMs = -1;
   /** When what was written was written. */
   private readonly times = new WrittenTimes();
+  /** The first bytes of what is in flight, for the pool's slow log; null: it has none. */
+  private heads: SentHeads | null = null;
+  /** Bytes of the request being written that `written` does not have yet. */
+  private parts = 0;
   private lastTimeoutFailureMs = -Infinity;
   private connectAtMs = 0;
   /**
@@ -149,6 +155,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.server = endpoint.server;
     const { pool } = this.server;
     this.replies = new ReplyStream(pool, this);
+    this.slowLogChanged();
     if (waitMs === 0) {
       const greetings = this.connect();
       if (greetings.length > 0) this.closeGate(GREETING);
@@ -207,6 +214,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     const size = this.written;
     for (let r = head; r !== null; r = r.nextInFlight) r.sentAt += size;
     this.written += written;
+    this.forgetHeads();
     if (head !== null) {
       if (this.tail === null) this.head = head;
       else (this.tail as Request).nextInFlight = head;
@@ -225,6 +233,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   /** Bytes of memory that would be free without this connection. */
   get holdsBytes(): number {
     return this.unfinishedBytes + this.socket.queuedBytes + (this.backlog?.size ?? 0) +
+      (this.heads?.heldBytes ?? 0) +
       (this.sent?.size ?? 0);
   }
 
@@ -284,7 +293,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       if (size >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
       else this.socket.send(bytes, start, end);
     } else this.backlog!.appendShared(bytes, start, end);
+    if (this.heads !== null) this.keepHead(this.heads, bytes, start, end);
     const request = this.tail!;
+    this.parts = 0;
     request.size += size;
     this.written += size;
     request.sentAt = this.written;
@@ -298,6 +309,31 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     else if (this.gate !== 0) this.backlog!.appendShared(bytes, start, end);
     else if (end - start >= SHARE_MIN) this.socket.sendShared(bytes, start, end);
     else this.socket.send(bytes, start, end);
+    if (this.heads !== null) this.keepHead(this.heads, bytes, start, end);
+  }
+
+  /** Keeps what belongs to the first HEAD_BYTES of the request that is being written. */
+  private keepHead(heads: SentHeads, bytes: Uint8Array, start: number, end: number): void {
+    const before = this.tail!.size + this.parts;
+    if (before < HEAD_BYTES) {
+      heads.keep(this.written + this.parts, bytes, start, Math.min(end, start + HEAD_BYTES - before));
+    }
+    this.parts += end - start;
+  }
+
+  /** What has been written so far is not, or not only, what its position says. */
+  private forgetHeads(): void {
+    this.heads?.forget(this.written);
+  }
+
+  /** The pool keeps a slow log, or does not any more. */
+  slowLogChanged(): void {
+    const { slowlogThresholdMs } = this.server.pool.config;
+    if (slowlogThresholdMs <= 0) this.heads = null;
+    else if (this.heads === null) {
+      this.heads = new SentHeads();
+      this.forgetHeads();
+    }
   }
 
   /** As `writePart`, for bytes that are kept: they go into the log, and from there to the socket when the turn ends. */
@@ -335,6 +371,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
 
   wrote(size: number): void {
     const request = this.tail!;
+    this.parts = 0;
     request.size += size;
     this.written += size;
     request.sentAt = this.written;
@@ -458,6 +495,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.server.counters[REQUEST_BYTES]! += bytes.length;
     for (let r: Request | null = request; r !== null; r = r.nextInFlight) r.sentAt += bytes.length;
     this.sent?.prepend(bytes);
+    this.forgetHeads();
     this.openGate(HELD);
   }
 
@@ -596,6 +634,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   ): boolean {
     const { waiting, misfit } = line;
     this.lineComes(line, request);
+    if (this.heads !== null) {
+      this.lookSlow(this.heads, request, line.receiver(bytes, start, end), this.writtenMs(request));
+    }
     if (!line.finish(bytes, start, end)) {
       this.answerFailed(request, failureOf("EPROTO"));
       this.fail("EPROTO", misfit);
@@ -651,7 +692,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       this.sent.skip(request.size);
       if (this.congested) this.relieved();
     }
-    server.timing.served(request, this.writtenMs(request));
+    const writtenMs = this.writtenMs(request);
+    server.timing.served(request, writtenMs);
+    if (this.heads !== null) this.lookSlow(this.heads, request, request.client, writtenMs);
     const client = request.client;
     if (client !== null) {
       server.counters[RESPONSES]!++;
@@ -673,6 +716,19 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   private writtenMs({ sentAt }: Request): number {
     const ms = this.times.take(sentAt);
     return ms >= 0 ? ms : this.server.pool.turn.flushMs;
+  }
+
+  /** Puts a request that has been answered, or has failed, into the slow log if it was slow. What blocks is meant to be. */
+  private lookSlow(heads: SentHeads, request: Request, asks: Client | null, writtenMs: number): void {
+    const { server } = this;
+    const { pool } = server;
+    const nowMs = pool.turn.now();
+    if (nowMs - request.readMs < pool.config.slowlogThresholdMs || request.hasFailed) return;
+    const asked = request.split?.parent ?? request;
+    if (asked.counts === 0 || asked.counts === 1 + CLASS_BLOCKING) return;
+    const waitedMs = (writtenMs < 0 ? nowMs : writtenMs) - request.readMs;
+    const head = heads.read(request.sentAt - request.size, request.size);
+    pool.logSlow(server, asks ?? asked.client, head, waitedMs, nowMs - request.readMs - waitedMs);
   }
 
   private lineComes(line: RequestLine, first: Request): void {
@@ -856,6 +912,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (this.gate !== 0) this.backlog!.adopt(unsent.bytes);
     else this.socket.sendChunks(unsent.bytes);
     putBehind(this, unsent);
+    this.forgetHeads();
     if (this.oldest !== null) pool.sweepSoon();
     if (!this.dirty) pool.turn.touchServer(this);
   }
@@ -916,6 +973,8 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.replies.clear();
     this.replies = new ReplyStream(this.server.pool, this);
     this.times.clear();
+    this.heads = null;
+    this.slowLogChanged();
     this.silentSinceMs = -1;
     this.reached = -1;
     for (; this.greetings > 0; this.greetings--) {
@@ -1015,7 +1074,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   }
 
   private answerFailed(request: Request, failure: Failure): void {
-    answerFailed(request, this.server, failure, this.times.find(request.sentAt));
+    const writtenMs = this.times.find(request.sentAt);
+    if (this.heads !== null) this.lookSlow(this.heads, request, request.client, writtenMs);
+    answerFailed(request, this.server, failure, writtenMs);
   }
 
   private stopConnectTimer(): void {

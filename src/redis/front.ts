@@ -47,6 +47,7 @@ import {
   TOO_MANY_ARGUMENTS,
 } from "../protocol/redis/request.ts";
 import { patternError } from "../protocol/redis/sort_patterns.ts";
+import { redisWords } from "../protocol/slow_words.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { SLOTS } from "../ring/slots.ts";
 import { CLASS_OTHER, CLASS_READ, CLASS_TRANSACTION, CLASS_WRITE } from "../stats/latency.ts";
@@ -72,6 +73,7 @@ import { PoolReads } from "./reads.ts";
 import { PoolRedirects } from "./redirect.ts";
 import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
 import { placeSlots, sendSlots } from "./slot_split.ts";
+import { answerSlowLog, SLOWLOG_COMMANDS } from "./slow_log.ts";
 import { anyNode, everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
 import { ACROSS } from "./transaction.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
@@ -537,7 +539,7 @@ export class RedisFront implements Front, Sender {
       ? unknownError(bytes, args, named)
       : !checkArity(command, args.count)
       ? arityError(command)
-      : isRefused(command, this.config.dangerousCommands)
+      : !this.hasSlowLog(command) && isRefused(command, this.config.dangerousCommands)
       ? refusal(command)
       : args.count > READ_HERE_MAX && readsFew(command)
       ? tooManyError(command, READ_HERE_MAX)
@@ -611,6 +613,11 @@ export class RedisFront implements Front, Sender {
     return this.route(client, session, command!, bytes, start, end);
   }
 
+  /** Is it answered by the pool's own slow log? */
+  private hasSlowLog({ name }: Command): boolean {
+    return this.config.slowlogThresholdMs > 0 && SLOWLOG_COMMANDS.has(name);
+  }
+
   /** The server of the only key of a request that writes; null if there may be others. */
   private writtenTo({ finder, firstKey, lastKey }: Command, bytes: Uint8Array): Server | null {
     if (finder !== FINDER.RANGE || firstKey !== lastKey && args.count > firstKey + 1) return null;
@@ -662,6 +669,11 @@ export class RedisFront implements Front, Sender {
       case ROUTE.SPLIT_SUM:
         return this.split(client, command, bytes, start, end, 1, JOIN_SUM);
       case ROUTE.EVERY_SERVER: {
+        if (this.hasSlowLog(command)) {
+          const { slowLog } = this.pool.board;
+          client.answer(answerSlowLog(command.name, slowLog, this.config, bytes, args, session.resp));
+          return true;
+        }
         const servers = everyServer(this.pool, command);
         if ((command.flags & FLAG.APART) !== 0) {
           sendApart(client, bytes, start, end, JOIN_EVERY, command.join, servers);
@@ -1011,6 +1023,15 @@ export class RedisFront implements Front, Sender {
 
   isPush(bytes: Uint8Array, start: number): boolean {
     return isPush(bytes, start);
+  }
+
+  wordsOf(head: Uint8Array, masked: boolean): string[] {
+    return redisWords(head, masked);
+  }
+
+  nameOf(client: Client): string {
+    const { name } = client.session as RedisSession;
+    return latin1(name, 0, name.length);
   }
 
   illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null {

@@ -5,7 +5,7 @@
  *          └─ PoolBoard    one a pool: clients of all workers | clients of worker 0, 1, …, then a block a worker:
  *               │          POOL_METRICS | accepted
  *               └─ ServerCells  one a server: wait factor | prober | told | held, then a block a worker: SERVER_METRICS
- *   behind both: Latency (latency.ts)
+ *   behind both: Latency (latency.ts); behind that of a pool: SlowLog (slow_log.ts)
  *
  * Each box is a buffer of its own, so that pools and servers can come and go while it runs and the others keep theirs:
  * the main thread `arrange`s the pools of a new configuration, each thread `adopt`s them. What has been counted never
@@ -17,6 +17,7 @@
  * more than another: 0.84 ns for two increments on Bun 1.4.5, 3.48 ns on Deno 2.9.6, both ways.
  */
 import { Latency } from "./latency.ts";
+import { SlowLog } from "./slow_log.ts";
 import { type Metric, POOL_METRICS, SERVER_METRICS } from "./metrics.ts";
 
 /** Blocks of two workers share no cache line, and no pair of lines that is fetched together. */
@@ -109,7 +110,7 @@ export class Board {
       };
       const cells = servers.map((server) => server < 0 ? fresh() : present!.servers[server]!.memory);
       const { id, buffer } = present?.memory ??
-        { id: this.#nextId++, buffer: withLatency(poolBytes(this.workers), this.workers) };
+        { id: this.#nextId++, buffer: withLatency(poolBytes(this.workers) + SlowLog.bytes, this.workers) };
       return { id, buffer, servers: cells };
     });
   }
@@ -197,6 +198,7 @@ export class PoolBoard {
   private readonly counters: readonly Float64Array[];
   /** Of requests as clients see them: each once. */
   readonly latency: Latency;
+  readonly slowLog: SlowLog;
   private readonly buffer: SharedArrayBuffer;
   #servers: readonly ServerCells[];
   /** The highest number given so far; the next new server gets one after it. */
@@ -210,6 +212,7 @@ export class PoolBoard {
     this.counters = rows.map((row) => row.subarray(0, POOL_METRICS.length));
     this.accepted = rows.map((row) => row.subarray(POOL_METRICS.length));
     this.latency = new Latency(buffer, poolBytes(workers), workers);
+    this.slowLog = new SlowLog(buffer, poolBytes(workers) + Latency.bytes(workers));
     this.#servers = servers.map((memory) => new ServerCells(workers, memory));
     this.lastNumber = highest(servers, -1);
   }

@@ -91,3 +91,41 @@ const SLEEP = `local function now() local t = redis.call("TIME") return t[1] * 1
 local till = now() + 100000
 while now() < till do end
 return 1`;
+
+Deno.test("two workers: what was slow is in the slow log, and SLOWLOG tells it", async () => {
+  await using f = new Fixture();
+  const pool = { servers: [await f.redis()], slowlog_threshold: 90, slowlog_max_len: 3 };
+  const yml = poolYml({ alpha: pool });
+  const { proxy, admin } = await startAdmin(f, "compiled", yml, { process: ["workers: 2"] });
+  const clients = await Promise.all([1, 2, 3, 4].map(() => f.client(proxy)));
+  const entries = async () => (await admin.json("/api/slowlog?pool=alpha")).entries;
+  for (const [i, client] of clients.entries()) {
+    await client.command("CLIENT", "SETNAME", `client${i}`);
+    const before = (await entries())[0]?.id ?? -1;
+    // A stop of the proxy itself in that time is left out.
+    await poll(async () => {
+      await client.command("EVAL", SLEEP, "1", `key${i}`, "x".repeat(500));
+      const [newest] = await entries();
+      return newest !== undefined && newest.id > before;
+    }, "an entry");
+    const [newest] = await entries();
+    const { command, arguments: words, client: address, client_name: name } = newest;
+    deepStrictEqual([command, words.slice(1, 3), name], ["EVAL", ["1", `key${i}`], `client${i}`]);
+    strictEqual(words[3], `${"x".repeat(128)}... (372 more bytes)`);
+    ok(/^127\.0\.0\.1:\d+$/.test(address), address);
+    ok(newest.waited_us + newest.served_us >= 90_000);
+  }
+  const client = clients[0]!;
+  strictEqual(await client.command("SLOWLOG", "LEN"), 3);
+  const told = await client.command("SLOWLOG", "GET", "-1") as any[];
+  strictEqual(told.length, 3);
+  const [newest] = await entries();
+  deepStrictEqual([told[0][0], told[0][2], told[0][5]], [
+    newest.id,
+    newest.waited_us + newest.served_us,
+    newest.client_name,
+  ]);
+  strictEqual(await client.command("SLOWLOG", "RESET"), "OK");
+  strictEqual(await clients[3]!.command("SLOWLOG", "LEN"), 0);
+  deepStrictEqual(await entries(), []);
+});

@@ -107,6 +107,9 @@ const DEFAULTS: PoolConfig = {
   cluster: false,
   clusterRefreshMs: 5000,
   clusterTryagainMs: 5000,
+  slowlogThresholdMs: 0,
+  slowlogMaxLen: 128,
+  slowlogMask: false,
   servers: [{ name: "h:1", address: { host: "h", port: 1 }, addressText: "h:1", weight: 1, ...ALONE }],
 };
 
@@ -191,6 +194,9 @@ const GOOD: readonly (readonly [string, string, keyof PoolConfig, unknown])[] = 
   ["cluster", "false", "cluster", false],
   ["cluster_refresh", "5000", "clusterRefreshMs", 5000],
   ["cluster_tryagain", "5000", "clusterTryagainMs", 5000],
+  ["slowlog_threshold", "10", "slowlogThresholdMs", 10],
+  ["slowlog_max_len", "256", "slowlogMaxLen", 256],
+  ["slowlog_mask", "true", "slowlogMask", true],
 ];
 
 for (const [key, text, field, value] of GOOD) {
@@ -310,6 +316,10 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ["promoter", "false\n  redis: true", /found promoter with failover: none, expected failover: promote/],
   ["cluster", "yes", /found "yes", expected true or false/],
   ["cluster_refresh", "99", /expected a number of milliseconds \(100 to/],
+  ["slowlog_threshold", "-1", /expected a number of milliseconds/],
+  ["slowlog_threshold", "10ms", /expected a number of milliseconds/],
+  ["slowlog_max_len", "257", /found "257", expected .*256/],
+  ["slowlog_mask", "yes", /found "yes", expected true or false/],
   ["cluster_tryagain", "1", /found cluster_tryagain without a cluster, expected cluster: true/],
 ];
 
