@@ -11,7 +11,7 @@
 import { poll } from "./lib/poll.ts";
 import { BUN, compiled, DENO, exists, filesUnder, PYTHON, ROOT, which } from "./lib/repo.ts";
 
-const SUITES = ["unit", "property", "repo", "sim", "runtime", "conformance", "real", "clients"];
+const SUITES = ["unit", "property", "repo", "sim", "runtime", "conformance", "real", "browser", "clients"];
 /** No suite may take longer; it is killed and counts as failed. Generous: it is there for what hangs, not for a busy machine. */
 const SUITE_TIMEOUT_MS = 40 * 60_000;
 /** Where all files run one after the other by wish. */
@@ -32,6 +32,9 @@ const NEEDED: { package: string; present: () => boolean }[] = [
   { package: "libmemcached-tools", present: () => which("memcaslap") !== null },
   { package: "gcc", present: () => which("x86_64-linux-gnu-gcc") !== null },
   { package: "libc6-dev", present: () => exists("/usr/include/elf.h") },
+  { package: "chromium", present: () => which("chromium") !== null },
+  // What a page is written with, for its pictures.
+  { package: "fonts-dejavu-core", present: () => exists("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf") },
   { package: "openssl", present: () => which("openssl") !== null },
   { package: "prometheus", present: () => which("prometheus") !== null && which("promtool") !== null },
   { package: "python3-prometheus-client", present: () => python("prometheus_client") },

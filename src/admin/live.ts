@@ -18,16 +18,10 @@ import {
   OUT_QUEUE,
   REQUESTS_TOTAL,
 } from "../stats/metrics.ts";
-import type { Events, TopologyEvent } from "../topology/events.ts";
+import type { Events } from "../topology/events.ts";
 import type { Stream } from "./answer.ts";
-import {
-  type EventShape,
-  type HistoryShape,
-  type LiveShape,
-  type Sample,
-  SERIES,
-  type SeriesName,
-} from "./page/shapes.ts";
+import { eventShape } from "./events.ts";
+import { type HistoryShape, type LiveShape, type Sample, SERIES, type SeriesName } from "./page/shapes.ts";
 
 /** How many samples are kept of a pool. */
 export const SECONDS = 900;
@@ -73,6 +67,7 @@ export class Live {
   private next = 0;
   private taken = 0;
   private before = new Map<string, Before>();
+  /** The id of the last event that has been told. */
   private eventsTold: number;
   private readonly listeners = new Set<(text: string) => void>();
   private timer: TimerId | null = null;
@@ -126,7 +121,7 @@ export class Live {
         ]);
         return [{ name, ...Object.fromEntries(columns) as Record<SeriesName, (number | null)[]> }];
       }),
-      events: this.around.events.latest().slice(-EVENTS_TOLD).map(shapeOf),
+      events: this.around.events.latest().slice(-EVENTS_TOLD).map(eventShape),
     };
   }
 
@@ -154,13 +149,15 @@ export class Live {
     this.before = new Map();
     const pools = stats.pools.map((pool) => this.sampleOf(pool, before.get(pool.name)));
     this.keep(at, pools);
-    const count = events.seen.count - this.eventsTold;
+    const told = this.eventsTold;
     this.eventsTold = events.seen.count;
     if (this.listeners.size === 0) return;
     const shape: LiveShape = {
       at,
       pools,
-      events: count === 0 ? [] : events.latest().slice(-Math.min(count, EVENTS_TOLD)).map(shapeOf),
+      events: told === this.eventsTold
+        ? []
+        : events.latest().filter(({ id }) => id > told).slice(-EVENTS_TOLD).map(eventShape),
     };
     const text = `data: ${JSON.stringify(shape)}\n\n`;
     for (const listener of this.listeners) listener(text);
@@ -213,7 +210,3 @@ export class Live {
 }
 
 const orNull = (value: number): number | null => Number.isNaN(value) ? null : value;
-
-export function shapeOf({ atMs, pool, server, kind, cause, durationMs }: TopologyEvent): EventShape {
-  return { at: atMs, pool, server, kind, cause, duration_ms: durationMs };
-}

@@ -40,21 +40,21 @@ async function open(f: Fixture, admin: Admin, options: PageOptions = {}): Promis
   return page;
 }
 
-/** Requests without end; `stop` waits for the last answer. Errors are answers too. */
-function load(client: RawClient): { stop: () => Promise<void> } {
+/** Requests without end, until `stop` or the end of the test. Errors are answers too. */
+function load(f: Fixture, client: RawClient): { stop: () => Promise<void> } {
   let stopped = false;
   const done = (async () => {
     for (let k = 0; !stopped; k++) {
-      await client.command("SET", `key:${k % 500}`, "x".repeat(20)).catch(() => {});
-      await client.command("GET", `key:${(k * 7) % 500}`).catch(() => {});
+      await client.command("SET", `key:${k % 500}`, "x".repeat(20));
+      await client.command("GET", `key:${(k * 7) % 500}`);
     }
   })();
-  return {
-    stop: async () => {
-      stopped = true;
-      await done;
-    },
+  const stop = async () => {
+    stopped = true;
+    await done;
   };
+  f.add({ [Symbol.asyncDispose]: stop });
+  return { stop };
 }
 
 /** What the page shows of one server, with every counter. */
@@ -81,7 +81,7 @@ test("under load the numbers move; at rest they are those of the statistics port
   const rate = `#pools tr[data-pool="alpha"] td:nth-of-type(2)`;
   const total = `#pools tr[data-pool="alpha"] td:nth-of-type(8)`;
   strictEqual(await page.number(total), 0);
-  const loaded = load(await f.client(proxy));
+  const loaded = load(f, await f.client(proxy));
   await poll(async () => await page.number(rate) > 0, "requests a second");
   const before = await page.number(total);
   await poll(async () => await page.number(total) > before, "more requests");
@@ -119,7 +119,7 @@ test("a server that is killed is shown, with what has happened, and so is its re
   const { proxy, admin } = await startAdmin(f, "compiled", yml);
   const page = await open(f, admin);
   await poll(async () => await stateOf(page, "two") === "live", "it to be live");
-  const loaded = load(await f.client(proxy));
+  const loaded = load(f, await f.client(proxy));
   await servers[1]!.crash();
   await poll(async () => await stateOf(page, "two") === "ejected", "it to be shown as ejected");
   await poll(async () => (await page.texts(`#events [data-tone="warn"]`)).includes("ejected"), "the event");
@@ -246,7 +246,7 @@ test("200 servers, two themes and a phone: quick to scroll, nothing for axe to f
     many: { servers },
   });
   const { proxy, admin } = await startAdmin(f, "compiled", yml);
-  const loaded = load(await f.client(proxy.targets[0]!));
+  const loaded = load(f, await f.client(proxy.targets[0]!));
   const axe = Deno.readTextFileSync(`${ROOT}/node_modules/axe-core/axe.min.js`);
   /** What axe has found, a line each. */
   const found = async (page: BrowserPage): Promise<string[]> => {

@@ -129,7 +129,7 @@ Deno.test("Live tells events once, in the second after them, and the last ones a
   const [history, next, after] = texts.map(dataOf);
   deepStrictEqual(history.events.map((event: any) => event.kind), ["down"]);
   deepStrictEqual(next.events, [
-    { at: 0, pool: "alpha", server: "two", kind: "ejected", cause: "refused", duration_ms: 0 },
+    { id: 2, at: 0, pool: "alpha", server: "two", kind: "ejected", cause: "refused", duration_ms: 0 },
   ]);
   deepStrictEqual(after.events, []);
   stand.live.stop();

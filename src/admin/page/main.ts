@@ -150,7 +150,7 @@ const eventTable = new Table<EventShape>(
     },
     { id: "cause", title: "Why", looks: "wide", text: ({ cause }) => cause },
   ],
-  ({ at, pool, server, kind, cause }) => `${at} ${pool} ${server} ${kind} ${cause}`,
+  ({ id }) => String(id),
 );
 byId("events").append(eventTable.element);
 
@@ -168,7 +168,8 @@ const stream = new Stream({
   second({ at, pools: now, events: more }) {
     samples = now;
     if (more.length > 0) {
-      events = [...events, ...more].slice(-EVENTS_KEPT);
+      const last = events.at(-1)?.id ?? 0;
+      events = [...events, ...more.filter(({ id }) => id > last)].slice(-EVENTS_KEPT);
       showEvents();
     }
     heard(at);

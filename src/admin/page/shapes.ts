@@ -46,6 +46,8 @@ export interface PoolsShape {
 }
 
 export interface EventShape {
+  /** Counts up. */
+  readonly id: number;
   readonly at: number;
   readonly pool: string;
   readonly server: string;
