@@ -151,12 +151,11 @@ test("it says when what it shows is old, and when it is not any more", async (f)
   await poll(async () => /does not answer|broke|ended/.test(await page.text("#stale-why")), "the reason");
 });
 
-test("the key box says where a key lives as `route` does; the plan box what moves as `plan` does", async (f) => {
+test("the key box says where a key lives as `route` does", async (f) => {
   const servers = [await f.redis(), await f.redis(), await f.redis()];
   const lines = servers.map(({ address }, k) => `${address}:1 ${["one", "two", "three"][k]}`);
-  const listen = `${f.dir}/listen.sock`;
-  const pool = { listen, hash_tag: '"{}"' };
-  const { proxy, admin } = await startAdmin(f, "compiled", poolYml({ alpha: { ...pool, servers: lines } }));
+  const yml = poolYml({ alpha: { hash_tag: '"{}"', servers: lines } });
+  const { proxy, admin } = await startAdmin(f, "compiled", yml);
   const page = await open(f, admin);
   for (const key of ["user:1000", "{user:7}:name", "ключ", "a b"]) {
     await page.page.locator("#key").fill(key);
@@ -169,7 +168,14 @@ test("the key box says where a key lives as `route` does; the plan box what move
       [server, address],
     );
   }
+  page.blameless();
+});
 
+test("the plan box says what moves as `plan` does, and the file is reloaded from here", async (f) => {
+  const servers = [await f.redis(), await f.redis(), await f.redis()];
+  const lines = servers.map(({ address }, k) => `${address}:1 ${["one", "two", "three"][k]}`);
+  const { proxy, admin } = await startAdmin(f, "compiled", poolYml({ alpha: { servers: lines } }));
+  const page = await open(f, admin);
   const next = Deno.readTextFileSync(proxy.file).replace(
     "    - ",
     `    - ${servers[0]!.address}x:1 four\n    - `,

@@ -57,7 +57,7 @@ export class Table<T> {
     this.table = el("table", {}, el("caption", { class: "unseen" }, label), el("thead", {}, head), this.body);
     this.element = el(
       "div",
-      { class: "scroll empty", role: "region", "aria-label": label, tabindex: "0" },
+      { class: "scroll empty", role: "group", "aria-label": label, tabindex: "0" },
       this.table,
     );
     this.element.addEventListener("scroll", () => this.later(), { passive: true });
