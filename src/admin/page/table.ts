@@ -33,8 +33,9 @@ export class Table<T> {
   readonly element: HTMLElement;
   private readonly body = el("tbody");
   private readonly table: HTMLTableElement;
-  private readonly above = el("tr", { class: "space", "aria-hidden": "true" });
-  private readonly below = el("tr", { class: "space", "aria-hidden": "true" });
+  // Rows without a cell have no height.
+  private readonly above = el("tr", { class: "space", "aria-hidden": "true" }, el("td"));
+  private readonly below = el("tr", { class: "space", "aria-hidden": "true" }, el("td"));
   private readonly rows = new Map<
     string,
     { readonly row: HTMLTableRowElement; readonly cells: HTMLElement[] }
@@ -138,8 +139,8 @@ export class Table<T> {
       const height = this.rowHeight || 28;
       first = Math.max(0, Math.floor(this.element.scrollTop / height) - BEYOND);
       end = Math.min(total, first + Math.ceil((this.element.clientHeight || 600) / height) + 2 * BEYOND);
-      this.above.style.height = `${first * height}px`;
-      this.below.style.height = `${(total - end) * height}px`;
+      (this.above.firstElementChild as HTMLElement).style.height = `${first * height}px`;
+      (this.below.firstElementChild as HTMLElement).style.height = `${(total - end) * height}px`;
       setAttribute(this.table, "aria-rowcount", String(total + 1));
     }
     const used = new Set<string>();
