@@ -28,8 +28,7 @@ export function conditionOf(cells: ServerCells | undefined): "ejected" | "draine
 
 export async function pools(around: Around): Promise<Answer> {
   const { clock, service, director } = around;
-  const seen = await service.gather("servers", null);
-  const stats = await service.stats();
+  const [seen, stats] = await Promise.all([service.gather("servers", null), service.stats()]);
   const { config } = around;
   const states = director.states();
   const viewed = Map.groupBy(

@@ -2,6 +2,7 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { config, MASK } from "../../src/admin/config.ts";
 import type { Around } from "../../src/admin/around.ts";
+import { adminRefusal } from "../../src/admin/side.ts";
 import { findRoute, ROUTES } from "../../src/admin/routes.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { KEYS, POOL_KEYS, PROCESS_KEYS } from "../../src/config/schema.ts";
@@ -44,6 +45,22 @@ Deno.test("the table of keys says of every password that it is secret", () => {
     if (!/auth|password|secret|token$/.test(key.name) && key.type !== "credentials") continue;
     ok(key.secret, `${key.name}: secret: true, or answers and error messages show it`);
   }
+});
+
+Deno.test("adminRefusal() refuses a flag's address that others can reach, without a token", () => {
+  const file = parseConfig("p:\n  listen: 127.0.0.1:2\n  servers: [ 127.0.0.1:1:1 ]\n", "x.yml");
+  const refusal = (host: string, adminToken: string | null = null) =>
+    adminRefusal({ ...file, process: { ...file.process, adminToken } }, {
+      address: { host, port: 1 },
+      text: host,
+    });
+  for (const host of ["127.0.0.1", "127.1.2.3", "::1", "LOCALHOST"]) strictEqual(refusal(host), null, host);
+  for (const host of ["0.0.0.0", "::", "10.0.0.1", "localhost.evil.test", "127.0.0.1.evil.test", "127.1"]) {
+    match(refusal(host) ?? "", /without a token/, host);
+    strictEqual(refusal(host, "a-token-of-some-length"), null, host);
+  }
+  strictEqual(adminRefusal(file, null), null);
+  strictEqual(adminRefusal(file, { address: null, text: "off" }), null);
 });
 
 Deno.test("findRoute() finds a path with its names, says which methods a path has, and nothing else", () => {
