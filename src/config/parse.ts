@@ -596,7 +596,11 @@ class Reader {
       this.#problem(values.get("replicas")!.place, "replicas", found, "the addresses of others");
     }
     const server = { ...read.value, replicas, zone };
-    return this.#cluster ? seedOf(server) : server;
+    if (!this.#cluster) return server;
+    const seed = seedOf(server);
+    if ("value" in seed) return seed.value;
+    this.#problem(item.place, key.name, quoted(address!.text), seed.expected);
+    return null;
   }
 
   /** A list of addresses; of replicas each may be a mapping. Undefined if anything is wrong with one. */

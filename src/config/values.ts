@@ -273,12 +273,18 @@ export function readSeed(text: string): Read<ServerConfig> {
   if (given && (written.value.weight !== 1 || /\s/.test(text))) return { expected: SEED_EXPECTED };
   const read = given ? written : makeServer(text, null, 1);
   if (!("value" in read)) return { expected: SEED_EXPECTED };
-  return { value: seedOf(read.value) };
+  return seedOf(read.value);
 }
 
-/** The server that a seed is until the cluster says who owns what: named as the cluster's nodes are, by its address. */
-export function seedOf(server: ServerConfig): ServerConfig {
-  return { ...server, name: server.addressText, slots: "" };
+/**
+ * The server that a seed is until the cluster says who owns what: named as the cluster's nodes are, by its address. Nodes name each other
+ * by host and port, so a node on a path would be none of those that are found.
+ */
+export function seedOf(server: ServerConfig): Read<ServerConfig> {
+  if (server.address === null || !("host" in server.address)) {
+    return { expected: `${SEED_EXPECTED}: nodes name each other by host and port, and none by a path` };
+  }
+  return { value: { ...server, name: server.addressText, slots: "" } };
 }
 
 /** A server of its parts. @param name null: the name is made of the address */

@@ -563,19 +563,17 @@ const CLUSTERS: readonly (readonly [string, string, Partial<PoolConfig> | RegExp
     clusterRefreshMs: 100,
     clusterTryagainMs: 0,
   }],
-  ["seeds of all forms", "servers: [a:10, {address: '[::1]:7', zone: z}, /run/a]", {
+  ["seeds of all forms", "servers: [a:10, {address: '[::1]:7', zone: z}]", {
     ...CLUSTER,
     serversFrom: {
       seeds: [
         { address: { host: "a", port: 10 }, text: "a:10", zone: null },
-        { address: { path: "/run/a" }, text: "/run/a", zone: null },
         { address: { host: "::1", port: 7 }, text: "[::1]:7", zone: "z" },
       ],
       intervalMs: 5000,
     },
     servers: [
       { ...SEED, name: "a:10", addressText: "a:10", address: { host: "a", port: 10 } },
-      { ...SEED, name: "/run/a", addressText: "/run/a", address: { path: "/run/a" } },
       { ...SEED, name: "[::1]:7", addressText: "[::1]:7", address: { host: "::1", port: 7 }, zone: "z" },
     ],
   }],
@@ -596,6 +594,9 @@ const CLUSTERS: readonly (readonly [string, string, Partial<PoolConfig> | RegExp
     "servers: [{address: h:1, replicas: [h:2]}]",
     /replicas: found replicas of a node of a cluster/,
   ],
+  ["a path", "servers: [/tmp/a.sock]", /found "?\/tmp\/a.sock"?, expected HOST:PORT .* none by a path/],
+  ["a path and a weight", "servers: ['/tmp/a.sock:1']", /expected HOST:PORT .* none by a path/],
+  ["a path in a mapping", "servers: [{address: /tmp/a.sock}]", /expected HOST:PORT .* none by a path/],
   ["a hash", "servers: [h:1]\n  hash: md5", /hash: found hash with cluster: true, expected no hash/],
   ["a hash tag", "servers: [h:1]\n  hash_tag: '{}'", /hash_tag: found hash_tag with cluster: true/],
   ["servers_from", "servers_from: {dns: h:1}", /servers_from: found servers_from with cluster: true/],
