@@ -604,7 +604,12 @@ export class RedisFront implements Front, Sender {
         args.told = told;
       }
     }
-    this.scripts?.note(command!, bytes, args, queueing);
+    if (this.scripts !== null) {
+      // What is not sent yet is nothing that a node could be told meanwhile.
+      const waits = !queueing && command!.route === ROUTE.EVERY_SERVER && (command!.flags & FLAG.APART) === 0;
+      if (waits && this.overtakes(client)) return false;
+      this.scripts.note(command!, bytes, args, queueing);
+    }
     if (queueing && (command!.flags & FLAG.UNQUEUED) === 0) {
       this.modes.queue(session, command!, bytes, start, end);
       return true;

@@ -895,6 +895,14 @@ testOf("a node that takes no writes any more is told to the source", (world) => 
   deepStrictEqual(world.signs, [`${node.name} not a primary`]);
 }, "  dangerous_commands: allow\n");
 
+testOf("a library that comes behind the call of its function comes too late for it", (world) => {
+  const client = world.talker();
+  client.say("FCALL", "lib", "1", ONE);
+  client.say("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('lib', f)");
+  world.run(100);
+  strictEqual(client.take(), "-ERR Function not found\r\n$3\r\nlib\r\n");
+});
+
 testOf("a node that does not know a function is told its library", async (world) => {
   const client = world.talker();
   const library = "#!lua name=lib\nredis.register_function('lib', f)";
