@@ -20,6 +20,7 @@ import { route } from "./src/cli/route.ts";
 import { reload } from "./src/cli/reload.ts";
 import { run } from "./src/cli/run.ts";
 import { schema } from "./src/cli/schema.ts";
+import { tap } from "./src/cli/tap.ts";
 import { top } from "./src/cli/top.ts";
 import { errandOf } from "./src/service/errands.ts";
 import { work } from "./src/service/worker.ts";
@@ -74,6 +75,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return await plan(flags.options, currentRuntime(), io);
     case "reload":
       return await reload(flags.options, currentRuntime().clock, io);
+    case "tap":
+      return await tap(flags.options, io);
     case "top":
       return await top(flags.options, currentRuntime().clock, io);
     case "health":

@@ -32,6 +32,8 @@ export interface Out {
   /** Does nothing when the client has gone. One that does not read is cut off before much is held for it. */
   write(text: string): void;
   end(): void;
+  /** Bytes that the client has not taken yet. */
+  readonly owedBytes: number;
 }
 
 /** What is wrong with what was asked: becomes an answer with this status and message. */

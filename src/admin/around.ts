@@ -5,6 +5,7 @@ import type { Clock } from "../net/net.ts";
 import type { Director } from "../service/director.ts";
 import type { Machine } from "../service/machine.ts";
 import type { Gathering } from "../service/questions.ts";
+import type { Tapping } from "../service/tapping.ts";
 import type { Board } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import type { Stamp } from "../topology/change.ts";
@@ -52,4 +53,6 @@ export interface Around {
   /** The last fifteen minutes; it runs while the admin side listens. */
   readonly live: Live;
   readonly control: Control;
+  /** Who listens to requests. */
+  readonly tapping: Tapping;
 }

@@ -1,5 +1,5 @@
 /** /api/keys/hot and /api/keys/big: the keys that are asked for most now, and those with the largest values that have passed. */
-import { latin1Bytes } from "../bytes/ascii.ts";
+import { shown } from "../bytes/shown.ts";
 import { BIG_KEPT_MS, BIG_MIN, mergeBig } from "../stats/big_keys.ts";
 import { KEY_KEPT, KEYS_MAX, mergeHot, WINDOW_SECONDS } from "../stats/heavy_hitters.ts";
 import { type Answer, type Asked, json } from "./answer.ts";
@@ -65,17 +65,9 @@ export async function bigKeys(around: Around, { query }: Asked): Promise<Answer>
   return json({ at: clock.wallMs(), pools });
 }
 
-const utf8 = new TextDecoder("utf-8", { fatal: true });
-
-/** A key as text: bytes that are no UTF-8 as \xNN. @param key latin1 */
+/** @param key latin1 */
 function keyText(key: string, size: number): { key: string; key_bytes: number; cut: boolean } {
-  let text: string;
-  try {
-    text = utf8.decode(latin1Bytes(key));
-  } catch {
-    text = key.replace(/[\x80-\xff]/g, (byte) => `\\x${byte.charCodeAt(0).toString(16)}`);
-  }
-  return { key: text, key_bytes: size, cut: size > KEY_KEPT };
+  return { key: shown(key), key_bytes: size, cut: size > KEY_KEPT };
 }
 
 const rounded = (value: number): number => Math.round(value * 10) / 10;

@@ -12,11 +12,11 @@ export function poolOf(config: Config, text: string): string | null {
 }
 
 /** @param otherwise what it is if none is given */
-export function countOf(text: string, otherwise: number, max: number): number {
+export function countOf(text: string, otherwise: number, max: number, name = "count"): number {
   if (text === "") return otherwise;
   const count = /^[0-9]{1,6}$/.test(text) ? Number(text) : 0;
   if (count < 1 || count > max) {
-    throw new Refused(400, `count: found ${quoted(text)}, expected a number from 1 to ${max}`);
+    throw new Refused(400, `${name}: found ${quoted(text)}, expected a number from 1 to ${max}`);
   }
   return count;
 }

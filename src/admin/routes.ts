@@ -22,6 +22,7 @@ import { route } from "./route.ts";
 import { drain, eject, restore } from "./servers.ts";
 import { slowLog } from "./slow_log.ts";
 import { stats } from "./stats.ts";
+import { tap } from "./tap.ts";
 import { topology } from "./topology.ts";
 
 export interface Parameter {
@@ -138,6 +139,20 @@ export const ROUTES: readonly Route[] = [
     parameters: [POOL, COUNT],
     about: "the keys with the largest values that have passed in the last hour",
     answer: bigKeys,
+  },
+  {
+    method: "GET",
+    path: "/api/tap",
+    parameters: [
+      POOL,
+      { name: "key", about: "with a key like this: `*` is any bytes, `?` one" },
+      { name: "command", about: "this command only" },
+      { name: "client", about: "of clients whose address begins so" },
+      { name: "rate", about: "at most so many a second (100)" },
+    ],
+    about:
+      "a stream of server-sent events: some of the requests as they are answered; `lost`: how many could not be told",
+    answer: tap,
   },
   {
     method: "GET",

@@ -354,6 +354,9 @@ export class AdminServer {
       end: () => {
         if (!over) response.end();
       },
+      get owedBytes(): number {
+        return visit.socket.writableLength;
+      },
     });
     visit.whenGone = () => {
       over = true;

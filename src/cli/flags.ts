@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import { quoted } from "../config/config_error.ts";
 import { INTEGER_MAX, WORKERS_MAX } from "../config/schema.ts";
 import { readAdmin } from "../config/values.ts";
+import { RATE_DEFAULT, RATE_MAX } from "../stats/tapped.ts";
 import type { Address } from "../net/net.ts";
 
 /** The command line is wrong: exit code 2, after the message and a hint at --help. */
@@ -91,6 +92,19 @@ export interface TopOptions extends PeerOptions {
   readonly json: boolean;
 }
 
+export interface TapOptions extends PeerOptions {
+  /** null: any, of these and below. */
+  readonly pool: string | null;
+  readonly key: string | null;
+  readonly command: string | null;
+  readonly client: string | null;
+  /** Lines a second; null: the proxy's default. */
+  readonly rate: number | null;
+  /** Lines; null: without end. */
+  readonly count: number | null;
+  readonly json: boolean;
+}
+
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 export type Shell = typeof SHELLS[number];
 
@@ -99,6 +113,7 @@ export type CommandName =
   | "plan"
   | "reload"
   | "top"
+  | "tap"
   | "health"
   | "demo"
   | "schema"
@@ -116,6 +131,7 @@ export type Flags =
   | { readonly command: "reload"; readonly options: ReloadOptions }
   | { readonly command: "demo"; readonly options: { readonly json: boolean } }
   | { readonly command: "schema" }
+  | { readonly command: "tap"; readonly options: TapOptions }
   | { readonly command: "top"; readonly options: TopOptions }
   | { readonly command: "health"; readonly options: PeerOptions }
   | { readonly command: "completions"; readonly shell: Shell }
@@ -303,6 +319,33 @@ export const COMMANDS: readonly Command[] = [
     ],
   },
   {
+    name: "tap",
+    usage: "[flags]",
+    sentence: "Some of a running proxy's requests as they are answered, a line each.",
+    flags: [
+      HELP,
+      ...PEER,
+      flag("", "pool", "only this pool (default: all)", "S", "a name"),
+      flag("", "key", "only keys like this: * is any bytes, ? one", "S", "a pattern"),
+      flag("", "command", "only this command", "S", "a name"),
+      flag("", "client", "only clients whose address begins so", "S", "an address"),
+      flag(
+        "",
+        "rate",
+        `at most so many a second (default: ${RATE_DEFAULT}, max: ${RATE_MAX})`,
+        "N",
+        "a number",
+      ),
+      flag("", "count", "end after so many", "N", "a number"),
+      JSON_LINES,
+    ],
+    notes: [
+      "A line: when it was answered, pool, client > server, how long it waited here + how long the server took,\n" +
+      "bytes of the reply, and the request, shortened; what may be a password is hidden. What could not be\n" +
+      "told is counted on standard error.",
+    ],
+  },
+  {
     name: "health",
     usage: "[flags]",
     sentence: "Whether a running proxy is ready for clients: exit code 0 or 1, by its admin side.",
@@ -371,6 +414,19 @@ export function parseFlags(argv: readonly string[]): Flags {
       json: given.has("json"),
     };
     return { command: "top", options };
+  }
+  if (name === "tap") {
+    const options = {
+      ...peerOptions(given),
+      pool: given.text("pool"),
+      key: given.text("key"),
+      command: given.text("command"),
+      client: given.text("client"),
+      rate: given.number("rate", 1, RATE_MAX),
+      count: given.number("count", 1, INTEGER_MAX),
+      json: given.has("json"),
+    };
+    return { command: "tap", options };
   }
   if (name === "health") return { command: "health", options: peerOptions(given) };
   if (name === "man") return { command: "man" };

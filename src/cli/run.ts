@@ -41,6 +41,8 @@ import { jsonSchema } from "./schema.ts";
 import { Director, type Followed } from "../service/director.ts";
 import { runErrand } from "../service/errands.ts";
 import { Machine } from "../service/machine.ts";
+import { AccessLog } from "../service/access_log.ts";
+import { Tapping } from "../service/tapping.ts";
 import { proxyOptions, random } from "../service/proxy_options.ts";
 
 /** How long a plan that the admin side is asked for may take, ms. */
@@ -75,7 +77,7 @@ export async function run(
     io.err(complaint(error, file));
     return EXIT_FAILURE;
   }
-  const wrong = adminRefusal(config, options.admin) ??
+  const wrong = adminRefusal(config, options.admin) ?? AccessLog.refusal(config.process) ??
     await clashAtStart(config, file, options, runtime.resolve);
   if (wrong !== null) {
     io.err(`ringmaster: cannot start: ${wrong}\n`);
@@ -120,6 +122,8 @@ export async function run(
   );
   for (const line of adviceFor(config)) log.write(NOTICE, line);
   let phase: Phase = "starting";
+  const tapping = new Tapping(runtime.clock, service);
+  const accessLog = new AccessLog(tapping, log);
   const admin: AdminSide = new AdminSide({
     clock: runtime.clock,
     log,
@@ -144,6 +148,7 @@ export async function run(
         return service.board.pools[at]?.latency.total(SERVED) ?? null;
       },
     }),
+    tapping,
     control: {
       reload: () => reloader.reload("admin"),
       setLogLevel(level) {
@@ -169,12 +174,12 @@ export async function run(
     config,
     sources,
     service,
-    surroundingsOf(file, options, runtime, service, director, admin, manager, log),
+    surroundingsOf(file, options, runtime, service, director, admin, manager, accessLog, log),
     log,
     runtime.clock,
     options.pidFile === null ? null : statusFileOf(options.pidFile),
   );
-  handleOtherSignals(service, log, reloader);
+  handleOtherSignals(service, log, accessLog, reloader);
   // Before anybody can know that we are there: a TERM right after the start stops us in good order too.
   const ended = stopped(service, reloader, log, () => {
     phase = "draining";
@@ -185,6 +190,7 @@ export async function run(
     await director.start(service);
     await service.listen({ host: options.statsAddress, port: options.statsPort });
     if (options.pidFile !== null) writeFileSync(options.pidFile, String(process.pid), { mode: 0o644 });
+    accessLog.adopt(config.process);
     runtime.started?.();
     reloader.watch();
     if (phase === "starting") {
@@ -201,6 +207,8 @@ export async function run(
     return EXIT_FAILURE;
   }
   await ended;
+  accessLog.close();
+  tapping.stop();
   director.stop();
   admin.stop();
   manager.stop();
@@ -233,6 +241,7 @@ function surroundingsOf(
   director: Director,
   admin: AdminSide,
   manager: Manager,
+  accessLog: AccessLog,
   log: LogFile,
 ): Surroundings {
   return {
@@ -240,11 +249,13 @@ function surroundingsOf(
     reloaded: (text) => manager.reloaded(text),
     async refusal(next) {
       const clash = await clashAtStart(next, file, options, runtime.resolve);
-      return clash ?? adminRefusal(next, options.admin) ?? log.refusal(logSettings(options, next).path);
+      return clash ?? adminRefusal(next, options.admin) ?? AccessLog.refusal(next.process) ??
+        log.refusal(logSettings(options, next).path);
     },
     adopt(before, next, cause, slotsOf) {
       director.adopt(next, cause, slotsOf);
       admin.adopt(next);
+      accessLog.adopt(next.process);
       if (slotsOf === null) { for (const line of adviceFor(next)) log.write(NOTICE, line); }
       const { path, level, json } = logSettings(options, next);
       try {
@@ -287,9 +298,10 @@ function stopped(service: Service, reloader: Reloader, log: LogFile, stops: () =
 }
 
 /** The signals that do not stop it; until they are handled they would. */
-function handleOtherSignals(service: Service, log: LogFile, reloader: Reloader): void {
+function handleOtherSignals(service: Service, log: LogFile, accessLog: AccessLog, reloader: Reloader): void {
   process.on("SIGHUP", () => {
     reopen(log);
+    accessLog.reopen();
     reloader.request("SIGHUP");
   });
   process.on("SIGTTIN", () => changeLevel(log, service, 1));

@@ -7,6 +7,7 @@
  * To add a key: a row here, and `deno task docs`; the types in config.ts have its field then (`Fields`). Absence from this
  * table means "unknown key". Twemproxy's keys, defaults and ranges are those of twemproxy 0.5.0 (`reuseport`: its HEAD).
  */
+import { RATE_MAX } from "../stats/tapped.ts";
 import { HASHES } from "../hash/hash.ts";
 import { DISTRIBUTIONS } from "../ring/ring.ts";
 import { encode } from "../bytes/ascii.ts";
@@ -570,6 +571,20 @@ export const PROCESS_KEYS = [
     min: 1000,
     sentence: "How often metrics are sent.",
     reason: "As often as Prometheus usually scrapes.",
+  }),
+  key("process", "access_log", "text", "accessLog", {
+    absent: "none",
+    example: "/var/log/ringmaster/access.log",
+    sentence:
+      "A file that gets a line for some of the requests when they are answered, opened again on SIGHUP.",
+    reason: "What clients do, without a line for each request: see access_log_rate.",
+  }),
+  key("process", "access_log_rate", "integer", "accessLogRate", {
+    default: "100",
+    min: 1,
+    max: RATE_MAX,
+    sentence: "Lines of access_log a second, at most.",
+    reason: "Enough to see who asks for what, and nothing to the disk or to the data path.",
   }),
   key("process", "shutdown_timeout", "ms", "shutdownTimeoutMs", {
     default: "10000",

@@ -9,6 +9,7 @@
  * one connection without losing count.
  */
 import { encode, latin1 } from "../bytes/ascii.ts";
+import { shownWord } from "../bytes/shown.ts";
 import type { PoolConfig } from "../config/config.ts";
 import {
   ANSWER_BINARY,
@@ -74,6 +75,7 @@ import { type MemcachedHost, proxyStats } from "./stats.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { pace } from "../proxy/fan_out.ts";
+import type { Tap } from "../stats/tapped.ts";
 import { KEYS_COUNTED, type Seen } from "../proxy/seen.ts";
 import { Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
@@ -108,6 +110,8 @@ export class MemcachedFront implements Front {
   /** A get of more keys goes out in slices of so many. */
   private readonly sliceKeys: number;
   private readonly seen: Seen;
+  /** The last of its client's queue before the request that is looked at came. */
+  private before: Request | null = null;
   readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
 
@@ -133,13 +137,14 @@ export class MemcachedFront implements Front {
       if (request.keyCount > this.sliceKeys && request.answer === ANSWER_NONE && !this.pool.memory.full) {
         return this.slice(client, session, bytes) ? next : NEED_MORE;
       }
-      if (this.pool.counters[REQUESTS_TOTAL]!++ >= this.seen.drawAt || next - start > this.seen.bigFloor) {
-        this.look(bytes, start, next);
-      }
+      const looked = ++this.pool.counters[REQUESTS_TOTAL]! >= this.seen.drawAt ||
+        next - start > this.seen.bigFloor;
+      if (looked) this.look(client, bytes, start, next);
       // Blanks before the name stay here: to 1.6.40 and later such a line is no command, and its data block is some.
       this.pool.counting = 1 + latencyClass(request.row, request.keyCount);
       this.dispatch(client, bytes, request.wordCount > 0 ? request.wordStarts[0]! : start, next);
       client.countHere();
+      if (looked) this.sent(client);
       return next;
     }
     if (next === NEED_MORE) {
@@ -160,11 +165,13 @@ export class MemcachedFront implements Front {
   }
 
   /** A request has been drawn, or is large: counts its keys, notes those whose values are large (see proxy/seen.ts). */
-  private look(bytes: Uint8Array, start: number, end: number): void {
+  private look(client: Client, bytes: Uint8Array, start: number, end: number): void {
     const { seen, turn, counters, clock } = this.pool;
     const requests = counters[REQUESTS_TOTAL]!;
     const nowMs = turn.now();
-    const weight = requests >= seen.drawAt ? seen.draw(requests, nowMs) : 0;
+    const drawn = requests >= seen.drawAt;
+    this.before = client.replies.tail;
+    const weight = drawn ? seen.draw(requests, nowMs) : 0;
     const { kind, keyFirst, keyCount, wordStarts, wordEnds, row } = request;
     if (request.answer !== ANSWER_NONE || kind !== KEYED && kind !== SPLIT_GET) return;
     const most = weight > 0 ? Math.min(keyCount, KEYS_COUNTED) : 0;
@@ -172,6 +179,7 @@ export class MemcachedFront implements Front {
     for (let k = first; k < first + most; k++) {
       seen.asked(bytes, wordStarts[k]!, wordEnds[k]!, weight * keyCount / most, nowMs);
     }
+    if (drawn) this.follow(client, bytes, nowMs);
     if (end - start <= seen.bigFloor || kind !== KEYED) return;
     const size = end - start;
     const name = latin1(NAMES[row]!);
@@ -184,6 +192,50 @@ export class MemcachedFront implements Front {
       name,
       clock.wallMs(),
     );
+  }
+
+  /** A request that was drawn, with a key at least, is followed to its reply. */
+  private follow(client: Client, bytes: Uint8Array, nowMs: number): void {
+    const { seen, pool } = this;
+    const { keyFirst, keyCount, wordStarts, wordEnds, wordCount, row } = request;
+    const start = wordStarts[keyFirst]!;
+    const end = wordEnds[keyFirst]!;
+    const key = keyCount === 1 ? seen.keyOf(bytes, start, end) : null;
+    const command = latin1(NAMES[row]!);
+    if (seen.taps.length === 0) {
+      if (key !== null) {
+        seen.follow({ command, key, taps: NOBODY, server: null, client: "", words: NO_WORDS });
+      }
+      return;
+    }
+    const keys: string[] = [];
+    for (let k = keyFirst; k < keyFirst + Math.min(keyCount, WORDS_SHOWN); k++) {
+      keys.push(latin1(bytes, wordStarts[k]!, wordEnds[k]!));
+    }
+    const address = client.socket.peer();
+    const taps = seen.listeners(command, address, keys, nowMs);
+    if (key === null && taps.length === 0) return;
+    const words: string[] = [];
+    const shownCount = taps.length === 0 ? 0 : Math.min(wordCount, 1 + WORDS_SHOWN);
+    for (let i = 1; i < shownCount; i++) {
+      words.push(shownWord(bytes, wordStarts[i]!, wordEnds[i]!, WORD_SHOWN));
+    }
+    const owner = keyCount === 1 ? placeKey(pool, bytes, request) : -1;
+    seen.follow({
+      command,
+      key,
+      taps,
+      server: pool.servers[owner]?.config.name ?? null,
+      client: address,
+      words,
+    });
+  }
+
+  /** The request that was looked at has been sent on its way. */
+  private sent(client: Client): void {
+    const { tail } = client.replies;
+    this.seen.sent(tail === this.before ? null : tail, this.pool.clock.wallMs());
+    this.before = null;
   }
 
   /** Sends one whole request on its way. */
@@ -392,6 +444,12 @@ export class MemcachedFront implements Front {
     return encode(`SERVER_ERROR ${text}\r\n`);
   }
 }
+
+/** What a tap shows of a request: words, and bytes of each. */
+const WORDS_SHOWN = 8;
+const WORD_SHOWN = 64;
+const NOBODY: readonly Tap[] = [];
+const NO_WORDS: readonly string[] = [];
 
 /** The request at hand, in its client's queue. */
 function enqueued(client: Client): Request {

@@ -374,13 +374,20 @@ export class Client implements Flushable, Postponed, ReplySink {
   /** Delivers a request's reply: now if it is the oldest, else when its turn comes. Bytes as for Split.take. */
   deliver(request: Request, bytes: Uint8Array, start: number, end: number): void {
     this.pool.timing.answered(request);
+    if (request.isFollowed) this.followed(request, end - start);
     if (this.replies.deliver(request, bytes, start, end)) this.delivered();
   }
 
   /** As `deliver`, for a reply that is followed by all of `rest`, which is small. */
   deliverBoth(request: Request, bytes: Uint8Array, start: number, end: number, rest: Uint8Array): void {
     this.pool.timing.answered(request);
+    if (request.isFollowed) this.followed(request, end - start + rest.length);
     if (this.replies.deliverBoth(request, bytes, start, end, rest)) this.delivered();
+  }
+
+  private followed(request: Request, bytes: number): void {
+    const { seen, turn, clock } = this.pool;
+    seen.answered(request, bytes, turn.now(), clock.wallMs());
   }
 
   private delivered(): void {
@@ -421,13 +428,16 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   /** Sends a part of the reply to the oldest request, whose end `deliver` will bring. Bytes as for `push`. */
   sendPart(bytes: Uint8Array, start: number, end: number): void {
-    if (!this.closed) this.replies.sendPart(bytes, start, end);
+    if (this.closed) return;
+    if (this.head?.isFollowed) this.pool.seen.part(this.head, end - start);
+    this.replies.sendPart(bytes, start, end);
   }
 
   /** As `sendPart`, for all that `chunks` holds; empty afterwards. */
   sendPartChunks(chunks: Outbox): void {
-    if (this.closed) chunks.clear();
-    else this.replies.sendPartChunks(chunks);
+    if (this.closed) return chunks.clear();
+    if (this.head?.isFollowed) this.pool.seen.part(this.head, chunks.size);
+    this.replies.sendPartChunks(chunks);
   }
 
   /** Until everything in the queue has been answered, what leaves is one reply, and no further request is taken. */
@@ -639,7 +649,10 @@ export class Client implements Flushable, Postponed, ReplySink {
     if (this.closed) return;
     this.become(CLOSED);
     this.pool.counters[CLIENT_CONNECTIONS]!--;
-    for (let r = this.replies.head; r !== null; r = r.next) this.pool.timing.answered(r);
+    for (let r = this.replies.head; r !== null; r = r.next) {
+      this.pool.timing.answered(r);
+      if (r.isFollowed) this.pool.seen.forget(r);
+    }
     this.replies.abandon();
     this.inbox.clear();
     this.pool.front.abandoned(this);

@@ -135,6 +135,7 @@ export class Pool {
     this.live = new Uint8Array(this.servers.length).fill(1);
     this.ejection = new Ejection(this);
     this.seen = new Seen(
+      config.name,
       1 + this.board.id * this.board.workers + this.worker,
       this.counters[REQUESTS_TOTAL]!,
       around.clock.nowMs(),

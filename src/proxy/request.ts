@@ -30,7 +30,9 @@ const MUTED = 4;
 const OWNS_REPLY = 8;
 const UNCOUNTED = 16;
 const FAILED = 32;
-const CLASS = 6;
+/** Somebody looks at its reply (proxy/seen.ts). */
+const FOLLOWED = 64;
+const CLASS = 7;
 
 /** `Request.replies` of one at whose reply nobody but the proxy looks (AUTH, SELECT). */
 export const SWALLOWED = 0;
@@ -57,7 +59,7 @@ export class Request {
   /** The connection's byte count just past it: tells whether it has left. */
   sentAt = 0;
   /**
-   * PROGRESS, MUTED, OWNS_REPLY, UNCOUNTED and FAILED, and from CLASS on 1 + the class (stats/latency.ts): one field, for the size of
+   * PROGRESS, MUTED, OWNS_REPLY, UNCOUNTED, FAILED and FOLLOWED, and from CLASS on 1 + the class (stats/latency.ts): one field, for the size of
    * the record.
    */
   private bits = OWED;
@@ -129,6 +131,15 @@ export class Request {
 
   failed(): void {
     this.bits |= FAILED;
+  }
+
+  /** Its reply is looked at. */
+  get isFollowed(): boolean {
+    return (this.bits & FOLLOWED) !== 0;
+  }
+
+  follow(): void {
+    this.bits |= FOLLOWED;
   }
 
   get swallowed(): boolean {

@@ -1,41 +1,89 @@
 /**
- * What a worker has seen of a pool's keys: which are asked for most, which have the largest values.
+ * What a worker sees of a pool's requests: which keys are asked for most, which have the largest values; and some requests for who
+ * listens.
  *
- *   a request ──► REQUESTS_TOTAL ≥ drawAt? ──► drawn: its keys are counted (stats/heavy_hitters.ts), about 1,000 requests a second
- *            └──► larger than bigFloor? ──► its key is noted (stats/big_keys.ts)
+ *   a request ──► REQUESTS_TOTAL ≥ drawAt? ──► drawn, about 1,000 a second: its keys are counted (stats/heavy_hitters.ts),
+ *            │                                └──► followed to its reply: large? (stats/big_keys.ts)  listened for? (stats/tapped.ts)
+ *            └──► larger than bigFloor? ──► its key is noted
  *
  * That is all a request costs that is not drawn: a number that has just been counted is compared, and a size that is known. Nothing is
  * held before the first is drawn.
  */
 import { type BigKey, BigKeys } from "../stats/big_keys.ts";
-import { Draws } from "../stats/draws.ts";
+import { Draws, GAP_MIN, PER_SECOND } from "../stats/draws.ts";
 import { HeavyHitters, type HotKeys } from "../stats/heavy_hitters.ts";
+import { Tap, type TapFilter, type Tapped } from "../stats/tapped.ts";
+import type { Request } from "./request.ts";
 
 /** Keys of one request that are counted; of more, so many in a row, each for more. */
 export const KEYS_COUNTED = 4;
+/** Requests that are looked at for who listens, a second; of fewer, all. */
+const TAPPED_PER_SECOND = 20_000;
+/** Requests that are followed at a time. */
+const FOLLOWED_MAX = 512;
+/** Bytes of a key whose reply is looked at. */
+const KEY_MAX = 1024;
+
+/** A request that is followed to its reply. */
+export interface Followed {
+  /** Lower case. */
+  readonly command: string;
+  /** Its only key, owned; null = none, or one among others. */
+  readonly key: Uint8Array | null;
+  /** Who is to be told, and what. */
+  readonly taps: readonly Tap[];
+  readonly server: string | null;
+  readonly client: string;
+  readonly words: readonly string[];
+}
 
 export class Seen {
   /** The next request is drawn when REQUESTS_TOTAL has come so far. */
   drawAt: number;
   /** A message that is larger is noted; bytes. */
   bigFloor: number;
+  /** Who listens. */
+  taps: readonly Tap[] = [];
   readonly #big = new BigKeys();
   #hot: HeavyHitters | null = null;
   readonly #draws: Draws;
+  #hotAt: number;
+  readonly #tapDraws: Draws;
+  #tapAt = Infinity;
+  /** The request that is taken now, before it has a record. */
+  #following: Followed | null = null;
+  readonly #followed = new Map<Request, Followed>();
+  /** Bytes of replies that go on in parts, so far. */
+  readonly #parts = new Map<Request, number>();
 
   /** @param seed not 0 @param requests REQUESTS_TOTAL as it is */
-  constructor(seed: number, requests: number, nowMs: number) {
+  constructor(private readonly pool: string, seed: number, requests: number, nowMs: number) {
     this.bigFloor = this.#big.floor;
-    this.#draws = new Draws(seed, nowMs);
-    this.drawAt = requests + this.#draws.next(nowMs);
+    this.#draws = new Draws(seed, nowMs, PER_SECOND, GAP_MIN);
+    this.#tapDraws = new Draws(-seed, nowMs, TAPPED_PER_SECOND, 1);
+    this.drawAt = this.#hotAt = requests + this.#draws.next(nowMs);
   }
 
-  /** A request has been drawn: for how many it stands. @param requests REQUESTS_TOTAL as it is */
+  /**
+   * A request has been drawn.
+   * @param requests REQUESTS_TOTAL as it is
+   * @returns for how many it stands; 0 = its keys are not to be counted, somebody listens
+   */
   draw(requests: number, nowMs: number): number {
-    const { mean } = this.#draws;
-    this.drawAt = requests + this.#draws.next(nowMs);
-    return mean;
+    let weight = 0;
+    if (requests >= this.#hotAt) {
+      weight = this.#draws.mean;
+      this.#hotAt = requests + this.#draws.next(nowMs);
+    }
+    if (this.#tapAt <= requests) {
+      this.taps = this.taps.filter((tap) => !tap.isOver(nowMs));
+      this.#tapAt = this.taps.length === 0 ? Infinity : requests + this.#tapDraws.next(nowMs);
+    }
+    this.drawAt = Math.min(this.#hotAt, this.#tapAt);
+    return weight;
   }
+
+  // ---- keys
 
   /** A request that was drawn asks for this key; bytes borrowed. */
   asked(bytes: Uint8Array, start: number, end: number, weight: number, nowMs: number): void {
@@ -69,5 +117,94 @@ export class Seen {
 
   get holdsBytes(): number {
     return this.#hot === null ? 0 : HeavyHitters.HOLDS_BYTES;
+  }
+
+  // ---- requests that are followed
+
+  /** Those who listen for one like this, as far as they may be told. @param keys latin1 */
+  listeners(command: string, client: string, keys: readonly string[], nowMs: number): Tap[] {
+    return this.taps.filter((tap) => tap.wants(command, client, keys, nowMs));
+  }
+
+  /** The key of a request that is drawn, to follow it; null if it is too long. Bytes borrowed. */
+  keyOf(bytes: Uint8Array, start: number, end: number): Uint8Array | null {
+    return end - start > KEY_MAX ? null : bytes.slice(start, end);
+  }
+
+  /** The request that is taken now is to be followed. */
+  follow(followed: Followed): void {
+    this.#following = followed;
+  }
+
+  /**
+   * The request that is taken now has been sent on its way.
+   * @param request its record; null = it has been answered already
+   */
+  sent(request: Request | null, wallMs: number): void {
+    const followed = this.#following;
+    if (followed === null) return;
+    this.#following = null;
+    if (request === null) this.#tell(followed, 0, null, 0, wallMs);
+    else if (this.#followed.size < FOLLOWED_MAX) {
+      request.follow();
+      this.#followed.set(request, followed);
+    } else for (const tap of followed.taps) tap.lose();
+  }
+
+  /** So many bytes of its reply have left, before the rest has come. */
+  part(request: Request, bytes: number): void {
+    this.#parts.set(request, (this.#parts.get(request) ?? 0) + bytes);
+  }
+
+  /** A request that is followed has its answer. @param bytes of it, or of its last part */
+  answered(request: Request, bytes: number, nowMs: number, wallMs: number): void {
+    const followed = this.#followed.get(request);
+    if (followed === undefined) return;
+    const size = bytes + (this.#parts.get(request) ?? 0);
+    this.forget(request);
+    const { key, command } = followed;
+    if (key !== null && size > this.bigFloor) this.passed(key, 0, key.length, size, "reply", command, wallMs);
+    const { readMs, writtenMs } = request;
+    if (writtenMs < 0) this.#tell(followed, nowMs - readMs, null, size, wallMs);
+    else this.#tell(followed, writtenMs - readMs, nowMs - writtenMs, size, wallMs);
+  }
+
+  /** Its client is gone. */
+  forget(request: Request): void {
+    this.#followed.delete(request);
+    this.#parts.delete(request);
+  }
+
+  #tell(
+    { taps, server, client, command, words }: Followed,
+    waitedMs: number,
+    servedMs: number | null,
+    size: number,
+    wallMs: number,
+  ): void {
+    if (taps.length === 0) return;
+    const sample = {
+      at: wallMs,
+      pool: this.pool,
+      server,
+      client,
+      command,
+      arguments: words,
+      waited_us: Math.max(0, Math.round(waitedMs * 1000)),
+      served_us: servedMs === null ? null : Math.max(0, Math.round(servedMs * 1000)),
+      reply_bytes: size,
+    };
+    for (const tap of taps) tap.add(sample);
+  }
+
+  /** What there is for who listens; those that are not among them listen no more. @param requests REQUESTS_TOTAL as it is */
+  take(filters: readonly TapFilter[], requests: number, nowMs: number): Tapped[] {
+    this.taps = filters.map((filter) =>
+      this.taps.find((tap) => tap.filter.id === filter.id) ?? new Tap(filter, nowMs)
+    );
+    if (this.taps.length === 0) this.#tapAt = Infinity;
+    else if (this.#tapAt === Infinity) this.#tapAt = requests + this.#tapDraws.next(nowMs);
+    this.drawAt = Math.min(this.#hotAt, this.#tapAt);
+    return this.taps.map((tap) => tap.take(nowMs));
   }
 }

@@ -46,6 +46,7 @@ import {
   TOO_LARGE,
   TOO_MANY_ARGUMENTS,
 } from "../protocol/redis/request.ts";
+import { shownWords } from "../protocol/redis/shown_words.ts";
 import { patternError } from "../protocol/redis/sort_patterns.ts";
 import { redisWords } from "../protocol/slow_words.ts";
 import { NO_SERVER } from "../ring/placement.ts";
@@ -77,6 +78,8 @@ import { answerSlowLog, SLOWLOG_COMMANDS } from "./slow_log.ts";
 import { anyNode, everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
 import { ACROSS } from "./transaction.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
+import type { Request } from "../proxy/request.ts";
+import type { Tap } from "../stats/tapped.ts";
 import { KEYS_COUNTED, type Seen } from "../proxy/seen.ts";
 import { refuse, sendRead, sendTo } from "../proxy/fan_out.ts";
 import type { Server } from "../proxy/server.ts";
@@ -127,6 +130,8 @@ export class RedisFront implements Front, Sender {
   /** Null if no server ever leaves the ring, or joins. */
   private scripts: Scripts | null;
   private readonly seen: Seen;
+  /** The last of its client's queue before the request that is looked at came. */
+  private before: Request | null = null;
   readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
   /** retry_reads. */
@@ -334,7 +339,8 @@ export class RedisFront implements Front, Sender {
     resume.reset();
     client.lacks(0);
     this.pool.counters[REQUESTS_TOTAL]!++;
-    this.look(command, bytes, start, start + needed);
+    this.look(client, command, this.pool.counters[REQUESTS_TOTAL]!, bytes, start, start + needed);
+    this.seen.sent(null, this.pool.clock.wallMs());
     return large.take(bytes, start, end);
   }
 
@@ -425,13 +431,15 @@ export class RedisFront implements Front, Sender {
       command.firstKey === command.lastKey && command.finder === FINDER.RANGE &&
       checkArity(command, args.count)
     ) {
-      if (this.pool.counters[REQUESTS_TOTAL]!++ >= this.seen.drawAt || end - start > this.seen.bigFloor) {
-        this.look(command, bytes, start, end);
-      }
+      const requests = ++this.pool.counters[REQUESTS_TOTAL]!;
+      const looked = requests >= this.seen.drawAt ||
+        end - start > this.seen.bigFloor;
+      if (looked) this.look(client, command, requests, bytes, start, end);
       this.pool.counting = 1 + command.latencyClass;
       const key = command.firstKey;
       const server = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
       this.forward(client, server, bytes, start, end);
+      if (looked) this.sent(client);
       return true;
     }
     return this.dispatchOther(client, session, command, bytes, start, end);
@@ -453,11 +461,13 @@ export class RedisFront implements Front, Sender {
     }
     const skipped = session.replies === REPLIES_SKIP_NEXT;
     if (skipped) client.muted = true;
-    if (
-      session.authenticated &&
-      (this.pool.counters[REQUESTS_TOTAL]! >= this.seen.drawAt || end - start > this.seen.bigFloor)
-    ) {
-      this.look(resolve(bytes, args) ?? this.learner.known(bytes, args), bytes, start, end);
+    // It is counted when it has been taken.
+    const requests = this.pool.counters[REQUESTS_TOTAL]! + 1;
+    const looked = session.authenticated &&
+      (requests >= this.seen.drawAt || end - start > this.seen.bigFloor);
+    if (looked) {
+      const command = resolve(bytes, args) ?? this.learner.known(bytes, args);
+      this.look(client, command, requests, bytes, start, end);
     }
     const { tracking } = session;
     const caching = tracking?.caching ?? null;
@@ -467,6 +477,7 @@ export class RedisFront implements Front, Sender {
       client.muted = false;
       if (taken && session.replies === REPLIES_SKIP_NEXT) session.replies = REPLIES_ON;
     }
+    if (looked) this.sent(client);
     if (taken) session.told = null;
     if (caching !== null && taken && named?.name !== "CLIENT") tracking!.cachingUsed(caching);
     session.refresh();
@@ -478,11 +489,19 @@ export class RedisFront implements Front, Sender {
   }
 
   /** A request has been drawn, or is large: counts its keys, notes those whose values are large (see proxy/seen.ts). */
-  private look(command: Command | undefined, bytes: Uint8Array, start: number, end: number): void {
-    const { seen, turn, counters, clock } = this.pool;
-    const requests = counters[REQUESTS_TOTAL]!;
+  private look(
+    client: Client,
+    command: Command | undefined,
+    requests: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    const { seen, turn, clock } = this.pool;
     const nowMs = turn.now();
-    const weight = requests >= seen.drawAt ? seen.draw(requests, nowMs) : 0;
+    const drawn = requests >= seen.drawAt;
+    this.before = client.replies.tail;
+    const weight = drawn ? seen.draw(requests, nowMs) : 0;
     if (command === undefined || !checkArity(command, args.count)) return;
     const { finder, firstKey, lastKey, route, lower } = command;
     const count = this.countKeys(command, bytes);
@@ -492,6 +511,7 @@ export class RedisFront implements Front, Sender {
       const i = keyList.at[k]!;
       seen.asked(bytes, args.starts[i]!, args.ends[i]!, weight * count / most, nowMs);
     }
+    if (drawn) this.follow(client, command, count, bytes, nowMs);
     if (end - start <= seen.bigFloor) return;
     const pairs = route === ROUTE.SPLIT_PAIRS;
     if (!pairs && (count > 1 || firstKey !== lastKey && finder === FINDER.RANGE)) return;
@@ -501,6 +521,45 @@ export class RedisFront implements Front, Sender {
       if (size <= seen.bigFloor) continue;
       seen.passed(bytes, args.starts[i]!, args.ends[i]!, size, "request", lower, clock.wallMs());
     }
+  }
+
+  /** A request that was drawn is followed to its reply. @param count keys in `keyList` */
+  private follow(client: Client, command: Command, count: number, bytes: Uint8Array, nowMs: number): void {
+    const { seen, pool } = this;
+    const [start, end] = count === 0 ? [0, 0] : [args.starts[keyList.at[0]!]!, args.ends[keyList.at[0]!]!];
+    const key = count === 1 ? seen.keyOf(bytes, start, end) : null;
+    if (seen.taps.length === 0) {
+      const { lower } = command;
+      if (key !== null) {
+        seen.follow({ command: lower, key, taps: NOBODY, server: null, client: "", words: NO_WORDS });
+      }
+      return;
+    }
+    const keys: string[] = [];
+    for (let k = 0; k < Math.min(count, KEYS_TAPPED); k++) {
+      const i = keyList.at[k]!;
+      keys.push(latin1(bytes, args.starts[i]!, Math.min(args.ends[i]!, args.starts[i]! + KEY_TAPPED)));
+    }
+    const address = client.socket.peer();
+    const taps = seen.listeners(command.lower, address, keys, nowMs);
+    if (key === null && taps.length === 0) return;
+    const owner = count === 1 ? pool.placement.serverOf(bytes, start, end) : -1;
+    const noted = args.count <= this.sliceArguments ? args.count : NOTED_FIRST;
+    seen.follow({
+      command: command.lower,
+      key,
+      taps,
+      server: pool.servers[owner]?.config.name ?? null,
+      client: address,
+      words: taps.length === 0 ? NO_WORDS : shownWords(command, bytes, args, noted),
+    });
+  }
+
+  /** The request that was looked at has been sent on its way. */
+  private sent(client: Client): void {
+    const { tail } = client.replies;
+    this.seen.sent(tail === this.before ? null : tail, this.pool.clock.wallMs());
+    this.before = null;
   }
 
   /** How many keys a look finds of the request at hand, in `keyList`; 0 = none that are to be counted. */
@@ -1047,6 +1106,12 @@ export class RedisFront implements Front, Sender {
     return encode(`-ERR ${text}\r\n`);
   }
 }
+
+/** Keys of a request, and bytes of each, that who listens may ask for. */
+const KEYS_TAPPED = 16;
+const KEY_TAPPED = 1024;
+const NOBODY: readonly Tap[] = [];
+const NO_WORDS: readonly string[] = [];
 
 /** May it be done twice, and is it done in no time? */
 function isRead({ flags }: Command): boolean {

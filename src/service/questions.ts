@@ -8,7 +8,7 @@
  * data: they go to another thread as text.
  */
 import type { Proxy } from "./proxy.ts";
-import { bigKeys, clients, hotKeys } from "./seen.ts";
+import { bigKeys, clients, hotKeys, taps } from "./seen.ts";
 
 /** A worker's answer of more characters than this is as good as none. */
 export const ANSWER_MAX = 4 * 1024 * 1024;
@@ -52,7 +52,7 @@ function servers(proxy: Proxy, pool: string | null): ServerSeen[] {
   );
 }
 
-export const QUESTIONS = { servers, hotKeys, bigKeys, clients };
+export const QUESTIONS = { servers, hotKeys, bigKeys, clients, taps };
 
 type Questions = typeof QUESTIONS;
 export type QuestionKind = keyof Questions;

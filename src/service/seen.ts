@@ -3,6 +3,8 @@ import type { Client } from "../proxy/client.ts";
 import type { Pool } from "../proxy/pool.ts";
 import type { BigKey } from "../stats/big_keys.ts";
 import type { HotKeys } from "../stats/heavy_hitters.ts";
+import { REQUESTS_TOTAL } from "../stats/metrics.ts";
+import type { TapFilter, Tapped } from "../stats/tapped.ts";
 import type { Proxy } from "./proxy.ts";
 
 /** Clients of one answer at most. */
@@ -36,6 +38,17 @@ export function bigKeys(proxy: Proxy, { pool, most }: KeysAsked): PoolBig[] {
     pool: name,
     keys: seen.big(clock.wallMs()).slice(0, most),
   }));
+}
+
+/** What this worker has for who listens; whoever is not among them listens no more. */
+export function taps(proxy: Proxy, filters: readonly TapFilter[]): Tapped[] {
+  return proxy.pools.flatMap(({ config, seen, counters, turn }) =>
+    seen.take(
+      filters.filter(({ pool }) => pool === null || pool === config.name),
+      counters[REQUESTS_TOTAL]!,
+      turn.now(),
+    )
+  );
 }
 
 export interface ClientsAsked {

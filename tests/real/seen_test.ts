@@ -14,8 +14,11 @@ for (const subject of ["compiled", "deno"] as const) {
   const workers = subject === "compiled" ? 2 : 1;
   Deno.test(`${subject}, ${workers} workers: hot keys, big keys and clients of both protocols`, async () => {
     await using f = new Fixture();
-    const yml = poolYml({ alpha: { servers: [await f.redis()] }, beta: { servers: [await f.memcached()] } });
-    const { proxy, admin } = await startAdmin(f, subject, yml, { process: [`workers: ${workers}`] });
+    const server = await f.redis();
+    const yml = poolYml({ alpha: { servers: [server] }, beta: { servers: [await f.memcached()] } });
+    const { proxy, admin } = await startAdmin(f, subject, yml, {
+      process: [`workers: ${workers}`, `access_log: ${f.dir}/access.log`],
+    });
     const redis = await Promise.all(Array.from({ length: CLIENTS }, () => f.client(proxy.targets[0]!)));
     const memcached = await f.client(proxy.targets[1]!);
     const keys = Array.from(
@@ -45,6 +48,19 @@ for (const subject of ["compiled", "deno"] as const) {
       ],
     );
     ok(big[0].keys[0].bytes > 50_000 && big[0].keys[0].at > Date.now() - 600_000);
+
+    // Whoever reads a large value is drawn, sooner or later.
+    await (await f.client(server)).command("SET", "read", "v".repeat(40_000));
+    const read = await poll(async () => {
+      await redis[0]!.pipeline(...Array.from({ length: 50 }, () => ["GET", "read"]));
+      const { pools } = await admin.json("/api/keys/big?pool=alpha");
+      return pools[0].keys.find(({ key }: any) => key === "read");
+    }, "a large reply to be seen");
+    deepStrictEqual([read.command, read.side, read.bytes], [
+      "get",
+      "reply",
+      40_000 + "$40000\r\n\r\n".length,
+    ]);
 
     const everybody = async () => {
       const all: any[] = [];
@@ -85,7 +101,39 @@ for (const subject of ["compiled", "deno"] as const) {
     strictEqual(nobody.code, 1);
     match(nobody.stderr, /^ringmaster health: ./);
 
-    for (const path of ["/api/keys/hot?pool=none", "/api/clients?cursor=x", "/api/keys/big?count=0"]) {
+    // Some requests are told to who listens, with what they took, and written to the access log.
+    const listen = [...before, "tap", "-c", proxy.file, "--key", "tap*", "--command", "get", "--count", "2"];
+    let over = false;
+    const listening = run(program!, listen).finally(() => over = true);
+    await poll(async () => {
+      await redis[3]!.command("GET", "tapped");
+      return over;
+    }, "a tap to end");
+    const { code, stdout, stderr } = await listening;
+    deepStrictEqual([code, stderr], [0, ""]);
+    match(
+      stdout,
+      /^(\S+Z alpha 127\.0\.0\.1:\d+ > \S+ \d+\.\d{3} ms \+ \d+\.\d{3} ms, 5 bytes: "get" "tapped"\n){2}$/,
+    );
+    const log = `${f.dir}/access.log`;
+    const logged = () => Deno.readTextFileSync(log).includes('"get" "tapped"');
+    await poll(logged, "the access log");
+    strictEqual(Deno.statSync(log).mode! & 0o777, 0o640);
+    Deno.renameSync(log, `${log}.1`);
+    proxy.kill("SIGHUP");
+    await poll(async () => {
+      await redis[3]!.command("GET", "tapped");
+      return logged();
+    }, "a new access log");
+
+    for (
+      const path of [
+        "/api/tap?rate=0",
+        "/api/keys/hot?pool=none",
+        "/api/clients?cursor=x",
+        "/api/keys/big?count=0",
+      ]
+    ) {
       const { status, text } = await admin.get(path);
       ok(status === 404 || status === 400, `${path}: ${status}`);
       ok(JSON.parse(text).error.includes("expected"), text);

@@ -40,7 +40,11 @@ class Stand {
   /** What one who listens gets; closing it is what `close` does. */
   listen(pool = ""): { texts: string[]; close: () => void } {
     const texts: string[] = [];
-    const close = this.live.stream(pool).stream({ write: (text) => texts.push(text), end() {} });
+    const close = this.live.stream(pool).stream({
+      write: (text) => texts.push(text),
+      end() {},
+      owedBytes: 0,
+    });
     return { texts, close };
   }
 }

@@ -128,6 +128,8 @@ const PROCESS_DEFAULTS: Config["process"] = {
   otlp: null,
   otlpHeaders: null,
   otlpIntervalMs: 15000,
+  accessLog: null,
+  accessLogRate: 100,
 };
 
 Deno.test("parseConfig() gives every field its default", () => {
