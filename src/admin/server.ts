@@ -20,13 +20,12 @@ import {
 import { createServer as createNet, type Server as NetServer, type Socket } from "node:net";
 import type { Address, Clock, TimerId } from "../net/net.ts";
 import { ERR } from "../net/log.ts";
-import { type Answer, json, plain, Refused, type Stream, type Whole } from "./answer.ts";
+import { type Answer, type Asked, json, plain, Refused, type Stream, type Whole } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { refusalOf } from "./guard.ts";
 import { findRoute, type Route } from "./routes.ts";
 
-/** Connections at a time; and those of them that may be streams. */
-export const VISITS_MAX = 256;
+/** Connections that may be streams. */
 const STREAMS_MAX = 64;
 /** Routes that are being answered at a time. */
 const BUSY_MAX = 32;
@@ -40,8 +39,8 @@ const BODY_MS = 20_000;
 const PIECE_MS = 10_000;
 /** An answer goes out in pieces of about this many bytes, each when the one before has left. */
 const PIECE_SIZE = 64 * 1024;
-/** Bytes of all answers that are not out yet, beyond which others have to wait; of one stream, beyond which it is cut off. */
-const OWED_MAX = 32 * 1024 * 1024;
+/** Bytes of all bodies and answers, beyond which more are refused; of one stream that have not left, beyond which it is cut off. */
+const HELD_MAX = 32 * 1024 * 1024;
 const STREAM_OWED_MAX = 512 * 1024;
 const SWEEP_MS = 500;
 /** Mistakes of ours are logged this often. */
@@ -81,11 +80,19 @@ export class AdminServer {
   private timer: TimerId | null = null;
   private busy = 0;
   private streams = 0;
-  private owedBytes = 0;
+  /** Of bodies that have come, and of answers that have not gone. */
+  private heldBytes = 0;
   private quietUntilMs = -Infinity;
 
-  /** @param token what visitors have to know; null = nothing */
-  constructor(private readonly around: Around, private token: string | null) {
+  /**
+   * @param token what visitors have to know; null = nothing
+   * @param visitsMax connections at a time
+   */
+  constructor(
+    private readonly around: Around,
+    private token: string | null,
+    private readonly visitsMax: number,
+  ) {
     this.http = createHttp({ maxHeaderSize: HEAD_MAX }, (request, response) => {
       // Whatever goes wrong here, this visitor pays for it and nobody else.
       this.serve(request, response).catch((error) => {
@@ -138,7 +145,7 @@ export class AdminServer {
 
   private accept(socket: Socket): void {
     socket.on("error", () => {});
-    if (this.visits.size >= VISITS_MAX && !this.makeWay()) return void socket.destroy();
+    if (this.visits.size >= this.visitsMax && !this.makeWay()) return void socket.destroy();
     const visit = new Visit(socket, this.clock.nowMs());
     this.visits.set(socket, visit);
     socket.on("close", () => {
@@ -222,37 +229,58 @@ export class AdminServer {
     }
     const { route, names } = found;
     const query = queryOf(route, search);
-    const body = route.method === "POST" ? await this.bodyOf(request) : NOTHING;
-    if (this.busy >= BUSY_MAX || this.owedBytes >= OWED_MAX) {
-      throw new Refused(503, "too much is being asked");
+    const accept = request.headers.accept ?? "";
+    if (route.method !== "POST") {
+      return await this.answer(route, { names, query, body: NOTHING, accept }, visit);
     }
+    const body = await this.bodyOf(request);
+    try {
+      return await this.answer(route, { names, query, body, accept }, visit);
+    } finally {
+      this.heldBytes -= body.length;
+    }
+  }
+
+  private async answer(route: Route, asked: Asked, visit: Visit): Promise<Answer> {
+    if (this.busy >= BUSY_MAX || this.heldBytes >= HELD_MAX) throw tooMuch();
     visit.stage = "answering";
     // Whoever answers bounds its own time.
     visit.dueMs = Infinity;
     this.busy++;
     try {
-      return await route.answer(this.around, { names, query, body, accept: request.headers.accept ?? "" });
+      return await route.answer(this.around, asked);
     } finally {
       this.busy--;
     }
   }
 
-  /** Rejects if it is too large, or never ends. */
+  /** Rejects if it is too large, or never ends. Its bytes are among the held ones then: whoever gets them gives them back. */
   private bodyOf(request: IncomingMessage): Promise<Uint8Array> {
     const tooLarge = new Refused(413, `expected a body of at most ${BODY_MAX} bytes`);
     if (Number(request.headers["content-length"] ?? 0) > BODY_MAX) return Promise.reject(tooLarge);
     return new Promise((resolve, reject) => {
       const pieces: Uint8Array[] = [];
       let size = 0;
+      let over = false;
+      const refuse = (why: Refused) => {
+        if (over) return;
+        over = true;
+        this.heldBytes -= size;
+        pieces.length = 0;
+        request.pause();
+        reject(why);
+      };
       request.on("data", (piece: Uint8Array) => {
+        if (over) return;
         size += piece.length;
-        if (size > BODY_MAX) {
-          pieces.length = 0;
-          request.pause();
-          reject(tooLarge);
-        } else pieces.push(piece);
+        this.heldBytes += piece.length;
+        if (size > BODY_MAX) refuse(tooLarge);
+        else if (this.heldBytes > HELD_MAX) refuse(tooMuch());
+        else pieces.push(piece);
       });
       request.on("end", () => {
+        if (over) return;
+        over = true;
         const body = new Uint8Array(size);
         let at = 0;
         for (const piece of pieces) {
@@ -261,7 +289,7 @@ export class AdminServer {
         }
         resolve(body);
       });
-      request.on("close", () => reject(new Refused(400, "the body has not ended")));
+      request.on("close", () => refuse(new Refused(400, "the body has not ended")));
     });
   }
 
@@ -311,7 +339,7 @@ export class AdminServer {
     visit.dueMs = this.clock.nowMs() + PIECE_MS;
     this.writeHead(response, status, type, bytes.length);
     if (headOnly) return void response.end();
-    this.owedBytes += bytes.length;
+    this.heldBytes += bytes.length;
     try {
       for (let at = 0; at < bytes.length; at += PIECE_SIZE) {
         const gone = !await this.written(response, bytes.subarray(at, at + PIECE_SIZE), visit);
@@ -320,7 +348,7 @@ export class AdminServer {
       }
       response.end();
     } finally {
-      this.owedBytes -= bytes.length;
+      this.heldBytes -= bytes.length;
     }
   }
 
@@ -367,6 +395,8 @@ export class AdminServer {
 }
 
 const NOTHING = new Uint8Array();
+
+const tooMuch = () => new Refused(503, "too much is being asked");
 
 /** What the route's parameters are. Throws Refused if there are others, or one is missing. */
 function queryOf(route: Route, search: string): Record<string, string> {

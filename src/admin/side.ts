@@ -2,8 +2,9 @@
 import { isLoopback } from "../config/values.ts";
 import type { Config, ProcessConfig } from "../config/config.ts";
 import type { Address } from "../net/net.ts";
+import { visitsMax } from "../service/proxy.ts";
 import { ERR, NOTICE } from "../net/log.ts";
-import { random } from "../service/proxy_options.ts";
+import { filesMax, random } from "../service/proxy_options.ts";
 import type { Around } from "./around.ts";
 import { takeSnapshot } from "./metrics.ts";
 import { Otlp } from "./otlp.ts";
@@ -53,7 +54,7 @@ export class AdminSide {
   private async listen({ process }: Config): Promise<void> {
     const { address, text } = adminAddress(process, this.given);
     if (address === null || "path" in address) return;
-    const server = new AdminServer(this.around, process.adminToken);
+    const server = new AdminServer(this.around, process.adminToken, visitsMax(filesMax()));
     try {
       await server.listen(address);
     } catch (error) {

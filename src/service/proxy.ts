@@ -93,6 +93,8 @@ export interface Prepared {
 const LISTEN_AGAIN_MS = 200;
 /** Files kept back from clients: log, listeners, statistics, clients being refused, what the runtime opens (Bun 8, Deno 22). */
 const FILES_RESERVED = 48;
+/** The most for the admin side: as many as a dozen scrapers and pages want, and a crowd may take. */
+const VISITS_MAX = 256;
 /** And for each worker thread's own loop. */
 const FILES_WORKER = 16;
 
@@ -429,10 +431,16 @@ export class Proxy {
   }
 }
 
+/** Connections of the admin side at a time, which take no file from clients. @param filesMax 0 = unknown */
+export function visitsMax(filesMax: number): number {
+  return filesMax === 0 ? VISITS_MAX : Math.min(VISITS_MAX, Math.max(Math.floor(filesMax / 8), 8));
+}
+
 /** What the file limit leaves for clients, as twemproxy counts it. */
 function clientsMax(config: Config, filesMax: number, workers: number): number {
   if (filesMax === 0) return Infinity;
   let reserved = FILES_RESERVED + (workers > 1 ? workers * FILES_WORKER : 0);
+  if (config.process.admin !== null) reserved += visitsMax(filesMax);
   for (const pool of config.pools) reserved += (pool.serverConnections * pool.servers.length + 1) * workers;
   return Math.max(1, filesMax - reserved);
 }

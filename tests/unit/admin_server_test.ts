@@ -2,11 +2,13 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import type { Around } from "../../src/admin/around.ts";
 import type { Out } from "../../src/admin/answer.ts";
-import { AdminServer, BODY_MAX, VISITS_MAX } from "../../src/admin/server.ts";
+import { AdminServer, BODY_MAX } from "../../src/admin/server.ts";
 import { ManualClock } from "../lib/manual_clock.ts";
 import { PATIENCE_MS, poll } from "../lib/poll.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
+
+const VISITS_MAX = 20;
 
 class Stand implements AsyncDisposable {
   readonly clock = new ManualClock();
@@ -33,7 +35,7 @@ class Stand implements AsyncDisposable {
         }),
       },
     } as unknown as Around;
-    this.server = new AdminServer(around, token);
+    this.server = new AdminServer(around, token, VISITS_MAX);
   }
 
   async start(): Promise<this> {
