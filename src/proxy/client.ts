@@ -477,8 +477,8 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   flush(): void {
     const socket = this.socket;
-    socket.flush();
-    if (this.leaving) this.flushedLeaving();
+    if (this.leaving) this.flushLeaving();
+    else socket.flush();
     const queued = socket.queuedBytes;
     if (queued + this.replies.heldBytes > this.pool.config.clientOutputMax) this.refuseToHoldMore();
     else if (queued >= OUTPUT_HIGH && this.reading !== WRITES_FIRST) {
@@ -594,9 +594,11 @@ export class Client implements Flushable, Postponed, ReplySink {
       !this.pool.front.midway?.(this);
   }
 
-  private flushedLeaving(): void {
+  /** A reply that is the last and the end leave together: in between the next request could be sent. */
+  private flushLeaving(): void {
     this.lastActiveMs = this.pool.turn.now();
     if (!this.closing && this.going !== PIPELINES && this.resting) this.closeAfterReplies();
+    else this.socket.flush();
   }
 
   /** Reads nothing more, and ends when what has been received is answered. */

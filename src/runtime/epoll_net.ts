@@ -551,7 +551,9 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
       }
       const { chunk, start } = out;
       const length = out.end - start;
-      const flags = length < out.size ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
+      // What is the last leaves with FIN, in one piece.
+      const more = length < out.size || this.state === ENDING;
+      const flags = more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
       const taken = libc.calls.send(this.fd, libc.addressOf(chunk) + start, length, flags);
       if (taken < 0) {
         const errno = libc.errno();

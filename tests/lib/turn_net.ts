@@ -133,7 +133,9 @@ export class TurnSocket implements Socket {
   resume(): void {
     this.paused = false;
   }
+  /** What is queued leaves first. */
   end(): void {
+    while (this.outbox.size > 0) this.write();
     this.ending = true;
   }
   destroy(): void {
