@@ -33,7 +33,7 @@ export interface ServerOptions {
   program?: string;
 }
 
-/** How long a process may take to start. A machine that has other things to do has kept one waiting for over 20 s. */
+/** How long a process may take to start, in ms. */
 export const START_MS = 90_000;
 
 let serial = 0;
