@@ -82,10 +82,10 @@ const poolTable = new Table<PoolRow>(
         cell.classList.toggle("trouble", live < all);
       },
     },
-    number("requests", "Req/s", (row) => row.sample?.requests_per_s ?? null, rate),
-    number("errors", "Err/s", (row) => row.sample?.errors_per_s ?? null, rate),
+    number("requests", "Req/s", (row) => row.sample?.requests_per_s ?? null, rate, undefined, ""),
+    number("errors", "Err/s", (row) => row.sample?.errors_per_s ?? null, rate, undefined, ""),
     number("p50", "p50", (row) => row.sample?.p50_us ?? null, span),
-    number("p99", "p99", (row) => row.sample?.p99_us ?? null, span),
+    number("p99", "p99", (row) => row.sample?.p99_us ?? null, span, undefined, ""),
     number("flight", "In flight", (row) => row.sample?.in_flight ?? row.pool.in_flight, count),
     number("clients", "Clients", (row) => row.pool.clients, count),
     number("total", "Requests", (row) => row.pool.counters.requests_total ?? null, count, "since the start"),
@@ -105,12 +105,13 @@ function number(
   of: (row: PoolRow) => number | null,
   say: (value: number | null) => string,
   hint?: string,
+  minor = "minor",
 ) {
   return {
     id,
     title,
     ...(hint === undefined ? {} : { hint }),
-    looks: "number",
+    looks: `number ${minor}`,
     order: (row: PoolRow) => of(row) ?? -1,
     text: (row: PoolRow) => say(of(row)),
   };

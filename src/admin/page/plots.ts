@@ -10,7 +10,9 @@ import { el, setAttribute, setText } from "./dom.ts";
 import { bytes, count, rate, short, span, time } from "./format.ts";
 import { type EventShape, type HistoryShape, type Sample, SERIES, type SeriesName } from "./shapes.ts";
 
+/** What is shown at most, and at least: a proxy that has just begun has little to show. */
 const WINDOW_S = 900;
+const WINDOW_LEAST_S = 120;
 /** A second and a bit: from there on something is missing. */
 const GAP_MS = 2600;
 const HEIGHT = 132;
@@ -138,10 +140,11 @@ export class Plots {
   private show(): void {
     const seconds = this.at.map((ms) => ms / 1000);
     const end = seconds.at(-1) ?? Date.now() / 1000;
+    const begin = Math.max(end - WINDOW_S, Math.min(seconds[0] ?? end, end - WINDOW_LEAST_S));
     for (const { plot, chart, values } of this.drawn) {
       chart.setData([seconds, ...plot.lines.map(({ series }) => this.columns.get(series)!)], false);
       chart.batch(() => {
-        chart.setScale("x", { min: end - WINDOW_S, max: end });
+        chart.setScale("x", { min: begin, max: end });
         const max = Math.max(0, ...plot.lines.map(({ series }) => greatest(this.columns.get(series)!)));
         chart.setScale("y", { min: 0, max: max === 0 ? 1 : max * 1.1 });
       });

@@ -117,7 +117,15 @@ export class Servers {
         order: ({ server }) => WORST[server.state],
         fill: (cell, { server }) => fillState(cell, server.state),
       },
-      { id: "address", title: "Address", looks: "mono minor", text: ({ server }) => server.address },
+      {
+        id: "address",
+        title: "Address",
+        looks: "mono minor clip",
+        fill: (cell, { server }) => {
+          setText(cell, server.address);
+          setAttribute(cell, "title", server.address);
+        },
+      },
       {
         id: "share",
         title: "Share",
