@@ -473,7 +473,7 @@ async function askSlow(name: string): Promise<string> {
     `/api/slowlog?${new URLSearchParams({ pool: name, count: "50" })}`,
   );
   slowTable.set(entries);
-  return entries.length === 0 ? "No request was slow enough." : "";
+  return entries.length === 0 ? "No request has taken longer than slowlog_threshold." : "";
 }
 
 type KeyRow = KeysShape["pools"][number]["keys"][number];
