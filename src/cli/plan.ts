@@ -13,6 +13,7 @@ import { type SourceAround, Sources } from "../topology/sources.ts";
 import { changesOf, type PoolChange, type PoolPlan } from "../topology/plan.ts";
 import { type PlanOptions, UsageError } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, type Io } from "./io.ts";
+import { Progress } from "./progress.ts";
 import { planSvg } from "../topology/plan_svg.ts";
 import { planText } from "../topology/plan_text.ts";
 
@@ -30,14 +31,19 @@ export async function plan(
   io: Io,
 ): Promise<number> {
   const sources = new Sources({ ...around, random });
+  const progress = new Progress(() => around.clock.nowMs(), io);
   try {
     const files = [loadConfig(options.before), loadConfig(options.after)];
     // One answer for both files, if both ask the same.
     const [before, after] = [await sources.fill(files[0]!), await sources.fill(files[1]!)];
     for (const line of sources.silent()) io.err(`ringmaster plan: ${line}\n`);
     const changes = chosen(changesOf(before.pools, after.pools), options.pool);
-    if (options.keys !== null) countKeys(options.keys, changes);
-    const plans = changes.map((change) => change.plan(options.keys !== null));
+    if (options.keys !== null) countKeys(options.keys, changes, progress);
+    const plans = changes.map((change, i) => {
+      progress.tell(() => `ringmaster plan: pool ${i + 1} of ${changes.length}`);
+      return change.plan(options.keys !== null);
+    });
+    progress.end();
     io.out(options.json ? JSON.stringify({ pools: plans.map(plain) }, null, 2) + "\n" : textOf(plans));
     if (options.svg !== null) write(options.svg, planSvg(plans));
     return EXIT_OK;
@@ -52,6 +58,7 @@ export async function plan(
     }
     throw error;
   } finally {
+    progress.end();
     sources.stop();
   }
 }
@@ -82,7 +89,7 @@ function write(path: string, text: string): void {
   }
 }
 
-function countKeys(path: string, changes: readonly PoolChange[]): void {
+function countKeys(path: string, changes: readonly PoolChange[], progress: Progress): void {
   let line = 0;
   // The beginning of a line whose end has not been read yet, then the piece just read.
   let held = new Uint8Array(2 * PIECE_SIZE);
@@ -101,6 +108,7 @@ function countKeys(path: string, changes: readonly PoolChange[]): void {
       for (const change of changes) change.count(held, start, at);
       start = at + 1;
     }
+    progress.tell(() => `ringmaster plan: ${line} keys`);
     held.copyWithin(0, start, end);
     length = end - start;
     if (length > KEY_SIZE_MAX) {

@@ -26,6 +26,7 @@ import type { Sources } from "../topology/sources.ts";
 import { nextTurn } from "../service/proxy_options.ts";
 import type { ReloadOptions } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
+import { Progress } from "./progress.ts";
 
 /** How often the file is looked at, ms: `watch`. */
 const WATCH_MS = 1000;
@@ -296,7 +297,9 @@ export function statusFileOf(pidFile: string): string {
 /** `ringmaster reload`: asks the process of the pid file, and tells how it ended. @returns the exit code */
 export async function reload(options: ReloadOptions, clock: Clock, io: Io): Promise<number> {
   const { pidFile } = options;
+  let progress: Progress | null = null;
   const fail = (text: string) => {
+    progress?.end();
     io.err(`ringmaster reload: ${text}\n`);
     return EXIT_FAILURE;
   };
@@ -315,11 +318,16 @@ export async function reload(options: ReloadOptions, clock: Clock, io: Io): Prom
     return fail(`process ${pid} of ${pidFile}: ${(error as Error).message}`);
   }
   const until = clock.nowMs() + ANSWER_MAX_MS;
+  progress = new Progress(() => clock.nowMs(), io);
   while (clock.nowMs() < until) {
+    progress.tell(() =>
+      `ringmaster reload: process ${pid} has been asked, and does not say yet how it ended`
+    );
     const outcome = readOutcome(statusFile);
     if (
       outcome !== null && outcome.pid === pid && outcome.serial !== (before?.pid === pid ? before.serial : 0)
     ) {
+      progress.end();
       if (outcome.ok) io.out(outcome.text);
       else io.err(outcome.text);
       return outcome.ok ? EXIT_OK : EXIT_FAILURE;
