@@ -42,6 +42,10 @@ export class AdminSide {
       random,
       resource: machine.facts,
       snapshot: () => takeSnapshot(around),
+      listen: (rate, told) => {
+        const all = { pool: null, key: null, command: null, client: null, rate };
+        return around.tapping.listen(all, (samples) => told(samples));
+      },
     });
   }
 

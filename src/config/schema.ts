@@ -572,6 +572,13 @@ export const PROCESS_KEYS = [
     sentence: "How often metrics are sent.",
     reason: "As often as Prometheus usually scrapes.",
   }),
+  key("process", "otlp_spans", "integer", "otlpSpans", {
+    default: "0",
+    max: RATE_MAX,
+    unit: "a second",
+    sentence: "Requests of which a span is sent there too, to /v1/traces: so many a second at most, drawn.",
+    reason: "Who asks for traces pays for keeping them. Keys and arguments are not told.",
+  }),
   key("process", "access_log", "text", "accessLog", {
     absent: "none",
     example: "/var/log/ringmaster/access.log",

@@ -1,5 +1,5 @@
 /**
- * Readings in the JSON form of OTLP 1.x, as a collector takes them at /v1/metrics.
+ * Readings and requests in the JSON form of OTLP 1.x, as a collector takes them at /v1/metrics and /v1/traces.
  *
  * Numbers of 64 bits are text there, enumerations are numbers, and what JSON has no number for (+Inf, NaN) is left out. Counters and
  * histograms are cumulative since the start of the process. A collector that writes for Prometheus makes the names of `/metrics` of
@@ -14,10 +14,34 @@ import {
   type Snapshot,
 } from "./families.ts";
 
+import { VERSION } from "./version.ts";
+
 /** What sends: see https://opentelemetry.io/docs/specs/semconv/resource/. */
 export interface Resource {
+  readonly runtime: string;
+  readonly runtimeVersion: string;
   readonly hostName: string;
   readonly processId: number;
+}
+
+/** A request that was drawn to be told of. */
+export interface SampledRequest {
+  /** When it was answered, ms since the epoch of Unix. */
+  readonly at: number;
+  readonly pool: string;
+  /** null: none was asked, or several. */
+  readonly server: string | null;
+  /** Lower case. */
+  readonly command: string;
+  readonly waited_us: number;
+  /** null: no server was asked. */
+  readonly served_us: number | null;
+}
+
+export interface SpanRecord extends SampledRequest {
+  /** 32 and 16 hexadecimal digits. */
+  readonly traceId: string;
+  readonly spanId: string;
 }
 
 const UNITS: Readonly<Record<string, string>> = { bytes: "By", seconds: "s" };
@@ -26,25 +50,61 @@ const BOUNDS_SECONDS = BOUNDS_US.map((us) => us / 1e6);
 
 /** The body of a request to /v1/metrics. */
 export function metricsBody(snapshot: Snapshot, readings: readonly Reading[], resource: Resource): string {
-  const { version, startedAtMs, nowMs } = snapshot;
+  const { startedAtMs, nowMs } = snapshot;
   const span = { startTimeUnixNano: nanos(startedAtMs), timeUnixNano: nanos(nowMs) };
   const metrics = readings.flatMap((reading) => metricOf(reading, span) ?? []);
   return JSON.stringify({
     resourceMetrics: [{
-      resource: { attributes: resourceAttributes(snapshot, resource) },
-      scopeMetrics: [{ scope: { name: "ringmaster", version }, metrics }],
+      resource: { attributes: resourceAttributes(resource) },
+      scopeMetrics: [{ scope: SCOPE, metrics }],
     }],
   });
 }
 
-function resourceAttributes({ version, runtime, runtimeVersion }: Snapshot, resource: Resource) {
-  const { hostName, processId } = resource;
+const SCOPE = { name: "ringmaster", version: VERSION };
+/** SPAN_KIND_CLIENT: it is what this proxy has asked of a server. */
+const CLIENT = 3;
+
+/** The body of a request to /v1/traces: a span a request, a trace of its own. Neither keys nor arguments are told. */
+export function spansBody(requests: readonly SpanRecord[], resource: Resource): string {
+  return JSON.stringify({
+    resourceSpans: [{
+      resource: { attributes: resourceAttributes(resource) },
+      scopeSpans: [{ scope: SCOPE, spans: requests.map(spanOf) }],
+    }],
+  });
+}
+
+function spanOf({ at, pool, server, command, waited_us, served_us, traceId, spanId }: SpanRecord) {
+  const endUs = Math.round(at * 1000);
+  return {
+    traceId,
+    spanId,
+    name: command,
+    kind: CLIENT,
+    startTimeUnixNano: `${endUs - waited_us - (served_us ?? 0)}000`,
+    endTimeUnixNano: `${endUs}000`,
+    attributes: [
+      attribute("db.operation.name", command),
+      attribute("ringmaster.pool", pool),
+      ...server === null ? [] : [attribute("ringmaster.server", server)],
+      whole("ringmaster.waited_us", waited_us),
+      ...served_us === null ? [] : [whole("ringmaster.served_us", served_us)],
+    ],
+  };
+}
+
+function whole(key: string, value: number) {
+  return { key, value: { intValue: String(value) } };
+}
+
+function resourceAttributes({ runtime, runtimeVersion, hostName, processId }: Resource) {
   return [
     attribute("service.name", "ringmaster"),
-    attribute("service.version", version),
+    attribute("service.version", VERSION),
     attribute("service.instance.id", `${hostName}:${processId}`),
     attribute("host.name", hostName),
-    { key: "process.pid", value: { intValue: String(processId) } },
+    whole("process.pid", processId),
     attribute("process.runtime.name", runtime),
     attribute("process.runtime.version", runtimeVersion),
   ];

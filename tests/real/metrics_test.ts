@@ -1,9 +1,9 @@
-/** /metrics as its readers find it: promtool, a strict reader of OpenMetrics, and a real Prometheus with our dashboard and alerts. */
+/** /metrics as its readers find it: promtool, a strict reader of OpenMetrics, a real Prometheus with our dashboard and alerts; OTLP. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { type Admin, adminYml, startAdmin } from "../lib/admin.ts";
 import { dashboardQueries, namesIn, rules } from "../lib/dashboard.ts";
 import { Fixture } from "../lib/fixture.ts";
-import { poll } from "../lib/poll.ts";
+import { delay, poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import { Prometheus } from "../lib/prometheus.ts";
 import { need, PYTHON } from "../lib/repo.ts";
@@ -40,8 +40,8 @@ async function give(program: string, args: string[], text: string): Promise<{ co
   return { code, said: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
 }
 
-/** Two pools and a server that is not there. */
-async function start(f: Fixture): Promise<{ proxy: Proxy; admin: Admin; yml: string }> {
+/** Two pools, and a server that is not there: it is ejected, or `stays` and fails. */
+async function start(f: Fixture, stays = false): Promise<{ proxy: Proxy; admin: Admin; yml: string }> {
   const primary = await f.redis({ port: 0 });
   const replica = await f.redis({ port: 0, args: ["--replicaof", "127.0.0.1", String(primary.port)] });
   const other = await f.redis();
@@ -55,7 +55,7 @@ async function start(f: Fixture): Promise<{ proxy: Proxy; admin: Admin; yml: str
 ` + poolYml({
     'be"ta': {
       servers: [other, `127.0.0.1:${freePort()}:1 gone`],
-      auto_eject_hosts: true,
+      auto_eject_hosts: !stays,
       server_failure_limit: 1,
       server_retry_timeout: 60_000,
     },
@@ -120,11 +120,12 @@ Deno.test("/metrics: promtool and a strict reader of OpenMetrics have nothing to
 
 Deno.test("conf/grafana.json, conf/alerts.yml: a real Prometheus finds something for every query, and alerts come", async () => {
   await using f = new Fixture();
-  const { proxy, admin, yml } = await start(f);
+  const { proxy, admin, yml } = await start(f, true);
   const prometheus = await Prometheus.start(f, admin.port);
   let stop = false;
   const load = (async () => {
-    while (!stop) await ask(f, proxy);
+    // Some hundred requests a second will do.
+    for (; !stop; await delay(100)) await ask(f, proxy);
   })();
   try {
     const up = async () => {
@@ -170,4 +171,75 @@ Deno.test("conf/grafana.json, conf/alerts.yml: a real Prometheus finds something
     stop = true;
     await load;
   }
+});
+
+/** A collector: what it has been sent, by path; it refuses while `refuses`. */
+class Collector implements AsyncDisposable {
+  readonly port = freePort();
+  readonly bodies = new Map<string, any[]>();
+  readonly headers: Headers[] = [];
+  refuses = false;
+  private readonly server = Deno.serve(
+    { hostname: "127.0.0.1", port: this.port, onListen: () => {} },
+    async (request) => {
+      const { pathname } = new URL(request.url);
+      const body = await request.json();
+      if (this.refuses) return new Response("try again", { status: 503 });
+      this.headers.push(request.headers);
+      this.bodies.set(pathname, [...this.bodies.get(pathname) ?? [], body]);
+      return Response.json({});
+    },
+  );
+
+  /** The value of a sum over all its points, as it was told last; undefined: it was not. */
+  sum(name: string): number | undefined {
+    const scopes = this.bodies.get("/v1/metrics")?.at(-1)?.resourceMetrics[0].scopeMetrics[0].metrics;
+    const points = scopes?.find((metric: any) => metric.name === name)?.sum?.dataPoints;
+    return points?.reduce((sum: number, point: any) => sum + Number(point.asInt), 0);
+  }
+
+  get spans(): any[] {
+    const bodies = this.bodies.get("/v1/traces") ?? [];
+    return bodies.flatMap((body) => body.resourceSpans[0].scopeSpans[0].spans);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.shutdown();
+  }
+}
+
+Deno.test("otlp: a collector is told what /metrics tells, and nothing is lost while it refuses", async () => {
+  await using f = new Fixture();
+  const collector = f.add(new Collector());
+  const yml = poolYml({ alpha: { servers: [await f.redis()] } });
+  const { proxy } = await startAdmin(f, "compiled", yml, {
+    process: [
+      "workers: 2",
+      `otlp: http://127.0.0.1:${collector.port}`,
+      "otlp_headers: x-scope=a%20b",
+      "otlp_interval: 1000",
+      "otlp_spans: 1000",
+    ],
+  });
+  let asked = await ask(f, proxy);
+  await poll(() => collector.sum("ringmaster_requests") === asked, "all requests to be told");
+  // Those that were asked before workers knew that somebody listens are not drawn.
+  await poll(async () => {
+    asked += await ask(f, proxy);
+    return collector.spans.length > 0;
+  }, "a span");
+  for (const span of collector.spans) {
+    ok(["get", "set", "mget", "ping", "eval"].includes(span.name), span.name);
+    match(span.traceId + span.spanId, /^[0-9a-f]{48}$/);
+    ok(BigInt(span.startTimeUnixNano) <= BigInt(span.endTimeUnixNano));
+    ok(!JSON.stringify(span).includes("key:"));
+  }
+  strictEqual(collector.headers[0]!.get("x-scope"), "a b");
+  strictEqual(collector.headers[0]!.get("content-type"), "application/json");
+  collector.refuses = true;
+  await poll(() => /does not take metrics: 503 try again/.test(proxy.log), "it to say that it is refused");
+  const more = await ask(f, proxy);
+  collector.refuses = false;
+  await poll(() => collector.sum("ringmaster_requests") === asked + more, "what was not told meanwhile");
+  await poll(() => /takes metrics again/.test(proxy.log), "it to say that it is heard again");
 });

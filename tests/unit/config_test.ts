@@ -130,6 +130,7 @@ const PROCESS_DEFAULTS: Config["process"] = {
   otlpIntervalMs: 15000,
   accessLog: null,
   accessLogRate: 100,
+  otlpSpans: 0,
 };
 
 Deno.test("parseConfig() gives every field its default", () => {
@@ -741,6 +742,8 @@ const PROCESS: readonly (readonly [string, Partial<Config["process"]> | RegExp])
   ["{ otlp_headers: 'a=%' }", /otlp_headers: /],
   ["{ otlp_headers: 'content-length=1' }", /otlp_headers: /],
   ["{ otlp_interval: 1000 }", { otlpIntervalMs: 1000 }],
+  ["{ otlp_spans: 1000 }", { otlpSpans: 1000 }],
+  ["{ otlp_spans: 1001 }", /otlp_spans: found "1001"/],
   ["{ otlp_interval: 999 }", /otlp_interval: found "999"/],
   ["{ log: { level: debug } }", { log: { level: 7, format: "text", output: "stderr" } }],
   ["{ log: { level: 11, format: json, output: /var/log/rm.log } }", {

@@ -4,11 +4,12 @@ import { Otlp, type Outcome } from "../../src/admin/otlp.ts";
 import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { readings } from "../../src/stats/families.ts";
-import { metricsBody } from "../../src/stats/otlp.ts";
+import { metricsBody, type SampledRequest, spansBody } from "../../src/stats/otlp.ts";
+import { VERSION } from "../../src/stats/version.ts";
 import { ManualClock } from "../lib/manual_clock.ts";
 import { snapshotOf } from "../lib/snapshot.ts";
 
-const RESOURCE = { hostName: "box1", processId: 42 };
+const RESOURCE = { runtime: "bun", runtimeVersion: "1.4.5", hostName: "box1", processId: 42 };
 
 // deno-lint-ignore no-explicit-any
 function metricsOf(snapshot = snapshotOf(1, 2)): { resource: any; metrics: any[] } {
@@ -20,7 +21,7 @@ Deno.test("metricsBody(): who sends", () => {
   const { resource } = metricsOf();
   deepStrictEqual(resource.attributes.slice(0, 3), [
     { key: "service.name", value: { stringValue: "ringmaster" } },
-    { key: "service.version", value: { stringValue: "1.2.3" } },
+    { key: "service.version", value: { stringValue: VERSION } },
     { key: "service.instance.id", value: { stringValue: "box1:42" } },
   ]);
 });
@@ -80,6 +81,43 @@ Deno.test("metricsBody(): what JSON has no number for is left out, and so is wha
   ok(names.includes("ringmaster_workers"));
 });
 
+Deno.test("spansBody(): from when a request came until its answer, and where that time went", () => {
+  const request = {
+    at: 1_700_000_000_000.5,
+    pool: "alpha",
+    server: "s1",
+    command: "get",
+    waited_us: 12,
+    served_us: 300,
+  };
+  const ids = { traceId: "1".repeat(32), spanId: "2".repeat(16) };
+  const answered = { ...request, ...ids, server: null, served_us: null };
+  const { resourceSpans: [one] } = JSON.parse(spansBody([{ ...request, ...ids }, answered], RESOURCE));
+  strictEqual(one.resource.attributes[0].value.stringValue, "ringmaster");
+  const [first, second] = one.scopeSpans[0].spans;
+  deepStrictEqual(first, {
+    ...ids,
+    name: "get",
+    kind: 3,
+    startTimeUnixNano: "1700000000000188000",
+    endTimeUnixNano: "1700000000000500000",
+    attributes: [
+      { key: "db.operation.name", value: { stringValue: "get" } },
+      { key: "ringmaster.pool", value: { stringValue: "alpha" } },
+      { key: "ringmaster.server", value: { stringValue: "s1" } },
+      { key: "ringmaster.waited_us", value: { intValue: "12" } },
+      { key: "ringmaster.served_us", value: { intValue: "300" } },
+    ],
+  });
+  strictEqual(second.startTimeUnixNano, "1700000000000488000");
+  // deno-lint-ignore no-explicit-any
+  deepStrictEqual(second.attributes.map((each: any) => each.key), [
+    "db.operation.name",
+    "ringmaster.pool",
+    "ringmaster.waited_us",
+  ]);
+});
+
 // ---- when
 
 function configOf(lines: string): Config {
@@ -95,6 +133,10 @@ class Stand {
   readonly clock = new ManualClock();
   readonly sent: { url: string; headers: Readonly<Record<string, string>>; body: string }[] = [];
   readonly logged: string[] = [];
+  /** What is listened for, a second. */
+  listening = 0;
+  crowded = false;
+  told: (samples: readonly SampledRequest[]) => void = () => {};
   /** What the collector answers; null: nothing, for ever. */
   outcome: Outcome | null = { status: 200, text: "{}" };
   readonly otlp = new Otlp({
@@ -103,6 +145,12 @@ class Stand {
     random: () => 0.5,
     resource: RESOURCE,
     snapshot: () => Promise.resolve(snapshotOf(1, 1)),
+    listen: (perSecond, told) => {
+      if (this.crowded) return null;
+      this.listening = perSecond;
+      this.told = told;
+      return () => this.listening = 0;
+    },
     send: (_clock, url, headers, body) => {
       this.sent.push({ url, headers, body });
       return this.outcome === null ? new Promise(() => {}) : Promise.resolve(this.outcome);
@@ -169,4 +217,72 @@ Deno.test("Otlp: one request at a time, and another configuration counts at once
   await clock.pass(100_000);
   strictEqual(sent.length, 2);
   strictEqual(clock.pending, 0);
+});
+
+/** So many requests, the first one's command is `g${from}`. */
+function samples(count: number, from = 0): SampledRequest[] {
+  return Array.from({ length: count }, (_, i) => ({
+    at: 1,
+    pool: "a",
+    server: "s",
+    command: `g${from + i}`,
+    waited_us: 1,
+    served_us: 2,
+  }));
+}
+
+/** The names of the spans of a request, and whether its ids are what they have to be. */
+function namesOf(body: string): string[] {
+  const { spans } = JSON.parse(body).resourceSpans[0].scopeSpans[0];
+  // deno-lint-ignore no-explicit-any
+  return spans.map(({ name, traceId, spanId }: any) => {
+    match(`${traceId} ${spanId}`, /^[0-9a-f]{32} [0-9a-f]{16}$/);
+    return name;
+  });
+}
+
+Deno.test("Otlp: spans are sent once, in requests of a bounded size, and beyond a bounded queue dropped", async () => {
+  const stand = new Stand();
+  const { clock, otlp, sent } = stand;
+  otlp.adopt(configOf(TOLD));
+  strictEqual(stand.listening, 0);
+  otlp.adopt(configOf(`${TOLD}  otlp_spans: 50\n`));
+  strictEqual(stand.listening, 50);
+  const traces = () =>
+    sent.filter(({ url }) => url === "http://c:4318/x/v1/traces").map(({ body }) => namesOf(body));
+  await clock.pass(4000);
+  strictEqual(traces().length, 0);
+  stand.told(samples(3));
+  await clock.pass(1000);
+  deepStrictEqual(traces(), [["g0", "g1", "g2"]]);
+  // What may be taken another time is sent again, with what has come meanwhile.
+  stand.outcome = { status: 503, text: "" };
+  stand.told(samples(5000, 3));
+  await clock.pass(10_000);
+  stand.outcome = { status: 200, text: "" };
+  await clock.pass(60_000);
+  const taken = new Set(traces().flat());
+  strictEqual(taken.size, 3 + 4096);
+  ok(taken.has("g4098") && !taken.has("g4099"));
+  ok(traces().every((names) => names.length <= 512));
+  strictEqual(traces().at(-1)!.at(-1), "g4098");
+  // What never will be taken is not sent again.
+  stand.outcome = { status: 400, text: "" };
+  stand.told(samples(1, 9000));
+  await clock.pass(10_000);
+  strictEqual(traces().filter((names) => names.includes("g9000")).length, 1);
+  otlp.stop();
+  strictEqual(stand.listening, 0);
+  strictEqual(clock.pending, 0);
+});
+
+Deno.test("Otlp: where too many listen already there are no spans, and metrics all the same", async () => {
+  const stand = new Stand();
+  stand.crowded = true;
+  stand.otlp.adopt(configOf(`${TOLD}  otlp_spans: 50\n`));
+  match(stand.logged[0]!, /no spans, since too many listen/);
+  await stand.clock.pass(6000);
+  strictEqual(stand.sent.length, 1);
+  stand.otlp.stop();
+  strictEqual(stand.clock.pending, 0);
 });
