@@ -1,6 +1,6 @@
 /**
  * The seam's contract on Bun's sockets: a program for Bun, started by bun_test.ts. One line a case:
- * "ok<tab>name" or "FAILED<tab>name<tab>error as JSON". Arguments: the net, "bun" or "epoll"; part of a name to run only those
+ * "ok<tab>name" or "FAILED<tab>name<tab>error as JSON". Arguments: the net, "bun", "epoll" or "tls over" one of them; part of a name to run only those
  * cases.
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -14,6 +14,7 @@ import { EpollNet } from "../../src/runtime/epoll_net.ts";
 import { Libc } from "../../src/runtime/libc.ts";
 import { contract } from "./contract.ts";
 import { kernelContract } from "./kernel_contract.ts";
+import { tlsOver } from "./tls_pair.ts";
 
 const dir = mkdtempSync(`${tmpdir()}/ringmaster-seam-`);
 const cases: [string, () => Promise<void>][] = [];
@@ -22,10 +23,12 @@ const register = (name: string, run: () => Promise<void>) =>
   void (name.includes(only) && cases.push([name, run]));
 const [net, clock] = netAndClock(process.argv[2]!);
 contract(net, clock, register, dir);
-kernelContract(net, clock, register, dir);
+kernelContract(net, clock, register, dir, process.argv[2]!.startsWith("tls"));
 
 function netAndClock(name: string): [Net, Clock] {
   if (name === "bun") return [new BunNet(), new RunningClock(new SystemClock())];
+  if (name === "tls over bun") return tlsOver(...netAndClock("bun"));
+  if (name === "tls over epoll") return tlsOver(...netAndClock("epoll"));
   const net = new EpollNet(Libc.open()!);
   return [net, net.clock];
 }

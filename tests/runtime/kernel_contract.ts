@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { connect as nodeConnect, type Socket as NodeSocket } from "node:net";
+import { connect as tlsConnect } from "node:tls";
 import type { Clock, Net } from "../../src/net/net.ts";
 import type { Register } from "./contract.ts";
 import { assertNoBreach, connect, Host, LISTEN, LOOPBACK, type Peer, until } from "./peer.ts";
@@ -12,7 +13,14 @@ import { assertNoBreach, connect, Host, LISTEN, LOOPBACK, type Peer, until } fro
 const MIB = 1 << 20;
 const CHURN = 1000;
 
-export function kernelContract(net: Net, clock: Clock, register: Register, _unixDir: string): void {
+/** @param tls the foreign peers speak TLS */
+export function kernelContract(
+  net: Net,
+  clock: Clock,
+  register: Register,
+  _unixDir: string,
+  tls = false,
+): void {
   const wait = (holds: () => boolean, what: string) => until(clock, holds, what);
   const turn = () => new Promise<void>((resolve) => clock.afterTurn(resolve));
   const openFiles = () => readdirSync("/proc/self/fd").length;
@@ -27,7 +35,8 @@ export function kernelContract(net: Net, clock: Clock, register: Register, _unix
   /** A foreign client and the socket of ours that it talks to. */
   async function foreigner(host: Host): Promise<[NodeSocket, Peer]> {
     const before = host.accepted.length;
-    const socket = nodeConnect({ host: LOOPBACK, port: host.listener.port, allowHalfOpen: true });
+    const where = { host: LOOPBACK, port: host.listener.port, allowHalfOpen: true };
+    const socket = tls ? tlsConnect({ ...where, rejectUnauthorized: false }) : nodeConnect(where);
     socket.on("error", () => {});
     await wait(() => host.accepted.length > before, "accept");
     return [socket, host.accepted[before]!];

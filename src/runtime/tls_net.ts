@@ -1,0 +1,587 @@
+/**
+ * A `Net` around a `Net`: the same contract, with TLS between.
+ *
+ *   handler ◄─ plaintext ─ TlsSocket ◄─ Records ◄─ Engine ◄─ ciphertext ─ socket of the net below
+ *           ── send ─► outbox ─ flush ─► Engine.write ─► socket.send, flush
+ *
+ * Nothing is heard of an accepted connection before its handshake is over, and its certificate judged; a connect is `open` then. So
+ * whoever limits the time of a connect limits the handshake too. What accepted connections may cost before that is limited here
+ * (`Waiting`): nothing is made for one until its ClientHello is whole, some handshakes a turn, some half open ones, some time.
+ *
+ * Bytes are encrypted when they leave: while the socket below holds HELD_MAX they wait here as plaintext, so `queuedBytes` means what it
+ * means without TLS, and `withdraw` gives them back.
+ */
+import { Outbox } from "../bytes/outbox.ts";
+import type {
+  Address,
+  Clock,
+  Handler,
+  Listener,
+  ListenOptions,
+  Net,
+  NetError,
+  Socket,
+  TimerId,
+} from "../net/net.ts";
+import { HELLO_MAX, NEED_MORE, NOT_TLS, readClientHello } from "./client_hello.ts";
+import { addressText, SocketError } from "./errors.ts";
+import { Lingerers, type Lingering } from "./linger.ts";
+import { CLOSED, CONNECTING, ENDING, OPEN } from "./socket_state.ts";
+import { Engine, type EngineEvents } from "./tls_engine.ts";
+import { Records } from "./tls_records.ts";
+
+/** How an accepted connection becomes TLS. */
+export interface Accepting {
+  /** @param serverName whose certificate is asked for; null: not said */
+  engine(serverName: string | null, events: EngineEvents): Engine;
+  /** Why who has shaken hands is not let in; null: he is. */
+  refusal(engine: Engine, flaw: NetError | null): string | null;
+  /** A handshake has failed. @param peer "ip:port" */
+  failed(peer: string, why: string): void;
+  /** How long a handshake may take. */
+  readonly handshakeMs: number;
+}
+
+/** How a connection that we make becomes TLS. */
+export interface Connecting {
+  engine(address: Address, events: EngineEvents): Engine;
+  /** Why whoever answers is not who he should be; null: he is. */
+  refusal(engine: Engine, flaw: NetError | null, address: Address): string | null;
+}
+
+/** The socket below is given more only while it holds less. */
+const HELD_MAX = 256 * 1024;
+/** So much is encrypted in one piece. */
+const WRITE_MAX = 64 * 1024;
+/** Half open handshakes, of all listeners of a net; the oldest goes when one more comes. */
+const WAITING_MAX = 1024;
+/** Connections whose handshake has failed that may take their time to read why. */
+const PARTING_MAX = 256;
+/** Handshakes that begin in one turn: each takes some tenths of a millisecond, in which nobody else is served. */
+const BEGIN_MAX = 4;
+const SWEEP_MS = 500;
+
+export class TlsNet implements Net {
+  readonly name: string;
+  readonly lingerers: Lingerers;
+  readonly waiting: Waiting;
+
+  constructor(
+    readonly below: Net,
+    readonly clock: Clock,
+    private readonly accepting: Accepting | null,
+    private readonly connecting: Connecting | null,
+  ) {
+    this.name = below.name;
+    this.lingerers = new Lingerers(clock);
+    this.waiting = new Waiting(clock);
+  }
+
+  listen(address: Address, handler: Handler, options: ListenOptions): Promise<Listener> {
+    if (this.accepting === null) return this.below.listen(address, handler, options);
+    return this.below.listen(address, new Accepted(this, this.accepting, handler), options);
+  }
+
+  connect(address: Address, handler: Handler, owner: unknown): Socket {
+    const { below, connecting } = this;
+    if (connecting === null) return below.connect(address, handler, owner);
+    const socket = new TlsSocket(this, handler, owner, { connecting, address });
+    socket.below = below.connect(address, BELOW, socket);
+    return socket;
+  }
+}
+
+/** What the socket below tells, once there is a TlsSocket. */
+const BELOW: Handler = {
+  open: (below) => (below.owner as TlsSocket).connected(),
+  data: (below, bytes) => (below.owner as TlsSocket).received(bytes),
+  eof: (below) => (below.owner as TlsSocket).finReceived(),
+  drain: (below) => (below.owner as TlsSocket).writable(),
+  close: (below, error) => (below.owner as TlsSocket | undefined)?.lost(error),
+};
+
+/** The same for a listener. */
+class Accepted implements Handler {
+  readonly data = BELOW.data;
+  readonly eof = BELOW.eof;
+  readonly drain = BELOW.drain;
+  readonly close = BELOW.close;
+
+  constructor(
+    private readonly net: TlsNet,
+    private readonly accepting: Accepting,
+    private readonly handler: Handler,
+  ) {}
+
+  open(below: Socket): void {
+    const { accepting } = this;
+    const socket = new TlsSocket(this.net, this.handler, undefined, { accepting, beganMs: 0 });
+    below.owner = socket;
+    socket.below = below;
+    this.net.waiting.add(socket);
+  }
+}
+
+/** What has to be known until the handshake is over. */
+type Handshake =
+  | { readonly accepting: Accepting; beganMs: number }
+  | { readonly connecting: Connecting; readonly address: Address };
+
+/** Accepted connections whose handshake is not over. */
+class Waiting {
+  /** Oldest first. */
+  private readonly sockets = new Set<TlsSocket>();
+  /** Those whose ClientHello is here, beyond what has begun in this turn. */
+  private readonly queue: TlsSocket[] = [];
+  /** Refused ones that are to read why. */
+  private readonly parting = new Set<TlsSocket>();
+  private begun = 0;
+  private turns = false;
+  private timer: TimerId | null = null;
+
+  constructor(private readonly clock: Clock) {}
+
+  add(socket: TlsSocket): void {
+    socket.waitSince(this.clock.nowMs());
+    this.sockets.add(socket);
+    if (this.sockets.size > WAITING_MAX) {
+      const [oldest] = this.sockets;
+      oldest!.handshakeFailed("given up for newer ones: too many handshakes are half open");
+    }
+    this.timer ??= this.clock.setTimer(SWEEP_MS, () => this.sweep());
+  }
+
+  remove(socket: TlsSocket): void {
+    if (!this.sockets.delete(socket) || this.sockets.size > 0 || this.timer === null) return;
+    this.clock.clearTimer(this.timer);
+    this.timer = null;
+  }
+
+  /** @returns whether it may take its time to close */
+  part(socket: TlsSocket): boolean {
+    return this.parting.size < PARTING_MAX && this.parting.add(socket) !== null;
+  }
+
+  parted(socket: TlsSocket): void {
+    if (this.parting.size > 0) this.parting.delete(socket);
+  }
+
+  /** Calls `socket.begin`, now or when it is its turn. */
+  begin(socket: TlsSocket): void {
+    if (this.begun >= BEGIN_MAX) this.queue.push(socket);
+    else {
+      this.begun++;
+      socket.begin();
+    }
+    if (this.turns) return;
+    this.turns = true;
+    this.clock.afterTurn(() => this.turnEnded());
+  }
+
+  private turnEnded(): void {
+    this.turns = false;
+    this.begun = 0;
+    if (this.queue.length === 0) return;
+    // Asked for at the end of a turn this is the next turn's end, so others have theirs between.
+    this.turns = true;
+    this.clock.afterTurn(() => this.turnEnded());
+    for (const socket of this.queue.splice(0, BEGIN_MAX)) {
+      this.begun++;
+      socket.begin();
+    }
+  }
+
+  private sweep(): void {
+    this.timer = null;
+    const nowMs = this.clock.nowMs();
+    for (const socket of this.sockets) socket.lookAtTime(nowMs);
+    if (this.sockets.size > 0) this.timer ??= this.clock.setTimer(SWEEP_MS, () => this.sweep());
+  }
+}
+
+const ENDED_EARLY = "the other side closed before the handshake was over";
+const NOTHING = new Uint8Array(0);
+
+class TlsSocket implements Socket, Lingering, EngineEvents {
+  below!: Socket;
+  heard = false;
+  private state = CONNECTING;
+  private engine: Engine | null = null;
+  private records: Records | null = null;
+  /** Null once the handshake is over. */
+  private handshake: Handshake | null;
+  /** The beginning of a ClientHello. */
+  private hello: Uint8Array = NOTHING;
+  /** Plaintext that is not encrypted yet. */
+  private readonly out = new Outbox();
+  /** Plaintext bytes that have been encrypted, and of those what the kernel has certainly taken. */
+  private encrypted = 0;
+  private flushed = 0;
+  private paused = false;
+  /** Plaintext that came while paused; oldest first. */
+  private unread: Uint8Array[] = [];
+  /** The peer's close_notify or FIN has come. */
+  private ended = false;
+  /** … and the handler knows. */
+  private eof = false;
+  /** A call of the engine is on the stack: it cannot be freed. */
+  private busy = 0;
+  /** The handler's own calls are on the stack: it is told of nothing. */
+  private calls = 0;
+  private later = false;
+  /** Why the engine goes on no more; undefined: it does. */
+  private failure: NetError | null | undefined = undefined;
+
+  constructor(
+    private readonly net: TlsNet,
+    private readonly handler: Handler,
+    public owner: unknown,
+    handshake: Handshake,
+  ) {
+    this.handshake = handshake;
+  }
+
+  get queuedBytes(): number {
+    return this.state === CLOSED ? 0 : this.encrypted + this.out.size - this.flushedBytes;
+  }
+
+  /** What the socket below holds is no less than the plaintext in it. */
+  get flushedBytes(): number {
+    if (this.state === CLOSED || this.flushed === this.encrypted) return this.flushed;
+    const held = this.below.queuedBytes;
+    return this.flushed = Math.max(this.flushed, this.encrypted - held);
+  }
+
+  send(bytes: Uint8Array, start: number, end: number): void {
+    if (this.state <= OPEN) this.out.append(bytes, start, end);
+  }
+
+  sendShared(bytes: Uint8Array, start: number, end: number): void {
+    if (this.state <= OPEN) this.out.appendShared(bytes, start, end);
+  }
+
+  sendChunks(chunks: Outbox): void {
+    if (this.state <= OPEN) this.out.adopt(chunks);
+    else chunks.clear();
+  }
+
+  flush(): void {
+    if (this.state !== OPEN) return;
+    this.calls++;
+    this.encrypt();
+    this.calls--;
+  }
+
+  pause(): void {
+    if (this.paused || this.state > OPEN) return;
+    this.paused = true;
+    if (this.state === OPEN) this.below.pause();
+  }
+
+  resume(): void {
+    if (!this.paused || this.state > OPEN) return;
+    this.paused = false;
+    if (this.state !== OPEN) return;
+    if (this.unread.length > 0 || this.ended) this.tellLater();
+    else this.below.resume();
+  }
+
+  end(): void {
+    if (this.state >= ENDING) return;
+    const connecting = this.state === CONNECTING;
+    this.state = ENDING;
+    if (connecting) return;
+    this.paused = false;
+    this.unread = [];
+    this.below.resume();
+    this.calls++;
+    this.sendLast();
+    this.calls--;
+  }
+
+  destroy(): void {
+    this.shut(null);
+  }
+
+  withdraw(into: Outbox): number {
+    into.adopt(this.out);
+    this.shut(null);
+    return this.encrypted;
+  }
+
+  peer(): string {
+    return this.below.peer();
+  }
+
+  local(): string {
+    return this.below.local();
+  }
+
+  /** It was to end, and the peer has taken nothing for long. */
+  giveUp(): void {
+    this.shut(new SocketError("ETIMEDOUT", `end ${this.peer()}: the peer reads nothing`));
+  }
+
+  // ---- the handshake
+
+  /** The connection below is there. */
+  connected(): void {
+    const { handshake } = this;
+    if (this.state === CLOSED || handshake === null || !("connecting" in handshake)) return;
+    this.start((events) => handshake.connecting.engine(handshake.address, events));
+  }
+
+  /** The ClientHello is here and others have had their turn. */
+  begin(): void {
+    const { handshake, hello } = this;
+    if (this.state === CLOSED || handshake === null || !("accepting" in handshake)) return;
+    const said = readClientHello(hello);
+    const serverName = typeof said === "string" ? null : said.serverName;
+    if (!this.start((events) => handshake.accepting.engine(serverName, events))) return;
+    this.hello = NOTHING;
+    this.decrypt(hello);
+  }
+
+  private start(make: (events: EngineEvents) => Engine): boolean {
+    try {
+      this.engine = make(this);
+    } catch (error) {
+      this.handshakeFailed((error as Error).message);
+      return false;
+    }
+    this.records = new Records(this.engine);
+    return true;
+  }
+
+  waitSince(ms: number): void {
+    if (this.handshake !== null && "accepting" in this.handshake) this.handshake.beganMs = ms;
+  }
+
+  lookAtTime(nowMs: number): void {
+    const { handshake } = this;
+    if (handshake === null || !("accepting" in handshake)) return;
+    if (nowMs - handshake.beganMs < handshake.accepting.handshakeMs) return;
+    this.handshakeFailed(`not over after ${handshake.accepting.handshakeMs} ms`);
+  }
+
+  /** Bytes of a client that has not said all of its ClientHello. */
+  private hear(bytes: Uint8Array): void {
+    const hello = new Uint8Array(this.hello.length + bytes.length);
+    hello.set(this.hello);
+    hello.set(bytes, this.hello.length);
+    const said = readClientHello(hello);
+    if (said === NOT_TLS) return this.handshakeFailed(plainText(hello));
+    const before = this.hello;
+    this.hello = hello;
+    if (said !== NEED_MORE) {
+      // Once it is whole, what follows waits with it.
+      if (typeof readClientHello(before) === "string") this.net.waiting.begin(this);
+    } else if (hello.length > HELLO_MAX) this.handshakeFailed("a ClientHello that does not end");
+  }
+
+  shook(flaw: NetError | null): void {
+    const { engine, handshake } = this;
+    if (this.state === CLOSED || engine === null || handshake === null) return;
+    const refusal = "accepting" in handshake
+      ? handshake.accepting.refusal(engine, flaw)
+      : handshake.connecting.refusal(engine, flaw, handshake.address);
+    if (refusal !== null) return this.handshakeFailed(refusal);
+    this.handshake = null;
+    this.net.waiting.remove(this);
+    if (this.state === ENDING) return this.sendLast();
+    this.state = OPEN;
+    if (this.paused) this.below.pause();
+    this.handler.open(this);
+    this.flush();
+  }
+
+  /** Nobody has been told of an accepted connection; whoever connects is told why. */
+  handshakeFailed(why: string): void {
+    const { handshake, state } = this;
+    if (handshake === null || state === CLOSED) return;
+    if ("accepting" in handshake && (this.hasBegun || why !== ENDED_EARLY)) {
+      handshake.accepting.failed(this.peer(), why);
+    }
+    const doing = "connecting" in handshake ? `connect ${addressText(handshake.address)}` : this.peer();
+    this.shut(new SocketError("ETLS", `${doing}: TLS: ${why}`));
+  }
+
+  // ---- from the socket below
+
+  received(bytes: Uint8Array): void {
+    if (this.state === CLOSED || this.ended) return;
+    this.heard = true;
+    if (this.engine === null) this.hear(bytes);
+    else this.decrypt(bytes);
+  }
+
+  private decrypt(bytes: Uint8Array): void {
+    this.busy++;
+    const ended = this.records!.feed(bytes);
+    this.busy--;
+    this.below.flush();
+    if (ended) this.ended = true;
+    this.tell();
+  }
+
+  finReceived(): void {
+    this.ended = true;
+    if (this.handshake !== null) return this.handshakeFailed(ENDED_EARLY);
+    this.tell();
+  }
+
+  writable(): void {
+    this.heard = true;
+    if (this.state === ENDING && this.handshake === null) return this.sendLast();
+    if (this.state !== OPEN) return;
+    this.encrypt();
+    if (this.queuedBytes === 0 && this.state === OPEN) this.handler.drain(this);
+  }
+
+  lost(error: NetError | null): void {
+    this.net.waiting.parted(this);
+    if (this.state === CLOSED) return;
+    if (this.handshake !== null && error === null) return this.handshakeFailed(ENDED_EARLY);
+    if (this.handshake !== null && "accepting" in this.handshake && this.hasBegun) {
+      this.handshake.accepting.failed(this.peer(), error!.message);
+    }
+    this.shut(error);
+  }
+
+  /** Who only connects and closes, as some that look whether a port is open, is not worth a line. */
+  private get hasBegun(): boolean {
+    return this.engine !== null || this.hello.length > 0;
+  }
+
+  // ---- from the engine
+
+  cipher(bytes: Uint8Array): void {
+    if (this.state === CLOSED) return;
+    this.below.sendShared(bytes, 0, bytes.length);
+    // Bun says the first of it by itself.
+    if (this.busy === 0) this.below.flush();
+  }
+
+  plain(bytes: Uint8Array): void {
+    if (this.state !== OPEN || bytes.length === 0) return;
+    if (this.paused || this.calls > 0 || this.unread.length > 0) {
+      this.unread.push(bytes);
+      if (!this.paused) this.tellLater();
+    } else this.handler.data(this, bytes);
+  }
+
+  broke(error: NetError | null): void {
+    if (this.state === CLOSED) return;
+    if (this.handshake !== null) {
+      // What the engine says to the other side about it has to leave.
+      this.below.flush();
+      return this.handshakeFailed(error === null ? "closed" : reasonOf(error));
+    }
+    this.failure = error;
+    this.tellLater();
+  }
+
+  // ---- to the handler
+
+  private tellLater(): void {
+    if (this.later) return;
+    this.later = true;
+    this.net.clock.afterTurn(() => {
+      this.later = false;
+      this.tell();
+    });
+  }
+
+  /** What has come and was not told yet, as far as the handler wants it. */
+  private tell(): void {
+    while (this.unread.length > 0 && this.state === OPEN && !this.paused) {
+      this.handler.data(this, this.unread.shift()!);
+    }
+    if (this.failure !== undefined && this.state !== CLOSED && this.unread.length === 0) {
+      const { failure } = this;
+      return this.shut(failure && new SocketError("EPROTO", `${this.peer()}: TLS: ${reasonOf(failure)}`));
+    }
+    if (this.state !== OPEN || this.paused) return;
+    if (this.ended && !this.eof) {
+      this.eof = true;
+      this.handler.eof(this);
+    }
+    if (this.state === OPEN && !this.paused) this.below.resume();
+  }
+
+  // ---- writing
+
+  /** As much as the socket below should hold. */
+  private encrypt(): void {
+    const { out, below, engine } = this;
+    if (out.size === 0) return;
+    this.busy++;
+    while (out.size > 0 && below.queuedBytes < HELD_MAX) {
+      const { chunk, start } = out;
+      const end = Math.min(out.end, start + WRITE_MAX);
+      this.encrypted += end - start;
+      engine!.write(chunk, start, end);
+      if (this.state === CLOSED) break;
+      out.consume(end - start);
+      if (below.queuedBytes >= HELD_MAX) below.flush();
+    }
+    this.busy--;
+    if (this.state !== CLOSED) below.flush();
+  }
+
+  /** Writes what is left, close_notify and FIN, as far as it goes now. */
+  private sendLast(): void {
+    this.encrypt();
+    if (this.state !== ENDING) return;
+    if (this.out.size > 0) return this.net.lingerers.watchStall(this);
+    this.net.lingerers.unwatch(this);
+    this.busy++;
+    this.engine!.shutdown();
+    this.busy--;
+    this.below.flush();
+    this.below.end();
+  }
+
+  // ---- the end
+
+  /** The only way to CLOSED. The handler hears of it at the end of the turn: never from inside a call of its own. */
+  private shut(error: NetError | null): void {
+    if (this.state === CLOSED) return;
+    const { handshake } = this;
+    this.flushed = this.flushedBytes;
+    this.state = CLOSED;
+    this.handshake = null;
+    this.out.clear();
+    this.unread = [];
+    this.net.lingerers.unwatch(this);
+    this.net.waiting.remove(this);
+    const accepted = handshake !== null && "accepting" in handshake;
+    // An alert that says why has to arrive.
+    if (handshake !== null && error !== null && this.engine !== null && this.net.waiting.part(this)) {
+      this.below.end();
+    } else this.below.destroy();
+    this.net.clock.afterTurn(() => {
+      this.engine?.free();
+      this.engine = null;
+      // Of whom nobody has been told.
+      if (!accepted) this.handler.close(this, error);
+    });
+  }
+}
+
+/** What a client says that does not speak TLS. */
+function plainText(bytes: Uint8Array): string {
+  const shown = String.fromCharCode(
+    ...bytes.subarray(0, 16).map((byte) => byte < 32 || byte > 126 ? 46 : byte),
+  );
+  return `a client without TLS: it says ${JSON.stringify(shown)}`;
+}
+
+/** What went wrong, for people. BoringSSL's words are kept, its place in the source is not. */
+function reasonOf({ code, message }: NetError): string {
+  const words = /OPENSSL_internal:([A-Z0-9_]+)/.exec(message)?.[1];
+  if (words === undefined) return code === "EPROTO" ? message : `${message} (${code})`;
+  const alert = /^(?:TLSV1|SSLV3|TLSV13)_ALERT_(.*)$/.exec(words)?.[1];
+  const text = (alert ?? words).toLowerCase().replaceAll("_", " ");
+  return alert === undefined ? text : `the other side says: ${text}`;
+}

@@ -1,0 +1,52 @@
+/** Certificates for tests, made by openssl when they are asked for. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+
+export interface Issued {
+  /** PEM. */
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface Wish {
+  /** Common name, and the one DNS name; 127.0.0.1 and ::1 are named as well, unless `plainName`. */
+  readonly name: string;
+  /** Only the DNS name is in it. */
+  readonly plainName?: boolean;
+  /** Who signs; absent: itself. */
+  readonly by?: Issued;
+  /** May it sign others? */
+  readonly ca?: boolean;
+  /** When it ends, in days from now; negative: it has ended. Default 30. */
+  readonly days?: number;
+}
+
+let serial = 1000;
+
+export function certificate({ name, plainName, by, ca, days = 30 }: Wish): Issued {
+  const dir = mkdtempSync(`${tmpdir()}/ringmaster-cert-`);
+  const openssl = (...args: string[]) =>
+    execFileSync("openssl", args, { cwd: dir, stdio: ["ignore", "ignore", "pipe"] });
+  try {
+    openssl("ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", "key.pem");
+    openssl("req", "-new", "-key", "key.pem", "-subj", `/CN=${name}`, "-out", "request.pem");
+    const names = plainName ? `DNS:${name}` : `DNS:${name},IP:127.0.0.1,IP:::1`;
+    writeFileSync(
+      `${dir}/ext.cnf`,
+      `subjectAltName=${names}\nbasicConstraints=CA:${ca || by === undefined ? "TRUE" : "FALSE"}\n`,
+    );
+    const signer = by === undefined ? ["-signkey", "key.pem"] : ["-CA", "ca.pem", "-CAkey", "ca.key"];
+    if (by !== undefined) {
+      writeFileSync(`${dir}/ca.pem`, by.cert);
+      writeFileSync(`${dir}/ca.key`, by.key);
+    }
+    openssl(
+      ...["x509", "-req", "-in", "request.pem", "-out", "cert.pem", "-days", String(days)],
+      ...["-set_serial", String(serial++), "-extfile", "ext.cnf", ...signer],
+    );
+    return { cert: readFileSync(`${dir}/cert.pem`, "utf8"), key: readFileSync(`${dir}/key.pem`, "utf8") };
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
