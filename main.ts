@@ -68,7 +68,7 @@ async function main(argv: readonly string[]): Promise<number> {
       io.out(statsText());
       return EXIT_OK;
     case "test":
-      return await testConf(findConfFile(flags.confFile), io);
+      return await testConf(findConfFile(flags.confFile), io, currentRuntime().clock);
     case "route":
       return await route(flags.options, currentRuntime(), io);
     case "plan":

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { adviceFor } from "../config/advice.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
+import type { Clock } from "../net/net.ts";
 import { fileReader } from "../topology/file.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 
@@ -25,10 +26,10 @@ export function complaint(error: ConfigError, file: string): string {
  * -t: every problem, each with its place, and the verdict in nutcracker's words. All to standard error, as there. Files of
  * servers are read, DNS is not asked.
  */
-export async function testConf(file: string, io: Io): Promise<number> {
+export async function testConf(file: string, io: Io, clock: Clock): Promise<number> {
   let advice: string[];
   try {
-    const config = loadConfig(file);
+    const config = loadConfig(file, clock.wallMs());
     advice = adviceFor(config);
     for (const { serversFrom } of config.pools) {
       if (serversFrom === null || !("file" in serversFrom)) continue;

@@ -188,7 +188,7 @@ export class Reloader {
   private async readFile(cause: string): Promise<Ended> {
     try {
       this.taken = this.text();
-      const change = await this.changeTo(await this.sources.fill(loadConfig(this.file)));
+      const change = await this.changeTo(await this.sources.fill(loadConfig(this.file, this.clock.wallMs())));
       if (!change.same) await this.enforce(change, cause);
       const text = change.same
         ? `reload (${cause}): nothing is different in ${this.file}`

@@ -18,7 +18,7 @@ import { ConfigError, loadConfig } from "../config/parse.ts";
 import { WORKERS_MAX } from "../config/schema.ts";
 import { ERR, NOTICE, WARN } from "../net/log.ts";
 import { strangersOf } from "./environment.ts";
-import type { Address } from "../net/net.ts";
+import type { Address, Net } from "../net/net.ts";
 import { Proxy } from "../service/proxy.ts";
 import { coresAvailable } from "../runtime/cores.ts";
 import { startDaemon } from "../runtime/daemon.ts";
@@ -57,6 +57,14 @@ interface Service extends Reloadable, Followed, AdminService {
   levelChanged?(): void;
 }
 
+/** Why there can be no TLS, if the configuration wants it; null = there can, or it does not. */
+function tlsRefusal({ pools }: Config, net: Net): string | null {
+  const pool = pools.find(({ tls, serverTls }) => tls !== null || serverTls !== null);
+  if (pool === undefined || net.tls !== undefined) return null;
+  const key = pool.tls !== null ? "tls" : "server_tls";
+  return `pool '${pool.name}': ${key}: this runtime's TLS is not sound enough under a proxy; use the executable, or Bun`;
+}
+
 /**
  * Resolves with the exit code when the proxy has stopped.
  * @param program URL of the module that starts the program, and its workers
@@ -71,13 +79,14 @@ export async function run(
   const file = findConfFile(options.confFile);
   let config: Config;
   try {
-    config = loadConfig(file);
+    config = loadConfig(file, runtime.clock.wallMs());
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     io.err(complaint(error, file));
     return EXIT_FAILURE;
   }
   const wrong = adminRefusal(config, options.admin) ?? AccessLog.refusal(config.process) ??
+    tlsRefusal(config, runtime.net) ??
     await clashAtStart(config, file, options, runtime.resolve);
   if (wrong !== null) {
     io.err(`ringmaster: cannot start: ${wrong}\n`);
@@ -250,6 +259,7 @@ function surroundingsOf(
     async refusal(next) {
       const clash = await clashAtStart(next, file, options, runtime.resolve);
       return clash ?? adminRefusal(next, options.admin) ?? AccessLog.refusal(next.process) ??
+        tlsRefusal(next, runtime.net) ??
         log.refusal(logSettings(options, next).path);
     },
     adopt(before, next, cause, slotsOf) {

@@ -15,6 +15,9 @@ import {
   PROCESS_NAME,
   REPLICA_KEYS,
   SERVER_KEYS,
+  SERVER_TLS_KEYS,
+  SNI_KEYS,
+  TLS_KEYS,
 } from "../config/schema.ts";
 import { EXIT_OK, type Io } from "./io.ts";
 
@@ -118,6 +121,12 @@ function valueSchema(key: Key): Json {
       return { type: "string", pattern: "^[0-9]+([mM]?[sS]|[bB]|[kmgtKMGT][bB])$" };
     case "servers_from":
       return { ...mapping(FROM_KEYS), oneOf: [{ required: ["dns"] }, { required: ["file"] }] };
+    case "tls":
+      return mapping(TLS_KEYS);
+    case "server_tls":
+      return mapping(SERVER_TLS_KEYS);
+    case "sni":
+      return { type: "array", minItems: 1, items: mapping(SNI_KEYS) };
     case "dns_name":
       return { type: "string", pattern: "^([^_/].*:[0-9]+|_[^.:]+\\._[^.:]+\\.[^:]+)$" };
     case "nameserver":
@@ -142,6 +151,7 @@ function valueSchema(key: Key): Json {
       // Editors that read YAML 1.1 see `off` as false.
       return { anyOf: [{ const: "off" }, { const: false }, { type: "string", pattern: "^[^/].*:[0-9]+$" }] };
     case "text":
+    case "path":
     case "credentials":
       return { type: ["string", "number", "boolean"] };
     case "server_name":

@@ -1,6 +1,9 @@
 /** What a configuration file means once it has been parsed, checked and given its defaults. */
 import type { Address } from "../net/net.ts";
+import type { ServerTlsConfig, TlsConfig, TlsPair, TlsVersion } from "../net/tls.ts";
 import type { Fields, LOG_KEYS, POOL_KEYS, PROCESS_KEYS } from "./schema.ts";
+
+export type { ServerTlsConfig, TlsConfig, TlsPair, TlsVersion };
 
 export type HashName =
   | "one_at_a_time"

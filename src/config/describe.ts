@@ -9,6 +9,9 @@ import {
   PROCESS_KEYS,
   REPLICA_KEYS,
   SERVER_KEYS,
+  SERVER_TLS_KEYS,
+  SNI_KEYS,
+  TLS_KEYS,
 } from "./schema.ts";
 
 /** A Markdown table a scope: key, value, default, unit, what it does. */
@@ -26,6 +29,12 @@ export function configMarkdown(): string {
     markdownTable(REPLICA_KEYS),
     "\nKeys of `servers_from:`:\n",
     markdownTable(FROM_KEYS),
+    "\nKeys of `tls:`:\n",
+    markdownTable(TLS_KEYS),
+    "\nKeys of each certificate under `sni:`:\n",
+    markdownTable(SNI_KEYS),
+    "\nKeys of `server_tls:`:\n",
+    markdownTable(SERVER_TLS_KEYS),
   ].join("\n") + "\n";
 }
 
@@ -82,6 +91,13 @@ export function exampleConfig(): string {
   return lines.join("\n") + "\n";
 }
 
+/** What values that are mappings have. */
+const MAPPINGS: Partial<Record<Key["type"], readonly Key[]>> = {
+  servers_from: FROM_KEYS,
+  tls: TLS_KEYS,
+  server_tls: SERVER_TLS_KEYS,
+};
+
 function keyLines(key: Key, indent: string): string[] {
   const unit = key.unit === "" ? "" : ` (${key.unit})`;
   const standard = key.type === "log" || key.absent === "required"
@@ -96,9 +112,10 @@ function keyLines(key: Key, indent: string): string[] {
     ...wrap(standard + key.reason, WIDTH - indent.length),
   ];
   const lines = ["", ...comments.map((line) => `${indent}# ${line}`)];
-  if (key.type === "servers_from") {
-    lines.push(`${indent}# servers_from:`);
-    for (const each of FROM_KEYS) {
+  const inner = MAPPINGS[key.type];
+  if (inner !== undefined) {
+    lines.push(`${indent}# ${key.name}:`);
+    for (const each of inner) {
       const said = wrap(each.sentence, WIDTH - indent.length - 4).map((line) => `# ${line}`);
       said.push(`${each.name}: ${each.default ?? each.example}`);
       lines.push(...said.map((line) => `${indent}#   ${line}`));

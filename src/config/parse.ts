@@ -18,7 +18,11 @@ import type {
   SentinelConfig,
   ServerConfig,
   ServersFrom,
+  ServerTlsConfig,
+  TlsConfig,
+  TlsPair,
 } from "./config.ts";
+import { readTlsFiles, TlsFileError } from "./certificates.ts";
 import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
 import { ConfigDocument, type Entry, type Place, type Value } from "./document.ts";
 import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
@@ -39,6 +43,9 @@ import {
   REPLICATION_KEYS,
   type Scope,
   SERVER_KEYS,
+  SERVER_TLS_KEYS,
+  SNI_KEYS,
+  TLS_KEYS,
   UNAVAILABLE_KEYS,
 } from "./schema.ts";
 import {
@@ -59,24 +66,31 @@ export type { Problem } from "./config_error.ts";
 
 /**
  * Reads and parses a file.
+ * @param nowMs ms since the epoch: certificates and keys that it names are read, and have to be good then; absent: they are not looked at
  * @throws ConfigError, also if the file cannot be read
  */
-export function loadConfig(file: string): Config {
+export function loadConfig(file: string, nowMs: number | null = null): Config {
   const bytes = readConfigFile(file);
   const text = new TextDecoder("utf-8").decode(bytes);
   // Only for a file that has them is it worth finding out whether the replacement characters are its own.
   if (text.includes("\uFFFD")) checkUtf8(bytes, text, file);
-  return parseConfig(text, file);
+  return parseConfig(text, file, true, nowMs);
 }
 
 /**
  * @param fileName for messages, and where a relative path starts
  * @param opensFiles false: no file that the text names is opened, and there is no token then
+ * @param nowMs as loadConfig; only if files are opened
  * @throws ConfigError with every problem of the text, in order; nothing else, whatever the text
  */
-export function parseConfig(text: string, fileName: string, opensFiles = true): Config {
+export function parseConfig(
+  text: string,
+  fileName: string,
+  opensFiles = true,
+  nowMs: number | null = null,
+): Config {
   if (text.length > FILE_SIZE_MAX) throw tooLarge(fileName);
-  return new Reader(text, fileName, opensFiles).read();
+  return new Reader(text, fileName, opensFiles, opensFiles ? nowMs : null).read();
 }
 
 /**
@@ -133,10 +147,13 @@ class Reader {
   #cluster = false;
 
   readonly #opensFiles: boolean;
+  /** Null: certificates and keys are not looked at. */
+  readonly #nowMs: number | null;
 
-  constructor(text: string, file: string, opensFiles = false) {
+  constructor(text: string, file: string, opensFiles = false, nowMs: number | null = null) {
     this.#file = file;
     this.#opensFiles = opensFiles;
+    this.#nowMs = nowMs;
     this.#document = new ConfigDocument(text);
   }
 
@@ -481,6 +498,9 @@ class Reader {
   #value(key: Key, value: Value): unknown {
     if (key.type === "servers") return this.#servers(key, value);
     if (key.type === "servers_from") return this.#serversFrom(key, value);
+    if (key.type === "tls") return this.#tls(key, value);
+    if (key.type === "server_tls") return this.#serverTls(key, value);
+    if (key.type === "sni") return this.#sni(key, value);
     if (key.type === "sentinels" || key.type === "replicas" || key.type === "announced") {
       return this.#addresses(key, value);
     }
@@ -493,7 +513,7 @@ class Reader {
       return undefined;
     }
     const read = readValue(key, text);
-    if ("value" in read) return read.value;
+    if ("value" in read) return key.type === "path" ? this.#path(text) : read.value;
     this.#problem(value.place, key.name, key.secret ? "a value" : quoted(text), read.expected);
     return undefined;
   }
@@ -671,6 +691,108 @@ class Reader {
     return { dns: dns.name, port: dns.port, intervalMs, nameserver };
   }
 
+  #tls(key: Key, value: Value): TlsConfig | undefined {
+    const values = this.#mapping(key, value, "tls", TLS_KEYS);
+    if (values === undefined) return undefined;
+    const { certificate, key: privateKey, sni, ...rest } = fieldsOf(TLS_KEYS, values);
+    if (certificate === null || privateKey === null) return undefined;
+    const wrong = this.#wrongVersions(values, rest) || this.#wrongClients(value, values, rest);
+    const config: TlsConfig = { certificate, key: privateKey, sni: sni ?? [], ...rest };
+    return wrong || this.#wrongFiles(key, value, values, config) ? undefined : config;
+  }
+
+  #serverTls(key: Key, value: Value): ServerTlsConfig | undefined {
+    const values = this.#mapping(key, value, "server_tls", SERVER_TLS_KEYS);
+    if (values === undefined) return undefined;
+    const config: ServerTlsConfig = fieldsOf(SERVER_TLS_KEYS, values);
+    let wrong = this.#wrongVersions(values, config);
+    if ((config.certificate === null) !== (config.key === null)) {
+      const [there, missing] = config.key === null ? ["certificate", "key"] : ["key", "certificate"];
+      this.#problem(values.get(there)!.place, there, `${there} alone`, `${missing} as well`);
+      wrong = true;
+    }
+    return wrong || this.#wrongFiles(key, value, values, config) ? undefined : config;
+  }
+
+  #sni(key: Key, value: Value): TlsPair[] | undefined {
+    if (value.kind !== "list" || value.items.length === 0) {
+      const found = value.kind === "list" ? "an empty list" : described(value);
+      this.#problem(value.place, key.name, found, expectation(key));
+      return undefined;
+    }
+    const pairs: TlsPair[] = [];
+    for (const item of this.#document.items(value)) {
+      const values = this.#mapping(key, item, "sni", SNI_KEYS);
+      if (values === undefined) return undefined;
+      const { certificate, key: privateKey } = fieldsOf(SNI_KEYS, values);
+      if (certificate === null || privateKey === null) return undefined;
+      pairs.push({ certificate, key: privateKey });
+    }
+    return pairs;
+  }
+
+  /** The values of a mapping, if nothing is wrong with them, or missing. */
+  #mapping(key: Key, value: Value, scope: Scope, keys: readonly Key[]): Values | undefined {
+    if (value.kind !== "mapping") {
+      this.#problem(value.place, key.name, described(value), expectation(key));
+      return undefined;
+    }
+    const entries = this.#document.entries(value);
+    const values = this.#values(entries, scope, keys, value.place);
+    return values.size < entries.length ? undefined : values;
+  }
+
+  #wrongVersions(
+    values: Values,
+    { minVersion, maxVersion }: Pick<TlsConfig, "minVersion" | "maxVersion">,
+  ): boolean {
+    if (minVersion <= maxVersion) return false;
+    const place = (values.get("min_version") ?? values.get("max_version"))!.place;
+    this.#problem(
+      place,
+      "min_version",
+      `${minVersion} with max_version: ${maxVersion}`,
+      "one that is not above max_version",
+    );
+    return true;
+  }
+
+  #wrongClients(
+    value: Value,
+    values: Values,
+    { ca, clientCertificates }: Pick<TlsConfig, "ca" | "clientCertificates">,
+  ): boolean {
+    if ((ca === null) === (clientCertificates === "none")) return false;
+    if (ca === null) {
+      const expected =
+        `the authorities that sign clients' certificates, as client_certificates: ${clientCertificates} needs`;
+      this.#absent(value.place, "ca", "nothing", expected);
+    } else {
+      const expected = "client_certificates: optional or required, or no ca";
+      this.#problem(values.get("ca")!.place, "ca", "ca without client_certificates", expected);
+    }
+    return true;
+  }
+
+  /** A runtime takes anything for a certificate, and fails every handshake then. */
+  #wrongFiles(key: Key, value: Value, values: Values, config: TlsConfig | ServerTlsConfig): boolean {
+    if (this.#nowMs === null) return false;
+    try {
+      readTlsFiles(config, this.#nowMs);
+      return false;
+    } catch (error) {
+      if (!(error instanceof TlsFileError)) throw error;
+      const place = values.get(error.key)?.place ?? value.place;
+      this.#problem(place, `${key.name}: ${error.key}`, error.found, error.expected);
+      return true;
+    }
+  }
+
+  /** Relative paths start at the configuration file. */
+  #path(path: string): string {
+    return resolve(dirname(this.#file), path);
+  }
+
   #unknown(entry: Entry, scope: Scope, keys: readonly Key[]): void {
     if (UNAVAILABLE_KEYS.some((each) => each.scope === scope && each.name === entry.key)) {
       const found = "a key that is known but not available in this version";
@@ -686,6 +808,8 @@ class Reader {
       ? "of a replica"
       : scope === "from"
       ? "of servers_from"
+      : scope === "tls" || scope === "server_tls" || scope === "sni"
+      ? `of ${scope}`
       : scope === "log"
       ? "of log"
       : "of the process";

@@ -25,6 +25,10 @@ import type {
   SentinelConfig,
   ServerConfig,
   ServersFrom,
+  ServerTlsConfig,
+  TlsConfig,
+  TlsPair,
+  TlsVersion,
 } from "./config.ts";
 import type { WrittenAddress } from "./values.ts";
 
@@ -35,8 +39,17 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 
-/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, in a server written as a mapping, one of its replicas, or in `servers_from`. */
-export type Scope = "pool" | "process" | "log" | "server" | "replica" | "from";
+/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, in a server written as a mapping, one of its replicas, in `servers_from`, `tls`, its `sni`, or `server_tls`. */
+export type Scope =
+  | "pool"
+  | "process"
+  | "log"
+  | "server"
+  | "replica"
+  | "from"
+  | "tls"
+  | "server_tls"
+  | "sni";
 
 /**
  * How the text of a value is read, and what it is then. integer, ms and size are decimal digits (size with an optional unit);
@@ -72,6 +85,10 @@ export interface ValueTypes {
   lag: LagMax;
   replicas: readonly ReplicaConfig[];
   server_name: string;
+  tls: TlsConfig;
+  server_tls: ServerTlsConfig;
+  sni: readonly TlsPair[];
+  path: string;
 }
 
 export type KeyType = keyof ValueTypes;
@@ -205,6 +222,21 @@ export const POOL_KEYS = [
     sentence:
       "In place of servers: DNS or a file that says what they are now, looked at while the proxy runs.",
     reason: "Where servers come and go. What fails, or names no server, changes nothing.",
+  }),
+  key("pool", "tls", "tls", "tls", {
+    absent: "clients speak plain TCP",
+    example: "{ certificate: server.crt, key: server.key }",
+    sentence:
+      "Clients speak TLS: a mapping of certificate and key, and perhaps ca, client_certificates, min_version, max_version, sni and handshake_timeout.",
+    reason:
+      "See docs/tls.md. Files are looked at once a second, and what has changed counts for new connections.",
+  }),
+  key("pool", "server_tls", "server_tls", "serverTls", {
+    absent: "servers are spoken to in plain TCP",
+    example: "{ ca: servers-ca.crt }",
+    sentence:
+      "Servers, and the pool's sentinels, replicas and cluster nodes, are spoken to in TLS: a mapping of ca, name, verify, certificate, key, min_version and max_version.",
+    reason: "The handshake is part of connect_timeout. See docs/tls.md.",
   }),
   key("pool", "redis", "bool", "redis", {
     twemproxy,
@@ -741,10 +773,122 @@ export const FROM_KEYS = [
   }),
 ] as const;
 
+const VERSIONS: readonly TlsVersion[] = ["1.2", "1.3"];
+
+const MIN_VERSION = {
+  default: "1.2",
+  values: VERSIONS,
+  sentence: "The oldest version of TLS that is spoken.",
+  reason: "Older ones than 1.2 are not to be had.",
+} as const;
+
+const MAX_VERSION = {
+  default: "1.3",
+  values: VERSIONS,
+  sentence: "The newest version of TLS that is spoken.",
+  reason: "1.2 for peers that say they know 1.3 and do not.",
+} as const;
+
+/** What `tls` of a pool has. */
+export const TLS_KEYS = [
+  key("tls", "certificate", "path", "certificate", {
+    absent: "required",
+    example: "server.crt",
+    sentence:
+      "The certificate that clients are shown, in PEM, followed by those that have signed it but the last; a relative path starts at the configuration file.",
+    reason: "Clients check its name and who has signed it.",
+  }),
+  key("tls", "key", "path", "key", {
+    absent: "required",
+    example: "server.key",
+    sentence: "The certificate's private key, in PEM, without a passphrase.",
+    reason: "Only the user that Ringmaster runs as should be able to read it.",
+  }),
+  key("tls", "ca", "path", "ca", {
+    absent: "none",
+    example: "clients-ca.crt",
+    sentence: "The authorities that sign clients' certificates, in PEM.",
+    reason: "Only with client_certificates.",
+  }),
+  key("tls", "client_certificates", "enum", "clientCertificates", {
+    default: "none",
+    values: ["none", "optional", "required"],
+    sentence:
+      "Whether clients are asked for a certificate, and refused without one (required). One that is shown has to be right in either case.",
+    reason: "With a certificate nobody needs a password, and none can be read on the way.",
+  }),
+  key("tls", "min_version", "enum", "minVersion", MIN_VERSION),
+  key("tls", "max_version", "enum", "maxVersion", MAX_VERSION),
+  key("tls", "sni", "sni", "sni", {
+    absent: "none",
+    example: "[ { certificate: other.crt, key: other.key } ]",
+    sentence: "More certificates, each with its key: for clients that ask for a name that they have.",
+    reason: "One address for several names. Who asks for none of them gets the first certificate.",
+  }),
+  key("tls", "handshake_timeout", "ms", "handshakeMs", {
+    default: "10000",
+    min: 100,
+    sentence: "How long a client may take for the handshake.",
+    reason: "Nobody has been let in yet. Of half open handshakes a thread keeps 1,024, the newest.",
+  }),
+] as const;
+
+/** A certificate under `sni`. */
+export const SNI_KEYS = [
+  key("sni", "certificate", "path", "certificate", {
+    absent: "required",
+    example: "other.crt",
+    sentence: "As under tls; the names in it are those that it is for.",
+    reason: "A star stands for one label, as for clients.",
+  }),
+  key("sni", "key", "path", "key", {
+    absent: "required",
+    example: "other.key",
+    sentence: "Its private key.",
+    reason: "As under tls.",
+  }),
+] as const;
+
+/** What `server_tls` of a pool has. */
+export const SERVER_TLS_KEYS = [
+  key("server_tls", "ca", "path", "ca", {
+    absent: "the public authorities",
+    example: "servers-ca.crt",
+    sentence:
+      "The authorities that sign servers' certificates, in PEM; a relative path starts at the configuration file.",
+    reason: "Most servers have certificates of an authority of one's own.",
+  }),
+  key("server_tls", "name", "server_name", "name", {
+    absent: "the host of each address",
+    example: "redis.internal",
+    sentence: "The name that all servers' certificates have to have, and that is asked for (SNI).",
+    reason: "Where servers are addressed by IP addresses that their certificates do not name.",
+  }),
+  key("server_tls", "verify", "enum", "verify", {
+    default: "full",
+    values: ["full", "signature", "none"],
+    sentence:
+      "What is looked at: who has signed the certificate and the name in it (full), the signature alone, or nothing.",
+    reason: "Without both anybody in between can read along; none is for trials.",
+  }),
+  key("server_tls", "certificate", "path", "certificate", {
+    absent: "none",
+    example: "proxy.crt",
+    sentence: "The certificate that servers are shown.",
+    reason: "For servers that ask for one, as redis-server does (tls-auth-clients yes).",
+  }),
+  key("server_tls", "key", "path", "key", {
+    absent: "none",
+    example: "proxy.key",
+    sentence: "Its private key, in PEM, without a passphrase.",
+    reason: "Beside certificate only.",
+  }),
+  key("server_tls", "min_version", "enum", "minVersion", MIN_VERSION),
+  key("server_tls", "max_version", "enum", "maxVersion", MAX_VERSION),
+] as const;
+
 /** Keys that are promised and not yet built: an error of their own, so that nobody believes they work. */
 export const UNAVAILABLE_KEYS: readonly { readonly scope: Scope; readonly name: string }[] = [
-  { scope: "pool", name: "tls" },
-  { scope: "pool", name: "server_tls" },
   { scope: "pool", name: "server_auth" },
   { scope: "pool", name: "users" },
 ];
@@ -756,6 +900,9 @@ export const KEYS: readonly Key[] = [
   ...SERVER_KEYS,
   ...REPLICA_KEYS,
   ...FROM_KEYS,
+  ...TLS_KEYS,
+  ...SNI_KEYS,
+  ...SERVER_TLS_KEYS,
 ];
 
 /** What a value of the key must be: completes "expected …". */
@@ -793,6 +940,14 @@ export function expectation(key: Key): string {
       return "a list of HOST:PORT, or of mappings of address and zone";
     case "servers_from":
       return "a mapping of dns, and perhaps interval and nameserver, or of file";
+    case "tls":
+      return `a mapping of ${TLS_KEYS.map((k) => k.name).join(", ")}`;
+    case "server_tls":
+      return `a mapping of ${SERVER_TLS_KEYS.map((k) => k.name).join(", ")}`;
+    case "sni":
+      return "a list of mappings of certificate and key";
+    case "path":
+      return "the path of a file";
     case "dns_name":
       return "NAME:PORT, or _SERVICE._PROTOCOL.NAME without a port, as SRV records have them";
     case "nameserver":

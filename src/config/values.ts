@@ -45,6 +45,8 @@ export function readValue(key: Key, text: string): Read<unknown> {
     case "enum":
       if (!key.values.includes(text)) return { expected };
       return { value: key.normalise === null ? text : key.normalise(text) };
+    case "path":
+      return text === "" || text.includes("\0") ? { expected } : { value: text };
     case "text":
       if (text === "") return { expected };
       return { value: key.normalise === null ? text : key.normalise(text) };
@@ -100,6 +102,9 @@ export function readValue(key: Key, text: string): Read<unknown> {
     case "announced":
     case "replicas":
     case "servers_from":
+    case "tls":
+    case "server_tls":
+    case "sni":
     case "log":
       return { expected };
   }

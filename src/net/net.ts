@@ -22,6 +22,7 @@
  * 12. `withdraw` is `destroy`, and gives back bytes of which the peer certainly gets none.
  */
 import type { Outbox } from "../bytes/outbox.ts";
+import type { TlsNets } from "./tls.ts";
 
 /** Where to listen or connect. `path` is a unix socket. */
 export type Address =
@@ -90,6 +91,8 @@ export interface Listener {
 export interface Net {
   /** Whose sockets they are: "epoll", "bun", "deno" or "sim". */
   readonly name: string;
+  /** Around this one; absent: there is no TLS to be had. */
+  readonly tls?: TlsNets;
   /**
    * Starts accepting. A TCP address is bound with SO_REUSEADDR; an existing file at a unix path is removed
    * first if nobody listens on it. `owner` of an accepted socket is undefined until the handler sets it in `open`.

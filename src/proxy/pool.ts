@@ -8,7 +8,7 @@
  */
 import { assert } from "../bytes/assert.ts";
 import type { PoolConfig } from "../config/config.ts";
-import { type Log, NOTICE } from "../net/log.ts";
+import { ERR, type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
 import type { Placement } from "../ring/placement.ts";
 import type { Board, PoolBoard } from "../stats/board.ts";
@@ -22,6 +22,7 @@ import {
 import { keysDiffer } from "../topology/change.ts";
 import type { ServerState, Sign } from "../topology/state.ts";
 import { placementOf, samePlacement } from "../topology/placement.ts";
+import { type TlsConfig, tlsOf, towards } from "../net/tls.ts";
 import { Client, OUTPUT } from "./client.ts";
 import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
@@ -74,7 +75,7 @@ const PASS_MIN = 1024 * 1024;
 /** What decides which server has a key, and where that server is. */
 const RING_KEYS = ["servers", "hash", "hashTag", "distribution"] as const;
 /** What a connection to a server is made with: if one of these changes, all are made anew. */
-const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections", "failover"] as const;
+const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections", "failover", "serverTls"] as const;
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
 const IDLE_SWEEP_MS = 1000;
@@ -152,6 +153,10 @@ export class Pool {
   get net(): Net {
     return this.around.net;
   }
+  /** The net to connect to servers with. */
+  get serverNet(): Net {
+    return towards(this.around.net, this.config.serverTls, this.around.log);
+  }
   get clock(): Clock {
     return this.around.clock;
   }
@@ -186,7 +191,9 @@ export class Pool {
    */
   async openListener(config: PoolConfig): Promise<Listener | null> {
     if ("path" in config.listen && this.worker !== 0) return null;
-    return await this.net.listen(config.listen, this.clientHandler, {
+    const { net, log } = this.around;
+    const listening = config.tls === null ? net : tlsOf(net).listening(config.name, config.tls, log);
+    return await listening.listen(config.listen, this.clientHandler, {
       backlog: config.backlog,
       reusePort: config.reusePort || this.board.workers > 1,
       keepAlive: config.tcpKeepalive,
@@ -346,6 +353,7 @@ export class Pool {
     const reconnect = keysDiffer(before, config, CONNECTION_KEYS);
     const left = new Map(this.servers.map((server) => [server.cells, server]));
     this.config = config;
+    if (config.tls !== null && before.tls !== null) this.adoptTls(config.tls);
     this.adoptTimeout(config.timeoutMs);
     if (config.slowlogThresholdMs !== before.slowlogThresholdMs) {
       for (const server of this.everyServer) {
@@ -408,6 +416,17 @@ export class Pool {
   /** Servers that come, or come back, are told the scripts that clients rely on. */
   get tellsScripts(): boolean {
     return this.config.autoEjectHosts || this.config.cluster;
+  }
+
+  /** For the handshakes to come. */
+  private adoptTls(tls: TlsConfig): void {
+    const { net, log } = this.around;
+    try {
+      tlsOf(net).listening(this.config.name, tls, log);
+    } catch (error) {
+      // They were good when the configuration was read, a moment ago.
+      log.write(ERR, `pool '${this.config.name}': tls: ${(error as Error).message}`);
+    }
   }
 
   private adoptTimeout(timeoutMs: number): void {

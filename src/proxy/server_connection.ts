@@ -188,7 +188,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     const { endpoint } = this;
     const { pool } = this.server;
     this.connectAtMs = pool.clock.nowMs();
-    this.socket = pool.net.connect(endpoint.spec.address, pool.serverHandler, this);
+    this.socket = pool.serverNet.connect(endpoint.spec.address, pool.serverHandler, this);
     this.connectTimer = pool.clock.setTimer(pool.config.connectTimeoutMs, () => {
       this.connectTimer = null;
       if (this.phase === CONNECTING) this.fail("ETIMEDOUT");

@@ -25,6 +25,7 @@ import { isIP } from "node:net";
 import { Outbox } from "../bytes/outbox.ts";
 import type { Address, Handler, Listener, ListenOptions, Net, NetError, Socket } from "../net/net.ts";
 import { afterTurn } from "./clock.ts";
+import type { TlsNets } from "../net/tls.ts";
 import { addressText, bare, hostPort, SocketError, socketError } from "./errors.ts";
 import { lingerers, type Lingering } from "./linger.ts";
 import { BROKEN, CLOSED, CONNECTING, ENDING, OPEN } from "./socket_state.ts";
@@ -46,6 +47,7 @@ const KEEP_ALIVE_IDLE_MS = 7_200_000;
 
 export class BunNet implements Net {
   readonly name = "bun";
+  tls?: TlsNets;
 
   async listen(address: Address, handler: Handler, options: ListenOptions): Promise<Listener> {
     if ("path" in address) await clearPath(this, address.path);

@@ -28,6 +28,7 @@ import {
   type Socket,
   type TimerId,
 } from "../net/net.ts";
+import type { TlsNets } from "../net/tls.ts";
 import { addressText, bare, hostPort, SocketError, systemError } from "./errors.ts";
 import {
   AF_UNIX,
@@ -86,6 +87,7 @@ const PEER_ENDED = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 export class EpollNet implements Net {
   readonly name = "epoll";
+  tls?: TlsNets;
   readonly clock: Clock;
   readonly loop: Loop;
   readonly lingerers: Lingerers;

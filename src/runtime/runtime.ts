@@ -13,6 +13,7 @@ import { DenoNet } from "./deno.ts";
 import { systemDns } from "./dns.ts";
 import { EpollNet } from "./epoll_net.ts";
 import { Libc } from "./libc.ts";
+import { TlsSide } from "./tls_side.ts";
 import { letGoOfProgram } from "./program_pages.ts";
 import { collectV8 } from "./v8_collector.ts";
 
@@ -49,9 +50,12 @@ export function currentRuntime(): Runtime {
     };
   }
   const own = process.env[SOCKETS_VARIABLE] === "runtime" ? null : openEpollNet();
+  const net = own ?? new BunNet();
+  const clock = own?.clock ?? new RunningClock(new SystemClock());
+  net.tls = new TlsSide(net, clock);
   return {
-    net: own ?? new BunNet(),
-    clock: own?.clock ?? new RunningClock(new SystemClock()),
+    net,
+    clock,
     name: "bun",
     version: Bun.version,
     resolve,

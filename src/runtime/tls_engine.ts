@@ -6,7 +6,7 @@
  * On Bun (1.4.5) it is what Bun makes for a node:tls TLSSocket over a stream of somebody else's: BoringSSL with two memory buffers.
  * The stream we give it is none (`Wire`), and what Bun tells is heard by us in place of node:tls (`reload`): neither stream
  * machinery nor its queues, which hold nothing back there, have a part in it. A record each way costs 3 µs together; OpenSSL by ffi costs
- * as much, and would have to be installed (docs/decisions/44-tls-of-the-runtime.md).
+ * as much, and would have to be installed (docs/decisions/48-tls-of-the-runtime.md).
  *
  * What Bun does, and what is done about it here:
  *  - after a close_notify it writes nothing more: it gets to see none (tls_records.ts).

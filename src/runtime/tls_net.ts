@@ -370,7 +370,7 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
     hello.set(this.hello);
     hello.set(bytes, this.hello.length);
     const said = readClientHello(hello);
-    if (said === NOT_TLS) return this.handshakeFailed(plainText(hello));
+    if (said === NOT_TLS) return this.handshakeFailed(WITHOUT_TLS);
     const before = this.hello;
     this.hello = hello;
     if (said !== NEED_MORE) {
@@ -475,7 +475,9 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
     if (this.handshake !== null) {
       // What the engine says to the other side about it has to leave.
       this.below.flush();
-      return this.handshakeFailed(error === null ? "closed" : reasonOf(error));
+      const alert = this.records!.alert;
+      const said = alert < 0 ? null : `the other side says: ${ALERTS[alert] ?? `alert ${alert}`}`;
+      return this.handshakeFailed(said ?? (error === null ? ENDED_EARLY : reasonOf(error)));
     }
     this.failure = error;
     this.tellLater();
@@ -499,7 +501,7 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
     }
     if (this.failure !== undefined && this.state !== CLOSED && this.unread.length === 0) {
       const { failure } = this;
-      return this.shut(failure && new SocketError("EPROTO", `${this.peer()}: TLS: ${reasonOf(failure)}`));
+      return this.shut(failure && new SocketError("ETLS", `${this.peer()}: TLS: ${reasonOf(failure)}`));
     }
     if (this.state !== OPEN || this.paused) return;
     if (this.ended && !this.eof) {
@@ -569,13 +571,29 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
   }
 }
 
-/** What a client says that does not speak TLS. */
-function plainText(bytes: Uint8Array): string {
-  const shown = String.fromCharCode(
-    ...bytes.subarray(0, 16).map((byte) => byte < 32 || byte > 126 ? 46 : byte),
-  );
-  return `a client without TLS: it says ${JSON.stringify(shown)}`;
-}
+/** What an alert says that comes before anything is encrypted. RFC 8446, 6. */
+const ALERTS: Readonly<Record<number, string>> = {
+  10: "unexpected message",
+  40: "handshake failure",
+  42: "bad certificate",
+  43: "unsupported certificate",
+  44: "certificate revoked",
+  45: "certificate expired",
+  46: "certificate unknown",
+  47: "illegal parameter",
+  48: "unknown ca",
+  49: "access denied",
+  50: "decode error",
+  51: "decrypt error",
+  70: "protocol version",
+  71: "insufficient security",
+  80: "internal error",
+  112: "unrecognized name",
+  116: "certificate required",
+};
+
+/** Not what it says: there may be a password in it. */
+const WITHOUT_TLS = "the client does not speak TLS";
 
 /** What went wrong, for people. BoringSSL's words are kept, its place in the source is not. */
 function reasonOf({ code, message }: NetError): string {
@@ -583,5 +601,6 @@ function reasonOf({ code, message }: NetError): string {
   if (words === undefined) return code === "EPROTO" ? message : `${message} (${code})`;
   const alert = /^(?:TLSV1|SSLV3|TLSV13)_ALERT_(.*)$/.exec(words)?.[1];
   const text = (alert ?? words).toLowerCase().replaceAll("_", " ");
+  if (words === "WRONG_VERSION_NUMBER") return `${text}: the other side may not speak TLS`;
   return alert === undefined ? text : `the other side says: ${text}`;
 }

@@ -47,6 +47,8 @@ export class Records {
   private held: Uint8Array | null = null;
   /** Records since the handshake, all under the peer's first key. */
   private count = 0;
+  /** The last that came in the clear, in the middle of the handshake: engines say less of it. -1: none. */
+  alert = -1;
   private key: PeerKey | null | undefined = undefined;
   private derived: { readonly key: Uint8Array; readonly iv: Uint8Array } | null = null;
 
@@ -79,6 +81,9 @@ export class Records {
       if (at + HEAD > bytes.length) break;
       const size = bytes[at + 3]! << 8 | bytes[at + 4]!;
       const next = at + HEAD + size;
+      if (!engine.secure && bytes[at] === ALERT && size === 2 && next <= bytes.length) {
+        this.alert = bytes[at + 6]!;
+      }
       if (engine.secure) {
         const isAlert = this.maybeAlert(bytes[at]!, size);
         if (isAlert && next > bytes.length) break;

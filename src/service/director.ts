@@ -10,6 +10,7 @@
 import type { Config, PoolConfig } from "../config/config.ts";
 import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Net, TimerId } from "../net/net.ts";
+import { towards } from "../net/tls.ts";
 import { Events, type EventsSeen } from "../topology/events.ts";
 import { type KeeperAround, keeperOf, KEPT_KEYS } from "../topology/keepers.ts";
 import type { Keeper, ReplicaHealth, ServerState, Sign } from "../topology/state.ts";
@@ -178,7 +179,7 @@ export class Director {
     const states = new Map([...before?.states ?? []].filter(([server]) => present.has(server)));
     const keeper = (options.keeperOf ?? keeperOf)({
       pool,
-      net: options.net,
+      net: towards(options.net, pool.serverTls, options.log),
       clock: options.clock,
       random: options.random,
       log: options.log,

@@ -84,6 +84,7 @@ export function* changeSteps(before: Config, after: Config): Generator<void, Con
     if (present.listenText === pool.listenText) {
       const differ = LISTENER_KEYS.filter(([field]) => present[field] !== pool[field]);
       waiting.push(...differ.map(([, key]) => `pool ${pool.name}: ${key}`));
+      if ((present.tls === null) !== (pool.tls === null)) waiting.push(`pool ${pool.name}: tls`);
     }
     const servers = pool.servers.map(({ name }) => present.servers.findIndex((each) => each.name === name));
     return { pool: at, servers };

@@ -10,6 +10,7 @@
 import type { Config, PoolConfig } from "../config/config.ts";
 import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Net } from "../net/net.ts";
+import { towards } from "../net/tls.ts";
 import { ClusterSource } from "./cluster.ts";
 import { askDns, type Dns } from "./dns.ts";
 import { fileReader } from "./file.ts";
@@ -25,6 +26,9 @@ export interface SourceAround {
   readonly random: () => number;
 }
 
+/** Workers say what there is to say of certificates. */
+const SILENT: Log = { level: -1, write() {} };
+
 /** How often a file is looked at, ms. */
 const FILE_MS = 1000;
 
@@ -32,7 +36,10 @@ const FILE_MS = 1000;
 export function sourceOf(pool: PoolConfig, around: SourceAround): TopologySource {
   const { clock, dns } = around;
   const from = pool.serversFrom!;
-  if ("seeds" in from) return new ClusterSource(from, serverAuth(pool), around);
+  if ("seeds" in from) {
+    const net = towards(around.net, pool.serverTls, SILENT);
+    return new ClusterSource(from, serverAuth(pool), { ...around, net });
+  }
   return "file" in from
     ? new AskedSource(`file ${from.file}`, fileReader(from.file), FILE_MS, clock)
     : new AskedSource(`dns ${from.dns}`, () => askDns(from, dns), from.intervalMs, clock);
@@ -152,5 +159,7 @@ export class Sources {
 function keyOf(pool: PoolConfig): string | null {
   const { serversFrom } = pool;
   if (serversFrom === null) return null;
-  return JSON.stringify("seeds" in serversFrom ? [serversFrom, serverAuth(pool)] : serversFrom);
+  return JSON.stringify(
+    "seeds" in serversFrom ? [serversFrom, serverAuth(pool), pool.serverTls] : serversFrom,
+  );
 }

@@ -16,7 +16,7 @@ import { compiled, filesUnder, ROOT, which } from "../lib/repo.ts";
 
 /** Ringmaster's own; other files there are for other programs. */
 const CONFIGURATIONS = filesUnder("conf", (path) => path.endsWith(".yml")).filter((path) =>
-  !path.endsWith("kubernetes.yml") && !path.endsWith("alerts.yml")
+  !path.endsWith("kubernetes.yml") && !path.endsWith("alerts.yml") && !path.endsWith("/tls.yml")
 );
 const read = (path: string) => Deno.readTextFileSync(`${ROOT}/${path}`);
 

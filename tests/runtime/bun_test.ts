@@ -1,8 +1,8 @@
-/** The seam's contract on Bun's sockets and on those of epoll_net.ts: runs bun_contract.ts under Bun, one step a case. */
+/** The seam's contract on Bun's sockets, on those of epoll_net.ts, and on TLS over both: runs bun_contract.ts under Bun, one step a case. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 
-for (const net of ["bun", "epoll"]) {
+for (const net of ["bun", "epoll", "tls over bun", "tls over epoll"]) {
   Deno.test(`${net}: the seam's contract`, async (t) => {
     const root = fileURLToPath(new URL("../..", import.meta.url).href);
     const { code, stdout, stderr } = await new Deno.Command("node_modules/.bin/bun", {

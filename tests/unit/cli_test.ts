@@ -1,4 +1,5 @@
 /** The command line: flags and their quirks, help and schema from their tables, -t, and routing against nutcracker's placement. */
+import { SystemClock } from "../../src/runtime/clock.ts";
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -504,7 +505,7 @@ Deno.test("plan() refuses what it cannot read or write, with the place", async (
 Deno.test("testConf() prints every problem and the verdict", async () => {
   await withFile("p:\n  listen: 127.0.0.1:1\n  timeout: x\n  servers: [ h ]\n", async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(file, io), 1);
+    assert.equal(await testConf(file, io, new SystemClock()), 1);
     const lines = io.errors.trimEnd().split("\n");
     assert.equal(lines.length, 3);
     assert.ok(lines[0]!.startsWith(`${file}:3:12: timeout: found "x", expected a number of milliseconds`));
@@ -512,21 +513,21 @@ Deno.test("testConf() prints every problem and the verdict", async () => {
     assert.equal(lines[2], `ringmaster: configuration file '${file}' syntax is invalid`);
   });
   const io = new Recorder();
-  assert.equal(await testConf("none.yml", io), 1);
+  assert.equal(await testConf("none.yml", io, new SystemClock()), 1);
   assert.match(
     io.errors,
     /^none\.yml: found no such file, .*\nringmaster: nothing to start from: .* -c, or try 'ringmaster demo'\n$/,
   );
   await withFile(TWO_POOLS, async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(file, io), 0);
+    assert.equal(await testConf(file, io, new SystemClock()), 0);
     assert.equal(io.errors, `ringmaster: configuration file '${file}' syntax is ok\n`);
   });
   const announcing =
     "p:\n  listen: 127.0.0.1:1\n  redis: true\n  announce_cluster: true\n  servers: [ h:1:1, h:2:1 ]\n";
   await withFile(announcing, async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(file, io), 0);
+    assert.equal(await testConf(file, io, new SystemClock()), 0);
     assert.match(io.errors, /^ringmaster: pool p: announce_cluster without hash_tag.*\n.* syntax is ok\n$/);
   });
 });

@@ -94,6 +94,8 @@ const DEFAULTS: PoolConfig = {
   databases: 1,
   announceCluster: false,
   announce: [],
+  tls: null,
+  serverTls: null,
   serversFrom: null,
   failover: "none",
   sentinels: [],
@@ -358,6 +360,8 @@ Deno.test("a field is of the type that its row says, and no field is without a r
 
 Deno.test("every key of a pool has valid and invalid cases here", () => {
   for (const key of POOL_KEYS) {
+    // In tls_test.ts.
+    if (key.name === "tls" || key.name === "server_tls") continue;
     if (!["listen", "servers", "servers_from", "sentinels", "sentinel_auth", "announce"].includes(key.name)) {
       assert.ok(GOOD.some((row) => row[0] === key.name), key.name);
     }
@@ -1258,7 +1262,7 @@ Deno.test("loadConfig() says which file it cannot read, and why", () => {
   }
 });
 
-for (const file of ["nutcracker.yml", "redis.yml", "memcached.yml"]) {
+for (const file of ["nutcracker.yml", "redis.yml", "memcached.yml", "tls.yml"]) {
   Deno.test(`conf/${file} loads`, () => {
     assert.ok(loadConfig(`${ROOT}/conf/${file}`).pools.length > 0);
   });

@@ -1,0 +1,69 @@
+/**
+ * What is said of TLS, and the nets that speak it: a `Net` that can has them (`tls`).
+ *
+ *   net.tls.listening(…) ─► a Net whose listeners speak TLS      towards(net, …) ─► a Net whose connects do
+ */
+import type { Log } from "./log.ts";
+import type { Net } from "./net.ts";
+
+/** A certificate and its key: absolute paths of PEM files. */
+export interface TlsPair {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** Whether clients are asked for a certificate, and may be without one. */
+export type ClientCertificates = "none" | "optional" | "required";
+
+export type TlsVersion = "1.2" | "1.3";
+
+/** How clients are spoken to. Paths are absolute. */
+export interface TlsConfig extends TlsPair {
+  /** Who signs clients' certificates; null where none are asked for. */
+  readonly ca: string | null;
+  readonly clientCertificates: ClientCertificates;
+  readonly minVersion: TlsVersion;
+  readonly maxVersion: TlsVersion;
+  /** For clients that ask for names of theirs. */
+  readonly sni: readonly TlsPair[];
+  readonly handshakeMs: number;
+}
+
+/** What of a server's certificate is looked at: the signature and the name, the signature alone, or nothing. */
+export type TlsVerify = "full" | "signature" | "none";
+
+/** How servers, their sentinels and cluster nodes are spoken to. Paths are absolute. */
+export interface ServerTlsConfig {
+  /** Who signs servers' certificates; null: the public authorities. */
+  readonly ca: string | null;
+  /** The name that certificates have to have; null: the host of the address. */
+  readonly name: string | null;
+  /** What we show; null: nothing. */
+  readonly certificate: string | null;
+  readonly key: string | null;
+  readonly verify: TlsVerify;
+  readonly minVersion: TlsVersion;
+  readonly maxVersion: TlsVersion;
+}
+
+export interface TlsNets {
+  /**
+   * The net to listen with. Asked again for the same pool it takes other settings, and files that have changed, for all handshakes to come.
+   * @param log who is told of handshakes that fail, and of files that have changed
+   * @throws if it is asked again and the files are not what they were when the configuration was read; the settings before stay
+   */
+  listening(pool: string, config: TlsConfig, log: Log): Net;
+  /** The net to connect with. */
+  connecting(config: ServerTlsConfig, log: Log): Net;
+}
+
+/** `net`, or the one that speaks TLS as `config` says. */
+export function towards(net: Net, config: ServerTlsConfig | null, log: Log): Net {
+  return config === null ? net : tlsOf(net).connecting(config, log);
+}
+
+/** @throws if it has none: whoever starts looks first */
+export function tlsOf(net: Net): TlsNets {
+  if (net.tls === undefined) throw new Error(`the sockets (${net.name}) have no TLS`);
+  return net.tls;
+}
