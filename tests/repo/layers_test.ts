@@ -47,6 +47,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   "node:os": ["config", "stats", "topology", "admin", "demo", "runtime", "service", "cli", "main.ts"],
   "node:path": ["config", "topology", "admin", "demo", "runtime", "cli", "main.ts"],
   "node:process": ["runtime", "service", "cli", "main.ts"],
+  "node:stream": ["runtime"],
   "node:tls": ["runtime"],
   "node:url": ["admin", "runtime", "service", "cli", "main.ts"],
   "node:util": ["config", "admin", "demo", "runtime", "cli", "main.ts"],
