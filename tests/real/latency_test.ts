@@ -59,7 +59,10 @@ Deno.test("two workers: each request is counted once by its pool, each fragment 
     server.classes.filter((one: any) => one.class === "multi_key").map((one: any) => one.served.count)
   ).reduce((sum: number, count: number) => sum + count, 0);
   ok(fragments >= 12 && fragments <= counters.fragments + 12, `${fragments} fragments`);
-  ok(told.some(({ latency }: any) => latency.p99_us >= latency.p50_us && latency.p50_us > 0));
+  // Of three servers one may have none of these keys, and then no times: it depends on their addresses.
+  const served = told.flatMap(({ latency }: any) => latency === null ? [] : [latency]);
+  ok(served.length > 0);
+  for (const { p50_us, p99_us } of served) ok(p99_us >= p50_us && p50_us > 0);
 });
 
 Deno.test("a server that takes 100 ms is told to take that, and what blocks is told apart", async () => {
@@ -75,8 +78,9 @@ Deno.test("a server that takes 100 ms is told to take that, and what blocks is t
     return pool.classes.find((one: any) => one.class === name);
   };
   // A stop of the proxy itself in that time is left out.
+  let steps = STEPS;
   await poll(async () => {
-    await client.command("EVAL", SLEEP, "0");
+    await client.command("EVAL", busyFor(steps *= 2), "0");
     return (await times("script")).served.max_us >= 97_000;
   }, "100 ms of a server");
   const { waited, served } = await times("script");
@@ -86,11 +90,11 @@ Deno.test("a server that takes 100 ms is told to take that, and what blocks is t
   strictEqual((await times("write")) ?? null, null);
 });
 
-/** Takes 100 ms by the server's own clock. */
-const SLEEP = `local function now() local t = redis.call("TIME") return t[1] * 1000000 + t[2] end
-local till = now() + 100000
-while now() < till do end
-return 1`;
+/** Of a loop in Lua: some ms, on any machine. */
+const STEPS = 500_000;
+
+/** Keeps a server busy: not for a time by its own clock, which stands still while a script runs since Redis 7.2. */
+const busyFor = (steps: number) => `for i = 1, ${steps} do end return 1`;
 
 Deno.test("two workers: what was slow is in the slow log, and SLOWLOG tells it", async () => {
   await using f = new Fixture();
@@ -102,9 +106,10 @@ Deno.test("two workers: what was slow is in the slow log, and SLOWLOG tells it",
   for (const [i, client] of clients.entries()) {
     await client.command("CLIENT", "SETNAME", `client${i}`);
     const before = (await entries())[0]?.id ?? -1;
+    let steps = STEPS;
     // A stop of the proxy itself in that time is left out.
     await poll(async () => {
-      await client.command("EVAL", SLEEP, "1", `key${i}`, "x".repeat(500));
+      await client.command("EVAL", busyFor(steps *= 2), "1", `key${i}`, "x".repeat(500));
       const [newest] = await entries();
       return newest !== undefined && newest.id > before;
     }, "an entry");
