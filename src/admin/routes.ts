@@ -97,6 +97,10 @@ export const ROUTES: readonly Route[] = [
   {
     method: "GET",
     path: "/api/pools",
+    parameters: [{
+      name: "max_age_ms",
+      about: "an answer that is so old will do, if nothing has happened since; absent: a fresh one",
+    }],
     about: "every pool with its servers: state, share of the keys, replicas, counters",
     answer: pools,
   },

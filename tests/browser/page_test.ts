@@ -231,6 +231,8 @@ test("by keyboard alone: a server is ejected after a question, and brought back 
   await page.page.keyboard.press("Enter");
   await poll(async () => await stateOf(page, "one") === "ejected", "it to be ejected");
   strictEqual((await admin.json("/api/pools")).pools[0].servers[0].state, "ejected");
+  // An answer that is shared is not from before that.
+  strictEqual((await admin.json("/api/pools?max_age_ms=10000")).pools[0].servers[0].state, "ejected");
   await page.page.locator("#undo").waitFor();
   await page.pressUntil("Tab", "#undo");
   await page.page.keyboard.press("Enter");

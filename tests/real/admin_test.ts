@@ -196,3 +196,19 @@ Deno.test("the admin side is fuzzed, with slow clients and a crowd, and a client
   deepStrictEqual(faults, []);
   ok(calls > 0);
 });
+
+Deno.test("/api/pools?max_age_ms: who says how old an answer may be shares it with others, until something has happened", async () => {
+  await using f = new Fixture();
+  const servers = [await f.redis(), await f.redis()];
+  const lines = servers.map(({ address }, k) => `${address}:1 ${["one", "two"][k]}`);
+  const { admin } = await startAdmin(f, "compiled", poolYml({ alpha: { servers: lines } }));
+  const shared = "/api/pools?max_age_ms=10000";
+  const told = await admin.json(shared);
+  const fresh = await admin.json("/api/pools");
+  // Never more than one answer is kept: the newest.
+  const again = await admin.json(shared);
+  ok([told.at, fresh.at].includes(again.at));
+  strictEqual((await admin.post("/api/servers/one/drain")).status, 200);
+  strictEqual((await admin.json(shared)).pools[0].servers[0].state, "drained");
+  strictEqual((await admin.get("/api/pools?max_age_ms=x")).status, 400);
+});

@@ -34,6 +34,10 @@ const EVENTS_KEPT = 500;
 const STALE_MS = 3500;
 /** Rates are taken over at least this long. */
 const RATE_MS = 900;
+/** How old an answer may be that is shared with other pages. */
+const SHARED_MS = 900;
+/** With more servers than this the pools are asked for every other second, unless something has happened. */
+const MANY_SERVERS = 50;
 
 // ---- what is known
 
@@ -175,7 +179,7 @@ const stream = new Stream({
     }
     heard(at);
     plots.second(at, now.find(({ name }) => name === chosen));
-    void refreshPools(more.length > 0);
+    if (more.length > 0 || ++seconds % secondsBetween() === 0) void refreshPools(more.length > 0);
     showPools();
   },
   broken(why) {
@@ -213,6 +217,9 @@ function pulse(): void {
 
 // ---- pools and their servers
 
+let seconds = 0;
+const secondsBetween = (): number =>
+  pools.reduce((sum, pool) => sum + pool.servers.length, 0) > MANY_SERVERS ? 2 : 1;
 let asking = false;
 let again = false;
 /** Of each server: its counters when they were last looked at, and the rates since then. */
@@ -229,7 +236,7 @@ async function refreshPools(now = false): Promise<void> {
   }
   asking = true;
   try {
-    const answer = await get<PoolsShape>("/api/pools");
+    const answer = await get<PoolsShape>(`/api/pools?max_age_ms=${SHARED_MS}`);
     pools = answer.pools;
     if (chosenPool() === undefined && pools.length > 0) choose(pools[0]!.name);
     showPools();
