@@ -23,6 +23,7 @@ import { schema } from "./src/cli/schema.ts";
 import { tap } from "./src/cli/tap.ts";
 import { top } from "./src/cli/top.ts";
 import { errandOf } from "./src/service/errands.ts";
+import { upgrade } from "./src/cli/successor.ts";
 import { work } from "./src/service/worker.ts";
 import { currentRuntime } from "./src/runtime/runtime.ts";
 import { BUILD, VERSION } from "./src/stats/version.ts";
@@ -87,6 +88,8 @@ async function main(argv: readonly string[]): Promise<number> {
     case "man":
       io.out(manPage());
       return EXIT_OK;
+    case "upgrade":
+      return await upgrade(flags.options, currentRuntime().clock, io);
     case "schema":
       return schema(io);
     case "demo":

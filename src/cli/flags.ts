@@ -114,6 +114,7 @@ export type CommandName =
   | "reload"
   | "top"
   | "tap"
+  | "upgrade"
   | "health"
   | "demo"
   | "schema"
@@ -128,7 +129,7 @@ export type Flags =
   | { readonly command: "test"; readonly confFile: string | null }
   | { readonly command: "route"; readonly options: RouteOptions }
   | { readonly command: "plan"; readonly options: PlanOptions }
-  | { readonly command: "reload"; readonly options: ReloadOptions }
+  | { readonly command: "reload" | "upgrade"; readonly options: ReloadOptions }
   | { readonly command: "demo"; readonly options: { readonly json: boolean } }
   | { readonly command: "schema" }
   | { readonly command: "tap"; readonly options: TapOptions }
@@ -353,6 +354,18 @@ export const COMMANDS: readonly Command[] = [
     notes: [],
   },
   {
+    name: "upgrade",
+    usage: "-p PIDFILE",
+    sentence:
+      "Lets the executable that lies there now take a running proxy's place, and tells how that ended.",
+    flags: [HELP, flag("p", "pid-file", "the pid file it was started with", "S", "a file name")],
+    notes: [
+      "The new process gets the listening sockets of the old one, so nobody is refused meanwhile; the old one finishes what\n" +
+      "is in flight and ends. If the new one does not start, the old one goes on and this exits with 1. SIGUSR2 does the\n" +
+      "same without the answer. Linux executables only.",
+    ],
+  },
+  {
     name: "demo",
     usage: "[flags]",
     sentence: "Three servers and two pools, to try; says what to type next.",
@@ -430,10 +443,10 @@ export function parseFlags(argv: readonly string[]): Flags {
   }
   if (name === "health") return { command: "health", options: peerOptions(given) };
   if (name === "man") return { command: "man" };
-  if (name === "reload") {
+  if (name === "reload" || name === "upgrade") {
     const pidFile = given.text("pid-file");
-    if (pidFile === null) throw new UsageError("reload: no pid file given: -p FILE");
-    return { command: "reload", options: { pidFile } };
+    if (pidFile === null) throw new UsageError(`${name}: no pid file given: -p FILE`);
+    return { command: name, options: { pidFile } };
   }
   if (name === "demo") return { command: "demo", options: { json: given.has("json") } };
   return { command: "schema" };

@@ -51,6 +51,13 @@ export class Manager {
     if (!this.stopping) this.send("READY=1", `STATUS=${lineOf(status)}`);
   }
 
+  /** Another process takes this one's place. */
+  handedOn(pid: number): void {
+    this.send(`MAINPID=${pid}`, "READY=1", `STATUS=process ${pid} has taken over`);
+    this.cancel();
+    this.stopping = true;
+  }
+
   failed(status: string): void {
     this.send(`STATUS=${lineOf(status)}`);
   }

@@ -9,8 +9,7 @@
  * One at a time; what is asked for meanwhile is done afterwards. How it ended is written to PIDFILE.reload, from which
  * `ringmaster reload` takes what it prints and its exit code.
  */
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import process from "node:process";
+import { readFileSync } from "node:fs";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/parse.ts";
 import { ERR, type Log, NOTICE } from "../net/log.ts";
@@ -25,8 +24,8 @@ import {
 import type { Sources } from "../topology/sources.ts";
 import { nextTurn } from "../service/proxy_options.ts";
 import type { ReloadOptions } from "./flags.ts";
-import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
-import { Progress } from "./progress.ts";
+import type { Io } from "./io.ts";
+import { askProcess, type OutcomeFile } from "./outcome.ts";
 
 /** How often the file is looked at, ms: `watch`. */
 const WATCH_MS = 1000;
@@ -34,9 +33,6 @@ const WATCH_MS = 1000;
 const CAUSE_MAX = 200;
 /** When a change of a source that could not be made is tried again, ms. */
 const SOURCE_AGAIN_MS = 5000;
-/** How long `ringmaster reload` waits for the process, and how often it looks, ms. */
-const ANSWER_MAX_MS = 30_000;
-const LOOK_MS = 50;
 
 /** What can take another configuration while it runs. */
 export interface Reloadable {
@@ -66,13 +62,6 @@ interface Ended {
   readonly text: string;
 }
 
-/** What PIDFILE.reload holds; the text with a newline at its end. */
-interface Outcome extends Ended {
-  /** Counts up from 1 with each reload of the process. */
-  readonly serial: number;
-  readonly pid: number;
-}
-
 export class Reloader {
   private running = false;
   /** The file is to be read again, and why; sources that have said something else, by key. */
@@ -81,7 +70,6 @@ export class Reloader {
   /** Why what a source says could not be taken, by key: said once. */
   private readonly refused = new Map<string, string>();
   private stopped = false;
-  private serial = 0;
   /** Which configuration is in force. */
   stamp: Stamp;
   /** Who wants to know how the next reading of the file ends. */
@@ -92,7 +80,7 @@ export class Reloader {
 
   /**
    * @param config as it is now, with the servers of its sources; what the flags say wins over it as it did at the start
-   * @param statusFile null: nobody asks
+   * @param outcomes null: nobody asks
    */
   constructor(
     private readonly file: string,
@@ -102,7 +90,7 @@ export class Reloader {
     private readonly around: Surroundings,
     private readonly log: Log,
     private readonly clock: Clock,
-    private readonly statusFile: string | null,
+    private readonly outcomes: OutcomeFile | null,
   ) {
     this.seen = this.taken = this.text();
     this.stamp = { epoch: 0, cause: "start", atMs: clock.wallMs() };
@@ -165,7 +153,7 @@ export class Reloader {
     this.stopped = true;
     this.tell(this.waiting, { ok: false, text: "the process is stopping" });
     this.sources.stop();
-    if (this.statusFile !== null) rmSync(this.statusFile, { force: true });
+    this.outcomes?.remove();
   }
 
   private async readAgain(cause: string): Promise<void> {
@@ -265,14 +253,7 @@ export class Reloader {
   private ended({ ok, text }: Ended): void {
     this.write(ok, text);
     this.around.reloaded(text);
-    if (this.statusFile === null || this.stopped) return;
-    const outcome: Outcome = { serial: ++this.serial, pid: process.pid, ok, text: text + "\n" };
-    try {
-      writeFileSync(`${this.statusFile}.new`, JSON.stringify(outcome));
-      renameSync(`${this.statusFile}.new`, this.statusFile);
-    } catch (error) {
-      this.log.write(ERR, `cannot write ${this.statusFile}: ${(error as Error).message}`);
-    }
+    if (!this.stopped) this.outcomes?.write(ok, text + "\n");
   }
 
   private text(): string {
@@ -290,67 +271,12 @@ function messageOf(error: unknown): string {
 }
 
 /** Where a process with this pid file says how a reload has ended. */
-export function statusFileOf(pidFile: string): string {
+export function reloadStatusFile(pidFile: string): string {
   return `${pidFile}.reload`;
 }
 
 /** `ringmaster reload`: asks the process of the pid file, and tells how it ended. @returns the exit code */
-export async function reload(options: ReloadOptions, clock: Clock, io: Io): Promise<number> {
-  const { pidFile } = options;
-  let progress: Progress | null = null;
-  const fail = (text: string) => {
-    progress?.end();
-    io.err(`ringmaster reload: ${text}\n`);
-    return EXIT_FAILURE;
-  };
-  let pid: number;
-  try {
-    pid = Number(readFileSync(pidFile, "utf8").trim());
-  } catch (error) {
-    return fail(`cannot read the pid file: ${(error as Error).message}`);
-  }
-  if (!(Number.isSafeInteger(pid) && pid > 1)) return fail(`${pidFile}: found no process id`);
-  const statusFile = statusFileOf(pidFile);
-  const before = readOutcome(statusFile);
-  try {
-    process.kill(pid, "SIGHUP");
-  } catch (error) {
-    return fail(`process ${pid} of ${pidFile}: ${(error as Error).message}`);
-  }
-  const until = clock.nowMs() + ANSWER_MAX_MS;
-  progress = new Progress(() => clock.nowMs(), io);
-  while (clock.nowMs() < until) {
-    progress.tell(() =>
-      `ringmaster reload: process ${pid} has been asked, and does not say yet how it ended`
-    );
-    const outcome = readOutcome(statusFile);
-    if (
-      outcome !== null && outcome.pid === pid && outcome.serial !== (before?.pid === pid ? before.serial : 0)
-    ) {
-      progress.end();
-      if (outcome.ok) io.out(outcome.text);
-      else io.err(outcome.text);
-      return outcome.ok ? EXIT_OK : EXIT_FAILURE;
-    }
-    if (!isThere(pid)) return fail(`process ${pid} has ended`);
-    await new Promise<void>((resolve) => clock.setTimer(LOOK_MS, resolve));
-  }
-  return fail(`process ${pid} has not answered in ${ANSWER_MAX_MS / 1000} s; its log may say why`);
-}
-
-function readOutcome(file: string): Outcome | null {
-  try {
-    return JSON.parse(readFileSync(file, "utf8")) as Outcome;
-  } catch {
-    return null;
-  }
-}
-
-function isThere(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
+export function reload({ pidFile }: ReloadOptions, clock: Clock, io: Io): Promise<number> {
+  const question = { command: "reload", signal: "SIGHUP", statusFile: reloadStatusFile(pidFile) } as const;
+  return askProcess(pidFile, question, clock, io);
 }

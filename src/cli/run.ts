@@ -7,7 +7,7 @@
  * nutcracker's; TERM and INT end gracefully here, the second one at once.
  */
 import { hostname, release, type as osType } from "node:os";
-import { rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import type { AdminService, Phase } from "../admin/around.ts";
 import { Live } from "../admin/live.ts";
@@ -22,6 +22,8 @@ import type { Address, Net } from "../net/net.ts";
 import { Proxy } from "../service/proxy.ts";
 import { coresAvailable } from "../runtime/cores.ts";
 import { startDaemon } from "../runtime/daemon.ts";
+import { addressText } from "../runtime/errors.ts";
+import { closeOthers, forgetVariable } from "../runtime/heirloom.ts";
 import { LogFile } from "../runtime/log_file.ts";
 import { openNotify } from "../runtime/notify.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -36,8 +38,10 @@ import { complaint, findConfFile } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { Manager } from "./manager.ts";
-import { type Reloadable, Reloader, statusFileOf, type Surroundings } from "./reload.ts";
+import { OutcomeFile } from "./outcome.ts";
+import { type Reloadable, Reloader, reloadStatusFile, type Surroundings } from "./reload.ts";
 import { jsonSchema } from "./schema.ts";
+import { sayReady, Successor, upgradeStatusFile } from "./successor.ts";
 import { Director, type Followed } from "../service/director.ts";
 import { runErrand } from "../service/errands.ts";
 import { Machine } from "../service/machine.ts";
@@ -178,6 +182,7 @@ export async function run(
     runtime.clock,
     isWatched ? Number(WATCHDOG_USEC) : 0,
   );
+  const upgrades = options.pidFile === null ? null : new OutcomeFile(upgradeStatusFile(options.pidFile), log);
   const reloader = new Reloader(
     file,
     config,
@@ -186,11 +191,28 @@ export async function run(
     surroundingsOf(file, options, runtime, service, director, admin, manager, accessLog, log),
     log,
     runtime.clock,
-    options.pidFile === null ? null : statusFileOf(options.pidFile),
+    options.pidFile === null ? null : new OutcomeFile(reloadStatusFile(options.pidFile), log),
   );
-  handleOtherSignals(service, log, accessLog, reloader);
+  const successor = new Successor(
+    argv,
+    service,
+    {
+      makeWay: () => admin.stop(),
+      takeBack: () => {
+        admin.start(reloader.config).catch((error: Error) => log.write(ERR, error.message));
+      },
+      giveWay(pid) {
+        manager.handedOn(pid);
+        stop(`process ${pid} has taken over`);
+      },
+      tell: (ok, text) => upgrades?.write(ok, text + "\n"),
+    },
+    log,
+    runtime.clock,
+  );
+  handleOtherSignals(service, log, accessLog, reloader, successor);
   // Before anybody can know that we are there: a TERM right after the start stops us in good order too.
-  const ended = stopped(service, reloader, log, () => {
+  const { ended, stop } = stopping(service, reloader, log, () => {
     phase = "draining";
     manager.draining();
   });
@@ -198,6 +220,8 @@ export async function run(
     await admin.start(config);
     await director.start(service);
     await service.listen({ host: options.statsAddress, port: options.statsPort });
+    closeOthers(placesOf(config, count));
+    forgetVariable();
     if (options.pidFile !== null) writeFileSync(options.pidFile, String(process.pid), { mode: 0o644 });
     accessLog.adopt(config.process);
     runtime.started?.();
@@ -206,6 +230,7 @@ export async function run(
       phase = "serving";
       manager.ready(`serving ${config.pools.length} pools`);
     }
+    sayReady();
   } catch (error) {
     log.write(0, `cannot start: ${(error as Error).message}`);
     if (log.toFile) io.err(`ringmaster: cannot start: ${(error as Error).message}\n`);
@@ -221,7 +246,10 @@ export async function run(
   director.stop();
   admin.stop();
   manager.stop();
-  if (options.pidFile !== null) rmSync(options.pidFile, { force: true });
+  if (options.pidFile !== null && isOurs(options.pidFile)) {
+    rmSync(options.pidFile, { force: true });
+    upgrades?.remove();
+  }
   log.write(NOTICE, "stopped");
   return EXIT_OK;
 }
@@ -281,15 +309,21 @@ function surroundingsOf(
   };
 }
 
-/** Handles signals until one of them has stopped the proxy. @param stops called when one has begun to */
-function stopped(service: Service, reloader: Reloader, log: LogFile, stops: () => void): Promise<void> {
-  return new Promise((resolve) => {
+/**
+ * Handles signals until one of them, or `stop`, has stopped the proxy: the first time it finishes what is in flight.
+ * @param stops called when one has begun to
+ */
+function stopping(
+  service: Service,
+  reloader: Reloader,
+  log: LogFile,
+  stops: () => void,
+): { readonly ended: Promise<void>; readonly stop: (cause: string) => void } {
+  let stop = (_cause: string) => {};
+  const ended = new Promise<void>((resolve) => {
     let stopping = false;
-    const stop = (signal: string) => {
-      log.write(
-        NOTICE,
-        `signal ${signal} received, ${stopping ? "exiting at once" : "finishing what is in flight"}`,
-      );
+    stop = (cause) => {
+      log.write(NOTICE, `${cause}, ${stopping ? "exiting at once" : "finishing what is in flight"}`);
       if (stopping) {
         Promise.resolve(service.stop()).then(resolve);
         return;
@@ -302,13 +336,34 @@ function stopped(service: Service, reloader: Reloader, log: LogFile, stops: () =
         resolve();
       });
     };
-    process.on("SIGTERM", () => stop("SIGTERM"));
-    process.on("SIGINT", () => stop("SIGINT"));
+    process.on("SIGTERM", () => stop("signal SIGTERM received"));
+    process.on("SIGINT", () => stop("signal SIGINT received"));
   });
+  return { ended, stop };
+}
+
+/** How many listeners there are of each address that pools listen on. */
+function placesOf({ pools }: Config, workers: number): Map<string, number> {
+  return new Map(pools.map(({ listen }) => [addressText(listen), "path" in listen ? 1 : workers]));
+}
+
+/** The pid file is this process's own, and not that of one that has taken its place. */
+function isOurs(pidFile: string): boolean {
+  try {
+    return readFileSync(pidFile, "utf8").trim() === String(process.pid);
+  } catch {
+    return false;
+  }
 }
 
 /** The signals that do not stop it; until they are handled they would. */
-function handleOtherSignals(service: Service, log: LogFile, accessLog: AccessLog, reloader: Reloader): void {
+function handleOtherSignals(
+  service: Service,
+  log: LogFile,
+  accessLog: AccessLog,
+  reloader: Reloader,
+  successor: Successor,
+): void {
   process.on("SIGHUP", () => {
     reopen(log);
     accessLog.reopen();
@@ -318,7 +373,7 @@ function handleOtherSignals(service: Service, log: LogFile, accessLog: AccessLog
   process.on("SIGTTOU", () => changeLevel(log, service, -1));
   // Without a handler this one would end the process; nutcracker only mentions it.
   process.on("SIGUSR1", () => log.write(NOTICE, "signal SIGUSR1 received"));
-  process.on("SIGUSR2", () => log.write(NOTICE, "signal SIGUSR2 received"));
+  process.on("SIGUSR2", () => void successor.start("signal SIGUSR2 received"));
   process.on("SIGPIPE", () => {});
 }
 

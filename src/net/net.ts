@@ -79,11 +79,17 @@ export interface ListenOptions {
   readonly reusePort: boolean;
   /** SO_KEEPALIVE on accepted sockets. */
   readonly keepAlive: boolean;
+  /** Which of this process's listeners of the address it is, from 0: a worker's own number. Absent: 0. */
+  readonly place?: number;
 }
 
 export interface Listener {
   /** The port in use (useful after asking for port 0), or 0 for a unix socket. */
   readonly port: number;
+  /** Its descriptor, which a process that takes this one's place can go on with (runtime/heirloom.ts). Absent where the runtime does not tell it. */
+  readonly fd?: number;
+  /** It does: a unix socket's file is not removed any more. */
+  bequeath?(): void;
   /** Accepts no more; accepted sockets live on. Idempotent. A unix socket's file is removed. */
   close(): void;
 }

@@ -9,7 +9,7 @@
 import { assert } from "../bytes/assert.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { ERR, type Log, NOTICE } from "../net/log.ts";
-import type { Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
+import type { Address, Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
 import type { Placement } from "../ring/placement.ts";
 import type { Board, PoolBoard } from "../stats/board.ts";
 import {
@@ -197,6 +197,7 @@ export class Pool {
       backlog: config.backlog,
       reusePort: config.reusePort || this.board.workers > 1,
       keepAlive: config.tcpKeepalive,
+      place: this.worker,
     });
   }
 
@@ -218,6 +219,14 @@ export class Pool {
   /** The port in use, or 0. */
   get port(): number {
     return this.listener?.port ?? 0;
+  }
+
+  /** What a process that takes this one's place can go on with; null if there is nothing. @param given it does */
+  heirloom(given: boolean): { readonly at: Address; readonly fd: number } | null {
+    const fd = this.listener?.fd;
+    if (fd === undefined) return null;
+    if (given) this.listener!.bequeath!();
+    return { at: this.config.listen, fd };
   }
 
   countConnection(change: 1 | -1): void {

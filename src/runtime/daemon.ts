@@ -21,6 +21,11 @@ export function startDaemon(args: readonly string[]): boolean {
   return true;
 }
 
+/** How this program is started: the executable, and what comes before our own arguments. */
+export function startingPoint(): { readonly program: string; readonly args: readonly string[] } {
+  return { program: process.execPath, args: programArguments() };
+}
+
 /** What comes between the executable and our arguments: nothing in the compiled one, the script else. */
 function programArguments(): string[] {
   const script = process.argv[1] ?? "";

@@ -44,6 +44,8 @@ import {
   EPOLLOUT,
   EPOLLRDHUP,
   errnoName,
+  F_SETFD,
+  FD_CLOEXEC,
   IntCell,
   IPPROTO_TCP,
   isShortage,
@@ -58,6 +60,7 @@ import {
   SOL_SOCKET,
   TCP_NODELAY,
 } from "./libc.ts";
+import { inherited } from "./heirloom.ts";
 import { Lingerers, type Lingering } from "./linger.ts";
 import { Loop, type Pollable } from "./loop.ts";
 import type { Heard } from "./pace.ts";
@@ -116,9 +119,10 @@ export class EpollNet implements Net {
   }
 
   async listen(address: Address, handler: Handler, options: ListenOptions): Promise<Listener> {
-    if ("path" in address) await clearPath(this, address.path);
+    const fd = inherited(address, options.place ?? 0);
+    if ("path" in address && fd === null) await clearPath(this, address.path);
     const host = "path" in address ? "" : await this.resolved(address);
-    return new EpollListener(this, address, host, handler, options);
+    return new EpollListener(this, address, host, handler, options, fd);
   }
 
   /** The address to listen on. */
@@ -187,8 +191,8 @@ class LoopClock implements Clock {
 class EpollListener implements Listener, Pollable {
   watchId = 0;
   readonly port: number;
-  private readonly fd: number;
-  private readonly removeFile: (() => void) | null = null;
+  readonly fd: number;
+  private removeFile: (() => void) | null = null;
   private closed = false;
   private resting = false;
 
@@ -198,29 +202,44 @@ class EpollListener implements Listener, Pollable {
     host: string,
     private readonly handler: Handler,
     options: ListenOptions,
+    /** One that listens there already, of the process before. */
+    heirloom: number | null,
   ) {
-    const { libc, address: name } = net;
+    const { libc } = net;
     const doing = `listen ${addressText(address)}`;
     const tcp = "host" in address;
-    if (tcp && !name.setHost(host, address.port)) throw systemError("EINVAL", doing);
-    if (!tcp) name.setPath(address.path);
-    this.fd = libc.socket(name.family);
-    if (this.fd < 0) throw systemError(errnoName(libc.errno()), doing);
-    if (tcp) {
-      libc.switchOn(this.fd, SOL_SOCKET, SO_REUSEADDR);
-      libc.switchOn(this.fd, IPPROTO_TCP, TCP_NODELAY);
-      if (options.reusePort) libc.switchOn(this.fd, SOL_SOCKET, SO_REUSEPORT);
-      if (options.keepAlive) libc.switchOn(this.fd, SOL_SOCKET, SO_KEEPALIVE);
-    }
-    const { calls } = libc;
-    if (calls.bind(this.fd, name.at, name.size) < 0 || calls.listen(this.fd, options.backlog) < 0) {
-      const code = errnoName(libc.errno());
-      calls.close(this.fd);
-      throw systemError(code, doing);
-    }
+    this.fd = heirloom ?? this.make(address, host, options, doing);
+    if (heirloom !== null) libc.calls.fcntl(this.fd, F_SETFD, FD_CLOEXEC);
     this.port = tcp ? this.boundPort() : 0;
     if (!tcp) this.removeFile = claimPath(address.path, address.mode);
     net.loop.watch(this.fd, EPOLLIN, this);
+  }
+
+  /** A socket that listens. Throws as Net.listen rejects. */
+  private make(address: Address, host: string, options: ListenOptions, doing: string): number {
+    const { libc, address: name } = this.net;
+    const tcp = "host" in address;
+    if (tcp && !name.setHost(host, address.port)) throw systemError("EINVAL", doing);
+    if (!tcp) name.setPath(address.path);
+    const fd = libc.socket(name.family);
+    if (fd < 0) throw systemError(errnoName(libc.errno()), doing);
+    if (tcp) {
+      libc.switchOn(fd, SOL_SOCKET, SO_REUSEADDR);
+      libc.switchOn(fd, IPPROTO_TCP, TCP_NODELAY);
+      if (options.reusePort) libc.switchOn(fd, SOL_SOCKET, SO_REUSEPORT);
+      if (options.keepAlive) libc.switchOn(fd, SOL_SOCKET, SO_KEEPALIVE);
+    }
+    const { calls } = libc;
+    if (calls.bind(fd, name.at, name.size) < 0 || calls.listen(fd, options.backlog) < 0) {
+      const code = errnoName(libc.errno());
+      calls.close(fd);
+      throw systemError(code, doing);
+    }
+    return fd;
+  }
+
+  bequeath(): void {
+    this.removeFile = null;
   }
 
   private boundPort(): number {

@@ -39,6 +39,8 @@ export const SO_LINGER = 13;
 export const SO_REUSEPORT = 15;
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
+export const F_SETFD = 2;
+export const FD_CLOEXEC = 1;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0x800;
 const SOCK_CLOEXEC = 0x80000;
@@ -106,6 +108,7 @@ interface Calls {
   send(fd: number, bytes: Pointer, size: number, flags: number): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
+  fcntl(fd: number, command: number, argument: number): number;
   epoll_create1(flags: number): number;
   epoll_ctl(epoll: number, op: number, fd: number, event: Pointer): number;
   epoll_wait(epoll: number, events: Pointer, count: number, timeoutMs: number): number;
@@ -139,6 +142,7 @@ const SIGNATURES = {
   send: { args: ["i32", "ptr", "u64_fast", "i32"], returns: "i64_fast" },
   shutdown: { args: ["i32", "i32"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
+  fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
   epoll_create1: { args: ["i32"], returns: "i32" },
   epoll_ctl: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
   epoll_wait: { args: ["i32", "ptr", "i32", "i32"], returns: "i32" },

@@ -7,6 +7,7 @@
  * of things (some hundreds; a page of them if there are more) and takes well below a millisecond. Argument and answer are plain JSON
  * data: they go to another thread as text.
  */
+import type { Address } from "../net/net.ts";
 import type { Proxy } from "./proxy.ts";
 import { bigKeys, clients, hotKeys, taps } from "./seen.ts";
 
@@ -52,7 +53,12 @@ function servers(proxy: Proxy, pool: string | null): ServerSeen[] {
   );
 }
 
-export const QUESTIONS = { servers, hotKeys, bigKeys, clients, taps };
+/** Listening sockets for the process that takes this one's place; they stay this process's as well. @param given it has taken them */
+function listeners(proxy: Proxy, given: boolean): { readonly at: Address; readonly fd: number }[] {
+  return proxy.pools.flatMap((pool) => pool.heirloom(given) ?? []);
+}
+
+export const QUESTIONS = { servers, listeners, hotKeys, bigKeys, clients, taps };
 
 type Questions = typeof QUESTIONS;
 export type QuestionKind = keyof Questions;

@@ -24,6 +24,7 @@ import type { Address, Clock, Net, TimerId } from "../net/net.ts";
 import { makeBoard } from "./proxy.ts";
 import type { ClientAnswer, ClientQuestion } from "../proxy/client_question.ts";
 import { type ArgumentOf, GATHER_MAX_MS, type Gathered, type QuestionKind } from "./questions.ts";
+import { isInherited } from "../runtime/heirloom.ts";
 import { StatsPort } from "./stats_port.ts";
 import type { Board, BoardMemory, PoolMemory } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
@@ -247,7 +248,7 @@ export class Workers {
    */
   private async refuseSharedPorts(pools: readonly PoolConfig[]): Promise<void> {
     for (const { listen, listenText, reusePort } of pools) {
-      if ("path" in listen || reusePort) continue;
+      if ("path" in listen || reusePort || isInherited(listen)) continue;
       if (await this.answers(listen)) throw new Error(`listen ${listenText}: Address already in use`);
     }
   }

@@ -1,0 +1,111 @@
+/**
+ * How a command finds out what became of what it has asked a running process for by a signal: the process writes that to a file beside
+ * its pid file, in one step, each time with another number.
+ */
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import process from "node:process";
+import { ERR, type Log } from "../net/log.ts";
+import type { Clock } from "../net/net.ts";
+import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
+import { Progress } from "./progress.ts";
+
+/** How long a command waits for the process, and how often it looks, ms. */
+const ANSWER_MAX_MS = 40_000;
+const LOOK_MS = 50;
+
+interface Outcome {
+  /** Counts up from 1 with each one of the process. */
+  readonly serial: number;
+  readonly pid: number;
+  readonly ok: boolean;
+  /** What there is to say, lines ended by a newline. */
+  readonly text: string;
+}
+
+/** Written by the process. */
+export class OutcomeFile {
+  private serial = 0;
+
+  constructor(private readonly path: string, private readonly log: Log) {}
+
+  write(ok: boolean, text: string): void {
+    const outcome: Outcome = { serial: ++this.serial, pid: process.pid, ok, text };
+    try {
+      writeFileSync(`${this.path}.new`, JSON.stringify(outcome));
+      renameSync(`${this.path}.new`, this.path);
+    } catch (error) {
+      this.log.write(ERR, `cannot write ${this.path}: ${(error as Error).message}`);
+    }
+  }
+
+  remove(): void {
+    rmSync(this.path, { force: true });
+  }
+}
+
+export interface Question {
+  /** As in `ringmaster COMMAND`. */
+  readonly command: string;
+  readonly signal: "SIGHUP" | "SIGUSR2";
+  readonly statusFile: string;
+}
+
+/** Asks the process of the pid file, and prints how it ended. @returns the exit code */
+export async function askProcess(pidFile: string, question: Question, clock: Clock, io: Io): Promise<number> {
+  const { command, signal, statusFile } = question;
+  let progress: Progress | null = null;
+  const fail = (text: string) => {
+    progress?.end();
+    io.err(`ringmaster ${command}: ${text}\n`);
+    return EXIT_FAILURE;
+  };
+  let pid: number;
+  try {
+    pid = Number(readFileSync(pidFile, "utf8").trim());
+  } catch (error) {
+    return fail(`cannot read the pid file: ${(error as Error).message}`);
+  }
+  if (!(Number.isSafeInteger(pid) && pid >= 1)) return fail(`${pidFile}: found no process id`);
+  const before = readOutcome(statusFile);
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    return fail(`process ${pid} of ${pidFile}: ${(error as Error).message}`);
+  }
+  const until = clock.nowMs() + ANSWER_MAX_MS;
+  progress = new Progress(() => clock.nowMs(), io);
+  while (clock.nowMs() < until) {
+    progress.tell(() =>
+      `ringmaster ${command}: process ${pid} has been asked, and does not say yet how it ended`
+    );
+    // Its last word is there before it has ended.
+    const there = isThere(pid);
+    const outcome = readOutcome(statusFile);
+    if (outcome?.pid === pid && outcome.serial !== (before?.pid === pid ? before.serial : 0)) {
+      progress.end();
+      if (outcome.ok) io.out(outcome.text);
+      else io.err(outcome.text);
+      return outcome.ok ? EXIT_OK : EXIT_FAILURE;
+    }
+    if (!there) return fail(`process ${pid} has ended`);
+    await new Promise<void>((resolve) => clock.setTimer(LOOK_MS, resolve));
+  }
+  return fail(`process ${pid} has not answered in ${ANSWER_MAX_MS / 1000} s; its log may say why`);
+}
+
+function readOutcome(file: string): Outcome | null {
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as Outcome;
+  } catch {
+    return null;
+  }
+}
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * Another process that takes this one's place: the same command line, the executable that lies there now, the same listening sockets.
+ *
+ *   ringmaster upgrade ──USR2──► this process ──start, with sockets──► successor
+ *                                     ▲ ──── "ready" through a pipe ◄──── listens, serves
+ *                                     └─► tells the manager its pid, and finishes what is in flight, as at TERM
+ *
+ * If it ends before it is ready, this process goes on as if nothing had been. What a successor needs is in the environment:
+ * RINGMASTER_SUCCESSOR is the descriptor through which it says that it is ready; runtime/heirloom.ts has the sockets.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, writeSync } from "node:fs";
+import process from "node:process";
+import { ERR, type Log, NOTICE } from "../net/log.ts";
+import type { Clock, TimerId } from "../net/net.ts";
+import { startingPoint } from "../runtime/daemon.ts";
+import { heirloomsFor } from "../runtime/heirloom.ts";
+import type { Gathering } from "../service/questions.ts";
+import type { ReloadOptions } from "./flags.ts";
+import type { Io } from "./io.ts";
+import { askProcess } from "./outcome.ts";
+
+const VARIABLE = "RINGMASTER_SUCCESSOR";
+/** It has to be ready in this time, ms. */
+const READY_MAX_MS = 30_000;
+/** Descriptors below are standard input and output. */
+const FIRST_FD = 3;
+
+/** What the process around it does about it. */
+export interface Predecessor {
+  /** Whatever only one process can have is to be let go of: the admin side's address. */
+  makeWay(): void;
+  /** There is no successor: it is to be had again. */
+  takeBack(): void;
+  /** It is there, and this process has to end. */
+  giveWay(pid: number): void;
+  /** How it ended, for whoever has asked. */
+  tell(ok: boolean, text: string): void;
+}
+
+export class Successor {
+  private child: ChildProcess | null = null;
+  private timer: TimerId | null = null;
+
+  /** @param argv this process's own arguments */
+  constructor(
+    private readonly argv: readonly string[],
+    private readonly service: Gathering,
+    private readonly around: Predecessor,
+    private readonly log: Log,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Starts one, unless one is starting. @param cause for the log */
+  async start(cause: string): Promise<void> {
+    if (this.child !== null) return this.log.write(NOTICE, `${cause}: a successor is starting already`);
+    this.log.write(NOTICE, `${cause}: starting a successor`);
+    const gathered = await this.service.gather("listeners", false);
+    const sockets = gathered.flatMap(({ worker, answer }) =>
+      answer.map(({ at, fd }) => ({ at, fd, place: worker }))
+    );
+    if (sockets.length === 0) {
+      return this.fail("sockets cannot be handed on by this runtime; see docs/upgrading.md");
+    }
+    this.around.makeWay();
+    const { program, args } = startingPoint();
+    // A watchdog of the manager's is for whichever process it takes for the main one.
+    const { WATCHDOG_PID: _, ...environment } = process.env;
+    const pipeFd = FIRST_FD + sockets.length;
+    try {
+      this.child = spawn(program, [...args, ...this.argv], {
+        stdio: ["ignore", "inherit", "inherit", ...sockets.map(({ fd }) => fd), "pipe"],
+        env: { ...environment, ...heirloomsFor(sockets, FIRST_FD), [VARIABLE]: String(pipeFd) },
+        // A signal to the terminal's group is not meant for it.
+        detached: true,
+      });
+    } catch (error) {
+      this.around.takeBack();
+      return this.fail((error as Error).message);
+    }
+    this.log.write(NOTICE, `process ${this.child.pid} is to take this one's place`);
+    this.watch(this.child, pipeFd);
+  }
+
+  private watch(child: ChildProcess, pipeFd: number): void {
+    let over = false;
+    const end = (failure: string | null) => {
+      if (over) return;
+      over = true;
+      if (this.timer !== null) this.clock.clearTimer(this.timer);
+      this.timer = null;
+      if (failure === null) {
+        child.unref();
+        const text = `process ${child.pid} has taken the place of ${process.pid}`;
+        this.around.tell(true, text);
+        this.log.write(NOTICE, text);
+        return void this.service.gather("listeners", true).then(() => this.around.giveWay(child.pid!));
+      }
+      child.kill("SIGKILL");
+      this.child = null;
+      this.around.takeBack();
+      this.fail(failure);
+    };
+    child.on("error", (error) => end(error.message));
+    child.on("exit", (code, signal) => {
+      end(`its process has ended with ${code ?? signal} before it was ready; its log says why`);
+    });
+    (child.stdio as unknown as { on(event: "data", heard: () => void): void }[])[pipeFd]!
+      .on("data", () => end(null));
+    this.timer = this.clock.setTimer(READY_MAX_MS, () => end(`it was not ready in ${READY_MAX_MS / 1000} s`));
+  }
+
+  private fail(why: string): void {
+    const text = `no successor, this process goes on: ${why}`;
+    this.log.write(ERR, text);
+    this.around.tell(false, text);
+  }
+}
+
+/** Where a process with this pid file says how an upgrade has ended. */
+export function upgradeStatusFile(pidFile: string): string {
+  return `${pidFile}.upgrade`;
+}
+
+/** `ringmaster upgrade`: asks the process of the pid file, and tells how it ended. @returns the exit code */
+export function upgrade({ pidFile }: ReloadOptions, clock: Clock, io: Io): Promise<number> {
+  const question = { command: "upgrade", signal: "SIGUSR2", statusFile: upgradeStatusFile(pidFile) } as const;
+  return askProcess(pidFile, question, clock, io);
+}
+
+/** For a process that takes another's place: tells it, once, that it may go. Does nothing in any other. */
+export function sayReady(): void {
+  const fd = Number(process.env[VARIABLE]);
+  delete process.env[VARIABLE];
+  if (!(fd >= FIRST_FD)) return;
+  try {
+    writeSync(fd, "ready\n");
+    closeSync(fd);
+  } catch {
+    // It has ended meanwhile: then nobody has to go.
+  }
+}
