@@ -122,10 +122,7 @@ export class Latency {
   /** Of one class over all workers; a copy. */
   histogram(latencyClass: number, quantity: number): Histogram {
     const histogram = new Histogram();
-    const at = (latencyClass * QUANTITIES + quantity) * ROW;
-    for (const block of this.blocks) {
-      histogram.addCounts(block.subarray(at + HEAD, at + ROW), block[at + SUM]!, block[at + LONGEST]!);
-    }
+    this.addTo(histogram, latencyClass, quantity);
     return histogram;
   }
 
@@ -133,9 +130,18 @@ export class Latency {
   total(quantity: number): Histogram {
     const total = new Histogram();
     for (let k = 0; k < LATENCY_CLASSES.length; k++) {
-      if (k !== CLASS_BLOCKING) total.add(this.histogram(k, quantity));
+      if (k !== CLASS_BLOCKING) this.addTo(total, k, quantity);
     }
     return total;
+  }
+
+  private addTo(histogram: Histogram, latencyClass: number, quantity: number): void {
+    const at = (latencyClass * QUANTITIES + quantity) * ROW;
+    for (const block of this.blocks) {
+      // With nothing in the bucket of 0 µs either, nothing has been counted: of hundreds of servers that is most of what there is.
+      if (block[at + SUM] === 0 && block[at + HEAD] === 0) continue;
+      histogram.addCounts(block.subarray(at + HEAD, at + ROW), block[at + SUM]!, block[at + LONGEST]!);
+    }
   }
 }
 
