@@ -265,10 +265,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (this.tail === null) this.head = request;
     else this.tail.nextInFlight = request;
     this.tail = request;
-    const nowMs = pool.turn.now();
-    if (request.readMs < 0) request.readMs = nowMs;
+    if (request.readMs < 0) request.readMs = pool.turn.now();
     if (pool.timeoutMs > 0 && !patient) {
-      request.deadlineMs = nowMs + pool.timeoutMs;
+      request.deadlineMs = pool.turn.now() + pool.timeoutMs;
       if (this.oldest === null) this.oldest = request;
       if (!pool.sweeping) pool.startSweep();
     }

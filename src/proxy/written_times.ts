@@ -16,6 +16,9 @@ export class WrittenTimes {
   private head = 0;
   private size = 0;
   private lastBytes = 0;
+  /** Of the oldest: what is asked for most. -1 = there is none. */
+  private oldestBytes = -1;
+  private oldestMs = -1;
 
   /** So many bytes have been written by now; of any number of calls with the same number the first counts. */
   note(bytes: number, nowMs: number): void {
@@ -23,11 +26,17 @@ export class WrittenTimes {
     this.lastBytes = bytes;
     if (this.size === this.bytes.length && !this.grow()) {
       this.bytes[(this.head + this.size - 1) & (MOST - 1)] = bytes;
-      return;
+      return this.lookAtOldest();
     }
     const at = (this.head + this.size++) & (this.bytes.length - 1);
     this.bytes[at] = bytes;
     this.ms[at] = nowMs;
+    if (this.size === 1) this.lookAtOldest();
+  }
+
+  private lookAtOldest(): void {
+    this.oldestBytes = this.size > 0 ? this.bytes[this.head]! : -1;
+    this.oldestMs = this.size > 0 ? this.ms[this.head]! : -1;
   }
 
   private grow(): boolean {
@@ -45,12 +54,17 @@ export class WrittenTimes {
 
   /** When byte number `end` was written, of a request that has been answered: nobody asks for earlier ones any more. -1 = it has not been. */
   take(end: number): number {
+    return end <= this.oldestBytes ? this.oldestMs : this.advance(end);
+  }
+
+  private advance(end: number): number {
     const mask = this.bytes.length - 1;
     while (this.size > 0 && this.bytes[this.head]! < end) {
       this.head = (this.head + 1) & mask;
       this.size--;
     }
-    return this.size > 0 ? this.ms[this.head]! : -1;
+    this.lookAtOldest();
+    return this.oldestMs;
   }
 
   /** As `take`, of one that earlier ones may be asked for after. */
@@ -66,5 +80,6 @@ export class WrittenTimes {
   /** Another socket begins. */
   clear(): void {
     this.size = this.lastBytes = 0;
+    this.lookAtOldest();
   }
 }

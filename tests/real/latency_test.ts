@@ -62,7 +62,7 @@ Deno.test("two workers: each request is counted once by its pool, each fragment 
   // Of three servers one may have none of these keys, and then no times: it depends on their addresses.
   const served = told.flatMap(({ latency }: any) => latency === null ? [] : [latency]);
   ok(served.length > 0);
-  for (const { p50_us, p99_us } of served) ok(p99_us >= p50_us && p50_us > 0);
+  for (const { p50_us, p99_us } of served) ok(p99_us >= p50_us);
 });
 
 Deno.test("a server that takes 100 ms is told to take that, and what blocks is told apart", async () => {
