@@ -172,6 +172,7 @@ export class RedisFront implements Front, Sender {
     return new PoolRedirects(
       pool,
       (by, reply, start, end, request) => this.scripts?.lacking(by, reply, start, end, request) ?? null,
+      (request, args) => this.learner.known(request, args),
     );
   }
 

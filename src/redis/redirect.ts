@@ -14,9 +14,10 @@
  * at a time, and nothing more is taken from the client until it has been answered. What the client had sent before, and the node has
  * answered, has overtaken it: that is so for whoever sends on without waiting for replies.
  *
- * Scripts. What a script answers may be these words too, made up by a client. Such a redirect has to be for the slot of the request, and is
- * followed only to the pool's servers; else nodes are asked about its keys with EXISTS, whose answer no client makes up, before it is sent
- * again. So nobody leads the proxy, and its password, to an address of his own, and no script runs over and over for what it says.
+ * Scripts. What a script answers may be these words too, made up by a client; and what a module's command says nobody knows. Such a
+ * redirect has to be for the slot of the request, and is followed only to the pool's servers; else nodes are asked about its keys with
+ * EXISTS, whose answer no client makes up, before it is sent again. So nobody leads the proxy, and its password, to an address of his own,
+ * and no script runs over and over for what it says.
  *
  * Bounds. NODES_MAX nodes are asked without a pause between them, and none twice that has said MOVED. TRYAGAIN is tried again for
  * `cluster_tryagain`, all else for DOWN_MS; then the client reads the server's own words. `timeout` is for each node that is asked.
@@ -44,7 +45,7 @@ import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "../p
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
-import { firstKeysOf, isKeyless, keysOf, runsScript, slotOfAny, suitsHeir } from "./kept_keys.ts";
+import { isKeyless, keysOf, keysToAsk, type Known, slotOfAny, suitsHeir, tellsWords } from "./kept_keys.ts";
 import { TrackedRead } from "./reads.ts";
 import { ClientRedirects, type Waiting } from "./redirect_queue.ts";
 import type { RedisSession } from "./session.ts";
@@ -60,6 +61,8 @@ const PAUSE_FIRST_MS = 10;
 const PAUSE_MAX_MS = 100;
 /** So often nodes are asked about the keys of a script that is refused; then its words are its own. */
 const DOUBTS_MAX = 3;
+/** Where nodes cannot be asked about its keys, there is so long between, ms. */
+const DOUBT_MS = DOWN_MS / DOUBTS_MAX;
 /** The pool's source is told of the same node so often, ms. */
 const SIGN_EVERY_MS = 20;
 
@@ -105,7 +108,7 @@ export class PoolRedirects implements Redirects {
   readonly waiting: Set<ClientRedirects> = new Set();
   private signedAtMs = -Infinity;
 
-  constructor(readonly pool: Pool, readonly lacking: Lacking) {}
+  constructor(readonly pool: Pool, readonly lacking: Lacking, readonly known: Known) {}
 
   /** The pool has other servers: what waits is tried again. Between two turns. */
   adopt(): void {
@@ -305,6 +308,8 @@ export class Redirected extends Placed implements Waiting {
   /** It is a script: nodes have to be asked about its keys before it is sent again. How often that was so. */
   private doubted = false;
   private doubts = 0;
+  /** Of which they are asked; null: only a server knows them. */
+  private keys: readonly Uint8Array[] | null = null;
   /** It is tried again because of TRYAGAIN. */
   private forKeys = false;
   private isOver = false;
@@ -338,9 +343,9 @@ export class Redirected extends Placed implements Waiting {
     const { kind, slot, port } = redirect;
     const tells = this.tellsWords();
     if (tells) {
-      const placed = slotOfAny(redirects.pool, this.bytes);
+      this.keys = keysToAsk(redirects.pool, this.bytes, slot, redirects.known);
       // No node says so of a request without keys, or of another slot.
-      if (placed < 0 || (slot >= 0 && slot !== placed)) return this.answer(bytes, start, end, false);
+      if (this.keys?.length === 0) return this.answer(bytes, start, end, false);
     }
     this.from = by.server;
     if (this.lane !== null) this.forgive();
@@ -369,9 +374,9 @@ export class Redirected extends Placed implements Waiting {
     if (!tells) return this.wait(this.forKeys);
     // Where nodes have an answer for its keys, these are its own words; but slots may have moved in between.
     if (this.doubts++ === DOUBTS_MAX) return this.answer(this.reply, 0, this.reply.length, false);
-    this.doubted = true;
     if (!this.forKeys && this.downSinceMs < 0) this.downSinceMs = redirects.pool.turn.now();
-    own.wait(this, 0);
+    this.doubted = this.keys !== null && this.lane === null;
+    own.wait(this, this.doubted ? 0 : DOUBT_MS);
   }
 
   /**
@@ -397,7 +402,11 @@ export class Redirected extends Placed implements Waiting {
     if (nowMs - this.askedAtMs <= PAUSE_MAX_MS) return;
     this.sinceMs = nowMs;
     this.downSinceMs = -1;
-    this.pauses = this.asked = this.moved.length = 0;
+    this.pauses =
+      this.doubts =
+      this.asked =
+      this.moved.length =
+        0;
   }
 
   /** It could not be sent. */
@@ -412,7 +421,7 @@ export class Redirected extends Placed implements Waiting {
 
   /** Whether what it is answered may be words that a client has made up. */
   protected tellsWords(): boolean {
-    return this.lane === null && runsScript(this.bytes);
+    return tellsWords(this.bytes);
   }
 
   private wait(forKeys: boolean): void {
@@ -450,7 +459,7 @@ export class Redirected extends Placed implements Waiting {
     const { redirects } = this;
     this.asked = 0;
     this.moved.length = 0;
-    if (this.slot === NOT_LOOKED) this.slot = slotOfAny(redirects.pool, this.bytes);
+    if (this.slot === NOT_LOOKED) this.slot = slotOfAny(redirects.pool, this.bytes, redirects.known);
     if (this.doubted) return this.askAbout();
     const owner = this.isForHeir ? this.heirOf(this.from!) : redirects.ownerOf(this.slot, this.from!);
     if (owner === null && this.isForHeir) return this.answer(this.reply, 0, this.reply.length, true);
@@ -481,7 +490,7 @@ export class Redirected extends Placed implements Waiting {
 
   /** Asks nodes who has its keys, then that one. */
   private askAbout(): void {
-    this.redirects.locate(this.client, firstKeysOf(this.bytes), (endpoint, asking, found) => {
+    this.redirects.locate(this.client, this.keys!, (endpoint, asking, found) => {
       if (this.parent.client === null) return this.over();
       this.doubted = !found;
       if (!found || !this.ask(endpoint!, asking)) this.wait(this.forKeys);

@@ -37,6 +37,8 @@ function keysOf([name, ...words]: readonly string[]): readonly string[] {
     case "GET":
     case "SET":
     case "APPEND":
+    case "M.SAY":
+    case "M.ASKED":
       return words.slice(0, 1);
     default:
       return [];
@@ -189,6 +191,11 @@ export class FakeNode {
           : "-ERR Function not found\r\n";
       case "FUNCTION":
         return this.executeFunction(words);
+      case "M.SAY":
+      case "M.ASKED":
+        return `${words.at(-1)}\r\n`;
+      case "COMMAND":
+        return words[0] === "INFO" ? learned(words[1]!) : `*1\r\n${bulk(words[2])}`;
       case "FLUSHALL":
         return this.follows ? "-READONLY You can't write against a read only replica.\r\n" : "+OK\r\n";
       case "PUBLISH":
@@ -268,6 +275,12 @@ export class FakeCluster {
   get servers(): readonly FakeNode[] {
     return this.nodes.filter((node) => this.owners.includes(node));
   }
+}
+
+/** Commands of a module: both have one key, which of M.ASKED only COMMAND GETKEYS tells. They answer their last word. */
+function learned(name: string): string {
+  const movable = name === "M.ASKED" ? "*2\r\n+write\r\n+movablekeys\r\n" : "*1\r\n+write\r\n";
+  return `*1\r\n*7\r\n${bulk(name.toLowerCase())}:-2\r\n${movable}:1\r\n:1\r\n:1\r\n*0\r\n`;
 }
 
 const TRYAGAIN = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";

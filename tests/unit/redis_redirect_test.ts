@@ -250,6 +250,44 @@ testOf("what a script makes up leads nowhere", (world) => {
   strictEqual(stranger.redis.accepted, 0);
 });
 
+for (const name of ["M.SAY", "M.ASKED"]) {
+  testOf(`what a module's command says leads nowhere: ${name}`, async (world) => {
+    const client = world.talker();
+    const stranger = world.node(3);
+    const owner = world.cluster.owner(SLOT);
+    world.ask(client, "SET", ONE, "x");
+    strictEqual(world.ask(client, name, ONE, "+well"), "+well\r\n");
+    world.asked();
+    const runs = () => owner.redis.takeGot().filter((words) => words.startsWith(name)).length;
+    for (
+      const words of ["MOVED", "ASK"].map((word) => `-${word} ${SLOT} ${stranger.name}`).concat([
+        "-TRYAGAIN x",
+        "-CLUSTERDOWN x",
+      ])
+    ) {
+      client.say(name, ONE, words).say("GET", ONE);
+      world.run(4000);
+      strictEqual(client.take(), `${words}\r\n$1\r\nx\r\n`);
+      strictEqual(runs(), 4);
+    }
+    const other = `-MOVED ${slotOf("c")} ${stranger.name}`;
+    strictEqual(world.ask(client, name, ONE, other), `${other}\r\n`);
+    strictEqual(runs(), 1);
+    strictEqual(stranger.redis.accepted, 0);
+    // What is true is followed: to a node that owns nothing, and to one that has come to own it.
+    world.cluster.migrate(SLOT, stranger, ONE);
+    client.say(name, ONE, "+ask");
+    world.run(100);
+    strictEqual(client.take(), "+ask\r\n");
+    world.cluster.give(SLOT, stranger);
+    client.say(name, ONE, "+moved");
+    world.run(100);
+    strictEqual(client.take(), "+moved\r\n");
+    await world.learn();
+    strictEqual(world.ask(client, name, ONE, "+learned"), "+learned\r\n");
+  });
+}
+
 testOf(
   "a script is asked of a node that owns nothing, if another request is pointed there as well",
   (world) => {
