@@ -115,6 +115,8 @@ export type TimerId = unknown;
 export interface Clock {
   /** Monotonic, in ms, with a fraction; cheap. */
   nowMs(): number;
+  /** `nowMs` when this turn began, where that is cheaper; absent: ask nowMs. */
+  turnBeganMs?(): number;
   /** Milliseconds since the epoch. */
   wallMs(): number;
   setTimer(afterMs: number, run: () => void): TimerId;

@@ -42,7 +42,8 @@ export class Turn {
   /** Monotonic ms, read once a turn. */
   now(): number {
     if (this.nowMs < 0) {
-      this.nowMs = this.clock.nowMs();
+      const { clock } = this;
+      this.nowMs = clock.turnBeganMs === undefined ? clock.nowMs() : clock.turnBeganMs();
       this.schedule();
     }
     return this.nowMs;

@@ -171,6 +171,10 @@ class LoopClock implements Clock {
     return this.loop.nowMs();
   }
 
+  turnBeganMs(): number {
+    return this.loop.turnNowMs();
+  }
+
   wallMs(): number {
     return Date.now();
   }

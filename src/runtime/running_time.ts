@@ -28,9 +28,9 @@ export class RunningTime {
   /**
    * Monotonic ms.
    * @param dueMs until when at most the thread meant to sleep: its next timer is due, by this time; Infinity = there is none
+   * @param realMs a reading that somebody has just made
    */
-  look(dueMs: number): number {
-    const realMs = this.real();
+  look(dueMs: number, realMs: number = this.real()): number {
     const passedMs = realMs - this.lookedMs;
     this.lookedMs = realMs;
     if (passedMs <= LATE_MS || this.nowMs + passedMs <= dueMs + LATE_MS) return this.nowMs += passedMs;
