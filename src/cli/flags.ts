@@ -356,13 +356,12 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "upgrade",
     usage: "-p PIDFILE",
-    sentence:
-      "Lets the executable that lies there now take a running proxy's place, and tells how that ended.",
+    sentence: "Lets the executable that lies there now take a running proxy's place.",
     flags: [HELP, flag("p", "pid-file", "the pid file it was started with", "S", "a file name")],
     notes: [
-      "The new process gets the listening sockets of the old one, so nobody is refused meanwhile; the old one finishes what\n" +
-      "is in flight and ends. If the new one does not start, the old one goes on and this exits with 1. SIGUSR2 does the\n" +
-      "same without the answer. Linux executables only.",
+      "The new process gets the old one's listening sockets, so nobody is refused meanwhile; the old one\n" +
+      "finishes what is in flight and ends. If the new one does not start, the old one goes on and this\n" +
+      "exits with 1. SIGUSR2 does the same without the answer. Linux executables only.",
     ],
   },
   {
