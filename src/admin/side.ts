@@ -31,6 +31,11 @@ export function adminRefusal({ process }: Config, given: AdminAddress | null): s
 export class AdminSide {
   private server: AdminServer | null = null;
   private text = "off";
+  /** Nobody but this machine can connect there. */
+  private isLocal = true;
+  private stopped = false;
+  /** One after the other: two reloads may follow each other at once. Never rejects. */
+  private moves: Promise<void> = Promise.resolve();
   private readonly otlp: Otlp;
 
   /** @param given by a flag, which wins; null = not given */
@@ -51,6 +56,7 @@ export class AdminSide {
 
   /** Rejects if it cannot listen where `config` says. */
   async start(config: Config): Promise<void> {
+    this.stopped = false;
     this.otlp.adopt(config);
     await this.listen(config);
   }
@@ -64,19 +70,28 @@ export class AdminSide {
     } catch (error) {
       throw new Error(`admin ${text}: ${(error as Error).message}`);
     }
+    if (this.stopped) return server.close();
     this.server = server;
     this.around.live.start();
     this.text = text;
+    this.isLocal = isLoopback(address);
     this.around.log.write(NOTICE, `admin on http://${text}`);
   }
 
   /** This is in force. Where it cannot listen at another address it stays where it was, and the log says so. */
   adopt(config: Config): void {
     this.otlp.adopt(config);
+    this.moves = this.moves.then(() => this.move(config));
+  }
+
+  private async move(config: Config): Promise<void> {
+    if (this.stopped) return;
     const { address, text } = adminAddress(config.process, this.given);
-    this.server?.adopt(config.process.adminToken);
+    const { server: before } = this;
+    const { adminToken } = config.process;
+    // Where others can connect it goes on asking for the token it had: it may have to stay there.
+    if (adminToken !== null || this.isLocal) before?.adopt(adminToken);
     if (text === this.text) return;
-    const before = this.server;
     if (address === null) {
       before?.close();
       this.server = null;
@@ -84,13 +99,16 @@ export class AdminSide {
       this.text = text;
       return;
     }
-    this.listen(config).then(
-      () => before?.close(),
-      (error: Error) => this.around.log.write(ERR, `${error.message}; it stays where it was`),
-    );
+    try {
+      await this.listen(config);
+      before?.close();
+    } catch (error) {
+      this.around.log.write(ERR, `${(error as Error).message}; it stays where it was`);
+    }
   }
 
   stop(): void {
+    this.stopped = true;
     this.otlp.stop();
     this.around.live.stop();
     this.server?.close();

@@ -194,9 +194,10 @@ export class ConfigDocument {
       const target = anchors.get(node.source);
       const at = node.range?.[0] ?? 0;
       if (target === undefined) {
-        this.#fault(at, `an alias *${node.source}`, `an anchor &${node.source} before it`, false);
+        // Its name is not said: `redis_auth: *secret`, which wanted quotes, is one too.
+        this.#fault(at, "an alias of nothing", "an anchor of its name before it, or quotes around it", false);
       } else if (this.#openLists.has(target)) {
-        this.#fault(at, `an alias *${node.source} inside the list it stands for`, "a list that ends", false);
+        this.#fault(at, "an alias inside the list it stands for", "a list that ends", false);
       } else this.#targets.set(node, target);
       return;
     }
@@ -325,7 +326,15 @@ function costOfText(text: string): number {
   return 1 + Math.floor(text.length / REPEAT_LETTERS);
 }
 
-/** The library's message as the words after "found". */
+/**
+ * The library's message as the words after "found", without what it quotes of the file: a password that wanted quotes is a mistake
+ * too, such as `redis_auth: !secret` or `|secret`.
+ */
 function yamlWords(message: string): string {
-  return `a mistake in the YAML (${message.split("\n")[0]!.slice(0, 200)})`;
+  const words = message.split("\n")[0]!
+    .replace(/(?<=[a-z]): .*/i, "")
+    .replace(/^The \S.* tag has/, "A tag has")
+    .replace(/, so \S.* is invalid/, "")
+    .replace(/(?<=escape sequence).*/, "");
+  return `a mistake in the YAML (${words.slice(0, 200)})`;
 }

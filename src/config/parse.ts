@@ -447,7 +447,7 @@ class Reader {
     if (address !== null && !isLoopback(address) && fields.adminTokenFile === null) {
       const expected =
         "an address of this machine alone, such as 127.0.0.1:22280, or admin_token_file as well";
-      this.#problem(values.get("admin")!.place, "admin", `${quoted(text)} without a token`, expected);
+      this.#problem(values.get("admin")!.place, "admin", `${said(text)} without a token`, expected);
     }
     return processOf(fields, token);
   }
@@ -514,7 +514,12 @@ class Reader {
     }
     const read = readValue(key, text);
     if ("value" in read) return key.type === "path" ? this.#path(text) : read.value;
-    this.#problem(value.place, key.name, key.secret ? "a value" : quoted(text), read.expected);
+    this.#problem(
+      value.place,
+      key.name,
+      key.secret || (key.type === "url" && /[?#]/.test(text)) ? "a value" : said(text),
+      read.expected,
+    );
     return undefined;
   }
 
@@ -568,7 +573,7 @@ class Reader {
     let found: string;
     if (item.kind === "text") {
       read = this.#cluster ? readSeed(item.text) : readServer(item.text);
-      found = quoted(item.text);
+      found = said(item.text);
     } else if (item.kind === "mapping") {
       const entries = this.#document.entries(item);
       const values = this.#values(entries, "server", SERVER_KEYS, item.place);
@@ -607,7 +612,7 @@ class Reader {
     }
     const read = makeServer(address!.text, name, weight);
     if (!("value" in read)) {
-      this.#problem(item.place, key.name, quoted(address!.text), read.expected);
+      this.#problem(item.place, key.name, said(address!.text), read.expected);
       return null;
     }
     const { addressText } = read.value;
@@ -619,7 +624,7 @@ class Reader {
     if (!this.#cluster) return server;
     const seed = seedOf(server);
     if ("value" in seed) return seed.value;
-    this.#problem(item.place, key.name, quoted(address!.text), seed.expected);
+    this.#problem(item.place, key.name, said(address!.text), seed.expected);
     return null;
   }
 
@@ -654,7 +659,7 @@ class Reader {
       if ("value" in read && !isAny && (key.type === "replicas" || "host" in read.value.address)) {
         return key.type === "replicas" ? { ...read.value, zone: null } : read.value;
       }
-      this.#problem(item.place, key.name, quoted(item.text), "expected" in read ? read.expected : expected);
+      this.#problem(item.place, key.name, said(item.text), "expected" in read ? read.expected : expected);
       return null;
     }
     if (item.kind !== "mapping" || key.type !== "replicas") {
@@ -981,4 +986,9 @@ export function editDistance(a: string, b: string): number {
     row = next;
   }
   return row[b.length]!;
+}
+
+/** A value that is wrong, as messages show it; not if it looks like a URL with a password, which nobody is to read in a log. */
+function said(text: string): string {
+  return /:[^]*@/.test(text) ? "a value" : quoted(text);
 }

@@ -731,9 +731,11 @@ const PROCESS: readonly (readonly [string, Partial<Config["process"]> | RegExp])
   ["{ otlp: 127.0.0.1:4318 }", /otlp: found "127.0.0.1:4318", expected a URL of http or https/],
   [
     "{ otlp: 'http://user:secret@host:4318' }",
-    /otlp: found .*, expected a URL of http or https without user/,
+    /otlp: found a value, expected a URL of http or https without user/,
   ],
-  ["{ otlp: 'http://host:4318/?a=b' }", /otlp: /],
+  ["{ otlp: 'http://host:4318/?key=secret' }", /otlp: found a value, expected a URL/],
+  ["{ otlp: 'http//user:secret@host' }", /otlp: found a value, expected a URL/],
+  ["{ admin: 'http://user:secret@host:80' }", /admin: found a value without a token/],
   ["{ otlp: 'http://host:99999' }", /otlp: /],
   ["{ otlp: 'http:host' }", /otlp: /],
   ["{ otlp: 'grpc://host:4317' }", /otlp: /],
@@ -1034,11 +1036,11 @@ const WRONG: readonly (readonly [string, string, readonly RegExp[]])[] = [
   ]],
   ["a key like no other", poolWith("zzzzzzzzzz: 5"), [/zzzzzzzzzz: .* expected one of listen, servers, /]],
   ["an unknown alias", poolWith("timeout: *t"), [
-    /found an alias \*t, expected an anchor &t/,
+    /found an alias of nothing, expected an anchor of its name before it/,
   ]],
   ["a list inside itself", poolWith("timeout: &t [*t]"), [
     /timeout: found a list/,
-    /found an alias \*t inside the list it stands for, expected a list that ends/,
+    /found an alias inside the list it stands for, expected a list that ends/,
   ]],
   ["a tag", poolWith("timeout: !!int 5"), [
     /found a mistake in the YAML \(Unresolved tag.*expected a plain value/,
@@ -1283,6 +1285,35 @@ Deno.test("conf/ringmaster.yml has every key, with its default", () => {
   const pool = config.pools[0]!;
   const { name, listen, listenText, listenLine, servers } = pool;
   assert.deepEqual(pool, { ...DEFAULTS, name, listen, listenText, listenLine, servers, redis: true });
+});
+
+Deno.test("no complaint shows a password, be it without its quotes or in a URL", () => {
+  const values = [
+    "redis_auth: *hunter2",
+    "redis_auth: !hunter2",
+    "redis_auth: !<hunter2>",
+    "redis_auth: !hunter2!x y",
+    "redis_auth: |hunter2",
+    "redis_auth: >hunter2",
+    "redis_auth: @hunter2",
+    "redis_auth: %hunter2",
+    'redis_auth: "\\hunter2"',
+    "redis_auth: &hunter2 [a]",
+    "redis_auth: {hunter2: x}",
+    "redis_auth: [hunter2]",
+    "redis_auth: 'hunter2",
+    "sentinel_auth: 'hunter2:'",
+    "hash: redis://u:hunter2@host",
+    "timeout: u:hunter2@host",
+    "sentinels: ['redis://u:hunter2@host']",
+    "read_from: replica\n  replicas: ['redis://u:hunter2@host']",
+  ];
+  for (const value of values) {
+    for (const { text } of problemsOf(poolWith(value))) assert.doesNotMatch(text, /hunter2/, value);
+  }
+  for (const { text } of problemsOf(poolWith("", "[ 'redis://u:hunter2@host' ]"))) {
+    assert.doesNotMatch(text, /hunter2/);
+  }
 });
 
 Deno.test("configMarkdown() names every key of the table, and the table names no key twice", () => {
