@@ -30,8 +30,11 @@ export interface ClusterAround {
 
 /** Between the beginnings of two rounds that hints ask for, ms. */
 const HINTED_MS = 100;
-/** Between two rounds while a node that owns slots is dead or does not answer: another will take its place. */
+/** Between two rounds while a node that owns slots is dead or does not answer, ms: soon another takes its place, or nobody can. */
+const UNWELL_FIRST_MS = 150;
 const UNWELL_MS = 500;
+/** The first of these two is for so long, ms. */
+const UNWELL_FIRST_FOR_MS = 15_000;
 /** A node has so long for its greetings, and for an answer, ms. */
 const ANSWER_MS = 1000;
 /** When one has answered, the others of the round have so long more. */
@@ -97,7 +100,8 @@ export class ClusterSource implements TopologySource {
   private roundAtMs = -Infinity;
   private round: Round | null = null;
   private again = false;
-  private unwell = false;
+  /** Since when; -1 = all who own slots are well. */
+  private unwellSinceMs = -1;
   private stopped = false;
   /** null: all is well. */
   private wrong: string | null = "no node has answered yet";
@@ -198,7 +202,9 @@ export class ClusterSource implements TopologySource {
   /** Drawn, so that many proxies do not ask in step. */
   private nextMs(): number {
     const { intervalMs } = this.from;
-    const everyMs = this.unwell || this.wrong !== null ? Math.min(intervalMs, UNWELL_MS) : intervalMs;
+    const forMs = this.unwellSinceMs < 0 ? Infinity : this.nowMs - this.unwellSinceMs;
+    const oftenMs = forMs < UNWELL_FIRST_FOR_MS ? UNWELL_FIRST_MS : UNWELL_MS;
+    const everyMs = forMs < Infinity || this.wrong !== null ? Math.min(intervalMs, oftenMs) : intervalMs;
     return everyMs * (0.9 + this.around.random() / 5);
   }
 
@@ -362,7 +368,8 @@ export class ClusterSource implements TopologySource {
       );
     }
     if (servers.size === 0) return false;
-    this.unwell = unwell;
+    if (!unwell) this.unwellSinceMs = -1;
+    else if (this.unwellSinceMs < 0) this.unwellSinceMs = this.nowMs;
     this.inherit(ids, seen);
     this.ownerIds = ids;
     this.forget(views);

@@ -305,6 +305,36 @@ Deno.test("ClusterSource: a failed primary stays until its replica has its slots
   assert.equal(s.told.at(-1), "1 0-8191 +3, 2 8192-16383");
 });
 
+Deno.test("ClusterSource: while a primary is dead it asks every 150 ms, whatever workers see, and later twice a second", async () => {
+  using s = new Stand();
+  await s.node("b");
+  await s.node("c");
+  s.said = TWO;
+  await s.start();
+  s.watch();
+  s.said = nodes("a master,fail 1 0-8191", "b master 2 8192-16383", "c slave:a 1");
+  s.source.hint("10.0.0.1:7000", "primary unreachable");
+  await s.pass(1000);
+  const rounds = async () => {
+    const before = s.asked;
+    await s.pass(3000);
+    return (s.asked - before) / 2;
+  };
+  const first = await rounds();
+  assert.ok(first >= 14 && first <= 20, `${first} rounds in three seconds`);
+  await s.pass(12_000);
+  const later = await rounds();
+  assert.ok(later >= 5 && later <= 7, `${later} rounds in three seconds`);
+  // Another one that dies is another matter.
+  s.said = TWO;
+  await s.pass(1000);
+  s.said = nodes("a master 1 0-8191", "b master,fail 2 8192-16383", "c slave:a 1");
+  s.source.hint("10.0.0.2:7000", "primary unreachable");
+  await s.pass(1000);
+  const again = await rounds();
+  assert.ok(again >= 14 && again <= 20, `${again} rounds in three seconds`);
+});
+
 Deno.test("ClusterSource: a replica that takes over from a primary that lives is nobody's heir", async () => {
   using s = new Stand();
   for (const name of "abc") await s.node(name);
