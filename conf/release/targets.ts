@@ -12,6 +12,8 @@ export interface Target {
     readonly libraries: readonly string[];
     readonly packages: string;
   };
+  /** What Debian calls its architecture, and container images do. */
+  readonly debian?: string;
   readonly note: string;
 }
 
@@ -25,6 +27,7 @@ export const TARGETS: readonly Target[] = [
       libraries: ["/lib/x86_64-linux-gnu", "/lib64", "/usr/x86_64-linux-gnu/lib"],
       packages: "gcc libc6-dev",
     },
+    debian: "amd64",
     note: "any distribution, with whichever C library, and none: kernel 4.18 or later",
   },
   {
@@ -36,6 +39,7 @@ export const TARGETS: readonly Target[] = [
       libraries: ["/usr/aarch64-linux-gnu/lib", "/lib/aarch64-linux-gnu", "/lib"],
       packages: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
     },
+    debian: "arm64",
     note: "the same on 64-bit ARM",
   },
   { name: "darwin-x64", runtime: "bun-darwin-x64", suffix: "", note: "macOS 13 or later, Intel" },

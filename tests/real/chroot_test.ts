@@ -9,32 +9,18 @@
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import { dirname } from "node:path";
 import { Spec, Validation } from "cyclonedx";
-import { release } from "../../conf/release/release.ts";
-import { TARGETS } from "../../conf/release/targets.ts";
 import { VERSION } from "../../src/stats/version.ts";
+import { copyTo, libraries, userIn } from "../lib/chroot.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { delay, within } from "../lib/poll.ts";
 import { Process, run } from "../lib/process.ts";
 import { compiled, need } from "../lib/repo.ts";
-import { poolYml } from "../lib/servers.ts";
 import { freePort } from "../lib/ports.ts";
+import { released } from "../lib/released.ts";
+import { poolYml } from "../lib/servers.ts";
 
-const NOBODY = 65534;
 const IGNORE = Deno.uid() !== 0;
 if (IGNORE) console.error("NOT TESTED: chroot_test.ts needs root (chroot, mount)");
-
-/** The files that the executable is linked with, as `ldd` finds them. */
-async function libraries(program: string): Promise<string[]> {
-  const { code, stdout } = await run(need("ldd"), [program]);
-  strictEqual(code, 0);
-  return [...stdout.matchAll(/(?:=> )?(\/\S+) \(0x/g)].map(([, path]) => path).sort();
-}
-
-async function copyTo(dir: string, path: string, as = path): Promise<void> {
-  await Deno.mkdir(dirname(dir + as), { recursive: true });
-  await Deno.copyFile(path, dir + as);
-  await Deno.chmod(dir + as, 0o755);
-}
 
 /** The processes whose root folder is `dir`. */
 function pidsIn(dir: string): number[] {
@@ -77,7 +63,13 @@ Deno.test({
   ignore: IGNORE,
   async fn() {
     await using f = new Fixture();
-    const program = await released(f.dir);
+    const { executable: program, bill, sums } = await released();
+    const { stdout: digests } = await run(need("sha256sum"), [program, bill]);
+    strictEqual(await Deno.readTextFile(sums), digests.replaceAll(`${dirname(program)}/`, ""));
+    const problem = await new Validation.JsonStrictValidator(Spec.Version.v1dot6).validate(
+      await Deno.readTextFile(bill),
+    );
+    strictEqual(problem, null, "the bill of materials keeps to its schema");
     // Nobody can make a command line of the runtime of it, nor have it load other code first.
     await Deno.writeTextFile(`${f.dir}/first.js`, "console.log('loaded');");
     const env = { BUN_BE_BUN: "1", BUN_OPTIONS: `--preload=${f.dir}/first.js` };
@@ -90,21 +82,6 @@ Deno.test({
     await serves(f, program, []);
   },
 });
-
-/** An executable for this machine, in `dir`. */
-async function released(dir: string): Promise<string> {
-  const name = `linux-${Deno.build.arch === "aarch64" ? "arm64" : "x64"}`;
-  const targets = TARGETS.filter((target) => target.name === name);
-  const [program, bill] = await release({ out: dir, targets, say: () => {} });
-  const sums = await Deno.readTextFile(`${dir}/SHA256SUMS`);
-  const { stdout } = await run(need("sha256sum"), [program!, bill!]);
-  strictEqual(sums, stdout.replaceAll(`${dir}/`, ""));
-  const problem = await new Validation.JsonStrictValidator(Spec.Version.v1dot6).validate(
-    await Deno.readTextFile(bill!),
-  );
-  strictEqual(problem, null, "the bill of materials keeps to its schema");
-  return program!;
-}
 
 /** @param beside files that it may have beside it */
 async function serves(f: Fixture, program: string, beside: readonly string[]): Promise<void> {
@@ -120,10 +97,7 @@ async function serves(f: Fixture, program: string, beside: readonly string[]): P
   );
   await Deno.chmod(f.dir, 0o755);
 
-  // A mount namespace of its own: what is mounted in it goes with it.
-  const line =
-    `(mount -t proc proc "$1/proc" || mount --bind /proc "$1/proc") && exec "$0" --userspec=${NOBODY}:${NOBODY} "$@"`;
-  const args = ["-m", "/bin/sh", "-c", line, need("chroot"), root, "/ringmaster", "-c", "/ringmaster.yml"];
+  const args = userIn(root, ["/ringmaster", "-c", "/ringmaster.yml"]);
   args.push("-s", String(freePort()), "-a", "127.0.0.1");
   const startsMs: number[] = [];
   for (let round = 0; round < 3; round++) {

@@ -1,39 +1,9 @@
 /** What a service manager is told, by datagrams to NOTIFY_SOCKET: the start, reloads however they end, the stop. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { Fixture } from "../lib/fixture.ts";
-import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import { poolYml, RUNTIMES } from "../lib/servers.ts";
-
-/** A socket that listens as systemd's does, and what it has been sent. */
-class ServiceManager {
-  readonly datagrams: string[] = [];
-  private readonly socket: Deno.DatagramConn;
-
-  constructor(path: string) {
-    this.socket = Deno.listenDatagram({ path, transport: "unixpacket" });
-    void this.read();
-  }
-
-  close(): void {
-    this.socket.close();
-  }
-
-  private async read(): Promise<void> {
-    try {
-      for (;;) this.datagrams.push(new TextDecoder().decode((await this.socket.receive())[0]));
-    } catch {
-      // closed
-    }
-  }
-
-  /** Waits for one more that has this line, and returns it. */
-  async next(line: string, from: number): Promise<string> {
-    const find = () => this.datagrams.slice(from).find((each) => each.split("\n").includes(line));
-    await poll(() => find() !== undefined, `${line} after ${JSON.stringify(this.datagrams)}`);
-    return find()!;
-  }
-}
+import { ServiceManager } from "../lib/service_manager.ts";
 
 for (const runtime of RUNTIMES) {
   Deno.test(`a service manager is told when it serves, reloads and stops (${runtime})`, async () => {

@@ -7,56 +7,15 @@
  * chooses its moment, and why Deno cannot be as exact as Bun: src/service/drain.ts.
  */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
-import type { Target } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import { run } from "../lib/process.ts";
-import { Random } from "../lib/random.ts";
 import { compiled, exists } from "../lib/repo.ts";
-import { poolYml, RUNTIMES, type Server, START_MS } from "../lib/servers.ts";
-import { Caller, sumOf } from "../soak/caller.ts";
-import { HABITS } from "../soak/habits.ts";
+import { poolYml, RUNTIMES, START_MS } from "../lib/servers.ts";
+import { underLoad } from "../soak/under_load.ts";
 
-const CLIENTS = 40;
 const ROUNDS = 3;
-
-/** Callers that go on while `change` happens; then nothing may be lost but, on Deno, what crossed a close. */
-async function underLoad(
-  f: Fixture,
-  { target, servers, exact }: { target: Target; servers: readonly Server[]; exact: boolean },
-  change: (someLoad: () => Promise<void>) => Promise<void>,
-): Promise<void> {
-  const direct = await Promise.all(servers.map((server) => f.client(server)));
-  for (const each of direct) await each.command("FLUSHALL");
-  const callers = Array.from(
-    { length: CLIENTS },
-    (_, i) => new Caller(`c${i}`, target, new Random(i), HABITS[i % HABITS.length]!),
-  );
-  let over = false;
-  const running = callers.map((caller) => caller.run(() => over));
-  let round = 0;
-  try {
-    await change(async () => {
-      round++;
-      await poll(() => callers.every((caller) => caller.replies > 20 * round), "some load");
-    });
-  } finally {
-    over = true;
-    await Promise.all(running);
-  }
-  const { losses, refused, errors, wrong, requests, replies } = sumOf(callers);
-  deepStrictEqual({ refused, errors, wrong }, { refused: 0, errors: {}, wrong: [] });
-  for (const caller of callers) {
-    for (const [i, counted] of caller.counted.entries()) {
-      const [a, b] = await Promise.all(direct.map((each) => each.command("GET", caller.counterKey(i))));
-      strictEqual(Number(a ?? b ?? 0), counted, "a request without a reply was executed");
-    }
-  }
-  if (!exact) return;
-  deepStrictEqual(losses, []);
-  strictEqual(replies, requests);
-}
 
 for (const runtime of RUNTIMES) {
   Deno.test(`rolling restart: no request is lost in ${ROUNDS} upgrades under load (${runtime})`, async () => {
