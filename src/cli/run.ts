@@ -211,6 +211,7 @@ export async function run(
     runtime.clock,
   );
   handleOtherSignals(service, log, accessLog, reloader, successor);
+  const isStopping = () => phase === "draining";
   // Before anybody can know that we are there: a TERM right after the start stops us in good order too.
   const { ended, stop } = stopping(service, reloader, log, () => {
     phase = "draining";
@@ -232,13 +233,16 @@ export async function run(
     }
     sayReady();
   } catch (error) {
-    log.write(0, `cannot start: ${(error as Error).message}`);
-    if (log.toFile) io.err(`ringmaster: cannot start: ${(error as Error).message}\n`);
-    manager.failed(`cannot start: ${(error as Error).message}`);
-    manager.stop();
-    admin.stop();
-    await service.stop();
-    return EXIT_FAILURE;
+    // Told to stop while it started: that is what it does.
+    if (!isStopping()) {
+      log.write(0, `cannot start: ${(error as Error).message}`);
+      if (log.toFile) io.err(`ringmaster: cannot start: ${(error as Error).message}\n`);
+      manager.failed(`cannot start: ${(error as Error).message}`);
+      manager.stop();
+      admin.stop();
+      await service.stop();
+      return EXIT_FAILURE;
+    }
   }
   await ended;
   accessLog.close();

@@ -148,6 +148,9 @@ const ANSWER_MAX_MS = 500;
 
 const LISTEN: Order = { kind: "listen" };
 
+/** Why they do not listen, if they were to stop before they did. */
+const STOPPED = "stopped before it was ready";
+
 /** One worker's place, whoever fills it. */
 interface Post {
   readonly index: number;
@@ -224,6 +227,7 @@ export class Workers {
       this.statsServer = await StatsPort.listen(net, statsAddress, () => this.stats());
     }
     await this.refuseSharedPorts(this.config.pools);
+    if (this.stopping) throw new Error(STOPPED);
     for (const post of this.posts) this.start(post);
     await this.untilAll((post) => post.ready);
     // All together, so that the first clients do not all come to the worker that was made first.
@@ -233,9 +237,10 @@ export class Workers {
     log.write(NOTICE, `${this.posts.length} workers are listening`);
   }
 
-  /** Rejects if a worker that is starting ends. */
+  /** Rejects if a worker that is starting ends, or all are to. */
   private untilAll(met: (post: Post) => boolean): Promise<void> {
     return this.until(() => {
+      if (this.stopping) throw new Error(STOPPED);
       const failed = this.posts.find((post) => post.lastWords !== "" || post.thread === null);
       if (failed !== undefined) throw new Error(failed.lastWords || `worker ${failed.index} has ended`);
       return this.posts.every(met);
@@ -571,6 +576,8 @@ export class Workers {
       if (post.listening) this.tell(post, order);
       else this.terminate(post);
     }
+    // Whoever waits for them to start waits in vain.
+    this.lookAgain();
   }
 
   private allEnded(): boolean {

@@ -5,7 +5,8 @@
  * Which worker a client came to is in its CLIENT ID (WORKER_IDS each). A worker is made to throw by a text that
  * RINGMASTER_TEST_CRASH names, sent by one of its clients (src/runtime/crash_net.ts).
  */
-import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, doesNotMatch, match, ok, strictEqual } from "node:assert/strict";
+import { adminYml } from "../lib/admin.ts";
 import { request } from "../lib/bytes.ts";
 import type { RawClient, Target } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
@@ -20,6 +21,7 @@ import {
   type Proxy,
   type ProxyOptions,
   type Runtime,
+  RUNTIMES,
 } from "../lib/servers.ts";
 
 /** What lies between the first CLIENT ID of one worker and that of the next. */
@@ -575,3 +577,17 @@ Deno.test("workers: --workers wins over the file, and 1 means no threads", async
   const client = await f.client(proxy);
   strictEqual(await workerOf(client), 0);
 });
+
+for (const runtime of RUNTIMES) {
+  Deno.test(`workers: TERM while they start ends the process in good order (${runtime})`, async () => {
+    await using f = new Fixture();
+    const redis = await f.redis();
+    const yml = adminYml(freePort(), ["workers: 2"]) + poolYml({ alpha: { servers: [redis] } });
+    const proxy = await f.proxy(runtime, yml, { wait: false });
+    // Signals are heeded by then; workers have hardly been made.
+    await poll(() => proxy.log.includes("admin on"), "the admin side");
+    proxy.kill("SIGTERM");
+    strictEqual((await within(proxy.exit, "the proxy to end")).code, 0);
+    doesNotMatch(proxy.log, /cannot start/);
+  });
+}
