@@ -28,6 +28,8 @@ export interface Listed {
   readonly reason: string;
   /** The data may differ after it: the round ends. */
   readonly ends?: boolean;
+  /** Only where WATCH was said while a slot was on its way. */
+  readonly watching?: boolean;
   readonly is: (command: Command, direct: string, through: string) => boolean;
 }
 
@@ -66,6 +68,12 @@ export const LISTED: readonly Listed[] = [
 
 /** What may differ in a transaction, from MULTI to EXEC: of the last replies. */
 const LISTED_TRANSACTIONS: readonly Listed[] = [
+  {
+    reason: "WATCH of keys that are on their way: EXEC answers as if one had been touched",
+    ends: true,
+    watching: true,
+    is: (command, _, through) => nameOf(command) === "EXEC" && /^(_|\*-1)\r\n$/.test(through),
+  },
   {
     reason: "a transaction that is refused: by which of its replies, and with which text",
     is: (_, direct, through) => isError(direct) && isError(through) && !isRedirect(through),
@@ -150,6 +158,8 @@ interface Pair {
   readonly reference: Reference;
   readonly through: RawClient;
   readonly log: string[];
+  /** It has said WATCH while a slot was on its way. */
+  watching: boolean;
 }
 
 /** A slot that is on its way, in both clusters. */
@@ -209,7 +219,7 @@ class Round {
           await through.send(encode(words));
           await through.readReply();
         }
-        pairs.push({ reference: new Reference(this.sides.a, opening), through, log });
+        pairs.push({ reference: new Reference(this.sides.a, opening), through, log, watching: false });
       }
       for (let batch = random.between(3, 25); batch > 0; batch--) {
         const pair = random.below(3) === 0 ? pairs[1]! : pairs[0]!;
@@ -361,7 +371,9 @@ class Round {
       if (different >= 0) {
         const [direct, through] = [textOf(expected[end]!), textOf(found[end]!)];
         const rows = multi ? LISTED_TRANSACTIONS : LISTED;
-        const listed = rows.find(({ is }) => is(sent[end]!, direct, through));
+        const listed = rows.find(({ is, watching }) =>
+          (!watching || pair.watching) && is(sent[end]!, direct, through)
+        );
         if (listed === undefined) {
           for (let at = i; at < different; at++) pair.log.push(line(sent[at]!, expected[at]!));
           const more = multi ? ` … ${line(sent[end]!, expected[end]!)} | ${show(found[end]!, 200)}` : "";
@@ -376,6 +388,9 @@ class Round {
         this.outcome.listed.set(listed.reason, (this.outcome.listed.get(listed.reason) ?? 0) + 1);
         if (listed.ends) return false;
       }
+      const name = nameOf(sent[i]!);
+      if (name === "WATCH") pair.watching ||= this.open !== null;
+      else if (multi || name === "UNWATCH") pair.watching = false;
       for (; i < end; i++) pair.log.push(line(sent[i]!, expected[i]!));
       pair.log.push(line(sent[end]!, expected[end]!));
     }
