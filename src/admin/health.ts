@@ -7,11 +7,13 @@ export function healthz(): Answer {
   return plain("ok\n");
 }
 
-/** Ready: it listens, is not stopping, and every pool has a server that is on the ring and not known to be unreachable. */
+/** Ready: it listens, is not stopping, and a worker answers, every pool has a server that is on the ring and not known to be unreachable. */
 export async function readyz(around: Around): Promise<Answer> {
   const { phase, config, service } = around;
   if (phase !== "serving") return plain(`${phase}\n`, 503);
   const seen = await service.gather("servers", null);
+  // They have died, and nobody listens until others have taken their places; or none gets round to it.
+  if (seen.length === 0) return plain("no worker answers\n", 503);
   const lacking = config.pools.filter(({ name, servers }, at) => {
     const board = service.board.pools[at];
     return !servers.some((server, i) => {

@@ -18,6 +18,7 @@ interface Listener {
   readonly filter: TapFilter;
   readonly told: TapTold;
   tokens: number;
+  refilledMs: number;
 }
 
 export class Tapping {
@@ -31,7 +32,7 @@ export class Tapping {
   listen(filter: Omit<TapFilter, "id">, told: TapTold): (() => void) | null {
     if (this.listeners.size >= LISTENERS_MAX) return null;
     const id = ++this.lastId;
-    this.listeners.set(id, { filter: { ...filter, id }, told, tokens: 0 });
+    this.listeners.set(id, { filter: { ...filter, id }, told, tokens: 1, refilledMs: this.clock.nowMs() });
     if (this.timer === null) this.later();
     return () => void this.listeners.delete(id);
   }
@@ -49,13 +50,15 @@ export class Tapping {
   private async ask(): Promise<void> {
     const filters = [...this.listeners.values()].map(({ filter }) => filter);
     const answers = await this.service.gather("taps", filters);
+    const nowMs = this.clock.nowMs();
     for (const listener of this.listeners.values()) {
-      const { filter: { id, rate } } = listener;
+      const { filter: { id, rate }, refilledMs } = listener;
       const mine = answers.flatMap(({ answer }) => answer.filter((one) => one.id === id));
       // Each worker keeps to the rate; so do all together.
-      listener.tokens = Math.min(Math.max(1, rate), listener.tokens + rate * EVERY_MS / 1000);
+      listener.tokens = Math.min(Math.max(1, rate), listener.tokens + rate * (nowMs - refilledMs) / 1000);
+      listener.refilledMs = nowMs;
       const samples = mine.flatMap(({ samples }) => samples).sort((a, b) => a.at - b.at);
-      const kept = samples.slice(0, Math.max(1, Math.floor(listener.tokens)));
+      const kept = samples.slice(0, Math.floor(listener.tokens));
       listener.tokens -= kept.length;
       const lost = mine.reduce((sum, { lost }) => sum + lost, 0);
       if (kept.length > 0 || lost > 0) listener.told(kept, lost);

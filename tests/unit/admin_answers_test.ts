@@ -1,7 +1,9 @@
 /** What the admin side's answers show of a configuration, and its table of routes. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { config, MASK } from "../../src/admin/config.ts";
+import type { Whole } from "../../src/admin/answer.ts";
 import type { Around } from "../../src/admin/around.ts";
+import { readyz } from "../../src/admin/health.ts";
 import { adminRefusal } from "../../src/admin/side.ts";
 import { findRoute, ROUTES } from "../../src/admin/routes.ts";
 import { parseConfig } from "../../src/config/parse.ts";
@@ -91,4 +93,17 @@ Deno.test("ROUTES: each method and path once, lines that fit, changes by POST al
   const all = ROUTES.map(({ method, path }) => `${method} ${path}`);
   strictEqual(new Set(all).size, all.length);
   for (const { about } of ROUTES) match(about, /^[^A-Z].*[^.]$/);
+});
+
+Deno.test("/readyz: not while no worker answers", async () => {
+  const config = parseConfig("p:\n  listen: 127.0.0.1:1\n  servers: [127.0.0.1:2:1]\n", "x.yml");
+  const seen = (answers: unknown[]) => ({
+    phase: "serving",
+    config,
+    service: { board: { pools: [{ servers: [{ isOff: false }] }] }, gather: () => Promise.resolve(answers) },
+  });
+  const ready = async (answers: unknown[]) =>
+    (await readyz(seen(answers) as unknown as Around) as Whole).status;
+  deepStrictEqual(await ready([]), 503);
+  deepStrictEqual(await ready([{ worker: 0, answer: [] }]), 200);
 });

@@ -1,8 +1,11 @@
 /** Requests that are told to who listens: which, how many, what of them is hidden, and what a slow listener loses. */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import type { Gathering } from "../../src/service/questions.ts";
 import { sampleLine } from "../../src/stats/sample_line.ts";
+import { Tapping } from "../../src/service/tapping.ts";
 import { KEPT, LEASE_MS, matches, type Sample, Tap, type TapFilter } from "../../src/stats/tapped.ts";
 import { REQUESTS_TOTAL } from "../../src/stats/metrics.ts";
+import { ManualClock } from "../lib/manual_clock.ts";
 import { Random } from "../lib/random.ts";
 import { concat, latin1, request } from "../lib/bytes.ts";
 import { TurnStand } from "../lib/turn_stand.ts";
@@ -142,4 +145,24 @@ Deno.test("nobody listens any more: requests are drawn as before, and nothing is
   deepStrictEqual(seen.taps, []);
   ok(seen.drawAt > counters[REQUESTS_TOTAL]!);
   stand.stop();
+});
+
+Deno.test("workers together keep to a listener's rate, be it one a second", async () => {
+  const clock = new ManualClock();
+  // Each of three has something to tell whenever it is asked.
+  const asked = (filters: TapFilter[]) =>
+    filters.map(({ id }) => ({ id, lost: 0, samples: [{ ...SAMPLE, at: clock.wallMs() }] }));
+  const gather = (_kind: string, filters: TapFilter[]) =>
+    Promise.resolve([0, 1, 2].map((worker) => ({ worker, answer: asked(filters) })));
+  const tapping = new Tapping(clock, { gather } as unknown as Gathering);
+  const told = new Map([[1, 0], [5, 0], [1000, 0]]);
+  for (const rate of told.keys()) {
+    tapping.listen({ ...ALL, rate }, (samples) => told.set(rate, told.get(rate)! + samples.length));
+  }
+  for (let i = 0; i < 100; i++) await clock.pass(100);
+  tapping.stop();
+  const [one, five, all] = [...told.values()];
+  ok(one! >= 9 && one! <= 11, `${one}`);
+  ok(five! >= 47 && five! <= 51, `${five}`);
+  ok(all! > 250, `${all}`);
 });
