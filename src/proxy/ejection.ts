@@ -229,6 +229,7 @@ export class Ejection {
       server.probe = 0;
       server.returnedAtMs = this.pool.turn.now();
     }
+    this.pool.rings++;
     this.pool.placeLive();
     this.pool.front.ringChanged();
   }

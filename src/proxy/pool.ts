@@ -91,6 +91,8 @@ export class Pool {
   servers: readonly Server[];
   placement: Placement;
   epoch = 0;
+  /** Counts how often servers have left the ring or returned. */
+  rings = 0;
   /** Servers that have left, with connections that still owe something. */
   private readonly leaving = new Set<Server>();
   readonly ejection: Ejection;

@@ -84,6 +84,8 @@ export class Transaction implements Holder {
   private losesWatch = false;
   /** Of the pool when a key was watched last. */
   private epochWatched = 0;
+  /** `Pool.rings` when the first key was watched. */
+  private ringWatched = 0;
   /** Replies still to come on the leased connection before it can be given back. */
   private expected = 0;
   private releaseWhenAnswered = false;
@@ -122,6 +124,7 @@ export class Transaction implements Holder {
     if (this.queueing) return this.client.answer(NESTED);
     this.clear();
     this.queueing = true;
+    this.lookAtRing();
     this.server = this.watchServer;
     this.epoch = this.client.pool.epoch;
     this.client.answer(OK);
@@ -244,7 +247,10 @@ export class Transaction implements Holder {
     if (this.watch === null) {
       this.watchClass = client.pool.front.connectionClass(client);
       this.watch = target.lease(this.watchClass, this);
-      if (this.watch !== null) this.watchServer = target;
+      if (this.watch !== null) {
+        this.watchServer = target;
+        this.ringWatched = client.pool.rings;
+      }
     }
     if (this.watch === null) {
       refuse(client, target.refusal());
@@ -402,6 +408,7 @@ export class Transaction implements Holder {
     const { queue } = this;
     const long = !this.broken && isLong(client, queue);
     if ((this.watch !== null || long) && !client.atRest()) return false;
+    this.lookAtRing();
     if (this.watch !== null && !this.broken && !this.align(this.watch)) return false;
     this.placeAnew();
     const server = this.execServer(fixed);
@@ -589,6 +596,11 @@ export class Transaction implements Holder {
   /** The pool has other servers: what is watched may be elsewhere, and nobody would tell us that it changes there. */
   adopt(): void {
     if (this.watch !== null && this.epochWatched !== this.client.pool.epoch) this.loseWatch();
+  }
+
+  /** Servers that have left the ring or returned: the keys may have been changed elsewhere, and what is written here is for nobody. */
+  private lookAtRing(): void {
+    if (this.watch !== null && this.ringWatched !== this.client.pool.rings) this.loseWatch();
   }
 
   /** EXEC will fail as if a watched key had been touched. One that is under way has been sent, and counts. */

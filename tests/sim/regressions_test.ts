@@ -231,6 +231,27 @@ Deno.test("Client takes all requests that came before a FIN, also behind muted o
   world.proxy.stop();
 });
 
+Deno.test("who watches a key of a server that leaves the ring meanwhile has lost the watch, and writes where everybody looks", async () => {
+  const yml = "  auto_eject_hosts: true\n  server_failure_limit: 1\n  server_retry_timeout: 60000\n";
+  const world = await stand(yml, 2);
+  const client = new Talker(world);
+  const pool = world.proxy.pools[0]!;
+  const key = keyOn(world, 0);
+  client.say(`WATCH ${key}\r\n`);
+  runFor(world, 100);
+  // Its connection is well: others have failed.
+  pool.ejection.failed(pool.servers[0]!);
+  const transaction = `MULTI\r\nSET ${key} 1\r\nEXEC\r\n`;
+  client.say(transaction);
+  runFor(world, 100);
+  assert.equal(client.read, "+OK\r\n+OK\r\n+QUEUED\r\n*-1\r\n");
+  client.read = "";
+  client.say(`WATCH ${key}\r\n${transaction}GET ${key}\r\n`);
+  runFor(world, 100);
+  assert.equal(client.read, "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n$1\r\n1\r\n");
+  world.proxy.stop();
+});
+
 Deno.test("client_output_limit is for what is queued and what is held together", async () => {
   const one = await stand("  client_output_limit: 2000\n", 1);
   const talker = new Talker(one);
