@@ -69,7 +69,7 @@ async function main(argv: readonly string[]): Promise<number> {
       io.out(statsText());
       return EXIT_OK;
     case "test":
-      return await testConf(findConfFile(flags.confFile), io, currentRuntime().clock);
+      return await testConf(findConfFile(flags.confFile), io, currentRuntime());
     case "route":
       return await route(flags.options, currentRuntime(), io);
     case "plan":

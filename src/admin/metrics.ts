@@ -6,6 +6,7 @@ import { LATENCY_CLASSES, SERVED, WAITED } from "../stats/latency.ts";
 import { SERVER_CONNECTIONS } from "../stats/metrics.ts";
 import { VERSION } from "../stats/version.ts";
 import type { Answer, Asked } from "./answer.ts";
+import type { Gathered, PoolCertificate } from "../service/questions.ts";
 import type { Around } from "./around.ts";
 
 export async function metrics(around: Around, { accept }: Asked): Promise<Answer> {
@@ -20,7 +21,9 @@ export async function metrics(around: Around, { accept }: Asked): Promise<Answer
 /** The process as it is now. Takes a second if a worker does not answer. */
 export async function takeSnapshot(around: Around): Promise<Snapshot> {
   const { clock, service, director, machine } = around;
-  const failing = failingServers(await service.gather("servers", null));
+  const [servers, held] = await Promise.all([service.gather("servers", null), certificatesHeld(around)]);
+  const failing = failingServers(servers);
+  const certificates = certificatesOf(held);
   const stats = await service.stats();
   const { config, stamp } = around;
   return {
@@ -43,6 +46,7 @@ export async function takeSnapshot(around: Around): Promise<Snapshot> {
         name,
         values: counted.values,
         latency: latencyOf(board),
+        certificates: certificates.filter((one) => one.pool === name),
         servers: servers.flatMap((server, k) => {
           const values = counted.servers.find((one) => one.name === server.name)?.values;
           const cells = board.servers[k];
@@ -70,6 +74,27 @@ function latencyOf({ latency }: PoolBoard): PoolSnapshot["latency"] {
       ? []
       : [{ class: name, waited, served: bucketsOf(latency.histogram(k, SERVED)) }];
   });
+}
+
+/** What workers say of their certificates; nobody is asked if no pool has any. */
+export function certificatesHeld(
+  { service, config }: Around,
+): Promise<readonly Gathered<"certificates">[]> {
+  const some = config.pools.some(({ tls, serverTls }) => tls !== null || serverTls !== null);
+  return some ? service.gather("certificates", null) : Promise.resolve([]);
+}
+
+/** Each file once: as the worker has it whose ends first. */
+export function certificatesOf(seen: readonly Gathered<"certificates">[]): PoolCertificate[] {
+  const first = new Map<string, PoolCertificate>();
+  for (const { answer } of seen) {
+    for (const one of answer) {
+      const key = `${one.pool}\0${one.key}\0${one.file}`;
+      const other = first.get(key);
+      if (other === undefined || one.endsAtMs < other.endsAtMs) first.set(key, one);
+    }
+  }
+  return [...first.values()];
 }
 
 /** "pool\0server" of those that a worker could not connect to, the last time. */

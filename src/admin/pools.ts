@@ -16,6 +16,7 @@ import type { ReplicaHealth, ServerState } from "../topology/state.ts";
 import { type Answer, type Asked, json, Refused } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { shortLatency } from "./latency.ts";
+import { certificatesHeld, certificatesOf } from "./metrics.ts";
 import { countersOf } from "./stats.ts";
 
 /** live: clients' requests go there; ejected, drained: off the ring; down: on it, but it cannot be reached, or nobody knows where it is. */
@@ -63,7 +64,12 @@ export function pools(around: Around, { query }: Asked): Promise<Answer> {
 
 async function made(around: Around): Promise<Answer> {
   const { clock, service, director } = around;
-  const [seen, stats] = await Promise.all([service.gather("servers", null), service.stats()]);
+  const [seen, held, stats] = await Promise.all([
+    service.gather("servers", null),
+    certificatesHeld(around),
+    service.stats(),
+  ]);
+  const certificates = certificatesOf(held);
   const { config } = around;
   const states = director.states();
   const viewed = Map.groupBy(
@@ -106,6 +112,8 @@ async function made(around: Around): Promise<Answer> {
       cluster: pool.cluster,
       clients: counted?.values[CLIENT_CONNECTIONS] ?? 0,
       in_flight: inFlight,
+      certificates: certificates.filter((one) => one.pool === pool.name)
+        .map(({ key, file, endsAtMs }) => ({ key, file, expires_at: endsAtMs })),
       memory_bytes: counted?.values[MEMORY_BYTES] ?? 0,
       counters: countersOf(POOL_METRICS, counted?.values ?? POOL_METRICS.map(() => 0)),
       servers,

@@ -2,7 +2,8 @@
 import { existsSync } from "node:fs";
 import { adviceFor } from "../config/advice.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
-import type { Clock } from "../net/net.ts";
+import type { Config } from "../config/config.ts";
+import type { Clock, Net } from "../net/net.ts";
 import { fileReader } from "../topology/file.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 
@@ -26,11 +27,20 @@ export function complaint(error: ConfigError, file: string): string {
  * -t: every problem, each with its place, and the verdict in nutcracker's words. All to standard error, as there. Files of
  * servers are read, DNS is not asked.
  */
-export async function testConf(file: string, io: Io, clock: Clock): Promise<number> {
+export async function testConf(
+  file: string,
+  io: Io,
+  { clock, net }: { readonly clock: Clock; readonly net: Net },
+): Promise<number> {
   let advice: string[];
   try {
     const config = loadConfig(file, clock.wallMs());
     advice = adviceFor(config);
+    const refusal = tlsRefusal(config, net);
+    if (refusal !== null) {
+      io.err(`ringmaster: cannot start: ${refusal}\n`);
+      return EXIT_FAILURE;
+    }
     for (const { serversFrom } of config.pools) {
       if (serversFrom === null || !("file" in serversFrom)) continue;
       const wrong = await wrongWith(serversFrom.file);
@@ -48,6 +58,14 @@ export async function testConf(file: string, io: Io, clock: Clock): Promise<numb
   for (const line of advice) io.err(`ringmaster: ${line}\n`);
   io.err(`ringmaster: configuration file '${file}' syntax is ok\n`);
   return EXIT_OK;
+}
+
+/** Why there can be no TLS here, if the configuration wants it; null = there can, or it does not. */
+export function tlsRefusal({ pools }: Config, net: Net): string | null {
+  const pool = pools.find(({ tls, serverTls }) => tls !== null || serverTls !== null);
+  if (pool === undefined || net.tls !== undefined) return null;
+  const key = pool.tls !== null ? "tls" : "server_tls";
+  return `pool '${pool.name}': ${key}: this runtime's TLS is not sound enough under a proxy; use the executable, or Bun`;
 }
 
 /** What is wrong with a file of servers; null: nothing. */

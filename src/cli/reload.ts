@@ -50,6 +50,8 @@ export interface Surroundings {
    * @param slotsOf as of Director.adopt
    */
   adopt(before: Config, next: Config, cause: string, slotsOf: string | null): void;
+  /** Takes what the configuration names, and has changed though it has not: files of certificates. */
+  refresh(): Promise<void>;
   /** The file is about to be read again. */
   reloading(): void;
   /** That has ended, in whatever way. @param text how, for people */
@@ -178,6 +180,7 @@ export class Reloader {
       this.taken = this.text();
       const change = await this.changeTo(await this.sources.fill(loadConfig(this.file, this.clock.wallMs())));
       if (!change.same) await this.enforce(change, cause);
+      await this.around.refresh();
       const text = change.same
         ? `reload (${cause}): nothing is different in ${this.file}`
         : [`reloaded ${this.file} (${cause})`, ...changeLines(change)].join("\n");

@@ -18,7 +18,7 @@ import { ConfigError, loadConfig } from "../config/parse.ts";
 import { WORKERS_MAX } from "../config/schema.ts";
 import { ERR, NOTICE, WARN } from "../net/log.ts";
 import { strangersOf } from "./environment.ts";
-import type { Address, Net } from "../net/net.ts";
+import type { Address } from "../net/net.ts";
 import { Proxy } from "../service/proxy.ts";
 import { coresAvailable } from "../runtime/cores.ts";
 import { startDaemon } from "../runtime/daemon.ts";
@@ -34,7 +34,7 @@ import { Sources } from "../topology/sources.ts";
 import { SERVED } from "../stats/latency.ts";
 import { VERSION } from "../stats/version.ts";
 import { clashAtStart } from "./clash.ts";
-import { complaint, findConfFile } from "./conf_file.ts";
+import { complaint, findConfFile, tlsRefusal } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { Manager } from "./manager.ts";
@@ -59,14 +59,6 @@ interface Service extends Reloadable, Followed, AdminService {
   stop(): void | Promise<void>;
   /** The log has another level. */
   levelChanged?(): void;
-}
-
-/** Why there can be no TLS, if the configuration wants it; null = there can, or it does not. */
-function tlsRefusal({ pools }: Config, net: Net): string | null {
-  const pool = pools.find(({ tls, serverTls }) => tls !== null || serverTls !== null);
-  if (pool === undefined || net.tls !== undefined) return null;
-  const key = pool.tls !== null ? "tls" : "server_tls";
-  return `pool '${pool.name}': ${key}: this runtime's TLS is not sound enough under a proxy; use the executable, or Bun`;
 }
 
 /**
@@ -286,6 +278,9 @@ function surroundingsOf(
   log: LogFile,
 ): Surroundings {
   return {
+    async refresh() {
+      await service.gather("certificates", null);
+    },
     reloading: () => manager.reloading(),
     reloaded: (text) => manager.reloaded(text),
     async refusal(next) {

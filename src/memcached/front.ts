@@ -38,6 +38,7 @@ import {
   rowOf,
   SPLIT_GET,
 } from "../protocol/memcached/commands.ts";
+import { isClientHello } from "../protocol/client_hello.ts";
 import { scanReply } from "../protocol/memcached/reply.ts";
 import { REPLY_ERROR, REPLY_VALUE } from "../protocol/memcached/reply_types.ts";
 import {
@@ -54,6 +55,7 @@ import { memcachedWords } from "../protocol/slow_words.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { Client } from "../proxy/client.ts";
+import { TLS_ON_PLAIN_PORT } from "../proxy/http_guard.ts";
 import { type Failure, NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
 import type { Front, Greeting, ReplyScan } from "../proxy/front.ts";
 import { Illnesses } from "../proxy/illness.ts";
@@ -146,6 +148,10 @@ export class MemcachedFront implements Front {
       client.countHere();
       if (looked) this.sent(client);
       return next;
+    }
+    if (isClientHello(bytes, start, end)) {
+      this.refuseTls(client);
+      return NEED_MORE;
     }
     if (next === NEED_MORE) {
       client.lacks(session.scan.needed);
@@ -240,7 +246,9 @@ export class MemcachedFront implements Front {
 
   /** Sends one whole request on its way. */
   private dispatch(client: Client, bytes: Uint8Array, start: number, end: number): void {
-    if (request.answer !== ANSWER_NONE) return this.answer(client, request.answer);
+    if (request.answer !== ANSWER_NONE) {
+      return isClientHello(bytes, start, end) ? this.refuseTls(client) : this.answer(client, request.answer);
+    }
     if (this.pool.memory.full) return this.refuseWork(client);
     switch (request.kind) {
       case KEYED:
@@ -289,6 +297,12 @@ export class MemcachedFront implements Front {
   private answer(client: Client, code: number): void {
     if (code === ANSWER_TOO_MANY_KEYS) this.pool.counters[LIMIT_REQUEST]!++;
     if (request.noreply === 0) client.answer(ANSWERS[code]!);
+  }
+
+  private refuseTls(client: Client): void {
+    this.pool.httpGuard.noteTls(client);
+    client.answer(this.errorReply(TLS_ON_PLAIN_PORT));
+    client.protocolError();
   }
 
   private answerHere(client: Client): void {

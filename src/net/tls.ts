@@ -1,7 +1,7 @@
 /**
  * What is said of TLS, and the nets that speak it: a `Net` that can has them (`tls`).
  *
- *   net.tls.listening(…) ─► a Net whose listeners speak TLS      towards(net, …) ─► a Net whose connects do
+ *   net.tls.listening(…) ─► a Net to listen with, and how its settings change      towards(net, …) ─► a Net whose connects speak TLS
  */
 import type { Log } from "./log.ts";
 import type { Net } from "./net.ts";
@@ -46,15 +46,41 @@ export interface ServerTlsConfig {
   readonly maxVersion: TlsVersion;
 }
 
-export interface TlsNets {
+/** A file of certificates that is in use. */
+export interface CertificateSeen {
+  /** Absolute. */
+  readonly file: string;
+  /** When the first that matters ends, ms since the epoch of Unix. */
+  readonly endsAtMs: number;
+}
+
+/** Where handshakes with clients are counted. */
+export interface TlsTally {
+  shook(): void;
+  failed(): void;
+}
+
+/** A listener's side of TLS: others of the same pool, before and after it, have their own. */
+export interface TlsListening {
+  /** To listen with. */
+  readonly net: Net;
   /**
-   * The net to listen with. Asked again for the same pool it takes other settings, and files that have changed, for all handshakes to come.
-   * @param log who is told of handshakes that fail, and of files that have changed
-   * @throws if it is asked again and the files are not what they were when the configuration was read; the settings before stay
+   * Reads the files of other settings.
+   * @returns what makes them count for all handshakes to come; until it is called nothing has changed
+   * @throws TlsFileError if the files are not what they were when the configuration was read
    */
-  listening(pool: string, config: TlsConfig, log: Log): Net;
+  prepare(config: TlsConfig): () => void;
+  /** Takes files that have changed, now, and not when somebody connects. @returns those in use, the authorities as well */
+  look(): readonly CertificateSeen[];
+}
+
+export interface TlsNets {
+  /** @param log who is told of handshakes that fail, and of files that have changed */
+  listening(pool: string, config: TlsConfig, tally: TlsTally, log: Log): TlsListening;
   /** The net to connect with. */
   connecting(config: ServerTlsConfig, log: Log): Net;
+  /** As TlsListening.look, of a net to connect with; nothing if there is none yet. */
+  look(config: ServerTlsConfig): readonly CertificateSeen[];
 }
 
 /** `net`, or the one that speaks TLS as `config` says. */

@@ -8,7 +8,7 @@
  */
 import { assert } from "../bytes/assert.ts";
 import type { PoolConfig } from "../config/config.ts";
-import { ERR, type Log, NOTICE } from "../net/log.ts";
+import { type Log, NOTICE } from "../net/log.ts";
 import type { Address, Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
 import type { Placement } from "../ring/placement.ts";
 import type { Board, PoolBoard } from "../stats/board.ts";
@@ -18,11 +18,13 @@ import {
   LIMIT_IDLE,
   LIMIT_MEMORY,
   REQUESTS_TOTAL,
+  TLS_FAILURES,
+  TLS_HANDSHAKES,
 } from "../stats/metrics.ts";
 import { keysDiffer } from "../topology/change.ts";
 import type { ServerState, Sign } from "../topology/state.ts";
 import { placementOf, samePlacement } from "../topology/placement.ts";
-import { type TlsConfig, tlsOf, towards } from "../net/tls.ts";
+import { type CertificateSeen, type TlsListening, tlsOf, type TlsTally, towards } from "../net/tls.ts";
 import { Client, OUTPUT } from "./client.ts";
 import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
@@ -86,6 +88,12 @@ const REFUSED_MAX = 8;
 /** Clients' serials of one worker; more than it will ever accept. */
 const SERIALS = 2 ** 40;
 
+/** A listener, and its side of TLS; null: it speaks none. */
+export interface Opened {
+  readonly listener: Listener;
+  readonly tls: TlsListening | null;
+}
+
 export class Pool {
   /** What a reload changes, all at once and between two turns; `epoch` counts how often keys may have moved. */
   servers: readonly Server[];
@@ -117,6 +125,8 @@ export class Pool {
   /** The last few that were refused, oldest first. */
   private readonly refused: Socket[] = [];
   private listener: Listener | null = null;
+  /** The listener's; null: it speaks no TLS. */
+  private tls: TlsListening | null = null;
   private watchesIdle = false;
   /** How many of the turn at that time have gone into the slow log. */
   private slowAtMs = -1;
@@ -191,23 +201,25 @@ export class Pool {
    * Listens where `config` says; its clients are this pool's at once. Null if another worker does it: two threads cannot share a
    * unix socket. Rejects if the address cannot be had.
    */
-  async openListener(config: PoolConfig): Promise<Listener | null> {
+  async openListener(config: PoolConfig): Promise<Opened | null> {
     if ("path" in config.listen && this.worker !== 0) return null;
     const { net, log } = this.around;
-    const listening = config.tls === null ? net : tlsOf(net).listening(config.name, config.tls, log);
-    return await listening.listen(config.listen, this.clientHandler, {
+    const tls = config.tls === null ? null : tlsOf(net).listening(config.name, config.tls, this.tally, log);
+    const listener = await (tls?.net ?? net).listen(config.listen, this.clientHandler, {
       backlog: config.backlog,
       reusePort: config.reusePort || this.board.workers > 1,
       keepAlive: config.tcpKeepalive,
       place: this.worker,
     });
+    return { listener, tls };
   }
 
   /** Takes this listener for its own, in place of the one it has, if any. */
-  accepts(listener: Listener | null): void {
+  accepts(opened: Opened | null): void {
     this.closeListener();
-    if (listener === null) return;
-    this.listener = listener;
+    if (opened === null) return;
+    this.listener = opened.listener;
+    this.tls = opened.tls;
     this.countConnection(1);
     const { config } = this;
     this.log.write(
@@ -364,7 +376,6 @@ export class Pool {
     const reconnect = keysDiffer(before, config, CONNECTION_KEYS);
     const left = new Map(this.servers.map((server) => [server.cells, server]));
     this.config = config;
-    if (config.tls !== null && before.tls !== null) this.adoptTls(config.tls);
     this.adoptTimeout(config.timeoutMs);
     if (config.slowlogThresholdMs !== before.slowlogThresholdMs) {
       for (const server of this.everyServer) {
@@ -429,15 +440,27 @@ export class Pool {
     return this.config.autoEjectHosts || this.config.cluster;
   }
 
-  /** For the handshakes to come. */
-  private adoptTls(tls: TlsConfig): void {
-    const { net, log } = this.around;
-    try {
-      tlsOf(net).listening(this.config.name, tls, log);
-    } catch (error) {
-      // They were good when the configuration was read, a moment ago.
-      log.write(ERR, `pool '${this.config.name}': tls: ${(error as Error).message}`);
-    }
+  /**
+   * Reads what the listener that it has needs for another configuration.
+   * @returns what makes it count for the handshakes to come; null: nothing has to
+   * @throws TlsFileError
+   */
+  prepareTls({ tls }: PoolConfig): (() => void) | null {
+    return this.tls === null || tls === null ? null : this.tls.prepare(tls);
+  }
+
+  private readonly tally: TlsTally = {
+    shook: () => void this.counters[TLS_HANDSHAKES]!++,
+    failed: () => void this.counters[TLS_FAILURES]!++,
+  };
+
+  /** Takes certificates that have changed, at once. @returns those in use, by the key of the configuration that names them */
+  lookAtCertificates(): { readonly key: "tls" | "server_tls"; readonly seen: readonly CertificateSeen[] }[] {
+    const { serverTls } = this.config;
+    return [
+      { key: "tls", seen: this.tls?.look() ?? [] },
+      { key: "server_tls", seen: serverTls === null ? [] : tlsOf(this.net).look(serverTls) },
+    ];
   }
 
   private adoptTimeout(timeoutMs: number): void {
@@ -532,6 +555,7 @@ export class Pool {
     if (this.listener === null) return;
     this.listener.close();
     this.listener = null;
+    this.tls = null;
     this.countConnection(-1);
   }
 

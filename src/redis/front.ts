@@ -25,6 +25,7 @@ import {
   tooManyError,
   unknownError,
 } from "../protocol/redis/errors.ts";
+import { isClientHello } from "../protocol/client_hello.ts";
 import { isHttpWord } from "../protocol/http.ts";
 import { shiftDatabases } from "../protocol/redis/database.ts";
 import { inlineToArray, scanInline } from "../protocol/redis/inline.ts";
@@ -54,6 +55,7 @@ import { SLOTS } from "../ring/slots.ts";
 import { CLASS_OTHER, CLASS_READ, CLASS_TRANSACTION, CLASS_WRITE } from "../stats/latency.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import { type Client, LEARNING } from "../proxy/client.ts";
+import { TLS_ON_PLAIN_PORT } from "../proxy/http_guard.ts";
 import type { Visit } from "../proxy/ejection.ts";
 import { type Failure, NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
 import { type Front, type Greeting, PRIMARY, REPLICA, type ReplyScan } from "../proxy/front.ts";
@@ -352,6 +354,12 @@ export class RedisFront implements Front, Sender {
     start: number,
     end: number,
   ): number {
+    if (isClientHello(bytes, start, end)) {
+      this.pool.httpGuard.noteTls(client);
+      client.answer(this.errorReply(TLS_ON_PLAIN_PORT));
+      client.protocolError();
+      return NEED_MORE;
+    }
     const next = scanInline(bytes, start, end, start + session.inlineAt);
     if (next === NEED_MORE) {
       session.inlineAt = end - start;

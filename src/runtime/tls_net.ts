@@ -36,6 +36,8 @@ export interface Accepting {
   engine(serverName: string | null, events: EngineEvents): Engine;
   /** Why who has shaken hands is not let in; null: he is. */
   refusal(engine: Engine, flaw: NetError | null): string | null;
+  /** A handshake is over, and its client is let in. */
+  shook(): void;
   /** A handshake has failed. @param peer "ip:port" */
   failed(peer: string, why: string): void;
   /** How long a handshake may take. */
@@ -47,6 +49,10 @@ export interface Connecting {
   engine(address: Address, events: EngineEvents): Engine;
   /** Why whoever answers is not who he should be; null: he is. */
   refusal(engine: Engine, flaw: NetError | null, address: Address): string | null;
+  /** A handshake is over, and the server is who it should be. */
+  shook(address: Address): void;
+  /** A handshake has failed, after the connection stood. */
+  failed(address: Address, why: string): void;
 }
 
 /** The socket below is given more only while it holds less. */
@@ -300,6 +306,10 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
   }
 
   destroy(): void {
+    // Whoever connects limits its time.
+    if (this.handshake !== null && "connecting" in this.handshake && this.hasBegun && this.state !== CLOSED) {
+      this.tellFailure("given up before it was over: the server may not speak TLS");
+    }
     this.shut(null);
   }
 
@@ -386,6 +396,8 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
       ? handshake.accepting.refusal(engine, flaw)
       : handshake.connecting.refusal(engine, flaw, handshake.address);
     if (refusal !== null) return this.handshakeFailed(refusal);
+    if ("accepting" in handshake) handshake.accepting.shook();
+    else handshake.connecting.shook(handshake.address);
     this.handshake = null;
     this.net.waiting.remove(this);
     if (this.state === ENDING) return this.sendLast();
@@ -399,9 +411,7 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
   handshakeFailed(why: string): void {
     const { handshake, state } = this;
     if (handshake === null || state === CLOSED) return;
-    if ("accepting" in handshake && (this.hasBegun || why !== ENDED_EARLY)) {
-      handshake.accepting.failed(this.peer(), why);
-    }
+    if (this.hasBegun || why !== ENDED_EARLY) this.tellFailure(why);
     const doing = "connecting" in handshake ? `connect ${addressText(handshake.address)}` : this.peer();
     this.shut(new SocketError("ETLS", `${doing}: TLS: ${why}`));
   }
@@ -442,10 +452,15 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
     this.net.waiting.parted(this);
     if (this.state === CLOSED) return;
     if (this.handshake !== null && error === null) return this.handshakeFailed(ENDED_EARLY);
-    if (this.handshake !== null && "accepting" in this.handshake && this.hasBegun) {
-      this.handshake.accepting.failed(this.peer(), error!.message);
-    }
+    if (this.handshake !== null && this.hasBegun) this.tellFailure(error!.message);
     this.shut(error);
+  }
+
+  private tellFailure(why: string): void {
+    const { handshake } = this;
+    if (handshake === null) return;
+    if ("accepting" in handshake) handshake.accepting.failed(this.peer(), why);
+    else handshake.connecting.failed(handshake.address, why);
   }
 
   /** Who only connects and closes, as some that look whether a port is open, is not worth a line. */

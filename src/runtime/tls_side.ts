@@ -14,8 +14,15 @@ import { checkServerIdentity, createSecureContext, type PeerCertificate, type Se
 import { hasName, type Pair, readTlsFiles, tlsFileNames, type TlsFiles } from "../config/certificates.ts";
 import { ERR, type Log, NOTICE, WARN } from "../net/log.ts";
 import type { Address, Clock, Net, NetError } from "../net/net.ts";
-import type { ServerTlsConfig, TlsConfig, TlsNets } from "../net/tls.ts";
-import { bare } from "./errors.ts";
+import type {
+  CertificateSeen,
+  ServerTlsConfig,
+  TlsConfig,
+  TlsListening,
+  TlsNets,
+  TlsTally,
+} from "../net/tls.ts";
+import { addressText, bare } from "./errors.ts";
 import { Engine, type EngineEvents } from "./tls_engine.ts";
 import { type Accepting, type Connecting, TlsNet } from "./tls_net.ts";
 
@@ -25,41 +32,44 @@ const DAY_MS = 86_400_000;
 const WARN_DAYS = 14;
 /** Failed handshakes that are logged one by one in a second. */
 const LINES_MAX = 10;
+/** How long the failure of one server is not said again. */
+const SAID_AGAIN_MS = 60_000;
+/** Servers of which it is known. */
+const SAID_MAX = 1024;
 
 export class TlsSide implements TlsNets {
-  /** By pool. */
-  private readonly accepting = new Map<string, { readonly guard: Guard; readonly net: Net }>();
   /** By settings. */
-  private readonly connecting_ = new Map<string, Net>();
+  private readonly callers = new Map<string, { readonly caller: Caller; readonly net: Net }>();
 
   constructor(private readonly net: Net, private readonly clock: Clock) {}
 
-  listening(pool: string, config: TlsConfig, log: Log): Net {
-    const present = this.accepting.get(pool);
-    if (present !== undefined) {
-      present.guard.adopt(config);
-      return present.net;
-    }
-    const guard = new Guard(pool, config, this.clock, log);
+  listening(pool: string, config: TlsConfig, tally: TlsTally, log: Log): TlsListening {
+    const guard = new Guard(pool, config, tally, this.clock, log);
     const net = new TlsNet(this.net, this.clock, guard, null);
-    this.accepting.set(pool, { guard, net });
-    return net;
+    return { net, prepare: (next) => guard.prepare(next), look: () => guard.look() };
   }
 
   connecting(config: ServerTlsConfig, log: Log): Net {
     const key = JSON.stringify(config);
-    let net = this.connecting_.get(key);
-    if (net === undefined) {
-      net = new TlsNet(this.net, this.clock, null, new Caller(config, this.clock, log));
-      this.connecting_.set(key, net);
+    let present = this.callers.get(key);
+    if (present === undefined) {
+      const caller = new Caller(config, this.clock, log);
+      present = { caller, net: new TlsNet(this.net, this.clock, null, caller) };
+      this.callers.set(key, present);
     }
-    return net;
+    return present.net;
+  }
+
+  look(config: ServerTlsConfig): readonly CertificateSeen[] {
+    return this.callers.get(JSON.stringify(config))?.caller.look() ?? [];
   }
 }
 
 /** Files as they were read last, and contexts of them. */
 class Identity<C extends TlsConfig | ServerTlsConfig> {
   contexts: readonly Chosen[] = [];
+  /** Those of certificates that are in use. */
+  files: readonly CertificateSeen[] = [];
   private failure = "";
   private signature = "";
   /** The files are wrong since then, and that has been said. */
@@ -69,14 +79,14 @@ class Identity<C extends TlsConfig | ServerTlsConfig> {
 
   /** @param what for people: "pool 'alpha': tls" */
   constructor(
-    private what: string,
+    private readonly what: string,
     private config: C,
     private readonly clock: Clock,
     private readonly log: Log,
     private readonly make: (config: C, files: TlsFiles) => readonly Chosen[],
   ) {
     try {
-      this.adopt(config);
+      this.prepare(config)();
     } catch (error) {
       // They were good when the configuration was read, and may be again: until then handshakes fail, and nothing else.
       this.failure = (error as Error).message;
@@ -91,28 +101,33 @@ class Identity<C extends TlsConfig | ServerTlsConfig> {
     return first;
   }
 
-  /** @throws TlsFileError, and everything stays as it was */
-  adopt(config: C): void {
+  /** @returns what makes it count @throws TlsFileError */
+  prepare(config: C): () => void {
     const signature = signatureOf(config);
     const files = readTlsFiles(config, this.clock.wallMs());
-    this.contexts = this.make(config, files);
-    this.config = config;
-    this.signature = signature;
-    this.warn(files);
+    const contexts = this.make(config, files);
+    return () => {
+      this.contexts = contexts;
+      this.config = config;
+      this.signature = signature;
+      this.files = files.pairs.map(({ file, endsAtMs }) => ({ file, endsAtMs }));
+      if (config.ca !== null) this.files = [...this.files, { file: config.ca, endsAtMs: files.caEndsAtMs }];
+      this.warn();
+    };
   }
 
-  /** Takes files that have changed. */
-  look(): void {
+  /** Takes files that have changed. @param restMs so long after the last look this is none */
+  look(restMs = LOOK_MS): void {
     const nowMs = this.clock.nowMs();
-    if (nowMs - this.lookedMs < LOOK_MS) return;
+    if (nowMs - this.lookedMs < restMs) return;
     this.lookedMs = nowMs;
     const signature = signatureOf(this.config);
     if (signature === this.signature) {
-      if (nowMs - this.warnedMs >= DAY_MS) this.warn(null);
+      if (nowMs - this.warnedMs >= DAY_MS) this.warn();
       return;
     }
     try {
-      this.adopt(this.config);
+      this.prepare(this.config)();
       this.log.write(NOTICE, `${this.what}: the files have changed, new connections use them`);
     } catch (error) {
       // A certificate and its key are not written in one go: who sees one of them only looks again.
@@ -127,12 +142,11 @@ class Identity<C extends TlsConfig | ServerTlsConfig> {
     }
   }
 
-  /** Says which certificates end soon. @param files null: as they were */
-  private warn(files: TlsFiles | null): void {
+  /** Says which certificates end soon. */
+  private warn(): void {
     this.warnedMs = this.clock.nowMs();
     const wallMs = this.clock.wallMs();
-    for (const { file, endsAtMs } of files?.pairs ?? []) this.ends.set(file, endsAtMs);
-    for (const [file, endsAtMs] of this.ends) {
+    for (const { file, endsAtMs } of this.files) {
       const days = (endsAtMs - wallMs) / DAY_MS;
       if (days >= WARN_DAYS) continue;
       const when = days < 0 ? "has expired" : `expires in ${Math.floor(days)} days`;
@@ -142,7 +156,6 @@ class Identity<C extends TlsConfig | ServerTlsConfig> {
       );
     }
   }
-  private readonly ends = new Map<string, number>();
 }
 
 interface Chosen {
@@ -178,6 +191,7 @@ class Guard implements Accepting {
   constructor(
     private readonly pool: string,
     config: TlsConfig,
+    private readonly tally: TlsTally,
     private readonly clock: Clock,
     private readonly log: Log,
   ) {
@@ -201,9 +215,17 @@ class Guard implements Accepting {
     );
   }
 
-  adopt(config: TlsConfig): void {
-    this.identity.adopt(config);
-    this.config = config;
+  prepare(config: TlsConfig): () => void {
+    const take = this.identity.prepare(config);
+    return () => {
+      take();
+      this.config = config;
+    };
+  }
+
+  look(): readonly CertificateSeen[] {
+    this.identity.look(0);
+    return this.identity.files;
   }
 
   get handshakeMs(): number {
@@ -228,7 +250,12 @@ class Guard implements Accepting {
       : `the client's certificate${subject(certificate)}: ${flawText(flaw)}`;
   }
 
+  shook(): void {
+    this.tally.shook();
+  }
+
   failed(peer: string, why: string): void {
+    this.tally.failed();
     const nowMs = this.clock.nowMs();
     if (nowMs - this.secondMs >= 1000) {
       this.secondMs = nowMs;
@@ -248,8 +275,14 @@ class Guard implements Accepting {
 /** Looks at whom we connect to. */
 class Caller implements Connecting {
   private readonly identity: Identity<ServerTlsConfig>;
+  /** What has been said of whom, by address; since it is not over. */
+  private readonly said = new Map<string, { readonly why: string; readonly atMs: number }>();
 
-  constructor(private readonly config: ServerTlsConfig, clock: Clock, log: Log) {
+  constructor(
+    private readonly config: ServerTlsConfig,
+    private readonly clock: Clock,
+    private readonly log: Log,
+  ) {
     this.identity = new Identity("server_tls", config, clock, log, (config, { pairs: [pair], ca }) => [{
       pair: pair ?? null,
       context: createSecureContext({
@@ -258,6 +291,11 @@ class Caller implements Connecting {
         ...versionsOf(config),
       }),
     }]);
+  }
+
+  look(): readonly CertificateSeen[] {
+    this.identity.look(0);
+    return this.identity.files;
   }
 
   engine(address: Address, events: EngineEvents): Engine {
@@ -279,6 +317,21 @@ class Caller implements Connecting {
     return `the server's certificate${
       subject(certificate)
     } is not for ${name}, but for ${names} (ERR_TLS_CERT_ALTNAME_INVALID)`;
+  }
+
+  shook(address: Address): void {
+    if (this.said.size > 0) this.said.delete(addressText(address));
+  }
+
+  /** Servers are tried again and again: the same is said once a minute. */
+  failed(address: Address, why: string): void {
+    const at = addressText(address);
+    const nowMs = this.clock.nowMs();
+    const last = this.said.get(at);
+    if (last?.why === why && nowMs - last.atMs < SAID_AGAIN_MS) return;
+    if (this.said.size >= SAID_MAX) this.said.clear();
+    this.said.set(at, { why, atMs: nowMs });
+    this.log.write(WARN, `server_tls: handshake with server ${at} failed: ${why}`);
   }
 
   /** "" of a unix socket, unless a name is configured. */

@@ -6,7 +6,7 @@
  */
 import type { Config, PoolConfig } from "../config/config.ts";
 import { ALERT, type Log } from "../net/log.ts";
-import type { Address, Clock, Listener, Net } from "../net/net.ts";
+import type { Address, Clock, Net } from "../net/net.ts";
 import type { Announced } from "../protocol/redis/announced.ts";
 import type { Host, ReplicaSeen } from "../protocol/redis/answers.ts";
 import type { Server } from "../proxy/server.ts";
@@ -20,11 +20,11 @@ import type { Front } from "../proxy/front.ts";
 import { HttpGuard } from "../proxy/http_guard.ts";
 import { MemcachedFront } from "../memcached/front.ts";
 import { Memory } from "../proxy/memory.ts";
-import { type ConfigChange, poolDiffers, type Stamp } from "../topology/change.ts";
+import { type ConfigChange, listenerDiffers, poolDiffers, type Stamp } from "../topology/change.ts";
 import { type EventsSeen, NO_EVENTS } from "../topology/events.ts";
 import type { ServerState, Sign } from "../topology/state.ts";
 import type { Placement } from "../ring/placement.ts";
-import { Pool, type Seat, type Surroundings } from "../proxy/pool.ts";
+import { type Opened, Pool, type Seat, type Surroundings } from "../proxy/pool.ts";
 import { type ClientQuestion, GONE, type Told } from "../proxy/client_question.ts";
 import { PoolIdentity } from "../redis/identity.ts";
 import { RedisFront } from "../redis/front.ts";
@@ -84,8 +84,10 @@ export interface Prepared {
   readonly pools: Pool[];
   /** Of those that stay and are to be others. */
   readonly placements: Map<Pool, Placement>;
-  readonly listeners: Map<Pool, Listener | null>;
-  /** They will listen where another pool does now. */
+  /** What makes other settings of TLS count, of those whose listener stays. */
+  readonly tls: (() => void)[];
+  readonly listeners: Map<Pool, Opened | null>;
+  /** They will listen where another pool does now, or they themselves with TLS, or without. */
   readonly late: Pool[];
 }
 
@@ -294,6 +296,7 @@ export class Proxy {
       stamp,
       pools: [],
       placements: new Map(),
+      tls: [],
       listeners: new Map(),
       late: [],
     };
@@ -307,7 +310,11 @@ export class Proxy {
         const pool = present ?? this.makePool(next, board);
         prepared.pools.push(pool);
         if (present !== undefined && differs) prepared.placements.set(pool, pool.placementFor(next));
-        if (present?.config.listenText === next.listenText) continue;
+        if (present !== undefined && !listenerDiffers(present.config, next)) {
+          const take = differs ? present.prepareTls(next) : null;
+          if (take !== null) prepared.tls.push(take);
+          continue;
+        }
         // Who has the address now gives it up at the commit.
         if (this.pools.some((other) => other.config.listenText === next.listenText)) prepared.late.push(pool);
         else prepared.listeners.set(pool, await pool.openListener(next));
@@ -321,7 +328,7 @@ export class Proxy {
 
   /** Forgets what has been prepared. */
   abandon({ pools, listeners }: Prepared): void {
-    for (const listener of listeners.values()) listener?.close();
+    for (const opened of listeners.values()) opened?.listener.close();
     for (const pool of pools) if (!this.pools.includes(pool)) this.discard(pool);
   }
 
@@ -331,7 +338,7 @@ export class Proxy {
   }
 
   /** To be called between two turns, on all workers about the same time. */
-  commit({ config, memory, stamp, pools, placements, listeners, late }: Prepared): void {
+  commit({ config, memory, stamp, pools, placements, tls, listeners, late }: Prepared): void {
     this.stamp = stamp;
     const left = this.pools.filter((pool) => !pools.includes(pool));
     this.seat.board.adopt(memory);
@@ -342,21 +349,28 @@ export class Proxy {
       const placement = placements.get(pool);
       if (placement !== undefined) pool.adopt(config.pools[i]!, placement);
     });
+    for (const take of tls) take();
     for (const pool of late) pool.closeListener();
     for (const [pool, listener] of listeners) pool.accepts(listener);
     for (const pool of late) this.listenLate(pool);
   }
 
-  /** At the address that another pool has just given up. */
+  /** At the address that another pool, or its own listener, has just given up. */
   private listenLate(pool: Pool): void {
-    if (pool.stopped || !this.pools.includes(pool)) return;
+    if (pool.stopped || pool.listening || !this.pools.includes(pool)) return;
     const { config } = pool;
     pool.openListener(config).then(
-      (listener) => pool.config === config ? pool.accepts(listener) : listener?.close(),
+      (opened) => {
+        if (pool.config === config && !pool.listening) return pool.accepts(opened);
+        opened?.listener.close();
+        // Another configuration has come meanwhile.
+        this.listenLate(pool);
+      },
       (error: Error) => {
+        if (pool.listening) return;
         const text = `cannot listen on '${config.listenText}' yet: ${error.message}`;
         this.options.log.write(ALERT, text);
-        pool.setTimer(LISTEN_AGAIN_MS, () => pool.config === config && this.listenLate(pool));
+        pool.setTimer(LISTEN_AGAIN_MS, () => this.listenLate(pool));
       },
     );
   }

@@ -8,6 +8,7 @@
  * data: they go to another thread as text.
  */
 import type { Address } from "../net/net.ts";
+import type { CertificateSeen } from "../net/tls.ts";
 import type { Proxy } from "./proxy.ts";
 import { bigKeys, clients, hotKeys, taps } from "./seen.ts";
 
@@ -58,7 +59,23 @@ function listeners(proxy: Proxy, given: boolean): { readonly at: Address; readon
   return proxy.pools.flatMap((pool) => pool.heirloom(given) ?? []);
 }
 
-export const QUESTIONS = { servers, listeners, hotKeys, bigKeys, clients, taps };
+/** A file of certificates that a worker uses. */
+export interface PoolCertificate extends CertificateSeen {
+  readonly pool: string;
+  /** The key that names it. */
+  readonly key: "tls" | "server_tls";
+}
+
+/** Takes files of certificates that have changed, and tells which are in use. */
+function certificates(proxy: Proxy): PoolCertificate[] {
+  return proxy.pools.flatMap((pool) =>
+    pool.lookAtCertificates().flatMap(({ key, seen }) =>
+      seen.map((one) => ({ pool: pool.config.name, key, ...one }))
+    )
+  );
+}
+
+export const QUESTIONS = { servers, certificates, listeners, hotKeys, bigKeys, clients, taps };
 
 type Questions = typeof QUESTIONS;
 export type QuestionKind = keyof Questions;

@@ -113,6 +113,15 @@ export interface PoolSnapshot {
   /** By class of commands; those that nobody has asked for may be missing. */
   readonly latency: readonly { readonly class: string; readonly waited: Buckets; readonly served: Buckets }[];
   readonly servers: readonly ServerSnapshot[];
+  readonly certificates: readonly CertificateSnapshot[];
+}
+
+export interface CertificateSnapshot {
+  /** "tls" or "server_tls". */
+  readonly key: string;
+  readonly file: string;
+  /** ms since the epoch of Unix. */
+  readonly endsAtMs: number;
 }
 
 export interface ServerSnapshot {
@@ -343,6 +352,16 @@ const REPLICA_ROWS: readonly Row<ReplicaSnapshot>[] = [
   ),
 ];
 
+const CERTIFICATE_ROWS: readonly Row<CertificateSnapshot>[] = [
+  row(
+    "gauge",
+    `${PREFIX}tls_certificate_expiry_timestamp_seconds`,
+    "When the first certificate that matters of a file in use ends, since the epoch of Unix; key is tls or server_tls",
+    ["pool", "key", "file"],
+    (one) => one.endsAtMs / 1000,
+  ),
+];
+
 /** All there are, in the order of the document. */
 export const FAMILIES: readonly Family[] = [
   BUILD,
@@ -355,6 +374,7 @@ export const FAMILIES: readonly Family[] = [
   ...SERVER_COUNTED.map(({ family }) => family),
   SERVER_SERVED,
   ...REPLICA_ROWS.map(({ family }) => family),
+  ...CERTIFICATE_ROWS.map(({ family }) => family),
 ];
 
 // ---- readings
@@ -374,6 +394,9 @@ export function readings(snapshot: Snapshot): Reading[] {
   const replicas = servers.flatMap(({ labels, of }) =>
     of.replicas.map((of): Labelled<ReplicaSnapshot> => ({ labels: [...labels, of.address], of }))
   );
+  const certificates = pools.flatMap((pool) =>
+    pool.certificates.map((of) => ({ labels: [pool.name, of.key, of.file], of }))
+  );
   const process = [{ labels: [], of: snapshot }];
   const latency = pools.flatMap((pool) => pool.latency.map((of) => ({ labels: [pool.name, of.class], of })));
   return [
@@ -390,6 +413,7 @@ export function readings(snapshot: Snapshot): Reading[] {
       servers.flatMap(({ labels, of }) => of.served === null ? [] : [{ labels, buckets: of.served }]),
     ),
     ...REPLICA_ROWS.map((each) => read(each, replicas)),
+    ...CERTIFICATE_ROWS.map((each) => read(each, certificates)),
   ];
 }
 

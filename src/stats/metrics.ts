@@ -53,6 +53,8 @@ export const POOL_METRICS: readonly Metric[] = [
     "reads_elsewhere",
   ),
   own("gauge", "memory_bytes", "bytes held for requests and replies, when last looked at", "memory_bytes"),
+  own("counter", "tls_handshakes", "# TLS handshakes of clients that were let in", "tls_handshakes"),
+  own("counter", "tls_failures", "# TLS handshakes of clients that failed", "tls_failures"),
 ];
 
 export const CLIENT_EOF = 0;
@@ -72,6 +74,8 @@ export const PROTOCOL_ERROR = 13;
 export const REPLICA_READS = 14;
 export const READS_ELSEWHERE = 15;
 export const MEMORY_BYTES = 16;
+export const TLS_HANDSHAKES = 17;
+export const TLS_FAILURES = 18;
 
 export const SERVER_METRICS: readonly Metric[] = [
   metric("counter", "server_eof", "# eof on server connections", "server_eofs"),

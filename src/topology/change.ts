@@ -81,10 +81,9 @@ export function* changeSteps(before: Config, after: Config): Generator<void, Con
         }, which its clients would not notice: restart, or give the pool another name`,
       );
     }
-    if (present.listenText === pool.listenText) {
+    if (!listenerDiffers(present, pool)) {
       const differ = LISTENER_KEYS.filter(([field]) => present[field] !== pool[field]);
       waiting.push(...differ.map(([, key]) => `pool ${pool.name}: ${key}`));
-      if ((present.tls === null) !== (pool.tls === null)) waiting.push(`pool ${pool.name}: tls`);
     }
     const servers = pool.servers.map(({ name }) => present.servers.findIndex((each) => each.name === name));
     return { pool: at, servers };
@@ -117,6 +116,11 @@ export function changeOf(before: Config, after: Config): ConfigChange {
     const step = steps.next();
     if (step.done) return step.value;
   }
+}
+
+/** Does it need another listener: elsewhere, or one that speaks TLS in place of one that does not, or the reverse? */
+export function listenerDiffers(before: PoolConfig, after: PoolConfig): boolean {
+  return before.listenText !== after.listenText || (before.tls === null) !== (after.tls === null);
 }
 
 /** Has the pool other settings or servers? */

@@ -26,6 +26,7 @@ export function snapshotOf(pools: number, servers: number): Snapshot {
     pools: Array.from({ length: pools }, (_, p) => ({
       name: `pool${p}`,
       values: POOL_METRICS.map(() => next++),
+      certificates: p === 0 ? [{ key: "tls", file: "/etc/one.crt", endsAtMs: 1_800_000_000_000 }] : [],
       latency: ["read", "write"].map((name) => ({ class: name, waited: buckets(), served: buckets() })),
       servers: Array.from({ length: servers }, (_, s) => ({
         name: `server${s}`,

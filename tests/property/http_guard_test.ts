@@ -133,6 +133,28 @@ Deno.test("memcached: POST, Host: and HTTP/ close the connection, and nothing be
   strictEqual(stand.say(2, "get pwned\r\n"), "END\r\n");
 });
 
+Deno.test("TLS on a pool without it is told of and closed, wherever its bytes are cut", async () => {
+  const stand = await Stand.make();
+  // A ClientHello's head; then anything, with a line end among it or without.
+  const head = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+  const pages = [`${head}abc`, `${head}ab\nget x\n`, `${head}a"b\r\nc`, `${head}${"x".repeat(3000)}`];
+  for (const page of pages) {
+    for (const pool of [0, 1, 2]) {
+      for (const cut of [1, 2, 3, 12, 14, page.length]) {
+        const said = stand.say(pool, page, cut);
+        match(said, /^(-ERR|SERVER_ERROR|CLIENT_ERROR|ERROR) .*this port does not speak TLS\r\n<closed>$/);
+      }
+    }
+  }
+  const lines = stand.lines.filter((line) => line.includes("speaks TLS"));
+  match(lines[0]!, /^c \d+ '.+' in pool 'redis' speaks TLS, but the pool has no 'tls', closing$/);
+  // Each costs 150 ms of the clock, and a second has one line.
+  ok(lines.length < pages.length * 3 * 6 / 5, lines.join("\n"));
+  match(lines[1]!, /; so did \d+ more since this was last said$/);
+  // Control bytes that are no ClientHello are what they were.
+  match(stand.say(0, "\x16\x02\x01\r\n"), /^-ERR unknown command/);
+});
+
 Deno.test("HTTP is logged with the peer, a line a second, and how many were passed over", async () => {
   const stand = await Stand.make();
   const counters = stand.proxy.pools[0]!.counters;

@@ -12,11 +12,14 @@ export function tlsOver(below: Net, clock: Clock): [Net, Clock] {
   const net = new TlsNet(below, clock, {
     engine: (_name, events) => Engine.accept(server, "none", events),
     refusal: () => null,
+    shook: () => {},
     failed: () => {},
     handshakeMs: 20_000,
   }, {
     engine: (_address, events) => Engine.connect(client, "localhost", events),
     refusal: (_engine, flaw) => flaw === null ? null : flaw.message,
+    shook: () => {},
+    failed: () => {},
   });
   return [net, clock];
 }

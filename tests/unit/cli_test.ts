@@ -17,6 +17,7 @@ import type { SourceAround } from "../../src/topology/sources.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
+import { certificate } from "../lib/certificates.ts";
 import PLACEMENT from "../vectors/placement.json" with { type: "json" };
 
 const DEFAULTS: RunOptions = {
@@ -502,10 +503,28 @@ Deno.test("plan() refuses what it cannot read or write, with the place", async (
   assert.match(long.io.errors, /keys:2: found a line of more than 1048576 bytes, expected a key a line/);
 });
 
+const here = { clock: new SystemClock(), net: new SimNet(new SimClock(), new Random(1)) };
+
+Deno.test("testConf() refuses TLS where run does: with sockets that have none", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "ringmaster-tls-"));
+  const { cert, key } = certificate({ name: "one.test" });
+  writeFileSync(join(dir, "one.crt"), cert);
+  writeFileSync(join(dir, "one.key"), key);
+  const pools = "p:\n  listen: 127.0.0.1:1\n  servers: [ h:1:1 ]\n  ";
+  for (const said of [`tls: { certificate: ${dir}/one.crt, key: ${dir}/one.key }`, "server_tls: {}"]) {
+    await withFile(`${pools}${said}\n`, async (file) => {
+      const io = new Recorder();
+      assert.equal(await testConf(file, io, here), 1);
+      assert.match(io.errors, /^ringmaster: cannot start: pool 'p': (server_)?tls: .* use the executable/);
+    });
+  }
+  rmSync(dir, { recursive: true });
+});
+
 Deno.test("testConf() prints every problem and the verdict", async () => {
   await withFile("p:\n  listen: 127.0.0.1:1\n  timeout: x\n  servers: [ h ]\n", async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(file, io, new SystemClock()), 1);
+    assert.equal(await testConf(file, io, here), 1);
     const lines = io.errors.trimEnd().split("\n");
     assert.equal(lines.length, 3);
     assert.ok(lines[0]!.startsWith(`${file}:3:12: timeout: found "x", expected a number of milliseconds`));
@@ -513,21 +532,21 @@ Deno.test("testConf() prints every problem and the verdict", async () => {
     assert.equal(lines[2], `ringmaster: configuration file '${file}' syntax is invalid`);
   });
   const io = new Recorder();
-  assert.equal(await testConf("none.yml", io, new SystemClock()), 1);
+  assert.equal(await testConf("none.yml", io, here), 1);
   assert.match(
     io.errors,
     /^none\.yml: found no such file, .*\nringmaster: nothing to start from: .* -c, or try 'ringmaster demo'\n$/,
   );
   await withFile(TWO_POOLS, async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(file, io, new SystemClock()), 0);
+    assert.equal(await testConf(file, io, here), 0);
     assert.equal(io.errors, `ringmaster: configuration file '${file}' syntax is ok\n`);
   });
   const announcing =
     "p:\n  listen: 127.0.0.1:1\n  redis: true\n  announce_cluster: true\n  servers: [ h:1:1, h:2:1 ]\n";
   await withFile(announcing, async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(file, io, new SystemClock()), 0);
+    assert.equal(await testConf(file, io, here), 0);
     assert.match(io.errors, /^ringmaster: pool p: announce_cluster without hash_tag.*\n.* syntax is ok\n$/);
   });
 });

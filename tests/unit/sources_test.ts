@@ -265,6 +265,7 @@ class Stand implements Disposable {
     const around = {
       refusal: () => Promise.resolve(null),
       adopt: () => {},
+      refresh: () => Promise.resolve(),
       reloading: () => {},
       reloaded: () => {},
     };
