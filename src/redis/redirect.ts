@@ -48,6 +48,7 @@ import { type Joiner, Split } from "../proxy/split.ts";
 import { isKeyless, keysOf, keysToAsk, type Known, slotOfAny, suitsHeir, tellsWords } from "./kept_keys.ts";
 import { TrackedRead } from "./reads.ts";
 import { ClientRedirects, type Waiting } from "./redirect_queue.ts";
+import type { Missing } from "./scripts.ts";
 import type { RedisSession } from "./session.ts";
 
 /** So many nodes are asked one after the other, before there is a pause. */
@@ -69,6 +70,7 @@ const SIGN_EVERY_MS = 20;
 const NO_OWNERS = new Uint16Array(0);
 const NOTHING = new Uint8Array(0);
 const MINUS = 45;
+const ZERO = 48;
 
 /** In place of a slot. */
 const NOT_LOOKED = -2;
@@ -99,7 +101,7 @@ export type Lacking = (
   start: number,
   end: number,
   request: Uint8Array,
-) => readonly Uint8Array[] | null;
+) => Missing | null;
 
 export class PoolRedirects implements Redirects {
   /** By "host:port", as nodes are named by each other. */
@@ -256,6 +258,40 @@ export class PoolRedirects implements Redirects {
     begin();
   }
 
+  /**
+   * Asks other nodes which of these libraries they have: one that nobody has has been deleted, through another proxy perhaps.
+   * @param told called once, unless the client is gone; with null if nobody else could say it
+   */
+  haveLibraries(
+    client: Client,
+    by: Endpoint,
+    libraries: readonly string[],
+    told: (loaded: readonly boolean[] | null) => void,
+  ): void {
+    const others = this.pool.onRing().filter(({ primary }) => primary !== by).slice(0, NODES_MAX);
+    const loaded = libraries.map(() => false);
+    let heard = false;
+    const askNext = (i: number): void => {
+      if (client.closed) return;
+      const other = others[i];
+      if (other === undefined || loaded.includes(true)) return told(heard ? loaded : null);
+      const connection = other.gone ? null : other.connection(0, 0);
+      if (connection === null) return askNext(i + 1);
+      let missing = libraries.length;
+      libraries.forEach((name, at) => {
+        const question = command("FUNCTION", "LIST", "LIBRARYNAME", name);
+        connection.ask(question, (bytes, start, _end, failed) => {
+          if (!failed && bytes[start] !== MINUS) {
+            heard = true;
+            loaded[at] = bytes[start + 1] !== ZERO;
+          }
+          if (--missing === 0) askNext(i + 1);
+        });
+      });
+    };
+    askNext(0);
+  }
+
   /** The pool's source should look who owns what. */
   noteMoved(from: Server, cause: string): void {
     const nowMs = this.pool.turn.now();
@@ -305,6 +341,8 @@ export class Redirected extends Placed implements Waiting {
   private asking = false;
   /** Who has been told the script that it did not know. */
   private taught: Endpoint | null = null;
+  /** What it is told, if other nodes have that. */
+  private untold: Missing | null = null;
   /** It is a script: nodes have to be asked about its keys before it is sent again. How often that was so. */
   private doubted = false;
   private doubts = 0;
@@ -382,18 +420,32 @@ export class Redirected extends Placed implements Waiting {
   /**
    * A node does not know its script, nothing of which has been done: it is told the script, and asked once more. What the client had sent
    * behind it has overtaken it, as behind a redirect.
-   * @param lacking requests that tell it
    * @param bytes what it says; borrowed
    */
-  told(by: Endpoint, lacking: readonly Uint8Array[], bytes: Uint8Array, start: number, end: number): void {
-    if (!this.own.mayPass(this)) {
-      this.from = by.server;
-      this.reply = bytes.slice(start, end);
-      this.isFailure = false;
-      return this.wait(false);
+  told(by: Endpoint, missing: Missing, bytes: Uint8Array, start: number, end: number): void {
+    const passes = this.own.mayPass(this);
+    if (passes) this.taught = by;
+    if (passes && missing.libraries.length === 0) {
+      if (!this.ask(by, this.asking, missing.requests)) this.answer(bytes, start, end, false);
+      return;
     }
-    this.taught = by;
-    if (!this.ask(by, this.asking, lacking)) this.answer(bytes, start, end, false);
+    this.from = by.server;
+    this.reply = bytes.slice(start, end);
+    this.isFailure = false;
+    if (!passes) return this.wait(false);
+    this.untold = missing;
+    this.own.wait(this, 0);
+  }
+
+  /** Other nodes are asked whether they have it, then it is told. */
+  private tell({ requests, libraries }: Missing): void {
+    const by = this.taught!;
+    this.redirects.haveLibraries(this.client, by, libraries, (loaded) => {
+      if (this.parent.client === null) return this.over();
+      const wanted = loaded === null ? requests : requests.filter((_, i) => loaded[i]);
+      if (wanted.length > 0 && this.ask(by, this.asking, wanted)) return;
+      this.answer(this.reply, 0, this.reply.length, false);
+    });
   }
 
   /** It has waited there for what it wants: this is another time that it is sent on. */
@@ -460,6 +512,9 @@ export class Redirected extends Placed implements Waiting {
     this.asked = 0;
     this.moved.length = 0;
     if (this.slot === NOT_LOOKED) this.slot = slotOfAny(redirects.pool, this.bytes, redirects.known);
+    const { untold } = this;
+    this.untold = null;
+    if (untold !== null) return this.tell(untold);
     if (this.doubted) return this.askAbout();
     const owner = this.isForHeir ? this.heirOf(this.from!) : redirects.ownerOf(this.slot, this.from!);
     if (owner === null && this.isForHeir) return this.answer(this.reply, 0, this.reply.length, true);

@@ -17,7 +17,8 @@
  * of EVAL, which may be many, each remembers for itself.
  *
  * In a cluster nobody can be kept away from a node until it has heard all that: others send requests there. So who says that it lacks a
- * script or function is told that one then, and asked once more (`lacking`, redis/redirect.ts).
+ * script or function is told that one then, and asked once more (`lacking`, redis/redirect.ts). A library only if another node has it: it
+ * may have been deleted through another proxy.
  */
 import { createHash } from "node:crypto";
 import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
@@ -135,6 +136,13 @@ class Missed {
     this.functions ||= functions;
     for (const name of libraries) this.libraries.add(name);
   }
+}
+
+/** What a node has to be told. */
+export interface Missing {
+  readonly requests: readonly Uint8Array[];
+  /** Of a function: the name of the library that each of them loads. Of a script none. */
+  readonly libraries: readonly string[];
 }
 
 export class Scripts {
@@ -288,7 +296,7 @@ export class Scripts {
     start: number,
     end: number,
     request: Uint8Array,
-  ): readonly Uint8Array[] | null {
+  ): Missing | null {
     const isScript = lacksScript(reply, start, end);
     if (!isScript && !lacksFunction(reply, start, end)) return null;
     const args = new Args();
@@ -298,7 +306,10 @@ export class Scripts {
     const texts = isScript ? this.textOf(name.toLowerCase()) : this.librariesWith(name);
     if (texts.length === 0) return null;
     const news = this.newsFor(by, texts);
-    return news.map((text) => command(isScript ? "SCRIPT" : "FUNCTION", "LOAD", text));
+    return {
+      requests: news.map((text) => command(isScript ? "SCRIPT" : "FUNCTION", "LOAD", text)),
+      libraries: isScript ? [] : news.map(libraryOf),
+    };
   }
 
   /** Those that this node has not been told just now: from here on it has been. */

@@ -210,6 +210,7 @@ export class FakeNode {
   private executeFunction([what, ...words]: readonly string[]): string {
     const { libraries } = this;
     const text = words.at(-1)!;
+    if (what === "LIST") return libraries.has(text) ? `*1\r\n${bulk(text)}` : "*0\r\n";
     if (what === "DUMP") return bulk(`dump of libraries:${[...libraries.values()].join("|")}`);
     if (libraries.size > 0) return "-ERR Library already exists\r\n";
     const texts = what === "LOAD" ? [text] : text.slice(text.indexOf(":") + 1).split("|").filter(Boolean);

@@ -972,6 +972,23 @@ testOf("a library is told a node once, whoever asks for words of its text that a
   strictEqual(redis.takeGot().filter((each) => each.startsWith("FUNCTION LOAD")).length, 1);
 });
 
+testOf("a library that has been deleted, through another proxy, is not loaded again", (world) => {
+  const client = world.talker();
+  const library = "#!lua name=lib\nredis.register_function('lib', f)";
+  strictEqual(world.ask(client, "FUNCTION", "LOAD", library), "$3\r\nlib\r\n");
+  for (const node of world.cluster.nodes) node.libraries.clear();
+  client.say("FCALL", "lib", "1", ONE).say("GET", ONE).say("FCALL", "lib", "1", ONE);
+  world.run(30);
+  strictEqual(client.take(), "-ERR Function not found\r\n$-1\r\n-ERR Function not found\r\n");
+  for (const node of world.cluster.nodes) strictEqual(node.libraries.size, 0);
+  // One node has it: it has not been deleted.
+  world.node(2).libraries.set("lib", library);
+  world.run(1000);
+  client.say("FCALL", "lib", "1", ONE).say("FCALL", "lib", "1", ONE);
+  world.run(30);
+  strictEqual(client.take(), `$${library.length}\r\n${library}\r\n`.repeat(2));
+});
+
 testOf("a client that goes away while it waits leaves nothing behind", (world) => {
   const client = world.talker();
   for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";
