@@ -699,12 +699,12 @@ export class RedisWorkload {
 
   private step(args: readonly string[], expect: Expect): Step {
     const { bytes } = step(args, expect);
-    const texts = this.plan.pools.map((pool) => refusalOf(bytes.length, args.length, pool));
+    const texts = this.plan.pools.flatMap((pool) => refusalsOf(bytes.length, args.length, pool));
     if (texts.every((text) => text === null)) return { bytes, expects: [expect], last: false };
     const tag = `${this.client}.limit.${++this.limited}`;
     this.sentAtMs(tag);
     const had = (reply: string | null) =>
-      this.judge.had(tag, (config) => refusalOf(bytes.length, args.length, config) === reply);
+      this.judge.had(tag, (config) => refusalsOf(bytes.length, args.length, config).includes(reply));
     if (!texts.includes(null)) {
       return { bytes, expects: [{ ...refusal(expect.shown, ""), accepts: had }], last: true };
     }
@@ -724,15 +724,23 @@ function hushed(one: Expect): Expect {
   };
 }
 
-/** What a request over a limit of this configuration is told; null: it is over none. */
-function refusalOf(size: number, count: number, { argumentsMax, requestSizeMax }: PoolConfig): string | null {
+/**
+ * What a request over limits of this configuration may be told; [null]: it is over none. The arguments are counted first, but
+ * that may have been under the configuration before.
+ */
+function refusalsOf(
+  size: number,
+  count: number,
+  { argumentsMax, requestSizeMax }: PoolConfig,
+): (string | null)[] {
+  const texts = [];
   if (count > argumentsMax) {
-    return `-ERR Protocol error: too many arguments (max_arguments is ${argumentsMax})\r\n`;
+    texts.push(`-ERR Protocol error: too many arguments (max_arguments is ${argumentsMax})\r\n`);
   }
   if (size > requestSizeMax) {
-    return `-ERR Protocol error: request too large (max_request_size is ${requestSizeMax} bytes)\r\n`;
+    texts.push(`-ERR Protocol error: request too large (max_request_size is ${requestSizeMax} bytes)\r\n`);
   }
-  return null;
+  return texts.length === 0 ? [null] : texts;
 }
 
 /**
