@@ -51,7 +51,7 @@ _ringmaster() {
     "reload") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -p --pid-file" -- "$word")); else :; fi ;;
     "top") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --pool --once --json" -- "$word")); else :; fi ;;
     "tap") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --pool --key --command --client --rate --count --json" -- "$word")); else :; fi ;;
-    "health") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file" -- "$word")); else :; fi ;;
+    "health") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --alive" -- "$word")); else :; fi ;;
     "upgrade") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -p --pid-file" -- "$word")); else :; fi ;;
     "demo") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --json" -- "$word")); else :; fi ;;
     "schema") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$word")); else :; fi ;;

@@ -85,6 +85,11 @@ export interface PeerOptions {
   readonly tokenFile: string | null;
 }
 
+export interface HealthOptions extends PeerOptions {
+  /** Whether it lives, not whether it is ready. */
+  readonly alive: boolean;
+}
+
 export interface TopOptions extends PeerOptions {
   /** null: all pools. */
   readonly pool: string | null;
@@ -134,7 +139,7 @@ export type Flags =
   | { readonly command: "schema" }
   | { readonly command: "tap"; readonly options: TapOptions }
   | { readonly command: "top"; readonly options: TopOptions }
-  | { readonly command: "health"; readonly options: PeerOptions }
+  | { readonly command: "health"; readonly options: HealthOptions }
   | { readonly command: "completions"; readonly shell: Shell }
   | { readonly command: "man" };
 
@@ -350,8 +355,11 @@ export const COMMANDS: readonly Command[] = [
     name: "health",
     usage: "[flags]",
     sentence: "Whether a running proxy is ready for clients: exit code 0 or 1, by its admin side.",
-    flags: [HELP, ...PEER],
-    notes: [],
+    flags: [HELP, ...PEER, flag("", "alive", "ask only whether it lives, with or without servers")],
+    notes: [
+      "Ready: it listens, does not stop, and every pool has a live server. A new start mends a process that is\n" +
+      "not alive; servers it does not mend.",
+    ],
   },
   {
     name: "upgrade",
@@ -440,7 +448,9 @@ export function parseFlags(argv: readonly string[]): Flags {
     };
     return { command: "tap", options };
   }
-  if (name === "health") return { command: "health", options: peerOptions(given) };
+  if (name === "health") {
+    return { command: "health", options: { ...peerOptions(given), alive: given.has("alive") } };
+  }
   if (name === "man") return { command: "man" };
   if (name === "reload" || name === "upgrade") {
     const pidFile = given.text("pid-file");

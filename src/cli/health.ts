@@ -1,16 +1,17 @@
-/** `ringmaster health`: whether a running proxy is ready, as an exit code. For containers and scripts. */
+/** `ringmaster health`: whether a running proxy is ready, or alive, as an exit code. For containers and scripts. */
 import { askAdmin } from "../admin/client.ts";
 import { NoPeer, peerOf } from "./admin_peer.ts";
-import type { PeerOptions } from "./flags.ts";
+import type { HealthOptions } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 
 /** A worker that is stuck is waited for a second. */
 const ANSWER_MAX_MS = 5000;
 
-/** 0: it is ready. 1: it is not, or nobody answers, and why is said. */
-export async function health(options: PeerOptions, io: Io): Promise<number> {
+/** 0: it is. 1: it is not, or nobody answers, and why is said. */
+export async function health(options: HealthOptions, io: Io): Promise<number> {
   try {
-    const { status, text } = await askAdmin(peerOf(options), "/readyz", ANSWER_MAX_MS);
+    const path = options.alive ? "/healthz" : "/readyz";
+    const { status, text } = await askAdmin(peerOf(options), path, ANSWER_MAX_MS);
     if (status === 200) {
       io.out(text);
       return EXIT_OK;

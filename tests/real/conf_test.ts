@@ -4,14 +4,16 @@
  */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { parse, parseAllDocuments } from "yaml";
+import { runConfigOf } from "../../conf/release/image.ts";
 import { TARGETS } from "../../conf/release/targets.ts";
+import { PROCESS_KEYS } from "../../src/config/schema.ts";
 import { DenoNet } from "../../src/runtime/deno.ts";
 import { FakeSentinel } from "../lib/fake_sentinel.ts";
 import { startCluster } from "../lib/cluster.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { freePort } from "../lib/ports.ts";
 import { poll } from "../lib/poll.ts";
-import { run } from "../lib/process.ts";
+import { Process, run } from "../lib/process.ts";
 import { compiled, filesUnder, ROOT, which } from "../lib/repo.ts";
 
 /** Ringmaster's own; other files there are for other programs. */
@@ -102,33 +104,110 @@ async function watchOver(f: Fixture, address: string, masters: readonly { master
   for (const { master } of masters) sentinel.name(master, (await f.redis({ port: 0 })).address, 1);
 }
 
-Deno.test("conf/kubernetes.yml: its configuration passes -t, its ports, names and probes agree", async () => {
-  await using f = new Fixture();
-  const documents = parseAllDocuments(read("conf/kubernetes.yml"));
-  deepStrictEqual(documents.flatMap(({ errors }) => errors), []);
-  const [map, deployment, service] = documents.map((document) => document.toJS());
-  deepStrictEqual([map.kind, deployment.kind, service.kind], ["ConfigMap", "Deployment", "Service"]);
-
-  const file = `${f.dir}/ringmaster.yml`;
-  await Deno.writeTextFile(file, map.data["ringmaster.yml"]);
-  const { code, stdout, stderr } = await run(await compiled(), ["-t", "-c", file]);
-  strictEqual(code, 0, stdout + stderr);
-  const { listen } = Object.values(parse(map.data["ringmaster.yml"]) as Record<string, Pool>)[0];
-  const pod = deployment.spec.template;
-  const [container] = pod.spec.containers;
-  const port = container.ports.find(({ name }: { name: string }) => name === "redis");
-  strictEqual(listen, `0.0.0.0:${port.containerPort}`);
-  deepStrictEqual(service.spec.ports.map(({ targetPort }: { targetPort: string }) => targetPort), [
-    port.name,
-  ]);
-  for (const probe of ["startupProbe", "readinessProbe", "livenessProbe"]) {
-    strictEqual(container[probe].tcpSocket.port, port.name);
+Deno.test("conf/kubernetes.yml: its ports, names, labels and times agree", () => {
+  const { map, deployment, service, budget, policy, pod, container } = manifest();
+  const { listen } = poolIn(map);
+  const ports = new Map<string, number>(
+    container.ports.map((port: { name: string; containerPort: number }) => [port.name, port.containerPort]),
+  );
+  strictEqual(listen, `0.0.0.0:${ports.get("redis")}`);
+  deepStrictEqual(service.spec.ports.map((port: { targetPort: string }) => port.targetPort), ["redis"]);
+  strictEqual(container.startupProbe.tcpSocket.port, "redis");
+  deepStrictEqual(policy.spec.ingress[0].ports.map((port: { port: string }) => port.port), [...ports.keys()]);
+  for (const selector of [deployment.spec.selector, budget.spec.selector, policy.spec.podSelector]) {
+    deepStrictEqual(selector.matchLabels, pod.metadata.labels);
   }
   deepStrictEqual(service.spec.selector, pod.metadata.labels);
-  deepStrictEqual(deployment.spec.selector.matchLabels, pod.metadata.labels);
+  for (const server of poolIn(map).servers) {
+    strictEqual(Number(/:(\d+):1 /.exec(server as string)![1]), policy.spec.egress[0].ports[0].port);
+  }
   strictEqual(pod.spec.volumes[0].configMap.name, map.metadata.name);
   strictEqual(container.args[1], `${container.volumeMounts[0].mountPath}/ringmaster.yml`);
+  strictEqual(container.volumeMounts[0].subPath, undefined, "a file that is mounted alone never changes");
+  // What an image says without this file.
+  const image = runConfigOf(read("conf/Dockerfile"));
+  deepStrictEqual(container.args, image.Cmd);
+  strictEqual(`${pod.spec.securityContext.runAsUser}:${pod.spec.securityContext.runAsGroup}`, image.User);
+  deepStrictEqual(["CMD", ...container.readinessProbe.exec.command], image.Healthcheck!.Test);
+  // Killed only when it has had the time that it takes.
+  const shutdown = PROCESS_KEYS.find(({ name }) => name === "shutdown_timeout") as { default: string };
+  const takesS = container.lifecycle.preStop.sleep.seconds + Number(shutdown.default) / 1000;
+  ok(takesS < pod.spec.terminationGracePeriodSeconds, `${takesS} s`);
 });
+
+Deno.test("conf/kubernetes.yml: what is in it starts, passes its probes, and takes a ConfigMap that has changed", async () => {
+  await using f = new Fixture();
+  const { map, container } = manifest();
+  const [port, other, admin] = [freePort(), freePort(), freePort()];
+  const server = await f.redis({ port: 0 });
+  const text = (map.data["ringmaster.yml"] as string).replace("0.0.0.0:22121", `127.0.0.1:${port}`)
+    .replace(/redis-\d\.redis:6379/g, server.address);
+  // As the kubelet lays it out: a link to a folder, which is put in another's place.
+  const mounted = `${f.dir}/etc`;
+  const layOut = async (version: string, content: string) => {
+    await Deno.mkdir(`${mounted}/..${version}`, { recursive: true });
+    await Deno.writeTextFile(`${mounted}/..${version}/ringmaster.yml`, content);
+    await Deno.symlink(`..${version}`, `${mounted}/..data_tmp`);
+    await Deno.rename(`${mounted}/..data_tmp`, `${mounted}/..data`);
+  };
+  await layOut("one", text);
+  await Deno.symlink("..data/ringmaster.yml", `${mounted}/ringmaster.yml`);
+  const own = (word: string) =>
+    word.replace("127.0.0.1:22280", `127.0.0.1:${admin}`).replace("/etc/ringmaster", mounted);
+  const program = await compiled();
+  const args = [...container.args.map(own), "-s", String(freePort()), "-a", "127.0.0.1"];
+  await using process = new Process(program, args, { output: `${f.dir}/output` });
+  const connects = (to: number) => async () => {
+    strictEqual(process.status, null, process.stderr);
+    try {
+      (await Deno.connect({ port: to })).close();
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  await poll(connects(port), "the start");
+  const probe = async (name: string) => {
+    const [path, ...words] = container[name].exec.command.map(own);
+    strictEqual(path, "/ringmaster");
+    return (await run(program, words)).code;
+  };
+  deepStrictEqual([await probe("readinessProbe"), await probe("livenessProbe")], [0, 0]);
+  await layOut(
+    "two",
+    `${text}${
+      text.slice(text.indexOf("redis:")).replace("redis:", "more:").replace(String(port), String(other))
+    }`,
+  );
+  await poll(connects(other), "the changed ConfigMap to be taken");
+  // Without servers it is not ready, and alive.
+  await server.stop();
+  await using client = await f.client({ target: { port } });
+  await poll(async () => {
+    // It is requests that find a server gone, each of the three its own. Keys that differ at their end alone would meet on one.
+    for (let key = 0; key < 30; key++) await client.command("GET", `${key * 7919}:key`).catch(() => {});
+    return await probe("readinessProbe") === 1;
+  }, "the loss of the servers to be seen");
+  strictEqual(await probe("livenessProbe"), 0);
+});
+
+/** The documents of conf/kubernetes.yml. */
+function manifest() {
+  const documents = parseAllDocuments(read("conf/kubernetes.yml"));
+  deepStrictEqual(documents.flatMap(({ errors }) => errors), []);
+  const [map, deployment, service, budget, policy, ...rest] = documents.map((document) => document.toJS());
+  deepStrictEqual(
+    [map, deployment, service, budget, policy, ...rest].map(({ kind }) => kind),
+    ["ConfigMap", "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"],
+  );
+  const pod = deployment.spec.template;
+  return { map, deployment, service, budget, policy, pod, container: pod.spec.containers[0] };
+}
+
+/** The pool of the ConfigMap's configuration. */
+function poolIn(map: { data: Record<string, string> }): Pool {
+  return (parse(map.data["ringmaster.yml"]!) as Record<string, Pool>).redis!;
+}
 
 Deno.test("conf/Dockerfile: makes an executable that is a target, with the project's toolchain, and copies it alone", async () => {
   const dockerfile = read("conf/Dockerfile");

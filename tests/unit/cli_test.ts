@@ -114,10 +114,17 @@ const OTHERS: readonly (readonly [string, Flags])[] = [
   ["demo", { command: "demo", options: { json: false } }],
   ["demo --json", { command: "demo", options: { json: true } }],
   ["schema", { command: "schema" }],
-  ["health", { command: "health", options: { confFile: null, admin: null, tokenFile: null } }],
+  ["health", {
+    command: "health",
+    options: { confFile: null, admin: null, tokenFile: null, alive: false },
+  }],
+  ["health --alive", {
+    command: "health",
+    options: { confFile: null, admin: null, tokenFile: null, alive: true },
+  }],
   ["health -c f --admin h:1 --token-file t", {
     command: "health",
-    options: { confFile: "f", admin: { host: "h", port: 1 }, tokenFile: "t" },
+    options: { confFile: "f", admin: { host: "h", port: 1 }, tokenFile: "t", alive: false },
   }],
   ["top --once --pool p", {
     command: "top",
