@@ -1,6 +1,8 @@
 /** A proxy of one pool on a TurnNet, and requests through it. */
+import type { PoolConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
+import { SLOTS } from "../../src/ring/slots.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { latin1 } from "./bytes.ts";
 import { TurnNet, type TurnSocket } from "./turn_net.ts";
@@ -25,7 +27,7 @@ export class TurnStand {
     return this.proxy.pools[0]!;
   }
 
-  /** @param yml more lines of the pool */
+  /** @param yml more lines of the pool; with `cluster: true` the servers have equal parts of the slots */
   static async make(
     protocol: "redis" | "memcached",
     servers: number,
@@ -33,12 +35,22 @@ export class TurnStand {
     yml = "",
   ): Promise<TurnStand> {
     const net = new TurnNet(protocol === "redis" ? wideRedisServer : wideMemcachedServer, (work) => work());
-    const lines = Array.from({ length: servers }, (_, i) => `    - 127.0.0.1:${1 + i}:1 server${i}\n`);
+    const cluster = yml.includes("cluster: true");
+    const lines = Array.from(
+      { length: servers },
+      (_, i) => `    - 127.0.0.1:${1 + i}${cluster ? "" : `:1 server${i}`}\n`,
+    );
+    const config = parseConfig(
+      `wide:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n${yml}  servers:\n${lines.join("")}`,
+      "wide.yml",
+    );
+    const edge = (i: number) => Math.floor(i * SLOTS / servers);
+    const owning = (pool: PoolConfig) => ({
+      ...pool,
+      servers: pool.servers.map((server, i) => ({ ...server, slots: `${edge(i)}-${edge(i + 1) - 1}` })),
+    });
     const proxy = new Proxy({
-      config: parseConfig(
-        `wide:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n${yml}  servers:\n${lines.join("")}`,
-        "wide.yml",
-      ),
+      config: cluster ? { ...config, pools: config.pools.map(owning) } : config,
       net,
       clock: net.clock,
       random: () => 0.5,

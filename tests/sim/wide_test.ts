@@ -180,3 +180,23 @@ Deno.test("nor for 100,000 channels of a server that comes back, or that have mo
   strictEqual(heard(), before, "the client has been told something");
   stand.stop();
 });
+
+Deno.test("nor for 40,000 shard channels that look for their node, which has said that they have left", async () => {
+  const stand = await TurnStand.make("redis", 3, (turn) => turn(), "  cluster: true\n");
+  const client = stand.join();
+  const channels = Array.from({ length: 40_000 }, (_, i) => `{a}${i}`);
+  client.socket.give(request("SSUBSCRIBE", ...channels));
+  stand.net.run();
+  const sent = () => stand.net.servers.reduce((sum, { flushedBytes }) => sum + flushedBytes, 0);
+  const before = sent();
+  const node = stand.net.servers.find(({ flushedBytes }) => flushedBytes > channels.length)!;
+  const left = channels.map((name) => `*3\r\n$12\r\nsunsubscribe\r\n$${name.length}\r\n${name}\r\n:0\r\n`);
+  node.give(latin1(left.join("")));
+  stand.net.run();
+  strictEqual(sent(), before, "they were asked for before the pause was over");
+  stand.net.clock.now += 50;
+  const { blocks, most } = await mostWork(stand, false);
+  ok((sent() - before) / 18 > channels.length, `only ${sent() - before} bytes were sent`);
+  none(blocks > BLOCKS_MAX ? [`${blocks} blocks in one turn: ${most}`] : []);
+  stand.stop();
+});
