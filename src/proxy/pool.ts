@@ -281,7 +281,7 @@ export class Pool {
     client.lastActiveMs = this.turn.now();
     socket.owner = client;
     this.clients.add(client);
-    this.memory.noteClient();
+    this.memory.noteClient(this);
     this.countConnection(1);
     this.counters[CLIENT_CONNECTIONS]!++;
     if (this.draining) client.startLeaving();

@@ -15,6 +15,7 @@ class StandIn {
   readonly clients = new Set<object>();
   readonly counters: number[] = Array(100).fill(0);
   readonly everyServer: object[] = [];
+  readonly config: { tls: object | null } = { tls: null };
   leaving = 0;
   resident = 0;
   collections = 0;
@@ -145,6 +146,20 @@ Deno.test("max_memory: with half of it in idle clients new ones are refused, unt
   world.time();
   strictEqual(world.memory.crowded, false);
   strictEqual(world.log.length, 2);
+});
+
+Deno.test("max_memory: idle clients that speak TLS count with their engines", () => {
+  const world = new StandIn();
+  const idle = world.hold(0, 2000);
+  world.look();
+  strictEqual(world.memory.crowded, false);
+  world.config.tls = {};
+  world.look();
+  strictEqual(world.memory.crowded, true);
+  deepStrictEqual(world.closed, []);
+  for (const client of idle.slice(0, 1000)) world.clients.delete(client);
+  world.time();
+  strictEqual(world.memory.crowded, false);
 });
 
 Deno.test("max_memory: collected once more when most of what was held has gone, although something is always held", () => {
