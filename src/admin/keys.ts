@@ -1,5 +1,6 @@
 /** /api/keys/hot and /api/keys/big: the keys that are asked for most now, and those with the largest values that have passed. */
 import { shown } from "../bytes/shown.ts";
+import type { Config } from "../config/config.ts";
 import { BIG_KEPT_MS, BIG_MIN, mergeBig } from "../stats/big_keys.ts";
 import { KEY_KEPT, KEYS_MAX, mergeHot, WINDOW_SECONDS } from "../stats/heavy_hitters.ts";
 import { type Answer, type Asked, json } from "./answer.ts";
@@ -16,10 +17,8 @@ export async function hotKeys(around: Around, { query }: Asked): Promise<Answer>
   const { clock, service, config } = around;
   const pool = poolOf(config, query.pool!);
   const count = countOf(query.count!, COUNT, COUNT_MAX);
-  const answers = await service.gather("hotKeys", { pool, most: OF_A_WORKER });
-  const names = config.pools.map(({ name }) => name).filter((name) => pool === null || name === pool);
-  const pools = names.map((name) => {
-    const lists = answers.flatMap(({ answer }) => answer.filter((one) => one.pool === name));
+  const ask = (pool: string) => service.gather("hotKeys", { pool, most: OF_A_WORKER });
+  const pools = (await askPools(config, pool, ask)).map(({ name, lists }) => {
     const { total, seen, floor, keys } = mergeHot(lists, count);
     const seconds = WINDOW_SECONDS * seen;
     return {
@@ -43,26 +42,37 @@ export async function bigKeys(around: Around, { query }: Asked): Promise<Answer>
   const { clock, service, config } = around;
   const pool = poolOf(config, query.pool!);
   const count = countOf(query.count!, COUNT, COUNT_MAX);
-  const answers = await service.gather("bigKeys", { pool, most: COUNT_MAX });
-  const names = config.pools.map(({ name }) => name).filter((name) => pool === null || name === pool);
-  const pools = names.map((name) => {
-    const lists = answers.flatMap(({ answer }) => answer.filter((one) => one.pool === name));
-    return {
-      name,
-      least_bytes: BIG_MIN,
-      window_seconds: BIG_KEPT_MS / 1000,
-      keys: mergeBig(lists.map(({ keys }) => keys), count).map((
-        { key, size, bytes, atMs, command, side },
-      ) => ({
-        ...keyText(key, size),
-        bytes,
-        at: atMs,
-        command,
-        side,
-      })),
-    };
-  });
+  const ask = (pool: string) => service.gather("bigKeys", { pool, most: COUNT_MAX });
+  const pools = (await askPools(config, pool, ask)).map(({ name, lists }) => ({
+    name,
+    least_bytes: BIG_MIN,
+    window_seconds: BIG_KEPT_MS / 1000,
+    keys: mergeBig(lists.map(({ keys }) => keys), count).map(({ key, size, bytes, atMs, command, side }) => ({
+      ...keyText(key, size),
+      bytes,
+      at: atMs,
+      command,
+      side,
+    })),
+  }));
   return json({ at: clock.wallMs(), pools });
+}
+
+/**
+ * What workers say of each pool, asked for one by one: of all together they might say more than an answer may have (questions.ts),
+ * which would be as good as nothing.
+ * @param only null: of all pools
+ */
+function askPools<L>(
+  { pools }: Config,
+  only: string | null,
+  ask: (pool: string) => Promise<readonly { readonly answer: readonly L[] }[]>,
+): Promise<{ readonly name: string; readonly lists: readonly L[] }[]> {
+  const names = pools.map(({ name }) => name).filter((name) => only === null || name === only);
+  return Promise.all(names.map(async (name) => {
+    const answers = await ask(name);
+    return { name, lists: answers.flatMap(({ answer }) => answer) };
+  }));
 }
 
 /** @param key latin1 */

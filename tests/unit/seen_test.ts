@@ -1,6 +1,12 @@
 /** What a pool sees of its keys, through either front. */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import type { Around } from "../../src/admin/around.ts";
+import type { Whole } from "../../src/admin/answer.ts";
+import { bigKeys, hotKeys } from "../../src/admin/keys.ts";
+import type { Proxy } from "../../src/service/proxy.ts";
+import { answerText, type QuestionKind } from "../../src/service/questions.ts";
 import { BIG_MIN } from "../../src/stats/big_keys.ts";
+import { KEY_KEPT, KEYS_MAX } from "../../src/stats/heavy_hitters.ts";
 import { GAP_MIN } from "../../src/stats/draws.ts";
 import { concat, latin1, request } from "../lib/bytes.ts";
 import { TurnStand } from "../lib/turn_stand.ts";
@@ -109,4 +115,51 @@ Deno.test("keys with large values are seen in requests to memcached", async () =
   const [big, ...others] = stand.pool.seen.big(stand.pool.clock.wallMs());
   deepStrictEqual([big?.key, big?.command, others.length], ["k1", "set", 0]);
   stand.stop();
+});
+
+Deno.test("hot and big keys of many pools are told, be every key as long as it may be on its way", async () => {
+  const key = "\u0001".repeat(KEY_KEPT);
+  const hot = {
+    total: KEYS_MAX,
+    seen: 1,
+    floor: 1,
+    keys: Array.from({ length: KEYS_MAX }, (_, i) => ({ key, size: 1000 + i, count: 1, error: 1 })),
+  };
+  const big = {
+    keys: hot.keys.slice(0, 64).map(({ key, size }) => ({
+      key,
+      size,
+      bytes: 1,
+      atMs: 1,
+      command: "get",
+      side: "reply",
+    })),
+  };
+  const pools = Array.from(
+    { length: 15 },
+    (_, i) => ({ config: { name: `pool${i}` }, turn: { now: () => 1 } }),
+  );
+  const seen = { hot: () => hot, big: () => big.keys };
+  const proxy = {
+    pools: pools.map((pool) => ({ ...pool, seen, clock: { wallMs: () => 1 } })),
+  } as unknown as Proxy;
+  const around = {
+    clock: { wallMs: () => 1 },
+    config: { pools: pools.map(({ config }) => config) },
+    service: {
+      gather(kind: QuestionKind, argument: unknown) {
+        const text = answerText(proxy, kind, argument);
+        return Promise.resolve(text === "" ? [] : [{ worker: 0, answer: JSON.parse(text) }]);
+      },
+    },
+  } as unknown as Around;
+  const asked = { names: {}, query: { pool: "", count: "3" }, body: new Uint8Array(), accept: "" };
+  for (const answer of [hotKeys, bigKeys]) {
+    const { body } = await answer(around, asked) as Whole;
+    const told = JSON.parse(body as string).pools as { name: string; keys: unknown[] }[];
+    deepStrictEqual(
+      told.map(({ name, keys }) => [name, keys.length]),
+      pools.map(({ config }) => [config.name, 3]),
+    );
+  }
 });
