@@ -28,6 +28,7 @@ const NEEDED: { package: string; present: () => boolean }[] = [
   { package: "redis-tools", present: () => which("redis-benchmark") !== null },
   { package: "memcached", present: () => which("memcached") !== null },
   { package: "nutcracker", present: () => which("nutcracker") !== null },
+  { package: "haproxy", present: () => which("haproxy") !== null },
   { package: "strace", present: () => which("strace") !== null },
   { package: "libmemcached-tools", present: () => which("memcaslap") !== null },
   { package: "gcc", present: () => which("x86_64-linux-gnu-gcc") !== null },

@@ -8,12 +8,10 @@
  */
 import { type Key, LOG_LEVELS, POOL_KEYS, PROCESS_KEYS } from "../config/schema.ts";
 import type {
-  AnnouncedConfig,
   LagMax,
   LogConfig,
   PoolConfig,
   ReplicaConfig,
-  SentinelConfig,
   ServerConfig,
   ServersFrom,
 } from "../config/config.ts";
@@ -82,7 +80,8 @@ function valueOf(key: Key, fields: object): unknown {
       return fromShape(value as ServersFrom);
     case "sentinels":
     case "announced":
-      return (value as readonly (SentinelConfig | AnnouncedConfig)[]).map(({ text }) => text);
+    case "ranges":
+      return (value as readonly { readonly text: string }[]).map(({ text }) => text);
     case "replicas":
       return (value as readonly ReplicaConfig[]).map(({ text, zone }) => ({ address: text, zone }));
     case "credentials":

@@ -13,6 +13,7 @@ import {
   POOL_KEYS,
   PROCESS_KEYS,
   PROCESS_NAME,
+  RANGES_MAX,
   REPLICA_KEYS,
   SERVER_KEYS,
   SERVER_TLS_KEYS,
@@ -111,6 +112,13 @@ function valueSchema(key: Key): Json {
     case "sentinels":
     case "announced":
       return { type: "array", minItems: 1, items: { type: "string", pattern: "^[^/].*:[0-9]+$" } };
+    case "ranges":
+      return {
+        type: "array",
+        minItems: 1,
+        maxItems: RANGES_MAX,
+        items: { type: "string", pattern: "^[0-9a-fA-F:.]+(/[0-9]+)?$" },
+      };
     case "replicas":
       return {
         type: "array",

@@ -21,6 +21,14 @@ const LIMITS: readonly Limit[] = [
     beyond: "`-ERR max number of clients reached`, then closed",
     counter: "limit_connections",
   },
+  { key: "allow", beyond: "closed, with a line in the log", counter: "clients_denied" },
+  { key: "deny", beyond: "closed, with a line in the log", counter: "clients_denied" },
+  {
+    key: null,
+    what: "a PROXY header: 16 KiB, 10 s, from `proxy_from` only",
+    beyond: "closed, with a line in the log",
+    counter: "proxy_header_errors",
+  },
   {
     key: "idle_timeout",
     beyond: "closed; subscribers and clients that are owed something are not",

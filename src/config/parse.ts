@@ -9,6 +9,7 @@
  */
 import { dirname, resolve } from "node:path";
 import { encode } from "../bytes/ascii.ts";
+import { type IpRange, RANGE_EXPECTED, readIpRange } from "../net/ip_range.ts";
 import { sortServers } from "../ring/server_order.ts";
 import type {
   Config,
@@ -39,6 +40,7 @@ import {
   POOL_KEYS,
   PROCESS_KEYS,
   PROCESS_NAME,
+  RANGES_MAX,
   REPLICA_KEYS,
   REPLICATION_KEYS,
   type Scope,
@@ -243,6 +245,7 @@ class Reader {
     this.#checkServers(pool, entries);
     this.#checkReplication(pool, values, fields, servers ?? []);
     this.#checkAnnounced(values, fields);
+    this.#checkProxyProtocol(values, fields);
     if (listen === null || (servers === null && fields.serversFrom === null)) return null;
     const config: PoolConfig = {
       name: pool.key,
@@ -351,6 +354,34 @@ class Reader {
         "a listen of HOST:PORT, or announce: cluster clients connect to the addresses they are told";
       wrong("announce_cluster", `announce_cluster with listen: ${quoted(listen.text)}`, expected);
     }
+  }
+
+  /** Whoever may send a PROXY header may say to be anybody, so it has to be said who may. */
+  #checkProxyProtocol(
+    values: Values,
+    { listen, proxyProtocol, proxyFrom, tls }: Fields<typeof POOL_KEYS>,
+  ): void {
+    if (!proxyProtocol) {
+      if (proxyFrom === null) return;
+      const expected = "proxy_protocol: on as well";
+      this.#problem(
+        values.get("proxy_from")!.place,
+        "proxy_from",
+        "proxy_from without proxy_protocol",
+        expected,
+      );
+      return;
+    }
+    const { place } = values.get("proxy_protocol")!;
+    if (proxyFrom === null && listen !== null && !("path" in listen.address) && !values.has("proxy_from")) {
+      const key = POOL_KEYS.find((each) => each.name === "proxy_from")!;
+      const expected = `${expectation(key)}: whoever may send the header may say to be anybody`;
+      this.#absent(place, key.name, "nothing", expected);
+    }
+    if (tls === null) return;
+    const expected =
+      "one of both: the header comes before the TLS handshake, and is not looked for there; let the load balancer end TLS";
+    this.#problem(place, "proxy_protocol", "proxy_protocol with tls", expected);
   }
 
   /** Whoever promotes has to have a majority of a server and its replicas: of two, none is left when one dies. */
@@ -504,6 +535,7 @@ class Reader {
     if (key.type === "sentinels" || key.type === "replicas" || key.type === "announced") {
       return this.#addresses(key, value);
     }
+    if (key.type === "ranges") return this.#ranges(key, value);
     if (key.type === "log" && value.kind === "mapping") {
       return fieldsOf(LOG_KEYS, this.#values(this.#document.entries(value), "log", LOG_KEYS, value.place));
     }
@@ -645,6 +677,24 @@ class Reader {
       read.push(null);
     });
     return read.includes(null) || addresses.length === 0 ? undefined : addresses;
+  }
+
+  /** A list of ranges of addresses. Undefined if anything is wrong with one. */
+  #ranges(key: Key, value: Value): readonly IpRange[] | undefined {
+    const tooLong = value.kind === "list" && value.items.length > RANGES_MAX;
+    if (value.kind !== "list" || value.items.length === 0 || tooLong) {
+      const found = tooLong ? "a longer list" : value.kind === "list" ? "an empty list" : described(value);
+      this.#problem(value.place, key.name, found, expectation(key));
+      return undefined;
+    }
+    const items = this.#document.items(value);
+    const ranges: IpRange[] = [];
+    for (const item of items) {
+      const read = item.kind === "text" ? readIpRange(item.text) : RANGE_EXPECTED;
+      if (typeof read !== "string") ranges.push(read);
+      else this.#problem(item.place, key.name, described(item), read);
+    }
+    return ranges.length < items.length || items.length === 0 ? undefined : ranges;
   }
 
   #address(key: Key, item: Value): SentinelConfig | ReplicaConfig | null {

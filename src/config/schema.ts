@@ -11,6 +11,7 @@ import { RATE_MAX } from "../stats/tapped.ts";
 import { HASHES } from "../hash/hash.ts";
 import { DISTRIBUTIONS } from "../ring/ring.ts";
 import { encode } from "../bytes/ascii.ts";
+import type { IpRange } from "../net/ip_range.ts";
 import type { Address } from "../net/net.ts";
 import type {
   AnnouncedConfig,
@@ -81,6 +82,7 @@ export interface ValueTypes {
   address: WrittenAddress;
   sentinels: readonly SentinelConfig[];
   announced: readonly AnnouncedConfig[];
+  ranges: readonly IpRange[];
   credentials: Credentials;
   lag: LagMax;
   replicas: readonly ReplicaConfig[];
@@ -150,6 +152,9 @@ export const PROCESS_NAME = "ringmaster";
 
 /** The most proxies of a cluster that is announced: all are told to whoever asks for the slots, in one turn. */
 export const ANNOUNCED_MAX = 100;
+
+/** The most ranges of one list: whoever connects is compared with one after the other. */
+export const RANGES_MAX = 1000;
 
 /** The most worker threads. */
 export const WORKERS_MAX = 256;
@@ -237,6 +242,35 @@ export const POOL_KEYS = [
     sentence:
       "Servers, and the pool's sentinels, replicas and cluster nodes, are spoken to in TLS: a mapping of ca, name, verify, certificate, key, min_version and max_version.",
     reason: "The handshake is part of connect_timeout. See docs/tls.md.",
+  }),
+  key("pool", "allow", "ranges", "allow", {
+    absent: "everybody",
+    example: "[ 10.0.0.0/8, 2001:db8::/32 ]",
+    sentence:
+      "Who may connect: addresses and ranges of them (CIDR); others are closed at once. Unix sockets are not asked.",
+    reason: "A reload changes it for new connections. docs/access.md has the rest.",
+  }),
+  key("pool", "deny", "ranges", "deny", {
+    absent: "nobody",
+    example: "[ 10.66.0.0/16 ]",
+    sentence: "Who may not connect, whatever allow says.",
+    reason: "Deny wins, however narrow a range of allow is.",
+  }),
+  key("pool", "proxy_protocol", "enum", "proxyProtocol", {
+    default: "off",
+    values: ["off", "on"],
+    normalise: (word: string) => word === "on",
+    sentence:
+      "Whether each connection begins with a header of the PROXY protocol, version 1 or 2, which says who the client is.",
+    reason:
+      "For a load balancer in front that sends it (HAProxy: send-proxy or send-proxy-v2). Needs proxy_from.",
+  }),
+  key("pool", "proxy_from", "ranges", "proxyFrom", {
+    absent: "needed with proxy_protocol: on",
+    example: "[ 10.0.0.5, 10.0.0.6 ]",
+    sentence:
+      "With proxy_protocol: the load balancers' addresses; who connects from anywhere else is closed at once.",
+    reason: "Whoever may send the header may say to be anybody.",
   }),
   key("pool", "redis", "bool", "redis", {
     twemproxy,
@@ -932,6 +966,8 @@ export function expectation(key: Key): string {
       return "a list of HOST:PORT, one sentinel each";
     case "announced":
       return `a list of at most ${ANNOUNCED_MAX} HOST:PORT, one proxy each`;
+    case "ranges":
+      return `a list of at most ${RANGES_MAX} ranges of addresses, such as [ 10.0.0.0/8, 2001:db8::/32, 192.0.2.7 ]`;
     case "credentials":
       return "a password, or USER:PASSWORD";
     case "lag":

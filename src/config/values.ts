@@ -100,6 +100,7 @@ export function readValue(key: Key, text: string): Read<unknown> {
     case "servers":
     case "sentinels":
     case "announced":
+    case "ranges":
     case "replicas":
     case "servers_from":
     case "tls":

@@ -218,7 +218,7 @@ export class MemcachedFront implements Front {
     for (let k = keyFirst; k < keyFirst + Math.min(keyCount, WORDS_SHOWN); k++) {
       keys.push(latin1(bytes, wordStarts[k]!, wordEnds[k]!));
     }
-    const address = client.socket.peer();
+    const address = client.peer();
     const taps = seen.listeners(command, address, keys, nowMs);
     if (key === null && taps.length === 0) return;
     const words: string[] = [];

@@ -81,6 +81,11 @@ export interface ListenOptions {
   readonly keepAlive: boolean;
   /** Which of this process's listeners of the address it is, from 0: a worker's own number. Absent: 0. */
   readonly place?: number;
+  /**
+   * Whether an accepted connection may stay. Asked by a net in which something comes before `open`, a handshake: who is turned away
+   * there costs none. Others leave it to `open`.
+   */
+  readonly admits?: (socket: Socket) => boolean;
 }
 
 export interface Listener {

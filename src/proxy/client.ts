@@ -160,6 +160,16 @@ export class Client implements Flushable, Postponed, ReplySink {
     return this.going >= PIPELINES;
   }
 
+  /** "ip:port" of it that a load balancer has announced, if one has. */
+  get announced(): string | undefined {
+    return this.pool.announced.get(this);
+  }
+
+  /** "ip:port" of the client, as announced or of the socket, or "unix". For people; may allocate. */
+  peer(): string {
+    return this.announced ?? this.socket.peer();
+  }
+
   /** The oldest request that is owed a reply. */
   get head(): Request | null {
     return this.replies.head;
@@ -544,7 +554,7 @@ export class Client implements Flushable, Postponed, ReplySink {
     if (this.closed) return;
     this.pool.log.write(
       NOTICE,
-      `c ${this.serial} '${this.socket.peer()}' in pool '${this.pool.config.name}' ${reason}, closing`,
+      `c ${this.serial} '${this.peer()}' in pool '${this.pool.config.name}' ${reason}, closing`,
     );
     this.hangUp();
   }

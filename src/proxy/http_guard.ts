@@ -53,7 +53,7 @@ export class HttpGuard {
     const others = said.unsaid === 0 ? "" : `; so did ${said.unsaid} more since this was last said`;
     this.log.write(
       WARN,
-      `${head}c ${client.serial} '${client.socket.peer()}' in pool '${client.pool.config.name}' ${does}${others}`,
+      `${head}c ${client.serial} '${client.peer()}' in pool '${client.pool.config.name}' ${does}${others}`,
     );
     said.lastMs = nowMs;
     said.unsaid = 0;

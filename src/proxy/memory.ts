@@ -250,6 +250,7 @@ export class Memory {
       let held = pool.front.keptBytes?.() ?? 0;
       this.leavingBytes += pool.front.leavingBytes?.() ?? 0;
       for (const client of pool.clients) held += client.holdsBytes;
+      for (const greeting of pool.greetings) held += greeting.holdsBytes;
       for (const server of pool.everyServer) {
         for (const connection of server.connections) {
           held += connection.holdsBytes;

@@ -26,8 +26,10 @@ import type { ServerState, Sign } from "../topology/state.ts";
 import { placementOf, samePlacement } from "../topology/placement.ts";
 import { type CertificateSeen, type TlsListening, tlsOf, type TlsTally, towards } from "../net/tls.ts";
 import { Client, OUTPUT } from "./client.ts";
+import { Door, Lines } from "./door.ts";
 import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
+import { Greeting, type Guest } from "./greeting.ts";
 import type { HttpGuard } from "./http_guard.ts";
 import { type Memory, MEMORY_FULL_TEXT } from "./memory.ts";
 import { type ClientQuestion, GONE, type Told } from "./client_question.ts";
@@ -107,6 +109,10 @@ export class Pool {
   /** 1 = on the ring, by server. */
   live: Uint8Array;
   readonly clients: Set<Client> = new Set();
+  /** Connections of which it is not known yet whose they are. */
+  readonly greetings: Set<Greeting> = new Set();
+  /** "ip:port" of clients that a load balancer has announced: see Client.peer. */
+  readonly announced: Map<Client, string> = new Map();
   readonly worker: number;
   /** One value a row of POOL_METRICS, on the board. */
   readonly counters: Float64Array;
@@ -127,6 +133,9 @@ export class Pool {
   private listener: Listener | null = null;
   /** The listener's; null: it speaks no TLS. */
   private tls: TlsListening | null = null;
+  /** Who may connect; null: everybody. */
+  private door: Door | null;
+  private readonly lines: Lines;
   private watchesIdle = false;
   /** How many of the turn at that time have gone into the slow log. */
   private slowAtMs = -1;
@@ -153,6 +162,8 @@ export class Pool {
       this.counters[REQUESTS_TOTAL]!,
       around.clock.nowMs(),
     );
+    this.lines = new Lines(around.log, config.name);
+    this.door = Door.make(config, this, this.lines);
     this.memory = around.memory;
     this.memory.add(this);
     this.front = makeFront(this);
@@ -210,6 +221,7 @@ export class Pool {
       reusePort: config.reusePort || this.board.workers > 1,
       keepAlive: config.tcpKeepalive,
       place: this.worker,
+      admits: (socket) => this.door === null || this.door.opens(socket),
     });
     return { listener, tls };
   }
@@ -254,37 +266,62 @@ export class Pool {
   private readonly clientHandler: Handler = {
     open: (socket) => this.accept(socket),
     data: (socket, bytes) => {
-      const client = socket.owner as Client | undefined;
-      if (client === undefined) return;
-      client.receive(bytes);
+      const guest = socket.owner as Guest | undefined;
+      if (guest === undefined) return;
+      guest.receive(bytes);
       this.memory.note(bytes.length);
     },
     eof: (socket) => {
-      const client = socket.owner as Client | undefined;
-      if (client === undefined) socket.end();
-      else client.peerEnded();
+      const guest = socket.owner as Guest | undefined;
+      if (guest === undefined) socket.end();
+      else guest.peerEnded();
     },
-    drain: (socket) => (socket.owner as Client | undefined)?.drained(),
-    close: (socket, error) => (socket.owner as Client | undefined)?.wasClosed(error),
+    drain: (socket) => (socket.owner as Guest | undefined)?.drained(),
+    close: (socket, error) => (socket.owner as Guest | undefined)?.wasClosed(error),
   };
 
   private accept(socket: Socket): void {
     const { seat, clientsMax } = this.around;
+    const { door } = this;
+    if (door !== null && !door.opens(socket)) return socket.destroy();
     if (this.memory.full || this.memory.crowded) return this.refuse(socket, LIMIT_MEMORY, MEMORY_FULL_TEXT);
     const poolMax = this.config.clientConnectionsMax || Infinity;
     if (this.stopped || !seat.board.admit(this.board, this.worker, poolMax, clientsMax)) {
       return this.refuse(socket, LIMIT_CONNECTIONS, "max number of clients reached");
     }
+    this.memory.noteClient(this);
+    this.countConnection(1);
+    if (door === null || !door.expectsHeader) this.welcome(socket, "");
+    else {
+      const greeting = new Greeting(socket, this, door);
+      socket.owner = greeting;
+      this.greetings.add(greeting);
+    }
+  }
+
+  /** @param announced its address, "" for that of the socket */
+  private welcome(socket: Socket, announced: string): Client {
     const serial = this.worker * SERIALS + this.board.countAccepted(this.worker);
     const client = new Client(socket, this, serial);
+    if (announced !== "") this.announced.set(client, announced);
     client.session = this.front.newSession(client);
     client.lastActiveMs = this.turn.now();
     socket.owner = client;
     this.clients.add(client);
-    this.memory.noteClient(this);
-    this.countConnection(1);
     this.counters[CLIENT_CONNECTIONS]!++;
     if (this.draining) client.startLeaving();
+    return client;
+  }
+
+  /** Its header has come, and the client may stay. */
+  greeted(greeting: Greeting, announced: string): Client {
+    this.greetings.delete(greeting);
+    return this.welcome(greeting.socket, announced);
+  }
+
+  /** Nobody comes of it; its socket has been closed. */
+  greetingOver(greeting: Greeting): void {
+    if (this.greetings.delete(greeting)) this.leavesPlace();
   }
 
   /** Is this the serial of a client that another worker accepts? */
@@ -320,6 +357,11 @@ export class Pool {
   /** A client's socket is closed. */
   forget(client: Client): void {
     if (!this.clients.delete(client)) return;
+    this.announced.delete(client);
+    this.leavesPlace();
+  }
+
+  private leavesPlace(): void {
     this.countConnection(-1);
     this.around.seat.board.release(this.board, this.worker);
   }
@@ -376,6 +418,7 @@ export class Pool {
     const reconnect = keysDiffer(before, config, CONNECTION_KEYS);
     const left = new Map(this.servers.map((server) => [server.cells, server]));
     this.config = config;
+    this.door = Door.make(config, this, this.lines);
     this.adoptTimeout(config.timeoutMs);
     if (config.slowlogThresholdMs !== before.slowlogThresholdMs) {
       for (const server of this.everyServer) {
@@ -577,6 +620,7 @@ export class Pool {
   stop(): void {
     this.closeListener();
     this.stopped = true;
+    for (const greeting of [...this.greetings]) greeting.leave();
     for (const client of this.clients) client.socket.destroy();
     for (const server of this.everyServer) {
       for (const connection of server.connections) connection.retire();
@@ -606,7 +650,7 @@ export class Pool {
     this.board.slowLog.add({
       atMs: clock.wallMs(),
       server: server.config.name,
-      client: client?.socket.peer() ?? "",
+      client: client?.peer() ?? "",
       clientName: client === null ? "" : this.front.nameOf?.(client) ?? "",
       words: head === null ? [] : this.front.wordsOf(head, config.slowlogMask),
       waitedUs: Math.round(waitedMs * 1000),

@@ -549,7 +549,7 @@ export class RedisFront implements Front, Sender {
       const i = keyList.at[k]!;
       keys.push(latin1(bytes, args.starts[i]!, Math.min(args.ends[i]!, args.starts[i]! + KEY_TAPPED)));
     }
-    const address = client.socket.peer();
+    const address = client.peer();
     const taps = seen.listeners(command.lower, address, keys, nowMs);
     if (key === null && taps.length === 0) return;
     const owner = count === 1 ? pool.placement.serverOf(bytes, start, end) : -1;

@@ -93,7 +93,7 @@ export class RedisSession implements Session {
 
   address(): string {
     // As redis-server: the peer of a unix socket has no name but the socket's.
-    return this.overUnix ? this.local : this.client.socket.peer();
+    return this.client.announced ?? (this.overUnix ? this.local : this.client.socket.peer());
   }
 
   localAddress(): string {

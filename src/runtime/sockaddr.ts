@@ -7,6 +7,7 @@
  */
 import { Buffer } from "node:buffer";
 import { isIPv4 } from "node:net";
+import { ipText } from "../net/ip_range.ts";
 import { AF_INET, AF_INET6, AF_UNIX, type Libc, type Pointer } from "./libc.ts";
 
 const SIZE_MAX = 112;
@@ -64,13 +65,7 @@ export class SockAddr {
   }
 }
 
-/** The IPv6 address in a sockaddr_in6 as RFC 5952 wants it: the longest run of zero groups is "::". */
+/** The IPv6 address in a sockaddr_in6. */
 export function v6Text(view: DataView): string {
-  const groups = Array.from({ length: 8 }, (_, i) => view.getUint16(8 + 2 * i).toString(16));
-  const text = groups.join(":");
-  const runs = text.match(/(?:^|:)0(?::0)+(?![0-9a-f])/g);
-  if (runs === null) return text;
-  const longest = runs.reduce((a, b) => b.length > a.length ? b : a);
-  const at = text.indexOf(longest);
-  return `${text.slice(0, at)}::${text.slice(at + longest.length + 1)}`;
+  return ipText(Array.from({ length: 16 }, (_, i) => view.getUint8(8 + i)));
 }

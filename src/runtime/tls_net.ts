@@ -85,7 +85,7 @@ export class TlsNet implements Net {
 
   listen(address: Address, handler: Handler, options: ListenOptions): Promise<Listener> {
     if (this.accepting === null) return this.below.listen(address, handler, options);
-    return this.below.listen(address, new Accepted(this, this.accepting, handler), options);
+    return this.below.listen(address, new Accepted(this, this.accepting, handler, options), options);
   }
 
   connect(address: Address, handler: Handler, owner: unknown): Socket {
@@ -117,10 +117,12 @@ class Accepted implements Handler {
     private readonly net: TlsNet,
     private readonly accepting: Accepting,
     private readonly handler: Handler,
+    private readonly options: ListenOptions,
   ) {}
 
   open(below: Socket): void {
-    const { accepting } = this;
+    const { accepting, options: { admits } } = this;
+    if (admits !== undefined && !admits(below)) return below.destroy();
     const socket = new TlsSocket(this.net, this.handler, undefined, { accepting, beganMs: 0 });
     below.owner = socket;
     socket.below = below;

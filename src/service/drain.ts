@@ -78,6 +78,8 @@ export class Drain {
         if (isOwed) owed++;
         if (isOwed || !client.closing) busy++;
       }
+      // Whose header comes in a moment has a request behind it.
+      present += pool.greetings.size;
       if (pool.listening) busy++;
     }
     this.lastCalled = lastCall;

@@ -114,7 +114,7 @@ function viewOf(pool: Pool, client: Client): ClientSeen {
     pool: pool.config.name,
     id: client.serial,
     worker: pool.worker,
-    address: view?.address ?? client.socket.peer(),
+    address: view?.address ?? client.peer(),
     idle_seconds: Math.max(0, Math.floor((nowMs - client.lastActiveMs) / 1000)),
     in_flight: client.replies.length,
     request_bytes: client.inbox.size,

@@ -55,6 +55,13 @@ export const POOL_METRICS: readonly Metric[] = [
   own("gauge", "memory_bytes", "bytes held for requests and replies, when last looked at", "memory_bytes"),
   own("counter", "tls_handshakes", "# TLS handshakes of clients that were let in", "tls_handshakes"),
   own("counter", "tls_failures", "# TLS handshakes of clients that failed", "tls_failures"),
+  own("counter", "clients_denied", "# connections refused by allow and deny", "denied_clients"),
+  own(
+    "counter",
+    "proxy_header_errors",
+    "# connections refused by proxy_protocol: not in proxy_from, or without a good header",
+    "proxy_header_errors",
+  ),
 ];
 
 export const CLIENT_EOF = 0;
@@ -76,6 +83,8 @@ export const READS_ELSEWHERE = 15;
 export const MEMORY_BYTES = 16;
 export const TLS_HANDSHAKES = 17;
 export const TLS_FAILURES = 18;
+export const CLIENTS_DENIED = 19;
+export const PROXY_HEADER_ERRORS = 20;
 
 export const SERVER_METRICS: readonly Metric[] = [
   metric("counter", "server_eof", "# eof on server connections", "server_eofs"),

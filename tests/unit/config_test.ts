@@ -97,6 +97,10 @@ const DEFAULTS: PoolConfig = {
   tls: null,
   serverTls: null,
   serversFrom: null,
+  allow: null,
+  deny: null,
+  proxyProtocol: false,
+  proxyFrom: null,
   failover: "none",
   sentinels: [],
   sentinelAuth: null,
@@ -142,6 +146,12 @@ Deno.test("parseConfig() gives every field its default", () => {
 /** key, text in the file, field, value. Every key of a pool is here; a test below counts. */
 const GOOD: readonly (readonly [string, string, keyof PoolConfig, unknown])[] = [
   ["announce_cluster", "false", "announceCluster", false],
+  ["allow", '[ "::1" ]', "allow", [{ ip: [...Array(15).fill(0), 1], bits: 128, text: "::1" }]],
+  ["deny", "[ 10.0.0.0/8, '::ffff:10.1.0.0/112' ]", "deny", [
+    { ip: [10, 0, 0, 0], bits: 8, text: "10.0.0.0/8" },
+    { ip: [10, 1, 0, 0], bits: 16, text: "::ffff:10.1.0.0/112" },
+  ]],
+  ["proxy_protocol", "off", "proxyProtocol", false],
   ["hash", "md5", "hash", "md5"],
   ["hash", '"one_at_a_time"', "hash", "one_at_a_time"],
   ["hash_tag", '"{}"', "hashTag", Uint8Array.of(123, 125)],
@@ -219,6 +229,18 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ["servers", "[]", /found an empty list, expected a list/],
   ["servers", "", /found nothing, expected a list/],
   ["servers_from", "{dns: a:1}", /found servers as well, expected one of servers and servers_from$/],
+  ["allow", "10.0.0.0/8", /found "10.0.0.0\/8", expected a list of at most 1000 ranges/],
+  ["allow", "[]", /found an empty list, expected a list/],
+  ["allow", `[ ${"10.0.0.1, ".repeat(1001)} ]`, /found a longer list, expected a list of at most 1000/],
+  ["allow", "[ 10.1.2.3/8 ]", /found "10.1.2.3\/8", expected 10.0.0.0\/8, or 10.1.2.3 alone/],
+  ["deny", "[ localhost ]", /found "localhost", expected an address or a range of them/],
+  ["deny", "[ [ 10.0.0.1 ] ]", /found a list, expected an address or a range of them/],
+  ["proxy_protocol", "true", /found "true", expected off or on/],
+  [
+    "proxy_from",
+    "[ 10.0.0.5 ]",
+    /found proxy_from without proxy_protocol, expected proxy_protocol: on as well/,
+  ],
   ["hash", "FNV1a_64", /found "FNV1a_64", expected one of one_at_a_time, md5, /],
   ["hash_tag", "abc", /found "abc", expected exactly two bytes/],
   ["hash_tag", "{a: b}", /found a mapping, expected exactly two bytes/],
@@ -362,11 +384,38 @@ Deno.test("every key of a pool has valid and invalid cases here", () => {
   for (const key of POOL_KEYS) {
     // In tls_test.ts.
     if (key.name === "tls" || key.name === "server_tls") continue;
-    if (!["listen", "servers", "servers_from", "sentinels", "sentinel_auth", "announce"].includes(key.name)) {
+    const notAlone = [
+      "listen",
+      "servers",
+      "servers_from",
+      "sentinels",
+      "sentinel_auth",
+      "announce",
+      "proxy_from",
+    ];
+    if (!notAlone.includes(key.name)) {
       assert.ok(GOOD.some((row) => row[0] === key.name), key.name);
     }
     assert.ok(BAD.some((row) => row[0] === key.name), key.name);
   }
+});
+
+Deno.test("proxy_protocol needs proxy_from, but on a unix socket, and no tls", () => {
+  const { proxyProtocol, proxyFrom } = poolOf(poolWith("proxy_protocol: on\n  proxy_from: [ 10.0.0.5 ]"));
+  assert.equal(proxyProtocol, true);
+  assert.deepEqual(proxyFrom, [{ ip: [10, 0, 0, 5], bits: 32, text: "10.0.0.5" }]);
+  assert.deepEqual(problemsOf(poolWith("proxy_protocol: on", "[ h:1:1 ]", "/run/r.sock")), []);
+  assert.match(
+    textsOf(poolWith("proxy_protocol: on"))[0]!,
+    /proxy_from: found nothing, expected a list of at most 1000 .*: whoever may send the header may say to be anybody/,
+  );
+  const both = "proxy_protocol: on\n  proxy_from: [ 10.0.0.5 ]\n  tls: { certificate: c, key: k }";
+  const [problem, ...more] = textsOf(poolWith(both));
+  assert.match(
+    problem!,
+    /found proxy_protocol with tls, expected one of both: the header comes before the TLS/,
+  );
+  assert.deepEqual(more, []);
 });
 
 Deno.test("announce names proxies; with a unix socket cluster clients need it", () => {
