@@ -9,6 +9,8 @@ import type { Proxy } from "./proxy.ts";
 
 /** Clients of one answer at most. */
 export const CLIENTS_MAX = 1000;
+/** Characters of a client's name, and of its library's, that are told. */
+const TEXT_MAX = 256;
 
 export interface KeysAsked {
   /** null: of all pools. */
@@ -107,6 +109,11 @@ export function clients(proxy: Proxy, { pool, after, count }: ClientsAsked): Cli
   return page;
 }
 
+/** Clients choose it, and a page of them has to fit into an answer. */
+function shortened(text: string): string {
+  return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text;
+}
+
 function viewOf(pool: Pool, client: Client): ClientSeen {
   const nowMs = pool.turn.now();
   const view = pool.front.viewOf?.(client, nowMs, pool.clock.wallMs()) ?? null;
@@ -123,8 +130,8 @@ function viewOf(pool: Pool, client: Client): ClientSeen {
     received_bytes: client.receivedBytes,
     sent_bytes: client.socket.flushedBytes,
     age_seconds: view?.ageSeconds ?? null,
-    name: view?.name ?? null,
-    library: view === null ? null : `${view.libName} ${view.libVersion}`.trim(),
+    name: view === null ? null : shortened(view.name),
+    library: view === null ? null : shortened(`${view.libName} ${view.libVersion}`.trim()),
     flags: view?.flags ?? null,
     db: view?.db ?? null,
     subscriptions: view === null ? null : view.channels + view.patterns + view.shardChannels,

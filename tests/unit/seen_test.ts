@@ -5,6 +5,7 @@ import type { Whole } from "../../src/admin/answer.ts";
 import { bigKeys, hotKeys } from "../../src/admin/keys.ts";
 import type { Proxy } from "../../src/service/proxy.ts";
 import { answerText, type QuestionKind } from "../../src/service/questions.ts";
+import { CLIENTS_MAX } from "../../src/service/seen.ts";
 import { BIG_MIN } from "../../src/stats/big_keys.ts";
 import { KEY_KEPT, KEYS_MAX } from "../../src/stats/heavy_hitters.ts";
 import { GAP_MIN } from "../../src/stats/draws.ts";
@@ -162,4 +163,18 @@ Deno.test("hot and big keys of many pools are told, be every key as long as it m
       pools.map(({ config }) => [config.name, 3]),
     );
   }
+});
+
+Deno.test("who is connected is told, however long the names are that clients give themselves", async () => {
+  const stand = await TurnStand.make("redis", 1, plainly);
+  const name = '"'.repeat(4000);
+  for (let i = 0; i < 600; i++) {
+    stand.join().socket.give(request("CLIENT", "SETNAME", name));
+    stand.net.run();
+  }
+  const proxy = { pools: [stand.pool] } as unknown as Proxy;
+  const text = answerText(proxy, "clients", { pool: null, after: null, count: CLIENTS_MAX });
+  const told: { name: string }[] = JSON.parse(text);
+  strictEqual(told.filter((client) => client.name === `${name.slice(0, 256)}…`).length, 600);
+  stand.stop();
 });
