@@ -28,9 +28,7 @@ Deno.test({
     await using f = new Fixture();
     await Deno.chmod(f.dir, 0o755);
     const made = await released();
-    const [first, second] = await Promise.all(
-      ["0.1.0", "0.1.1~test"].map((version) => debOf({ ...made, out: f.dir, version, compression: "none" })),
-    );
+    const build = (version: string) => debOf({ ...made, out: f.dir, version, compression: "none" });
     const root = `${f.dir}/root`;
     await makeRoot(root);
     const before = await filesOf(root);
@@ -42,7 +40,11 @@ Deno.test({
       return result.stdout + result.stderr;
     };
 
-    await dpkg("--install", first!);
+    const first = await build("0.1.0");
+    await dpkg("--install", first);
+    // Each takes the room of an executable.
+    await Deno.remove(first);
+    const second = await build("0.1.1~test");
     ok(!exists(`${root}/run/ringmaster`), "without systemd nothing is started");
     const unit = await Deno.readTextFile(`${root}/lib/systemd/system/ringmaster.service`);
     const lineOf = (key: string) => new RegExp(`^${key}=(.*)$`, "m").exec(unit)![1]!.split(" ");
@@ -89,7 +91,7 @@ Deno.test({
       await underLoad(f, { target: { port }, servers, exact: true }, async (someLoad) => {
         await someLoad();
         match(
-          await dpkg("--install", second!),
+          await dpkg("--install", second),
           new RegExp(`^process \\d+ has taken the place of ${pid}$`, "m"),
         );
         pid = Number(await Deno.readTextFile(pidFile));
@@ -107,6 +109,12 @@ Deno.test({
       const health = ["/usr/bin/ringmaster", "health", "-c", "/etc/ringmaster/ringmaster.yml"];
       const { code, stderr } = await run(need("unshare"), userIn(root, health));
       strictEqual(code, 0, stderr);
+
+      // One that cannot start leaves the package installed, and the old one running.
+      await Deno.writeTextFile(file, "cache: 1\n");
+      match(await dpkg("--install", second), new RegExp(`^ringmaster: process ${pid} goes on with`, "m"));
+      strictEqual(Number(await Deno.readTextFile(pidFile)), pid);
+      await Deno.writeTextFile(file, mine);
 
       // Not by systemd, so prerm ends it itself.
       await dpkg("--remove", "ringmaster");
