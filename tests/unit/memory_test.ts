@@ -15,6 +15,7 @@ class StandIn {
   readonly clients = new Set<object>();
   readonly counters: number[] = Array(100).fill(0);
   readonly everyServer: object[] = [];
+  readonly greetings: object[] = [];
   readonly config: { tls: object | null } = { tls: null };
   leaving = 0;
   resident = 0;
