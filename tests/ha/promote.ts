@@ -123,6 +123,8 @@ async function settled(): Promise<Server> {
 }
 
 const outages: number[] = [];
+/** When each trouble began, and which one it was. */
+const troubles: { readonly atMs: number; readonly what: string }[] = [];
 console.log(`seed ${values.seed}, ${values.runtime}, ${values.redis ?? "redis-server"}`);
 const endMs = performance.now() + Number(values.seconds) * 1000;
 for (let round = 0; round < Number(values.times) && performance.now() < endMs; round++) {
@@ -150,6 +152,7 @@ for (let round = 0; round < Number(values.times) && performance.now() < endMs; r
   const outageMs = longestGap(fromMs, wallMs());
   outages.push(outageMs);
   const what = `${kind} ${victim === primary ? "the primary" : "a replica"}${cut.length > 0 ? ", cut" : ""}`;
+  troubles.push({ atMs: fromMs, what: `${round + 1}. ${what}` });
   console.log(
     `${round + 1}. ${what}: ${now === primary ? "stays" : "moves"}, nobody wrote for ${
       Math.round(outageMs)
@@ -199,13 +202,38 @@ const two = reigns.length - 1 > promoted;
 
 await using client = await RawClient.connect(last.target);
 let [acknowledged, lost] = [0, 0];
+const gone: { readonly key: string; readonly n: number; readonly acknowledgedMs: number }[] = [];
 for (const { key, appends } of writers) {
   const there = new Set(await client.command("LRANGE", key, "0", "-1") as string[]);
   appends.forEach(({ acknowledgedMs }, n) => {
     if (acknowledgedMs === Infinity) return;
     acknowledged++;
-    if (!there.has(`${key}/${n}`)) lost++;
+    if (there.has(`${key}/${n}`)) return;
+    lost++;
+    gone.push({ key, n, acknowledgedMs });
   });
+}
+/** In which trouble acknowledged writes were lost: when they were acknowledged, and by whom they had been executed. */
+for (const [i, { atMs, what }] of troubles.entries()) {
+  const untilMs = troubles[i + 1]?.atMs ?? Infinity;
+  // What dies with its primary was acknowledged before that.
+  const fromMs = i === 0 ? -Infinity : atMs - 500;
+  const here = gone.filter(({ acknowledgedMs: ms }) => ms >= fromMs && ms < untilMs - 500);
+  if (here.length === 0) continue;
+  const times = here.map(({ acknowledgedMs }) => Math.round(acknowledgedMs - atMs)).sort((a, b) => a - b);
+  const by = new Set(
+    here.flatMap(({ key, n }) =>
+      monitors.flatMap(({ executed }, member) =>
+        executed.some((each) => each.key === key && each.n === n) ? [member] : []
+      )
+    ),
+  );
+  console.log(
+    `  ${what}: lost ${here.length}, acknowledged ${times[0]} to ${
+      times.at(-1)
+    } ms after it began, executed ` +
+      `by member ${[...by].join(", ")}`,
+  );
 }
 for (const monitor of monitors) monitor.stop();
 
