@@ -455,8 +455,8 @@ class Line implements Holder {
     if (this.over) return;
     this.over = true;
     const { ear } = this;
-    // The one is of no use without the other.
-    if (connection === ear) this.connection.fail("EOF");
+    // The one is of no use without the other; nor is another in its place, which would wait for an ear without end.
+    if (connection === ear) this.connection.endpoint.giveBack(this.connection, false, "EOF");
     else ear?.endpoint.giveBack(ear, false);
     this.tracking.lineLost(this);
   }

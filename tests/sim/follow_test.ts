@@ -4,6 +4,7 @@
  */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { FORWARD_ERROR, SERVER_EJECTS } from "../../src/stats/metrics.ts";
+import { failureOf } from "../../src/proxy/failures.ts";
 import type { Sign } from "../../src/topology/state.ts";
 import { endpoint, state } from "../lib/scripted_keeper.ts";
 import type { ModelRedis } from "./model_redis.ts";
@@ -741,4 +742,32 @@ Deno.test("retry_reads: a server that hangs up is asked once more, and once only
   stand.run(50);
   match(client.take(), /^(-ERR Connection reset by peer[^\r]*\r\n){3}$/);
   stand.proxy.stop();
+});
+
+Deno.test("follow: a tracking client whose ear is lost while the connection it belongs to is still made is answered", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  world.promote(0);
+  const reader = stand.talker();
+  world.ask(reader, "HELLO", "3");
+  const id = /:(\d+)/.exec(world.ask(reader, "CLIENT", "ID"))![1]!;
+  const client = stand.talker();
+  strictEqual(world.ask(client, "PING"), "+PONG\r\n");
+  client.say("CLIENT", "TRACKING", "ON", "REDIRECT", id);
+  const { primary } = world.pool.servers[0]!;
+  const leased = () => [...primary!.connections].filter((connection) => connection.holder !== null);
+  for (let i = 0; i < 100 && leased().length < 2; i++) stand.run(0.05);
+  const [connection, ear] = leased();
+  connection!.fail("ECONNREFUSED");
+  strictEqual(connection!.closed, false, "it begins anew, and waits");
+  for (let i = 0; i < 200 && (!ear!.isOpen || ear!.mayBeginAnew); i++) stand.run(0.01);
+  deepStrictEqual([connection!.isOpen, ear!.head !== null], [false, true], "it has not said its id");
+  // Another's trouble, for which requests are held.
+  primary!.noteTrouble(failureOf("ETIMEDOUT"));
+  ear!.fail("EOF");
+  // Long before `timeout`, which there may be none of.
+  stand.run(100);
+  match(client.take(), /^-ERR Connection reset by peer/);
+  strictEqual(world.ask(client, "CLIENT", "TRACKING", "ON", "REDIRECT", id), "+OK\r\n");
+  world.stop();
 });
