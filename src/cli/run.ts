@@ -73,31 +73,10 @@ export async function run(
   io: Io,
 ): Promise<number> {
   const file = findConfFile(options.confFile);
-  let config: Config;
-  try {
-    config = loadConfig(file, runtime.clock.wallMs());
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    io.err(complaint(error, file));
-    return EXIT_FAILURE;
-  }
-  const wrong = adminRefusal(config, options.admin) ?? AccessLog.refusal(config.process) ??
-    tlsRefusal(config, runtime.net) ??
-    await clashAtStart(config, file, options, runtime.resolve);
-  if (wrong !== null) {
-    io.err(`ringmaster: cannot start: ${wrong}\n`);
-    return EXIT_FAILURE;
-  }
-  // Before the daemon too: who starts it should hear why it does not.
-  const sources = new Sources({ ...runtime, random });
-  try {
-    config = await sources.fill(config);
-    sources.keep(config);
-  } catch (error) {
-    if (!(error instanceof SourceError)) throw error;
-    io.err(`ringmaster: cannot start: ${error.message}\n`);
-    return EXIT_FAILURE;
-  }
+  const checked = await readAndCheck(file, options, runtime, io);
+  if (checked === null) return EXIT_FAILURE;
+  const { config, sources } = checked;
+  // What is wrong has been said to whoever has started it.
   if (options.daemonize && startDaemon(argv)) return EXIT_OK;
   let log: LogFile;
   try {
@@ -134,26 +113,18 @@ export async function run(
     log,
     service,
     director,
+    tapping,
+    machine: new Machine(config, runtime),
+    live: liveOf(runtime, service, director),
     get config(): Config {
       return service.config;
     },
     get stamp(): Stamp {
       return reloader.stamp;
     },
-    machine: new Machine(config, runtime),
     get phase(): Phase {
       return phase;
     },
-    live: new Live({
-      clock: runtime.clock,
-      events: director.events,
-      stats: () => service.stats(),
-      served: (name) => {
-        const at = service.config.pools.findIndex((pool) => pool.name === name);
-        return service.board.pools[at]?.latency.total(SERVED) ?? null;
-      },
-    }),
-    tapping,
     control: {
       reload: () => reloader.reload("admin"),
       setLogLevel(level) {
@@ -167,13 +138,7 @@ export async function run(
     },
   }, options.admin);
   for (const line of strangersOf(process.env, name)) log.write(WARN, line);
-  const { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID } = process.env;
-  const isWatched = WATCHDOG_PID === undefined || Number(WATCHDOG_PID) === process.pid;
-  const manager = new Manager(
-    openNotify(NOTIFY_SOCKET),
-    runtime.clock,
-    isWatched ? Number(WATCHDOG_USEC) : 0,
-  );
+  const manager = managerOf(runtime);
   const upgrades = options.pidFile === null ? null : new OutcomeFile(upgradeStatusFile(options.pidFile), log);
   const reloader = new Reloader(
     file,
@@ -222,8 +187,8 @@ export async function run(
     if (phase === "starting") {
       phase = "serving";
       manager.ready(`serving ${config.pools.length} pools`);
+      sayReady();
     }
-    sayReady();
   } catch (error) {
     // Told to stop while it started: that is what it does.
     if (!isStopping()) {
@@ -248,6 +213,60 @@ export async function run(
   }
   log.write(NOTICE, "stopped");
   return EXIT_OK;
+}
+
+/** The configuration, with what its sources say; null if this process cannot start with it, and why has been said. */
+async function readAndCheck(
+  file: string,
+  options: RunOptions,
+  runtime: Runtime,
+  io: Io,
+): Promise<{ readonly config: Config; readonly sources: Sources } | null> {
+  const refuse = (why: string) => {
+    io.err(`ringmaster: cannot start: ${why}\n`);
+    return null;
+  };
+  let config: Config;
+  try {
+    config = loadConfig(file, runtime.clock.wallMs());
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    io.err(complaint(error, file));
+    return null;
+  }
+  const wrong = adminRefusal(config, options.admin) ?? AccessLog.refusal(config.process) ??
+    tlsRefusal(config, runtime.net) ??
+    await clashAtStart(config, file, options, runtime.resolve);
+  if (wrong !== null) return refuse(wrong);
+  const sources = new Sources({ ...runtime, random });
+  try {
+    config = await sources.fill(config);
+    sources.keep(config);
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    return refuse(error.message);
+  }
+  return { config, sources };
+}
+
+/** The last fifteen minutes of every pool, for the admin page. */
+function liveOf({ clock }: Runtime, service: Service, { events }: Director): Live {
+  return new Live({
+    clock,
+    events,
+    stats: () => service.stats(),
+    served: (name) => {
+      const at = service.config.pools.findIndex((pool) => pool.name === name);
+      return service.board.pools[at]?.latency.total(SERVED) ?? null;
+    },
+  });
+}
+
+/** Whoever has started this process, if it wants to be told how it does. */
+function managerOf({ clock }: Runtime): Manager {
+  const { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID } = process.env;
+  const isWatched = WATCHDOG_PID === undefined || Number(WATCHDOG_PID) === process.pid;
+  return new Manager(openNotify(NOTIFY_SOCKET), clock, isWatched ? Number(WATCHDOG_USEC) : 0);
 }
 
 /** Flags win over the file. */
