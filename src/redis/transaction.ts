@@ -86,6 +86,8 @@ export class Transaction implements Holder {
   private epochWatched = 0;
   /** `Pool.rings` when the first key was watched. */
   private ringWatched = 0;
+  /** `Pool.rings` when the keys were placed. */
+  private ring = 0;
   /** Replies still to come on the leased connection before it can be given back. */
   private expected = 0;
   private releaseWhenAnswered = false;
@@ -127,6 +129,7 @@ export class Transaction implements Holder {
     this.lookAtRing();
     this.server = this.watchServer;
     this.epoch = this.client.pool.epoch;
+    this.ring = this.client.pool.rings;
     this.client.answer(OK);
   }
 
@@ -449,21 +452,23 @@ export class Transaction implements Holder {
     return this.asides.find(({ channelOwner }) => channelOwner !== undefined)?.channelOwner ?? keyless;
   }
 
-  /** The pool has other servers since the keys were placed: finds out where they are now. */
+  /** The pool has other servers since the keys were placed, or others are on its ring: finds out where they are now. */
   private placeAnew(): void {
     const { pool } = this.client;
-    if (this.epoch === pool.epoch) return;
+    if (this.epoch === pool.epoch && this.ring === pool.rings) return;
     this.epoch = pool.epoch;
+    this.ring = pool.rings;
     // Their channels may be another server's: then they go there by themselves.
     this.asides = this.asides.map(({ before, at, bytes }) => ({ before, at, bytes }));
     if (this.server === null || this.broken) return;
     const { queue } = this;
     const index = queue.size > PLACED_ANEW_MAX ? ACROSS : this.place(queue.whole());
     this.server = pool.servers[index] ?? null;
-    if (index !== ACROSS) return;
+    if (this.server !== null) return;
     this.broken = true;
-    this.because =
-      "the servers of the pool have changed since MULTI, and its keys are no longer on one of them";
+    this.because = index === ACROSS
+      ? "the servers of the pool have changed since MULTI, and its keys are no longer on one of them"
+      : "no live server in the pool";
   }
 
   /** Messages for channels of the transaction's own server are a part of it after all. Returns what is not. */
