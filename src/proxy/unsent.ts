@@ -105,9 +105,10 @@ function sift(flight: Flight, unsent: Request, bytes: Outbox): Unsent | null {
   let before: Request | null = null;
   for (let r: Request | null = unsent; r !== null;) {
     const next: Request | null = r.nextInFlight;
+    // The two parts of a transaction go together: without EXEC what comes next there would be queued. (The first may have timed out.)
     const goes: boolean = r.internal !== null
       ? next?.split?.endsRequestBefore === true
-      : r.split?.endsRequestBefore !== true || before?.internal != null && before === going.last;
+      : r.split?.endsRequestBefore !== true || before !== null && before === going.last;
     if (goes) {
       going.add(r);
       if (all !== null) bytes.append(all, at, at + r.size);

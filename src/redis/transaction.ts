@@ -88,6 +88,8 @@ export class Transaction implements Holder {
   private ringWatched = 0;
   /** `Pool.rings` when the keys were placed. */
   private ring = 0;
+  /** It has keys, and no server is live that could have them. */
+  private nowhere = false;
   /** Replies still to come on the leased connection before it can be given back. */
   private expected = 0;
   private releaseWhenAnswered = false;
@@ -130,6 +132,7 @@ export class Transaction implements Holder {
     this.server = this.watchServer;
     this.epoch = this.client.pool.epoch;
     this.ring = this.client.pool.rings;
+    this.nowhere = false;
     this.client.answer(OK);
   }
 
@@ -446,7 +449,7 @@ export class Transaction implements Holder {
 
   /** Where EXEC goes: without a key, to the first message's server. */
   private execServer(fixed: number): Server | null {
-    if (this.server !== null) return this.server;
+    if (this.server !== null || this.nowhere) return this.server;
     const keyless = this.client.pool.servers[fixed] ?? null;
     if (this.queue.count > 0) return keyless;
     return this.asides.find(({ channelOwner }) => channelOwner !== undefined)?.channelOwner ?? keyless;
@@ -460,15 +463,15 @@ export class Transaction implements Holder {
     this.ring = pool.rings;
     // Their channels may be another server's: then they go there by themselves.
     this.asides = this.asides.map(({ before, at, bytes }) => ({ before, at, bytes }));
-    if (this.server === null || this.broken) return;
+    if (this.server === null && !this.nowhere || this.broken) return;
     const { queue } = this;
     const index = queue.size > PLACED_ANEW_MAX ? ACROSS : this.place(queue.whole());
     this.server = pool.servers[index] ?? null;
-    if (this.server !== null) return;
+    this.nowhere = this.server === null;
+    if (index !== ACROSS) return;
     this.broken = true;
-    this.because = index === ACROSS
-      ? "the servers of the pool have changed since MULTI, and its keys are no longer on one of them"
-      : "no live server in the pool";
+    this.because =
+      "the servers of the pool have changed since MULTI, and its keys are no longer on one of them";
   }
 
   /** Messages for channels of the transaction's own server are a part of it after all. Returns what is not. */

@@ -744,6 +744,27 @@ Deno.test("retry_reads: a server that hangs up is asked once more, and once only
   stand.proxy.stop();
 });
 
+Deno.test("follow: a transaction whose client has gone, and that has timed out waiting for a primary, leaves nothing open for others", async () => {
+  const stand = await Stand.make(undefined, "  timeout: 300\n", ONE, () => {}, REPLACEABLE);
+  for (const model of [1, 2, 3]) stand.model(model).role = "slave";
+  stand.follow(state("m1", 1, FIRST));
+  // It is connected, and does not say whether it is the primary.
+  stand.servers[0]!.frozenUntilMs = Infinity;
+  const [client, other] = [stand.talker(), stand.talker()];
+  client.say("MULTI").say("SET", "a", "1").say("EXEC");
+  stand.run(50);
+  client.socket.destroy();
+  stand.run(350);
+  stand.model(0).role = "slave";
+  stand.model(1).role = "master";
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(200);
+  other.say("SET", "b", "1").say("GET", "b");
+  stand.run(200);
+  strictEqual(other.take(), "+OK\r\n$1\r\n1\r\n");
+  stand.proxy.stop();
+});
+
 Deno.test("follow: a tracking client whose ear is lost while the connection it belongs to is still made is answered", async () => {
   const world = await World.make();
   const { stand } = world;

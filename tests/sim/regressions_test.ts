@@ -268,7 +268,7 @@ Deno.test("EXEC goes where its keys are when it comes, though servers have left 
   pool.ejection.failed(pool.servers[1]!);
   client.say("EXEC\r\n");
   runFor(world, 100);
-  assert.equal(client.read, "-EXECABORT Transaction discarded because of: no live server in the pool\r\n");
+  assert.equal(client.read, "-ERR Connection refused: no live server in the pool\r\n");
   world.proxy.stop();
 });
 
