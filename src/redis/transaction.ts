@@ -86,8 +86,6 @@ export class Transaction implements Holder {
   private epochWatched = 0;
   /** `Pool.rings` when the first key was watched. */
   private ringWatched = 0;
-  /** `Pool.rings` when the keys were placed. */
-  private ring = 0;
   /** It has keys, and no server is live that could have them. */
   private nowhere = false;
   /** Replies still to come on the leased connection before it can be given back. */
@@ -131,7 +129,6 @@ export class Transaction implements Holder {
     this.lookAtRing();
     this.server = this.watchServer;
     this.epoch = this.client.pool.epoch;
-    this.ring = this.client.pool.rings;
     this.nowhere = false;
     this.client.answer(OK);
   }
@@ -455,12 +452,11 @@ export class Transaction implements Holder {
     return this.asides.find(({ channelOwner }) => channelOwner !== undefined)?.channelOwner ?? keyless;
   }
 
-  /** The pool has other servers since the keys were placed, or others are on its ring: finds out where they are now. */
+  /** The pool has other servers since the keys were placed: finds out where they are now. */
   private placeAnew(): void {
     const { pool } = this.client;
-    if (this.epoch === pool.epoch && this.ring === pool.rings) return;
+    if (this.epoch === pool.epoch) return;
     this.epoch = pool.epoch;
-    this.ring = pool.rings;
     // Their channels may be another server's: then they go there by themselves.
     this.asides = this.asides.map(({ before, at, bytes }) => ({ before, at, bytes }));
     if (this.server === null && !this.nowhere || this.broken) return;

@@ -252,26 +252,6 @@ Deno.test("who watches a key of a server that leaves the ring meanwhile has lost
   world.proxy.stop();
 });
 
-Deno.test("EXEC goes where its keys are when it comes, though servers have left the ring since MULTI", async () => {
-  const yml = "  auto_eject_hosts: true\n  server_failure_limit: 1\n  server_retry_timeout: 60000\n";
-  const world = await stand(yml, 2);
-  const client = new Talker(world);
-  const pool = world.proxy.pools[0]!;
-  const key = keyOn(world, 0);
-  client.say(`MULTI\r\nSET ${key} 1\r\n`);
-  runFor(world, 100);
-  pool.ejection.failed(pool.servers[0]!);
-  client.say(`EXEC\r\nGET ${key}\r\nMULTI\r\nSET ${key} 2\r\n`);
-  runFor(world, 100);
-  assert.equal(client.read, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n$1\r\n1\r\n+OK\r\n+QUEUED\r\n");
-  client.read = "";
-  pool.ejection.failed(pool.servers[1]!);
-  client.say("EXEC\r\n");
-  runFor(world, 100);
-  assert.equal(client.read, "-ERR Connection refused: no live server in the pool\r\n");
-  world.proxy.stop();
-});
-
 Deno.test("client_output_limit is for what is queued and what is held together", async () => {
   const one = await stand("  client_output_limit: 2000\n", 1);
   const talker = new Talker(one);
