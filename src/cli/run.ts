@@ -172,6 +172,7 @@ export async function run(
   // Before anybody can know that we are there: a TERM right after the start stops us in good order too.
   const { ended, stop } = stopping(service, reloader, log, () => {
     phase = "draining";
+    successor.stop();
     manager.draining();
   });
   try {

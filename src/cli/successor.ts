@@ -39,6 +39,11 @@ export interface Predecessor {
 }
 
 export class Successor {
+  /** From the moment it is asked for until it has failed; one that has taken over remains. */
+  private begun = false;
+  /** This process has been told to end. */
+  private stopped = false;
+  /** While it is not ready. */
   private child: ChildProcess | null = null;
   private timer: TimerId | null = null;
 
@@ -53,9 +58,11 @@ export class Successor {
 
   /** Starts one, unless one is starting. @param cause for the log */
   async start(cause: string): Promise<void> {
-    if (this.child !== null) return this.log.write(NOTICE, `${cause}: a successor is starting already`);
+    if (this.begun) return this.log.write(NOTICE, `${cause}: a successor is starting already`);
+    this.begun = true;
     this.log.write(NOTICE, `${cause}: starting a successor`);
     const gathered = await this.service.gather("listeners", false);
+    if (this.stopped) return;
     const sockets = gathered.flatMap(({ worker, answer }) =>
       answer.map(({ at, fd }) => ({ at, fd, place: worker }))
     );
@@ -89,6 +96,7 @@ export class Successor {
       over = true;
       if (this.timer !== null) this.clock.clearTimer(this.timer);
       this.timer = null;
+      this.child = null;
       if (failure === null) {
         child.unref();
         const text = `process ${child.pid} has taken the place of ${process.pid}`;
@@ -97,7 +105,7 @@ export class Successor {
         return void this.service.gather("listeners", true).then(() => this.around.giveWay(child.pid!));
       }
       child.kill("SIGKILL");
-      this.child = null;
+      if (this.stopped) return;
       this.around.takeBack();
       this.fail(failure);
     };
@@ -110,7 +118,14 @@ export class Successor {
     this.timer = this.clock.setTimer(READY_MAX_MS, () => end(`it was not ready in ${READY_MAX_MS / 1000} s`));
   }
 
+  /** This process has been told to end: so has whoever was to take its place and is not ready. */
+  stop(): void {
+    this.stopped = true;
+    this.child?.kill("SIGKILL");
+  }
+
   private fail(why: string): void {
+    this.begun = false;
     const text = `no successor, this process goes on: ${why}`;
     this.log.write(ERR, text);
     this.around.tell(false, text);
