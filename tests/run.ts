@@ -17,7 +17,7 @@ const SUITE_TIMEOUT_MS = 40 * 60_000;
 /** Where all files run one after the other by wish. */
 const SERIAL_TIMEOUT_MS = 3 * SUITE_TIMEOUT_MS;
 /** Files of these suites run side by side, so many at a time: they mostly wait for servers, or need one core each. */
-const SIDE_BY_SIDE: Readonly<Record<string, number>> = { real: 2, sim: 2 };
+const SIDE_BY_SIDE: Readonly<Record<string, number>> = { unit: 2, property: 2, real: 2, sim: 2 };
 /** But not these, which measure the process or load the machine: they run alone, one after the other. */
 const ALONE = /\/(bench_smoke|faults|hostile|memory|syscalls|upgrade)_test\.ts$/;
 
@@ -89,7 +89,7 @@ async function main(): Promise<void> {
     finish();
   }
 
-  if (wanted("checks")) checks();
+  if (wanted("checks")) await checks();
   for (const name of SUITES) {
     let files = filesUnder(`tests/${name}`, isFile);
     if (!wanted(name)) files = files.filter((path) => Deno.args.includes(path));
@@ -140,13 +140,28 @@ function install(): void {
   }
 }
 
-function checks(): void {
+/** All at once: the types take longest, the others fit beside them. */
+async function checks(): Promise<void> {
   const startMs = performance.now();
   const tally: Tally = { passed: 0, failed: 0, ignored: 0 };
-  for (const args of [["fmt", "--check"], ["lint"], ["check", "main.ts", "src", "tests", "conf"]]) {
-    const failed = execute(DENO, args, { NO_COLOR: "1" }) !== 0;
-    console.log(`deno ${args.join(" ")} ... ${failed ? "FAILED" : "ok"}`);
-    tally[failed ? "failed" : "passed"]++;
+  const started = [["fmt", "--check"], ["lint"], ["check", "main.ts", "src", "tests", "conf"]].map((
+    args,
+  ) => ({
+    args,
+    ended: new Deno.Command(DENO, {
+      args,
+      cwd: ROOT,
+      env: { NO_COLOR: "1" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).output(),
+  }));
+  for (const { args, ended } of started) {
+    const { code, stdout, stderr } = await ended;
+    for (const text of [stdout, stderr]) console.log(new TextDecoder().decode(text).trimEnd());
+    console.log(`deno ${args.join(" ")} ... ${code !== 0 ? "FAILED" : "ok"}`);
+    tally[code !== 0 ? "failed" : "passed"]++;
   }
   note("checks", tally, performance.now() - startMs);
 }

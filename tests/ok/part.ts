@@ -5,7 +5,8 @@
  *   second.ts ─► part 1 of 2 ──► the rest
  *
  * A process that starts compiles the project anew: with a hundred files that took longer than their tests. A test that fails is
- * named with its own file all the same. What has to be alone in its process belongs elsewhere.
+ * named with its own file all the same. What has to be alone in its process belongs elsewhere. Tests that are `thorough`, and
+ * four fifths of each property's runs, are left to `deno task test` (../lib/runs.ts).
  */
 import { filesUnder, ROOT } from "../lib/repo.ts";
 

@@ -7,6 +7,7 @@ import { parseConfig } from "../../src/config/parse.ts";
 import { makeBoard, Proxy } from "../../src/service/proxy.ts";
 import { type ClientQuestion, GONE, SILENT, type Told } from "../../src/proxy/client_question.ts";
 import { latin1 } from "../lib/bytes.ts";
+import { thorough } from "../lib/runs.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
@@ -222,7 +223,7 @@ Deno.test("CLIENT UNBLOCK reaches a client of another worker", async () => {
   strictEqual(stand.say(a!, "CLIENT UNBLOCK 99"), ":0\r\n");
 });
 
-Deno.test("thousands of clients are told some a turn, and an answer of another worker is small", async () => {
+thorough("thousands of clients are told some a turn, and an answer of another worker is small", async () => {
   const stand = await Stand.make();
   const clients = named(stand, Array.from({ length: 1500 }, (_, i) => `n${i}`));
   stand.run();

@@ -8,7 +8,7 @@ import type { Client } from "../../src/proxy/client.ts";
 import { CommandQueue } from "../../src/redis/queue.ts";
 import { Weaver } from "../../src/redis/woven.ts";
 import { concat, request } from "../lib/bytes.ts";
-import { runs } from "../lib/runs.ts";
+import { runs, thorough } from "../lib/runs.ts";
 import type { Talker } from "../sim/reader.ts";
 import type { SimSocket } from "../sim/net.ts";
 import { Stand } from "../sim/stand.ts";
@@ -106,7 +106,7 @@ function perTurn<T>(
   return done;
 }
 
-Deno.test("no turn writes more than a slice of a transaction, or walks more of its reply", async () => {
+thorough("no turn writes more than a slice of a transaction, or walks more of its reply", async () => {
   const stand = await Stand.make();
   const client = stand.talker();
   const bytes = large((i) => i % 1000 === 999 ? ["CLIENT", "GETNAME"] : ["ECHO", VALUE], COUNT);

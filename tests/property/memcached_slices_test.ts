@@ -8,6 +8,7 @@ import { MemoryMemcached } from "../../src/demo/memory_memcached.ts";
 import { serveMemory } from "../../src/demo/serve.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { latin1 } from "../lib/bytes.ts";
+import { thorough } from "../lib/runs.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
@@ -59,7 +60,7 @@ Deno.test("a get in slices is answered as the whole get", async () => {
   }
 });
 
-Deno.test("no turn places more keys of a get than a slice has", async () => {
+thorough("no turn places more keys of a get than a slice has", async () => {
   for (const servers of [2, 1]) {
     const { ask, clock, pool } = await stand(undefined, servers);
     const perTurn = new Map<number, number>();

@@ -11,6 +11,7 @@ import { CLIENT_CONNECTIONS, CLIENTS_DENIED, PROXY_HEADER_ERRORS } from "../../s
 import { concat, latin1 } from "../lib/bytes.ts";
 import { header2 } from "../lib/proxy_header.ts";
 import { Random } from "../lib/random.ts";
+import { thorough } from "../lib/runs.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random as SimRandom } from "../sim/random.ts";
@@ -66,7 +67,7 @@ Deno.test("a header that is cut is waited for; whole, what follows it does not c
   }
 });
 
-Deno.test("bytes that were refused stay refused, and garbage is decided soon", () => {
+thorough("bytes that were refused stay refused, and garbage is decided soon", () => {
   const random = new Random(2);
   for (let i = 0; i < ROUNDS; i++) {
     const bytes = random.below(4) === 0 ? random.bytes(300) : make(random).bytes.slice();

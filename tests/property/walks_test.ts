@@ -6,6 +6,7 @@ import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Client } from "../../src/proxy/client.ts";
 import { Proxy } from "../../src/service/proxy.ts";
+import { thorough } from "../lib/runs.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
@@ -153,7 +154,7 @@ Deno.test("what is asked before and behind such a request is answered in its pla
   }
 });
 
-Deno.test("a client that goes away while its request is looked at is forgotten", async () => {
+thorough("a client that goes away while its request is looked at is forgotten", async () => {
   const stand = await Stand.make(3);
   const client = stand.talker();
   client.say("SINTER", ...Array.from({ length: 50_000 }, () => "k"));
@@ -169,36 +170,39 @@ Deno.test("a client that goes away while its request is looked at is forgotten",
 /** Names enough for many slices. */
 const MANY = Array.from({ length: 5000 }, (_, i) => `n${i}`);
 
-Deno.test("SUBSCRIBE of very many names acknowledges each, and messages come; UNSUBSCRIBE takes all back", async () => {
-  for (const [subscribe, unsubscribe] of [["SUBSCRIBE", "UNSUBSCRIBE"], ["PSUBSCRIBE", "PUNSUBSCRIBE"]]) {
-    const stand = await Stand.make();
-    const client = stand.talker();
-    client.say(subscribe!, ...MANY);
-    stand.run(60_000);
-    const acknowledged = (word: string, count: (i: number) => number) =>
-      MANY.map((name, i) =>
-        `*3\r\n$${word.length}\r\n${word.toLowerCase()}\r\n$${name.length}\r\n${name}\r\n:${count(i)}\r\n`
-      ).join("");
-    ok(client.take() === acknowledged(subscribe!, (i) => i + 1), "every name is acknowledged, in order");
-    strictEqual(stand.ask("PUBLISH", "n4321", "hello"), ":1\r\n");
-    ok(client.take().endsWith("$5\r\nn4321\r\n$5\r\nhello\r\n"));
-    client.say(unsubscribe!);
-    stand.run(60_000);
-    // In whatever order, as redis-server, whose names are in a hash table; each is one less.
-    const lines = client.take().split("\r\n");
-    const left = Array.from(MANY, (_, i) => lines[6 * i + 5]);
-    strictEqual(lines.length, 6 * MANY.length + 1);
-    deepStrictEqual(left, MANY.map((_, i) => `:${MANY.length - 1 - i}`), "and taken back");
-    deepStrictEqual(MANY.map((_, i) => lines[6 * i + 4]).sort(), [...MANY].sort());
-    ok(lines.every((line, i) => i % 6 !== 2 || line === unsubscribe!.toLowerCase()));
-    client.say("PING");
-    stand.run();
-    strictEqual(client.take(), "+PONG\r\n");
-    strictEqual(stand.ask("PUBLISH", "n4321", "hello"), ":0\r\n");
-  }
-});
+thorough(
+  "SUBSCRIBE of very many names acknowledges each, and messages come; UNSUBSCRIBE takes all back",
+  async () => {
+    for (const [subscribe, unsubscribe] of [["SUBSCRIBE", "UNSUBSCRIBE"], ["PSUBSCRIBE", "PUNSUBSCRIBE"]]) {
+      const stand = await Stand.make();
+      const client = stand.talker();
+      client.say(subscribe!, ...MANY);
+      stand.run(60_000);
+      const acknowledged = (word: string, count: (i: number) => number) =>
+        MANY.map((name, i) =>
+          `*3\r\n$${word.length}\r\n${word.toLowerCase()}\r\n$${name.length}\r\n${name}\r\n:${count(i)}\r\n`
+        ).join("");
+      ok(client.take() === acknowledged(subscribe!, (i) => i + 1), "every name is acknowledged, in order");
+      strictEqual(stand.ask("PUBLISH", "n4321", "hello"), ":1\r\n");
+      ok(client.take().endsWith("$5\r\nn4321\r\n$5\r\nhello\r\n"));
+      client.say(unsubscribe!);
+      stand.run(60_000);
+      // In whatever order, as redis-server, whose names are in a hash table; each is one less.
+      const lines = client.take().split("\r\n");
+      const left = Array.from(MANY, (_, i) => lines[6 * i + 5]);
+      strictEqual(lines.length, 6 * MANY.length + 1);
+      deepStrictEqual(left, MANY.map((_, i) => `:${MANY.length - 1 - i}`), "and taken back");
+      deepStrictEqual(MANY.map((_, i) => lines[6 * i + 4]).sort(), [...MANY].sort());
+      ok(lines.every((line, i) => i % 6 !== 2 || line === unsubscribe!.toLowerCase()));
+      client.say("PING");
+      stand.run();
+      strictEqual(client.take(), "+PONG\r\n");
+      strictEqual(stand.ask("PUBLISH", "n4321", "hello"), ":0\r\n");
+    }
+  },
+);
 
-Deno.test("a client that goes away, or says RESET, leaves its very many channels", async () => {
+thorough("a client that goes away, or says RESET, leaves its very many channels", async () => {
   const stand = await Stand.make();
   for (const end of ["RESET", ""]) {
     const client = stand.talker();

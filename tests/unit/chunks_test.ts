@@ -15,6 +15,7 @@ import {
   unusedChunkBytes,
 } from "../../src/bytes/chunks.ts";
 import { KEEP_MIN, Outbox } from "../../src/bytes/outbox.ts";
+import { thorough } from "../lib/runs.ts";
 
 /** Takes chunks of `size` bytes worth `bytes`, and gives them back. */
 function use(bytes: number, size = CHUNK_MAX): void {
@@ -39,7 +40,7 @@ Deno.test("chunks are of the next size, and come back to who asks for that size"
   strictEqual(takeChunk(CHUNK_MAX + 1).length, CHUNK_MAX + 1);
 });
 
-Deno.test("giveChunk() keeps no array of another size, and not more than it may", () => {
+thorough("giveChunk() keeps no array of another size, and not more than it may", () => {
   dropChunks(0);
   giveChunk(new Uint8Array(CHUNK_MIN - 1));
   giveChunk(new Uint8Array(2 * CHUNK_MAX));

@@ -27,7 +27,7 @@ import {
   UNAVAILABLE_KEYS,
 } from "../../src/config/schema.ts";
 import { ROOT } from "../lib/repo.ts";
-import { runs } from "../lib/runs.ts";
+import { runs, thorough } from "../lib/runs.ts";
 import PLACEMENT from "../vectors/placement.json" with { type: "json" };
 import NUTCRACKER from "../vectors/config/nutcracker.json" with { type: "json" };
 
@@ -1217,17 +1217,17 @@ Deno.test("parseConfig() throws nothing but ConfigError, whatever the text", () 
     ),
     { numRuns: runs(100) },
   );
-  const damaged = fc.tuple(fc.nat(exampleConfig().length), fc.nat(20), fc.constantFrom(...PIECES));
+  const example = exampleConfig();
+  const damaged = fc.tuple(fc.nat(example.length), fc.nat(20), fc.constantFrom(...PIECES));
   fc.assert(
     fc.property(damaged, ([at, cut, piece]) => {
-      const text = exampleConfig();
-      check(text.slice(0, at) + piece + text.slice(at + cut));
+      check(example.slice(0, at) + piece + example.slice(at + cut));
     }),
     { numRuns: runs(8) },
   );
 });
 
-Deno.test("parseConfig() bounds what it reads and what it tells", () => {
+thorough("parseConfig() bounds what it reads and what it tells", () => {
   const commas = textsOf("p: [" + ",".repeat(1_000_001));
   assert.equal(commas.length, 1);
   assert.match(commas[0]!, /found more YAML than any configuration, expected at most 1000000 pieces/);
@@ -1255,16 +1255,19 @@ const BOMBS: Readonly<Record<string, string>> = {
 };
 
 for (const [name, text] of Object.entries(BOMBS)) {
-  Deno.test(`parseConfig() bounds what aliases stand for: ${name}`, () => {
-    const found = textsOf(text).at(-1)!;
-    assert.match(
-      found,
-      /found aliases that stand for more than any configuration, expected at most 200000 pieces/,
-    );
-  });
+  (name.includes("all pools") ? thorough : Deno.test)(
+    `parseConfig() bounds what aliases stand for: ${name}`,
+    () => {
+      const found = textsOf(text).at(-1)!;
+      assert.match(
+        found,
+        /found aliases that stand for more than any configuration, expected at most 200000 pieces/,
+      );
+    },
+  );
 }
 
-Deno.test("parseConfig() takes aliases as an operator writes them, and any file without", () => {
+thorough("parseConfig() takes aliases as an operator writes them, and any file without", () => {
   const servers = Array.from({ length: 100 }, (_, i) => `h:1:1 n${i}`);
   const pools = Array.from({ length: 100 }, (_, i) => `p${i}: {<<: *d, listen: h:${i + 1}, servers: *s}\n`)
     .join("");
@@ -1274,7 +1277,7 @@ Deno.test("parseConfig() takes aliases as an operator writes them, and any file 
   assert.equal(poolOf(`p: {listen: g:1, servers: [${many}]}\n`).servers.length, 5000);
 });
 
-Deno.test("loadConfig() says which file it cannot read, and why", () => {
+thorough("loadConfig() says which file it cannot read, and why", () => {
   const folder = mkdtempSync(join(tmpdir(), "ringmaster-"));
   try {
     const problemOf = (file: string) => {

@@ -4,6 +4,7 @@ import { CHUNK_MIN, takeChunk } from "../../src/bytes/chunks.ts";
 import { Inbox } from "../../src/bytes/inbox.ts";
 import { textOf } from "../lib/bytes.ts";
 import { Random } from "../lib/random.ts";
+import { thorough } from "../lib/runs.ts";
 
 const MIB = 1024 * 1024;
 
@@ -93,7 +94,7 @@ function copied(inbox: Inbox, total: number, piece: number, reserve: (inbox: Inb
 }
 
 for (const piece of [1, 7, 8, 100, 1024, 65536]) {
-  Deno.test(`Inbox copies a message in pieces of ${piece} in linear work`, () => {
+  thorough(`Inbox copies a message in pieces of ${piece} in linear work`, () => {
     const total = piece < 100 ? 100_000 : 5_000_000;
     ok(copied(new Inbox(), total, piece, () => {}) <= 2 * total);
     ok(copied(new Inbox(), total, piece, (inbox) => inbox.reserve(total)) <= 2 * total, "size known");

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { Outbox, SHARE_MIN } from "../../src/bytes/outbox.ts";
+import { thorough } from "../lib/runs.ts";
 
 /** `size` bytes that start with `first` and count up. */
 function run(first: number, size: number): Uint8Array {
@@ -52,7 +53,7 @@ Deno.test("Outbox append() takes what is larger than any pooled chunk", () => {
   assert.ok(bytes.slice(0, 1_000_005).every((byte, i) => byte === (i & 255)));
 });
 
-Deno.test("Outbox appendShared() does not copy from SHARE_MIN on", () => {
+thorough("Outbox appendShared() does not copy from SHARE_MIN on", () => {
   for (const [size, shared] of [[SHARE_MIN - 1, false], [SHARE_MIN, true]] as const) {
     const out = new Outbox();
     const bytes = run(0, size + 2);
@@ -66,7 +67,7 @@ Deno.test("Outbox appendShared() does not copy from SHARE_MIN on", () => {
   }
 });
 
-Deno.test("Outbox adopt() keeps the order and leaves the other empty", () => {
+thorough("Outbox adopt() keeps the order and leaves the other empty", () => {
   const out = new Outbox();
   const other = new Outbox();
   const empty = new Outbox();
@@ -91,7 +92,7 @@ Deno.test("Outbox moveTo() fills an array with all it holds", () => {
   assert.deepEqual([...to.subarray(299_999)], [299_999 & 255, 5, 6]);
 });
 
-Deno.test("Outbox appendShared() keeps its place between appends, and its array is never written to", () => {
+thorough("Outbox appendShared() keeps its place between appends, and its array is never written to", () => {
   const out = new Outbox();
   const big = run(7, SHARE_MIN);
   out.append(run(1, 3), 0, 3);
@@ -146,7 +147,7 @@ Deno.test("Outbox consume() of a sealed chunk gives it back for the next", () =>
   out.clear();
 });
 
-Deno.test("Outbox chunks of one never hold another's bytes, whatever order they empty in", () => {
+thorough("Outbox chunks of one never hold another's bytes, whatever order they empty in", () => {
   const boxes = Array.from({ length: 20 }, () => new Outbox());
   for (let round = 0; round < 20; round++) {
     boxes.forEach((out, i) => out.append(run(i + round, 500 * (i + 1)), 0, 500 * (i + 1)));

@@ -14,6 +14,7 @@ import {
   UNKNOWN_MS,
 } from "../../src/protocol/redis/learned.ts";
 import { latin1 } from "../lib/bytes.ts";
+import { thorough } from "../lib/runs.ts";
 import { scanned } from "../lib/scanned.ts";
 
 /** A RESP2 reply of texts, numbers and arrays. */
@@ -351,7 +352,7 @@ Deno.test("LearnedCommands a pool's rows are no other pool's", () => {
   assert.equal(find(other, "m.x"), undefined);
 });
 
-Deno.test("LearnedCommands is bounded: rows, unknown names, questions", () => {
+thorough("LearnedCommands is bounded: rows, unknown names, questions", () => {
   const all = new LearnedCommands();
   for (let i = 0; i < 2 * LEARNED_MAX + 9; i++) {
     all.told(`m.${i}`, [row(`m.${i}`)], 0);

@@ -19,6 +19,7 @@ import { changeOf } from "../../src/topology/change.ts";
 import type { Sign } from "../../src/topology/state.ts";
 import { latin1 } from "../lib/bytes.ts";
 import { digestOf, FakeCluster, type FakeNode, PORT, slotOf } from "../lib/fake_cluster.ts";
+import { thorough } from "../lib/runs.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
 import { Random } from "../sim/random.ts";
@@ -142,8 +143,9 @@ function testOf(
   yml = "",
   nodes = 4,
   owning = 3,
+  register: typeof thorough = Deno.test,
 ): void {
-  Deno.test(name, async () => {
+  register(name, async () => {
     const world = await World.make(yml, nodes, owning);
     try {
       await run(world);
@@ -526,6 +528,10 @@ testOf(
     world.run(3000);
     deepStrictEqual(clients.map((client) => client.take()), clients.map(() => "+OK\r\n"));
   },
+  "",
+  4,
+  3,
+  thorough,
 );
 
 testOf("a client that goes while its wait pauses leaves nothing behind", (world) => {

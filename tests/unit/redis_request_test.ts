@@ -25,6 +25,7 @@ import {
 } from "../../src/protocol/redis/request.ts";
 import { concat, latin1, request, show, textOf } from "../lib/bytes.ts";
 import { feedScan } from "../lib/feed.ts";
+import { thorough } from "../lib/runs.ts";
 
 const LIMITS: RequestLimits = { requestSizeMax: 2000, argumentsMax: 300 };
 
@@ -175,15 +176,18 @@ for (const [name, text, code] of BAD) {
   });
 }
 
-Deno.test("scanRequest() takes a request of exactly the limit and one of as many arguments as the limit", () => {
-  const head = "*1\r\n$1987\r\n";
-  const largest = latin1(head + "a".repeat(1987) + "\r\n");
-  strictEqual(largest.length, 2000);
-  strictEqual(scanEveryWay(largest).result, 2000);
-  strictEqual(scanEveryWay(latin1("*1\r\n$1988\r\n")).result, TOO_LARGE);
-  const most = request(...Array(300).fill(""));
-  strictEqual(scanEveryWay(most, { ...LIMITS, requestSizeMax: 3000 }).result, most.length);
-});
+thorough(
+  "scanRequest() takes a request of exactly the limit and one of as many arguments as the limit",
+  () => {
+    const head = "*1\r\n$1987\r\n";
+    const largest = latin1(head + "a".repeat(1987) + "\r\n");
+    strictEqual(largest.length, 2000);
+    strictEqual(scanEveryWay(largest).result, 2000);
+    strictEqual(scanEveryWay(latin1("*1\r\n$1988\r\n")).result, TOO_LARGE);
+    const most = request(...Array(300).fill(""));
+    strictEqual(scanEveryWay(most, { ...LIMITS, requestSizeMax: 3000 }).result, most.length);
+  },
+);
 
 Deno.test("scanRequest() makes no room for arguments that have only been announced", () => {
   const args = new Args();
@@ -237,7 +241,7 @@ for (const [count, piece] of [[500, 1], [500, 7], [5000, 100]]) {
   });
 }
 
-Deno.test("scanRequest() goes on where it stopped in 1,000,000 arguments of 64 KiB pieces", () => {
+thorough("scanRequest() goes on where it stopped in 1,000,000 arguments of 64 KiB pieces", () => {
   const COUNT = 1_000_000;
   const bytes = latin1(`*${COUNT}\r\n` + "$3\r\nabc\r\n".repeat(COUNT));
   const limits = { requestSizeMax: 2 ** 29, argumentsMax: 2 ** 20 };

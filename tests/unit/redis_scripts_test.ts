@@ -4,6 +4,7 @@ import { resolve } from "../../src/protocol/redis/commands.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
 import { Scripts } from "../../src/redis/scripts.ts";
 import { textOf } from "../lib/bytes.ts";
+import { thorough } from "../lib/runs.ts";
 import { scanned } from "../lib/scanned.ts";
 
 /** @param others is told what the other workers should know */
@@ -39,7 +40,7 @@ Deno.test("Scripts: texts of EVAL, however many, leave those of SCRIPT LOAD alon
   deepStrictEqual(texts(scripts.evaluated).slice(-2), ["return 4999", "return 'often'"]);
 });
 
-Deno.test("Scripts holds a bounded number of bytes", () => {
+thorough("Scripts holds a bounded number of bytes", () => {
   const scripts = emptyScripts();
   for (let i = 0; i < 200; i++) {
     const text = `return ${i}`.padEnd(20_000, "-");

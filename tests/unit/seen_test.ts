@@ -10,6 +10,7 @@ import { BIG_MIN } from "../../src/stats/big_keys.ts";
 import { KEY_KEPT, KEYS_MAX } from "../../src/stats/heavy_hitters.ts";
 import { GAP_MIN } from "../../src/stats/draws.ts";
 import { concat, latin1, request } from "../lib/bytes.ts";
+import { thorough } from "../lib/runs.ts";
 import { TurnStand } from "../lib/turn_stand.ts";
 
 const plainly = (work: () => void) => work();
@@ -71,7 +72,7 @@ const LOADS: readonly {
 ];
 
 for (const { name, protocol, make, keys } of LOADS) {
-  Deno.test(`hot keys are seen in ${name}`, async () => {
+  thorough(`hot keys are seen in ${name}`, async () => {
     const stand = await ask(protocol, REQUESTS, make);
     const seen = hottest(stand);
     deepStrictEqual(seen.keys.slice(0, 2), ["hot", "warm"]);
@@ -165,7 +166,7 @@ Deno.test("hot and big keys of many pools are told, be every key as long as it m
   }
 });
 
-Deno.test("who is connected is told, however long the names are that clients give themselves", async () => {
+thorough("who is connected is told, however long the names are that clients give themselves", async () => {
   const stand = await TurnStand.make("redis", 1, plainly);
   const name = '"'.repeat(4000);
   for (let i = 0; i < 600; i++) {

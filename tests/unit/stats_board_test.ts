@@ -12,6 +12,7 @@ import {
   SERVER_EJECTED_AT,
   SERVER_METRICS,
 } from "../../src/stats/metrics.ts";
+import { runs } from "../lib/runs.ts";
 
 Deno.test("Board rows do not overlap, and another thread's view of the memory has the same ones", () => {
   const board = Board.make(3, [2, 1]);
@@ -62,29 +63,32 @@ Deno.test("Board.admit() and release() agree with a list of clients", () => {
     worker: fc.nat(2),
     bury: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
   });
-  fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-    const board = Board.make(3, [1, 2]);
-    let inside: { pool: number; worker: number }[] = [];
-    for (const { enter, pool, worker, bury } of steps) {
-      if (bury) {
-        board.bury(worker);
-        inside = inside.filter((client) => client.worker !== worker);
-      } else if (enter) {
-        const expected = inside.length < 6 && inside.filter((client) => client.pool === pool).length < 4;
-        strictEqual(board.admit(board.pools[pool]!, worker, 4, 6), expected);
-        if (expected) inside.push({ pool, worker });
-      } else {
-        const i = inside.findIndex((client) => client.pool === pool && client.worker === worker);
-        if (i < 0) continue;
-        board.release(board.pools[pool]!, worker);
-        inside.splice(i, 1);
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const board = Board.make(3, [1, 2]);
+      let inside: { pool: number; worker: number }[] = [];
+      for (const { enter, pool, worker, bury } of steps) {
+        if (bury) {
+          board.bury(worker);
+          inside = inside.filter((client) => client.worker !== worker);
+        } else if (enter) {
+          const expected = inside.length < 6 && inside.filter((client) => client.pool === pool).length < 4;
+          strictEqual(board.admit(board.pools[pool]!, worker, 4, 6), expected);
+          if (expected) inside.push({ pool, worker });
+        } else {
+          const i = inside.findIndex((client) => client.pool === pool && client.worker === worker);
+          if (i < 0) continue;
+          board.release(board.pools[pool]!, worker);
+          inside.splice(i, 1);
+        }
+        strictEqual(board.clients, inside.length);
+        for (const p of [0, 1]) {
+          strictEqual(board.pools[p]!.clients[0], inside.filter((client) => client.pool === p).length);
+        }
       }
-      strictEqual(board.clients, inside.length);
-      for (const p of [0, 1]) {
-        strictEqual(board.pools[p]!.clients[0], inside.filter((client) => client.pool === p).length);
-      }
-    }
-  }));
+    }),
+    { numRuns: runs(100) },
+  );
 });
 
 Deno.test("Board.bury() takes a worker's gauges out and leaves what it has counted", () => {

@@ -2,6 +2,7 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { WideMap } from "../../src/bytes/wide_map.ts";
 import { Random } from "../lib/random.ts";
+import { thorough } from "../lib/runs.ts";
 
 for (
   const [what, name] of [
@@ -10,7 +11,7 @@ for (
     ["short names", (i: number) => i.toString(36)],
   ] as const
 ) {
-  Deno.test(`WideMap is a Map: ${what}`, () => {
+  thorough(`WideMap is a Map: ${what}`, () => {
     const random = new Random(1);
     const wide = new WideMap<number>();
     const map = new Map<string, number>();
