@@ -8,9 +8,9 @@ import { readFileSync, writeSync } from "node:fs";
 import process from "node:process";
 import { isMainThread, workerData } from "node:worker_threads";
 import { completions } from "./src/cli/completions.ts";
-import { findConfFile, testConf } from "./src/cli/conf_file.ts";
+import { sourceOf, testConf } from "./src/cli/conf_file.ts";
 import { demo } from "./src/cli/demo.ts";
-import { type Flags, parseFlags, UsageError } from "./src/cli/flags.ts";
+import { type Flags, parseFlags } from "./src/cli/flags.ts";
 import { health } from "./src/cli/health.ts";
 import { helpText, statsText, usageText, versionText } from "./src/cli/help.ts";
 import { EXIT_OK, EXIT_USAGE, type Io } from "./src/cli/io.ts";
@@ -24,6 +24,7 @@ import { tap } from "./src/cli/tap.ts";
 import { top } from "./src/cli/top.ts";
 import { errandOf } from "./src/service/errands.ts";
 import { upgrade } from "./src/cli/successor.ts";
+import { UsageError } from "./src/cli/usage_error.ts";
 import { work } from "./src/service/worker.ts";
 import { currentRuntime } from "./src/runtime/runtime.ts";
 import { BUILD, VERSION } from "./src/stats/version.ts";
@@ -69,7 +70,7 @@ async function main(argv: readonly string[]): Promise<number> {
       io.out(statsText());
       return EXIT_OK;
     case "test":
-      return await testConf(findConfFile(flags.confFile), io, currentRuntime());
+      return await testConf(sourceOf(flags), io, currentRuntime());
     case "route":
       return await route(flags.options, currentRuntime(), io);
     case "plan":
@@ -95,7 +96,7 @@ async function main(argv: readonly string[]): Promise<number> {
     case "demo":
       return await demo(flags.options, currentRuntime(), io);
     case "run":
-      return await run(flags.options, argv, currentRuntime(), import.meta.url, io);
+      return await run(sourceOf(flags.options), flags.options, argv, currentRuntime(), import.meta.url, io);
   }
 }
 

@@ -19,6 +19,7 @@ _ringmaster() {
     " --workers") :; return ;;
     " --log-format") COMPREPLY=($(compgen -W "text json" -- "$word")); return ;;
     " --admin") :; return ;;
+    " --listen") :; return ;;
     "route -c"|"route --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "route --pool") :; return ;;
     "route --ejected") :; return ;;
@@ -45,7 +46,7 @@ _ringmaster() {
     "upgrade -p"|"upgrade --pid-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
   esac
   case $command in
-    "") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -V --version -t --test-conf -d --daemonize -D --describe-stats -v --verbose -o --output -c --conf-file -s --stats-port -a --stats-addr -i --stats-interval -p --pid-file -m --mbuf-size --workers --log-format --admin" -- "$word")); else ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "route plan reload top tap health upgrade demo schema completions man" -- "$word")); fi ;;
+    "") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -V --version -t --test-conf -d --daemonize -D --describe-stats -v --verbose -o --output -c --conf-file -s --stats-port -a --stats-addr -i --stats-interval -p --pid-file -m --mbuf-size --workers --log-format --admin --listen" -- "$word")); else ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "route plan reload top tap health upgrade demo schema completions man" -- "$word")); fi ;;
     "route") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --pool --hex --ejected --explain --json" -- "$word")); else :; fi ;;
     "plan") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --keys --json --svg" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
     "reload") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -p --pid-file" -- "$word")); else :; fi ;;

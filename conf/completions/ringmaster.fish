@@ -16,6 +16,7 @@ complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan reload top
 complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan reload top tap health upgrade demo schema completions man' -l workers -x -d 'threads that carry traffic, or auto: one a core (default: workers of the file)'
 complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan reload top tap health upgrade demo schema completions man' -l log-format -x -a 'text json' -d 'text or json (default: log: format of the file)'
 complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan reload top tap health upgrade demo schema completions man' -l admin -x -d 'where the HTTP side listens, or off (default: admin of the file)'
+complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan reload top tap health upgrade demo schema completions man' -l listen -x -d 'where clients connect to the SERVERs given here (default: 127.0.0.1:22121)'
 complete -c ringmaster -n 'test (count (commandline -opc)) -eq 1' -a route -d 'Which server owns a key: key, pool, server name and address, between tabs.'
 complete -c ringmaster -n '__fish_seen_subcommand_from route' -s h -l help -d 'this help'
 complete -c ringmaster -n '__fish_seen_subcommand_from route' -s c -l conf-file -r -F -d 'configuration file (default: conf/ringmaster.yml, then conf/nutcracker.yml)'

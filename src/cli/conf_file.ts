@@ -1,7 +1,7 @@
-/** Finding and testing the configuration file. */
-import { existsSync } from "node:fs";
+/** Where the configuration is: finding its file, reading and testing it. */
+import { existsSync, readFileSync } from "node:fs";
 import { adviceFor } from "../config/advice.ts";
-import { ConfigError, loadConfig } from "../config/parse.ts";
+import { ConfigError, loadConfig, parseConfig } from "../config/parse.ts";
 import type { Config } from "../config/config.ts";
 import type { Clock, Net } from "../net/net.ts";
 import { fileReader } from "../topology/file.ts";
@@ -15,26 +15,78 @@ export function findConfFile(given: string | null): string {
   return given ?? CONF_FILES.find((file) => existsSync(file)) ?? CONF_FILES[0]!;
 }
 
+/** A configuration that can be read again and again: a file, or a text that stands for one and never changes. */
+export class ConfSource {
+  /** What it is called where people read of it; of a file also where relative paths start. */
+  readonly name: string;
+  readonly #given: string | null;
+
+  private constructor(name: string, given: string | null) {
+    this.name = name;
+    this.#given = given;
+  }
+
+  static file(file: string): ConfSource {
+    return new ConfSource(file, null);
+  }
+
+  /** The servers were words of the command line (cli/given_servers.ts). */
+  static commandLine(text: string): ConfSource {
+    return new ConfSource("(command line)", text);
+  }
+
+  get isFile(): boolean {
+    return this.#given === null;
+  }
+
+  /** As it is now, a letter a byte; "" if there is none to read, as between two renames. */
+  text(): string {
+    if (this.#given !== null) return this.#given;
+    try {
+      return readFileSync(this.name, "latin1");
+    } catch {
+      return "";
+    }
+  }
+
+  /** @throws ConfigError */
+  load(nowMs: number): Config {
+    return this.#given === null
+      ? loadConfig(this.name, nowMs)
+      : parseConfig(this.#given, this.name, true, nowMs);
+  }
+}
+
+/** What the command line says: servers of its own, or a file. */
+export function sourceOf(
+  { confFile, config }: { readonly confFile: string | null; readonly config: string | null },
+): ConfSource {
+  return config === null ? ConfSource.file(findConfFile(confFile)) : ConfSource.commandLine(config);
+}
+
 /** Tells of a configuration that cannot be used: every problem, then nutcracker's verdict or, where there is no file, what to do. */
-export function complaint(error: ConfigError, file: string): string {
-  const verdict = existsSync(file)
-    ? `configuration file '${file}' syntax is invalid`
-    : "nothing to start from: name a configuration file with -c, or try 'ringmaster demo'";
+export function complaint(error: ConfigError, { name, isFile }: ConfSource): string {
+  const verdict = !isFile
+    ? "these servers and this --listen make no pool"
+    : existsSync(name)
+    ? `configuration file '${name}' syntax is invalid`
+    : "nothing to start from: name a configuration file with -c, name servers as in 'ringmaster redis://HOST', or " +
+      "try 'ringmaster demo'";
   return `${error.message}\nringmaster: ${verdict}\n`;
 }
 
 /**
  * -t: every problem, each with its place, and the verdict in nutcracker's words. All to standard error, as there. Files of
- * servers are read, DNS is not asked.
+ * servers are read, DNS is not asked. What servers of the command line stand for goes to standard output: a file to go on from.
  */
 export async function testConf(
-  file: string,
+  source: ConfSource,
   io: Io,
   { clock, net }: { readonly clock: Clock; readonly net: Net },
 ): Promise<number> {
   let advice: string[];
   try {
-    const config = loadConfig(file, clock.wallMs());
+    const config = source.load(clock.wallMs());
     advice = adviceFor(config);
     const refusal = tlsRefusal(config, net);
     if (refusal !== null) {
@@ -46,17 +98,18 @@ export async function testConf(
       const wrong = await wrongWith(serversFrom.file);
       if (wrong === null) continue;
       io.err(
-        `file ${serversFrom.file}: ${wrong}\nringmaster: configuration file '${file}' syntax is invalid\n`,
+        `file ${serversFrom.file}: ${wrong}\nringmaster: configuration file '${source.name}' syntax is invalid\n`,
       );
       return EXIT_FAILURE;
     }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    io.err(complaint(error, file));
+    io.err(complaint(error, source));
     return EXIT_FAILURE;
   }
   for (const line of advice) io.err(`ringmaster: ${line}\n`);
-  io.err(`ringmaster: configuration file '${file}' syntax is ok\n`);
+  if (source.isFile) io.err(`ringmaster: configuration file '${source.name}' syntax is ok\n`);
+  else io.out(source.text());
   return EXIT_OK;
 }
 

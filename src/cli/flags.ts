@@ -12,13 +12,10 @@ import { parseArgs } from "node:util";
 import { quoted } from "../config/config_error.ts";
 import { INTEGER_MAX, WORKERS_MAX } from "../config/schema.ts";
 import { readAdmin } from "../config/values.ts";
+import { givenConfig, isServerWord, LISTEN_DEFAULT } from "./given_servers.ts";
+import { UsageError } from "./usage_error.ts";
 import { RATE_DEFAULT, RATE_MAX } from "../stats/tapped.ts";
 import type { Address } from "../net/net.ts";
-
-/** The command line is wrong: exit code 2, after the message and a hint at --help. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}
 
 export const VERBOSE_DEFAULT = 5;
 export const VERBOSE_MAX = 11;
@@ -28,6 +25,8 @@ export const STATS_ADDRESS_DEFAULT = "0.0.0.0";
 export interface RunOptions {
   /** -c; null: find it (findConfFile). */
   readonly confFile: string | null;
+  /** The text of a configuration that servers on the command line stand for; null: none were named. */
+  readonly config: string | null;
   readonly daemonize: boolean;
   /** 0 to 11; null: not given, so that `log: level` counts, and then VERBOSE_DEFAULT. */
   readonly verbose: number | null;
@@ -131,7 +130,7 @@ export type Flags =
   | { readonly command: "help"; readonly topic: CommandName | null }
   | { readonly command: "version" }
   | { readonly command: "describe" }
-  | { readonly command: "test"; readonly confFile: string | null }
+  | { readonly command: "test"; readonly confFile: string | null; readonly config: string | null }
   | { readonly command: "route"; readonly options: RouteOptions }
   | { readonly command: "plan"; readonly options: PlanOptions }
   | { readonly command: "reload" | "upgrade"; readonly options: ReloadOptions }
@@ -196,7 +195,7 @@ const JSON_LINES = flag("", "json", "a JSON object a line, in place of text");
 export const COMMANDS: readonly Command[] = [
   {
     name: "",
-    usage: "[flags]",
+    usage: "[flags] [SERVER…]",
     sentence: "A sharding proxy for Redis and memcached.",
     flags: [
       HELP,
@@ -245,8 +244,17 @@ export const COMMANDS: readonly Command[] = [
         "S",
         "HOST:PORT or off",
       ),
+      flag(
+        "",
+        "listen",
+        `where clients connect to the SERVERs given here (default: ${LISTEN_DEFAULT})`,
+        "S",
+        "HOST:PORT, :PORT or a path",
+      ),
     ],
     notes: [
+      "SERVER: redis://HOST[:PORT], rediss://HOST[:PORT] (TLS) or memcached://HOST[:PORT], with ?weight=N if it is\n" +
+      "not 1: one pool of these, without a configuration file. -t prints the file that it stands for.",
       "Signals: HUP reads the configuration again and reopens the log; TERM and INT finish what is in flight\n" +
       "and stop, the second one at once; TTIN and TTOU raise and lower the log level.",
       "Exit codes: 0 success and clean stop, 1 configuration or start-up failure, 2 wrong command line.",
@@ -467,14 +475,32 @@ function parseRun(argv: readonly string[]): Flags {
   if (given.has("help")) return { command: "help", topic: null };
   if (given.has("version")) return { command: "version" };
   if (given.has("describe-stats")) return { command: "describe" };
-  refuseWords(given, command);
-  const options = runOptions(given);
+  const config = configOf(given, command);
+  const options = { ...runOptions(given), config };
   return given.has("test-conf")
-    ? { command: "test", confFile: options.confFile }
+    ? { command: "test", confFile: options.confFile, config }
     : { command: "run", options };
 }
 
-function runOptions(given: Given): RunOptions {
+/** What the servers that were named stand for; null: none were. */
+function configOf(given: Given, command: Command): string | null {
+  const { words } = given;
+  if (!words.some(isServerWord)) {
+    refuseWords(given, command);
+    if (!given.has("listen")) return null;
+    throw new UsageError(
+      "option --listen is for servers on the command line; in a file each pool has its listen",
+    );
+  }
+  if (given.has("conf-file")) {
+    throw new UsageError(
+      `found a configuration file (-c) and servers (${quoted(words[0]!)}), expected one of the two`,
+    );
+  }
+  return givenConfig(words, given.text("listen"));
+}
+
+function runOptions(given: Given): Omit<RunOptions, "config"> {
   const verbose = given.number("verbose", 0, Infinity);
   const statsPort = given.number("stats-port", 0, Infinity);
   if (statsPort !== null && (statsPort < 1 || statsPort > 65535)) {
@@ -566,7 +592,7 @@ function refuseWords(given: Given, command: Command): void {
     ? `${command.name} takes no words`
     : meant
     ? `the command comes first: ringmaster ${word} …`
-    : `expected a flag or one of ${
+    : `expected a flag, a server such as redis://HOST, or one of ${
       COMMANDS.filter((each) => each.name !== "").map((each) => each.name).join(", ")
     }`;
   throw new UsageError(`unknown word ${quoted(word)}; ${hint}`);

@@ -9,9 +9,7 @@
  * One at a time; what is asked for meanwhile is done afterwards. How it ended is written to PIDFILE.reload, from which
  * `ringmaster reload` takes what it prints and its exit code.
  */
-import { readFileSync } from "node:fs";
 import type { Config } from "../config/config.ts";
-import { loadConfig } from "../config/parse.ts";
 import { ERR, type Log, NOTICE } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
 import {
@@ -23,6 +21,7 @@ import {
 } from "../topology/change.ts";
 import type { Sources } from "../topology/sources.ts";
 import { nextTurn } from "../service/proxy_options.ts";
+import type { ConfSource } from "./conf_file.ts";
 import type { ReloadOptions } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { askProcess, type OutcomeFile } from "./outcome.ts";
@@ -85,7 +84,7 @@ export class Reloader {
    * @param outcomes null: nobody asks
    */
   constructor(
-    private readonly file: string,
+    private readonly source: ConfSource,
     public config: Config,
     private readonly sources: Sources,
     private readonly service: Reloadable,
@@ -94,7 +93,7 @@ export class Reloader {
     private readonly clock: Clock,
     private readonly outcomes: OutcomeFile | null,
   ) {
-    this.seen = this.taken = this.text();
+    this.seen = this.taken = source.text();
     this.stamp = { epoch: 0, cause: "start", atMs: clock.wallMs() };
   }
 
@@ -107,7 +106,7 @@ export class Reloader {
   private watchFile(): void {
     this.clock.setTimer(WATCH_MS, () => {
       if (this.stopped) return;
-      const text = this.config.process.watch ? this.text() : this.taken;
+      const text = this.config.process.watch ? this.source.text() : this.taken;
       // The same for a second: whoever writes it has finished.
       if (text !== this.taken && text === this.seen && text !== "") this.request("the file has changed");
       this.seen = text;
@@ -177,13 +176,13 @@ export class Reloader {
 
   private async readFile(cause: string): Promise<Ended> {
     try {
-      this.taken = this.text();
-      const change = await this.changeTo(await this.sources.fill(loadConfig(this.file, this.clock.wallMs())));
+      this.taken = this.source.text();
+      const change = await this.changeTo(await this.sources.fill(this.source.load(this.clock.wallMs())));
       if (!change.same) await this.enforce(change, cause);
       await this.around.refresh();
       const text = change.same
-        ? `reload (${cause}): nothing is different in ${this.file}`
-        : [`reloaded ${this.file} (${cause})`, ...changeLines(change)].join("\n");
+        ? `reload (${cause}): nothing is different in ${this.source.name}`
+        : [`reloaded ${this.source.name} (${cause})`, ...changeLines(change)].join("\n");
       return { ok: true, text };
     } catch (error) {
       return { ok: false, text: `reload (${cause}) refused, nothing has changed:\n${messageOf(error)}` };
@@ -257,15 +256,6 @@ export class Reloader {
     this.write(ok, text);
     this.around.reloaded(text);
     if (!this.stopped) this.outcomes?.write(ok, text + "\n");
-  }
-
-  private text(): string {
-    try {
-      return readFileSync(this.file, "latin1");
-    } catch {
-      // Between two renames there may be none.
-      return "";
-    }
   }
 }
 

@@ -19,7 +19,8 @@ import { random } from "../service/proxy_options.ts";
 import { SourceError } from "../topology/source.ts";
 import { type SourceAround, Sources } from "../topology/sources.ts";
 import { findConfFile } from "./conf_file.ts";
-import { type RouteOptions, UsageError } from "./flags.ts";
+import type { RouteOptions } from "./flags.ts";
+import { UsageError } from "./usage_error.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, type Io } from "./io.ts";
 
 const NEWLINE = 10;

@@ -14,7 +14,7 @@ import { Live } from "../admin/live.ts";
 import { adminRefusal, AdminSide } from "../admin/side.ts";
 import { adviceFor } from "../config/advice.ts";
 import type { Config } from "../config/config.ts";
-import { ConfigError, loadConfig } from "../config/parse.ts";
+import { ConfigError } from "../config/parse.ts";
 import { WORKERS_MAX } from "../config/schema.ts";
 import { ERR, NOTICE, WARN } from "../net/log.ts";
 import { strangersOf } from "./environment.ts";
@@ -34,7 +34,7 @@ import { Sources } from "../topology/sources.ts";
 import { SERVED } from "../stats/latency.ts";
 import { VERSION } from "../stats/version.ts";
 import { clashAtStart } from "./clash.ts";
-import { complaint, findConfFile, tlsRefusal } from "./conf_file.ts";
+import { complaint, type ConfSource, tlsRefusal } from "./conf_file.ts";
 import { type RunOptions, VERBOSE_DEFAULT } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { Manager } from "./manager.ts";
@@ -63,17 +63,19 @@ interface Service extends Reloadable, Followed, AdminService {
 
 /**
  * Resolves with the exit code when the proxy has stopped.
+ * @param source where its configuration is
  * @param program URL of the module that starts the program, and its workers
  */
 export async function run(
+  source: ConfSource,
   options: RunOptions,
   argv: readonly string[],
   runtime: Runtime,
   program: string,
   io: Io,
 ): Promise<number> {
-  const file = findConfFile(options.confFile);
-  const checked = await readAndCheck(file, options, runtime, io);
+  const file = source.name;
+  const checked = await readAndCheck(source, options, runtime, io);
   if (checked === null) return EXIT_FAILURE;
   const { config, sources } = checked;
   // What is wrong has been said to whoever has started it.
@@ -141,7 +143,7 @@ export async function run(
   const manager = managerOf(runtime);
   const upgrades = options.pidFile === null ? null : new OutcomeFile(upgradeStatusFile(options.pidFile), log);
   const reloader = new Reloader(
-    file,
+    source,
     config,
     sources,
     service,
@@ -218,7 +220,7 @@ export async function run(
 
 /** The configuration, with what its sources say; null if this process cannot start with it, and why has been said. */
 async function readAndCheck(
-  file: string,
+  source: ConfSource,
   options: RunOptions,
   runtime: Runtime,
   io: Io,
@@ -229,15 +231,15 @@ async function readAndCheck(
   };
   let config: Config;
   try {
-    config = loadConfig(file, runtime.clock.wallMs());
+    config = source.load(runtime.clock.wallMs());
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    io.err(complaint(error, file));
+    io.err(complaint(error, source));
     return null;
   }
   const wrong = adminRefusal(config, options.admin) ?? AccessLog.refusal(config.process) ??
     tlsRefusal(config, runtime.net) ??
-    await clashAtStart(config, file, options, runtime.resolve);
+    await clashAtStart(config, source.name, options, runtime.resolve);
   if (wrong !== null) return refuse(wrong);
   const sources = new Sources({ ...runtime, random });
   try {

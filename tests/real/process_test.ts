@@ -98,6 +98,36 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     }));
   },
 
+  "servers on the command line, without a file": async (
+    f,
+    runtime,
+  ) => {
+    const [server, port, admin, statistics] = [freePort(), freePort(), freePort(), freePort()];
+    await f.redis({ port: server });
+    const words = [`redis://127.0.0.1:${server}`, `--listen=127.0.0.1:${port}`];
+    const shown = await runIt(runtime, "-t", ...words);
+    strictEqual(shown.code, 0, shown.stderr);
+    match(shown.stdout, new RegExp(`^redis:\\n  listen: 127\\.0\\.0\\.1:${port}$`, "m"));
+    const [program, ...before] = await command(runtime);
+    const args = [
+      ...before,
+      ...words,
+      `--admin=127.0.0.1:${admin}`,
+      "-s",
+      `${statistics}`,
+      "-a",
+      "127.0.0.1",
+    ];
+    const proxy = f.add(new Process(program!, args, { output: `${f.dir}/given.log` }));
+    await poll(() => accepts(port), () => `a listener:\n${proxy.stderr}`);
+    const client = await f.client({ port });
+    strictEqual(await client.command("SET", "a", "1"), "OK");
+    proxy.kill("SIGHUP");
+    const told = /reload \(SIGHUP\): nothing is different in \(command line\)/;
+    await poll(() => told.test(proxy.stderr), () => `${told} in:\n${proxy.stderr}`);
+    strictEqual(await client.command("GET", "a"), "1");
+  },
+
   "-t says everything that is wrong, each with its place": async (f, runtime) => {
     const path = file(
       f,

@@ -4,13 +4,16 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CONF_FILES, findConfFile, testConf } from "../../src/cli/conf_file.ts";
-import { COMMANDS, type Flags, parseFlags, type RunOptions, UsageError } from "../../src/cli/flags.ts";
+import { CONF_FILES, ConfSource, findConfFile, sourceOf, testConf } from "../../src/cli/conf_file.ts";
+import { COMMANDS, type Flags, parseFlags, type RunOptions } from "../../src/cli/flags.ts";
+import { givenConfig } from "../../src/cli/given_servers.ts";
 import { helpText, statsText, usageText, versionText } from "../../src/cli/help.ts";
 import type { Io } from "../../src/cli/io.ts";
 import { plan } from "../../src/cli/plan.ts";
 import { route } from "../../src/cli/route.ts";
 import { jsonSchema, schema } from "../../src/cli/schema.ts";
+import { UsageError } from "../../src/cli/usage_error.ts";
+import { parseConfig } from "../../src/config/parse.ts";
 import { KEYS, POOL_KEYS } from "../../src/config/schema.ts";
 import { POOL_METRICS, SERVER_METRICS } from "../../src/stats/metrics.ts";
 import type { SourceAround } from "../../src/topology/sources.ts";
@@ -22,6 +25,7 @@ import PLACEMENT from "../vectors/placement.json" with { type: "json" };
 
 const DEFAULTS: RunOptions = {
   confFile: null,
+  config: null,
   daemonize: false,
   verbose: null,
   output: null,
@@ -65,6 +69,11 @@ const RUNS: readonly (readonly [string, Partial<RunOptions>])[] = [
   ["--workers=auto", { workers: 0 }],
   ["--log-format json", { logFormat: "json" }],
   ["--admin=off", { admin: { address: null, text: "off" } }],
+  ["redis://a", { config: givenConfig(["redis://a"], null) }],
+  ["redis://a -v7 redis://b --listen :7", {
+    config: givenConfig(["redis://a", "redis://b"], ":7"),
+    verbose: 7,
+  }],
   ["--admin localhost:80", { admin: { address: { host: "localhost", port: 80 }, text: "localhost:80" } }],
 ];
 
@@ -88,8 +97,9 @@ const OTHERS: readonly (readonly [string, Flags])[] = [
   ["-V", { command: "version" }],
   ["-tV", { command: "version" }],
   ["-D", { command: "describe" }],
-  ["-t", { command: "test", confFile: null }],
-  ["-t -c x", { command: "test", confFile: "x" }],
+  ["-t", { command: "test", confFile: null, config: null }],
+  ["-t redis://a", { command: "test", confFile: null, config: givenConfig(["redis://a"], null) }],
+  ["-t -c x", { command: "test", confFile: "x", config: null }],
   ["route --help", { command: "help", topic: "route" }],
   ["route a", { command: "route", options: { ...ROUTE, keys: ["a"] } }],
   ["route -c f --pool p --hex --json --ejected a,b -- - -x", {
@@ -186,7 +196,10 @@ const ERRORS: readonly (readonly [string, RegExp])[] = [
   ["--workers 257", /^option --workers requires a number/],
   ["--log-format xml", /^option --log-format requires text or json, found "xml"$/],
   ["--admin 127.0.0.1", /^option --admin requires HOST:PORT or off, found "127.0.0.1"$/],
-  ["foo", /^unknown word "foo"; expected a flag or one of route, plan, [a-z, ]*, man$/],
+  [
+    "foo",
+    /^unknown word "foo"; expected a flag, a server such as redis:\/\/HOST, or one of route, plan, [a-z, ]*, man$/,
+  ],
   ["completions", /^completions: found "", expected one of bash, zsh, fish$/],
   ["completions bash zsh", /^completions: found "bash zsh"/],
   ["health --admin off", /^option --admin requires HOST:PORT, found "off"$/],
@@ -197,6 +210,24 @@ const ERRORS: readonly (readonly [string, RegExp])[] = [
   ["reload", /^reload: no pid file given: -p FILE$/],
   ["plan a.yml", /^plan: found 1 words, expected two files: OLD NEW$/],
   ["plan a b c", /^plan: found 3 words, expected two files: OLD NEW$/],
+  ["redis://a x", /^server "x": expected redis:/],
+  [
+    "redis://a memcached://b",
+    /^servers "redis:\/\/a" and "memcached:\/\/b": expected one kind; several pools/,
+  ],
+  ["redis://me:secret@a", /^server redis:\/\/…@a: a password belongs into a configuration file, redis_auth$/],
+  ["redis://me:sec/ret@a", /^server "redis:\/\/…@a": expected/],
+  ["redis://a:0", /port 0, expected 1 to 65535$/],
+  ["redis://a/3", /found "\/3" behind the address, expected nothing/],
+  ["redis://a?weight=0", /weight 0, expected 1 to 1000$/],
+  ["redis://a?wait=1", /^server "redis:\/\/a\?wait=1": expected/],
+  ["constructor://a", /^server "constructor:\/\/a": expected/],
+  [
+    "-c f redis://a",
+    /^found a configuration file \(-c\) and servers \("redis:\/\/a"\), expected one of the two$/,
+  ],
+  ["--listen :1", /^option --listen is for servers on the command line/],
+  ['redis://a --listen "', /^option --listen requires HOST:PORT, :PORT or a path/],
   ["schema x", /^unknown word "x"; schema takes no words$/],
 ];
 
@@ -512,6 +543,45 @@ Deno.test("plan() refuses what it cannot read or write, with the place", async (
 
 const here = { clock: new SystemClock(), net: new SimNet(new SimClock(), new Random(1)) };
 
+Deno.test("givenConfig() writes what servers of the command line stand for", () => {
+  const read = (words: string, listen: string | null = null) =>
+    parseConfig(givenConfig(words.split(" "), listen), "words");
+  const [pool, ...others] = read("redis://a redis://b:6380?weight=3 redis://[::1]/0").pools;
+  assert.equal(others.length, 0);
+  assert.deepEqual([pool!.name, pool!.redis, pool!.listen], ["redis", true, {
+    host: "127.0.0.1",
+    port: 22121,
+  }]);
+  assert.deepEqual(pool!.servers.map(({ address, weight }) => [address, weight]), [
+    [{ host: "a", port: 6379 }, 1],
+    [{ host: "b", port: 6380 }, 3],
+    [{ host: "::1", port: 6379 }, 1],
+  ]);
+  assert.deepEqual(read("memcached://m", ":11211").pools[0]!.listen, { host: "0.0.0.0", port: 11211 });
+  assert.deepEqual(read("memcached://m", "[::1]:1").pools[0]!.listen, { host: "::1", port: 1 });
+  const [cache] = read("memcached://m", "/run/m.sock").pools;
+  assert.deepEqual([cache!.name, cache!.redis, cache!.listen], ["memcached", false, {
+    path: "/run/m.sock",
+  }]);
+  assert.equal(cache!.servers[0]!.name, "m");
+  assert.notEqual(read("rediss://a").pools[0]!.serverTls, null);
+  assert.throws(() => read("redis://a redis://a:6379"), /words:\d+:\d+: servers/);
+});
+
+Deno.test("testConf() prints the file that servers of the command line stand for, and says what is wrong with --listen", async () => {
+  const io = new Recorder();
+  const source = sourceOf({ confFile: null, config: givenConfig(["redis://a"], null) });
+  assert.equal(await testConf(source, io, here), 0);
+  assert.equal(io.text, source.text());
+  assert.equal(parseConfig(io.text, "f").pools[0]!.servers[0]!.name, "a:6379");
+  const wrong = sourceOf({ confFile: null, config: givenConfig(["redis://a"], "nowhere") });
+  assert.equal(await testConf(wrong, io, here), 1);
+  assert.match(
+    io.errors,
+    /listen: found "nowhere", expected HOST:PORT[^]*these servers and this --listen make no pool/,
+  );
+});
+
 Deno.test("testConf() refuses TLS where run does: with sockets that have none", async () => {
   const dir = mkdtempSync(join(tmpdir(), "ringmaster-tls-"));
   const { cert, key } = certificate({ name: "one.test" });
@@ -521,7 +591,7 @@ Deno.test("testConf() refuses TLS where run does: with sockets that have none", 
   for (const said of [`tls: { certificate: ${dir}/one.crt, key: ${dir}/one.key }`, "server_tls: {}"]) {
     await withFile(`${pools}${said}\n`, async (file) => {
       const io = new Recorder();
-      assert.equal(await testConf(file, io, here), 1);
+      assert.equal(await testConf(ConfSource.file(file), io, here), 1);
       assert.match(io.errors, /^ringmaster: cannot start: pool 'p': (server_)?tls: .* use the executable/);
     });
   }
@@ -531,7 +601,7 @@ Deno.test("testConf() refuses TLS where run does: with sockets that have none", 
 Deno.test("testConf() prints every problem and the verdict", async () => {
   await withFile("p:\n  listen: 127.0.0.1:1\n  timeout: x\n  servers: [ h ]\n", async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(file, io, here), 1);
+    assert.equal(await testConf(ConfSource.file(file), io, here), 1);
     const lines = io.errors.trimEnd().split("\n");
     assert.equal(lines.length, 3);
     assert.ok(lines[0]!.startsWith(`${file}:3:12: timeout: found "x", expected a number of milliseconds`));
@@ -539,21 +609,21 @@ Deno.test("testConf() prints every problem and the verdict", async () => {
     assert.equal(lines[2], `ringmaster: configuration file '${file}' syntax is invalid`);
   });
   const io = new Recorder();
-  assert.equal(await testConf("none.yml", io, here), 1);
+  assert.equal(await testConf(ConfSource.file("none.yml"), io, here), 1);
   assert.match(
     io.errors,
-    /^none\.yml: found no such file, .*\nringmaster: nothing to start from: .* -c, or try 'ringmaster demo'\n$/,
+    /^none\.yml: found no such file, .*\nringmaster: nothing to start from: .*, or try 'ringmaster demo'\n$/,
   );
   await withFile(TWO_POOLS, async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(file, io, here), 0);
+    assert.equal(await testConf(ConfSource.file(file), io, here), 0);
     assert.equal(io.errors, `ringmaster: configuration file '${file}' syntax is ok\n`);
   });
   const announcing =
     "p:\n  listen: 127.0.0.1:1\n  redis: true\n  announce_cluster: true\n  servers: [ h:1:1, h:2:1 ]\n";
   await withFile(announcing, async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(file, io, here), 0);
+    assert.equal(await testConf(ConfSource.file(file), io, here), 0);
     assert.match(io.errors, /^ringmaster: pool p: announce_cluster without hash_tag.*\n.* syntax is ok\n$/);
   });
 });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ConfSource } from "../../src/cli/conf_file.ts";
 import { Reloader } from "../../src/cli/reload.ts";
 import type { Config, DnsFrom } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
@@ -270,7 +271,7 @@ class Stand implements Disposable {
       reloaded: () => {},
     };
     this.reloader = new Reloader(
-      this.file,
+      ConfSource.file(this.file),
       config,
       this.sources,
       { reload },
