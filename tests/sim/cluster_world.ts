@@ -729,6 +729,9 @@ export class ClusterWorld implements ClusterJudge, Judge {
   had(): boolean {
     return true;
   }
+  hadSinceItCame(): boolean {
+    return true;
+  }
   mayCut(): boolean {
     return this.stopping;
   }

@@ -36,6 +36,8 @@ export interface Judge {
   isRefusal(reply: string): boolean;
   /** The worker that this request came to had such a configuration at some moment since it was made (see Sent). */
   had(tag: string, is: (config: PoolConfig) => boolean): boolean;
+  /** As `had`, since the client that made the request began to connect. */
+  hadSinceItCame(tag: string, is: (config: PoolConfig) => boolean): boolean;
   /** What a client that comes now has to say; null: no password, now. */
   readonly password: string | null;
   /** The proxy may have ended this client's connection for a reason of this world's (a limit, a fault, the end). */

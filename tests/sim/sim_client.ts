@@ -55,6 +55,8 @@ export class SimClient implements Handler {
   /** Errors of the proxy's that it has read. */
   failures = 0;
   opened = false;
+  /** When it began to connect. */
+  cameAtMs = 0;
   /** If there are any, it says these and nothing else. */
   says: readonly Step[] = [];
   /** Some of its requests may have been left unanswered. */
@@ -90,6 +92,7 @@ export class SimClient implements Handler {
   }
 
   connect(address: Address): void {
+    this.cameAtMs = this.clock.nowMs();
     this.socket = this.net.connect(address, this, this);
   }
 

@@ -29,6 +29,7 @@ const JUDGE: Judge = {
   isMismatch: () => false,
   isRefusal: () => false,
   had: () => true,
+  hadSinceItCame: () => true,
   password: null,
   mayCut: () => true,
 };

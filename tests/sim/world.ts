@@ -834,6 +834,12 @@ export class World implements Judge {
     return this.epochs.had(this.sent.get(tag), is);
   }
 
+  hadSinceItCame(tag: string, is: (config: PoolConfig) => boolean): boolean {
+    this.noteLives();
+    const sent = this.sent.get(tag);
+    return this.epochs.hadSince(sent === undefined ? 0 : this.clients[sent.client - 1]!.cameAtMs, is);
+  }
+
   get password(): string | null {
     return passwordOf(this.config);
   }
