@@ -103,6 +103,10 @@ export class Pool {
   epoch = 0;
   /** Counts how often servers have left the ring or returned. */
   rings = 0;
+  /** Counts how often keys may have moved, by a reload or because the ring has changed. */
+  get moves(): number {
+    return this.epoch + this.rings;
+  }
   /** Servers that have left, with connections that still owe something. */
   private readonly leaving = new Set<Server>();
   readonly ejection: Ejection;

@@ -70,7 +70,8 @@ import { sendApart } from "./errand.ts";
 import type { PoolIdentity } from "./identity.ts";
 import { LargeRequest, STREAM_MIN } from "./large.ts";
 import { RedisModes, type Sender } from "./modes.ts";
-import { ownerOfKeys, Preparation } from "./preparation.ts";
+import { ACROSS, ownerOfKeys } from "./places.ts";
+import { Preparation } from "./preparation.ts";
 import { Scripts } from "./scripts.ts";
 import { PoolReads } from "./reads.ts";
 import { PoolRedirects } from "./redirect.ts";
@@ -78,7 +79,6 @@ import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
 import { placeSlots, sendSlots } from "./slot_split.ts";
 import { answerSlowLog, SLOWLOG_COMMANDS } from "./slow_log.ts";
 import { anyNode, everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
-import { ACROSS } from "./transaction.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
 import type { Request } from "../proxy/request.ts";
 import type { Tap } from "../stats/tapped.ts";
@@ -174,7 +174,7 @@ export class RedisFront implements Front, Sender {
     return new PoolRedirects(
       pool,
       (by, reply, start, end, request) => this.scripts?.lacking(by, reply, start, end, request) ?? null,
-      (request, args) => this.learner.known(request, args),
+      (request, args) => this.known(request, args),
     );
   }
 
@@ -696,6 +696,10 @@ export class RedisFront implements Front, Sender {
     if (finder !== FINDER.RANGE || firstKey !== lastKey && args.count > firstKey + 1) return null;
     const index = this.pool.placement.serverOf(bytes, args.starts[firstKey]!, args.ends[firstKey]!);
     return this.pool.servers[index] ?? null;
+  }
+
+  known(bytes: Uint8Array, args: Args): Command | undefined {
+    return this.learner.known(bytes, args);
   }
 
   rerun(client: Client, bytes: Uint8Array): void {

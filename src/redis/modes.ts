@@ -10,7 +10,6 @@ import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { clientLine } from "../protocol/redis/client_view.ts";
 import { type Command, FINDER, FLAG, JOIN, ROUTE, TOPIC } from "../protocol/redis/command.ts";
-import { resolve } from "../protocol/redis/commands.ts";
 import { docsFrom, type DocsNames, documented, ownDocs } from "../protocol/redis/command_docs.ts";
 import { command, commandHead } from "../protocol/redis/encode.ts";
 import { crossSlot, CROSSSLOT_SLOTS, errorReply, NOT_AN_INTEGER } from "../protocol/redis/errors.ts";
@@ -18,7 +17,6 @@ import { joinEvery } from "../protocol/redis/join.ts";
 import { joinCounts, joinLargest, joinPairMin, pickValue } from "../protocol/redis/join_odd.ts";
 import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
 import { bulksOf, integerOf, isError } from "../protocol/redis/reply.ts";
-import { RequestResume, scanRequest } from "../protocol/redis/request.ts";
 import { joinSettings, POOL_SETTINGS } from "../protocol/redis/settings.ts";
 import { parseTracking, trackingConflict } from "../protocol/redis/tracking_options.ts";
 import {
@@ -41,12 +39,13 @@ import type { PoolRedirects } from "./redirect.ts";
 import { GONE, SILENT } from "../proxy/client_question.ts";
 import { ClientsWork, viewOf } from "./clients.ts";
 import { DocsQuestion, EveryServerWork, InfoRows } from "./command_walk.ts";
-import { ownerOfKeys, type Preparation } from "./preparation.ts";
+import { ACROSS, KEYLESS, ownerOfKeys } from "./places.ts";
+import type { Preparation } from "./preparation.ts";
 import { PubSub, SubscribeWork, UnsubscribeWork } from "./pubsub.ts";
 import { type RedisSession, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT } from "./session.ts";
 import { anyNode, sendEverywhere } from "./split.ts";
 import { Tracking } from "./tracking.ts";
-import { ACROSS, Transaction } from "./transaction.ts";
+import { Transaction } from "./transaction.ts";
 import { pace, refuse, sendFragment } from "../proxy/fan_out.ts";
 import { Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
@@ -96,17 +95,13 @@ export interface Sender {
   /** See Front.connectionTo. */
   connectionTo(client: Client, server: Server): ServerConnection | null;
   fixedServer(): number;
+  /** The command of a request that is not in the table, if servers have told of it. */
+  known(bytes: Uint8Array, args: Args): Command | undefined;
   /** A request that was checked when it came, for one reply: EXEC's part that no server has. */
   rerun(client: Client, bytes: Uint8Array): void;
 }
 
-/** Of a command that was checked when it was queued. */
-const queuedArgs = new Args();
-const queuedKeys = new KeyList();
-const NO_LIMITS = { requestSizeMax: Infinity, argumentsMax: Infinity };
-
-/** `ownerOf` found no keys (ACROSS: keys on different servers), or has answered with an error. */
-const KEYLESS = -3;
+/** `onlyOwner` has answered with an error. */
 const ANSWERED = -4;
 
 export class RedisModes {
@@ -134,7 +129,7 @@ export class RedisModes {
 
   /**
    * The server of all keys of a request.
-   * @returns its index (-1 = none live), ACROSS, KEYLESS, or the error reply that the request deserves
+   * @returns its index, or NOWHERE, ACROSS or KEYLESS; or the error reply that the request deserves
    */
   private ownerOf(command: Command, bytes: Uint8Array): number | Uint8Array {
     const { args, prepared } = this.sender;
@@ -147,20 +142,6 @@ export class RedisModes {
     }
     if (count === 0) return KEYLESS;
     return known === null ? ownerOfKeys(this.pool, bytes, args, this.keyList) : prepared!.owner;
-  }
-
-  /** The server of all keys of these commands, one behind the other; -1 = no key, ACROSS = on several. */
-  private placeQueued(commands: Uint8Array): number {
-    let server = -1;
-    for (let at = 0; at < commands.length;) {
-      at = scanRequest(commands, at, commands.length, queuedArgs, NO_LIMITS, new RequestResume());
-      const command = resolve(commands, queuedArgs);
-      if (command === undefined || findKeys(command, commands, queuedArgs, queuedKeys) <= 0) continue;
-      const owner = ownerOfKeys(this.pool, commands, queuedArgs, queuedKeys);
-      if (owner === ACROSS || (server >= 0 && owner !== server)) return ACROSS;
-      server = owner;
-    }
-    return server;
   }
 
   /** As `ownerOf`, for a command that goes to one server; answers what is wrong and returns ANSWERED then. */
@@ -193,7 +174,7 @@ export class RedisModes {
       session,
       (who, part) => this.sender.rerun(who, part),
       (at) => this.crossSlot(at),
-      (commands) => this.placeQueued(commands),
+      (part, args) => this.sender.known(part, args),
     );
     const done = this.transact(transaction, client, command, bytes, start, end);
     if (transaction.over) session.transaction = null;
@@ -257,7 +238,7 @@ export class RedisModes {
     }
     const owner = command.finder === FINDER.NONE ? KEYLESS : this.ownerOf(command, bytes);
     if (typeof owner !== "number") return transaction.refuse(owner);
-    transaction.add(name, owner === KEYLESS ? -1 : owner, bytes, start, end, sizeMax);
+    transaction.add(name, owner, bytes, start, end, sizeMax);
   }
 
   /** What a command costs that is kept aside in a transaction (redis/woven.ts); 0 if its server gets it, or it is refused. */

@@ -12,9 +12,8 @@ import type { Command } from "../protocol/redis/command.ts";
 import { findKeys, KeyList } from "../protocol/redis/keys.ts";
 import { noteArguments } from "../protocol/redis/request.ts";
 import { type Client, SLICED } from "../proxy/client.ts";
-import type { Pool } from "../proxy/pool.ts";
+import { ACROSS, NONE_YET, placedOf, placeSome, serverAt } from "./places.ts";
 import type { RedisSession } from "./session.ts";
-import { ACROSS } from "./transaction.ts";
 import type { Postponed } from "../proxy/turn.ts";
 
 /** So many arguments are noted in a turn, and so many keys are placed. */
@@ -22,49 +21,6 @@ const NOTED_MAX = 16 * 1024;
 const PLACED_MAX = 4096;
 
 const LF = 10;
-
-/** No key has been placed. */
-const NONE_YET = -3;
-
-/**
- * Where the keys [from, to) are: their server's index (-1 = none live), in a cluster their slot; or ACROSS.
- * @param before the place of the keys before `from`; NONE_YET if there are none
- */
-function placeSome(
-  pool: Pool,
-  bytes: Uint8Array,
-  args: Args,
-  keys: KeyList,
-  from: number,
-  to: number,
-  before: number,
-): number {
-  const { placement, cluster } = pool;
-  for (let i = from; i < to; i++) {
-    const key = keys.at[i]!;
-    const owner = cluster
-      ? placement.slotOf(bytes, args.starts[key]!, args.ends[key]!)
-      : placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
-    if (before !== NONE_YET && owner !== before) return ACROSS;
-    before = owner;
-  }
-  return before;
-}
-
-/** How many of the keys have to be placed: with distribution "random" they have no server of their own, and the first draw decides. */
-function placedOf(pool: Pool, keys: KeyList): number {
-  return pool.config.distribution === "random" ? Math.min(1, keys.count) : keys.count;
-}
-
-/** The server that keys have which are all at `place` (see `placeSome`). */
-function serverAt({ cluster, placement }: Pool, place: number): number {
-  return cluster && place >= 0 ? placement.serverOfSlot(place) : place;
-}
-
-/** The server of all keys that `findKeys` has found, at least one: its index (-1 = none live), or ACROSS: in a cluster, of one slot. */
-export function ownerOfKeys(pool: Pool, bytes: Uint8Array, args: Args, keys: KeyList): number {
-  return serverAt(pool, placeSome(pool, bytes, args, keys, 0, placedOf(pool, keys), NONE_YET));
-}
 
 export class Preparation implements Postponed {
   /** All is known. */
@@ -79,8 +35,8 @@ export class Preparation implements Postponed {
   /** The next argument's `$`, counted likewise. */
   private at: number;
   private placed = 0;
-  /** Of the pool when the first key was placed. */
-  private epoch: number;
+  /** `Pool.moves` when the first key was placed. */
+  private moves: number;
   private found = false;
 
   /**
@@ -96,7 +52,7 @@ export class Preparation implements Postponed {
     private readonly count: number,
   ) {
     const client = this.client = session.client;
-    this.epoch = client.pool.epoch;
+    this.moves = client.pool.moves;
     this.at = bytes.indexOf(LF, start) + 1 - start;
     this.args.reserve(count);
     this.session.preparation = this;
@@ -127,11 +83,11 @@ export class Preparation implements Postponed {
     return 2 * this.args.starts.byteLength + this.keys.at.byteLength;
   }
 
-  /** The keys have been placed, and the pool has had no other servers since. If it has, they are placed again. */
+  /** The keys have been placed, and none can have moved since. If some can, they are placed again. */
   get isDone(): boolean {
-    const { epoch } = this.client.pool;
-    if (!this.ready || this.epoch === epoch) return this.ready;
-    this.epoch = epoch;
+    const { moves } = this.client.pool;
+    if (!this.ready || this.moves === moves) return this.ready;
+    this.moves = moves;
     if (this.place === NONE_YET) return true;
     this.placeAgain();
     return false;
@@ -172,8 +128,8 @@ export class Preparation implements Postponed {
 
   private placeMore(request: Uint8Array): void {
     const { pool } = this.client;
-    if (this.epoch !== pool.epoch) {
-      this.epoch = pool.epoch;
+    if (this.moves !== pool.moves) {
+      this.moves = pool.moves;
       this.place = NONE_YET;
       this.placed = 0;
     }

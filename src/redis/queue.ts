@@ -2,6 +2,7 @@
  * The commands of a transaction, kept until EXEC: their bytes back to back, in chunks. A million small ones cost what they are
  * long, and not an array each.
  */
+import { copy } from "../bytes/ascii.ts";
 import { KEEP_MIN, Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 
@@ -44,13 +45,30 @@ export class CommandQueue {
     this.count++;
   }
 
-  /** All commands but the inserted ones, in one piece; shared: not to be written to. Before anything is written. */
-  whole(): Uint8Array {
+  /**
+   * Puts the oldest bytes behind all others, some `size` of them, or one large array whole; when all have been put there it is as before.
+   * Before anything is inserted or written.
+   * @returns those bytes; shared: not to be written to
+   */
+  rotate(size: number): Uint8Array {
     const { bytes } = this;
-    const all = new Uint8Array(bytes.size);
-    bytes.moveTo(all);
-    bytes.appendShared(all, 0, all.length);
-    return all;
+    const { chunk, start } = bytes;
+    let piece = chunk.subarray(start, bytes.end);
+    if (piece.length >= SHARE_MIN) bytes.consume(piece.length);
+    else {
+      piece = new Uint8Array(Math.min(size, bytes.size));
+      for (let at = 0; at < piece.length;) {
+        const { chunk, start } = bytes;
+        const end = Math.min(bytes.end, start + piece.length - at);
+        if (end - start >= SHARE_MIN) piece = piece.subarray(0, at);
+        else {
+          at = copy(piece, at, chunk, start, end);
+          bytes.consume(end - start);
+        }
+      }
+    }
+    bytes.appendShared(piece, 0, piece.length);
+    return piece;
   }
 
   /** All commands, in one piece, owned: it is empty then, but for the count. */

@@ -61,8 +61,8 @@ export class SlicedRequest implements Postponed {
   private left: number;
   /** The server of all keys so far, in a cluster their slot. While there is only one, nothing is sent: perhaps all of it can go there whole. */
   private only = NONE_YET;
-  /** Of the pool when `only` was found. */
-  private epoch: number;
+  /** `Pool.moves` when `only` was found. */
+  private moves: number;
   private sending = false;
   /** The values of the slices so far. */
   private readonly values = new Outbox();
@@ -87,7 +87,7 @@ export class SlicedRequest implements Postponed {
     const name = this.bytes.indexOf(LF, this.start) + 1;
     this.first = this.at = noteArguments(this.bytes, name, 0, 1, 1, Infinity, args);
     this.left = cut.count;
-    this.epoch = client.pool.epoch;
+    this.moves = client.pool.moves;
     this.request = new Request(client);
     client.enqueue(this.request);
     client.block(SLICED);
@@ -102,8 +102,9 @@ export class SlicedRequest implements Postponed {
   /** Called by the turn: one slice. */
   resume(): void {
     if (this.request.client === null) return;
-    if (!this.sending && this.epoch !== this.client.pool.epoch) {
-      this.epoch = this.client.pool.epoch;
+    const { moves } = this.client.pool;
+    if (!this.sending && this.moves !== moves) {
+      this.moves = moves;
       this.only = NONE_YET;
       if (this.at !== this.first) return this.startOver();
     }

@@ -7,7 +7,7 @@
  * the shared connection will do, unless there are very many: the transaction is contiguous on it. WATCH is a promise about a
  * connection, so it takes a leased one, which ends with EXEC, DISCARD or UNWATCH, or is closed with the client.
  * What is not for that server (answers of our own, messages for other servers' channels) waits aside: redis/woven.ts.
- * All keys have to be on one server. What Redis would refuse while queueing (unknown command, arity) is refused here in its
+ * All keys have to be on one server, when they are queued and, if servers have come or gone since, at EXEC. What Redis would refuse while queueing (unknown command, arity) is refused here in its
  * words; what only the server can know (READONLY, OOM) shows in EXEC's own reply, EXECABORT.
  */
 import { encode, latin1 } from "../bytes/ascii.ts";
@@ -18,7 +18,9 @@ import { isError } from "../protocol/redis/reply.ts";
 import { ASK, MOVED, readRedirect, type Redirect, TRYAGAIN } from "../protocol/redis/redirect_reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import { Execution, isLong, touched } from "./exec.ts";
-import { slotOfAny } from "./kept_keys.ts";
+import { type Known, slotOfAny } from "./kept_keys.ts";
+import { ACROSS, KEYLESS, NOWHERE } from "./places.ts";
+import { Placing } from "./placing.ts";
 import type { PoolRedirects } from "./redirect.ts";
 import { CommandQueue } from "./queue.ts";
 import type { RedisSession } from "./session.ts";
@@ -40,10 +42,9 @@ const EXECABORT_FOR = "EXECABORT Transaction discarded because of: ";
 const TOO_MANY_ASIDE = errorReply(
   `ERR too many commands of this transaction are answered by the proxy or go to other servers (${ASIDE_MAX})`,
 );
-/** Keys of one command are on several servers. */
-export const ACROSS = -2;
-/** With more bytes than this a transaction is not looked through again in one turn: it is given up. */
-const PLACED_ANEW_MAX = 1024 * 1024;
+const MOVED_APART =
+  "the servers of the pool have changed since MULTI (one came, went, was ejected or returned), and its keys " +
+  "are no longer on one of them; nothing was done";
 const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
 /** About what a command that waits aside takes beside its bytes; those in the queue lie back to back. */
 const ASIDE_BYTES = 160;
@@ -67,10 +68,14 @@ export class Transaction implements Holder {
   private commands = 0;
   private asides: Aside[] = [];
   private asideCost = 0;
-  /** The server of all keys so far; null = none yet. */
+  /** The server of all keys so far; null = none yet, or none is live that could have them. */
   private server: Server | null = null;
-  /** Of the pool when that was found: a reload may place the keys elsewhere. */
-  private epoch = 0;
+  /** A command has keys. */
+  private keyed = false;
+  /** `Pool.moves` when that was found: the keys may be elsewhere if there have been more since. */
+  private moves = 0;
+  /** Finds out where they are now. */
+  private placing: Placing | null = null;
   /** The connection that watches, and its server. */
   private watch: ServerConnection | null = null;
   private watchServer: Server | null = null;
@@ -86,7 +91,7 @@ export class Transaction implements Holder {
   private epochWatched = 0;
   /** `Pool.rings` when the first key was watched. */
   private ringWatched = 0;
-  /** It has keys, and no server is live that could have them. */
+  /** It has keys, and at EXEC no server was live that could have them. */
   private nowhere = false;
   /** Replies still to come on the leased connection before it can be given back. */
   private expected = 0;
@@ -95,13 +100,13 @@ export class Transaction implements Holder {
   /**
    * @param rerun runs what waits aside
    * @param crossSlot the error for the request at hand, of these bytes, whose keys are on another server
-   * @param place where the keys of these commands, one behind the other, are now: as for `add`
+   * @param known see Placing
    */
   constructor(
     private readonly session: RedisSession,
     private readonly rerun: Rerun,
     private readonly crossSlot: (bytes: Uint8Array) => Uint8Array,
-    private readonly place: (commands: Uint8Array) => number,
+    private readonly known: Known,
   ) {
     this.client = session.client;
   }
@@ -118,7 +123,7 @@ export class Transaction implements Holder {
 
   /** Bytes of memory that would be free without it. */
   get holdsBytes(): number {
-    return this.queuedBytes + this.asides.length * ASIDE_BYTES;
+    return this.queuedBytes + this.asides.length * ASIDE_BYTES + (this.placing?.holdsBytes ?? 0);
   }
 
   multi(): void {
@@ -128,8 +133,7 @@ export class Transaction implements Holder {
     this.queueing = true;
     this.lookAtRing();
     this.server = this.watchServer;
-    this.epoch = this.client.pool.epoch;
-    this.nowhere = false;
+    this.moves = this.client.pool.moves;
     this.client.answer(OK);
   }
 
@@ -174,7 +178,7 @@ export class Transaction implements Holder {
 
   /**
    * Keeps a command for EXEC.
-   * @param server where its keys are; -1 for a command without keys, ACROSS if they are on several
+   * @param server the index of where its keys are; or NOWHERE, ACROSS, KEYLESS
    */
   add(
     command: string,
@@ -184,13 +188,19 @@ export class Transaction implements Holder {
     end: number,
     bytesMax: number,
   ): void {
-    this.placeAnew();
-    if (server !== -1) {
-      const owner = server === ACROSS ? null : this.client.pool.servers[server]!;
-      if (owner === null || (this.server !== null && owner !== this.server)) {
-        return this.refuseCross(command, this.crossSlot(bytes));
+    this.startAnew();
+    if (server === ACROSS) return this.refuseCross(command, this.crossSlot(bytes));
+    if (server !== KEYLESS) {
+      const { pool } = this.client;
+      // If keys have moved EXEC will find out where all of them are.
+      if (this.moves === pool.moves && server !== NOWHERE) {
+        const owner = pool.servers[server]!;
+        if (this.server !== null && owner !== this.server) {
+          return this.refuseCross(command, this.crossSlot(bytes));
+        }
+        this.server = owner;
       }
-      this.server = owner;
+      this.keyed = true;
     }
     if (!this.fits(end - start, bytesMax)) return;
     if (!this.broken) this.queue.add(bytes, start, end);
@@ -211,7 +221,7 @@ export class Transaction implements Holder {
     end: number,
     bytesMax: number,
   ): void {
-    this.placeAnew();
+    this.startAnew();
     this.asideCost += cost;
     if (this.asideCost > ASIDE_MAX) return this.refuseOurs(command, TOO_MANY_ASIDE);
     if (!this.fits(end - start, bytesMax)) return;
@@ -413,7 +423,7 @@ export class Transaction implements Holder {
     if ((this.watch !== null || long) && !client.atRest()) return false;
     this.lookAtRing();
     if (this.watch !== null && !this.broken && !this.align(this.watch)) return false;
-    this.placeAnew();
+    if (!this.watchLost && !this.broken && !this.placeAnew(long)) return false;
     const server = this.execServer(fixed);
     const asides = this.tellApart(server);
     const { broken, because, watchLost } = this;
@@ -452,22 +462,45 @@ export class Transaction implements Holder {
     return this.asides.find(({ channelOwner }) => channelOwner !== undefined)?.channelOwner ?? keyless;
   }
 
-  /** The pool has other servers since the keys were placed: finds out where they are now. */
-  private placeAnew(): void {
-    const { pool } = this.client;
-    if (this.epoch === pool.epoch) return;
-    this.epoch = pool.epoch;
-    // Their channels may be another server's: then they go there by themselves.
+  /** Without keys nothing depends on where keys were when it began. */
+  private startAnew(): void {
+    const { moves } = this.client.pool;
+    if (this.keyed || this.moves === moves) return;
+    this.moves = moves;
+    this.server = null;
+    this.asidesAlone();
+  }
+
+  /** Their channels may be another server's: they go there by themselves. */
+  private asidesAlone(): void {
     this.asides = this.asides.map(({ before, at, bytes }) => ({ before, at, bytes }));
-    if (this.server === null && !this.nowhere || this.broken) return;
-    const { queue } = this;
-    const index = queue.size > PLACED_ANEW_MAX ? ACROSS : this.place(queue.whole());
-    this.server = pool.servers[index] ?? null;
-    this.nowhere = this.server === null;
-    if (index !== ACROSS) return;
-    this.broken = true;
-    this.because =
-      "the servers of the pool have changed since MULTI, and its keys are no longer on one of them";
+  }
+
+  /**
+   * EXEC goes where its keys are now, not where they were when they were queued: there nobody would find what it writes.
+   * @param long it may take turns
+   * @returns false if it does: the client is blocked, and has to offer the request again
+   */
+  private placeAnew(long: boolean): boolean {
+    this.startAnew();
+    const { client, server } = this;
+    const { pool } = client;
+    if (this.moves === pool.moves) return true;
+    // With distribution "random" keys are where they were drawn to be.
+    const stays = pool.config.distribution === "random" && server !== null && server.index >= 0 &&
+      !server.ejected;
+    if (!stays) {
+      const placing = this.placing ??= new Placing(client, this.queue, this.known);
+      if (!placing.isDone(long)) return false;
+      this.placing = null;
+      this.server = pool.servers[placing.server] ?? null;
+      this.nowhere = placing.server === NOWHERE;
+      this.broken = placing.server === ACROSS;
+      if (this.broken) this.because = MOVED_APART;
+    }
+    this.moves = pool.moves;
+    this.asidesAlone();
+    return true;
   }
 
   /** Messages for channels of the transaction's own server are a part of it after all. Returns what is not. */
@@ -560,13 +593,19 @@ export class Transaction implements Holder {
   }
 
   private clear(): void {
-    this.queueing = this.broken = false;
+    this.queueing =
+      this.broken =
+      this.keyed =
+      this.nowhere =
+        false;
     this.because = "";
     this.commands = this.asideCost = 0;
     this.queue.clear();
     this.asides = [];
     this.queuedBytes = 0;
     this.server = null;
+    this.placing?.stop();
+    this.placing = null;
   }
 
   // ---- the leased connection

@@ -732,6 +732,9 @@ export class ClusterWorld implements ClusterJudge, Judge {
   hadSinceItCame(): boolean {
     return true;
   }
+  keysMoved(): boolean {
+    return true;
+  }
   mayCut(): boolean {
     return this.stopping;
   }

@@ -80,6 +80,11 @@ export class Epochs {
     );
   }
 
+  /** True if by some worker keys may have moved since the request was sent: another configuration, or another ring. */
+  moved(sent: Sent | undefined): boolean {
+    return this.periods.some((mine) => mine.length > 1 && mine.at(-1)!.fromMs >= (sent?.atMs ?? Infinity));
+  }
+
   /** The machine that owns the key now if all servers are live. */
   ownerNow(key: string): string {
     const { config, ring } = this.periods[0]!.at(-1)!;

@@ -38,6 +38,8 @@ export interface Judge {
   had(tag: string, is: (config: PoolConfig) => boolean): boolean;
   /** As `had`, since the client that made the request began to connect. */
   hadSinceItCame(tag: string, is: (config: PoolConfig) => boolean): boolean;
+  /** Keys may have moved since this request was made. */
+  keysMoved(tag: string): boolean;
   /** What a client that comes now has to say; null: no password, now. */
   readonly password: string | null;
   /** The proxy may have ended this client's connection for a reason of this world's (a limit, a fault, the end). */

@@ -474,7 +474,10 @@ export class RedisWorkload {
     }
     watch ||= before;
     this.watching = false;
+    const multi = this.newTag();
     steps.push(this.step(["MULTI"], exactly("MULTI", "+OK\r\n")));
+    // It has keys of several names, which are on one server or not.
+    let scatters = false;
     const elements: Element[] = [];
     let strayed = this.wanders || before;
     const queued = (args: readonly string[]) =>
@@ -499,6 +502,7 @@ export class RedisWorkload {
       const stray = random.chance(most > FEW ? 0.01 : 0.1);
       strayed ||= stray;
       const at = stray ? this.logical("k", true) : key;
+      scatters ||= at !== key;
       const args = random.pick([
         ["SET", at, this.value(tag)],
         ["GETSET", at, this.value(tag)],
@@ -527,9 +531,9 @@ export class RedisWorkload {
         if (watch && (reply === "*-1\r\n" || reply === "_\r\n")) {
           return !tags.some((tag) => this.judge.truth.executions.has(tag)) || !this.plan.calm;
         }
-        // Its keys are not on one server any more.
-        if (this.plan.changes.length > 0 && reply.startsWith(CHANGED_ABORT)) {
-          return !tags.some((tag) => this.judge.truth.executions.has(tag));
+        if (reply.startsWith(CHANGED_ABORT)) {
+          return scatters && this.judge.keysMoved(multi) &&
+            !tags.some((tag) => this.judge.truth.executions.has(tag));
         }
         return this.badly(reply) ||
           this.loads() &&

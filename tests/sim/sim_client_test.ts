@@ -30,6 +30,7 @@ const JUDGE: Judge = {
   isRefusal: () => false,
   had: () => true,
   hadSinceItCame: () => true,
+  keysMoved: () => false,
   password: null,
   mayCut: () => true,
 };

@@ -840,6 +840,11 @@ export class World implements Judge {
     return this.epochs.hadSince(sent === undefined ? 0 : this.clients[sent.client - 1]!.cameAtMs, is);
   }
 
+  keysMoved(tag: string): boolean {
+    this.noteLives();
+    return this.epochs.moved(this.sent.get(tag));
+  }
+
   get password(): string | null {
     return passwordOf(this.config);
   }
