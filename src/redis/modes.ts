@@ -339,6 +339,8 @@ export class RedisModes {
       if (names.length === 0 && many > WALK_ARGUMENTS) {
         new Walk(session, bytes, start, end, 1, 1, new UnsubscribeWork(this.pubsub, kind, true));
       } else this.pubsub.unsubscribe(client, kind, names);
+    } else if (names.length > this.pubsub.namesATurn(kind)) {
+      new Walk(session, bytes, start, end, 1, names.length + 1, new SubscribeWork(this.pubsub, kind));
     } else this.pubsub.subscribe(client, kind, names);
     return true;
   }

@@ -27,6 +27,7 @@ import type { Pool } from "../proxy/pool.ts";
 import type { RedisSession } from "./session.ts";
 import {
   ERRANDS_MAX,
+  ERRANDS_MIN,
   type Hub,
   MESSAGE_WORDS,
   SUBSCRIBE_WORDS,
@@ -164,8 +165,9 @@ class Topic {
   }
 
   expectsNot(server: Server): void {
-    const left = this.unconfirmed.filter((each) => each !== server);
-    this.unconfirmed = left.length === 0 ? NOBODY : left;
+    const { unconfirmed } = this;
+    if (!unconfirmed.includes(server)) return;
+    this.unconfirmed = unconfirmed.length === 1 ? NOBODY : unconfirmed.filter((each) => each !== server);
   }
 
   private pays(client: Client): void {
@@ -243,6 +245,16 @@ export class PubSub implements Hub, Postponed {
       if (failed !== null) client.answer(failed);
       client.unblock(LEASED);
     });
+  }
+
+  /** So many names of a request are asked for in a turn: each of so many servers. */
+  namesATurn(kind: number): number {
+    if (kind !== PATTERN && this.pool.config.distribution !== "random") return WALK_ARGUMENTS;
+    return Math.max(ERRANDS_MIN, Math.floor(WALK_ARGUMENTS / this.everywhere.length));
+  }
+
+  get errandsATurn(): number {
+    return Math.max(ERRANDS_MIN, Math.floor(ERRANDS_MAX / this.upstreams.size));
   }
 
   /**
@@ -509,7 +521,10 @@ export class PubSub implements Hub, Postponed {
   // ---- from the servers
 
   confirmed(server: Server, kind: number, wire: string): void {
-    for (const topic of this.behind(kind, wire)) topic.expectsNot(server);
+    const own = this.topics[kind]!.get(wire);
+    if (own?.wire === wire) own.expectsNot(server);
+    const same = this.aliases[kind]!.get(wire);
+    if (same !== undefined) { for (const topic of same) topic.expectsNot(server); }
     if (kind === SHARD) this.adriftMs = ADRIFT_FIRST_MS;
     this.unsettled = true;
   }
@@ -686,6 +701,10 @@ class Leaving implements Postponed {
 /** SUBSCRIBE of very many names: those of a slice are acknowledged before the next ones are asked for. */
 export class SubscribeWork implements SliceWork {
   constructor(private readonly hub: PubSub, private readonly kind: number) {}
+
+  get most(): number {
+    return this.hub.namesATurn(this.kind);
+  }
 
   slice(walk: Walk, bytes: Uint8Array, args: Args): void {
     this.hub.subscribeSome(walk.client, this.kind, textsOf(bytes, args), (failed) => {

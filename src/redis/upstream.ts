@@ -34,8 +34,10 @@ const CONNECTION_CLASS = 0;
 const RETRY_FIRST_MS = 20;
 const RETRY_MAX_MS = 1000;
 
-/** So many subscriptions are begun or ended in a turn. */
+/** So many subscriptions are begun or ended in a turn, over all servers together. */
 export const ERRANDS_MAX = 512;
+/** And at least so many of each server, however many servers there are. */
+export const ERRANDS_MIN = 16;
 /** Errands that are done are forgotten when there are more of them. */
 const DONE_MAX = 4096;
 
@@ -51,6 +53,8 @@ interface Wanted {
 /** Whose subscriptions these are (redis/pubsub.ts). */
 export interface Hub {
   readonly pool: Pool;
+  /** How many subscriptions one server's connection may begin or end in a turn. */
+  readonly errandsATurn: number;
   /** What any server may have to be subscribed to, ERRANDS_MAX at a time; `some` is false when there are no more. */
   all(): { some(take: (wanted: Wanted) => void): boolean };
   confirmed(server: Server, kind: number, wire: string): void;
@@ -164,7 +168,7 @@ export class Upstream implements Postponed, Holder {
     this.hub.settle();
     if (this.connection === null) return;
     const { errands } = this;
-    const end = Math.min(errands.length, this.done + ERRANDS_MAX);
+    const end = Math.min(errands.length, this.done + this.hub.errandsATurn);
     while (this.done < end) {
       const { word } = errands[this.done]!;
       const names = [];

@@ -28,6 +28,8 @@ export interface SliceWork {
   slice(walk: Walk, bytes: Uint8Array, args: Args): void;
   /** No arguments are left. Calls `walk.finish`, now or later. */
   end(walk: Walk): void;
+  /** So many arguments at most are a slice; absent = WALK_ARGUMENTS. */
+  readonly most?: number;
   /** Bytes of memory that it keeps; absent = few. */
   readonly holdsBytes?: number;
 }
@@ -93,7 +95,7 @@ export class Walk implements Postponed {
     if (this.abandoned || this.over) return;
     if (!this.client.hasRoom(this)) return;
     if (this.left === 0) return this.work.end(this);
-    const most = Math.min(this.left, WALK_ARGUMENTS, this.client.pool.sliceArguments);
+    const most = Math.min(this.left, this.work.most ?? WALK_ARGUMENTS, this.client.pool.sliceArguments);
     // Whoever sends a slice on finds its first argument behind this end.
     args.ends[0] = this.at - 2;
     this.at = noteArguments(this.bytes, this.at, 1, most, 1, SLICE_BYTES, args);

@@ -59,11 +59,12 @@ async function check(
   name: string,
   protocol: "redis" | "memcached",
   parts: readonly Uint8Array[],
+  servers = 3,
 ): Promise<string[]> {
   const max = protocol === "redis" ? BLOCKS_MAX : LINE_BLOCKS_MAX;
   let work = { blocks: Infinity, most: "" };
   for (const alone of [false, true]) {
-    const stand = await TurnStand.make(protocol, 3, (turn) => turn());
+    const stand = await TurnStand.make(protocol, servers, (turn) => turn());
     const client = stand.join();
     for (const part of parts) client.socket.give(part);
     work = await mostWork(stand, alone);
@@ -136,6 +137,14 @@ Deno.test("nor for a command that only servers know", async () => {
     ...await check(UNHEARD_OF, "redis", [same]),
     ...await check(`${UNHEARD_OF} twice`, "redis", [same, same]),
     ...await check(`MULTI ${UNHEARD_OF}`, "redis", [MULTI, same, EXEC]),
+  ]);
+});
+
+Deno.test("nor for patterns that each of 100 servers is asked for", async () => {
+  const patterns = (count: number) => Array.from({ length: count }, (_, i) => `p${i}*`);
+  none([
+    ...await check("PSUBSCRIBE of 250", "redis", [request("PSUBSCRIBE", ...patterns(250))], 100),
+    ...await check("PSUBSCRIBE of 600", "redis", [request("PSUBSCRIBE", ...patterns(600))], 100),
   ]);
 });
 
