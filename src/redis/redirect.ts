@@ -11,7 +11,7 @@
  *
  * Order. Requests of one client for one slot are on one connection, so the node's words come in their order, and so they go on to the
  * next node: again on one connection. While something of a client pauses, what else of this client is refused waits behind it, one is tried
- * at a time, and nothing more is taken from the client until it has been answered. What the client had sent before, and the node has
+ * at a time, once nothing earlier is asked of another node, and nothing more is taken from the client until it has been answered. What the client had sent before, and the node has
  * answered, has overtaken it: that is so for whoever sends on without waiting for replies.
  *
  * Scripts. What a script answers may be these words too, made up by a client; and what a module's command says nobody knows. Such a
@@ -19,7 +19,7 @@
  * EXISTS, whose answer no client makes up, before it is sent again. So nobody leads the proxy, and its password, to an address of his own,
  * and no script runs over and over for what it says.
  *
- * Bounds. NODES_MAX nodes are asked without a pause between them, and none twice that has said MOVED. TRYAGAIN is tried again for
+ * Bounds. NODES_MAX nodes are asked without a pause between them, none twice that has said MOVED, and none that has sent it on with ASK. TRYAGAIN is tried again for
  * `cluster_tryagain`, all else for DOWN_MS; then the client reads the server's own words. `timeout` is for each node that is asked.
  */
 import { command } from "../protocol/redis/encode.ts";
@@ -331,6 +331,8 @@ export class Redirected extends Placed implements Waiting {
   /** How many have been asked since the last pause, and which of them have said MOVED. */
   private asked = 0;
   private readonly moved: Endpoint[] = [];
+  /** Who has said ASK since then. */
+  private sentBy: Endpoint | null = null;
   /** What the client reads if it is given up: a server's words, or an error that stands for them (`failed`). */
   private reply: Uint8Array = NOTHING;
   private isFailure = false;
@@ -367,7 +369,7 @@ export class Redirected extends Placed implements Waiting {
     this.client = this.parent.client!;
     const session = this.client.session as RedisSession;
     this.own = session.redirects ??= new ClientRedirects(redirects.waiting, this.client);
-    this.number = this.own.begin(bytes.length);
+    this.number = this.own.begin(this, bytes.length);
     this.sinceMs = redirects.pool.turn.now();
     // Who has it now, replicas of which may have been read from, may be another than whoever was written to.
     session.marks?.wrote(null);
@@ -391,13 +393,14 @@ export class Redirected extends Placed implements Waiting {
     if (kind === MOVED) {
       redirects.noteMoved(by.server, `slot ${slot} is at ${redirect.host}:${port}`);
       this.moved.push(by);
-    }
+    } else if (kind === ASK) this.sentBy = by;
     if (port > 0 && this.asked < NODES_MAX && own.mayPass(this)) {
       const target = redirects.target(by, redirect, tells);
       if (
         // Who has said MOVED may be who is asked with ASKING: a slot on its way back to it.
         target !== null && target !== by && (kind === ASK || !this.moved.includes(target)) &&
-        this.ask(target, kind === ASK)
+        // And who is sent back to where it was sent from has met nodes that have not heard of each other yet.
+        (kind === ASK || target !== this.sentBy) && this.ask(target, kind === ASK)
       ) {
         return;
       }
@@ -511,6 +514,7 @@ export class Redirected extends Placed implements Waiting {
     const { redirects } = this;
     this.asked = 0;
     this.moved.length = 0;
+    this.sentBy = null;
     if (this.slot === NOT_LOOKED) this.slot = slotOfAny(redirects.pool, this.bytes, redirects.known);
     const { untold } = this;
     this.untold = null;

@@ -1,7 +1,8 @@
 /**
  * What one client has under way with a cluster that a node has not answered itself: who comes first, and what waits.
  *
- *   wait(request, pause) ──► queue, in the order in which the client has asked ──(one at a time)──► request.tryAgain()
+ *   begin(request) ──► going ──► wait(request, pause) ──► queue, in the order in which the client has asked
+ *                                                           └──(one at a time, once no earlier one is going)──► request.tryAgain()
  *
  * While something waits here the client sends nothing new (Client.settle). The order: redirect.ts.
  */
@@ -17,6 +18,10 @@ export interface Waiting {
 }
 
 export class ClientRedirects implements Postponed {
+  /** What has been sent on to another node and is not over: the earliest first. */
+  private readonly going = new Set<Waiting>();
+  /** The first of the queue is to be tried when no earlier one is going any more. */
+  private heldBack = false;
   /** What waits, or is tried again, in the order in which the client has asked for it. */
   private readonly queue: Waiting[] = [];
   /** Of the queue, what is being tried. */
@@ -30,14 +35,16 @@ export class ClientRedirects implements Postponed {
   /** @param waiting those of the pool that have something in their queue: it enters itself */
   constructor(private readonly waiting: Set<ClientRedirects>, private readonly client: Client) {}
 
-  begin(bytes: number): number {
+  /** Of `bytes` bytes. @returns its number */
+  begin(request: Waiting, bytes: number): number {
     this.heldBytes += bytes;
+    this.going.add(request);
     return this.made++;
   }
 
-  /** May it go on to another node without a pause? Not if something waits that it would overtake. */
+  /** May it go on to another node without a pause? Not if something earlier waits, which it would overtake. */
   mayPass(request: Waiting): boolean {
-    return this.queue.length === 0 || this.trying === request;
+    return this.queue.length === 0 || this.trying === request || request.number < this.queue[0]!.number;
   }
 
   /** It is tried again after a pause, ms, and after what was there before it. */
@@ -48,9 +55,13 @@ export class ClientRedirects implements Postponed {
       let at = queue.length;
       while (at > 0 && queue[at - 1]!.number > request.number) at--;
       queue.splice(at, 0, request);
+      this.going.delete(request);
+      // What was held back is for it, if it is the earliest now.
+      if (at === 0 && pauseMs > 0) this.heldBack = false;
     }
     this.waiting.add(this);
     this.client.settle();
+    if (this.heldBack) return this.tryNow();
     if (this.trying !== null || this.timer !== null || this.postponed) return;
     if (pauseMs <= 0) return this.tryNow();
     this.timer = this.client.pool.setTimer(pauseMs, () => {
@@ -76,6 +87,10 @@ export class ClientRedirects implements Postponed {
   private tryNext(): void {
     const first = this.queue[0];
     if (first === undefined || this.trying !== null) return;
+    const [earliest] = this.going;
+    // That may be refused again, and come behind it.
+    this.heldBack = earliest !== undefined && earliest.number < first.number;
+    if (this.heldBack) return;
     this.trying = first;
     first.tryAgain();
   }
@@ -83,6 +98,10 @@ export class ClientRedirects implements Postponed {
   /** It has been answered, or nobody waits for it any more. */
   over(request: Waiting, bytes: number): void {
     this.heldBytes -= bytes;
+    if (this.going.delete(request)) {
+      if (this.heldBack) this.tryNow();
+      return;
+    }
     const at = this.queue.indexOf(request);
     if (at < 0) return;
     this.queue.splice(at, 1);
@@ -97,6 +116,8 @@ export class ClientRedirects implements Postponed {
   abandon(): void {
     this.stopTimer();
     this.queue.length = 0;
+    this.going.clear();
+    this.heldBack = false;
     this.trying = null;
     this.heldBytes = 0;
     this.waiting.delete(this);

@@ -325,6 +325,46 @@ testOf(
   },
 );
 
+testOf("a script that nodes are asked about does not pass what is sent on before it", (world) => {
+  const client = world.talker();
+  world.ask(client, "SET", ONE, "x");
+  // Nobody follows a script's word to a node that is no server: its keys are asked about.
+  const [stranger, last] = [world.node(3), world.node(1)];
+  world.cluster.give(SLOT, stranger);
+  world.cluster.migrate(SLOT, last, ONE);
+  world.asked();
+  client.say("APPEND", ONE, "1").say("EVAL", "return", "1", ONE).say("APPEND", ONE, "2").say("GET", ONE);
+  world.run(300);
+  strictEqual(client.take(), ":2\r\n$6\r\nreturn\r\n:3\r\n$3\r\nx12\r\n");
+  deepStrictEqual(last.redis.takeGot().filter((words) => !/^(ASKING|EXISTS)/.test(words)), [
+    `APPEND ${ONE} 1`,
+    `EVAL return 1 ${ONE}`,
+    `APPEND ${ONE} 2`,
+    `GET ${ONE}`,
+  ]);
+});
+
+testOf(
+  "nodes that send it to each other, behind ASKING too, are asked once each before there is a pause",
+  (world) => {
+    const client = world.talker();
+    const [from, to] = [world.cluster.owner(SLOT), world.node(1)];
+    world.cluster.migrate(SLOT, to);
+    // It has made way for another one, of which the first node has not heard.
+    to.importing.clear();
+    world.asked();
+    client.say("GET", ONE);
+    world.run(4);
+    deepStrictEqual(from.redis.takeGot(), [`GET ${ONE}`]);
+    deepStrictEqual(to.redis.takeGot(), ["ASKING", `GET ${ONE}`]);
+    world.run(500);
+    ok(from.redis.takeGot().length < 15);
+    to.importing.set(SLOT, from);
+    world.run(200);
+    strictEqual(client.take(), "$-1\r\n");
+  },
+);
+
 testOf("ASK leads back to a node that has said MOVED: the slot is on its way there", async (world) => {
   const client = world.talker();
   world.ask(client, "SET", ONE, "x");
