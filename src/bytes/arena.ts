@@ -33,6 +33,13 @@ export class Arena {
     this.end = copy(this.bytes, middle, rest, 0, rest.length);
   }
 
+  /** As `keep`, for `head[0, headEnd)` and then `from[start, end)`. */
+  keepHeaded(head: Uint8Array, headEnd: number, from: Uint8Array, start: number, end: number): void {
+    const at = this.room(headEnd + end - start);
+    const middle = copy(this.bytes, at, head, 0, headEnd);
+    this.end = copy(this.bytes, middle, from, start, end);
+  }
+
   /** Makes `bytes` an array with room for `length` bytes from `start` on; returns `start`. */
   private room(length: number): number {
     this.own = length > CHUNK_MIN;

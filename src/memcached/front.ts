@@ -12,14 +12,12 @@ import { encode, latin1 } from "../bytes/ascii.ts";
 import { shownWord } from "../bytes/shown.ts";
 import type { PoolConfig } from "../config/config.ts";
 import {
-  ANSWER_BINARY,
   ANSWER_FLUSH_ALL,
   ANSWER_LINE_TOO_LONG,
   ANSWER_NONE,
   ANSWER_TOO_LARGE,
   ANSWER_TOO_MANY_KEYS,
   ANSWERS,
-  binaryRefusal,
 } from "../protocol/memcached/answers.ts";
 import {
   EVERY_SERVER,
@@ -42,6 +40,7 @@ import { isClientHello } from "../protocol/client_hello.ts";
 import { scanReply } from "../protocol/memcached/reply.ts";
 import { REPLY_ERROR, REPLY_VALUE } from "../protocol/memcached/reply_types.ts";
 import {
+  BINARY_CLIENT,
   KEY_MAX,
   MemcachedRequest,
   NEED_MORE,
@@ -60,7 +59,8 @@ import { type Failure, NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
 import type { Front, Greeting, ReplyScan } from "../proxy/front.ts";
 import { Illnesses } from "../proxy/illness.ts";
 import { sendGet } from "./get_batch.ts";
-import { MemcachedSession } from "./session.ts";
+import { BinaryFront } from "./binary_front.ts";
+import { BINARY, BinarySession, MemcachedSession } from "./session.ts";
 import { SlicedGet } from "./slices.ts";
 import {
   checkOf,
@@ -116,6 +116,8 @@ export class MemcachedFront implements Front {
   private before: Request | null = null;
   readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
+  /** Clients of the binary protocol. */
+  private readonly binary: BinaryFront;
 
   constructor(private readonly pool: Pool, private readonly host: MemcachedHost) {
     this.limits = limitsOf(pool.config);
@@ -123,6 +125,7 @@ export class MemcachedFront implements Front {
     this.seen = pool.seen;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
+    this.binary = new BinaryFront(pool, host);
   }
 
   newSession(): MemcachedSession {
@@ -133,7 +136,7 @@ export class MemcachedFront implements Front {
 
   step(client: Client, bytes: Uint8Array, start: number, end: number): number {
     const session = client.session as MemcachedSession;
-    if (session.skipBytes > 0) return skip(session, session.skipBytes, start, end);
+    if (session.skipBytes !== 0) return this.stepOdd(client, session, bytes, start, end);
     const next = scanRequest(bytes, start, end, this.limits, session.scan, request);
     if (next >= 0) {
       if (request.keyCount > this.sliceKeys && request.answer === ANSWER_NONE && !this.pool.memory.full) {
@@ -148,6 +151,11 @@ export class MemcachedFront implements Front {
       client.countHere();
       if (looked) this.sent(client);
       return next;
+    }
+    if (next === BINARY_CLIENT) {
+      session.skipBytes = BINARY;
+      session.binary = new BinarySession();
+      return this.binary.step(client, session.binary, bytes, start, end);
     }
     if (isClientHello(bytes, start, end)) {
       this.refuseTls(client);
@@ -165,9 +173,22 @@ export class MemcachedFront implements Front {
       return skip(session, request.needed, start, end);
     }
     this.pool.counters[request.answer === ANSWER_LINE_TOO_LONG ? LIMIT_REQUEST : PROTOCOL_ERROR]!++;
-    client.answer(request.answer === ANSWER_BINARY ? binaryRefusal(bytes, start) : ANSWERS[request.answer]!);
+    client.answer(ANSWERS[request.answer]!);
     client.protocolError();
     return NEED_MORE;
+  }
+
+  /** Bytes that are not for the scanner of lines. */
+  private stepOdd(
+    client: Client,
+    session: MemcachedSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
+    const { binary } = session;
+    if (binary !== null) return this.binary.step(client, binary, bytes, start, end);
+    return skip(session, session.skipBytes, start, end);
   }
 
   /** A request has been drawn, or is large: counts its keys, notes those whose values are large (see proxy/seen.ts). */
@@ -380,7 +401,8 @@ export class MemcachedFront implements Front {
 
   /** True while the rest of a refused value is under way: it is no request, and cannot be left for later. */
   midway(client: Client): boolean {
-    return (client.session as MemcachedSession).skipBytes > 0;
+    const { skipBytes, binary } = client.session as MemcachedSession;
+    return (binary?.skipBytes ?? skipBytes) > 0;
   }
 
   abandoned(client: Client): void {
@@ -395,6 +417,7 @@ export class MemcachedFront implements Front {
 
   adopt(): void {
     this.limits = limitsOf(this.pool.config);
+    this.binary.adopt();
   }
 
   stop(): void {}

@@ -34,7 +34,7 @@ const SPACE = 32;
 
 /** Batches that nobody uses now, of all connections of the thread; whoever takes one has it until its `release`. */
 const unused: GetBatch[] = [];
-const UNUSED_MAX = 64;
+export const BATCH_UNUSED_MAX = 64;
 
 /**
  * Sends a get of the key `bytes[start, end)`, borrowed: in one line with those of this turn before it, if no other request has
@@ -48,8 +48,8 @@ export function sendGet(
   start: number,
   end: number,
 ): void {
-  const { endpoint, server, openLine } = connection;
-  const pace = (endpoint.pace ??= new GetPace(server.pool.turn)) as GetPace;
+  const { openLine } = connection;
+  const pace = paceOf(connection);
   const { check } = request;
   if (openLine !== null && (openLine as GetBatch).takes(check, end - start, pace.getsAtOnce())) {
     (openLine as GetBatch).add(request, bytes, start, end);
@@ -62,6 +62,11 @@ export function sendGet(
   connection.beginLine(batch);
 }
 
+/** How many gets may go at once to where the connection goes. */
+export function paceOf({ endpoint, server }: ServerConnection): GetPace {
+  return (endpoint.pace ??= new GetPace(server.pool.turn)) as GetPace;
+}
+
 export class GetBatch implements RequestLine {
   /** "get a b c": what is sent, and what the reply's keys are compared with. */
   readonly bytes: Uint8Array = new Uint8Array(LINE_SIZE_MAX + 2);
@@ -72,9 +77,9 @@ export class GetBatch implements RequestLine {
   private check = 0;
   /** Who asks for key i; null = answered. */
   private readonly members: (Request | null)[] = [];
-  /** Key i is line[keyStarts[i], keyEnds[i]). */
-  private readonly keyStarts = new Int32Array(BATCH_KEYS_MAX);
-  private readonly keyEnds = new Int32Array(BATCH_KEYS_MAX);
+  /** Key i is bytes[keyStarts[i], keyEnds[i]). */
+  protected readonly keyStarts: Int32Array = new Int32Array(BATCH_KEYS_MAX);
+  protected readonly keyEnds: Int32Array = new Int32Array(BATCH_KEYS_MAX);
   /** Members that have not been answered. */
   waiting = 0;
   /** Who counts what comes now, and when that was asked for; see `comes`. */
@@ -85,6 +90,7 @@ export class GetBatch implements RequestLine {
   /** Where the search for the next value's key begins: as a rule they come in order. */
   private next = 0;
 
+  /** Requests that it stands for. */
   get size(): number {
     return this.members.length;
   }
@@ -148,8 +154,7 @@ export class GetBatch implements RequestLine {
       if (i < 0) return -1;
       const past = blockEnd(bytes, at, this.keyEnds[i]! - this.keyStarts[i]!, end);
       if (past < 0) return -1;
-      const request = this.take(i);
-      release(request)?.deliverBoth(request, bytes, at, past, END);
+      this.giveValue(this.take(i), i, bytes, at, past);
       at = past;
     }
     return at;
@@ -175,15 +180,31 @@ export class GetBatch implements RequestLine {
   private answerRest(bytes: Uint8Array, start: number, end: number, failed: boolean): void {
     for (let i = 0; this.waiting > 0; i++) {
       if (this.members[i] === null) continue;
-      const request = this.take(i);
-      const client = release(request);
-      if (failed) client?.countForwardError();
-      client?.deliver(request, bytes, start, end);
+      this.giveRest(this.take(i), i, bytes, start, end, failed);
     }
   }
 
+  /** Answers the request for key i with the value `bytes[start, end)`. */
+  protected giveValue(request: Request, _: number, bytes: Uint8Array, start: number, end: number): void {
+    release(request)?.deliverBoth(request, bytes, start, end, END);
+  }
+
+  /** Answers it with END, or with an error. @param failed the proxy has made it */
+  protected giveRest(
+    request: Request,
+    _: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    failed: boolean,
+  ): void {
+    const client = release(request);
+    if (failed) client?.countForwardError();
+    client?.deliver(request, bytes, start, end);
+  }
+
   release(): void {
-    if (unused.length < UNUSED_MAX) unused.push(this);
+    if (unused.length < BATCH_UNUSED_MAX) unused.push(this);
   }
 
   receiver(bytes: Uint8Array, start: number, end: number): Client | null {
@@ -213,7 +234,7 @@ export class GetBatch implements RequestLine {
 }
 
 /** Whose request it was: the connection has nothing more for it. */
-function release(request: Request): Client | null {
+export function release(request: Request): Client | null {
   const { client } = request;
   request.client = null;
   return client;

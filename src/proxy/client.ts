@@ -395,6 +395,20 @@ export class Client implements Flushable, Postponed, ReplySink {
     if (this.replies.deliverBoth(request, bytes, start, end, rest)) this.delivered();
   }
 
+  /** As `deliver`, for a reply before which `head[0, headEnd)` comes; borrowed, and small. */
+  deliverHeaded(
+    request: Request,
+    head: Uint8Array,
+    headEnd: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    this.pool.timing.answered(request);
+    if (request.isFollowed) this.followed(request, headEnd + end - start);
+    if (this.replies.deliverHeaded(request, head, headEnd, bytes, start, end)) this.delivered();
+  }
+
   private followed(request: Request, bytes: number): void {
     const { seen, turn, clock } = this.pool;
     seen.answered(request, bytes, turn.now(), clock.wallMs());

@@ -95,6 +95,24 @@ export class ReplyQueue {
     return this.deliver(request, rest, 0, rest.length);
   }
 
+  /** As `deliver`, for a reply before which `head[0, headEnd)` comes; borrowed, and small. */
+  deliverHeaded(
+    request: Request,
+    head: Uint8Array,
+    headEnd: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    if (request !== this.head) {
+      arena.keepHeaded(head, headEnd, bytes, start, end);
+      this.holdKept(request);
+      return false;
+    }
+    if (!request.muted) this.sink.send(head, 0, headEnd);
+    return this.deliver(request, bytes, start, end);
+  }
+
   /** Sends a part of the reply to the oldest request, whose end `deliver` will bring. Bytes as for `push`. */
   sendPart(bytes: Uint8Array, start: number, end: number): void {
     this.amid |= PARTS;

@@ -1,7 +1,7 @@
 /**
  * One request on its way to a server that stands for several of clients, whoever they are: memcached's gets of one turn
  * (memcached/get_batch.ts). The first of them is the `Request` in the connection's queue and has the line; the others are known to
- * the line alone.
+ * the line alone. Or a request that makes something else of its reply is the only one of its own line (memcached/binary_request.ts).
  *
  *   connection.enqueue(first) ─► beginLine(line) ─► join(line) … ─► end of the turn: close, and its bytes are written
  *   the reply ─► takeParts … ─► finish, or fail ─► release
@@ -10,9 +10,7 @@ import type { Timing } from "./timing.ts";
 import type { Client } from "./client.ts";
 
 export interface RequestLine {
-  /** Requests that it stands for. */
-  readonly size: number;
-  /** Of them, those that have not been answered. */
+  /** Of the requests that it stands for, those that have not been answered. */
   readonly waiting: number;
   /** What is sent, `bytes[0, end)`, once it is closed. */
   readonly bytes: Uint8Array;

@@ -141,7 +141,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   private sent: SentLog | null = null;
   /** Of those, the bytes at the end that the socket has not been given yet: it is at the end of the turn, all at once. */
   private unsent = 0;
-  /** The front's: how much of what was written elsewhere is known to be at its other end (redis/writes.ts). */
+  /**
+   * The front's: how much of what was written elsewhere is known to be at its other end (redis/writes.ts), or whether meta commands are
+   * understood there (memcached/binary_front.ts); -1 = not known.
+   */
   reached = -1;
 
   readonly server: Server;
@@ -400,7 +403,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     line.close();
     this.write(line.bytes, 0, line.end);
     // A request that was left alone is like any other.
-    if (line.size === 1) line.release();
+    if (this.tail!.line === null) line.release();
   }
 
   /** Sends a request of the proxy's own; the reply or failure goes to `done`. @param patient see `enqueue` */

@@ -345,8 +345,6 @@ for (const runtime of RUNTIMES) {
   });
 }
 
-const BINARY = "this version does not speak the binary protocol: use the text or meta protocol";
-
 /**
  * Where the two differ on purpose. `memcached` null: not asked, since it would do what is asked, or wait for more; `newer`: what
  * 1.6.45 says, if it is something else.
@@ -391,12 +389,6 @@ const DIFFERENCES: readonly {
     input: `${"x".repeat(20_000)}`,
     memcached: CLOSED,
     we: `CLIENT_ERROR line too long\r\n${CLOSED}`,
-  },
-  {
-    why: "the binary protocol is not spoken",
-    input: "\x80\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
-    memcached: null,
-    we: `\x81\x0a\0\0\0\0\0\x81\0\0\0\x4e${"\0".repeat(12)}${BINARY}${CLOSED}`,
   },
   {
     why: "what is about one server's insides is to be asked of the server itself",

@@ -30,7 +30,6 @@ export const ANSWER_REFUSED = 18;
 export const ANSWER_STATS_REFUSED = 19;
 export const ANSWER_TOO_MANY_KEYS = 20;
 export const ANSWER_LINE_TOO_LONG = 21;
-export const ANSWER_BINARY = 22;
 
 const TEXTS: readonly string[] = [
   "",
@@ -56,25 +55,7 @@ const TEXTS: readonly string[] = [
   "CLIENT_ERROR these stats are not available through a proxy, ask the servers themselves",
   "CLIENT_ERROR too many keys in one request",
   "CLIENT_ERROR line too long",
-  "CLIENT_ERROR this version does not speak the binary protocol: use the text or meta protocol",
 ];
-
-/** Bytes of a header of the binary protocol. */
-export const BINARY_HEADER = 24;
-
-/** The answer to the request of the binary protocol whose header begins at `start`: an error in its own protocol, status 0x0081. */
-export function binaryRefusal(bytes: Uint8Array, start: number): Uint8Array {
-  const text = encode(TEXTS[ANSWER_BINARY]!.slice("CLIENT_ERROR ".length));
-  const packet = new Uint8Array(BINARY_HEADER + text.length);
-  packet[0] = 0x81;
-  packet[1] = bytes[start + 1]!;
-  packet[7] = 0x81;
-  packet[11] = text.length;
-  // The opaque.
-  for (let i = 12; i < 16; i++) packet[i] = bytes[start + i]!;
-  packet.set(text, BINARY_HEADER);
-  return packet;
-}
 
 /** Answer code → line with CRLF; never written to. */
 export const ANSWERS: readonly Uint8Array[] = TEXTS.map((text) => encode(text === "" ? "" : text + "\r\n"));

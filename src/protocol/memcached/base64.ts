@@ -48,3 +48,30 @@ export function decodeKey(bytes: Uint8Array, start: number, end: number, to: Uin
   }
   return at;
 }
+
+const ALPHABET = Uint8Array.from(
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+  (letter) => letter.charCodeAt(0),
+);
+const PAD = 61;
+
+/**
+ * Writes the key `bytes[start, end)` in base64 to `to` at `at`.
+ * @returns the offset past it: 4 bytes for every 3, begun ones too
+ */
+export function encodeKey(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  to: Uint8Array,
+  at: number,
+): number {
+  for (let i = start; i < end; i += 3) {
+    const bits = bytes[i]! << 16 | (i + 1 < end ? bytes[i + 1]! << 8 : 0) | (i + 2 < end ? bytes[i + 2]! : 0);
+    to[at++] = ALPHABET[bits >> 18]!;
+    to[at++] = ALPHABET[bits >> 12 & 63]!;
+    to[at++] = i + 1 < end ? ALPHABET[bits >> 6 & 63]! : PAD;
+    to[at++] = i + 2 < end ? ALPHABET[bits & 63]! : PAD;
+  }
+  return at;
+}

@@ -34,7 +34,6 @@
 import {
   ANSWER_BAD_EXPTIME,
   ANSWER_BAD_FORMAT,
-  ANSWER_BINARY,
   ANSWER_DELETE_USAGE,
   ANSWER_DUPLICATE_FLAG,
   ANSWER_END,
@@ -50,7 +49,6 @@ import {
   ANSWER_STATS_REFUSED,
   ANSWER_TOO_LARGE,
   ANSWER_TOO_MANY_KEYS,
-  BINARY_HEADER,
 } from "./answers.ts";
 import {
   ANSWER,
@@ -89,6 +87,8 @@ export { NEED_MORE };
 export const SKIP = -2;
 /** Protocol fault: answer `ANSWERS[out.answer]` after all earlier replies, then close. */
 export const FAULT = -3;
+/** The connection begins with a packet of the binary protocol (binary.ts): nothing has been scanned. */
+export const BINARY_CLIENT = -4;
 
 /** In place of a row: no command but HTTP, and the connection ends here. */
 export const ROW_HTTP = -2;
@@ -238,7 +238,7 @@ export class MemcachedRequest {
  * @param out what the request is. Valid when an offset or SKIP is returned, and also with NEED_MORE if
  *   `out.needed > 0`: then only the data block is not all here (`badData` is not known yet)
  * @returns offset just past the request; NEED_MORE (-1) if it is not all here, with `scan.needed` telling how
- *   many bytes from `start` on it takes (0 if unknown); SKIP (-2) for a value over the limit; FAULT (-3)
+ *   many bytes from `start` on it takes (0 if unknown); SKIP (-2) for a value over the limit; FAULT (-3); BINARY_CLIENT (-4)
  */
 export function scanRequest(
   bytes: Uint8Array,
@@ -250,11 +250,7 @@ export function scanRequest(
 ): number {
   out.needed = 0;
   if (end <= start) return NEED_MORE;
-  if (scan.started === 0 && bytes[start] === 0x80) {
-    if (end - start >= BINARY_HEADER) return fault(scan, out, ANSWER_BINARY);
-    scan.needed = BINARY_HEADER;
-    return NEED_MORE;
-  }
+  if (scan.started === 0 && bytes[start] === 0x80) return BINARY_CLIENT;
 
   let lf = start + scan.seen;
   while (lf < end && bytes[lf] !== 10) lf++;

@@ -1,0 +1,174 @@
+/**
+ * One packet of a binary client on its way: the line that a server answers for it, and the packet that is made of the answer.
+ *
+ *   client's queue ── BinaryRequest ── connection's queue         ms k 3 c ⏎ abc ⏎ ──► HD c7 ──► 81 01 … cas 7
+ *
+ * It is the only one of its own `RequestLine`: what comes for it is handed to `finish` or `fail` and leaves as a packet, or, of quiet
+ * packets, not at all. Gets of plain keys go out together and are members of BinaryGets instead (binary_gets.ts).
+ */
+import { copy } from "../bytes/ascii.ts";
+import {
+  ASKS,
+  DECR,
+  GAT,
+  GET,
+  HEADER,
+  INCR,
+  type Packet,
+  QUIET,
+  STATUS_FAILED,
+  STATUS_NOT_FOUND,
+  STATUS_OK,
+  TOUCH,
+  WITH_KEY,
+  writeHeader,
+  writeUint32,
+} from "../protocol/memcached/binary.ts";
+import { readError, readReply, readValue, said } from "../protocol/memcached/binary_replies.ts";
+import { read, readUint64 } from "../protocol/memcached/uint64.ts";
+import type { Client } from "../proxy/client.ts";
+import { Request } from "../proxy/request.ts";
+import type { RequestLine } from "../proxy/request_line.ts";
+import type { Timing } from "../proxy/timing.ts";
+
+const NONE = new Uint8Array(0);
+/** Where packets are written, values excepted: an error has the words of a line at most. */
+const packet = new Uint8Array(16 * 1024);
+/** Bytes of "END\r\n", and of the CRLF behind a value. */
+const END_SIZE = 5;
+const CRLF_SIZE = 2;
+
+export class BinaryRequest extends Request implements RequestLine {
+  readonly opcode: number;
+  readonly opaque: number;
+  /** The key, if the reply is to have it and no batch has it; owned. */
+  key: Uint8Array = NONE;
+  /** 1 until it has been answered. */
+  waiting = 1;
+
+  constructor(client: Client, { opcode, opaque }: Packet) {
+    super(client);
+    this.opcode = opcode;
+    this.opaque = opaque;
+  }
+
+  get asks(): number {
+    return ASKS[this.opcode]!;
+  }
+
+  get quiet(): boolean {
+    return QUIET[this.opcode] === 1;
+  }
+
+  get misfit(): string {
+    return "a reply that does not answer what was asked";
+  }
+
+  /** Its bytes are written when it is queued: nobody can join it. */
+  get bytes(): Uint8Array {
+    return NONE;
+  }
+
+  get end(): number {
+    return 0;
+  }
+
+  close(): void {}
+
+  release(): void {}
+
+  comes(timing: Timing, writtenMs: number): void {
+    if (this.waiting === 1) timing.served(this, writtenMs);
+  }
+
+  /** The value of a gat, before its END. */
+  takeParts(bytes: Uint8Array, at: number, end: number): boolean {
+    if (this.waiting === 0 || this.asks !== GAT || !readValue(bytes, at)) return false;
+    if (said.valueEnd + CRLF_SIZE !== end) return false;
+    this.give(bytes);
+    return true;
+  }
+
+  finish(bytes: Uint8Array, start: number, end: number): boolean {
+    // The value has left already.
+    if (this.waiting === 0) return end - start === END_SIZE;
+    if (!readReply(bytes, start, end, this.asks, this.opcode)) return false;
+    this.give(bytes);
+    return true;
+  }
+
+  fail(reply: Uint8Array): void {
+    const { client } = this;
+    client?.countForwardError();
+    readError(reply, 0, reply.length);
+    this.give(reply);
+  }
+
+  receiver(): Client | null {
+    return this.client;
+  }
+
+  /** Answers with what has been read (`said`), from `bytes`. */
+  private give(bytes: Uint8Array): void {
+    const { client, key } = this;
+    this.client = null;
+    this.waiting = 0;
+    if (client !== null) deliverSaid(client, this, bytes, key, 0, key.length);
+  }
+}
+
+/**
+ * Delivers the packet for `said`, which has been read from `bytes`; those borrowed, or shared from SHARE_MIN on.
+ * @param keys of which `[keyStart, keyEnd)` is the key
+ */
+export function deliverSaid(
+  client: Client,
+  request: BinaryRequest,
+  bytes: Uint8Array,
+  keys: Uint8Array,
+  keyStart: number,
+  keyEnd: number,
+): void {
+  const { opcode, opaque, asks } = request;
+  const { status, casHigh, casLow } = said;
+  const gets = asks === GET || asks === GAT;
+  const keySize = WITH_KEY[opcode] === 1 ? keyEnd - keyStart : 0;
+  if (status !== STATUS_OK) {
+    if (!gets || status !== STATUS_NOT_FOUND) return deliverError(client, request, status, said.text);
+    if (request.quiet) return keepSilent(client, request);
+    if (keySize === 0) return deliverError(client, request, status, said.text);
+    // A miss that names its key has no words.
+    const at = writeHeader(packet, 0, opcode, status, opaque, keySize, 0, keySize, 0, 0);
+    return client.deliver(request, packet, 0, copy(packet, at, keys, keyStart, keyEnd));
+  }
+  if (gets) {
+    const bodySize = 4 + keySize + said.valueEnd - said.value;
+    let at = writeHeader(packet, 0, opcode, STATUS_OK, opaque, keySize, 4, bodySize, casHigh, casLow);
+    at = writeUint32(packet, at, said.flags);
+    if (keySize > 0) at = copy(packet, at, keys, keyStart, keyEnd);
+    return client.deliverHeaded(request, packet, at, bytes, said.value, said.valueEnd);
+  }
+  if (request.quiet) return keepSilent(client, request);
+  let end = HEADER;
+  if (asks === TOUCH) end = writeUint32(packet, HEADER, said.flags);
+  else if (asks === INCR || asks === DECR) {
+    if (!readUint64(bytes, said.value, said.valueEnd)) {
+      return deliverError(client, request, STATUS_FAILED, NONE);
+    }
+    end = writeUint32(packet, writeUint32(packet, HEADER, read.high), read.low);
+  }
+  const extrasSize = asks === TOUCH ? 4 : 0;
+  writeHeader(packet, 0, opcode, STATUS_OK, opaque, 0, extrasSize, end - HEADER, casHigh, casLow);
+  client.deliver(request, packet, 0, end);
+}
+
+/** Nothing is wrong, and nothing is said. */
+function keepSilent(client: Client, request: BinaryRequest): void {
+  request.muted = true;
+  client.deliver(request, NONE, 0, 0);
+}
+
+function deliverError(client: Client, request: BinaryRequest, status: number, text: Uint8Array): void {
+  const at = writeHeader(packet, 0, request.opcode, status, request.opaque, 0, 0, text.length, 0, 0);
+  client.deliver(request, packet, 0, copy(packet, at, text, 0, text.length));
+}
