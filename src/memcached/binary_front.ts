@@ -58,7 +58,7 @@ import {
 } from "../protocol/memcached/binary_lines.ts";
 import { NO_META, readError, said } from "../protocol/memcached/binary_replies.ts";
 import { statPackets, STATS_REFUSED, STATS_UNKNOWN, statsNamed } from "../protocol/memcached/binary_stats.ts";
-import { ROW_FLUSH_ALL, ROW_STATS } from "../protocol/memcached/commands.ts";
+import { ROW_FLUSH_ALL, ROW_MN, ROW_STATS } from "../protocol/memcached/commands.ts";
 import { replyClass } from "../protocol/memcached/reply.ts";
 import { CLASS_ERROR } from "../protocol/memcached/reply_types.ts";
 import { STATS_PROXY } from "../protocol/memcached/request.ts";
@@ -264,12 +264,14 @@ export class BinaryFront {
     client.block(LEARNING);
     let speaks = false;
     connection.ask(MN, (bytes, start) => speaks = bytes[start] === M);
+    connection.tail!.check = checkOf(ROW_MN, 0);
     connection.ask(STATS_SETTINGS, (bytes, start, end, failed) => {
       if (failed) session.verdict = bytes.slice(start, end);
       else if (!speaks) connection.reached = LACKS_META;
       else connection.reached = Number(ITEM_SIZE_MAX.exec(latin1(bytes, start, end))?.[1] ?? Infinity);
       client.unblock(LEARNING);
     });
+    connection.tail!.check = checkOf(ROW_STATS, 0);
     pace(client, connection);
     return false;
   }

@@ -5,6 +5,7 @@
 import { Outbox } from "../../src/bytes/outbox.ts";
 import type { PoolConfig } from "../../src/config/config.ts";
 import { Client } from "../../src/proxy/client.ts";
+import { BinaryRequest } from "../../src/memcached/binary_request.ts";
 import { GetBatch } from "../../src/memcached/get_batch.ts";
 import { Endpoint } from "../../src/proxy/endpoint.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
@@ -607,6 +608,28 @@ export const CANARIES: readonly Canary[] = [
           const none = latin1("END\r\n");
           return old.call(this, fragment, none, 0, none.length, false);
         }),
+  },
+  {
+    name: "a quiet packet whose server has failed is silent",
+    only: "memcached",
+    plant: () =>
+      patch(BinaryRequest.prototype, "fail", (old) =>
+        function (reply) {
+          if (this.quiet) this.muted = true;
+          old.call(this, reply);
+        }),
+  },
+  {
+    name: "some packets are answered with another's opaque",
+    only: "memcached",
+    plant() {
+      const now = nth(20);
+      return patch(BinaryRequest.prototype, "finish", (old) =>
+        function (bytes, start, end) {
+          if (now()) this.opaque--;
+          return old.call(this, bytes, start, end);
+        });
+    },
   },
   {
     name: "the last byte of a refused value that comes in pieces is taken for a request",

@@ -202,8 +202,9 @@ function checkClient(client: Client, queued: Set<Request>, limits: Limits): void
 
 /** The requests that wait for the reply to `request`: itself, unless others have joined it. */
 function waitingFor(request: Request): Request[] {
-  if (request.line === null) return [request];
-  const { members, waiting } = request.line as unknown as { members: (Request | null)[]; waiting: number };
+  const { line } = request;
+  if (line === null || (line as unknown) === request) return [request];
+  const { members, waiting } = line as unknown as { members: (Request | null)[]; waiting: number };
   const found = members.filter((member) => member !== null);
   insist(found.length === waiting, () => `a batch counts ${waiting} that wait, but has ${found.length}`);
   return found;

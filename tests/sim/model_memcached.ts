@@ -69,8 +69,10 @@ export class ModelMemcachedSession {
     const name = words[0] ?? "";
     const isGet = GETS.has(name);
     if (isGet || GATS.has(name)) return this.runGet(words, isGet ? 1 : 2);
-    const [key, tag] = apart(words[1] ?? "");
-    if (tag !== "") words[1] = key;
+    // A key in base64 has its tag inside.
+    const base64 = /^m[gsda]$/.test(name) && words.indexOf("b", 2) > 0;
+    const [key, tag] = apart(base64 ? atob(words[1]!) : words[1] ?? "");
+    if (tag !== "") words[1] = base64 ? btoa(key) : key;
     let reply = this.execute(words.join(" ") + "\r\n" + block);
     if (tag === "") return reply;
     if (name.startsWith("m")) reply = reply.replace(` k${key}`, ` k${key}~${tag}`);

@@ -21,6 +21,10 @@ export interface Workload {
   goodbye(): Step;
   /** It may wait on a server for as long as that likes: after a FIN it would not be told. */
   readonly blocks: boolean;
+  /** Offset past the reply at `start`, or -1; absent: its pool's usual protocol. */
+  replyEnd?(bytes: Uint8Array, start: number, end: number): number;
+  /** A reply as the judge knows it. */
+  asLine?(reply: string): string;
   /** True if what was read is a message of a subscription, and right. */
   message?(text: string): boolean;
 }
@@ -252,7 +256,9 @@ export class SimClient implements Handler {
     const { inbox } = this;
     inbox.append(bytes, 0, bytes.length);
     while (inbox.size > 0 && !this.dismissed) {
-      const end = this.redis
+      const end = this.workload.replyEnd !== undefined
+        ? this.workload.replyEnd(inbox.bytes, inbox.start, inbox.end)
+        : this.redis
         ? replyEnd(inbox.bytes, inbox.start, inbox.end, this.progress)
         : memcachedEnd(inbox.bytes, inbox.start, inbox.end, this.progress);
       if (end < 0) break;
@@ -279,7 +285,7 @@ export class SimClient implements Handler {
       }
       this.fail(`got ${JSON.stringify(shown)} for ${head}`);
     }
-    if (this.judge.isFailure(reply)) this.failures++;
+    if (this.judge.isFailure(this.workload.asLine?.(reply) ?? reply)) this.failures++;
     if (found.gives?.(reply) === true) {
       this.clean = false;
       return this.dismiss();

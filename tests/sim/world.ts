@@ -36,6 +36,7 @@ import { SimClock } from "./clock.ts";
 import { Epochs, type Sent } from "./epochs.ts";
 import { EventLog } from "./event_log.ts";
 import type { Judge } from "./expect.ts";
+import { BinaryWorkload } from "./binary_workload.ts";
 import { MemcachedWorkload } from "./memcached_workload.ts";
 import type { ModelRedis } from "./model_redis.ts";
 import { SYSTEM } from "./reader.ts";
@@ -743,7 +744,10 @@ export class World implements Judge {
       this.sent.set(tag, { atMs: this.clock.nowMs(), client: id, offset });
     };
     if (plan.redis) return new RedisWorkload(plan, this, id, random, sentAt, published);
-    return new MemcachedWorkload(plan, this, id, random, sentAt);
+    // Drawn apart: the worlds of Redis are as they were.
+    const binary = new Random(this.seed + 1).next() * 1.4 - 0.2;
+    const Protocol = new Random(this.seed * 1000 + id).chance(binary) ? BinaryWorkload : MemcachedWorkload;
+    return new Protocol(plan, this, id, random, sentAt);
   }
 
   private makeClient(

@@ -128,7 +128,7 @@ export const COMMANDS: readonly Command[] = [
     quiet: META_DONE | bit(R.REPLY_VA),
   }),
   row("me", KEYED, FORM_META_DEBUG, 1, bit(R.REPLY_ME, R.REPLY_EN)),
-  row("mn", LOCAL, FORM_ANY, 0, 0),
+  row("mn", LOCAL, FORM_ANY, 0, bit(R.REPLY_MN)),
   row("version", LOCAL, FORM_ANY, 0, bit(R.REPLY_VERSION)),
   row("verbosity", LOCAL, FORM_VERBOSITY, 0, bit(R.REPLY_OK), { words: [2, 3] }),
   row("quit", LOCAL, FORM_ANY, 0, 0),
