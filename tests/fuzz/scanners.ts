@@ -16,6 +16,7 @@ import { inlineToArray, scanInline } from "../../src/protocol/redis/inline.ts";
 import { ReplyResume, scanReply } from "../../src/protocol/redis/reply.ts";
 import { replyType, scanReply as scanMemcachedReply } from "../../src/protocol/memcached/reply.ts";
 import {
+  BINARY_CLIENT,
   MemcachedRequest,
   RequestScan,
   scanRequest as scanMemcachedRequest,
@@ -275,6 +276,7 @@ class MemcachedRequests implements Subject {
     }
     const next = scanMemcachedRequest(bytes, start, end, this.limits, this.scan, out);
     if (next === NEED_MORE) return NEED_MORE;
+    if (next === BINARY_CLIENT) return STOP;
     trace.add(next < 0 ? next : next - base);
     trace.add(out.answer);
     if (next === -3) return STOP;

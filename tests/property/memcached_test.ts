@@ -5,6 +5,7 @@ import { latin1 as textOf } from "../../src/bytes/ascii.ts";
 import { joinedSizeMax, joinGet } from "../../src/protocol/memcached/join.ts";
 import { BAD_REPLY, replyClass, scanReply } from "../../src/protocol/memcached/reply.ts";
 import {
+  BINARY_CLIENT,
   FAULT,
   MemcachedRequest,
   NEED_MORE,
@@ -119,6 +120,7 @@ function scanAllRequests(bytes: Uint8Array, sizes: number[]): string {
         break;
       }
       assert.ok(needed <= end - start, "needed was needed");
+      if (at === BINARY_CLIENT) return "binary";
       if (at === FAULT) return [...found, `fault ${out.answer}`].join("\n");
       if (at === SKIP) {
         found.push(`skip ${out.needed} ${out.answer} ${out.noreply}`);
