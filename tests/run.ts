@@ -41,6 +41,7 @@ const NEEDED: { package: string; present: () => boolean }[] = [
   { package: "python3-prometheus-client", present: () => python("prometheus_client") },
   { package: "python3-redis", present: () => python("redis") },
   { package: "python3-pymemcache", present: () => python("pymemcache") },
+  { package: "python3-pylibmc", present: () => python("pylibmc") },
   { package: "python3-memcache", present: () => python("memcache") },
   { package: "python3-celery", present: () => python("celery") },
   { package: "python3-django-redis", present: () => python("django_redis") },

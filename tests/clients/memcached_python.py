@@ -213,7 +213,79 @@ def python_memcache(port):
         note(method + ", which this library cannot", getattr(broken, method))
 
 
+def pylibmc_operations(port, **behaviors):
+    import pylibmc
+
+    client = pylibmc.Client(["127.0.0.1:%d" % port], **behaviors)
+    note("set", client.set, "a", 1)
+    note("get", client.get, "a")
+    note("get missing", client.get, "missing")
+    note("get with a default", client.get, "missing", "none")
+    note("set text", client.set, "b", b"two", 1000)
+    note("set object", client.set, "object", {"x": [1, None, "y"]})
+    note("get object", client.get, "object")
+    note("add there", client.add, "b", b"other")
+    note("add new", client.add, "new", b"new")
+    note("replace", client.replace, "b", b"replaced")
+    note("replace missing", client.replace, "missing", b"x")
+    note("append", client.append, "b", b">")
+    note("prepend", client.prepend, "b", b"<")
+    note("append missing", client.append, "missing", b"x")
+    note("get b", client.get, "b")
+    note("touch", client.touch, "b", 1000)
+    note("touch missing", client.touch, "missing", 1000)
+    note("set a number", client.set, "n", 10)
+    note("incr", client.incr, "n", 5)
+    note("decr", client.decr, "n", 2)
+    note("incr missing", client.incr, "missing", 1)
+    note("delete", client.delete, "b")
+    note("delete missing", client.delete, "b")
+    note("a key with a space", client.set, "a b", b"x")
+    note("the longest key", client.set, "k" * 250, b"longest")
+    note("the longest key, read", client.get, "k" * 250)
+    note("an empty value", client.set, "empty", b"")
+    note("an empty value, read", client.get, "empty")
+    note("any bytes", client.set, "bytes", bytes(range(256)))
+    note("any bytes, read", client.get, "bytes")
+    note("5 MB", client.set, "big", BIG)
+    note("5 MB read", client.get, "big")
+    note("more than the server takes", client.set, "big", BIG + BIG)
+    note("set_multi", client.set_multi, {"m%d" % i: i for i in range(50)})
+    note("get_multi", client.get_multi, ["m%d" % i for i in range(60)])
+    note("get_multi prefix", client.get_multi, ["1", "2", "99"], key_prefix="m")
+    note("get_multi of misses", client.get_multi, ["missing1", "missing2"])
+    note("incr_multi", client.incr_multi, ["m1", "m2"], delta=3)
+    note("delete_multi", client.delete_multi, ["m1", "m2"])
+    note("get_multi after delete", client.get_multi, ["m%d" % i for i in range(8)])
+    note("1000 keys set", client.set_multi, MANY)
+    note("1000 keys read", client.get_multi, list(MANY) + ["missing"])
+    note("1000 keys deleted", client.delete_multi, list(MANY))
+    note("1000 keys gone", client.get_multi, list(MANY))
+    if behaviors["behaviors"].get("cas"):
+        value, cas = client.gets("a")
+        check("gets", value)
+        note("cas in time", client.cas, "a", 77, cas)
+        note("cas too late", client.cas, "a", 78, cas)
+        note("get after cas", client.get, "a")
+    check("get_stats", sorted(k if isinstance(k, str) else k.decode() for k in client.get_stats()[0][1]))
+    note("flush_all", client.flush_all)
+    note("after flush_all", client.get, "a")
+    note("disconnect_all", client.disconnect_all)
+    note("and again", client.set, "b", b"again")
+
+
+def pylibmc_binary(port):
+    pylibmc_operations(port, binary=True, behaviors={"cas": True})
+
+
+def pylibmc_binary_silent(port):
+    # Quiet opcodes, sent when something is asked for.
+    pylibmc_operations(port, binary=True, behaviors={"no_block": True, "tcp_nodelay": True})
+
+
 LIBRARIES = {
+    "pylibmc binary": pylibmc_binary,
+    "pylibmc binary, not blocking": pylibmc_binary_silent,
     "pymemcache": pymemcache,
     "pymemcache pooled": pymemcache_pooled,
     "pymemcache hashed": pymemcache_hash,
