@@ -217,6 +217,8 @@ def pylibmc_operations(port, **behaviors):
     import pylibmc
 
     client = pylibmc.Client(["127.0.0.1:%d" % port], **behaviors)
+    # Milliseconds; its own patience is five seconds.
+    client.behaviors.update({"connect_timeout": 60_000, "_poll_timeout": 60_000})
     note("set", client.set, "a", 1)
     note("get", client.get, "a")
     note("get missing", client.get, "missing")
