@@ -120,6 +120,8 @@ export type TimerId = unknown;
 export interface Clock {
   /** Monotonic, in ms, with a fraction; cheap. */
   nowMs(): number;
+  /** As `nowMs`, but time in which this thread was stopped counts, for what others rely on; absent: it counts in `nowMs`, too. */
+  realMs?(): number;
   /** `nowMs` when this turn began, where that is cheaper; absent: ask nowMs. */
   turnBeganMs?(): number;
   /** Milliseconds since the epoch. */

@@ -171,6 +171,10 @@ class LoopClock implements Clock {
     return this.loop.nowMs();
   }
 
+  realMs(): number {
+    return performance.now();
+  }
+
   turnBeganMs(): number {
     return this.loop.turnNowMs();
   }

@@ -51,9 +51,10 @@ export interface MemberAround {
 }
 
 export class Member {
-  /** What it has answered last, and when that was asked. */
+  /** What it has answered last, and when that was asked; the second time also counts what this process was stopped for (Clock.realMs). */
   said: MemberSaid | null = null;
   askedAtMs = -Infinity;
+  askedAtRealMs = -Infinity;
   /** It has answered the last question. */
   answers = false;
   /** Why it does not; null before the first question, and while it does. */
@@ -112,23 +113,26 @@ export class Member {
 
   private poll(): void {
     const link = this.link ??= this.connect();
-    const atMs = this.pollAtMs = this.around.clock.nowMs();
+    const { clock } = this.around;
+    const atMs = this.pollAtMs = clock.nowMs();
+    const realMs = clock.realMs?.() ?? atMs;
     this.asking = true;
     const answers: Answer[] = [];
     const take = (answer: Answer) => {
       if (answer instanceof LinkLost || this.stopped) return;
       answers.push(answer);
-      if (answers.length === QUESTIONS.length) this.answered(answers, atMs);
+      if (answers.length === QUESTIONS.length) this.answered(answers, atMs, realMs);
     };
     for (const words of QUESTIONS) link.ask(words, take);
   }
 
-  private answered([fences, ...infos]: readonly Answer[], atMs: number): void {
+  private answered([fences, ...infos]: readonly Answer[], atMs: number, realMs: number): void {
     this.asking = false;
     const said = readMember(fences, infos);
     if (typeof said === "string") return this.failed(said);
     this.said = said;
     this.askedAtMs = atMs;
+    this.askedAtRealMs = realMs;
     if (this.link !== null) this.peer = this.link.peer;
     this.answers = true;
     this.wrong = null;

@@ -96,6 +96,7 @@ class ReplicaSet {
   private readonly memberAround: MemberAround;
   /** The last that had leave, by place; -1: none yet. */
   private primary = -1;
+  /** Real ms (Clock.realMs). */
   private untilMs = -Infinity;
   private leaveTimer: TimerId | null = null;
   private term: number;
@@ -140,7 +141,7 @@ class ReplicaSet {
     this.wellAtMs = clock.nowMs();
     const before = known.get(server.name)?.primary?.text;
     this.primary = this.members.findIndex(({ spec }) => spec.text === before);
-    if (this.primary >= 0) this.untilMs = clock.nowMs() + KNOWN_MS;
+    if (this.primary >= 0) this.untilMs = this.realMs + KNOWN_MS;
     const remembered = around.memory?.get(server.name) as Remembered | undefined;
     if (remembered === undefined) return;
     this.history = remembered.history;
@@ -194,11 +195,17 @@ class ReplicaSet {
   }
 
   get primaryNow(): string | null {
-    return this.primary >= 0 && this.nowMs < this.untilMs ? this.members[this.primary]!.spec.text : null;
+    return this.primary >= 0 && this.realMs < this.untilMs ? this.members[this.primary]!.spec.text : null;
   }
 
   private get nowMs(): number {
     return this.around.clock.nowMs();
+  }
+
+  /** For leaves, which end while this process is stopped as well: others count on that. */
+  private get realMs(): number {
+    const { clock } = this.around;
+    return clock.realMs?.() ?? clock.nowMs();
   }
 
   // ---- what members say
@@ -223,9 +230,9 @@ class ReplicaSet {
   }
 
   private get voters() {
-    return this.members.map(({ said, askedAtMs, spec, peer }) => ({
+    return this.members.map(({ said, askedAtRealMs, spec, peer }) => ({
       said,
-      askedAtMs,
+      askedAtMs: askedAtRealMs,
       text: spec.text,
       peer,
     }));
@@ -249,7 +256,7 @@ class ReplicaSet {
 
   private grant(): void {
     const leave = leaveOf(this.voters);
-    if (leave !== null && leave.untilMs > this.nowMs && this.mayMove(leave.primary)) {
+    if (leave !== null && leave.untilMs > this.realMs && this.mayMove(leave.primary)) {
       const { primary } = leave;
       if (primary !== this.primary) {
         if (this.primary >= 0) this.term++;
@@ -282,7 +289,7 @@ class ReplicaSet {
     const { clock } = this.around;
     if (this.leaveTimer !== null) clock.clearTimer(this.leaveTimer);
     this.leaveTimer = null;
-    const leftMs = this.untilMs - this.nowMs;
+    const leftMs = this.untilMs - this.realMs;
     if (leftMs > 0) this.leaveTimer = clock.setTimer(leftMs + 1, () => this.say());
   }
 

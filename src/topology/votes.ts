@@ -19,6 +19,7 @@ export const UPTIME_MIN_MS = 4000;
 /** What is known of a member, for counting. */
 export interface Voter {
   readonly said: MemberSaid | null;
+  /** Real ms (Clock.realMs). */
   readonly askedAtMs: number;
   /** As the configuration calls it: "host:port". */
   readonly text: string;
@@ -29,6 +30,7 @@ export interface Voter {
 export interface Leave {
   /** The primary, by place. */
   readonly primary: number;
+  /** Real ms. */
   readonly untilMs: number;
 }
 

@@ -2,11 +2,13 @@
 import assert from "node:assert/strict";
 import { Fence } from "../../src/topology/fence.ts";
 import { Member } from "../../src/topology/member.ts";
+import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { PromoteKeeper } from "../../src/topology/promote.ts";
 import { SimClock } from "./clock.ts";
 import { ModelMember } from "./model_member.ts";
 import { SimNet } from "./net.ts";
+import { SimProcess } from "./process.ts";
 import { PromoteWorld } from "./promote_world.ts";
 import { Random } from "./random.ts";
 import { Violation } from "./truth.ts";
@@ -33,6 +35,7 @@ async function stand(primary: string, promoted: (cause: string) => void) {
   const members: ModelMember[] = [];
   for (let i = 0; i < 3; i++) members.push(new ModelMember(i, members, net, clock, new Random(10 + i)));
   for (const member of members) await member.listen(1);
+  const process = new SimProcess(clock, net);
   const config = parseConfig(
     `p: {listen: 127.0.0.1:1, redis: true, failover: promote, servers: [{name: s, address: ${primary}, ` +
       `replicas: [${textOf(1)}, ${textOf(2)}]}]}`,
@@ -41,8 +44,8 @@ async function stand(primary: string, promoted: (cause: string) => void) {
   const lines: string[] = [];
   const keeper = new PromoteKeeper({
     pool: config.pools[0]!,
-    net,
-    clock,
+    net: process,
+    clock: new RunningClock(process),
     random: new Random(3).next,
     log: { level: 11, write: (_, text) => void lines.push(text) },
     known: new Map(),
@@ -53,14 +56,42 @@ async function stand(primary: string, promoted: (cause: string) => void) {
     clock.setTimer(50, replicate);
   };
   replicate();
-  keeper.start(() => {});
-  return { clock, net, members, lines, keeper, run: (ms: number) => clock.run(clock.nowMs() + ms) };
+  const said: (string | null)[] = [];
+  keeper.start(([state]) => said.push(state!.primary?.text ?? null));
+  return {
+    clock,
+    net,
+    process,
+    members,
+    lines,
+    keeper,
+    said,
+    run: (ms: number) => clock.run(clock.nowMs() + ms),
+  };
 }
 
 function textOf(member: number): string {
   const { host, port } = ModelMember.addressOf(member, 0);
   return `${host}:${port}`;
 }
+
+Deno.test("a proxy that was stopped for longer than its leave has none when it goes on, before it has asked", async () => {
+  const { net, process, keeper, said, run } = await stand(textOf(0), () => {});
+  run(8000);
+  assert.equal(keeper.primaryOf("s"), textOf(0));
+  process.stop(10_000);
+  run(1000);
+  // Answers to what it had asked have come, and lie there.
+  for (let i = 0; i < 3; i++) net.down(ModelMember.addressOf(i, 0), true);
+  run(9000);
+  assert.equal(keeper.primaryOf("s"), null);
+  run(300);
+  assert.equal(said.at(-1), null);
+  for (let i = 0; i < 3; i++) net.up(ModelMember.addressOf(i, 0));
+  run(10_000);
+  assert.equal(said.at(-1), textOf(0));
+  keeper.stop();
+});
 
 Deno.test("a file that names another primary than the members follow promotes nobody", async () => {
   const s = await stand("10.9.0.1:6379", assert.fail);
@@ -177,8 +208,8 @@ const CANARIES: readonly Canary[] = [
     plant: () => {
       const answered = Reflect.get(Member.prototype, "answered");
       return patch(Member.prototype, "answered", {
-        value(this: Member, answers: unknown, atMs: number) {
-          answered.call(this, answers, atMs + 1500);
+        value(this: Member, answers: unknown, atMs: number, realMs: number) {
+          answered.call(this, answers, atMs + 1500, realMs + 1500);
         },
       });
     },

@@ -9,6 +9,7 @@ import type { ServerState } from "../../src/topology/state.ts";
 import { SimClock } from "./clock.ts";
 import { ModelMember } from "./model_member.ts";
 import { SimNet } from "./net.ts";
+import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { SimProcess } from "./process.ts";
 import { Random } from "./random.ts";
 import { Violation } from "./truth.ts";
@@ -26,6 +27,8 @@ export interface PromoteResult {
 
 interface Seat {
   readonly process: SimProcess;
+  /** As both runtimes have it: time in which the process is stopped does not count. */
+  readonly clock: RunningClock;
   readonly config: Config;
   keeper: PromoteKeeper;
   /** What it has said last. */
@@ -86,6 +89,7 @@ export class PromoteWorld {
   private addSeat(proxy: number): void {
     const { clock, net } = this;
     const process = new SimProcess(clock, net);
+    const running = new RunningClock(process);
     const texts = this.members.map((_, i) => {
       const { host, port } = ModelMember.addressOf(i, proxy);
       return `${host}:${port}`;
@@ -96,8 +100,8 @@ export class PromoteWorld {
       "x",
     );
     const random = new Random(this.seed + 200 + proxy).next;
-    const keeper = this.keeperOf(proxy, config, process, random, null);
-    const seat: Seat = { process, config, keeper, state: null };
+    const keeper = this.keeperOf(proxy, config, process, running, random, null);
+    const seat: Seat = { process, clock: running, config, keeper, state: null };
     this.seats.push(seat);
     this.startKeeper(proxy);
   }
@@ -106,13 +110,14 @@ export class PromoteWorld {
     proxy: number,
     config: Config,
     process: SimProcess,
+    clock: RunningClock,
     random: () => number,
     before: Seat | null,
   ): PromoteKeeper {
     return new PromoteKeeper({
       pool: config.pools[0]!,
       net: process,
-      clock: process,
+      clock,
       random,
       log: { level: 11, write: (_, text) => this.note(`proxy ${proxy}: ${text}`) },
       known: new Map(before?.state == null ? [] : [[SERVER, before.state]]),
@@ -141,7 +146,7 @@ export class PromoteWorld {
       const seat = this.seats[proxy]!;
       if (!seat.process.stopped) {
         this.note(`proxy ${proxy}: reload`);
-        const next = this.keeperOf(proxy, seat.config, seat.process, reloads.next, seat);
+        const next = this.keeperOf(proxy, seat.config, seat.process, seat.clock, reloads.next, seat);
         seat.keeper.stop();
         seat.keeper = next;
         this.startKeeper(proxy);
