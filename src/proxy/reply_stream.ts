@@ -21,6 +21,8 @@ import type { RequestLine } from "./request_line.ts";
 
 /** A value of which at least this much is still to come is collected in pieces. */
 const PIECES_MIN = 64 * 1024;
+/** A split that takes parts gets them from this size on. */
+const PART_MIN = 64 * 1024;
 /** How far the end of a begun reply is looked for at first, if its size is not known. */
 const REST_MIN = 512;
 /**
@@ -135,7 +137,7 @@ export class ReplyStream {
   /** Passes on the elements that are all here, if there is much, and if they may leave. */
   private passOn(): void {
     const { inbox, scan } = this;
-    if (inbox.size < this.pool.passMin) return;
+    if (inbox.size < this.pool.passMin && !this.passesSoon()) return;
     const { start } = inbox;
     if (inbox.bytes[start] !== MINUS) this.taker.letGo();
     const { head } = this.taker;
@@ -153,6 +155,14 @@ export class ReplyStream {
     }
     if (head !== null) this.charge(head, inbox.size);
     if (scan.lineBytes > 0 && inbox.size > LINE_KEPT_MAX) this.keepNoLine();
+  }
+
+  /** Whoever looks at each element gets few at a time, so that turns stay short. */
+  private passesSoon(): boolean {
+    const { inbox } = this;
+    const split = this.taker.head?.split ?? null;
+    if (split === null || inbox.size < PART_MIN) return false;
+    return this.begun || split.takesParts(inbox.bytes, inbox.start);
   }
 
   /** A line, nobody knows how long, cannot leave: whoever asked for it is closed, and then it is dropped as it comes. */
@@ -181,7 +191,8 @@ export class ReplyStream {
   private mayBegin(head: Request, bytes: Uint8Array, start: number): boolean {
     const { front } = this.pool;
     if (front.isPush(bytes, start)) return false;
-    return isUnwanted(head) || isTurnOf(head) && front.fitsSoFar(head, this.scan);
+    return isUnwanted(head) || isTurnOf(head) && front.fitsSoFar(head, this.scan) ||
+      head.split !== null && head.split.takesParts(bytes, start);
   }
 
   private begin(head: Request): void {

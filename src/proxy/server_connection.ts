@@ -600,9 +600,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   }
 
   takePart(head: Request, bytes: Uint8Array, start: number, end: number): void {
-    if (head.client === null) return;
+    if (isUnwanted(head)) return;
     this.server.counters[RESPONSE_BYTES]! += end - start;
-    if (!head.muted) head.client.sendPart(bytes, start, end);
+    if (head.split !== null) head.split.takePart(bytes, start, end);
+    else if (!head.muted) head.client!.sendPart(bytes, start, end);
   }
 
   takePartChunks(head: Request, chunks: Outbox): void {
@@ -808,10 +809,11 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       if (request.swallowed) return this.giveUpSilent();
     }
     if (
-      this.replies.begun && this.head!.client !== null && nowMs - this.partAtMs >= this.server.pool.timeoutMs
+      this.replies.begun && !isUnwanted(this.head!) && nowMs - this.partAtMs >= this.server.pool.timeoutMs
     ) {
       overdue = true;
-      this.breakOff(failureOf("ETIMEDOUT"), "stopped");
+      if (this.head!.split !== null) this.answerFailed(this.head!, failureOf("ETIMEDOUT"));
+      else this.breakOff(failureOf("ETIMEDOUT"), "stopped");
     }
     if (overdue) this.timedOut(nowMs);
     if (this.closed) return false;

@@ -60,6 +60,14 @@ export class Split {
     return null;
   }
 
+  /** A large reply to its only fragment, which begins so, may be taken in parts: `takePart` …, and `take` with the last of it. */
+  takesParts(_bytes: Uint8Array, _start: number): boolean {
+    return false;
+  }
+
+  /** Whole elements of such a reply; more follow, or `take` says that it failed. Borrowed, or shared from SHARE_MIN on. */
+  takePart(_bytes: Uint8Array, _start: number, _end: number): void {}
+
   /** Bytes of the replies that have come. */
   get heldBytes(): number {
     let bytes = 0;

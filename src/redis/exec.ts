@@ -20,7 +20,7 @@ import { REQUESTS } from "../stats/metrics.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import type { CommandQueue } from "./queue.ts";
 import type { RedisSession } from "./session.ts";
-import { type Aside, type Rerun, Weaver } from "./woven.ts";
+import { type Aside, isArray, type Rerun, Weaver } from "./woven.ts";
 import { type Failure, failureOf } from "../proxy/failures.ts";
 import { sendFragment } from "../proxy/fan_out.ts";
 import { type Internal, Request } from "../proxy/request.ts";
@@ -296,6 +296,9 @@ export class Execution implements Holder, Postponed, Waiter {
 
 /** EXEC's own request: its reply is the transaction's, with what waits aside in its places. */
 class ExecSplit extends Placed {
+  /** Some of the reply has come, and gone on. */
+  private weaver: Weaver | null = null;
+
   /** @param execution null: what it is answered with is the client's */
   constructor(
     private readonly session: RedisSession,
@@ -314,6 +317,22 @@ class ExecSplit extends Placed {
 
   override get endsRequestBefore(): boolean {
     return true;
+  }
+
+  /** Of an array the elements leave as they come: what has been done has been done. */
+  override takesParts(bytes: Uint8Array, start: number): boolean {
+    return this.execution === null && this.asides.length > 0 && isArray(bytes, start);
+  }
+
+  override takePart(bytes: Uint8Array, start: number, end: number): void {
+    this.weaver ??= new Weaver(this.session, this.parent, this.asides, this.rerun);
+    this.weaver.takePart(bytes, start, end);
+  }
+
+  override take(fragment: number, bytes: Uint8Array, start: number, end: number, failed: boolean): void {
+    if (this.weaver === null) super.take(fragment, bytes, start, end, failed);
+    else if (failed) this.weaver.breakOff();
+    else this.weaver.takeLast(bytes, start, end);
   }
 
   protected override deliver(client: Client, joined: Uint8Array, end: number): void {

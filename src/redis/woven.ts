@@ -8,9 +8,9 @@
  *
  * The others run when EXEC's reply has come and was an array, in their order; a client whose transaction did not happen has
  * changed nothing here either. Nothing else is taken from the client until the last element has left. A long reply is walked
- * some of it a turn.
+ * some of it a turn; a large one leaves as it comes, and then the others run as soon as those before them have come.
  */
-import { copy, encode, latin1 } from "../bytes/ascii.ts";
+import { concat, copy, encode, latin1 } from "../bytes/ascii.ts";
 import { SHARE_MIN } from "../bytes/outbox.ts";
 import { ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import type { Client } from "../proxy/client.ts";
@@ -34,6 +34,7 @@ export interface Aside {
 const ARRAY = 42;
 const LF = 10;
 const MINUS = 45;
+const NOTHING = new Uint8Array(0);
 /** The reply of a server that had nothing to do. */
 export const NO_ELEMENTS: Uint8Array = encode("*0\r\n");
 /** What a transaction may have answered aside, so that EXEC's turns stay short; in units of one small answer. */
@@ -42,6 +43,11 @@ export const ASIDE_MAX = 1024;
 const ELEMENT_BYTES = 32;
 /** What an answer of our own counts for. */
 const ASIDE_BYTES = 1024;
+
+/** Is it a transaction's reply that has been executed? */
+export function isArray(reply: Uint8Array, start: number): boolean {
+  return reply[start] === ARRAY && reply[start + 1] !== MINUS;
+}
 
 /** Runs a request for the client, which answers with one reply. */
 export type Rerun = (client: Client, bytes: Uint8Array) => void;
@@ -62,6 +68,9 @@ export class Weaver implements Postponed {
   /** How far this turn may go. */
   private limit = 0;
   private readonly scan = new ReplyResume();
+  /** Of a reply that leaves as it comes: its head has come, and bytes that are no whole element yet. */
+  private begun = false;
+  private rest = NOTHING;
 
   /** @param parent EXEC's request, the youngest; `client.beginWoven` was called when it was put into the queue */
   constructor(
@@ -85,20 +94,106 @@ export class Weaver implements Postponed {
    */
   weave(reply: Uint8Array, start: number, end: number): void {
     const { client } = this;
-    if (reply[start] !== ARRAY || reply[start + 1] === MINUS) {
-      return client.deliver(this.parent, reply, start, end);
-    }
-    const first = reply.indexOf(LF, start) + 1;
-    this.count = Number(latin1(reply, start + 1, first - 2));
-    this.reply = reply;
-    this.from = this.at = this.limit = first;
-    this.end = end;
+    if (!isArray(reply, start)) return client.deliver(this.parent, reply, start, end);
+    this.begin(reply, start, end);
+    this.limit = this.at;
     // A turn that begins with a long walk would go on with another.
     if (end - start <= this.turnBytes && this.walk()) return;
     if (end - start < SHARE_MIN) this.keepRest();
     this.session.sliced = this;
     client.pool.turn.later(this);
   }
+
+  /** Takes the array's head. */
+  private begin(reply: Uint8Array, start: number, end: number): void {
+    const first = reply.indexOf(LF, start) + 1;
+    this.count = Number(latin1(reply, start + 1, first - 2));
+    this.reply = reply;
+    this.from = this.at = first;
+    this.end = end;
+  }
+
+  // ---- a large reply, as it comes
+
+  /** The first elements of an array (`isArray`), then those behind them; bytes as for `weave`. More follow. */
+  takePart(bytes: Uint8Array, start: number, end: number): void {
+    const { client } = this;
+    if (client.closed || !this.take(bytes, start, end)) return;
+    if (this.at > this.from) this.nextPart();
+    if (this.at < this.end) this.rest = this.reply.slice(this.at, this.end);
+    this.reply = NO_ELEMENTS;
+  }
+
+  /** What comes last of it. */
+  takeLast(bytes: Uint8Array, start: number, end: number): void {
+    if (this.client.closed || !this.take(bytes, start, end)) return;
+    if (this.seen < this.count) throw new Error("EXEC's reply is whole, its elements are not");
+    this.deliver();
+  }
+
+  /** Nothing more will come: an error would be taken for an element. */
+  breakOff(): void {
+    const { client } = this;
+    if (client.closed) return;
+    client.countForwardError();
+    client.giveUp("cannot have the rest of EXEC's reply, which has ended in the middle");
+  }
+
+  /** Walks what has come, with what stands aside in it. False if the client has been closed meanwhile. */
+  private take(bytes: Uint8Array, start: number, end: number): boolean {
+    const { client, asides, rest } = this;
+    if (!this.begun) {
+      this.begun = true;
+      this.begin(bytes, start, end);
+    } else if (rest.length > 0) {
+      this.reply = concat(rest, bytes.subarray(start, end));
+      this.from = this.at = 0;
+      this.end = this.reply.length;
+      this.rest = NOTHING;
+    } else {
+      this.reply = bytes;
+      this.from = this.at = start;
+      this.end = end;
+    }
+    for (;;) {
+      if (!this.passSome()) return true;
+      if (this.nextAside === asides.length) return true;
+      this.runAside();
+      if (client.closed) return false;
+    }
+  }
+
+  /** Elements up to the next place that is not the server's; false if they have not all come. What has come of one may leave. */
+  private passSome(): boolean {
+    const { upTo, scan } = this;
+    while (this.seen < upTo) {
+      const next = this.at < this.end ? scanReply(this.reply, this.at, this.end, scan) : -1;
+      if (next < 0) {
+        if (scan.at === 0) return false;
+        this.at += scan.at;
+        scan.forget(scan.at);
+        return false;
+      }
+      this.at = next;
+      this.seen++;
+    }
+    return true;
+  }
+
+  /** What has come leaves; what follows is a part of its own. */
+  private nextPart(): void {
+    const { client } = this;
+    const { muted } = client;
+    client.muted = this.parent.muted;
+    const next = new Request(client);
+    client.enqueue(next);
+    client.muted = muted;
+    this.deliver();
+    this.part = next;
+    this.from = this.at;
+  }
+
+  // ---- a reply that is all here
 
   /** The borrowed reply, from the part at hand on. */
   private keepRest(): void {
@@ -168,13 +263,7 @@ export class Weaver implements Postponed {
     this.rerun(client, this.asides[this.nextAside++]!.bytes);
     if (client.closed) return;
     // Not before the one behind it is in the queue: what leaves last must be the last.
-    if (this.upTo > this.seen) {
-      const next = new Request(client);
-      client.enqueue(next);
-      this.deliver();
-      this.part = next;
-      this.from = this.at;
-    }
+    if (this.upTo > this.seen) this.nextPart();
     client.muted = muted;
   }
 

@@ -7,9 +7,11 @@ import { Client } from "../../src/proxy/client.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
 import { RedisSession } from "../../src/redis/session.ts";
 import { type Aside, Weaver } from "../../src/redis/woven.ts";
+import { ReplyResume, scanReply } from "../../src/protocol/redis/reply.ts";
 import { Request } from "../../src/proxy/request.ts";
 import { Turn } from "../../src/proxy/turn.ts";
 import { latin1, textOf } from "../lib/bytes.ts";
+import { runs } from "../lib/runs.ts";
 import { SimClock } from "../sim/clock.ts";
 
 /** A client whose socket only writes down what it is sent. */
@@ -61,6 +63,24 @@ class Stand {
     const bytes = latin1(`xx${reply}yy`);
     new Weaver(this.session, parent, asides, this.rerun).weave(bytes, 2, bytes.length - 2);
     bytes.fill(0xdd);
+  }
+
+  /** As `exec`, of a reply that comes cut at `cuts` and is taken as a connection does: what is whole of it goes on. */
+  execInParts(parent: Request, asides: readonly Aside[], reply: string, cuts: readonly number[]): void {
+    const bytes = latin1(reply);
+    const weaver = new Weaver(this.session, parent, asides, this.rerun);
+    const scan = new ReplyResume();
+    let start = 0;
+    for (const cut of [...cuts.map((cut) => cut % bytes.length).sort((a, b) => a - b), bytes.length]) {
+      const next = scanReply(bytes, start, cut, scan);
+      const part = bytes.slice(start, next < 0 ? start + scan.at : next);
+      if (next >= 0) return weaver.takeLast(part, 0, part.length);
+      if (part.length === 0) continue;
+      weaver.takePart(part, 0, part.length);
+      start += scan.at;
+      scan.forget(scan.at);
+      part.fill(0xdd);
+    }
   }
 
   /** Asks for EXEC: nothing else is taken until it has been answered. */
@@ -143,6 +163,62 @@ Deno.test("what is aside stands in its place, in turns of any size, behind what 
     ),
     { numRuns: 300 },
   );
+});
+
+Deno.test("a reply that leaves as it comes is the same, wherever it is cut and whatever is owed before", () => {
+  const element = fc.oneof(
+    { weight: 20, arbitrary: ELEMENT },
+    { weight: 1, arbitrary: fc.nat(3000).map((more) => `+>${"t".repeat(65_000 + more)}\r\n`) },
+  );
+  fc.assert(
+    fc.property(
+      fc.array(element, { minLength: 1, maxLength: 30 }),
+      fc.array(ASIDE, { minLength: 1, maxLength: 10 }),
+      fc.array(fc.nat(), { maxLength: 12 }),
+      fc.boolean(),
+      fc.boolean(),
+      (elements, places, cuts, owed, muted) => {
+        const stand = new Stand(4096);
+        const { client } = stand;
+        const { asides, whole, reply } = woven(elements, places);
+        const before = new Request(client);
+        if (owed) client.enqueue(before);
+        client.muted = muted;
+        const parent = stand.begin();
+        client.muted = false;
+        stand.execInParts(parent, asides, reply, cuts);
+        if (owed) {
+          strictEqual(stand.sent, "");
+          const first = latin1("+FIRST\r\n");
+          client.deliver(before, first, 0, first.length);
+        }
+        stand.settle();
+        ok(stand.sent === (owed ? "+FIRST\r\n" : "") + (muted ? "" : whole), "the same bytes");
+        deepStrictEqual([client.head, client.blocked, client.replies.heldBytes], [null, 0, 0]);
+      },
+    ),
+    { numRuns: runs(300) },
+  );
+});
+
+Deno.test("what stands aside runs as soon as those before it have come, and nothing of them is kept", () => {
+  const stand = new Stand(4096);
+  const weaver = new Weaver(
+    stand.session,
+    stand.begin(),
+    woven(["", ""], [[1, "+MINE\r\n"]]).asides,
+    stand.rerun,
+  );
+  const say = (text: string, take: "takePart" | "takeLast") => {
+    const bytes = latin1(text);
+    weaver[take](bytes, 0, bytes.length);
+    return stand.sent;
+  };
+  strictEqual(say("*2\r\n*2\r\n$1\r\na\r\n", "takePart"), "*3\r\n*2\r\n$1\r\na\r\n");
+  strictEqual(stand.client.replies.heldBytes, 0);
+  strictEqual(say(":1\r\n", "takePart"), "*3\r\n*2\r\n$1\r\na\r\n:1\r\n+MINE\r\n");
+  strictEqual(say("+OK\r\n", "takeLast"), "*3\r\n*2\r\n$1\r\na\r\n:1\r\n+MINE\r\n+OK\r\n");
+  strictEqual(stand.client.blocked, 0);
 });
 
 Deno.test("a transaction that did not happen changes nothing aside", () => {
