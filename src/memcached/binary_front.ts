@@ -190,7 +190,10 @@ export class BinaryFront {
   private dispatch(client: Client, session: BinarySession, index: number, bytes: Uint8Array): void {
     const { asks } = packet;
     if (isKeyed(asks)) {
-      if (this.pool.memory.full) return this.refuseWork(client);
+      if (this.pool.memory.full) {
+        session.verdict = null;
+        return this.refuseWork(client);
+      }
       return this.forward(client, session, index, bytes);
     }
     switch (asks) {
@@ -215,9 +218,9 @@ export class BinaryFront {
 
   private forward(client: Client, session: BinarySession, index: number, bytes: Uint8Array): void {
     const { asks, key, keyEnd, opcode } = packet;
+    if (session.verdict !== null) return this.refuse(client, takeVerdict(session));
     const form = keyForm(bytes, key, keyEnd);
     if (form === KEY_UNSAYABLE) return this.say(client, STATUS_INVALID, UNSAYABLE);
-    if (session.verdict !== null) return this.refuse(client, takeVerdict(session));
     const connection = this.reach(client, index);
     if (connection === null) return;
     const stores = isStore(asks);

@@ -16,6 +16,7 @@ import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 // Not for its sockets: it brings the copy routine that the shipped executable has.
 import "../../src/runtime/bun.ts";
+import { type Ask, packet, storeExtras } from "../lib/binary.ts";
 import { concat, latin1, request } from "../lib/bytes.ts";
 import { CoreNet } from "./core_net.ts";
 import { spread } from "./stats.ts";
@@ -31,6 +32,8 @@ interface Kind {
   readonly size: number;
   /** The servers are nodes of a cluster, which own all slots and never say otherwise. */
   readonly cluster?: boolean;
+  /** Its clients speak memcached's binary protocol, and its servers do not. */
+  readonly binary?: boolean;
 }
 
 /** Clients whose requests are taken in one turn. */
@@ -57,6 +60,13 @@ const mset = (count: number) => (n: number) =>
 const mcGet = (count: number) => (n: number) => latin1(`get ${keys(n, count).join(" ")}\r\n`);
 const mcSet = (n: number) => latin1(`set ${key(n)} 0 0 3\r\nxxx\r\n`);
 
+const binary = (ask: Ask) => latin1(packet(ask));
+const binaryGet = (n: number) => binary({ opcode: 0x00, key: key(n) });
+const binarySet = (n: number) => binary({ opcode: 0x01, key: key(n), extras: storeExtras(), value: "xxx" });
+/** As libmemcached asks for many. */
+const binaryGets = (count: number) => (n: number) =>
+  concat([...keys(n, count).map((name) => binary({ opcode: 0x0d, key: name })), binary({ opcode: 0x0a })]);
+
 const BASE = { protocol: "redis", servers: 2, pipeline: 1, size: 3 } as const;
 const KINDS: readonly Kind[] = [
   { ...BASE, name: "get", request: get },
@@ -81,6 +91,24 @@ const KINDS: readonly Kind[] = [
   { ...BASE, protocol: "memcached", name: "memcached-get", request: mcGet(1) },
   { ...BASE, protocol: "memcached", name: "memcached-set", request: mcSet },
   { ...BASE, protocol: "memcached", name: "memcached-get10-2servers", request: mcGet(10) },
+  { ...BASE, protocol: "memcached", name: "memcached-get-p16", request: mcGet(1), pipeline: 16 },
+  { ...BASE, protocol: "memcached", name: "memcached-binary-get", request: binaryGet, binary: true },
+  { ...BASE, protocol: "memcached", name: "memcached-binary-set", request: binarySet, binary: true },
+  {
+    ...BASE,
+    protocol: "memcached",
+    name: "memcached-binary-get-p16",
+    request: binaryGet,
+    pipeline: 16,
+    binary: true,
+  },
+  {
+    ...BASE,
+    protocol: "memcached",
+    name: "memcached-binary-getkq100",
+    request: binaryGets(100),
+    binary: true,
+  },
 ];
 
 /** One kind, running. */
@@ -116,8 +144,11 @@ class Bench {
     const model = kind.protocol === "redis" ? filledRedis(kind.size) : filledMemcached(kind.size);
     const session = () => model.session();
     // A new client may have few requests under way, until its replies have turned out to be small (EXPECTED_MAX).
-    for (let n = 0; n < WARM_REQUESTS; n++) net.rehearse(kind.request(n), session);
-    net.rehearse(bytes, session);
+    for (let n = 0; n < WARM_REQUESTS; n++) {
+      if (kind.binary) net.settle(kind.request(n), session);
+      else net.rehearse(kind.request(n), session);
+    }
+    net.rehearse(bytes, session, !kind.binary);
     this.calibrate();
   }
 

@@ -143,14 +143,31 @@ export class CoreNet implements Net {
     this.clock.endTurn();
   }
 
+  /** `bytes` from every client, and on until no server is asked any more: for requests that make the proxy ask something first. */
+  settle(bytes: Uint8Array, session: () => Model): void {
+    for (const server of this.servers) server.record();
+    for (const client of this.clients) client.handler.data(client, bytes);
+    this.clock.endTurn();
+    for (;;) {
+      const asked = this.servers.map((server) => server.stop());
+      if (asked.every((heard) => heard.length === 0)) return;
+      for (const server of this.servers) server.record();
+      this.servers.forEach((server, i) => {
+        if (asked[i]!.length > 0) server.handler.data(server, session().feed(asked[i]!));
+      });
+      this.clock.endTurn();
+    }
+  }
+
   /**
    * The first round: `bytes` from every client. Each server is a session of the model; what a client reads must be what
    * one such session would have told it directly.
+   * @param check false if such a session does not speak what the clients do
    */
-  rehearse(bytes: Uint8Array, session: () => Model): void {
-    const expected = session().feed(bytes);
+  rehearse(bytes: Uint8Array, session: () => Model, check = true): void {
+    const expected = check ? session().feed(bytes) : null;
     const { asked, told } = this.recorded(bytes, (_server, heard) => session().feed(heard));
-    for (const replies of told) same(replies, expected, "a client's replies");
+    if (expected !== null) { for (const replies of told) same(replies, expected, "a client's replies"); }
     this.clients.forEach((client, i) => client.expected = told[i]!);
     this.servers.forEach((server, i) => server.expected = asked[i]!);
   }
