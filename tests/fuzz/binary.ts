@@ -232,7 +232,7 @@ export class BinarySide implements AsyncDisposable {
   }
 }
 
-/** Statistics without what they say. @param blank the CAS numbers too */
+/** Statistics and versions without what they say. @param blank the CAS numbers too */
 function steady(text: string, blank: boolean): string {
   let steadied = "";
   let at = 0;
@@ -241,6 +241,7 @@ function steady(text: string, blank: boolean): string {
     if (next === null) return steadied + text.slice(at);
     const { said, end } = next;
     if (said.opcode === 0x10 && said.status === 0) steadied += `STAT ${said.key}\n`;
+    else if (said.opcode === 0x0b) steadied += `${text.slice(at, end - said.value.length)}1.6.x\0`;
     else if (blank) steadied += `${text.slice(at, at + 16)}${"\0".repeat(8)}${text.slice(at + 24, end)}`;
     else steadied += text.slice(at, end);
     at = end;
