@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import { readFileSync, writeSync } from "node:fs";
 import process from "node:process";
 import { isMainThread, workerData } from "node:worker_threads";
+import { compare } from "./src/cli/compare.ts";
 import { completions } from "./src/cli/completions.ts";
 import { sourceOf, testConf } from "./src/cli/conf_file.ts";
 import { demo } from "./src/cli/demo.ts";
@@ -75,6 +76,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return await route(flags.options, currentRuntime(), io);
     case "plan":
       return await plan(flags.options, currentRuntime(), io);
+    case "compare":
+      return await compare(flags.options, currentRuntime(), io);
     case "reload":
       return await reload(flags.options, currentRuntime().clock, io);
     case "tap":

@@ -3,7 +3,7 @@ _ringmaster() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command=
   COMPREPLY=()
   case ${COMP_WORDS[1]} in
-    route|plan|reload|top|tap|health|upgrade|demo|schema|completions|man) ((COMP_CWORD > 1)) && command=${COMP_WORDS[1]} ;;
+    route|plan|compare|reload|top|tap|health|upgrade|demo|schema|completions|man) ((COMP_CWORD > 1)) && command=${COMP_WORDS[1]} ;;
   esac
   # --flag=value comes as three words.
   if [[ $word == = ]]; then word=; elif [[ $before == = ]]; then before=${COMP_WORDS[COMP_CWORD-2]}; fi
@@ -26,6 +26,16 @@ _ringmaster() {
     "plan --pool") :; return ;;
     "plan --keys") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "plan --svg") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "compare --pool") :; return ;;
+    "compare --old-at") :; return ;;
+    "compare --new-at") :; return ;;
+    "compare --keys") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "compare --count") :; return ;;
+    "compare --rate") :; return ;;
+    "compare --show") :; return ;;
+    "compare --user") :; return ;;
+    "compare --password-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "compare --ca") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "reload -p"|"reload --pid-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "top -c"|"top --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "top --admin") :; return ;;
@@ -46,9 +56,10 @@ _ringmaster() {
     "upgrade -p"|"upgrade --pid-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
   esac
   case $command in
-    "") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -V --version -t --test-conf -d --daemonize -D --describe-stats -v --verbose -o --output -c --conf-file -s --stats-port -a --stats-addr -i --stats-interval -p --pid-file -m --mbuf-size --workers --log-format --admin --listen" -- "$word")); else ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "route plan reload top tap health upgrade demo schema completions man" -- "$word")); fi ;;
+    "") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -V --version -t --test-conf -d --daemonize -D --describe-stats -v --verbose -o --output -c --conf-file -s --stats-port -a --stats-addr -i --stats-interval -p --pid-file -m --mbuf-size --workers --log-format --admin --listen" -- "$word")); else ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "route plan compare reload top tap health upgrade demo schema completions man" -- "$word")); fi ;;
     "route") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --pool --hex --ejected --explain --json" -- "$word")); else :; fi ;;
     "plan") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --keys --json --svg" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
+    "compare") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --old-at --new-at --direct --scan --keys --hex --count --rate --show --user --password-file --ca --json" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
     "reload") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -p --pid-file" -- "$word")); else :; fi ;;
     "top") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --pool --once --json" -- "$word")); else :; fi ;;
     "tap") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --pool --key --command --client --rate --count --json" -- "$word")); else :; fi ;;

@@ -11,7 +11,8 @@
 import { parseArgs } from "node:util";
 import { quoted } from "../config/config_error.ts";
 import { INTEGER_MAX, WORKERS_MAX } from "../config/schema.ts";
-import { readAdmin } from "../config/values.ts";
+import { SHOWN_DEFAULT } from "../compare/tally.ts";
+import { readAdmin, readListen } from "../config/values.ts";
 import { givenConfig, isServerWord, LISTEN_DEFAULT } from "./given_servers.ts";
 import { UsageError } from "./usage_error.ts";
 import { RATE_DEFAULT, RATE_MAX } from "../stats/tapped.ts";
@@ -109,12 +110,43 @@ export interface TapOptions extends PeerOptions {
   readonly json: boolean;
 }
 
+export interface CompareOptions extends PeerOptions {
+  /** As named: a file, or redis://HOST:PORT and its like. Two, but with --record (none) and --replay (one or two). */
+  readonly sides: readonly string[];
+  /** null: all that both have. */
+  readonly pool: string | null;
+  /** Where the proxies are; null: where the files say. */
+  readonly at: readonly [old: Address | null, young: Address | null];
+  /** The servers are read, not the proxies. */
+  readonly direct: boolean;
+  /** A file of keys, one a line; "-" is standard input; null: the servers are scanned. */
+  readonly keys: string | null;
+  readonly hex: boolean;
+  /** Keys of a pool at most; Infinity: all. */
+  readonly count: number;
+  /** Keys, or requests, a second at most. */
+  readonly perSecond: number;
+  /** Keys of each kind that are shown. */
+  readonly show: number;
+  /** Who the proxies are told that we are; null: nobody, or as redis_auth has it. */
+  readonly user: string | null;
+  readonly passwordFile: string | null;
+  /** Who signs the certificates of proxies that speak TLS. */
+  readonly ca: string | null;
+  readonly json: boolean;
+  readonly record: string | null;
+  readonly replay: string | null;
+  /** Replay what writes, too. */
+  readonly writes: boolean;
+}
+
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 export type Shell = typeof SHELLS[number];
 
 export type CommandName =
   | "route"
   | "plan"
+  | "compare"
   | "reload"
   | "top"
   | "tap"
@@ -133,6 +165,7 @@ export type Flags =
   | { readonly command: "test"; readonly confFile: string | null; readonly config: string | null }
   | { readonly command: "route"; readonly options: RouteOptions }
   | { readonly command: "plan"; readonly options: PlanOptions }
+  | { readonly command: "compare"; readonly options: CompareOptions }
   | { readonly command: "reload" | "upgrade"; readonly options: ReloadOptions }
   | { readonly command: "demo"; readonly options: { readonly json: boolean } }
   | { readonly command: "schema" }
@@ -190,6 +223,11 @@ const PEER: readonly Flag[] = [
     "a file name",
   ),
 ];
+/** Keys that `compare` looks at, and how many a second. */
+export const COMPARED_DEFAULT = 10_000;
+export const COMPARE_RATE_DEFAULT = 1000;
+export const COMPARE_RATE_MAX = 1_000_000;
+
 const JSON_LINES = flag("", "json", "a JSON object a line, in place of text");
 
 export const COMMANDS: readonly Command[] = [
@@ -303,6 +341,53 @@ export const COMMANDS: readonly Command[] = [
     notes: [
       "Shares are exact parts of the hash space; with --keys they are exact for the keys given. A server is\n" +
       "known by its name; one whose name is new but whose address is not was renamed, and its keys did not move.",
+    ],
+  },
+  {
+    name: "compare",
+    usage: "[flags] OLD NEW",
+    words: "files",
+    sentence: "Reads twemproxy and Ringmaster, or two of either, beside each other.",
+    flags: [
+      HELP,
+      flag("", "pool", "only this pool (default: every pool of both files)", "S", "a name"),
+      flag("", "old-at", "where OLD's proxy is (default: listen of its file)", "S", "HOST:PORT or /PATH"),
+      flag("", "new-at", "where NEW's proxy is (default: listen of its file)", "S", "HOST:PORT or /PATH"),
+      flag("", "direct", "read the servers that each file says, not the proxies"),
+      flag("", "scan", "keys that the servers name (the default)"),
+      flag("", "keys", "these keys, one a line (- is standard input), instead", "S", "a file name"),
+      flag("", "hex", "keys are given in hex"),
+      flag(
+        "",
+        "count",
+        `at most so many keys a pool, 0: all (default: ${COMPARED_DEFAULT})`,
+        "N",
+        "a number",
+      ),
+      flag(
+        "",
+        "rate",
+        `at most so many keys a second (default: ${COMPARE_RATE_DEFAULT}, max: ${COMPARE_RATE_MAX})`,
+        "N",
+        "a number",
+      ),
+      flag("", "show", `keys shown of each kind of difference (default: ${SHOWN_DEFAULT})`, "N", "a number"),
+      flag("", "user", "the user that proxies are told (default: none)", "S", "a name"),
+      flag(
+        "",
+        "password-file",
+        "a file with the password for proxies (default: redis_auth of the file)",
+        "S",
+        "a file name",
+      ),
+      flag("", "ca", "who signs the certificates of proxies that speak TLS", "S", "a file name"),
+      flag("", "json", "one JSON document, in place of text"),
+    ],
+    notes: [
+      "OLD and NEW are configuration files, nutcracker.yml or ringmaster.yml, or redis://HOST:PORT and\n" +
+      "memcached://HOST:PORT (rediss://, memcacheds:// with TLS), whose keys --keys has to name. Only reads are\n" +
+      "sent. What differs is read again before it is called a difference.",
+      "Exit codes: 0 no difference, 1 differences, 2 could not compare, or not all.",
     ],
   },
   {
@@ -432,6 +517,7 @@ export function parseFlags(argv: readonly string[]): Flags {
   if (given.has("help")) return { command: "help", topic: name };
   if (name === "route") return { command: "route", options: routeOptions(given) };
   if (name === "plan") return { command: "plan", options: planOptions(given) };
+  if (name === "compare") return { command: "compare", options: compareOptions(given) };
   if (name === "completions") return { command: "completions", shell: shellOf(given) };
   refuseWords(given, command);
   if (name === "top") {
@@ -581,6 +667,45 @@ function planOptions(given: Given): PlanOptions {
     keys: given.text("keys"),
     json: given.has("json"),
     svg: given.text("svg"),
+  };
+}
+
+function compareOptions(given: Given): CompareOptions {
+  const { words } = given;
+  if (words.length !== 2) {
+    throw new UsageError(`compare: found ${words.length} words, expected two files or addresses: OLD NEW`);
+  }
+  if (given.has("scan") && given.has("keys")) {
+    throw new UsageError("compare: found --scan and --keys, expected one of them");
+  }
+  const count = given.number("count", 0, INTEGER_MAX) ?? COMPARED_DEFAULT;
+  const addressOf = (flag: string) => {
+    const text = given.text(flag);
+    if (text === null) return null;
+    const read = readListen(text);
+    if ("value" in read) return read.value.address;
+    throw given.wrong(flag, text);
+  };
+  return {
+    confFile: null,
+    admin: null,
+    tokenFile: null,
+    sides: words,
+    pool: given.text("pool"),
+    at: [addressOf("old-at"), addressOf("new-at")],
+    direct: given.has("direct"),
+    keys: given.text("keys"),
+    hex: given.has("hex"),
+    count: count === 0 ? Infinity : count,
+    perSecond: given.number("rate", 1, COMPARE_RATE_MAX) ?? COMPARE_RATE_DEFAULT,
+    show: given.number("show", 0, INTEGER_MAX) ?? SHOWN_DEFAULT,
+    user: given.text("user"),
+    passwordFile: given.text("password-file"),
+    ca: given.text("ca"),
+    json: given.has("json"),
+    record: null,
+    replay: null,
+    writes: false,
   };
 }
 

@@ -36,6 +36,12 @@ export interface LinkOptions {
   readonly connectMs: number;
   /** From a question until its answer, ms; counts from when it is asked, connected or not. */
   readonly answerMs: number;
+  /** That is selected; absent, or 0: none is. */
+  readonly database?: number;
+  /** The largest answer, in bytes; absent: ANSWER_SIZE_MAX. */
+  readonly answerSizeMax?: number;
+  /** Called with how many bytes have come. */
+  readonly received?: (bytes: number) => void;
   /** Called once, when the server has answered its greetings. */
   readonly begun?: () => void;
   /** Called once, after all questions under way have been told; not if the owner closes it. `why` is for people. */
@@ -79,6 +85,8 @@ export class RedisLink {
   private subscribed = false;
   private resp3 = false;
   private greetings = 0;
+  /** What is written leaves when `together` ends. */
+  private gathering = false;
   private onMessage: (channel: string, text: string) => void = () => {};
 
   constructor(private readonly options: LinkOptions) {
@@ -133,6 +141,14 @@ export class RedisLink {
     this.put(["SUBSCRIBE", ...channels], told, channels.length, this.options.answerMs);
   }
 
+  /** What `run` asks leaves in one piece. */
+  together(run: () => void): void {
+    this.gathering = true;
+    run();
+    this.gathering = false;
+    this.socket.flush();
+  }
+
   /** Nobody is told anything any more. */
   close(): void {
     this.shut();
@@ -164,7 +180,7 @@ export class RedisLink {
     this.asked.push(question);
     const bytes = commandOf(question.words);
     this.socket.sendShared(bytes, 0, bytes.length);
-    this.socket.flush();
+    if (!this.gathering) this.socket.flush();
   }
 
   private greet(words: readonly Word[], judge: (answer: Value) => string | null): void {
@@ -183,14 +199,16 @@ export class RedisLink {
   private begin(): void {
     this.state = READY;
     this.options.clock.clearTimer(this.connectTimer);
-    for (const question of this.waiting.splice(0)) this.write(question);
+    this.together(() => {
+      for (const question of this.waiting.splice(0)) this.write(question);
+    });
     this.options.begun?.();
   }
 
   // ---- from the socket
 
   opened(): void {
-    const { auth, resp3 } = this.options;
+    const { auth, resp3, database = 0 } = this.options;
     this.state = GREETING;
     if (auth !== null) {
       const words = auth.user === null ? [auth.password] : [auth.user, auth.password];
@@ -205,17 +223,25 @@ export class RedisLink {
         return null;
       });
     }
+    if (database > 0) {
+      this.greet(
+        ["SELECT", database],
+        (answer) => answer instanceof ReplyError ? `SELECT ${database} is refused: ${answer.text}` : null,
+      );
+    }
     if (this.greetings === 0) this.begin();
   }
 
   receive(bytes: Uint8Array): void {
     const { inbox, scan } = this;
+    const { received, answerSizeMax = ANSWER_SIZE_MAX } = this.options;
+    received?.(bytes.length);
     inbox.append(bytes, 0, bytes.length);
     while (this.state !== CLOSED && inbox.size > 0) {
       const { start } = inbox;
       const end = scanReply(inbox.bytes, start, inbox.end, scan);
       if (end === NEED_MORE) {
-        if (inbox.size > ANSWER_SIZE_MAX) this.fail(`an answer of more than ${ANSWER_SIZE_MAX} bytes`);
+        if (inbox.size > answerSizeMax) this.fail(`an answer of more than ${answerSizeMax} bytes`);
         return;
       }
       const value = end < 0 ? undefined : readValue(inbox.bytes, start, end);

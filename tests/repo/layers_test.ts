@@ -16,6 +16,7 @@ const LAYERS = [
   "protocol",
   "config",
   "topology",
+  "compare",
   "proxy",
   "redis",
   "memcached",
