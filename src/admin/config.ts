@@ -6,7 +6,7 @@
  * What is shown comes from the table alone: a field that has no key is never shown, and a new secret key is masked without anybody
  * thinking of it here.
  */
-import { type Key, LOG_LEVELS, POOL_KEYS, PROCESS_KEYS } from "../config/schema.ts";
+import { type Key, LIMITS_KEYS, LOG_LEVELS, POOL_KEYS, PROCESS_KEYS } from "../config/schema.ts";
 import type {
   LagMax,
   LogConfig,
@@ -15,6 +15,7 @@ import type {
   ServerConfig,
   ServersFrom,
 } from "../config/config.ts";
+import type { Rates } from "../stats/quotas.ts";
 import { type Answer, json } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { fromShape } from "./topology.ts";
@@ -82,6 +83,10 @@ function valueOf(key: Key, fields: object): unknown {
     case "announced":
     case "ranges":
       return (value as readonly { readonly text: string }[]).map(({ text }) => text);
+    case "limits": {
+      const rates = value as Rates;
+      return Object.fromEntries(LIMITS_KEYS.map(({ name, field }) => [name, rates[field]]));
+    }
     case "replicas":
       return (value as readonly ReplicaConfig[]).map(({ text, zone }) => ({ address: text, zone }));
     case "credentials":

@@ -8,6 +8,7 @@ import {
   expectation,
   FROM_KEYS,
   type Key,
+  LIMITS_KEYS,
   LOG_KEYS,
   LOG_LEVELS,
   POOL_KEYS,
@@ -133,6 +134,8 @@ function valueSchema(key: Key): Json {
       return mapping(TLS_KEYS);
     case "server_tls":
       return mapping(SERVER_TLS_KEYS);
+    case "limits":
+      return mapping(LIMITS_KEYS);
     case "sni":
       return { type: "array", minItems: 1, items: mapping(SNI_KEYS) };
     case "dns_name":

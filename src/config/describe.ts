@@ -4,6 +4,7 @@ import {
   FROM_KEYS,
   type Key,
   KEYS,
+  LIMITS_KEYS,
   LOG_KEYS,
   POOL_KEYS,
   PROCESS_KEYS,
@@ -35,6 +36,8 @@ export function configMarkdown(): string {
     markdownTable(SNI_KEYS),
     "\nKeys of `server_tls:`:\n",
     markdownTable(SERVER_TLS_KEYS),
+    "\nKeys of `per_address:`:\n",
+    markdownTable(LIMITS_KEYS),
   ].join("\n") + "\n";
 }
 
@@ -96,6 +99,7 @@ const MAPPINGS: Partial<Record<Key["type"], readonly Key[]>> = {
   servers_from: FROM_KEYS,
   tls: TLS_KEYS,
   server_tls: SERVER_TLS_KEYS,
+  limits: LIMITS_KEYS,
 };
 
 function keyLines(key: Key, indent: string): string[] {

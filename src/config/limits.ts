@@ -21,6 +21,12 @@ const LIMITS: readonly Limit[] = [
     beyond: "`-ERR max number of clients reached`, then closed",
     counter: "limit_connections",
   },
+  {
+    key: "per_address",
+    beyond:
+      "max_requests_per_s, max_bytes_per_s: `-TRYAGAIN …` (`SERVER_ERROR …`); max_connections: `-ERR max number of clients reached`, then closed",
+    counter: "limit_requests_per_s",
+  },
   { key: "allow", beyond: "closed, with a line in the log", counter: "clients_denied" },
   { key: "deny", beyond: "closed, with a line in the log", counter: "clients_denied" },
   {

@@ -10,6 +10,7 @@
 import { dirname, resolve } from "node:path";
 import { encode } from "../bytes/ascii.ts";
 import { type IpRange, RANGE_EXPECTED, readIpRange } from "../net/ip_range.ts";
+import type { Rates } from "../stats/quotas.ts";
 import { sortServers } from "../ring/server_order.ts";
 import type {
   Config,
@@ -35,6 +36,7 @@ import {
   type Fields,
   FROM_KEYS,
   type Key,
+  LIMITS_KEYS,
   LOG_KEYS,
   NOT_IN_CLUSTER_KEYS,
   POOL_KEYS,
@@ -532,6 +534,7 @@ class Reader {
     if (key.type === "tls") return this.#tls(key, value);
     if (key.type === "server_tls") return this.#serverTls(key, value);
     if (key.type === "sni") return this.#sni(key, value);
+    if (key.type === "limits") return this.#limits(key, value);
     if (key.type === "sentinels" || key.type === "replicas" || key.type === "announced") {
       return this.#addresses(key, value);
     }
@@ -769,6 +772,15 @@ class Reader {
     return wrong || this.#wrongFiles(key, value, values, config) ? undefined : config;
   }
 
+  #limits(key: Key, value: Value): Rates | undefined {
+    const values = this.#mapping(key, value, "limits", LIMITS_KEYS);
+    if (values === undefined) return undefined;
+    const rates = fieldsOf(LIMITS_KEYS, values);
+    if (rates.requestsMax + rates.bytesMax + rates.connectionsMax > 0) return rates;
+    this.#problem(value.place, key.name, "no limit", "one that is not 0, or no " + key.name);
+    return undefined;
+  }
+
   #sni(key: Key, value: Value): TlsPair[] | undefined {
     if (value.kind !== "list" || value.items.length === 0) {
       const found = value.kind === "list" ? "an empty list" : described(value);
@@ -865,6 +877,8 @@ class Reader {
       ? "of servers_from"
       : scope === "tls" || scope === "server_tls" || scope === "sni"
       ? `of ${scope}`
+      : scope === "limits"
+      ? "of per_address"
       : scope === "log"
       ? "of log"
       : "of the process";

@@ -13,6 +13,7 @@ import { DISTRIBUTIONS } from "../ring/ring.ts";
 import { encode } from "../bytes/ascii.ts";
 import type { IpRange } from "../net/ip_range.ts";
 import type { Address } from "../net/net.ts";
+import type { Rates } from "../stats/quotas.ts";
 import type {
   AnnouncedConfig,
   Credentials,
@@ -40,7 +41,7 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 
-/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, in a server written as a mapping, one of its replicas, in `servers_from`, `tls`, its `sni`, or `server_tls`. */
+/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, in a server written as a mapping, one of its replicas, in `servers_from`, `tls`, its `sni`, `server_tls`, or `per_address`. */
 export type Scope =
   | "pool"
   | "process"
@@ -50,7 +51,8 @@ export type Scope =
   | "from"
   | "tls"
   | "server_tls"
-  | "sni";
+  | "sni"
+  | "limits";
 
 /**
  * How the text of a value is read, and what it is then. integer, ms and size are decimal digits (size with an optional unit);
@@ -91,6 +93,7 @@ export interface ValueTypes {
   server_tls: ServerTlsConfig;
   sni: readonly TlsPair[];
   path: string;
+  limits: Rates;
 }
 
 export type KeyType = keyof ValueTypes;
@@ -255,6 +258,14 @@ export const POOL_KEYS = [
     example: "[ 10.66.0.0/16 ]",
     sentence: "Who may not connect, whatever allow says.",
     reason: "Deny wins, however narrow a range of allow is.",
+  }),
+  key("pool", "per_address", "limits", "perAddress", {
+    absent: "no limits",
+    example: "{ max_requests_per_s: 1000, max_connections: 100 }",
+    sentence:
+      "What all clients of one address may do together, over all workers: a mapping of max_requests_per_s, max_bytes_per_s and max_connections.",
+    reason:
+      "One address is one of IPv4, or 2^64 of IPv6 (a /64). Unix sockets are not counted. docs/access.md has the rest.",
   }),
   key("pool", "proxy_protocol", "enum", "proxyProtocol", {
     default: "off",
@@ -921,6 +932,32 @@ export const SERVER_TLS_KEYS = [
   key("server_tls", "max_version", "enum", "maxVersion", MAX_VERSION),
 ] as const;
 
+/** What `per_address` of a pool has. */
+export const LIMITS_KEYS = [
+  key("limits", "max_requests_per_s", "integer", "requestsMax", {
+    default: "0",
+    max: GIB,
+    unit: "requests a second",
+    sentence: "Requests let through; more read an error and can be tried again later. 0 is no limit.",
+    reason: "Up to a second's worth may come at once. What is refused does not count.",
+  }),
+  key("limits", "max_bytes_per_s", "size", "bytesMax", {
+    default: "0",
+    max: GIB,
+    unit: "bytes a second",
+    sentence: "Bytes of requests let through, and of all replies and messages. 0 is no limit.",
+    reason:
+      "A reply is known when it has been sent: what it is too large is waited for before the next request.",
+  }),
+  key("limits", "max_connections", "integer", "connectionsMax", {
+    default: "0",
+    max: GIB,
+    unit: "connections",
+    sentence: "Connections at one time; more are told and closed. 0 is no limit.",
+    reason: "client_connections is for all of a pool.",
+  }),
+] as const;
+
 /** Keys that are promised and not yet built: an error of their own, so that nobody believes they work. */
 export const UNAVAILABLE_KEYS: readonly { readonly scope: Scope; readonly name: string }[] = [
   { scope: "pool", name: "server_auth" },
@@ -937,6 +974,7 @@ export const KEYS: readonly Key[] = [
   ...TLS_KEYS,
   ...SNI_KEYS,
   ...SERVER_TLS_KEYS,
+  ...LIMITS_KEYS,
 ];
 
 /** What a value of the key must be: completes "expected …". */
@@ -980,6 +1018,8 @@ export function expectation(key: Key): string {
       return `a mapping of ${TLS_KEYS.map((k) => k.name).join(", ")}`;
     case "server_tls":
       return `a mapping of ${SERVER_TLS_KEYS.map((k) => k.name).join(", ")}`;
+    case "limits":
+      return `a mapping of ${LIMITS_KEYS.map((k) => k.name).join(", ")}`;
     case "sni":
       return "a list of mappings of certificate and key";
     case "path":

@@ -106,6 +106,7 @@ export function readValue(key: Key, text: string): Read<unknown> {
     case "tls":
     case "server_tls":
     case "sni":
+    case "limits":
     case "log":
       return { expected };
   }

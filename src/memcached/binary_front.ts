@@ -190,12 +190,13 @@ export class BinaryFront {
   private dispatch(client: Client, session: BinarySession, index: number, bytes: Uint8Array): void {
     const { asks } = packet;
     if (isKeyed(asks)) {
-      if (this.pool.memory.full) {
+      if (this.pool.refusing !== 0) {
         session.verdict = null;
         return this.refuseWork(client);
       }
       return this.forward(client, session, index, bytes);
     }
+    if (this.pool.refusing !== 0) client.allowance?.pass();
     switch (asks) {
       case NOOP:
         return this.say(client, STATUS_OK);
@@ -261,7 +262,7 @@ export class BinaryFront {
   /** False if the client has to wait until it is known whether the server speaks meta commands; the packet is taken again then. */
   private mayStore(client: Client, session: BinarySession, index: number): boolean {
     const { pool } = this;
-    if (session.verdict !== null || index === NO_SERVER || pool.memory.full) return true;
+    if (session.verdict !== null || index === NO_SERVER || pool.refusing !== 0) return true;
     const connection = pool.front.connectionTo(client, pool.servers[index]!);
     if (connection === null || connection.reached >= 0) return true;
     client.block(LEARNING);
@@ -313,7 +314,7 @@ export class BinaryFront {
   /** Sends `line[0, size)` to every server that is on the ring; its CRLF is yet to be written. */
   private sendEverywhere(client: Client, size: number, row: number, join: Joiner, detail: number): void {
     const { pool } = this;
-    if (pool.memory.full) return this.refuseWork(client);
+    if (pool.refusing !== 0) return this.refuseWork(client);
     if (pool.servers.every((server) => server.ejected)) return this.refuse(client, pool.front.noLiveServer);
     size = copy(line, size, CRLF, 0, CRLF.length);
     const parent = new BinaryRequest(client, packet);
@@ -348,8 +349,13 @@ export class BinaryFront {
     this.say(client, said.status, said.text);
   }
 
-  /** max_memory is reached. */
+  /** See Pool.refusing. */
   private refuseWork(client: Client): void {
+    if (!this.pool.memory.full) {
+      const error = client.allowance!.refuse(true);
+      readError(error, 0, error.length);
+      return this.say(client, said.status, said.text);
+    }
     this.pool.counters[LIMIT_MEMORY]!++;
     this.say(client, STATUS_OUT_OF_MEMORY, MEMORY_FULL);
   }

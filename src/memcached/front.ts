@@ -75,6 +75,7 @@ import {
 } from "./split.ts";
 import { type MemcachedHost, proxyStats } from "./stats.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
+import { MEMORY_FULL } from "../proxy/limits.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { pace } from "../proxy/fan_out.ts";
 import type { Tap } from "../stats/tapped.ts";
@@ -139,7 +140,7 @@ export class MemcachedFront implements Front {
     if (session.skipBytes !== 0) return this.stepOdd(client, session, bytes, start, end);
     const next = scanRequest(bytes, start, end, this.limits, session.scan, request);
     if (next >= 0) {
-      if (request.keyCount > this.sliceKeys && request.answer === ANSWER_NONE && !this.pool.memory.full) {
+      if (request.keyCount > this.sliceKeys && request.answer === ANSWER_NONE && this.pool.refusing === 0) {
         return this.slice(client, session, bytes) ? next : NEED_MORE;
       }
       const looked = ++this.pool.counters[REQUESTS_TOTAL]! >= this.seen.drawAt ||
@@ -270,7 +271,7 @@ export class MemcachedFront implements Front {
     if (request.answer !== ANSWER_NONE) {
       return isClientHello(bytes, start, end) ? this.refuseTls(client) : this.answer(client, request.answer);
     }
-    if (this.pool.memory.full) return this.refuseWork(client);
+    if (this.pool.refusing !== 0) return this.refuseWork(client);
     switch (request.kind) {
       case KEYED:
         return this.forward(client, placeKey(this.pool, bytes, request), bytes, start, end);
@@ -308,11 +309,16 @@ export class MemcachedFront implements Front {
     return (sliced?.holdsBytes ?? 0) + scan.holdsBytes;
   }
 
-  /** max_memory is reached: refuses what needs a server. */
+  /** See Pool.refusing: refuses what needs a server. */
   private refuseWork(client: Client): void {
-    if (request.kind === LOCAL) return this.answerHere(client);
-    this.pool.counters[LIMIT_MEMORY]!++;
-    if (request.noreply === 0) client.answer(this.memoryFull);
+    if (request.kind === LOCAL) {
+      client.allowance?.pass();
+      return this.answerHere(client);
+    }
+    const full = (this.pool.refusing & MEMORY_FULL) !== 0;
+    const error = full ? this.memoryFull : client.allowance!.refuse(request.noreply === 0);
+    if (full) this.pool.counters[LIMIT_MEMORY]!++;
+    if (request.noreply === 0) client.answer(error);
   }
 
   private answer(client: Client, code: number): void {
@@ -475,6 +481,10 @@ export class MemcachedFront implements Front {
   illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null {
     // "ER": END is the commonest of all replies.
     return bytes[start] === 69 && bytes[start + 1] === 82 ? ILLNESSES.find(bytes, start, end, where) : null;
+  }
+
+  laterReply(text: string): Uint8Array {
+    return this.errorReply(text);
   }
 
   errorReply(text: string): Uint8Array {

@@ -22,6 +22,7 @@ import {
   LIMIT_IN_FLIGHT,
   LIMIT_OUTPUT,
 } from "../stats/metrics.ts";
+import type { Allowance } from "./limits.ts";
 import type { Pool } from "./pool.ts";
 import { ReplyQueue, type ReplySink } from "./reply_queue.ts";
 import { Request } from "./request.ts";
@@ -127,6 +128,9 @@ export class Client implements Flushable, Postponed, ReplySink {
   private reading = READS;
   /** Requests are being taken: what is behind them in the inbox is not left over. */
   private taking = false;
+
+  /** What it may do; null: as much as it likes. */
+  allowance: Allowance | null = null;
 
   /** The front's own state for this client, made of it (Front.newSession). */
   session: unknown = null;
@@ -271,7 +275,9 @@ export class Client implements Flushable, Postponed, ReplySink {
         this.postpone();
         break;
       }
+      if (this.allowance !== null) this.allowance.before();
       const next = front.step(this, bytes, at, end);
+      if (this.allowance !== null) this.allowance.after(next - at);
       if (next < 0) break;
       if (next - at >= SHARE_MIN) this.lent = true;
       at = next;

@@ -169,6 +169,8 @@ export interface Front {
   keptBytes?(): number;
   /** Where nodes may say that another one is to be asked (Redis Cluster); null or absent: nowhere. */
   readonly redirects?: Redirects | null;
+  /** An error reply that says to try it again later, with this text; owned. */
+  laterReply(text: string): Uint8Array;
   /** An error reply with this text; owned. */
   errorReply(text: string): Uint8Array;
   /** The answer where no server is live. */

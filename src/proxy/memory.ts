@@ -24,6 +24,7 @@ import type { Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
 import { LIMIT_MEMORY, MEMORY_BYTES } from "../stats/metrics.ts";
 import type { Client } from "./client.ts";
+import { MEMORY_FULL } from "./limits.ts";
 import type { Pool } from "./pool.ts";
 import type { ServerConnection } from "./server_connection.ts";
 import type { Split } from "./split.ts";
@@ -78,8 +79,8 @@ function clientBytes({ config }: Pool): number {
 }
 
 export class Memory {
-  /** New work is refused. */
-  full = false;
+  /** New work is refused: Pool.refusing says so to each of the pools. */
+  private isFull = false;
   /** New clients are refused. */
   crowded = false;
   /** Bytes held when last looked at. */
@@ -112,6 +113,18 @@ export class Memory {
 
   add(pool: Pool): void {
     this.pools.push(pool);
+    this.full = this.isFull;
+  }
+
+  get full(): boolean {
+    return this.isFull;
+  }
+
+  set full(full: boolean) {
+    this.isFull = full;
+    for (const pool of this.pools) {
+      pool.refusing = full ? pool.refusing | MEMORY_FULL : pool.refusing & ~MEMORY_FULL;
+    }
   }
 
   /** A client of this pool has come. */

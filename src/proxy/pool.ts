@@ -16,6 +16,7 @@ import {
   CLIENT_CONNECTIONS,
   LIMIT_CONNECTIONS,
   LIMIT_IDLE,
+  LIMIT_MAX_CONNECTIONS,
   LIMIT_MEMORY,
   REQUESTS_TOTAL,
   TLS_FAILURES,
@@ -26,11 +27,13 @@ import type { ServerState, Sign } from "../topology/state.ts";
 import { placementOf, samePlacement } from "../topology/placement.ts";
 import { type CertificateSeen, type TlsListening, tlsOf, type TlsTally, towards } from "../net/tls.ts";
 import { Client, OUTPUT } from "./client.ts";
+import { ipOfPeer } from "../net/ip_range.ts";
 import { Door, Lines } from "./door.ts";
 import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
 import { Greeting, type Guest } from "./greeting.ts";
 import type { HttpGuard } from "./http_guard.ts";
+import { Limits } from "./limits.ts";
 import { type Memory, MEMORY_FULL_TEXT } from "./memory.ts";
 import { type ClientQuestion, GONE, type Told } from "./client_question.ts";
 import { Seen } from "./seen.ts";
@@ -82,6 +85,7 @@ const RING_KEYS = ["servers", "hash", "hashTag", "distribution"] as const;
 const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections", "failover", "serverTls"] as const;
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
+const TOO_MANY_CLIENTS = "max number of clients reached";
 const IDLE_SWEEP_MS = 1000;
 /** Requests of one turn that go into the slow log. */
 const SLOW_MAX = 16;
@@ -124,9 +128,12 @@ export class Pool {
   readonly timing: Timing;
   /** 1 + the class (stats/latency.ts) of the request that is taken now, until it is counted or in its client's queue; else 0. */
   counting = 0;
+  /** Why a request that needs a server is refused: MEMORY_FULL or HAD_ENOUGH (limits.ts), or both; 0 = it is not. */
+  refusing = 0;
   readonly front: Front;
   readonly seen: Seen;
   readonly memory: Memory;
+  readonly limits: Limits;
   timeoutMs: number;
   sweeping = false;
   stopped = false;
@@ -171,6 +178,7 @@ export class Pool {
     this.memory = around.memory;
     this.memory.add(this);
     this.front = makeFront(this);
+    this.limits = new Limits(this, around.seat.board.quotas, (client) => ipOfPeer(client.peer()));
     // Whoever replaces a worker begins with the servers that are ejected already.
     this.ejection.lookAtBoard();
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
@@ -291,7 +299,7 @@ export class Pool {
     if (this.memory.full || this.memory.crowded) return this.refuse(socket, LIMIT_MEMORY, MEMORY_FULL_TEXT);
     const poolMax = this.config.clientConnectionsMax || Infinity;
     if (this.stopped || !seat.board.admit(this.board, this.worker, poolMax, clientsMax)) {
-      return this.refuse(socket, LIMIT_CONNECTIONS, "max number of clients reached");
+      return this.refuse(socket, LIMIT_CONNECTIONS, TOO_MANY_CLIENTS);
     }
     this.memory.noteClient(this);
     this.countConnection(1);
@@ -304,10 +312,21 @@ export class Pool {
   }
 
   /** @param announced its address, "" for that of the socket */
-  private welcome(socket: Socket, announced: string): Client {
+  private welcome(socket: Socket, announced: string): Client | null {
     const serial = this.worker * SERIALS + this.board.countAccepted(this.worker);
     const client = new Client(socket, this, serial);
     if (announced !== "") this.announced.set(client, announced);
+    if (!this.limits.admit(client)) {
+      this.announced.delete(client);
+      this.leavesPlace();
+      const { connectionsMax } = this.config.perAddress!;
+      const text = `client ${
+        announced || socket.peer()
+      } refused: max_connections of per_address is reached: ${connectionsMax}`;
+      this.lines.write(this.turn.now(), text);
+      this.refuse(socket, LIMIT_MAX_CONNECTIONS, TOO_MANY_CLIENTS);
+      return null;
+    }
     client.session = this.front.newSession(client);
     client.lastActiveMs = this.turn.now();
     socket.owner = client;
@@ -317,8 +336,8 @@ export class Pool {
     return client;
   }
 
-  /** Its header has come, and the client may stay. */
-  greeted(greeting: Greeting, announced: string): Client {
+  /** Its header has come, and the client may stay, unless there are too many of its address: then it has been told. */
+  greeted(greeting: Greeting, announced: string): Client | null {
     this.greetings.delete(greeting);
     return this.welcome(greeting.socket, announced);
   }
@@ -361,6 +380,7 @@ export class Pool {
   /** A client's socket is closed. */
   forget(client: Client): void {
     if (!this.clients.delete(client)) return;
+    client.allowance?.leave();
     this.announced.delete(client);
     this.leavesPlace();
   }
@@ -460,6 +480,7 @@ export class Pool {
     this.ejection.adopt();
     this.ejection.lookAtBoard();
     this.front.adopt();
+    if (config.perAddress !== before.perAddress) this.limits.adopt();
     if (this.epoch !== epoch) { for (const client of this.clients) client.settle(); }
     this.watchIdle();
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }

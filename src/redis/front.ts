@@ -83,6 +83,7 @@ import { Walk, WALK_ARGUMENTS } from "./walk.ts";
 import type { Request } from "../proxy/request.ts";
 import type { Tap } from "../stats/tapped.ts";
 import { KEYS_COUNTED, type Seen } from "../proxy/seen.ts";
+import { HAD_ENOUGH, MEMORY_FULL } from "../proxy/limits.ts";
 import { refuse, sendRead, sendTo } from "../proxy/fan_out.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
@@ -98,6 +99,16 @@ const STRANGER_IDLE_MS = 30_000;
 const READ_HERE_MAX = 4096;
 /** Name, key, and one more. */
 const NOTED_FIRST = 3;
+/** Whoever is refused one of these would be left in a state that he does not know of. */
+const NEVER_REFUSED: ReadonlySet<string> = new Set([
+  "MULTI",
+  "EXEC",
+  "DISCARD",
+  "UNWATCH",
+  "UNSUBSCRIBE",
+  "PUNSUBSCRIBE",
+  "SUNSUBSCRIBE",
+]);
 const LF = 10;
 /** A request of fewer bytes waits for nobody else's. */
 const BULKY = 64 * 1024;
@@ -201,7 +212,7 @@ export class RedisFront implements Front, Sender {
       : scanRequest(bytes, start, end, args, limits, resume);
     if (next >= 0) {
       if (args.count > this.sliceArguments) return this.stepMany(client, session, bytes, start, next);
-      const refused = this.pool.memory.full && this.refuseWork(client, session, bytes);
+      const refused = this.pool.refusing !== 0 && this.refuseWork(client, session, bytes);
       if (next - start >= BULKY && !refused && this.isHeldUp(client, session, bytes, next - start)) {
         return NEED_MORE;
       }
@@ -209,7 +220,10 @@ export class RedisFront implements Front, Sender {
       return next;
     }
     if (next === NEED_MORE) {
-      if (resume.needed - (end - start) >= STREAM_MIN && session.plain) {
+      if (
+        resume.needed - (end - start) >= STREAM_MIN && session.plain &&
+        (this.pool.refusing & HAD_ENOUGH) === 0
+      ) {
         return this.stepLarge(client, session, bytes, start, end);
       }
       client.lacks(resume.needed, expectedSize(resume, limits));
@@ -248,7 +262,7 @@ export class RedisFront implements Front, Sender {
     next: number,
   ): number {
     const { resume, preparation } = session;
-    let taken = this.pool.memory.full && this.refuseWork(client, session, bytes);
+    let taken = this.pool.refusing !== 0 && this.refuseWork(client, session, bytes);
     if (!taken) {
       const command = resolve(bytes, args) ?? this.learner.known(bytes, args);
       const first = command !== undefined &&
@@ -373,6 +387,7 @@ export class RedisFront implements Front, Sender {
     const limits = session.authenticated ? this.limits : STRANGER_LIMITS;
     const scanned = scanRequest(array, 0, array.length, args, limits, session.resume);
     if (scanned < 0) return this.refuseBytes(client, scanned);
+    if (this.pool.refusing !== 0 && this.refuseWork(client, session, array)) return next;
     return this.dispatch(client, session, array, 0, array.length) ? next : NEED_MORE;
   }
 
@@ -392,16 +407,33 @@ export class RedisFront implements Front, Sender {
     return true;
   }
 
-  /** max_memory is reached: refuses what needs a server. False for what is answered here, or frees memory. */
+  /** See Pool.refusing: refuses what needs a server. False for what is answered here, or ends something. */
   private refuseWork(client: Client, session: RedisSession, bytes: Uint8Array): boolean {
+    const { pool } = this;
+    const full = (pool.refusing & MEMORY_FULL) !== 0;
     const command = args.count > 0 ? this.find(bytes) : undefined;
-    if (command === undefined || command.route === ROUTE.LOCAL || command.name === "DISCARD") return false;
-    this.pool.counters[LIMIT_MEMORY]!++;
-    this.pool.counters[REQUESTS_TOTAL]!++;
-    this.pool.counting = 1 + command.latencyClass;
-    if (session.transaction?.queueing) session.transaction.refuse(this.memoryFull);
-    else client.answer(this.memoryFull);
+    if (command === undefined || command.route === ROUTE.LOCAL || NEVER_REFUSED.has(command.name)) {
+      // As in Redis: what has been queued goes too, and the client is not left inside MULTI.
+      if (full && command?.name === "EXEC") session.transaction?.breaks();
+      client.allowance?.pass();
+      return false;
+    }
+    // A node that was looked for has been found for nothing.
+    session.place = null;
+    const skipped = session.replies === REPLIES_SKIP_NEXT;
+    if (skipped) client.muted = true;
+    const error = full ? this.memoryFull : client.allowance!.refuse(!client.muted);
+    if (full) pool.counters[LIMIT_MEMORY]!++;
+    pool.counters[REQUESTS_TOTAL]!++;
+    pool.counting = 1 + command.latencyClass;
+    if (session.transaction?.queueing) session.transaction.refuse(error);
+    else client.answer(error);
     client.countHere();
+    if (skipped) {
+      client.muted = false;
+      session.replies = REPLIES_ON;
+      session.refresh();
+    }
     return true;
   }
 
@@ -1113,6 +1145,11 @@ export class RedisFront implements Front, Sender {
 
   illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null {
     return bytes[start] === 45 ? ILLNESSES.find(bytes, start, end, where | this.demoted) : null;
+  }
+
+  /** Cluster clients and go-redis wait after TRYAGAIN and ask again; to others it is an error that says what it is. */
+  laterReply(text: string): Uint8Array {
+    return encode(`-TRYAGAIN ${text}\r\n`);
   }
 
   errorReply(text: string): Uint8Array {

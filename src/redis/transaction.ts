@@ -144,6 +144,11 @@ export class Transaction implements Holder {
     this.client.answer(error);
   }
 
+  /** EXEC will abort, if it is in MULTI. */
+  breaks(): void {
+    if (this.queueing) this.broken = true;
+  }
+
   /** As `refuse`, for what Redis alone would have accepted: EXEC repeats it. @param command its name, "CLIENT LIST" */
   refuseOurs(command: string, error: Uint8Array): void {
     this.because ||= `command ${this.commands + 1}, '${command}': ${latin1(error, 1, error.length - 2)}`;

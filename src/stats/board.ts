@@ -2,6 +2,7 @@
  * What a process counts, in memory that all its workers share: each writes rows of its own, anybody may read them.
  *
  *   Board ─┬─ process      connections of each worker, clients of all, the log level
+ *          ├─ quotas       what each address and user may still do (quotas.ts)
  *          └─ PoolBoard    one a pool: clients of all workers | clients of worker 0, 1, …, then a block a worker:
  *               │          POOL_METRICS | accepted
  *               └─ ServerCells  one a server: wait factor | prober | told | held, then a block a worker: SERVER_METRICS
@@ -17,6 +18,7 @@
  * more than another: 0.84 ns for two increments on Bun 1.4.5, 3.48 ns on Deno 2.9.6, both ways.
  */
 import { Latency } from "./latency.ts";
+import { Quotas } from "./quotas.ts";
 import { SlowLog } from "./slow_log.ts";
 import { type Metric, POOL_METRICS, SERVER_METRICS } from "./metrics.ts";
 
@@ -29,6 +31,7 @@ export const SERVER_NUMBERS = 65536;
 export interface BoardMemory {
   readonly workers: number;
   readonly process: SharedArrayBuffer;
+  readonly quotas: SharedArrayBuffer;
   readonly pools: readonly PoolMemory[];
 }
 
@@ -61,12 +64,15 @@ export class Board {
   readonly connectionsCurrent: Float64Array;
   /** CLIENTS, LOG_LEVEL. */
   private readonly cells: Int32Array;
+  readonly quotas: Quotas;
 
   private constructor(
     readonly workers: number,
     pools: readonly PoolBoard[],
     buffer: SharedArrayBuffer | null,
+    quotas: SharedArrayBuffer | null,
   ) {
+    this.quotas = new Quotas(workers, quotas);
     this.#pools = pools;
     this.#nextId = pools.length;
     this.buffer = buffer ?? new SharedArrayBuffer(16 * workers + 4 * CELLS);
@@ -77,14 +83,14 @@ export class Board {
 
   /** @param servers how many servers each pool has */
   static make(workers: number, servers: readonly number[]): Board {
-    const board = new Board(workers, [], null);
+    const board = new Board(workers, [], null, null);
     board.adopt(board.arrange(servers.map((count) => ({ pool: -1, servers: new Array(count).fill(-1) }))));
     return board;
   }
 
   /** The board that another thread has made. */
-  static of({ workers, process, pools }: BoardMemory): Board {
-    return new Board(workers, pools.map((pool) => new PoolBoard(workers, pool)), process);
+  static of({ workers, process, quotas, pools }: BoardMemory): Board {
+    return new Board(workers, pools.map((pool) => new PoolBoard(workers, pool)), process, quotas);
   }
 
   get pools(): readonly PoolBoard[] {
@@ -92,7 +98,8 @@ export class Board {
   }
 
   get memory(): BoardMemory {
-    return { workers: this.workers, process: this.buffer, pools: this.#pools.map((pool) => pool.memory) };
+    const { workers, buffer, quotas } = this;
+    return { workers, process: buffer, quotas: quotas.memory, pools: this.#pools.map((pool) => pool.memory) };
   }
 
   // ---- pools that come and go
@@ -173,6 +180,7 @@ export class Board {
   /** A worker has died: what it had is gone, what it has counted stays. Call it when its thread runs no more. */
   bury(worker: number): void {
     this.connectionsCurrent[worker] = 0;
+    this.quotas.bury(worker);
     this.#leaving = this.#leaving.filter((pool) => Atomics.load(pool.clients, 0) > 0);
     for (const pool of [...this.#pools, ...this.#leaving]) {
       Atomics.sub(this.cells, CLIENTS, pool.bury(worker));

@@ -62,6 +62,9 @@ export const POOL_METRICS: readonly Metric[] = [
     "# connections refused by proxy_protocol: not in proxy_from, or without a good header",
     "proxy_header_errors",
   ),
+  limitHit("max_requests_per_s", "limit_requests_per_s", "# requests refused by max_requests_per_s"),
+  limitHit("max_bytes_per_s", "limit_bytes_per_s", "# requests refused by max_bytes_per_s"),
+  limitHit("max_connections", "limit_max_connections", "# clients refused by max_connections"),
 ];
 
 export const CLIENT_EOF = 0;
@@ -85,6 +88,9 @@ export const TLS_HANDSHAKES = 17;
 export const TLS_FAILURES = 18;
 export const CLIENTS_DENIED = 19;
 export const PROXY_HEADER_ERRORS = 20;
+export const LIMIT_REQUESTS_PER_S = 21;
+export const LIMIT_BYTES_PER_S = 22;
+export const LIMIT_MAX_CONNECTIONS = 23;
 
 export const SERVER_METRICS: readonly Metric[] = [
   metric("counter", "server_eof", "# eof on server connections", "server_eofs"),

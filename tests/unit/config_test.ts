@@ -97,6 +97,7 @@ const DEFAULTS: PoolConfig = {
   tls: null,
   serverTls: null,
   serversFrom: null,
+  perAddress: null,
   allow: null,
   deny: null,
   proxyProtocol: false,
@@ -161,6 +162,12 @@ const GOOD: readonly (readonly [string, string, keyof PoolConfig, unknown])[] = 
   ["hash_tag", "'é'", "hashTag", Uint8Array.of(0xc3, 0xa9)],
   ["distribution", "modula", "distribution", "modula"],
   ["distribution", "random", "distribution", "random"],
+  [
+    "per_address",
+    "{ max_requests_per_s: 1000, max_bytes_per_s: 1mb }",
+    "perAddress",
+    { requestsMax: 1000, bytesMax: 1 << 20, connectionsMax: 0 },
+  ],
   ["timeout", "400", "timeoutMs", 400],
   ["timeout", "0", "timeoutMs", -1],
   ["timeout", "0007", "timeoutMs", 7],
@@ -235,6 +242,13 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ["allow", "[ 10.1.2.3/8 ]", /found "10.1.2.3\/8", expected 10.0.0.0\/8, or 10.1.2.3 alone/],
   ["deny", "[ localhost ]", /found "localhost", expected an address or a range of them/],
   ["deny", "[ [ 10.0.0.1 ] ]", /found a list, expected an address or a range of them/],
+  [
+    "per_address",
+    "1000",
+    /found "1000", expected a mapping of max_requests_per_s, max_bytes_per_s, max_conn/,
+  ],
+  ["per_address", "{}", /found no limit, expected one that is not 0, or no per_address/],
+  ["per_address", "{ max_requests_per_s: 0 }", /found no limit/],
   ["proxy_protocol", "true", /found "true", expected off or on/],
   [
     "proxy_from",
@@ -398,6 +412,12 @@ Deno.test("every key of a pool has valid and invalid cases here", () => {
     }
     assert.ok(BAD.some((row) => row[0] === key.name), key.name);
   }
+});
+
+Deno.test("per_address has its own keys", () => {
+  const says = (limits: string) => textsOf(poolWith(`per_address: ${limits}`))[0]!;
+  assert.match(says("{ max_clients: 3 }"), /max_clients: found a key that is none of per_address/);
+  assert.match(says("{ max_bytes_per_s: 2gb }"), /max_bytes_per_s: found "2gb", expected a size in bytes/);
 });
 
 Deno.test("proxy_protocol needs proxy_from, but on a unix socket, and no tls", () => {
