@@ -48,6 +48,8 @@ const CROWD_SHARE = 1 / 2;
 const BLAMELESS_SHARE = 1 / 4;
 /** Whoever asks gets what was held so long ago at most: a look goes over all clients. */
 const FRESH_MS = 1000;
+/** With more than this share of the maximum held looks are more frequent. */
+const NARROW_SHARE = 3 / 4;
 const STEP_MAX = 16 * 1024 * 1024;
 const LOOK_AGAIN_MS = 50;
 /** Memory is given back after this much was held. */
@@ -89,7 +91,9 @@ export class Memory {
   private leavingBytes = 0;
   /** The most that was held since the last collection in calm. */
   private mostBytes = 0;
-  private readonly stepBytes: number;
+  /** A look is due when so much has come: `usualStep`, or less when there is not much room left. */
+  private stepBytes: number;
+  private readonly usualStep: number;
   private sinceBytes = 0;
   private measuredAtMs = -Infinity;
   /** Resident memory after the last collection. */
@@ -106,7 +110,7 @@ export class Memory {
   private readonly owedBytes = new Map<Client, number>();
 
   constructor(private readonly options: MemoryOptions) {
-    this.stepBytes = Math.min(STEP_MAX, options.max / 16);
+    this.stepBytes = this.usualStep = Math.min(STEP_MAX, options.max / 16);
     this.ceilingBytes = options.processMax + SPARE;
     limitChunks(options.max * CHUNKS_SHARE);
   }
@@ -182,6 +186,9 @@ export class Memory {
       );
     }
     const busyBytes = this.heldBytes + this.leavingBytes;
+    // What comes until the next look is resident on top of all that.
+    const narrow = busyBytes > NARROW_SHARE * max || residentBytes > this.options.processMax;
+    this.stepBytes = narrow ? this.usualStep / 4 : this.usualStep;
     this.mostBytes = Math.max(this.mostBytes, busyBytes);
     if (busyBytes > SPIKE_MIN || residentBytes > this.quietBytes + 2 * SPIKE_MIN) this.spiked = true;
     // What is held now will be unused chunks.
@@ -248,7 +255,7 @@ export class Memory {
       left = this.collect();
     }
     // What does not go is not collected again and again.
-    this.ceilingBytes = Math.max(ceiling, left + this.stepBytes);
+    this.ceilingBytes = Math.max(ceiling, left + this.usualStep);
     return left;
   }
 

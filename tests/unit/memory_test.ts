@@ -69,6 +69,11 @@ class StandIn {
 
   look(): void {
     this.memory.note(MAX);
+    this.turn();
+  }
+
+  /** Ends one. */
+  turn(): void {
     while (this.ends.length > 0) this.ends.shift()!();
   }
 
@@ -100,6 +105,25 @@ Deno.test("max_memory: the greediest are closed, and no more than it takes", () 
   world.look();
   deepStrictEqual(world.closed, [60 * MB]);
   strictEqual(world.memory.full, false);
+});
+
+Deno.test("max_memory: with little room left looks are more frequent", () => {
+  const world = new StandIn();
+  const looks = (heldBytes: number, residentBytes: number) => {
+    world.clients.clear();
+    world.hold(heldBytes);
+    world.resident = residentBytes;
+    world.look();
+    // A little more than a quarter of a step of MAX / 16.
+    world.hold(1);
+    world.memory.note(2 * MB);
+    world.turn();
+    return world.memory.heldBytes === heldBytes + 1;
+  };
+  strictEqual(looks(10 * MB, 50 * MB), false);
+  strictEqual(looks(80 * MB, 50 * MB), true);
+  strictEqual(looks(10 * MB, 110 * MB), true);
+  strictEqual(looks(10 * MB, 50 * MB), false);
 });
 
 Deno.test("max_memory: very many small holders are closed too, who holds next to nothing is not", () => {
