@@ -34,6 +34,7 @@ import type { Front } from "./front.ts";
 import { Greeting, type Guest } from "./greeting.ts";
 import type { HttpGuard } from "./http_guard.ts";
 import { Limits } from "./limits.ts";
+import { LOOK_MS } from "./leave.ts";
 import { type Memory, MEMORY_FULL_TEXT } from "./memory.ts";
 import { type ClientQuestion, GONE, type Told } from "./client_question.ts";
 import { Seen } from "./seen.ts";
@@ -148,6 +149,7 @@ export class Pool {
   private door: Door | null;
   private readonly lines: Lines;
   private watchesIdle = false;
+  private watchesLeave = false;
   /** How many of the turn at that time have gone into the slow log. */
   private slowAtMs = -1;
   private slowCount = 0;
@@ -183,6 +185,7 @@ export class Pool {
     this.ejection.lookAtBoard();
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
     this.watchIdle();
+    this.watchLeave();
   }
 
   get net(): Net {
@@ -398,6 +401,17 @@ export class Pool {
     this.sweepIdleClients();
   }
 
+  /** Starts looking whether servers' primaries may be written to, if that has to be granted. */
+  private watchLeave(): void {
+    if (this.watchesLeave || this.config.failover !== "promote") return;
+    this.watchesLeave = true;
+    const look = () => {
+      for (const server of this.servers) server.lookAtLeave();
+      this.setTimer(LOOK_MS, look);
+    };
+    this.setTimer(LOOK_MS, look);
+  }
+
   private sweepIdleClients(): void {
     this.setTimer(IDLE_SWEEP_MS, () => {
       const nowMs = this.clock.nowMs();
@@ -483,13 +497,16 @@ export class Pool {
     if (config.perAddress !== before.perAddress) this.limits.adopt();
     if (this.epoch !== epoch) { for (const client of this.clients) client.settle(); }
     this.watchIdle();
+    this.watchLeave();
     if (config.preconnect) { for (const server of this.servers) server.connection(0, 0); }
   }
 
   /** Servers are somewhere else now. To be called between two turns. */
   follow(states: readonly ServerState[]): void {
     for (const state of states) {
-      this.servers.find(({ config }) => config.name === state.server)?.follow(state);
+      const server = this.servers.find(({ config }) => config.name === state.server);
+      server?.follow(state);
+      server?.lookAtLeave();
     }
   }
 

@@ -7,10 +7,12 @@
  */
 import type { ServerConfig } from "../config/config.ts";
 import type { EndpointSpec, ServerState } from "../topology/state.ts";
+import { NOTICE } from "../net/log.ts";
 import type { ServerCells } from "../stats/board.ts";
 import { IN_QUEUE, IN_QUEUE_BYTES, OUT_QUEUE, OUT_QUEUE_BYTES } from "../stats/metrics.ts";
 import { Endpoint } from "./endpoint.ts";
 import { type Failure, failureOf } from "./failures.ts";
+import { Leave } from "./leave.ts";
 import type { Pool } from "./pool.ts";
 import type { Holder, ServerConnection } from "./server_connection.ts";
 import { Timing } from "./timing.ts";
@@ -35,6 +37,10 @@ export class Server {
   primary: Endpoint | null;
   /** In place of a primary that a keeper is about to name: the first one (a reload may add servers), or one that replaces what there was. */
   nowhere: Endpoint | null;
+  /** For how long its primary may be written to; null: for as long as it is that. */
+  writeLeave: Leave | null;
+  /** What was its primary when the leave had run out. */
+  private lapsed: EndpointSpec | null = null;
   /** The primary that is about to be replaced: nothing new is asked of it, and it may stay after all. */
   private yielding: Endpoint | null = null;
   /** Those that may be read from. */
@@ -67,6 +73,12 @@ export class Server {
     // Where it was configured to be, another may have its place by now: its keeper says it first.
     this.primary = pool.config.failover === "promote" ? null : this.endpointOf(config);
     this.nowhere = this.primary === null ? Endpoint.nowhere(this) : null;
+    this.writeLeave = this.leaveNow();
+  }
+
+  private leaveNow(): Leave | null {
+    const { config, clock } = this.pool;
+    return config.failover === "promote" ? this.writeLeave ?? new Leave(this.cells, clock) : null;
   }
 
   /** Null if the configuration has no address for it. */
@@ -120,6 +132,7 @@ export class Server {
     if (this.aside.length > 0) this.forgetAside();
     this.config = config;
     this.index = index;
+    this.writeLeave = this.leaveNow();
     if (moves) {
       this.dropYielding();
       this.replace(this.endpointOf(config));
@@ -159,6 +172,7 @@ export class Server {
     const { pool } = this;
     if (this.gone || term < this.term) return;
     this.why = why;
+    this.lapsed = null;
     if (primary === null && waitMs > 0) {
       this.yield(waitMs);
       this.term = term;
@@ -178,6 +192,36 @@ export class Server {
     if (primary !== null) this.lastPrimary = primary.text;
     this.term = term;
     this.readFrom(replicas);
+  }
+
+  /** To be called often: the leave may have run out, or been granted again. Between two turns. */
+  lookAtLeave(): void {
+    if (this.writeLeave === null) return;
+    if (!this.writeLeave.holds) return this.lapse();
+    const { lapsed, term, primary } = this;
+    if (lapsed === null || primary !== null) return;
+    const replicas = this.replicas.map(({ spec }) => spec);
+    this.follow({ server: this.config.name, term, primary: lapsed, replicas, cause: "leave again", why: "" });
+  }
+
+  /** There was something to be written, and no leave. */
+  lapsesSoon(): void {
+    this.pool.turn.later({ resume: () => this.lapse() });
+  }
+
+  /** Nothing is written to its primary any more, which another proxy may have replaced: requests wait until somebody says who it is. */
+  private lapse(): void {
+    const { primary, pool } = this;
+    if (primary === null || this.gone) return;
+    this.lapsed = primary.spec;
+    this.why =
+      "this proxy was stopped, or has not heard that it may write, for longer than it may do so unasked";
+    pool.log.write(NOTICE, `pool '${pool.config.name}' server '${this.config.name}': ${this.why}`);
+    this.nowhere = Endpoint.nowhere(this);
+    this.primary = null;
+    primary.abandon(failureOf("ESWITCHED"), this.nowhere);
+    if (primary.connections.size > 0) this.past.add(primary);
+    pool.ejection.moved(this);
   }
 
   /** Somebody is about to take its primary's place: what is under way finishes there, all else waits for whoever it will be. */

@@ -518,6 +518,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
 
   flush(): void {
     if (this.closed) return;
+    const { server } = this;
+    if (server.writeLeave !== null && this.endpoint === server.primary && !server.writeLeave.holds) {
+      return server.lapsesSoon();
+    }
     if (this.openLine !== null) this.closeLine(this.openLine);
     this.giveUnsent();
     this.socket.flush();

@@ -19,6 +19,8 @@ import type { Keeper, ReplicaHealth, ServerState, Sign } from "../topology/state
 export interface Followed {
   /** Servers of this pool are somewhere else now. */
   follow(pool: string, states: readonly ServerState[]): void;
+  /** They may write to this server's primary for so long, ms. Absent: nobody asks. */
+  grant?(pool: string, server: string, ms: number): void;
   /** There have been events. */
   tellEvents(seen: EventsSeen): void;
 }
@@ -186,6 +188,7 @@ export class Director {
       known: new Map(states),
       memory,
       event: (kind, server, cause) => this.events.record(kind, name, server, cause),
+      grant: (server, ms) => this.service?.grant?.(name, server, ms),
     });
     if (keeper === null) return;
     const primaries = new Map([...before?.primaries ?? []].filter(([server]) => present.has(server)));

@@ -397,6 +397,12 @@ export class Proxy {
     this.pools.find(({ config }) => config.name === pool)?.follow(states);
   }
 
+  /** The primary of this server may be written to for so long, ms. */
+  grant(pool: string, server: string, ms: number): void {
+    const found = this.pools.find(({ config }) => config.name === pool);
+    found?.servers.find(({ config }) => config.name === server)?.cells.grant(ms);
+  }
+
   /** There have been events. */
   tellEvents(seen: EventsSeen): void {
     this.events = seen;

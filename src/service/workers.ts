@@ -490,6 +490,13 @@ export class Workers {
     for (const post of this.posts) this.tell(post, { kind: "follow", pool, states });
   }
 
+  /** As Proxy.grant: it stands on the board. */
+  grant(pool: string, server: string, ms: number): void {
+    const at = this.config.pools.findIndex(({ name }) => name === pool);
+    const place = this.config.pools[at]?.servers.findIndex(({ name }) => name === server) ?? -1;
+    this.board.pools[at]?.servers[place]?.grant(ms);
+  }
+
   tellEvents(seen: EventsSeen): void {
     for (const post of this.posts) this.tell(post, { kind: "events", seen });
   }

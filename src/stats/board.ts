@@ -316,7 +316,7 @@ export class ServerCells {
   private readonly rows: readonly Float64Array[];
   /**
    * PROBER: 0 = live, 1 + the worker that probes it, or -1 - the worker that counts whether it may be ejected. TOLD: 1 or 0.
-   * HELD: what an operator has done to it; it goes before PROBER.
+   * HELD: what an operator has done to it; it goes before PROBER. LEAVE: see `leave`.
    */
   private readonly cells: Int32Array;
   private readonly factors: Float64Array;
@@ -327,7 +327,7 @@ export class ServerCells {
     this.number = number;
     this.buffer = buffer;
     this.factors = new Float64Array(buffer, 0, 1);
-    this.cells = new Int32Array(buffer, 8, 3);
+    this.cells = new Int32Array(buffer, 8, 4);
     this.rows = cutRows(buffer, ALIGN_BYTES, workers, SERVER_METRICS.length);
     this.latency = new Latency(buffer, serverBytes(workers), workers);
   }
@@ -417,11 +417,29 @@ export class ServerCells {
   forgetTold(): void {
     Atomics.store(this.cells, TOLD, 0);
   }
+
+  /** What was granted last: ms, and above those a number that is another each time, so that workers see that it is news; ≥ 0. */
+  get leave(): number {
+    return Atomics.load(this.cells, LEAVE);
+  }
+
+  /** By the main thread: workers may write to its primary for so long from now on. */
+  grant(ms: number): void {
+    const number = Math.floor(this.leave / (LEAVE_MAX_MS + 1)) + 1;
+    const word = number % LEAVE_NUMBERS * (LEAVE_MAX_MS + 1) +
+      Math.max(0, Math.min(Math.floor(ms), LEAVE_MAX_MS));
+    Atomics.store(this.cells, LEAVE, word);
+  }
 }
 
 const PROBER = 0;
 const TOLD = 1;
 const HELD = 2;
+const LEAVE = 3;
+
+/** Nothing longer is granted. */
+export const LEAVE_MAX_MS = 4095;
+const LEAVE_NUMBERS = 2 ** 31 / (LEAVE_MAX_MS + 1);
 
 /** Of `held`: nothing; off the ring; off the ring, and its connections close when they owe nothing. */
 export const FREE = 0;

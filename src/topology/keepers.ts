@@ -42,6 +42,8 @@ export interface KeeperAround {
   readonly memory?: ReadonlyMap<string, unknown>;
   /** For what the states do not tell: promoted, followed, source failed. @param server "" = none in particular */
   event(kind: EventKind, server: string, cause: string): void;
+  /** The primary that has been said of this server may be written to for so long from now on, ms, and no longer. */
+  grant?(server: string, ms: number): void;
 }
 
 export type MakeKeeper = (around: KeeperAround) => Keeper;

@@ -264,6 +264,7 @@ class ReplicaSet {
         this.primary = primary;
       }
       this.untilMs = leave.untilMs;
+      this.around.grant?.(this.server.name, leave.untilMs - this.realMs);
     }
     this.waitForEnd();
     this.say();

@@ -266,6 +266,39 @@ Deno.test("role: after a second requests get a clear error, and at once from the
   world.stop();
 });
 
+Deno.test("leave: when it has run out nothing is written, and requests wait until it is granted again or another is named", async () => {
+  const world = await World.make();
+  const { stand, pool } = world;
+  const cells = pool.board.servers[0]!;
+  const client = stand.talker();
+  stand.run(150);
+  for (let i = 0; i < 30; i++) {
+    cells.grant(2000);
+    strictEqual(world.ask(client, "SET", "a", String(i)), "+OK\r\n");
+    stand.run(100);
+  }
+  // The main thread says nothing more.
+  stand.run(2000);
+  client.say("SET", "a", "late").say("GET", "a");
+  stand.run(300);
+  strictEqual(client.take(), "");
+  strictEqual(world.value(0, "a"), "29");
+  cells.grant(2000);
+  stand.run(250);
+  strictEqual(client.take(), "+OK\r\n$4\r\nlate\r\n");
+  stand.run(2000);
+  client.say("SET", "a", "later");
+  stand.run(200);
+  world.promote(1);
+  cells.grant(2000);
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(250);
+  strictEqual(client.take(), "+OK\r\n");
+  strictEqual(world.value(0, "a"), "late");
+  strictEqual(world.value(1, "a"), "later");
+  world.stop();
+});
+
 Deno.test("role: what waits for a replica to be promoted moves on with the switch", async () => {
   const world = await World.make();
   const { stand } = world;

@@ -1,0 +1,42 @@
+/**
+ * For how long a worker may write to a server's primary (`failover: promote`): others count on it that nobody does for longer
+ * (docs/decisions/39), so it holds while the main thread, this one or all of the process is stopped as well.
+ *
+ *   main thread: a majority says so ──grant(ms)──► board ──look──► Leave ──holds?──► ServerConnection.flush
+ *
+ * When the main thread has written what stands on the board this thread cannot know, but that it was after the look before: from then on
+ * it counts. So a thread has to look often, and none that has been stopped takes what was written before the stop for new.
+ */
+import type { Clock } from "../net/net.ts";
+import { LEAVE_MAX_MS, type ServerCells } from "../stats/board.ts";
+
+/** Every leave is shorter by this at most. */
+export const LOOK_MS = 100;
+
+export class Leave {
+  private word: number;
+  private lookedAtMs: number;
+  /** Nothing is known before the main thread has granted something to this worker. */
+  private untilMs = Infinity;
+
+  constructor(private readonly cells: ServerCells, private readonly clock: Clock) {
+    this.word = cells.leave;
+    this.lookedAtMs = this.nowMs;
+  }
+
+  private get nowMs(): number {
+    return this.clock.realMs?.() ?? this.clock.nowMs();
+  }
+
+  /** Looks at the board: may something be written at this moment? */
+  get holds(): boolean {
+    const { nowMs } = this;
+    const word = this.cells.leave;
+    if (word !== this.word) {
+      this.word = word;
+      this.untilMs = this.lookedAtMs + word % (LEAVE_MAX_MS + 1);
+    }
+    this.lookedAtMs = nowMs;
+    return nowMs < this.untilMs;
+  }
+}
