@@ -1,6 +1,7 @@
 /** What came of it, for an operator and for programs. */
 import { latin1 } from "../bytes/ascii.ts";
 import type { Cause } from "./cause.ts";
+import type { PlacingFault } from "./comparison.ts";
 import { keyShown, type Kind, KINDS, type Tally } from "./tally.ts";
 
 /** What to do about it: 0, 1 and 2 as exit codes. */
@@ -32,11 +33,7 @@ export interface PoolReport {
   readonly tally: Tally;
   /** What the files say otherwise of where keys go. */
   readonly settings: readonly string[];
-  readonly causes: readonly {
-    readonly label: string;
-    readonly misplaced: number;
-    readonly cause: Cause | null;
-  }[];
+  readonly causes: readonly PlacingFault[];
   readonly load: Load | null;
   /** null: it was compared to its end. */
   readonly stopped: string | null;

@@ -63,6 +63,14 @@ export class Tally {
     if (shownOfKind < this.shownMax) this.examples.push({ kind, key, text });
   }
 
+  /** What was called misplaced are leftovers. */
+  forgive(keys: number): void {
+    this.differences.misplaced = 0;
+    this.strays += keys;
+    const kept = this.examples.filter(({ kind }) => kind !== "misplaced");
+    this.examples.splice(0, this.examples.length, ...kept);
+  }
+
   cannotTell(key: Uint8Array, why: string): void {
     this.unread++;
     // Servers put what they like into errors.
