@@ -237,7 +237,7 @@ export class BinaryFront {
     request.check = checkOf(lineRow(asks, form), 0) | CHECK_BINARY;
     if (asks === GET && form === KEY_PLAIN) sendBinaryGet(connection, request, bytes, key, keyEnd);
     else {
-      if (WITH_KEY[opcode] === 1) request.key = bytes.slice(key, keyEnd);
+      if (WITH_KEY[opcode] === 1 || asks === GAT) request.key = bytes.slice(key, keyEnd);
       connection.enqueue(request);
       const size = writeLine(bytes, packet, form, line);
       if (stores) writeValue(connection, size, bytes, keyEnd, packet.end);

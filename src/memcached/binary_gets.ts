@@ -47,7 +47,7 @@ export function sendBinaryGet(
   connection.beginLine(batch);
 }
 
-class BinaryGets extends GetBatch {
+export class BinaryGets extends GetBatch {
   protected override giveValue(
     request: Request,
     i: number,

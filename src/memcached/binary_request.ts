@@ -25,6 +25,7 @@ import {
   writeUint32,
 } from "../protocol/memcached/binary.ts";
 import { readError, readReply, readValue, said } from "../protocol/memcached/binary_replies.ts";
+import { blockHasKey } from "../protocol/memcached/value_block.ts";
 import { read, readUint64 } from "../protocol/memcached/uint64.ts";
 import type { Client } from "../proxy/client.ts";
 import { Request } from "../proxy/request.ts";
@@ -37,11 +38,13 @@ const packet = new Uint8Array(16 * 1024);
 /** Bytes of "END\r\n", and of the CRLF behind a value. */
 const END_SIZE = 5;
 const CRLF_SIZE = 2;
+/** The third letter of VALUE, and of no other reply to what is asked for. */
+const L = 76;
 
 export class BinaryRequest extends Request implements RequestLine {
   readonly opcode: number;
   readonly opaque: number;
-  /** The key, if the reply is to have it and no batch has it; owned. */
+  /** The key, if the reply has it (as a packet, or a gat's as a line) and no batch has it; owned. */
   key: Uint8Array = NONE;
   /** 1 until it has been answered. */
   waiting = 1;
@@ -83,8 +86,8 @@ export class BinaryRequest extends Request implements RequestLine {
 
   /** The value of a gat, before its END. */
   takeParts(bytes: Uint8Array, at: number, end: number): boolean {
-    if (this.waiting === 0 || this.asks !== GAT || !readValue(bytes, at)) return false;
-    if (said.valueEnd + CRLF_SIZE !== end) return false;
+    if (this.waiting === 0 || this.asks !== GAT || !this.isValue(bytes, at, end)) return false;
+    if (!readValue(bytes, at) || said.valueEnd + CRLF_SIZE !== end) return false;
     this.give(bytes);
     return true;
   }
@@ -92,9 +95,16 @@ export class BinaryRequest extends Request implements RequestLine {
   finish(bytes: Uint8Array, start: number, end: number): boolean {
     // The value has left already.
     if (this.waiting === 0) return end - start === END_SIZE;
+    if (bytes[start + 2] === L && !this.isValue(bytes, start, end)) return false;
     if (!readReply(bytes, start, end, this.asks, this.opcode)) return false;
     this.give(bytes);
     return true;
+  }
+
+  /** Is it the value of its own key that begins there? Another's would be a reply out of step. */
+  private isValue(bytes: Uint8Array, at: number, end: number): boolean {
+    const { key } = this;
+    return blockHasKey(bytes, at, end, key, 0, key.length);
   }
 
   fail(reply: Uint8Array): void {

@@ -89,7 +89,8 @@ export function readReply(
   said.value = said.valueEnd = end;
   const first = bytes[start]!;
   const second = bytes[start + 1]!;
-  if (first === V) return bytes[start + 2] === SPACE ? readVa(bytes, start, asks) : readValue(bytes, start);
+  if (first === V && bytes[start + 2] === SPACE) return readVa(bytes, start, asks);
+  if (first === V) return (asks === GET || asks === GAT) && readValue(bytes, start);
   if (first === H || first === 79) return readHd(bytes, start, end, asks);
   if (first === S || first === C || first === E && second === R) {
     readError(bytes, start, end);
