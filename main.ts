@@ -12,6 +12,7 @@ import { completions } from "./src/cli/completions.ts";
 import { sourceOf, testConf } from "./src/cli/conf_file.ts";
 import { demo } from "./src/cli/demo.ts";
 import { type Flags, parseFlags } from "./src/cli/flags.ts";
+import { hashOfInput } from "./src/cli/password.ts";
 import { health } from "./src/cli/health.ts";
 import { helpText, statsText, usageText, versionText } from "./src/cli/help.ts";
 import { EXIT_OK, EXIT_USAGE, type Io } from "./src/cli/io.ts";
@@ -28,6 +29,7 @@ import { upgrade } from "./src/cli/successor.ts";
 import { UsageError } from "./src/cli/usage_error.ts";
 import { work } from "./src/service/worker.ts";
 import { currentRuntime } from "./src/runtime/runtime.ts";
+import { useEnvironment } from "./src/config/secrets.ts";
 import { BUILD, VERSION } from "./src/stats/version.ts";
 
 const io: Io = {
@@ -50,6 +52,7 @@ function writeAll(fd: number, bytes: Uint8Array): void {
 }
 
 async function main(argv: readonly string[]): Promise<number> {
+  useEnvironment(process.env);
   let flags: Flags;
   try {
     flags = parseFlags(argv);
@@ -96,6 +99,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return await upgrade(flags.options, currentRuntime().clock, io);
     case "schema":
       return schema(io);
+    case "password":
+      return await hashOfInput(io);
     case "demo":
       return await demo(flags.options, currentRuntime(), io);
     case "run":

@@ -3,7 +3,7 @@ _ringmaster() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command=
   COMPREPLY=()
   case ${COMP_WORDS[1]} in
-    route|plan|compare|reload|top|tap|health|upgrade|demo|schema|completions|man) ((COMP_CWORD > 1)) && command=${COMP_WORDS[1]} ;;
+    route|plan|compare|reload|top|tap|health|upgrade|demo|schema|password|completions|man) ((COMP_CWORD > 1)) && command=${COMP_WORDS[1]} ;;
   esac
   # --flag=value comes as three words.
   if [[ $word == = ]]; then word=; elif [[ $before == = ]]; then before=${COMP_WORDS[COMP_CWORD-2]}; fi
@@ -56,7 +56,7 @@ _ringmaster() {
     "upgrade -p"|"upgrade --pid-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
   esac
   case $command in
-    "") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -V --version -t --test-conf -d --daemonize -D --describe-stats -v --verbose -o --output -c --conf-file -s --stats-port -a --stats-addr -i --stats-interval -p --pid-file -m --mbuf-size --workers --log-format --admin --listen" -- "$word")); else ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "route plan compare reload top tap health upgrade demo schema completions man" -- "$word")); fi ;;
+    "") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -V --version -t --test-conf -d --daemonize -D --describe-stats -v --verbose -o --output -c --conf-file -s --stats-port -a --stats-addr -i --stats-interval -p --pid-file -m --mbuf-size --workers --log-format --admin --listen" -- "$word")); else ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "route plan compare reload top tap health upgrade demo schema password completions man" -- "$word")); fi ;;
     "route") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --pool --hex --ejected --explain --json" -- "$word")); else :; fi ;;
     "plan") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --keys --json --svg" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
     "compare") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --old-at --new-at --direct --scan --keys --hex --count --rate --show --user --password-file --ca --json" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
@@ -67,6 +67,7 @@ _ringmaster() {
     "upgrade") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -p --pid-file" -- "$word")); else :; fi ;;
     "demo") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --json" -- "$word")); else :; fi ;;
     "schema") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$word")); else :; fi ;;
+    "password") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$word")); else :; fi ;;
     "completions") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$word")); else COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")); fi ;;
     "man") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$word")); else :; fi ;;
   esac

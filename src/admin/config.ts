@@ -14,6 +14,7 @@ import type {
   ReplicaConfig,
   ServerConfig,
   ServersFrom,
+  UserConfig,
 } from "../config/config.ts";
 import type { Rates } from "../stats/quotas.ts";
 import { type Answer, json } from "./answer.ts";
@@ -90,8 +91,17 @@ function valueOf(key: Key, fields: object): unknown {
     case "replicas":
       return (value as readonly ReplicaConfig[]).map(({ text, zone }) => ({ address: text, zone }));
     case "credentials":
+    case "server_auth":
       return MASK;
+    case "users":
+      return (value as readonly UserConfig[]).map(({ name, secret, rules, scripts }) => ({
+        name,
+        login: secret.kind === "none" || secret.kind === "nopass" ? secret.kind : MASK,
+        rules,
+        scripts,
+      }));
     // Not the key of a pool or of the process, or shown by whoever calls.
+    case "rules":
     case "dns_name":
     case "address":
     case "admin":

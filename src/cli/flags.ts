@@ -154,6 +154,7 @@ export type CommandName =
   | "health"
   | "demo"
   | "schema"
+  | "password"
   | "completions"
   | "man";
 
@@ -169,6 +170,7 @@ export type Flags =
   | { readonly command: "reload" | "upgrade"; readonly options: ReloadOptions }
   | { readonly command: "demo"; readonly options: { readonly json: boolean } }
   | { readonly command: "schema" }
+  | { readonly command: "password" }
   | { readonly command: "tap"; readonly options: TapOptions }
   | { readonly command: "top"; readonly options: TopOptions }
   | { readonly command: "health"; readonly options: HealthOptions }
@@ -480,6 +482,16 @@ export const COMMANDS: readonly Command[] = [
     notes: [],
   },
   {
+    name: "password",
+    usage: "< FILE",
+    sentence: "Makes a password_hash of the password that is the first line of its standard input.",
+    flags: [HELP],
+    notes: [
+      "Salted and slow to try (scrypt). Each call makes another line of the same password; all of them are good.\n" +
+      "The password is no argument, as others would see it in the list of processes.",
+    ],
+  },
+  {
     name: "completions",
     usage: SHELLS.join("|"),
     words: SHELLS,
@@ -546,6 +558,7 @@ export function parseFlags(argv: readonly string[]): Flags {
     return { command: "health", options: { ...peerOptions(given), alive: given.has("alive") } };
   }
   if (name === "man") return { command: "man" };
+  if (name === "password") return { command: "password" };
   if (name === "reload" || name === "upgrade") {
     const pidFile = given.text("pid-file");
     if (pidFile === null) throw new UsageError(`${name}: no pid file given: -p FILE`);

@@ -16,10 +16,13 @@ import {
   PROCESS_NAME,
   RANGES_MAX,
   REPLICA_KEYS,
+  SERVER_AUTH_KEYS,
   SERVER_KEYS,
   SERVER_TLS_KEYS,
   SNI_KEYS,
   TLS_KEYS,
+  USER_KEYS,
+  USERS_MAX,
 } from "../config/schema.ts";
 import { EXIT_OK, type Io } from "./io.ts";
 
@@ -138,6 +141,12 @@ function valueSchema(key: Key): Json {
       return mapping(LIMITS_KEYS);
     case "sni":
       return { type: "array", minItems: 1, items: mapping(SNI_KEYS) };
+    case "users":
+      return { type: "array", minItems: 1, maxItems: USERS_MAX, items: mapping(USER_KEYS) };
+    case "rules":
+      return { anyOf: [{ type: "string" }, { type: "array", items: { type: "string" } }] };
+    case "server_auth":
+      return mapping(SERVER_AUTH_KEYS);
     case "dns_name":
       return { type: "string", pattern: "^([^_/].*:[0-9]+|_[^.:]+\\._[^.:]+\\.[^:]+)$" };
     case "nameserver":

@@ -77,6 +77,25 @@ export interface Credentials {
   readonly password: string;
 }
 
+/** How a user shows who he is. No password is kept as it was written. */
+export type UserSecret =
+  /** Not by a password. */
+  | { readonly kind: "none" }
+  | { readonly kind: "nopass" }
+  /** 64 hexadecimal digits, in lower case. */
+  | { readonly kind: "sha256"; readonly hex: string }
+  /** See password_hash.ts. */
+  | { readonly kind: "scrypt"; readonly text: string };
+
+export interface UserConfig {
+  readonly name: string;
+  readonly secret: UserSecret;
+  /** As they were written, and right: parseRules of protocol/redis/acl_rules.ts takes them. */
+  readonly rules: readonly string[];
+  /** May call scripts although something is forbidden to it. */
+  readonly scripts: boolean;
+}
+
 /** Where a pool's servers come from, if the file does not name them itself: `servers_from`, or `cluster`. */
 export type ServersFrom = DnsFrom | FileFrom | ClusterFrom;
 

@@ -9,10 +9,12 @@ import {
   POOL_KEYS,
   PROCESS_KEYS,
   REPLICA_KEYS,
+  SERVER_AUTH_KEYS,
   SERVER_KEYS,
   SERVER_TLS_KEYS,
   SNI_KEYS,
   TLS_KEYS,
+  USER_KEYS,
 } from "./schema.ts";
 
 /** A Markdown table a scope: key, value, default, unit, what it does. */
@@ -38,6 +40,10 @@ export function configMarkdown(): string {
     markdownTable(SERVER_TLS_KEYS),
     "\nKeys of `per_address:`:\n",
     markdownTable(LIMITS_KEYS),
+    "\nKeys of each user under `users:`:\n",
+    markdownTable(USER_KEYS),
+    "\nKeys of `server_auth:`:\n",
+    markdownTable(SERVER_AUTH_KEYS),
   ].join("\n") + "\n";
 }
 
@@ -100,6 +106,7 @@ const MAPPINGS: Partial<Record<Key["type"], readonly Key[]>> = {
   tls: TLS_KEYS,
   server_tls: SERVER_TLS_KEYS,
   limits: LIMITS_KEYS,
+  server_auth: SERVER_AUTH_KEYS,
 };
 
 function keyLines(key: Key, indent: string): string[] {

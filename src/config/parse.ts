@@ -7,13 +7,16 @@
  * twemproxy takes and cannot work with is an error: a server without a host, two pools on one address.
  * Truth: tests/vectors/config/nutcracker.json (verdicts of nutcracker 0.5.0) and tests/vectors/placement.json.
  */
+import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { encode } from "../bytes/ascii.ts";
 import { type IpRange, RANGE_EXPECTED, readIpRange } from "../net/ip_range.ts";
 import type { Rates } from "../stats/quotas.ts";
+import { parseRules, RuleError } from "../protocol/redis/acl_rules.ts";
 import { sortServers } from "../ring/server_order.ts";
 import type {
   Config,
+  Credentials,
   PoolConfig,
   ProcessConfig,
   ReplicaConfig,
@@ -23,12 +26,15 @@ import type {
   ServerTlsConfig,
   TlsConfig,
   TlsPair,
+  UserConfig,
+  UserSecret,
 } from "./config.ts";
 import { readTlsFiles, TlsFileError } from "./certificates.ts";
 import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
 import { ConfigDocument, type Entry, type Place, type Value } from "./document.ts";
 import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
 import { findClashes } from "./listens.ts";
+import { isPasswordHash, PASSWORD_HASH_EXPECTED } from "./password_hash.ts";
 import {
   ANNOUNCED_MAX,
   CLUSTER_KEYS,
@@ -46,12 +52,16 @@ import {
   REPLICA_KEYS,
   REPLICATION_KEYS,
   type Scope,
+  SERVER_AUTH_KEYS,
   SERVER_KEYS,
   SERVER_TLS_KEYS,
   SNI_KEYS,
   TLS_KEYS,
   UNAVAILABLE_KEYS,
+  USER_KEYS,
+  USERS_MAX,
 } from "./schema.ts";
+import { resolveSecret } from "./secrets.ts";
 import {
   isAnyHost,
   isLoopback,
@@ -243,6 +253,7 @@ class Reader {
       );
     }
     const { listen, servers } = fields;
+    this.#checkUsers(values, fields);
     this.#checkCluster(values, fields);
     this.#checkServers(pool, entries);
     this.#checkReplication(pool, values, fields, servers ?? []);
@@ -262,6 +273,19 @@ class Reader {
       servers: servers ?? [],
     };
     return { config, place: pool.place, listenPlace: place("listen"), readFromPlace: place("read_from") };
+  }
+
+  /** memcached has no users; and the user default has one password. */
+  #checkUsers(values: Values, { redis, redisAuth, users }: Fields<typeof POOL_KEYS>): void {
+    for (const name of redis === false ? ["users", "server_auth"] : []) {
+      const given = values.get(name);
+      if (given === undefined) continue;
+      this.#problem(given.place, name, `${name} in a memcached pool`, `redis: true, or no ${name}`);
+    }
+    if (redisAuth === null || !users?.some(({ name }) => name === "default")) return;
+    const expected =
+      "one of both: redis_auth is the password of the user default, who may do everything then";
+    this.#problem(values.get("users")!.place, "users", "a user named default beside redis_auth", expected);
   }
 
   /** A cluster says itself who owns which key, and who follows whom. */
@@ -535,6 +559,9 @@ class Reader {
     if (key.type === "server_tls") return this.#serverTls(key, value);
     if (key.type === "sni") return this.#sni(key, value);
     if (key.type === "limits") return this.#limits(key, value);
+    if (key.type === "users") return this.#users(key, value);
+    if (key.type === "rules") return this.#rules(key, value);
+    if (key.type === "server_auth") return this.#serverAuth(key, value);
     if (key.type === "sentinels" || key.type === "replicas" || key.type === "announced") {
       return this.#addresses(key, value);
     }
@@ -542,11 +569,18 @@ class Reader {
     if (key.type === "log" && value.kind === "mapping") {
       return fieldsOf(LOG_KEYS, this.#values(this.#document.entries(value), "log", LOG_KEYS, value.place));
     }
-    const text = textOf(key, value);
-    if (text === null) {
+    const written = textOf(key, value);
+    if (written === null) {
       this.#problem(value.place, key.name, described(value), expectation(key));
       return undefined;
     }
+    const secret = key.secret && this.#opensFiles ? resolveSecret(written) : { text: written };
+    if ("missing" in secret) {
+      const found = `${quoted(written)}, and no such variable in the environment`;
+      this.#problem(value.place, key.name, found, `${secret.missing} set, and not empty`);
+      return undefined;
+    }
+    const { text } = secret;
     const read = readValue(key, text);
     if ("value" in read) return key.type === "path" ? this.#path(text) : read.value;
     this.#problem(
@@ -781,6 +815,137 @@ class Reader {
     return undefined;
   }
 
+  #serverAuth(key: Key, value: Value): Credentials | undefined {
+    const values = this.#mapping(key, value, "server_auth", SERVER_AUTH_KEYS);
+    if (values === undefined) return undefined;
+    const { username, password, passwordFile } = fieldsOf(SERVER_AUTH_KEYS, values);
+    if ((password === null) === (passwordFile === null)) {
+      const found = password === null
+        ? "neither password nor password_file"
+        : "both password and password_file";
+      this.#problem(value.place, key.name, found, "one of the two");
+      return undefined;
+    }
+    const text = password ?? this.#passwordIn(passwordFile!, values.get("password_file")!.place);
+    return text === null ? undefined : { user: username, password: text };
+  }
+
+  /** A list of users. Undefined if anything is wrong with one. */
+  #users(key: Key, value: Value): readonly UserConfig[] | undefined {
+    const tooLong = value.kind === "list" && value.items.length > USERS_MAX;
+    if (value.kind !== "list" || value.items.length === 0 || tooLong) {
+      const found = tooLong ? "a longer list" : value.kind === "list" ? "an empty list" : described(value);
+      this.#problem(value.place, key.name, found, expectation(key));
+      return undefined;
+    }
+    const items = this.#document.items(value);
+    const users: UserConfig[] = [];
+    const firsts = new Map<string, Place>();
+    for (const item of items) {
+      const user = this.#user(key, item);
+      if (user === undefined) continue;
+      const first = firsts.get(user.name);
+      if (first === undefined) users.push(user);
+      else {
+        const found = `a second user named ${quoted(user.name)} (first at line ${first.line})`;
+        this.#problem(item.place, key.name, found, "each user once");
+      }
+      firsts.set(user.name, first ?? item.place);
+    }
+    return users.length < items.length || items.length === 0 ? undefined : users;
+  }
+
+  #user(key: Key, item: Value): UserConfig | undefined {
+    if (item.kind !== "mapping") {
+      this.#problem(
+        item.place,
+        key.name,
+        described(item),
+        `a mapping of ${USER_KEYS.map((k) => k.name).join(", ")}`,
+      );
+      return undefined;
+    }
+    const values = this.#mapping(key, item, "user", USER_KEYS);
+    if (values === undefined) return undefined;
+    const { name, rules, scripts } = fieldsOf(USER_KEYS, values);
+    if (name === null || rules === null) return undefined;
+    const secret = this.#userSecret(item, values);
+    return secret === undefined ? undefined : { name, secret, rules, scripts };
+  }
+
+  #userSecret(item: Value, values: Values): UserSecret | undefined {
+    const fields = fieldsOf(USER_KEYS, values);
+    const { password, passwordFile, passwordSha256, passwordHash, nopass } = fields;
+    const given = LOGINS.filter((each) => values.has(each) && (each !== "nopass" || nopass));
+    if (given.length > 1) {
+      this.#problem(values.get(given[1]!)!.place, given[1]!, `${given[1]} beside ${given[0]}`, "one of both");
+      return undefined;
+    }
+    if (given.length === 0) {
+      this.#absent(item.place, "password", "nothing", `one of ${LOGINS.join(", ")}`);
+      return undefined;
+    }
+    if (nopass) return { kind: "nopass" };
+    if (passwordHash !== null) {
+      if (isPasswordHash(passwordHash)) return { kind: "scrypt", text: passwordHash };
+      this.#problem(values.get("password_hash")!.place, "password_hash", "a value", PASSWORD_HASH_EXPECTED);
+      return undefined;
+    }
+    if (passwordSha256 !== null) {
+      if (/^[0-9a-f]{64}$/.test(passwordSha256)) return { kind: "sha256", hex: passwordSha256 };
+      const expected = "64 characters, lowercase hexadecimal digits alone";
+      this.#problem(values.get("password_sha256")!.place, "password_sha256", "a value", expected);
+      return undefined;
+    }
+    // Nobody logs in to what is only looked at.
+    if (password === null && !this.#opensFiles) return { kind: "none" };
+    const text = password ?? this.#passwordIn(passwordFile!, values.get("password_file")!.place);
+    return text === null
+      ? undefined
+      : { kind: "sha256", hex: createHash("sha256").update(text).digest("hex") };
+  }
+
+  /** The first line of a file; null if it has none, or cannot be read, which has been noted then. */
+  #passwordIn(file: string, place: Place): string | null {
+    if (!this.#opensFiles) return "";
+    try {
+      const text = new TextDecoder().decode(readConfigFile(file)).split(/\r?\n/, 1)[0]!;
+      if (text !== "") return text;
+      this.#problem(
+        place,
+        "password_file",
+        `${quoted(file)}, whose first line is empty`,
+        "a line that is the password",
+      );
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      const found = `${quoted(file)}, ${error.problems[0]!.found}`;
+      this.#problem(place, "password_file", found, "a file that can be read");
+    }
+    return null;
+  }
+
+  /** Rules, as they were written; undefined if one is none, of which Redis's own words are said. */
+  #rules(key: Key, value: Value): readonly string[] | undefined {
+    const items = value.kind === "list" ? this.#document.items(value) : [value];
+    const texts: string[] = [];
+    for (const item of items) {
+      if (item.kind === "text") texts.push(item.text);
+      else this.#problem(item.place, key.name, described(item), expectation(key));
+    }
+    if (texts.length < items.length) return undefined;
+    try {
+      parseRules(texts, false);
+      return texts;
+    } catch (error) {
+      if (!(error instanceof RuleError)) throw error;
+      const { rule, why } = error;
+      const at = items[texts.findIndex((text) => text.includes(rule))] ?? value;
+      this.#problem(at.place, key.name, quoted(rule), `a rule of Redis's ACL, which says: ${why}`);
+      return undefined;
+    }
+  }
+
   #sni(key: Key, value: Value): TlsPair[] | undefined {
     if (value.kind !== "list" || value.items.length === 0) {
       const found = value.kind === "list" ? "an empty list" : described(value);
@@ -875,10 +1040,12 @@ class Reader {
       ? "of a replica"
       : scope === "from"
       ? "of servers_from"
-      : scope === "tls" || scope === "server_tls" || scope === "sni"
+      : scope === "tls" || scope === "server_tls" || scope === "sni" || scope === "server_auth"
       ? `of ${scope}`
       : scope === "limits"
       ? "of per_address"
+      : scope === "user"
+      ? "of a user"
       : scope === "log"
       ? "of log"
       : "of the process";
@@ -983,6 +1150,9 @@ function isDefault(name: string, value: unknown): boolean {
   const key = POOL_KEYS.find((each) => each.name === name)!;
   return key.default !== null && JSON.stringify(value) === JSON.stringify(defaultOf(key));
 }
+
+/** How a user may log in: one of them. */
+const LOGINS = ["password", "password_file", "password_sha256", "password_hash", "nopass"];
 
 /** What a token may be: nothing that a header could not carry. */
 const TOKEN = /^[!-~]{16,1024}$/;

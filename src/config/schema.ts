@@ -31,6 +31,7 @@ import type {
   TlsConfig,
   TlsPair,
   TlsVersion,
+  UserConfig,
 } from "./config.ts";
 import type { WrittenAddress } from "./values.ts";
 
@@ -41,7 +42,7 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 
-/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, in a server written as a mapping, one of its replicas, in `servers_from`, `tls`, its `sni`, `server_tls`, or `per_address`. */
+/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, in a server written as a mapping, one of its replicas, in `servers_from`, `tls`, its `sni`, `server_tls`, `per_address`, `users`, or `server_auth`. */
 export type Scope =
   | "pool"
   | "process"
@@ -52,7 +53,9 @@ export type Scope =
   | "tls"
   | "server_tls"
   | "sni"
-  | "limits";
+  | "limits"
+  | "user"
+  | "server_auth";
 
 /**
  * How the text of a value is read, and what it is then. integer, ms and size are decimal digits (size with an optional unit);
@@ -94,6 +97,10 @@ export interface ValueTypes {
   sni: readonly TlsPair[];
   path: string;
   limits: Rates;
+  users: readonly UserConfig[];
+  /** What one writes, and what is kept of it. */
+  rules: readonly string[];
+  server_auth: Credentials;
 }
 
 export type KeyType = keyof ValueTypes;
@@ -158,6 +165,9 @@ export const ANNOUNCED_MAX = 100;
 
 /** The most ranges of one list: whoever connects is compared with one after the other. */
 export const RANGES_MAX = 1000;
+
+/** The most users of a pool. */
+export const USERS_MAX = 10_000;
 
 /** The most worker threads. */
 export const WORKERS_MAX = 256;
@@ -368,6 +378,22 @@ export const POOL_KEYS = [
     normalise: encode,
     sentence: "The password that clients must give, and that is given to the servers; Redis pools only.",
     reason: "As in twemproxy. Quote a password that begins with a sign that means something in YAML.",
+  }),
+  key("pool", "users", "users", "users", {
+    absent: "none: every client may do everything",
+    example: '[ { name: app, password: "${APP_PASSWORD}", rules: "~app:* +@read +@write" } ]',
+    sentence:
+      "Who may do what: a list of mappings of name, rules, and how they log in: password, password_file, password_sha256, password_hash or nopass; and scripts. Redis pools only.",
+    reason:
+      "Rules are those of Redis's ACL. Who does not log in is the user default, who may do nothing unless the list has it, or redis_auth is set. See docs/users.md.",
+  }),
+  key("pool", "server_auth", "server_auth", "serverAuth", {
+    absent: "redis_auth",
+    example: '{ username: proxy, password: "${SERVER_PASSWORD}" }',
+    secret: true,
+    sentence:
+      "With what the proxy logs in to the pool's servers, replicas and cluster nodes: a mapping of username, and password or password_file. Redis pools only.",
+    reason: "Where servers know the proxy by another name or password than its clients know themselves.",
   }),
   key("pool", "redis_db", "integer", "redisDb", {
     twemproxy,
@@ -958,11 +984,89 @@ export const LIMITS_KEYS = [
   }),
 ] as const;
 
+const PASSWORD_FILE_REASON = "A secret that is mounted as a file stays out of the configuration.";
+
+/** A user under `users`. */
+export const USER_KEYS = [
+  key("user", "name", "server_name", "name", {
+    absent: "required",
+    example: "app",
+    sentence: "What AUTH and HELLO call the user; default is who does not log in.",
+    reason: "It is in CLIENT LIST, ACL LOG and the log.",
+  }),
+  key("user", "rules", "rules", "rules", {
+    absent: "required",
+    example: '"~app:* +@read +@write"',
+    sentence:
+      "What the user may do, in the words of Redis's ACL SETUSER: a text, or a list of texts; without passwords.",
+    reason: "What no rule allows is forbidden. Off is a rule too: the user cannot log in.",
+  }),
+  key("user", "password", "text", "password", {
+    absent: "one of the others",
+    example: '"${APP_PASSWORD}"',
+    secret: true,
+    sentence: "The password, or the variable of the environment that has it, as ${NAME}.",
+    reason: "Only its SHA-256 is kept in memory.",
+  }),
+  key("user", "password_file", "path", "passwordFile", {
+    absent: "one of the others",
+    example: "/run/secrets/app",
+    sentence: "A file whose first line is the password; a relative path starts at the configuration file.",
+    reason: PASSWORD_FILE_REASON,
+  }),
+  key("user", "password_sha256", "text", "passwordSha256", {
+    absent: "one of the others",
+    example: "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
+    secret: true,
+    sentence: "The password's SHA-256, as Redis's ACL LIST shows it.",
+    reason: "For users that are taken over from a server. Whoever has the file can try passwords fast.",
+  }),
+  key("user", "password_hash", "text", "passwordHash", {
+    absent: "one of the others",
+    example: "$scrypt$ln=14,r=8,p=1$SALT$HASH",
+    secret: true,
+    sentence: "A line of ringmaster password: salted, and slow to try.",
+    reason: "Each login takes some 50 ms on a thread of its own, but for passwords that were right before.",
+  }),
+  key("user", "nopass", "bool", "nopass", {
+    default: "false",
+    sentence: "Any password will do; default is then logged in from the start.",
+    reason: "For a default user who may do little.",
+  }),
+  key("user", "scripts", "bool", "scripts", {
+    default: "false",
+    sentence:
+      "Whether a user to whom something is forbidden may call scripts and functions that its rules allow.",
+    reason:
+      "The proxy sees which keys a script is given, not what it does: servers run it with the proxy's own rights.",
+  }),
+] as const;
+
+/** What `server_auth` of a pool has. */
+export const SERVER_AUTH_KEYS = [
+  key("server_auth", "username", "server_name", "username", {
+    absent: "the servers' default user",
+    example: "proxy",
+    sentence: "The user that the proxy is to its servers.",
+    reason: "Servers older than Redis 6 have no users.",
+  }),
+  key("server_auth", "password", "text", "password", {
+    absent: "password_file",
+    example: '"${SERVER_PASSWORD}"',
+    secret: true,
+    sentence: "Its password, or the variable of the environment that has it, as ${NAME}.",
+    reason: "It is sent to each server when a connection is made.",
+  }),
+  key("server_auth", "password_file", "path", "passwordFile", {
+    absent: "password",
+    example: "/run/secrets/servers",
+    sentence: "A file whose first line is the password; a relative path starts at the configuration file.",
+    reason: PASSWORD_FILE_REASON,
+  }),
+] as const;
+
 /** Keys that are promised and not yet built: an error of their own, so that nobody believes they work. */
-export const UNAVAILABLE_KEYS: readonly { readonly scope: Scope; readonly name: string }[] = [
-  { scope: "pool", name: "server_auth" },
-  { scope: "pool", name: "users" },
-];
+export const UNAVAILABLE_KEYS: readonly { readonly scope: Scope; readonly name: string }[] = [];
 
 export const KEYS: readonly Key[] = [
   ...PROCESS_KEYS,
@@ -975,6 +1079,8 @@ export const KEYS: readonly Key[] = [
   ...SNI_KEYS,
   ...SERVER_TLS_KEYS,
   ...LIMITS_KEYS,
+  ...USER_KEYS,
+  ...SERVER_AUTH_KEYS,
 ];
 
 /** What a value of the key must be: completes "expected …". */
@@ -1022,6 +1128,12 @@ export function expectation(key: Key): string {
       return `a mapping of ${LIMITS_KEYS.map((k) => k.name).join(", ")}`;
     case "sni":
       return "a list of mappings of certificate and key";
+    case "users":
+      return `a list of at most ${USERS_MAX} mappings of ${USER_KEYS.map((k) => k.name).join(", ")}`;
+    case "rules":
+      return "rules of Redis's ACL, such as ~app:* +@read, in a text or a list of texts";
+    case "server_auth":
+      return `a mapping of ${SERVER_AUTH_KEYS.map((k) => k.name).join(", ")}`;
     case "path":
       return "the path of a file";
     case "dns_name":

@@ -107,6 +107,9 @@ export function readValue(key: Key, text: string): Read<unknown> {
     case "server_tls":
     case "sni":
     case "limits":
+    case "users":
+    case "rules":
+    case "server_auth":
     case "log":
       return { expected };
   }

@@ -83,7 +83,14 @@ const PASS_MIN = 1024 * 1024;
 /** What decides which server has a key, and where that server is. */
 const RING_KEYS = ["servers", "hash", "hashTag", "distribution"] as const;
 /** What a connection to a server is made with: if one of these changes, all are made anew. */
-const CONNECTION_KEYS = ["redisAuth", "redisDb", "serverConnections", "failover", "serverTls"] as const;
+const CONNECTION_KEYS = [
+  "redisAuth",
+  "serverAuth",
+  "redisDb",
+  "serverConnections",
+  "failover",
+  "serverTls",
+] as const;
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
 const TOO_MANY_CLIENTS = "max number of clients reached";
@@ -395,8 +402,8 @@ export class Pool {
 
   /** Starts looking for idle clients, if any may have to go. */
   private watchIdle(): void {
-    const { idleTimeoutMs, redisAuth } = this.config;
-    if (this.watchesIdle || (idleTimeoutMs <= 0 && redisAuth === null)) return;
+    const { idleTimeoutMs, redisAuth, users } = this.config;
+    if (this.watchesIdle || (idleTimeoutMs <= 0 && redisAuth === null && users === null)) return;
     this.watchesIdle = true;
     this.sweepIdleClients();
   }

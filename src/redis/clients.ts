@@ -53,6 +53,7 @@ export function viewOf(client: Client, nowMs: number, wallMs: number): ClientVie
     idleSeconds: Math.max(0, Math.floor((nowMs - client.lastActiveMs) / 1000)),
     flags: flagsOf(client, session) || "N",
     capabilities: session.canRedirect ? "r" : "",
+    user: session.user,
     db: session.db,
     channels: subscribed(CHANNEL),
     patterns: subscribed(PATTERN),
@@ -164,7 +165,9 @@ export class ClientsWork implements SliceWork, Postponed {
     private readonly kills: boolean,
     private readonly old: boolean,
   ) {
-    this.filter = new ClientFilter(kills, client.pool.config.databases);
+    const { databases, users } = client.pool.config;
+    const names = new Set(["default", ...(users ?? []).map(({ name }) => latin1(encode(name)))]);
+    this.filter = new ClientFilter(kills, databases, names);
   }
 
   get holdsBytes(): number {

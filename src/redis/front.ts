@@ -7,7 +7,7 @@
  */
 import { encode, latin1, startsWith } from "../bytes/ascii.ts";
 import type { PoolConfig } from "../config/config.ts";
-import { answer, type Host } from "../protocol/redis/answers.ts";
+import { answer, helloUserAt, type Host, WRONGPASS } from "../protocol/redis/answers.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { checkArity, type Command, FINDER, FLAG, needsAuth, ROUTE } from "../protocol/redis/command.ts";
 import { findCommand, resolve, resolveAt } from "../protocol/redis/commands.ts";
@@ -22,6 +22,7 @@ import {
   isRefused,
   NOAUTH,
   refusal,
+  SYNTAX_ERROR,
   tooManyError,
   unknownError,
 } from "../protocol/redis/errors.ts";
@@ -31,7 +32,7 @@ import { shiftDatabases } from "../protocol/redis/database.ts";
 import { inlineToArray, scanInline } from "../protocol/redis/inline.ts";
 import { joinEvery, joinOk, joinSum, joinValues } from "../protocol/redis/join.ts";
 import { blocks, findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
-import { ReplyWriter } from "../protocol/redis/reply_writer.ts";
+import { OK, ReplyWriter } from "../protocol/redis/reply_writer.ts";
 import { isPush, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
 import {
   BAD_QUOTES,
@@ -53,7 +54,13 @@ import { redisWords } from "../protocol/slow_words.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { SLOTS } from "../ring/slots.ts";
 import { CLASS_OTHER, CLASS_READ, CLASS_TRANSACTION, CLASS_WRITE } from "../stats/latency.ts";
-import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
+import {
+  LIMIT_MEMORY,
+  LIMIT_REQUEST,
+  PROTOCOL_ERROR,
+  REQUESTS_FORBIDDEN,
+  REQUESTS_TOTAL,
+} from "../stats/metrics.ts";
 import { type Client, LEARNING } from "../proxy/client.ts";
 import { TLS_ON_PLAIN_PORT } from "../proxy/http_guard.ts";
 import type { Visit } from "../proxy/ejection.ts";
@@ -62,6 +69,7 @@ import { type Front, type Greeting, PRIMARY, REPLICA, type ReplyScan } from "../
 import { DEMOTED, Illnesses } from "../proxy/illness.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
 import type { Pool } from "../proxy/pool.ts";
+import { answerAcl, isAcl } from "./acl.ts";
 import { CommandLearner } from "./learn.ts";
 import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./session.ts";
 import type { ClientQuestion, Told } from "../proxy/client_question.ts";
@@ -71,6 +79,7 @@ import type { PoolIdentity } from "./identity.ts";
 import { LargeRequest, STREAM_MIN } from "./large.ts";
 import { RedisModes, type Sender } from "./modes.ts";
 import { ACROSS, ownerOfKeys } from "./places.ts";
+import { forbidden, hearsForbidden, sortForbidden } from "./permit.ts";
 import { Preparation } from "./preparation.ts";
 import { Scripts } from "./scripts.ts";
 import { PoolReads } from "./reads.ts";
@@ -79,6 +88,7 @@ import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
 import { placeSlots, sendSlots } from "./slot_split.ts";
 import { answerSlowLog, SLOWLOG_COMMANDS } from "./slow_log.ts";
 import { anyNode, everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
+import { DEFAULT, PoolUsers } from "./users.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
 import type { Request } from "../proxy/request.ts";
 import type { Tap } from "../stats/tapped.ts";
@@ -110,6 +120,13 @@ const NEVER_REFUSED: ReadonlySet<string> = new Set([
   "SUNSUBSCRIBE",
 ]);
 const LF = 10;
+const MINUS = 45;
+/** Of a pool with users; redis_auth's is twemproxy's. */
+const NOAUTH_USERS = errorReply("NOAUTH Authentication required.");
+const WRONGPASS_REPLY = errorReply(WRONGPASS);
+const AUTH_NOPASS = errorReply(
+  "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+);
 /** A request of fewer bytes waits for nobody else's. */
 const BULKY = 64 * 1024;
 
@@ -155,6 +172,8 @@ export class RedisFront implements Front, Sender {
   private reads: PoolReads | null;
   /** Null where nobody says that another server has a key. */
   redirects: PoolRedirects | null;
+  /** Null if everybody may do everything. */
+  private users: PoolUsers | null;
 
   constructor(
     private readonly pool: Pool,
@@ -167,6 +186,7 @@ export class RedisFront implements Front, Sender {
     this.keepsReads = pool.config.retryReads;
     this.reads = this.readsOf(pool.config);
     this.redirects = this.redirectsOf(pool);
+    this.users = pool.config.users === null ? null : new PoolUsers(pool);
     this.sliceArguments = pool.sliceArguments;
     this.walkArguments = Math.min(WALK_ARGUMENTS, pool.sliceArguments);
     this.learner = new CommandLearner(pool);
@@ -194,8 +214,10 @@ export class RedisFront implements Front, Sender {
   }
 
   newSession(client: Client): RedisSession {
-    const open = this.config.redisAuth === null;
+    const { users } = this;
+    const open = users === null ? this.config.redisAuth === null : users.default.isOpen;
     const session = new RedisSession(client, open, this.pool.clock.wallMs(), this.local, this.anyAddress);
+    if (users !== null) session.become(users.default, open);
     session.readFrom(this.reads);
     return session;
   }
@@ -266,7 +288,8 @@ export class RedisFront implements Front, Sender {
     if (!taken) {
       const command = resolve(bytes, args) ?? this.learner.known(bytes, args);
       const first = command !== undefined &&
-        (session.plain && needsFirst(command) || args.count > READ_HERE_MAX && readsFew(command));
+        (session.plain && needsFirst(command) && !this.asksAll(session, command) ||
+          args.count > READ_HERE_MAX && readsFew(command));
       if (!first && preparation === null) {
         // Offered again, it is to come here, although it may have come in one piece.
         resume.count = args.count;
@@ -282,6 +305,11 @@ export class RedisFront implements Front, Sender {
     session.preparation = null;
     resume.reset();
     return next;
+  }
+
+  /** Are the keys or channels of such a request looked at, to see whether its user may name them? */
+  private asksAll({ rights }: RedisSession, command: Command): boolean {
+    return rights !== null && rights.free[command.id] !== 1;
   }
 
   private dispatchPrepared(
@@ -325,6 +353,14 @@ export class RedisFront implements Front, Sender {
       isRefused(command, this.config.dangerousCommands)
     ) return NEED_MORE;
     const key = command.firstKey;
+    const { rights } = session;
+    if (rights !== null && rights.free[command.id] !== 1) {
+      // Its last argument is not here yet, and no option. What is refused is refused when it is.
+      args.count = index;
+      const allowed = rights.allowsOne(command, key, bytes, args);
+      args.count = count;
+      if (!allowed) return NEED_MORE;
+    }
     const owner = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
     if (owner < 0) return NEED_MORE;
     if (!client.atRest()) {
@@ -467,10 +503,13 @@ export class RedisFront implements Front, Sender {
   ): boolean {
     const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
     session.command = command;
+    const { rights } = session;
     if (
-      command !== undefined && command.route === ROUTE.KEYED && session.authenticated && session.short &&
+      command !== undefined && command.route === ROUTE.KEYED && session.short &&
       command.firstKey === command.lastKey && command.finder === FINDER.RANGE &&
-      checkArity(command, args.count)
+      checkArity(command, args.count) &&
+      (rights === null || rights.free[command.id] === 1 ||
+        rights.allowsOne(command, command.firstKey, bytes, args))
     ) {
       const requests = ++this.pool.counters[REQUESTS_TOTAL]!;
       const looked = requests >= this.seen.drawAt ||
@@ -625,7 +664,7 @@ export class RedisFront implements Front, Sender {
   ): boolean {
     let command = named?.subcommands === null ? named : resolve(bytes, args);
     if (!session.authenticated && (command === undefined || needsAuth(command))) {
-      client.answer(NOAUTH);
+      client.answer(this.users === null ? NOAUTH : NOAUTH_USERS);
       return true;
     }
     if (named === undefined) {
@@ -635,13 +674,21 @@ export class RedisFront implements Front, Sender {
       if (entry !== undefined) command = this.learner.resolve(entry, bytes, args);
     }
     session.command = command;
+    const tooMany = command !== undefined && args.count > READ_HERE_MAX && readsFew(command);
+    args.told = null;
+    const forbids =
+      session.rights !== null && command !== undefined && checkArity(command, args.count) && !tooMany
+        ? this.forbids(session, command, bytes)
+        : null;
     const error = command === undefined
       ? unknownError(bytes, args, named)
       : !checkArity(command, args.count)
       ? arityError(command)
-      : !this.hasSlowLog(command) && isRefused(command, this.config.dangerousCommands)
+      : forbids !== null
+      ? forbids
+      : !this.isAnsweredByUs(command) && isRefused(command, this.config.dangerousCommands)
       ? refusal(command)
-      : args.count > READ_HERE_MAX && readsFew(command)
+      : tooMany
       ? tooManyError(command, READ_HERE_MAX)
       : command.name === "FUNCTION|LIST"
       ? functionListError(bytes, args)
@@ -653,8 +700,9 @@ export class RedisFront implements Front, Sender {
       // A wrong EXEC ends transaction and watch, even where there is no MULTI.
       if (command?.name === "EXEC" && session.transaction !== null) return this.modes.abort(session, error);
       if (!queueing) client.answer(error);
-      else if (command === undefined || !checkArity(command, args.count)) session.transaction!.refuse(error);
-      else session.transaction!.refuseOurs(command.name.replace("|", " "), error);
+      else if (command === undefined || error === forbids || !checkArity(command, args.count)) {
+        session.transaction!.refuse(error);
+      } else session.transaction!.refuseOurs(command.name.replace("|", " "), error);
       return true;
     }
     if (session.subscriptions !== null && session.resp === 2 && (command!.flags & FLAG.SUBSCRIBER) === 0) {
@@ -679,6 +727,15 @@ export class RedisFront implements Front, Sender {
         end = request.length;
       }
     }
+    if ((command!.flags & FLAG.PATTERNS) !== 0 && session.rights !== null) {
+      const refused = sortForbidden(session.rights, command!, bytes, args);
+      if (refused !== null) {
+        this.pool.counters[REQUESTS_FORBIDDEN]!++;
+        if (queueing) session.transaction!.refuse(refused);
+        else client.answer(refused);
+        return true;
+      }
+    }
     // Nodes of a cluster look at patterns themselves, each version in its way.
     if ((command!.flags & FLAG.PATTERNS) !== 0 && this.pool.servers.length > 1 && !this.pool.cluster) {
       const refused = this.config.distribution === "random"
@@ -693,7 +750,8 @@ export class RedisFront implements Front, Sender {
     if (command!.finder === FINDER.ASKED) {
       // Where any server will do, any argument will.
       args.told = ANY_ARGUMENT;
-      if (this.pool.servers.length > 1 && this.config.distribution !== "random") {
+      const asks = session.rights !== null;
+      if (asks || this.pool.servers.length > 1 && this.config.distribution !== "random") {
         const told = this.learner.keysOf(client, command!, bytes, args, start, end);
         if (told === null) return false;
         if (told instanceof Uint8Array) {
@@ -702,6 +760,12 @@ export class RedisFront implements Front, Sender {
           return true;
         }
         args.told = told;
+        const refused = asks ? this.forbids(session, command!, bytes) : null;
+        if (refused !== null) {
+          if (queueing) session.transaction!.refuse(refused);
+          else client.answer(refused);
+          return true;
+        }
       }
     }
     if (this.scripts !== null) {
@@ -716,6 +780,18 @@ export class RedisFront implements Front, Sender {
     }
     if (session.marks !== null && command!.mayWrite) session.marks.wrote(this.writtenTo(command!, bytes));
     return this.route(client, session, command!, bytes, start, end);
+  }
+
+  /** What the rules of the client's user say against the request at hand; null: nothing. */
+  private forbids(session: RedisSession, command: Command, bytes: Uint8Array): Uint8Array | null {
+    const refused = forbidden(this.users!, session, session.rights!, command, bytes, args, this.prepared);
+    if (refused !== null) this.pool.counters[REQUESTS_FORBIDDEN]!++;
+    return refused;
+  }
+
+  /** Is it about what the proxy itself keeps, though servers have it too: the slow log, users? */
+  private isAnsweredByUs(command: Command): boolean {
+    return this.hasSlowLog(command) || this.users !== null && isAcl(command);
   }
 
   /** Is it answered by the pool's own slow log? */
@@ -744,6 +820,7 @@ export class RedisFront implements Front, Sender {
     else if (!this.route(client, session, command, bytes, 0, bytes.length) || client.replies.tail === tail) {
       client.answer(errorReply(`ERR '${command.lower}' is too large for a transaction through this proxy`));
     }
+    session.refresh();
   }
 
   /** False if the client has been blocked and has to offer the request again. */
@@ -763,6 +840,10 @@ export class RedisFront implements Front, Sender {
         new Walk(session, bytes, start, end, command.container === null ? 1 : 2, args.count, work);
         return true;
       }
+    }
+    if (this.users !== null && isAcl(command)) {
+      client.answer(answerAcl(this.users, session, command, bytes, args));
+      return true;
     }
     switch (command.route) {
       case ROUTE.KEYED:
@@ -854,6 +935,9 @@ export class RedisFront implements Front, Sender {
     const changes = command.name === "HELLO" || command.name === "RESET" || command.name === "SELECT";
     if (changes && !client.atRest()) return false;
     if (command.name === "HELLO" && this.identity.refresh(client)) return false;
+    if (this.users !== null && (command.name === "AUTH" || command.name === "HELLO")) {
+      return this.logIn(client, session, this.users, command, bytes);
+    }
     if (command.name === "RESET") this.modes.abandon(client, session);
     if (command.name === "PING" && session.subscriptions !== null && session.resp === 2) {
       client.answer(subscriberPong(bytes));
@@ -862,7 +946,53 @@ export class RedisFront implements Front, Sender {
     } else if (command.name === "COMMAND|DOCS") {
       this.modes.commandDocs(client, session, bytes, start, end);
     } else client.answer(answer(command, bytes, args, session, this.host));
+    if (this.users !== null && command.name === "RESET") {
+      session.become(this.users.default, this.users.default.isOpen);
+    }
     if (command.name === "QUIT") client.closeAfterReplies();
+    return true;
+  }
+
+  /** AUTH and HELLO of a pool with users. False if the client waits, and has to offer the request again. */
+  private logIn(
+    client: Client,
+    session: RedisSession,
+    users: PoolUsers,
+    command: Command,
+    bytes: Uint8Array,
+  ): boolean {
+    const hello = command.name === "HELLO";
+    const at = hello ? helloUserAt(bytes, args) : args.count === 3 ? 1 : 0;
+    if (!hello && args.count > 3) {
+      client.answer(SYNTAX_ERROR);
+      return true;
+    }
+    if (!hello && args.count === 2 && users.default.secret.kind === "nopass") {
+      client.answer(AUTH_NOPASS);
+      return true;
+    }
+    if (hello && at === 0) {
+      client.answer(answer(command, bytes, args, session, this.host));
+      return true;
+    }
+    const name = at === 0 ? DEFAULT : latin1(bytes, args.starts[at]!, args.ends[at]!);
+    const right = users.login(
+      client,
+      session,
+      name,
+      bytes.subarray(args.starts[at + 1]!, args.ends[at + 1]!),
+    );
+    if (right === null) return false;
+    if (!hello) client.answer(right ? OK : WRONGPASS_REPLY);
+    else {
+      session.login = { name, right };
+      const reply = answer(command, bytes, args, session, this.host);
+      session.login = null;
+      client.answer(reply);
+      // Whatever else was wrong with it, it is not logged in.
+      if (reply[0] === MINUS) return true;
+    }
+    if (right) session.become(users.find(name)!, true);
     return true;
   }
 
@@ -1042,15 +1172,40 @@ export class RedisFront implements Front, Sender {
     this.redirects ??= this.redirectsOf(pool);
     this.redirects?.adopt();
     this.scripts = pool.tellsScripts ? this.scripts ?? new Scripts(pool) : null;
+    const { users } = pool.config;
+    if (users === null) this.users = null;
+    else if (this.users === null) this.users = new PoolUsers(pool);
+    else this.users.adopt(pool.config);
     for (const client of pool.clients) {
       const session = client.session as RedisSession;
-      if (pool.config.redisAuth === null) session.authenticated = true;
+      this.adoptUser(client, session);
       session.readFrom(this.reads);
       session.tracking?.adopt();
       session.transaction?.adopt();
       if (moved) session.blocking?.detached();
     }
     this.modes.adopt(moved);
+  }
+
+  /** The pool may have other users: who is gone is ended, as by ACL DELUSER; whose rights are others is told at the next command. */
+  private adoptUser(client: Client, session: RedisSession): void {
+    const { users } = this;
+    if (users === null) {
+      if (session.user !== DEFAULT) return client.giveUp("is ended: its user is gone");
+      session.rights = null;
+      if (this.config.redisAuth === null) session.authenticated = true;
+      return;
+    }
+    const user = users.find(session.user);
+    // Whoever may not log in any more, and has, goes on, as in Redis.
+    if (user === undefined || user.secret.kind === "none" && session.authenticated) {
+      return client.giveUp("is ended: its user is gone");
+    }
+    if (user.rights !== session.rights) session.transaction?.rightsChanged();
+    session.become(user, session.authenticated || session.user === DEFAULT && user.isOpen);
+    if (hearsForbidden(session)) {
+      client.giveUp("is ended: it is subscribed to what its user may not hear any more");
+    }
   }
 
   tells(server: Server, first: boolean): boolean {
@@ -1066,7 +1221,7 @@ export class RedisFront implements Front, Sender {
   }
 
   keptBytes(): number {
-    return (this.scripts?.bytes ?? 0) + this.seen.holdsBytes;
+    return (this.scripts?.bytes ?? 0) + this.seen.holdsBytes + (this.users?.holdsBytes ?? 0);
   }
 
   stop(): void {
@@ -1090,9 +1245,13 @@ export class RedisFront implements Front, Sender {
 
   greetings(connectionClass: number, role: number): readonly Greeting[] {
     const greetings: Greeting[] = [];
-    const { redisAuth, redisDb } = this.config;
+    const { redisAuth, serverAuth, redisDb } = this.config;
     // AUTH before SELECT: the other way round, twemproxy's data ends in database 0 (its issue 491).
-    if (redisAuth !== null) greetings.push({ bytes: command("AUTH", redisAuth), check: () => null });
+    if (serverAuth !== null) {
+      const { user, password } = serverAuth;
+      const bytes = user === null ? command("AUTH", password) : command("AUTH", user, password);
+      greetings.push({ bytes, check: () => null });
+    } else if (redisAuth !== null) greetings.push({ bytes: command("AUTH", redisAuth), check: () => null });
     if (connectionClass % 2 === 1) {
       greetings.push({
         bytes: command("HELLO", 3),

@@ -34,6 +34,7 @@ import type { Pool } from "../proxy/pool.ts";
 import { OK, ReplyWriter } from "../protocol/redis/reply_writer.ts";
 import { type Host, ownSettings, settingsReply } from "../protocol/redis/answers.ts";
 import { joinInfoTexts } from "../protocol/redis/info_join.ts";
+import { isAcl } from "./acl.ts";
 import { BlockingCall } from "./blocking.ts";
 import type { PoolRedirects } from "./redirect.ts";
 import { GONE, SILENT } from "../proxy/client_question.ts";
@@ -246,6 +247,11 @@ export class RedisModes {
     const { args } = this.sender;
     // An invalidation that is said again behind a reply (ReplyQueue.insertBehind) would stand between the elements of EXEC's.
     if (session.tracking !== null) return 0;
+    if (this.pool.config.users !== null) {
+      // Who logs in may have to wait, and what follows would be another's.
+      if (command.name === "AUTH") return 0;
+      if (isAcl(command)) return COSTLY;
+    }
     if (command.name === "PUBLISH") return this.pool.servers.length === 1 ? 0 : 1;
     if (command.name === "CLIENT|INFO") return 1;
     if (command.name === "CLIENT|LIST") return COSTLY;

@@ -3,10 +3,12 @@
  *
  *   SINTER k1 … k100000  ──►  turn: notes some arguments ──► … ──► turn: finds some keys' server ──► … ──► taken like any other
  *
- * Where its arguments are, and which server has all of its keys, takes as many turns as it needs. Meanwhile it lies in its
+ * Where its arguments are, whether its user may use its keys, and which server has all of them, takes as many turns as it needs. Meanwhile it lies in its
  * client's inbox, and the client is blocked; when it is offered again, both are known. Nothing is owed to anybody for it, so what
  * was asked before it is answered as always.
  */
+import { type AclRules, Asking } from "../protocol/redis/acl_rules.ts";
+import { hasKeys } from "../protocol/redis/acl_table.ts";
 import { Args } from "../protocol/redis/args.ts";
 import type { Command } from "../protocol/redis/command.ts";
 import { findKeys, KeyList } from "../protocol/redis/keys.ts";
@@ -21,6 +23,8 @@ const NOTED_MAX = 16 * 1024;
 const PLACED_MAX = 4096;
 
 const LF = 10;
+
+const NO_KEYS = new KeyList();
 
 export class Preparation implements Postponed {
   /** All is known. */
@@ -38,6 +42,11 @@ export class Preparation implements Postponed {
   /** `Pool.moves` when the first key was placed. */
   private moves: number;
   private found = false;
+  /** What the user's rules say of it; null: nobody has to ask. */
+  private asking: Asking | null = null;
+  /** The rules that are asked. */
+  private asked: AclRules | null = null;
+  private allowed = false;
 
   /**
    * @param size bytes of the whole request, which begins at `start` of `bytes`, borrowed; it stays where it is
@@ -71,6 +80,11 @@ export class Preparation implements Postponed {
   /** The keys it has found, if it has looked for those of `command`. */
   keysOf(command: Command): KeyList | null {
     return command === this.command ? this.keys : null;
+  }
+
+  /** What these rules say of it, if they have been asked about all of it. */
+  askingOf(command: Command, rights: AclRules): Asking | null {
+    return command === this.command && rights === this.asked && this.allowed ? this.asking : null;
   }
 
   /** As `ownerOfKeys`, if there are keys and `keysOf` tells of them. */
@@ -115,6 +129,7 @@ export class Preparation implements Postponed {
       const most = Math.min(count - args.count, NOTED_MAX);
       this.at = noteArguments(request, this.at, args.count, most, 1, Infinity, args);
     } else if (!this.found) this.find(request);
+    else if (!this.allowed) this.ask(request);
     else this.placeMore(request);
     if (!this.ready) return client.pool.turn.later(this);
     client.unblock(SLICED);
@@ -122,8 +137,21 @@ export class Preparation implements Postponed {
 
   private find(request: Uint8Array): void {
     this.found = true;
-    if (this.command !== undefined) findKeys(this.command, request, this.args, this.keys);
-    this.ready = this.keys.count <= 0;
+    const { command, keys, session: { rights } } = this;
+    if (command !== undefined) findKeys(command, request, this.args, keys);
+    this.asked = rights;
+    this.asking = null;
+    if (rights !== null && command !== undefined && rights.free[command.id] !== 1) {
+      const none = !hasKeys(command) || keys.count <= 0;
+      this.asking = new Asking(rights, command, none ? NO_KEYS : keys, request, this.args);
+    }
+    this.allowed = this.asking === null;
+    this.ready = this.allowed && keys.count <= 0;
+  }
+
+  private ask(request: Uint8Array): void {
+    this.allowed = this.asking!.look(request, this.args, PLACED_MAX);
+    this.ready = this.allowed && this.keys.count <= 0;
   }
 
   private placeMore(request: Uint8Array): void {

@@ -1,4 +1,6 @@
 /** What a Redis client has said about itself, and where the scan of its half-received request stands. */
+import { latin1 } from "../bytes/ascii.ts";
+import type { AclRules } from "../protocol/redis/acl_rules.ts";
 import type { Session } from "../protocol/redis/answers.ts";
 import type { Command } from "../protocol/redis/command.ts";
 import type { Client } from "../proxy/client.ts";
@@ -12,6 +14,7 @@ import type { ClientRedirects } from "./redirect_queue.ts";
 import type { Subscriptions } from "./pubsub.ts";
 import type { Tracking } from "./tracking.ts";
 import type { Transaction } from "./transaction.ts";
+import type { Login, User } from "./users.ts";
 import { Marks } from "./writes.ts";
 import { RequestResume } from "../protocol/redis/request.ts";
 
@@ -56,9 +59,16 @@ export class RedisSession implements Session {
   /** Offset, from the start of a half-received inline command, up to which there is no line end. */
   inlineAt = 0;
 
+  /** Who it is, each byte a character. */
+  user = "default";
+  /** What its requests are asked about (redis/permit.ts); null = it may do everything. */
+  rights: AclRules | null = null;
+  /** What has become of the login that the client offers again (redis/users.ts); null if none waits. */
+  login: Login | null = null;
+
   /** No mode is on. Kept by `refresh`. */
   plain = true;
-  /** Requests with one key can take the short way: no mode is on, they go to the primary whatever they are, and none is kept. Kept by `refresh`. */
+  /** Requests with one key can take the short way: it is logged in, no mode is on, they go to the primary whatever they are, and none is kept. Kept by `refresh`. */
   short = true;
   /** Who may answer its reads; null = primaries alone (read_from). Set by `readFrom`. */
   reads: PoolReads | null = null;
@@ -104,7 +114,23 @@ export class RedisSession implements Session {
   refresh(): void {
     this.plain = this.transaction === null && this.subscriptions === null && this.tracking === null &&
       this.replies === REPLIES_ON;
-    this.short = this.plain && this.reads === null && !this.client.pool.config.retryReads;
+    this.short = this.authenticated && this.plain && this.reads === null &&
+      !this.client.pool.config.retryReads;
+  }
+
+  /** It is this user from now on, logged in or not. */
+  become({ name, rights }: User, authenticated: boolean): void {
+    this.user = name;
+    this.rights = rights;
+    this.authenticated = authenticated;
+    this.refresh();
+  }
+
+  /** Who it is, for ACL LOG: a line like CLIENT LIST's, shortened. */
+  line(): string {
+    const { id, name, command, user, resp, db } = this;
+    return `id=${id} addr=${this.address()} laddr=${this.localAddress()} name=${latin1(name)} db=${db} ` +
+      `cmd=${command?.lower ?? "NULL"} user=${user} resp=${resp}`;
   }
 
   readFrom(reads: PoolReads | null): void {

@@ -171,6 +171,17 @@ export class Transaction implements Holder {
       : `give all keys of a transaction one hash tag, ${latin1(tag, 0, 1)}tag${latin1(tag, 1, 2)}:name`;
   }
 
+  /**
+   * The rules of its user are others. Redis looks at each command again at EXEC; here all of it is refused, since what was queued was allowed
+   * by rules that are gone.
+   */
+  rightsChanged(): void {
+    if (!this.queueing) return;
+    this.broken = true;
+    this.because ||=
+      "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call";
+  }
+
   /** EXEC itself was wrong (arity): Redis forgets the transaction and the watch. False if it has to be offered again. */
   abort(error: Uint8Array): boolean {
     if (!this.client.atRest()) return false;

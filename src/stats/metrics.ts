@@ -65,6 +65,13 @@ export const POOL_METRICS: readonly Metric[] = [
   limitHit("max_requests_per_s", "limit_requests_per_s", "# requests refused by max_requests_per_s"),
   limitHit("max_bytes_per_s", "limit_bytes_per_s", "# requests refused by max_bytes_per_s"),
   limitHit("max_connections", "limit_max_connections", "# clients refused by max_connections"),
+  own("counter", "auth_failures", "# failed logins of a pool with users", "auth_failures"),
+  own(
+    "counter",
+    "requests_forbidden",
+    "# requests that the rules of their user forbid",
+    "forbidden_requests",
+  ),
 ];
 
 export const CLIENT_EOF = 0;
@@ -91,6 +98,8 @@ export const PROXY_HEADER_ERRORS = 20;
 export const LIMIT_REQUESTS_PER_S = 21;
 export const LIMIT_BYTES_PER_S = 22;
 export const LIMIT_MAX_CONNECTIONS = 23;
+export const AUTH_FAILURES = 24;
+export const REQUESTS_FORBIDDEN = 25;
 
 export const SERVER_METRICS: readonly Metric[] = [
   metric("counter", "server_eof", "# eof on server connections", "server_eofs"),

@@ -20,6 +20,7 @@ export const KEPT_KEYS = [
   "sentinels",
   "sentinelAuth",
   "redisAuth",
+  "serverAuth",
   "serverTls",
   "readFrom",
   "maxLag",

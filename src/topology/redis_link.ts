@@ -320,7 +320,10 @@ const HANDLER: Handler = {
 
 const decoder = new TextDecoder();
 
-/** What servers of this pool are told: redis_auth, which has no user. */
-export function serverAuth({ redisAuth }: Pick<PoolConfig, "redisAuth">): LinkOptions["auth"] {
+/** What servers of this pool are told: server_auth, or redis_auth, which has no user. */
+export function serverAuth(
+  { redisAuth, serverAuth }: Pick<PoolConfig, "redisAuth" | "serverAuth">,
+): LinkOptions["auth"] {
+  if (serverAuth !== null) return serverAuth;
   return redisAuth === null ? null : { user: null, password: decoder.decode(redisAuth) };
 }

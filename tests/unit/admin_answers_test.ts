@@ -24,9 +24,9 @@ Deno.test("/api/config masks every secret of the table, and shows every other ke
   for (const name of secrets) {
     const servers = name === "sentinel_auth" ? "[ { name: m, master: m } ]" : "[ 127.0.0.1:1:1 ]";
     const body = shown(
-      `p:\n  listen: 127.0.0.1:2\n  redis: true\n  ${name}: hunter2\n${
-        beside[name] ?? ""
-      }  servers: ${servers}\n`,
+      `p:\n  listen: 127.0.0.1:2\n  redis: true\n  ${name}: ${
+        name === "server_auth" ? "{ password: hunter2 }" : "hunter2"
+      }\n${beside[name] ?? ""}  servers: ${servers}\n`,
     );
     ok(!body.includes("hunter2"), `${name}: ${body}`);
     strictEqual(JSON.parse(body).pools[0][name], MASK);
@@ -45,6 +45,8 @@ Deno.test("/api/config masks every secret of the table, and shows every other ke
 Deno.test("the table of keys says of every password that it is secret", () => {
   for (const key of KEYS) {
     if (!/auth|password|secret|token$/.test(key.name) && key.type !== "credentials") continue;
+    // Where a secret is, is none.
+    if (key.name.endsWith("_file")) continue;
     ok(key.secret, `${key.name}: secret: true, or answers and error messages show it`);
   }
 });

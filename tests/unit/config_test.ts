@@ -96,6 +96,8 @@ const DEFAULTS: PoolConfig = {
   announce: [],
   tls: null,
   serverTls: null,
+  serverAuth: null,
+  users: null,
   serversFrom: null,
   perAddress: null,
   allow: null,
@@ -397,7 +399,7 @@ Deno.test("a field is of the type that its row says, and no field is without a r
 Deno.test("every key of a pool has valid and invalid cases here", () => {
   for (const key of POOL_KEYS) {
     // In tls_test.ts.
-    if (key.name === "tls" || key.name === "server_tls") continue;
+    if (["tls", "server_tls", "users", "server_auth"].includes(key.name)) continue;
     const notAlone = [
       "listen",
       "servers",

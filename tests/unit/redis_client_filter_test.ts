@@ -17,6 +17,7 @@ function view(changes: Partial<ClientView> = {}): ClientView {
     idleSeconds: 10,
     flags: "N",
     capabilities: "",
+    user: "default",
     db: 1,
     channels: 0,
     patterns: 0,

@@ -51,6 +51,8 @@ export interface Session {
   db: number;
   /** True from the start where the pool has no password. */
   authenticated: boolean;
+  /** Of a pool with users: whether the HELLO AUTH at hand has been found right; null or absent: its password is `Host.password`. */
+  readonly login?: { readonly right: boolean } | null;
   /** CLIENT CAPA redirect. */
   canRedirect: boolean;
   /** CLIENT TRACKING; null = off. */
@@ -202,7 +204,7 @@ on("SELECT", (bytes, args, session, host) => {
   return OK;
 });
 
-const WRONGPASS = "WRONGPASS invalid username-password pair or user is disabled.";
+export const WRONGPASS = "WRONGPASS invalid username-password pair or user is disabled.";
 
 on("AUTH", (bytes, args, session, host) => {
   if (args.count > 3) return SYNTAX_ERROR;
@@ -234,6 +236,21 @@ function sameBytes(bytes: Uint8Array, start: number, end: number, expected: Uint
   return difference === 0;
 }
 
+/** Where HELLO names a user: that argument, with the password behind it. 0: it does not, or is not right. */
+export function helloUserAt(bytes: Uint8Array, args: Args): number {
+  let userAt = 0;
+  for (let i = 2; i < args.count; i++) {
+    const option = word(bytes, args, i);
+    const more = args.count - 1 - i;
+    if (option === "AUTH" && more >= 2) {
+      userAt = i + 1;
+      i += 2;
+    } else if (option === "SETNAME" && more >= 1) i++;
+    else return 0;
+  }
+  return userAt;
+}
+
 on("HELLO", (bytes, args, session, host) => {
   let version = 0;
   if (args.count > 1) {
@@ -261,7 +278,8 @@ on("HELLO", (bytes, args, session, host) => {
     }
   }
   if (userAt > 0) {
-    if (!userIsRight(bytes, args, userAt, host)) return errorReply(WRONGPASS);
+    const right = session.login == null ? userIsRight(bytes, args, userAt, host) : session.login.right;
+    if (!right) return errorReply(WRONGPASS);
     session.authenticated = true;
   }
   if (!session.authenticated) {

@@ -16,7 +16,7 @@ export type Conditions = readonly (readonly [option: string, negated: boolean, v
 
 interface Option {
   /** The value to compare with, or the error that the text deserves. */
-  read(text: string, databases: number): string | number | Uint8Array;
+  read(text: string, databases: number, users: ReadonlySet<string>): string | number | Uint8Array;
   test(view: ClientView, value: string | number): boolean;
   /** There is a NOT- of it. */
   readonly negatable: boolean;
@@ -62,8 +62,8 @@ const OPTIONS: ReadonlyMap<string, Option> = new Map<string, Option>([
     negatable: true,
   }],
   ["USER", {
-    read: (text) => text === "default" ? text : errorReply(`ERR No such user '${cut(text)}'`),
-    test: () => true,
+    read: (text, _databases, users) => users.has(text) ? text : errorReply(`ERR No such user '${cut(text)}'`),
+    test: (view, user) => view.user === user,
     negatable: true,
   }],
   ["ADDR", sameText((view) => view.address)],
@@ -104,6 +104,7 @@ const OPTIONS: ReadonlyMap<string, Option> = new Map<string, Option>([
 ]);
 
 const NOT = "NOT-";
+const DEFAULT_ALONE: ReadonlySet<string> = new Set(["default"]);
 
 /** Do all conditions hold? */
 export function meets(view: ClientView, conditions: Conditions): boolean {
@@ -125,8 +126,13 @@ export class ClientFilter {
   /**
    * @param kills CLIENT KILL's, which words one error otherwise
    * @param databases how many there are
+   * @param users their names, each byte a character
    */
-  constructor(private readonly kills: boolean, private readonly databases: number) {}
+  constructor(
+    private readonly kills: boolean,
+    private readonly databases: number,
+    private readonly users: ReadonlySet<string> = DEFAULT_ALONE,
+  ) {}
 
   get conditions(): Conditions {
     return [...this.given.values()];
@@ -189,7 +195,7 @@ export class ClientFilter {
     }
     const negated = option.startsWith(NOT);
     const name = negated ? option.slice(NOT.length) : option;
-    const value = OPTIONS.get(name)!.read(text, this.databases);
+    const value = OPTIONS.get(name)!.read(text, this.databases, this.users);
     if (value instanceof Uint8Array) return value;
     // FLAGS and CAPA of no letters mean all clients.
     const anything = value === "" && (name === "FLAGS" || name === "CAPA");

@@ -20,6 +20,7 @@ export interface ClientView {
   readonly flags: string;
   /** "r": it can be told of redirections. */
   readonly capabilities: string;
+  readonly user: string;
   readonly db: number;
   /** What it is subscribed to. */
   readonly channels: number;
@@ -57,6 +58,6 @@ export function clientLine(v: ClientView): string {
     `argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=${v.replyBytes} oll=0 omem=${v.replyBytes} tot-mem=${v.heldBytes} ` +
     `events=${
       v.replyBytes > 0 ? "rw" : "r"
-    } cmd=${v.command} user=default redir=${v.redirect} resp=${v.resp} ` +
+    } cmd=${v.command} user=${v.user} redir=${v.redirect} resp=${v.resp} ` +
     `lib-name=${v.libName} lib-ver=${v.libVersion} capa=${v.capabilities} tot-net-in=${v.receivedBytes} tot-net-out=${v.sentBytes}\n`;
 }

@@ -47,6 +47,11 @@ export class ReplyWriter {
     return this.raw(`:${value}\r\n`);
   }
 
+  /** In RESP2 a text. */
+  double(value: number): this {
+    return this.resp === 3 ? this.raw(`,${value}\r\n`) : this.bulk(`${value}`);
+  }
+
   /** No CR or LF in it. */
   status(text: string): this {
     return this.raw(`+${text}\r\n`);

@@ -1,0 +1,156 @@
+/**
+ * Users with real servers: rules mean what ACL DRYRUN says, requests through the proxy are refused in a server's own words (RESP2, RESP3, in
+ * MULTI, by EVAL), and a reload changes what who is connected may do.
+ */
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { hashPassword } from "../../src/config/password_hash.ts";
+import { compareDryrun, knownTo, makeRequest } from "../fuzz/acl.ts";
+import { RawClient } from "../lib/client.ts";
+import { Fixture } from "../lib/fixture.ts";
+import { poll } from "../lib/poll.ts";
+import { Random } from "../lib/random.ts";
+import { ReplyError, type Value } from "../lib/resp.ts";
+import { poolYml, type Proxy, RUNTIMES } from "../lib/servers.ts";
+import { versionOf } from "../lib/versions.ts";
+
+const RULES = [
+  "+@all ~app:* %R~sh:* &news.*",
+  "+@read ~a?c &news (+set %W~tmp:x)",
+  "-@all +@list +multi +exec ~*",
+];
+
+Deno.test("rules mean what ACL DRYRUN of a server says", async () => {
+  await using f = new Fixture();
+  const server = await f.redis();
+  await using client = await RawClient.connect(server.target);
+  // Newer ones have other categories, and other access for a few commands.
+  if (await versionOf(client) !== "redis 7.0") return;
+  const seen = await compareDryrun(client, new Random(17), 60, 25);
+  deepStrictEqual(seen.differences, []);
+  ok(seen.requests > 1000, `${seen.requests}`);
+});
+
+/** An error's text, or nothing if it is not one that rules have given. */
+function refusal(value: Value): string {
+  if (!(value instanceof ReplyError) || !/NOPERM|insufficient ACL/.test(value.message)) return "";
+  return value.message;
+}
+
+Deno.test("requests are refused where a server with the same rules refuses them, in its words", async () => {
+  await using f = new Fixture();
+  const server = await f.redis();
+  await using admin = await RawClient.connect(server.target);
+  if (await versionOf(admin) !== "redis 7.0") return;
+  const behind = await f.redis();
+  const users = RULES.map((rules, i) =>
+    `{ name: u${i}, password: p, scripts: true, rules: ${JSON.stringify(rules)} }`
+  );
+  const proxy = await f.proxy(
+    "deno",
+    poolYml({ alpha: { servers: [behind], users: `[ ${users.join(", ")} ]` } }),
+  );
+  const random = new Random(3);
+  // What changes the connection, or waits, or ends the server, is not asked for in earnest.
+  const known = (await knownTo(admin)).filter(({ name, route, flags }) =>
+    [0, 1, 2, 3, 5].includes(route) && (flags & (1 << 6)) === 0 && !/^(DEBUG|ACL|MODULE|PFDEBUG)/.test(name)
+  );
+  const spoilt: string[] = [];
+  for (let i = 0; i < RULES.length; i++) {
+    await admin.command(
+      "ACL",
+      "SETUSER",
+      `u${i}`,
+      "on",
+      ">p",
+      "resetchannels",
+      ...RULES[i]!.match(/\(.*\)|\S+/g)!,
+    );
+    for (const resp of [2, 3]) {
+      await using there = await RawClient.connect(server.target);
+      await using here = await RawClient.connect(proxy.target);
+      for (const client of [there, here]) await client.command("HELLO", `${resp}`, "AUTH", `u${i}`, "p");
+      const asked = known.map((command) => makeRequest(random, command));
+      asked.push(["EVAL", "return 1", "1", "x"], ["EVAL", "return 1", "1", "app:1"], [
+        "PUBLISH",
+        "news",
+        "x",
+      ]);
+      asked.push(["PUBLISH", "other", "x"], ["SORT", "app:1", "BY", "w*"], ["SORT", "app:1", "GET", "#"]);
+      const [a, b] = await Promise.all([there, here].map((client) => client.pipeline(...asked)));
+      asked.forEach((words, k) => {
+        // How many there may be is told before rules are asked, and the proxy knows pairs and newer servers.
+        if ([a![k]!, b![k]!].some((value) => /wrong number of arguments/.test(String(value)))) return;
+        if (refusal(a![k]!) !== refusal(b![k]!)) {
+          spoilt.push(`u${i} ${words.join(" ")}: server ${refusal(a![k]!)}, proxy ${refusal(b![k]!)}`);
+        }
+      });
+      const multi = [["MULTI"], ["GET", "app:1"], ["SET", "x", "y"], ["EXEC"]];
+      const [c, d] = await Promise.all([there, here].map((client) => client.pipeline(...multi)));
+      deepStrictEqual(d!.map(String), c!.map(String), `MULTI u${i} RESP${resp}`);
+    }
+  }
+  deepStrictEqual(spoilt, []);
+});
+
+/** The proxy's file again, with these users, taken by it. */
+async function reload(proxy: Proxy, yml: string): Promise<void> {
+  const before = proxy.log.split("reloaded").length;
+  await Deno.writeTextFile(proxy.file, yml);
+  proxy.kill("SIGHUP");
+  await poll(() => proxy.log.split("reloaded").length > before, "the reload");
+}
+
+for (const runtime of RUNTIMES) {
+  Deno.test(`${runtime}: who logs in waits for his reply in order, and a reload tells at the next command`, async () => {
+    await using f = new Fixture();
+    const server = await f.redis();
+    await using admin = await RawClient.connect(server.target);
+    await admin.command("ACL", "SETUSER", "proxy", "on", ">pw", "allcommands", "allkeys", "allchannels");
+    await admin.command("ACL", "SETUSER", "default", "off");
+    const hash = await hashPassword("slow");
+    const conf = (rules: string, more: string) =>
+      poolYml({
+        alpha: {
+          listen: "127.0.0.1:0",
+          servers: [server],
+          server_auth: "{ username: proxy, password: pw }",
+          users: `[ { name: app, password_hash: "${hash}", rules: "${rules}" }${more} ]`,
+        },
+      });
+    const yml = conf("+@all ~app:* &news &more", ", { name: gone, password: g, rules: +ping }").replace(
+      "127.0.0.1:0",
+      `${f.dir}/alpha.sock`,
+    );
+    const proxy = await f.proxy(runtime, yml);
+    await using client = await RawClient.connect(proxy.target);
+    // Others are served while a hash is made, and who waits for it gets all replies in order.
+    const replies = await client.pipeline(
+      ["AUTH", "app", "slow"],
+      ["SET", "app:1", "v"],
+      ["GET", "app:1"],
+      ["GET", "x"],
+      ["AUTH", "app", "wrong"],
+      ["ACL", "WHOAMI"],
+    );
+    deepStrictEqual(replies.slice(0, 3).map(String), ["OK", "OK", "v"]);
+    match(String(replies[3]), /NOPERM this user has no permissions to access one of the keys/);
+    match(String(replies[4]), /WRONGPASS/);
+    strictEqual(replies[5], "app");
+    await using gone = await RawClient.connect(proxy.target);
+    await using listener = await RawClient.connect(proxy.target);
+    strictEqual(await gone.command("AUTH", "gone", "g"), "OK");
+    strictEqual(await listener.command("AUTH", "app", "slow"), "OK");
+    await listener.command("SUBSCRIBE", "more");
+    await client.command("MULTI");
+    await client.command("SET", "app:1", "w");
+    await reload(proxy, yml.replace("&news &more", "&news -set").replace(/, { name: gone.*? }/, ""));
+    match(String(await client.command("EXEC")), /EXECABORT .*ACLs rules changed/);
+    match(
+      String(await client.command("SET", "app:1", "w")),
+      /NOPERM this user has no permissions to run the 'set' command/,
+    );
+    strictEqual(await client.command("GET", "app:1"), "v");
+    await gone.readToEnd();
+    await listener.readToEnd();
+  });
+}

@@ -1,0 +1,230 @@
+/**
+ * Users of a pool: how they are written, who may log in, and that no command of the table goes round their rules. The proxy runs on a net of
+ * this test's own, whose servers answer everything.
+ */
+import { deepStrictEqual, match, ok, strictEqual, throws } from "node:assert/strict";
+import { parseRules } from "../../src/protocol/redis/acl_rules.ts";
+import { config as configAnswer } from "../../src/admin/config.ts";
+import { hashPassword, isPasswordHash, verifyPassword } from "../../src/config/password_hash.ts";
+import { ConfigError, parseConfig } from "../../src/config/parse.ts";
+import { useEnvironment } from "../../src/config/secrets.ts";
+import { type Command, COMMANDS, FLAG } from "../../src/protocol/redis/commands.ts";
+import { makeRequest } from "../fuzz/acl.ts";
+import { latin1, request, textOf } from "../lib/bytes.ts";
+import { Random } from "../lib/random.ts";
+import { TurnStand, type WideClient } from "../lib/turn_stand.ts";
+
+const pool = (yml: string, redis = true) =>
+  `alpha:\n  listen: 127.0.0.1:1\n  redis: ${redis}\n${yml}  servers: [ 127.0.0.1:2:1 ]\n`;
+const USERS = (user: string) => `  users:\n    - ${user}\n`;
+
+function wrong(yml: string, redis = true): string {
+  let said = "";
+  throws(() => parseConfig(pool(yml, redis), "f.yml"), (error) => {
+    ok(error instanceof ConfigError, `${error}`);
+    said = error.message;
+    return true;
+  });
+  return said;
+}
+
+Deno.test("users: what is wrong is told with its place, in Redis's words, and no secret is", () => {
+  match(
+    wrong(USERS('{ name: a, password: x, rules: "+get +gett" }')),
+    /f\.yml:5:\d+: rules: found "\+gett".*Unknown command or category/,
+  );
+  match(
+    wrong(USERS('{ name: a, password: x, rules: ["~a", "%X~b"] }')),
+    /f\.yml:5:\d+: rules: found "%X~b".*Syntax error/,
+  );
+  ok(!wrong(USERS('{ name: a, password: x, rules: ">secret" }')).includes('secret"'));
+  match(
+    wrong(USERS("{ name: a, rules: +get }")),
+    /password: found nothing, expected one of password, password_file/,
+  );
+  match(wrong(USERS("{ name: a, password: x }")), /rules: found nothing/);
+  match(wrong(USERS("{ name: a, password: x, nopass: true, rules: +get }")), /nopass beside password/);
+  match(
+    wrong(USERS("{ name: a, password_sha256: abc, rules: +get }")),
+    /found a value, expected 64 characters/,
+  );
+  match(
+    wrong(USERS("{ name: a, password_hash: $scrypt$x, rules: +get }")),
+    /found a value, expected a line of ringmaster password/,
+  );
+  match(
+    wrong(USERS("{ name: a, password_file: /nowhere, rules: +get }")),
+    /password_file: found "\/nowhere"/,
+  );
+  match(
+    wrong(`${USERS("{ name: a, nopass: true, rules: +get }")}    - { name: a, nopass: true, rules: +get }\n`),
+    /a second user named "a" \(first at line 5\)/,
+  );
+  match(
+    wrong(`  redis_auth: x\n${USERS("{ name: default, nopass: true, rules: +get }")}`),
+    /a user named default beside redis_auth/,
+  );
+  match(wrong(USERS("{ name: a, nopass: true, rules: +get }"), false), /users in a memcached pool/);
+  match(wrong("  server_auth: { password: x }\n", false), /server_auth in a memcached pool/);
+  match(wrong("  server_auth: { username: x }\n"), /neither password nor password_file/);
+  match(
+    wrong(USERS("{ name: a, nopas: true, rules: +get }")),
+    /a key that is none of a user, expected perhaps nopass/,
+  );
+});
+
+Deno.test("a secret may be a variable of the environment; one that is not set is an error", () => {
+  useEnvironment({ APP_PASSWORD: "p", EMPTY: "" });
+  const yml = '  redis_auth: ${APP_PASSWORD}\n  server_auth: { username: u, password: "${APP_PASSWORD}" }\n';
+  const [config] = parseConfig(pool(yml), "f.yml").pools;
+  strictEqual(textOf(config!.redisAuth!), "p");
+  deepStrictEqual(config!.serverAuth, { user: "u", password: "p" });
+  match(
+    wrong("  redis_auth: ${NO_SUCH}\n"),
+    /:4:\d+: redis_auth: found "\$\{NO_SUCH\}", and no such variable/,
+  );
+  match(wrong("  redis_auth: ${EMPTY}\n"), /expected EMPTY set/);
+  // What somebody else has written refers to nothing of ours.
+  strictEqual(textOf(parseConfig(pool(yml), "f.yml", false).pools[0]!.redisAuth!), "${APP_PASSWORD}");
+});
+
+Deno.test("passwords are not kept as they were written, nor shown", () => {
+  const { pools, process } = parseConfig(
+    pool(`${USERS('{ name: a, password: "sesame", rules: +get }')}  server_auth: { password: sesame }\n`),
+    "f.yml",
+  );
+  ok(!JSON.stringify(pools[0]!.users).includes("sesame"));
+  const clock = { wallMs: () => 0 };
+  const answer = JSON.stringify(configAnswer({ clock, config: { pools, process } } as never));
+  ok(!answer.includes("sesame") && !/[0-9a-f]{64}/.test(answer), answer);
+  match(answer, /\+get/);
+});
+
+Deno.test("slow hashes: what was made is right, anything else is not", async () => {
+  const line = await hashPassword("sesame");
+  ok(isPasswordHash(line));
+  ok(!isPasswordHash(line.replace("ln=14", "ln=30")));
+  ok(!isPasswordHash(line.replace("ln=14", "ln=9")));
+  ok(!isPasswordHash(`${line}$`));
+  const verified = (password: string) =>
+    new Promise<boolean>((resolve) => verifyPassword(line, latin1(password), resolve));
+  strictEqual(await verified("sesame"), true);
+  strictEqual(await verified("sesamf"), false);
+});
+
+/** The proxy with these users, and a client of it. */
+async function stand(
+  users: string,
+): Promise<{ stand: TurnStand; say(client: WideClient, ...words: string[]): string }> {
+  const made = await TurnStand.make("redis", 2, (work) => work(), `  hash_tag: "{}"\n  users:\n${users}`);
+  return {
+    stand: made,
+    say: (client, ...words) => {
+      client.read.length = 0;
+      client.socket.give(request(...words));
+      made.net.run();
+      return client.read.map((bytes) => textOf(bytes)).join("");
+    },
+  };
+}
+
+const isContainer = ({ subcommands, flags }: Command) => subcommands !== null && (flags & FLAG.OPEN) === 0;
+
+const NONE = "    - { name: none, password: n, rules: resetkeys }\n";
+const SOME = "    - { name: some, password: s, rules: '+@all ~app:*', scripts: true }\n";
+
+Deno.test("strangers may do nothing, and whoever has no rules may call no command of the table", async () => {
+  const { stand: made, say } = await stand(NONE);
+  const random = new Random(1);
+  const stranger = made.join();
+  strictEqual(say(stranger, "GET", "a"), "-NOAUTH Authentication required.\r\n");
+  const client = made.join();
+  match(say(client, "AUTH", "none", "x"), /^-WRONGPASS/);
+  strictEqual(say(client, "AUTH", "none", "n"), "+OK\r\n");
+  for (const command of COMMANDS) {
+    if ((command.flags & FLAG.NO_AUTH) !== 0 || isContainer(command)) continue;
+    const reply = say(client, ...makeRequest(random, command));
+    match(
+      reply,
+      /^-(NOPERM|EXECABORT Transaction discarded because of: NOPERM|ERR wrong number of arguments) /,
+      command.name,
+    );
+  }
+  made.stop();
+});
+
+Deno.test("no command with keys of the table reaches keys that its user may not name", async () => {
+  const { stand: made, say } = await stand(SOME);
+  const random = new Random(2);
+  const rules = parseRules(["+@all ~app:*"], true);
+  const client = made.join();
+  strictEqual(say(client, "AUTH", "some", "s"), "+OK\r\n");
+  let asked = 0;
+  for (const command of COMMANDS) {
+    if (!rules.asksKeys(command)) continue;
+    asked++;
+    const words = makeRequest(random, command).map((word) =>
+      word.startsWith("app:") || word === "" ? "x" : word
+    );
+    const expected =
+      /^-(NOPERM this user has no permissions to access one of the keys|ERR wrong number of arguments)/;
+    match(say(client, ...words), expected, `${words}`);
+    if (command.name.startsWith("WATCH")) continue;
+    say(client, "MULTI");
+    match(say(client, ...words), expected, `MULTI ${words}`);
+    match(say(client, "EXEC"), /^-EXECABORT /);
+  }
+  ok(asked > 200, `${asked}`);
+  made.stop();
+});
+
+Deno.test("requests of very many arguments, large ones and those in MULTI are asked about like others", async () => {
+  const { stand: made, say } = await stand(SOME);
+  const client = made.join();
+  strictEqual(say(client, "AUTH", "some", "s"), "+OK\r\n");
+  const keys = (last: string) => [...Array.from({ length: 5000 }, (_, i) => `app:${i}`), last];
+  for (const name of ["MGET", "DEL", "SINTER", "WATCH"]) {
+    match(say(client, name, ...keys("x")), /^-NOPERM .* one of the keys/, name);
+  }
+  ok(!say(client, "MGET", ...keys("app:x")).startsWith("-"));
+  match(say(client, "MSET", ...keys("x").flatMap((key) => [key, "v"])), /^-NOPERM .* one of the keys/);
+  match(say(client, "SUBSCRIBE", ...keys("x")), /^-NOPERM .* one of the channels/);
+  match(say(client, "SET", "x", "v".repeat(1024 * 1024)), /^-NOPERM .* one of the keys/);
+  match(say(client, "EVAL", "return 1", "1", "x"), /^-NOPERM .* one of the keys/);
+  match(say(client, "EVAL", "return 1", "z", "x"), /^-ERR value is not an integer/);
+  match(
+    say(client, "SORT", "app:l", "BY", "w*"),
+    /^-ERR BY option of SORT denied due to insufficient ACL permissions\./,
+  );
+  strictEqual(say(client, "MULTI"), "+OK\r\n");
+  match(say(client, "MGET", ...keys("x")), /^-NOPERM /);
+  match(say(client, "EXEC"), /^-EXECABORT /);
+  client.read.length = 0;
+  client.socket.give(latin1("GET x\r\n"));
+  made.net.run();
+  match(client.read.map((bytes) => textOf(bytes)).join(""), /^-NOPERM /);
+  made.stop();
+});
+
+Deno.test("ACL is answered; who logs in, says RESET or HELLO is who that makes him", async () => {
+  const { stand: made, say } = await stand(
+    `${SOME}    - { name: default, nopass: true, rules: +ping +acl|whoami }\n`,
+  );
+  const client = made.join();
+  strictEqual(say(client, "PING"), "+PONG\r\n");
+  match(say(client, "AUTH", "x"), /^-ERR AUTH <password> called without any password configured/);
+  match(say(client, "GET", "app:1"), /^-NOPERM this user has no permissions to run the 'get' command/);
+  match(say(client, "HELLO", "2", "AUTH", "some", "s"), /server/);
+  strictEqual(say(client, "ACL", "WHOAMI"), "$4\r\nsome\r\n");
+  match(say(client, "ACL", "SETUSER", "x"), /^-ERR 'ACL SETUSER' is refused: the configuration/);
+  match(
+    say(client, "ACL", "DRYRUN", "default", "GET", "a"),
+    /This user has no permissions to run the 'get' command/,
+  );
+  match(say(client, "ACL", "LIST"), /user some on #\(hidden\) ~app:\* resetchannels \+@all/);
+  match(say(client, "ACL", "LOG"), /command.*toplevel.*get/s);
+  match(say(client, "CLIENT", "LIST", "USER", "some"), / user=some /);
+  strictEqual(say(client, "RESET"), "+RESET\r\n");
+  strictEqual(say(client, "ACL", "WHOAMI"), "$7\r\ndefault\r\n");
+  made.stop();
+});
