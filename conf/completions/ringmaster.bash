@@ -36,6 +36,11 @@ _ringmaster() {
     "compare --user") :; return ;;
     "compare --password-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "compare --ca") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "compare --record") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "compare --replay") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "compare -c"|"compare --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "compare --admin") :; return ;;
+    "compare --token-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "reload -p"|"reload --pid-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "top -c"|"top --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "top --admin") :; return ;;
@@ -59,7 +64,7 @@ _ringmaster() {
     "") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -V --version -t --test-conf -d --daemonize -D --describe-stats -v --verbose -o --output -c --conf-file -s --stats-port -a --stats-addr -i --stats-interval -p --pid-file -m --mbuf-size --workers --log-format --admin --listen" -- "$word")); else ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "route plan compare reload top tap health upgrade demo schema password completions man" -- "$word")); fi ;;
     "route") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --pool --hex --ejected --explain --json" -- "$word")); else :; fi ;;
     "plan") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --keys --json --svg" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
-    "compare") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --old-at --new-at --direct --scan --keys --hex --count --rate --show --user --password-file --ca --json" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
+    "compare") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --old-at --new-at --direct --scan --keys --hex --count --rate --show --user --password-file --ca --json --record --replay --writes -c --conf-file --admin --token-file" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
     "reload") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -p --pid-file" -- "$word")); else :; fi ;;
     "top") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --pool --once --json" -- "$word")); else :; fi ;;
     "tap") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --pool --key --command --client --rate --count --json" -- "$word")); else :; fi ;;

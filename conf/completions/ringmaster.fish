@@ -48,6 +48,12 @@ complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l user -x -d 't
 complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l password-file -r -F -d 'a file with the password for proxies (default: redis_auth of the file)'
 complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l ca -r -F -d 'who signs the certificates of proxies that speak TLS'
 complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l json -d 'one JSON document, in place of text'
+complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l record -r -F -d 'write what a tap tells into this file, and compare nothing'
+complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l replay -r -F -d 'ask these recorded requests again, of OLD or of both'
+complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l writes -d 'replay requests that write, too'
+complete -c ringmaster -n '__fish_seen_subcommand_from compare' -s c -l conf-file -r -F -d 'configuration file (default: conf/ringmaster.yml, then conf/nutcracker.yml)'
+complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l admin -x -d 'its admin address (default: admin of the configuration)'
+complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l token-file -r -F -d 'a file with its token (default: admin_token_file of the configuration)'
 complete -c ringmaster -n '__fish_seen_subcommand_from compare' -F
 complete -c ringmaster -n 'test (count (commandline -opc)) -eq 1' -a reload -d 'Lets a running proxy read its configuration again, and tells how that ended.'
 complete -c ringmaster -n '__fish_seen_subcommand_from reload' -s h -l help -d 'this help'

@@ -31,6 +31,7 @@ import type { CompareOptions } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, type Io } from "./io.ts";
 import { FileError, linesOf } from "./key_lines.ts";
 import { Progress } from "./progress.ts";
+import { record, replay } from "./replay.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** Nothing is known: neither that there is a difference, nor that there is none. */
@@ -47,6 +48,8 @@ export async function compare(
   around: Omit<SourceAround, "random">,
   io: Io,
 ): Promise<number> {
+  if (options.record !== null) return await record(options, options.record, around.clock, io);
+  if (options.replay !== null) return await replay(options, options.replay, around, io);
   const sources = new Sources({ ...around, random });
   const progress = new Progress(() => around.clock.nowMs(), io);
   let peers: Peers | null = null;

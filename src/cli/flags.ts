@@ -384,11 +384,17 @@ export const COMMANDS: readonly Command[] = [
       ),
       flag("", "ca", "who signs the certificates of proxies that speak TLS", "S", "a file name"),
       flag("", "json", "one JSON document, in place of text"),
+      flag("", "record", "write what a tap tells into this file, and compare nothing", "S", "a file name"),
+      flag("", "replay", "ask these recorded requests again, of OLD or of both", "S", "a file name"),
+      flag("", "writes", "replay requests that write, too"),
+      ...PEER,
     ],
     notes: [
       "OLD and NEW are configuration files, nutcracker.yml or ringmaster.yml, or redis://HOST:PORT and\n" +
       "memcached://HOST:PORT (rediss://, memcacheds:// with TLS), whose keys --keys has to name. Only reads are\n" +
       "sent. What differs is read again before it is called a difference.",
+      "--record writes what `ringmaster tap --json` tells of the proxy that -c or --admin names; --replay asks it\n" +
+      "again, at --rate: only what reads, unless there is --writes.",
       "Exit codes: 0 no difference, 1 differences, 2 could not compare, or not all.",
     ],
   },
@@ -685,7 +691,15 @@ function planOptions(given: Given): PlanOptions {
 
 function compareOptions(given: Given): CompareOptions {
   const { words } = given;
-  if (words.length !== 2) {
+  const [record, replay] = [given.text("record"), given.text("replay")];
+  if (record !== null && (replay !== null || words.length > 0)) {
+    throw new UsageError("compare: --record takes no words, and no --replay");
+  }
+  if (replay !== null && (words.length < 1 || words.length > 2)) {
+    throw new UsageError(`compare: found ${words.length} words, expected OLD, or OLD NEW, to replay against`);
+  }
+  if (given.has("writes") && replay === null) throw new UsageError("compare: --writes is for --replay");
+  if (record === null && replay === null && words.length !== 2) {
     throw new UsageError(`compare: found ${words.length} words, expected two files or addresses: OLD NEW`);
   }
   if (given.has("scan") && given.has("keys")) {
@@ -700,9 +714,7 @@ function compareOptions(given: Given): CompareOptions {
     throw given.wrong(flag, text);
   };
   return {
-    confFile: null,
-    admin: null,
-    tokenFile: null,
+    ...peerOptions(given),
     sides: words,
     pool: given.text("pool"),
     at: [addressOf("old-at"), addressOf("new-at")],
@@ -716,9 +728,9 @@ function compareOptions(given: Given): CompareOptions {
     passwordFile: given.text("password-file"),
     ca: given.text("ca"),
     json: given.has("json"),
-    record: null,
-    replay: null,
-    writes: false,
+    record,
+    replay,
+    writes: given.has("writes"),
   };
 }
 

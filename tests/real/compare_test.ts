@@ -6,6 +6,8 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { latin1 } from "../lib/bytes.ts";
 import { Fixture } from "../lib/fixture.ts";
+import { startAdmin } from "../lib/admin.ts";
+import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import { run } from "../lib/process.ts";
 import { command, type PoolKeys, poolYml, type Subject } from "../lib/servers.ts";
@@ -195,4 +197,65 @@ Deno.test("compiled: what cannot be compared says why, and ends with 2", async (
   );
   deepStrictEqual([code, stderr], [0, ""]);
   match(stdout, /Verdict: no difference\. Of 1 keys clients read the same from both\./);
+});
+
+Deno.test("compiled: requests are recorded from a tap, and asked again of two proxies, or of one with what writes", async () => {
+  await using f = new Fixture();
+  const servers = [await f.redis(), await f.redis()];
+  const yml = poolYml({ alpha: { servers } });
+  const { proxy, admin } = await startAdmin(f, "compiled", yml);
+  const nutcracker = await f.proxy(
+    "nutcracker",
+    yml.replace(/listen: .*/, `listen: 127.0.0.1:${freePort()}`),
+  );
+  const recording = `${f.dir}/recording`;
+  const recorded = compare(
+    "compiled",
+    ...["--record", recording, "--admin", `127.0.0.1:${admin.port}`, "--count", "140", "--rate", "1000"],
+  );
+  const client = await f.client(proxy);
+  const file = () => Deno.readTextFile(recording).catch(() => "");
+  const commands = [
+    ["SET", "a", "1"],
+    ["GET", "a"],
+    ["GET", "x".repeat(100)],
+    ["HGETALL", "h"],
+    ["MGET", "a", "b", "c"],
+    ["INCR", "n"],
+    ["AUTH", "secret"],
+  ];
+  // Until the tap listens, and has told enough; each is the first at times, which it tells if it tells any.
+  await poll(async () => {
+    await client.pipeline(...commands);
+    commands.push(commands.shift()!);
+    return (await file()).split("\n").length > 141;
+  }, "140 requests are recorded");
+  deepStrictEqual((await recorded).code, 0);
+  const text = await file();
+  match(text, /^\{"ringmaster_recording":1,"at":\d+\}\n\{"at":/);
+  ok(!text.includes("secret"), text);
+  const before = Number(await client.command("GET", "n"));
+  const replay = async (...args: string[]) => {
+    const { code, stdout, stderr } = await compare("compiled", "--replay", recording, "--json", ...args);
+    strictEqual(stderr, "");
+    return { code, ...JSON.parse(stdout).pools[0] };
+  };
+  const both = await replay(nutcracker.file, proxy.file);
+  deepStrictEqual([both.code, both.requests, both.different, both.lost], [0, 140, 0, 0]);
+  ok(
+    both.asked > 10 && both.same === both.asked && both.skipped.writes > 0 && both.skipped.shortened > 0,
+    JSON.stringify(both),
+  );
+  strictEqual(Number(await client.command("GET", "n")), before);
+  const writes = await replay("--writes", proxy.file);
+  deepStrictEqual([writes.code, writes.skipped.writes, writes.asked > both.asked], [0, 0, true]);
+  ok(Number(await client.command("GET", "n")) > before);
+  // The other one has other data now.
+  const other = await f.proxy("compiled", poolYml({ alpha: { servers: [await f.redis()] } }));
+  const differs = await replay(proxy.file, other.file);
+  deepStrictEqual([differs.code, differs.different > 0], [1, true]);
+  match(differs.examples.join("\n"), /get "a": OLD "1", NEW null/);
+  const wrong = await compare("compiled", "--replay", proxy.file, proxy.file);
+  deepStrictEqual([wrong.code, wrong.stdout], [2, ""]);
+  match(wrong.stderr, /:1: found "ringmaster:", expected a JSON object a line/);
 });

@@ -1,11 +1,12 @@
 /** `ringmaster compare`: what counts as a difference, when it is read again, where keys lie, and which setting is probably wrong. */
-import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, rejects, strictEqual, throws } from "node:assert/strict";
 import { encode } from "../../src/bytes/ascii.ts";
 import { likelyCause, placingDifferences, type Sighting } from "../../src/compare/cause.ts";
 import { CannotCompare, Comparison } from "../../src/compare/comparison.ts";
 import { Pace } from "../../src/compare/pace.ts";
 import type { Page, Peer } from "../../src/compare/peer.ts";
 import { differenceOf, type Found, type Reading } from "../../src/compare/reading.ts";
+import { headLine, recorded } from "../../src/compare/recording.ts";
 import { reportText, verdictOf } from "../../src/compare/report.ts";
 import { scanned } from "../../src/compare/scan.ts";
 import { Side } from "../../src/compare/side.ts";
@@ -425,4 +426,43 @@ Deno.test("Pace: no more than so many a second, and what was not used is not mad
   const from = clock.now;
   for (let i = 0; i < 20; i++) await pace.take(100);
   ok(clock.now - from >= 1800, String(clock.now - from));
+});
+
+Deno.test("recorded() asks again what is whole, reads, and has keys; what writes if that is wanted", () => {
+  const line = (command: string, ...words: string[]) =>
+    JSON.stringify({ at: 1, pool: "alpha", client: "x", command, arguments: words });
+  const of = (text: string, writes = false, redis = true) => {
+    const { words, skipped } = recorded(text, redis, writes)!;
+    return skipped ?? words.map((word) => new TextDecoder().decode(word)).join(" ");
+  };
+  strictEqual(recorded(headLine(5).trimEnd(), true, false), null);
+  strictEqual(recorded("", true, false), null);
+  strictEqual(of(line("get", "é")), "get é");
+  strictEqual(of(line("mget", "a", "b")), "mget a b");
+  strictEqual(of(line("set", "a", "1")), "writes");
+  strictEqual(of(line("set", "a", "1"), true), "set a 1");
+  strictEqual(of(line("del", "a"), true), "del a");
+  for (
+    const other of ["scan", "blpop", "multi", "auth", "eval", "config|set", "nonsense", "ping", "publish"]
+  ) {
+    strictEqual(of(line(other, "a", "0"), true), "others", other);
+  }
+  for (const word of ["xxxx… (70 bytes)", "… (3 more)", "\\xff\\x00", "(hidden)"]) {
+    strictEqual(of(line("get", word)), "shortened", word);
+  }
+  deepStrictEqual([of(line("get", "a"), false, false), of(line("set", "a"), true, false)], [
+    "get a",
+    "others",
+  ]);
+  for (
+    const bad of [
+      "x",
+      "[]",
+      "{}",
+      '{"pool":"a","command":"get","arguments":[1]}',
+      '{"ringmaster_recording":2}',
+    ]
+  ) {
+    throws(() => recorded(bad, true, false), /expected/);
+  }
 });
