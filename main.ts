@@ -5,8 +5,6 @@
  */
 import { Buffer } from "node:buffer";
 import { readFileSync, writeSync } from "node:fs";
-import process from "node:process";
-import { isMainThread, workerData } from "node:worker_threads";
 import { compare } from "./src/cli/compare.ts";
 import { completions } from "./src/cli/completions.ts";
 import { sourceOf, testConf } from "./src/cli/conf_file.ts";
@@ -28,7 +26,7 @@ import { errandOf } from "./src/service/errands.ts";
 import { upgrade } from "./src/cli/successor.ts";
 import { UsageError } from "./src/cli/usage_error.ts";
 import { work } from "./src/service/worker.ts";
-import { currentRuntime } from "./src/runtime/runtime.ts";
+import { currentRuntime, isMainThread, workerData } from "./src/runtime/runtime.ts";
 import { useEnvironment } from "./src/config/secrets.ts";
 import { BUILD, VERSION } from "./src/stats/version.ts";
 
@@ -109,5 +107,5 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 // Other threads are this program again (src/service/workers.ts, errands.ts).
-if (isMainThread) process.exit(await main(process.argv.slice(2)));
-else (errandOf(workerData) ?? (() => work(currentRuntime())))();
+if (isMainThread()) process.exit(await main(process.argv.slice(2)));
+else (errandOf(workerData()) ?? (() => work(currentRuntime())))();

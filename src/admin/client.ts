@@ -1,5 +1,8 @@
 /** The other end of the admin side: for subcommands that ask a running proxy (health, top, tap). */
-import { type IncomingMessage, request } from "node:http";
+import { builtin } from "../bytes/builtin.ts";
+import type { IncomingMessage } from "node:http";
+
+const http = builtin<typeof import("node:http")>("node:http");
 
 /** Bytes of an answer that is read whole. */
 const ANSWER_MAX = 64 * 1024 * 1024;
@@ -53,7 +56,7 @@ export async function streamAdmin(peer: AdminPeer, path: string, timeoutMs: numb
 function open({ host, port, token }: AdminPeer, path: string, timeoutMs: number): Promise<IncomingMessage> {
   const headers: Record<string, string> = token === null ? {} : { Authorization: `Bearer ${token}` };
   return new Promise((resolve, reject) => {
-    const asked = request({ host, port, path, headers, agent: false, timeout: timeoutMs }, resolve);
+    const asked = http().request({ host, port, path, headers, agent: false, timeout: timeoutMs }, resolve);
     asked.on("timeout", () => asked.destroy(new Error(`no answer within ${timeoutMs} ms`)));
     asked.on("error", reject);
     asked.end();

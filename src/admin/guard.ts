@@ -10,7 +10,9 @@
  *
  * Headers are counted in `rawHeaders`: of two Hosts node:http tells only the first (seen on Bun 1.4.5 and Deno 2.9.6).
  */
-import { createHash, timingSafeEqual } from "node:crypto";
+import { builtin } from "../bytes/builtin.ts";
+
+const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
 export interface Head {
   readonly method: string;
@@ -95,6 +97,6 @@ function decoded(base64: string): string {
 
 /** In a time that does not tell how much of it is right. */
 function same(given: string, token: string): boolean {
-  const digest = (text: string) => createHash("sha256").update(text).digest();
-  return timingSafeEqual(digest(given), digest(token));
+  const digest = (text: string) => crypto().createHash("sha256").update(text).digest();
+  return crypto().timingSafeEqual(digest(given), digest(token));
 }

@@ -9,8 +9,7 @@
  * the main thread and by the runtime's own sockets: no request of a client waits for it. Written by hand: see
  * docs/decisions/45-otlp-by-hand.md.
  */
-import { request as httpRequest } from "node:http";
-import { request as httpsRequest } from "node:https";
+import { builtin } from "../bytes/builtin.ts";
 import type { Config, ProcessConfig } from "../config/config.ts";
 import { type Log, NOTICE, WARN } from "../net/log.ts";
 import type { Clock, TimerId } from "../net/net.ts";
@@ -22,6 +21,9 @@ import {
   type SpanRecord,
   spansBody,
 } from "../stats/otlp.ts";
+
+const http = builtin<typeof import("node:http")>("node:http");
+const https = builtin<typeof import("node:https")>("node:https");
 
 /** A collector that has not answered after so long does not. */
 const ANSWER_MAX_MS = 10_000;
@@ -234,7 +236,7 @@ function send(
   body: string,
 ): Promise<Outcome> {
   return new Promise((resolve) => {
-    const begin = url.startsWith("https:") ? httpsRequest : httpRequest;
+    const begin = url.startsWith("https:") ? https().request : http().request;
     const bytes = new TextEncoder().encode(body);
     const settle = (outcome: Outcome) => {
       clock.clearTimer(timer);

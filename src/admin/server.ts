@@ -11,19 +11,18 @@
  * with its first byte. http.Server's own timeouts do not concern such sockets, so `sweep` looks at them; and on Deno 2.9.6 they
  * are closed behind the answer whatever it says of keep-alive.
  */
-import {
-  createServer as createHttp,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from "node:http";
-import { createServer as createNet, type Server as NetServer, type Socket } from "node:net";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Server as NetServer, Socket } from "node:net";
+import { builtin } from "../bytes/builtin.ts";
 import type { Address, Clock, TimerId } from "../net/net.ts";
 import { ERR } from "../net/log.ts";
 import { type Answer, type Asked, json, plain, Refused, type Stream, type Whole } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { refusalOf } from "./guard.ts";
 import { findRoute, type Route } from "./routes.ts";
+
+const http = builtin<typeof import("node:http")>("node:http");
+const net = builtin<typeof import("node:net")>("node:net");
 
 /** Connections that may be streams. */
 const STREAMS_MAX = 64;
@@ -93,7 +92,7 @@ export class AdminServer {
     private token: string | null,
     private readonly visitsMax: number,
   ) {
-    this.http = createHttp({ maxHeaderSize: HEAD_MAX }, (request, response) => {
+    this.http = http().createServer({ maxHeaderSize: HEAD_MAX }, (request, response) => {
       // Whatever goes wrong here, this visitor pays for it and nobody else.
       this.serve(request, response).catch((error) => {
         this.complain(error);
@@ -105,7 +104,7 @@ export class AdminServer {
 
   /** Rejects with the reason if it cannot listen there. */
   listen(address: Extract<Address, { readonly host: string }>): Promise<void> {
-    const listener = this.listener = createNet((socket) => this.accept(socket));
+    const listener = this.listener = net().createServer((socket) => this.accept(socket));
     return new Promise((resolve, reject) => {
       listener.once("error", reject);
       listener.listen({ host: address.host, port: address.port, backlog: 128 }, () => {

@@ -7,11 +7,10 @@
  * The servers are redis-server and memcached from PATH where they are, in-memory ones of our own where not. Everything
  * listens on loopback, on the usual ports if they are free, and ends with this process.
  */
-import { spawn } from "node:child_process";
 import { accessSync, constants, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import process from "node:process";
+import { builtin } from "../bytes/builtin.ts";
 import { encode } from "../bytes/ascii.ts";
 import { parseConfig } from "../config/parse.ts";
 import { MemoryMemcached } from "../demo/memory_memcached.ts";
@@ -24,6 +23,8 @@ import { LogFile } from "../runtime/log_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { proxyOptions, random } from "../service/proxy_options.ts";
+
+const processes = builtin<typeof import("node:child_process")>("node:child_process");
 
 const SERVERS = 3;
 const TRAFFIC_EVERY_MS = 100;
@@ -125,7 +126,7 @@ async function startServer(
   const args = kind === "redis"
     ? ["--port", String(port), "--bind", HOST, "--save", "", "--appendonly", "no", "--dir", folder]
     : ["-l", HOST, "-p", String(port), "-U", "0", ...(process.getuid?.() === 0 ? ["-u", "root"] : [])];
-  const child = spawn(program, args, { stdio: "ignore" });
+  const child = processes().spawn(program, args, { stdio: "ignore" });
   stops.push(() => child.kill());
   let gone: Error | null = null;
   child.on("error", (error) => gone = error);

@@ -7,7 +7,6 @@
  * systemd 257 wants RELOADING=1 and MONOTONIC_USEC in one datagram, the clock later than its HUP, and READY=1 after it in each case:
  * a reload that was refused has ended as well, STATUS says how.
  */
-import process from "node:process";
 import type { Clock, TimerId } from "../net/net.ts";
 import type { Notify } from "../runtime/notify.ts";
 

@@ -3,7 +3,6 @@
  * its pid file, in one step, each time with another number.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import process from "node:process";
 import { ERR, type Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";

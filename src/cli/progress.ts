@@ -4,7 +4,6 @@
  * In a terminal it is one line, written over and gone at the end; elsewhere, where nobody waits for it, a line every ten seconds, for
  * whoever reads the log of a job.
  */
-import process from "node:process";
 import type { Io } from "./io.ts";
 
 /** Nothing is said of what takes less; ms. */

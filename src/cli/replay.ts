@@ -4,7 +4,6 @@
  *   proxy's /api/tap ──► record ──► FILE ──► replay ──► OLD, NEW ──► are their answers the same?
  */
 import { closeSync, openSync, writeSync } from "node:fs";
-import process from "node:process";
 import { streamAdmin } from "../admin/client.ts";
 import { Pace } from "../compare/pace.ts";
 import { headLine, recorded } from "../compare/recording.ts";

@@ -8,7 +8,6 @@
  */
 import { hostname, release, type as osType } from "node:os";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import process from "node:process";
 import type { AdminService, Phase } from "../admin/around.ts";
 import { Live } from "../admin/live.ts";
 import { adminRefusal, AdminSide } from "../admin/side.ts";

@@ -8,9 +8,9 @@
  * If it ends before it is ready, this process goes on as if nothing had been. What a successor needs is in the environment:
  * RINGMASTER_SUCCESSOR is the descriptor through which it says that it is ready; runtime/heirloom.ts has the sockets.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { closeSync, writeSync } from "node:fs";
-import process from "node:process";
+import { builtin } from "../bytes/builtin.ts";
 import { ERR, type Log, NOTICE } from "../net/log.ts";
 import type { Clock, TimerId } from "../net/net.ts";
 import { startingPoint } from "../runtime/daemon.ts";
@@ -19,6 +19,8 @@ import type { Gathering } from "../service/questions.ts";
 import type { ReloadOptions } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { askProcess } from "./outcome.ts";
+
+const processes = builtin<typeof import("node:child_process")>("node:child_process");
 
 const VARIABLE = "RINGMASTER_SUCCESSOR";
 /** It has to be ready in this time, ms. */
@@ -75,7 +77,7 @@ export class Successor {
     const { WATCHDOG_PID: _, ...environment } = process.env;
     const pipeFd = FIRST_FD + sockets.length;
     try {
-      this.child = spawn(program, [...args, ...this.argv], {
+      this.child = processes().spawn(program, [...args, ...this.argv], {
         stdio: ["ignore", "inherit", "inherit", ...sockets.map(({ fd }) => fd), "pipe"],
         env: { ...environment, ...heirloomsFor(sockets, FIRST_FD), [VARIABLE]: String(pipeFd) },
         // A signal to the terminal's group is not meant for it.

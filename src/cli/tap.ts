@@ -1,5 +1,4 @@
 /** `ringmaster tap`: some of the requests of a running proxy as they are answered, a line each. */
-import process from "node:process";
 import { streamAdmin } from "../admin/client.ts";
 import type { Sample } from "../stats/tapped.ts";
 import { NoPeer, peerOf } from "./admin_peer.ts";

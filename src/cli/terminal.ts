@@ -1,7 +1,6 @@
 /**
  * The terminal of a subcommand that draws on it: its size, its keys, and as it was when we leave, however that happens.
  */
-import process from "node:process";
 
 const ENTER = "\x1b[?1049h\x1b[?25l";
 const LEAVE = "\x1b[?25h\x1b[?1049l";

@@ -6,9 +6,12 @@
  * Whoever makes TLS of them has to trust in this: runtimes take a key that belongs to another certificate, and garbage for a CA,
  * without a word (seen on Deno 2.9.6 and Node 20). Keys are in memory of whoever asked, and in no error.
  */
-import { createPrivateKey, X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { builtin } from "../bytes/builtin.ts";
 import type { ServerTlsConfig, TlsConfig, TlsPair } from "./config.ts";
+
+const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
 /** A certificate with its key. */
 export interface Pair {
@@ -75,7 +78,7 @@ function readPair(pair: TlsPair, nowMs: number): Pair {
   const key = read("key", pair.key);
   let privateKey;
   try {
-    privateKey = createPrivateKey(key);
+    privateKey = crypto().createPrivateKey(key);
   } catch {
     const found = /ENCRYPTED/.test(key) ? "an encrypted key" : "no private key that can be read";
     throw new TlsFileError("key", `${found} in ${pair.key}`, "a private key in PEM, without a passphrase");
@@ -113,7 +116,7 @@ function certificatesOf(key: string, file: string, text: string): X509Certificat
   if (blocks === null) throw new TlsFileError(key, `no certificate in ${file}`, "certificates in PEM");
   return blocks.map((block, i) => {
     try {
-      return new X509Certificate(block);
+      return new (crypto().X509Certificate)(block);
     } catch {
       throw new TlsFileError(
         key,

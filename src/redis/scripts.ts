@@ -20,7 +20,7 @@
  * script or function is told that one then, and asked once more (`lacking`, redis/redirect.ts). A library only if another node has it: it
  * may have been deleted through another proxy.
  */
-import { createHash } from "node:crypto";
+import { builtin } from "../bytes/builtin.ts";
 import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import { fnv1a_32 } from "../hash/fnv1a_32.ts";
 import { Args } from "../protocol/redis/args.ts";
@@ -34,6 +34,8 @@ import type { Visit } from "../proxy/ejection.ts";
 import type { Pool } from "../proxy/pool.ts";
 import type { Internal } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
+
+const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
 /** Texts of SCRIPT LOAD: a client that has loaded one relies on it. */
 const LOADED_MAX = 1000;
@@ -353,7 +355,7 @@ export class Scripts {
   private digestOf(text: Uint8Array): string {
     let digest = this.digests.get(text);
     if (digest === undefined) {
-      digest = createHash("sha1").update(text).digest("hex");
+      digest = crypto().createHash("sha1").update(text).digest("hex");
       this.digests.set(text, digest);
     }
     return digest;

@@ -4,15 +4,16 @@
  * A running loop cannot be forked, so the second process is a new one, told by an environment variable that it is
  * the daemon. The working directory is kept, as nutcracker keeps it.
  */
-import { spawn } from "node:child_process";
-import process from "node:process";
+import { builtin } from "../bytes/builtin.ts";
+
+const processes = builtin<typeof import("node:child_process")>("node:child_process");
 
 const MARK = "RINGMASTER_DAEMON";
 
 /** True in the process that should leave; false in the daemon itself. */
 export function startDaemon(args: readonly string[]): boolean {
   if (process.env[MARK] !== undefined) return false;
-  const child = spawn(process.execPath, [...programArguments(), ...args], {
+  const child = processes().spawn(process.execPath, [...programArguments(), ...args], {
     detached: true,
     stdio: "ignore",
     env: { ...process.env, [MARK]: "1" },

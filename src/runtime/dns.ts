@@ -5,8 +5,11 @@
  * itself, so that one that cannot be had is not taken for one that has no address. Deno 2.9.6 says ENOTFOUND for SERVFAIL as
  * well: there it reads as "none", which changes nothing either, unless the other family answers.
  */
-import { lookup, Resolver } from "node:dns";
+import type { Resolver } from "node:dns";
+import { builtin } from "../bytes/builtin.ts";
 import type { Dns } from "../topology/dns.ts";
+
+const dns = builtin<typeof import("node:dns")>("node:dns");
 
 /** Codes of an answer that says there is none. */
 const NONE: readonly string[] = ["ENOTFOUND", "ENODATA"];
@@ -20,7 +23,7 @@ export const systemDns: Dns = {
     const families = await Promise.all(([4, 6] as const).map((family) =>
       asked<string>((then) => {
         if (resolver === null) {
-          lookup(name, { all: true, family }, (error, found) =>
+          dns().lookup(name, { all: true, family }, (error, found) =>
             then(
               error,
               found?.map((each) => each.address),
@@ -42,7 +45,7 @@ export const systemDns: Dns = {
 };
 
 function resolverOf(nameserver: string | null): Resolver {
-  const resolver = new Resolver({ timeout: TRY_MS, tries: TRIES });
+  const resolver = new (dns().Resolver)({ timeout: TRY_MS, tries: TRIES });
   if (nameserver !== null) resolver.setServers([nameserver]);
   return resolver;
 }

@@ -14,8 +14,7 @@
  *    FIN, then reading on until the peer's FIN (linger.ts).
  *  - accept fails when descriptors are used up (EMFILE), and would be told again at once: it rests for a moment.
  */
-import { lookup } from "node:dns";
-import { isIP } from "node:net";
+import { builtin } from "../bytes/builtin.ts";
 import { Outbox } from "../bytes/outbox.ts";
 import {
   type Address,
@@ -60,6 +59,7 @@ import {
   SOL_SOCKET,
   TCP_NODELAY,
 } from "./libc.ts";
+import { isIP } from "./ip_text.ts";
 import { inherited } from "./heirloom.ts";
 import { Lingerers, type Lingering } from "./linger.ts";
 import { Loop, type Pollable } from "./loop.ts";
@@ -67,6 +67,8 @@ import type { Heard } from "./pace.ts";
 import { SockAddr } from "./sockaddr.ts";
 import { BROKEN, CLOSED, CONNECTING, ENDING, OPEN } from "./socket_state.ts";
 import { claimPath, clearPath } from "./unix_path.ts";
+
+const dns = builtin<typeof import("node:dns")>("node:dns");
 
 /**
  * What does not fit is half a message more often, and is copied once more (into an inbox): with 64 KiB, values of 16 and 100 KB
@@ -157,7 +159,7 @@ interface Resolved {
 const LOCALHOST = ["127.0.0.1", "::1"];
 
 function resolveHost(host: string, then: (resolved: Resolved) => void): void {
-  lookup(host, { all: true }, (error, found) => {
+  dns().lookup(host, { all: true }, (error, found) => {
     if (error === null) then({ error, hosts: found.map((each) => each.address) });
     else if (host === "localhost") then({ error: null, hosts: LOCALHOST });
     else then({ error, hosts: [] });

@@ -7,7 +7,6 @@
  * Each thread reads the environment for itself, and takes what has its place (ListenOptions.place); what nobody takes is closed.
  */
 import { closeSync } from "node:fs";
-import process from "node:process";
 import type { Address } from "../net/net.ts";
 import { addressText } from "./errors.ts";
 

@@ -5,7 +5,6 @@
  * an address in memory that some array of ours owns and keeps alive during the call. Numbers and layouts below are Linux',
  * for x86-64 and arm64: linux/socket.h, linux/eventpoll.h, asm-generic/errno.h.
  */
-import process from "node:process";
 
 export const AF_UNIX = 1;
 export const AF_INET = 2;

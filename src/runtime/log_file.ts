@@ -6,7 +6,7 @@
  * Times are local, as twemproxy's. A line is written whole and at once; a line break within a text is
  * written as `\n`, since texts may quote what a client sent. A disk that is full must not stop the proxy.
  */
-import { closeSync, openSync, writeSync } from "node:fs";
+import { closeSync, openSync, readlinkSync, writeSync } from "node:fs";
 import { type Log, NOTICE } from "../net/log.ts";
 
 /** A longer line is cut. */
@@ -90,7 +90,30 @@ function escape(c: string): string {
   return c === "\n" ? "\\n" : c === "\r" ? "\\r" : `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 
+/** Where the local time is UTC, it need not be asked for: the tables of all zones take some ms, at the first line of a start. */
+let local: ((t: Date) => string) | null = null;
+
 function localTime(t: Date): string {
+  local ??= isUtc() ? utcTime : zoneTime;
+  return local(t);
+}
+
+/** That this is not certain means no. */
+function isUtc(): boolean {
+  const { TZ } = process.env;
+  if (TZ !== undefined) return TZ === "UTC" || TZ === "Etc/UTC";
+  try {
+    return /\/(Etc\/)?UTC$/.test(readlinkSync("/etc/localtime"));
+  } catch {
+    return false;
+  }
+}
+
+function utcTime(t: Date): string {
+  return t.toISOString().slice(0, -1).replace("T", " ");
+}
+
+function zoneTime(t: Date): string {
   const two = (n: number) => String(n).padStart(2, "0");
   const ms = String(t.getMilliseconds()).padStart(3, "0");
   return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${

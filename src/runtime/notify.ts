@@ -3,7 +3,6 @@
  * Neither runtime has datagrams over unix sockets, so the C library is called, through the foreign function interface of each.
  */
 import { Buffer } from "node:buffer";
-import process from "node:process";
 import { AF_UNIX } from "./libc.ts";
 
 const SOCK_DGRAM = 2;

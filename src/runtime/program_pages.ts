@@ -9,7 +9,6 @@
  * for pages of ours to unmap.
  */
 import { readFileSync } from "node:fs";
-import process from "node:process";
 import type { Libc } from "./libc.ts";
 
 const MADV_DONTNEED = 4;

@@ -2,8 +2,7 @@
  * Which runtime this is, chosen by what it has rather than by what it calls itself. Importing both adapters is
  * harmless: neither touches its global before it is used.
  */
-import { lookup } from "node:dns";
-import process from "node:process";
+import { builtin } from "../bytes/builtin.ts";
 import type { Clock, Net } from "../net/net.ts";
 import type { Dns } from "../topology/dns.ts";
 import { BunNet } from "./bun.ts";
@@ -16,6 +15,8 @@ import { Libc } from "./libc.ts";
 import { TlsSide } from "./tls_side.ts";
 import { letGoOfProgram } from "./program_pages.ts";
 import { collectV8 } from "./v8_collector.ts";
+
+const dns = builtin<typeof import("node:dns")>("node:dns");
 
 export interface Runtime {
   readonly net: Net;
@@ -32,6 +33,18 @@ export interface Runtime {
   readonly started?: () => void;
   /** For a thread that is about to end: closes the sockets that would not close by themselves. */
   readonly closeAll?: () => void;
+}
+
+const threads = builtin<typeof import("node:worker_threads")>("node:worker_threads");
+
+/** Whether this is the thread that the process has begun with. */
+export function isMainThread(): boolean {
+  return "Bun" in globalThis ? Bun.isMainThread : threads().isMainThread;
+}
+
+/** What the thread that has started this one has given it. */
+export function workerData(): unknown {
+  return threads().workerData;
 }
 
 /** With this in the environment the executable uses Bun's own sockets: "runtime". For comparing, and should ours ever fail somewhere. */
@@ -68,7 +81,7 @@ export function currentRuntime(): Runtime {
 
 function resolve(host: string): Promise<readonly string[]> {
   return new Promise((then) => {
-    lookup(
+    dns().lookup(
       host,
       { all: true },
       (error, found) => then(error === null ? found.map((each) => each.address) : []),

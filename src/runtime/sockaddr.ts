@@ -6,7 +6,7 @@
  *   _un   family(2) path, ended by 0
  */
 import { Buffer } from "node:buffer";
-import { isIPv4 } from "node:net";
+import { isIP } from "./ip_text.ts";
 import { ipText } from "../net/ip_range.ts";
 import { AF_INET, AF_INET6, AF_UNIX, type Libc, type Pointer } from "./libc.ts";
 
@@ -34,7 +34,7 @@ export class SockAddr {
 
   /** @param host an IPv4 or IPv6 address as text, without brackets. False if it is none. */
   setHost(host: string, port: number): boolean {
-    const v4 = isIPv4(host);
+    const v4 = isIP(host) === 4;
     const family = v4 ? AF_INET : AF_INET6;
     this.bytes.fill(0);
     this.view.setUint16(0, family, true);

@@ -14,9 +14,9 @@
  *  - it holds nothing against a peer whose certificate is wrong, unless told to; we look at what it found in any case.
  */
 import { Buffer } from "node:buffer";
-import { EventEmitter } from "node:events";
-import { Duplex } from "node:stream";
-import { connect, type PeerCertificate, type SecureContext, TLSSocket } from "node:tls";
+import type { Duplex } from "node:stream";
+import type { PeerCertificate, SecureContext, TLSSocket } from "node:tls";
+import { builtin } from "../bytes/builtin.ts";
 import type { NetError } from "../net/net.ts";
 import type { PeerKey } from "./tls_records.ts";
 
@@ -44,35 +44,49 @@ interface Handle {
 }
 
 /** The stream below the engine, as far as Bun looks at it. */
-class Wire extends Duplex {
-  feed: (bytes: Uint8Array) => void = () => {};
-  cipher: (bytes: Uint8Array) => void = () => {};
+interface Wire extends Duplex {
+  feed(bytes: Uint8Array): void;
+  cipher(bytes: Uint8Array): void;
+}
 
-  override on(event: string, listener: (...args: any[]) => void): this {
-    if (event === "data") this.feed = listener;
-    return EventEmitter.prototype.on.call(this, event, listener) as this;
-  }
-  override resume(): this {
-    return this;
-  }
-  override pause(): this {
-    return this;
-  }
-  override write(bytes: Uint8Array): boolean {
-    this.cipher(bytes);
-    return true;
-  }
-  override end(): this {
-    return this;
-  }
-  override destroy(): this {
-    return this;
-  }
+const events = builtin<typeof import("node:events")>("node:events");
+const stream = builtin<typeof import("node:stream")>("node:stream");
+const tls = builtin<typeof import("node:tls")>("node:tls");
+
+let wireClass: (new () => Wire) | null = null;
+
+/** Made with the first engine: most processes have none, and Duplex takes some ms. */
+function makeWireClass(): new () => Wire {
+  return class extends stream().Duplex {
+    feed: (bytes: Uint8Array) => void = () => {};
+    cipher: (bytes: Uint8Array) => void = () => {};
+
+    override on(event: string, listener: (...args: any[]) => void): this {
+      if (event === "data") this.feed = listener;
+      return events().EventEmitter.prototype.on.call(this, event, listener) as this;
+    }
+    override resume(): this {
+      return this;
+    }
+    override pause(): this {
+      return this;
+    }
+    override write(bytes: Uint8Array): boolean {
+      this.cipher(bytes);
+      return true;
+    }
+    override end(): this {
+      return this;
+    }
+    override destroy(): this {
+      return this;
+    }
+  };
 }
 
 export class Engine {
   secure = false;
-  private readonly wire = new Wire();
+  private readonly wire = new (wireClass ??= makeWireClass())();
   private readonly socket: TLSSocket;
   private readonly handle: Handle;
   /** In hexadecimal, by label: CLIENT_TRAFFIC_SECRET_0 and SERVER_TRAFFIC_SECRET_0. Only until `peerKey`. */
@@ -114,7 +128,7 @@ export class Engine {
   ): Engine {
     return new Engine(
       (wire) =>
-        new TLSSocket(wire, {
+        new (tls().TLSSocket)(wire, {
           isServer: true,
           secureContext: context,
           requestCert: certificates !== "none",
@@ -129,7 +143,7 @@ export class Engine {
   static connect(context: SecureContext, serverName: string, events: EngineEvents): Engine {
     return new Engine(
       (wire) =>
-        connect({
+        tls().connect({
           socket: wire,
           secureContext: context,
           servername: serverName,

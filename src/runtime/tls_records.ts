@@ -12,7 +12,9 @@
  * ChaCha20 or padding, replies that are still owed after a close_notify are lost, and nothing else.
  */
 import { Buffer } from "node:buffer";
-import { createDecipheriv, createHmac } from "node:crypto";
+import { builtin } from "../bytes/builtin.ts";
+
+const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
 const HEAD = 5;
 const ALERT = 21;
@@ -114,7 +116,7 @@ export class Records {
     this.derived ??= derive(secret, cipher === "aes-128-gcm" ? 16 : 32);
     const nonce = new Uint8Array(this.derived.iv);
     for (let i = 11, n = this.count; n > 0; i--, n = Math.floor(n / 256)) nonce[i]! ^= n % 256;
-    const opener = createDecipheriv(cipher, this.derived.key, nonce, { authTagLength: TAG_SIZE });
+    const opener = crypto().createDecipheriv(cipher, this.derived.key, nonce, { authTagLength: TAG_SIZE });
     opener.setAAD(bytes.subarray(at, at + HEAD));
     opener.setAuthTag(bytes.subarray(end - TAG_SIZE, end));
     try {
@@ -139,5 +141,5 @@ function expandLabel(secret: Uint8Array, label: string, size: number): Uint8Arra
   const name = Buffer.from(`tls13 ${label}`);
   const info = Buffer.concat([Buffer.from([0, size, name.length]), name, Buffer.from([0, 1])]);
   const hash = secret.length === 48 ? "sha384" : "sha256";
-  return createHmac(hash, secret).update(info).digest().subarray(0, size);
+  return crypto().createHmac(hash, secret).update(info).digest().subarray(0, size);
 }

@@ -7,10 +7,9 @@
  * Files that have become wrong change nothing: what was read before is used on. A context is never changed, so connections keep theirs,
  * and tickets of a session end with it. With client certificates there are no tickets: who holds one would not have to show any.
  */
-import { constants } from "node:crypto";
 import { statSync } from "node:fs";
-import { isIP } from "node:net";
-import { checkServerIdentity, createSecureContext, type PeerCertificate, type SecureContext } from "node:tls";
+import type { PeerCertificate, SecureContext } from "node:tls";
+import { builtin } from "../bytes/builtin.ts";
 import { hasName, type Pair, readTlsFiles, tlsFileNames, type TlsFiles } from "../config/certificates.ts";
 import { ERR, type Log, NOTICE, WARN } from "../net/log.ts";
 import type { Address, Clock, Net, NetError } from "../net/net.ts";
@@ -23,8 +22,12 @@ import type {
   TlsTally,
 } from "../net/tls.ts";
 import { addressText, bare } from "./errors.ts";
+import { isIP } from "./ip_text.ts";
 import { Engine, type EngineEvents } from "./tls_engine.ts";
 import { type Accepting, type Connecting, TlsNet } from "./tls_net.ts";
+
+const crypto = builtin<typeof import("node:crypto")>("node:crypto");
+const tls = builtin<typeof import("node:tls")>("node:tls");
 
 const LOOK_MS = 1000;
 const DAY_MS = 86_400_000;
@@ -204,12 +207,12 @@ class Guard implements Accepting {
       (config, { pairs, ca }) =>
         pairs.map((pair) => ({
           pair,
-          context: createSecureContext({
+          context: tls().createSecureContext({
             cert: pair.certificate,
             key: pair.key,
             ...ca === null ? {} : { ca },
             ...versionsOf(config),
-            secureOptions: config.clientCertificates === "none" ? 0 : constants.SSL_OP_NO_TICKET,
+            secureOptions: config.clientCertificates === "none" ? 0 : crypto().constants.SSL_OP_NO_TICKET,
           }),
         })),
     );
@@ -285,7 +288,7 @@ class Caller implements Connecting {
   ) {
     this.identity = new Identity("server_tls", config, clock, log, (config, { pairs: [pair], ca }) => [{
       pair: pair ?? null,
-      context: createSecureContext({
+      context: tls().createSecureContext({
         ...pair === undefined ? {} : { cert: pair.certificate, key: pair.key },
         ...ca === null ? {} : { ca },
         ...versionsOf(config),
@@ -312,7 +315,7 @@ class Caller implements Connecting {
     if (flaw !== null) return `the server's certificate${subject(certificate)}: ${flawText(flaw)}`;
     const name = this.nameOf(address);
     if (verify !== "full" || name === "") return null;
-    if (checkServerIdentity(name, certificate) === undefined) return null;
+    if (tls().checkServerIdentity(name, certificate) === undefined) return null;
     const names = certificate.subjectaltname ?? "no name";
     return `the server's certificate${
       subject(certificate)

@@ -5,8 +5,10 @@
  * heap, all bytes under way among it, stays with glibc's malloc until that is asked to trim (seen: 174 MB resident for as long as one
  * looked, 76 after it). Another C library, or no permission for it, means that this part is not done.
  */
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
+import { builtin } from "../bytes/builtin.ts";
+
+const v8 = builtin<typeof import("node:v8")>("node:v8");
+const vm = builtin<typeof import("node:vm")>("node:vm");
 
 let steps: readonly (() => void)[] | null = null;
 
@@ -17,8 +19,8 @@ export function collectV8(): void {
 }
 
 function collector(): () => void {
-  setFlagsFromString("--expose-gc");
-  return runInNewContext("gc") as () => void;
+  v8().setFlagsFromString("--expose-gc");
+  return vm().runInNewContext("gc") as () => void;
 }
 
 function trimmer(): () => void {

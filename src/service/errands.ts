@@ -5,13 +5,15 @@
  *
  * A thread costs some tens of ms of another core. It is ended when it takes longer than it may, whatever it is doing.
  */
-import { URL } from "node:url";
-import { parentPort, Worker } from "node:worker_threads";
+import { builtin } from "../bytes/builtin.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { ConfigError, parseConfig } from "../config/parse.ts";
 import type { Clock } from "../net/net.ts";
 import { changeOf, RefusedChange } from "../topology/change.ts";
 import { changesOf } from "../topology/plan.ts";
+
+const url = builtin<typeof import("node:url")>("node:url");
+const threads = builtin<typeof import("node:worker_threads")>("node:worker_threads");
 
 /** It could not be done, and this is why, for people. */
 export class ErrandError extends Error {
@@ -86,7 +88,7 @@ export function runErrand<K extends ErrandKind>(
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const order: Order = { errand, argument };
-    const thread = new Worker(new URL(program), { workerData: order });
+    const thread = new (threads().Worker)(new (url().URL)(program), { workerData: order });
     let settled = false;
     // First, then the thread: on Deno 2.9.6 `terminate` says that it has ended before it returns.
     const settle = ({ ok, text }: Outcome) => {
@@ -112,8 +114,9 @@ export function errandOf(data: unknown): (() => void) | null {
   if (typeof order !== "object" || order === null || !("errand" in order)) return null;
   return () => {
     // Who listens does not end, and whoever gets the answer ends us: on Deno 2.9.6 it might be lost with the thread.
-    parentPort!.on("message", () => {});
-    parentPort!.postMessage(outcomeOf(order));
+    const port = threads().parentPort!;
+    port.on("message", () => {});
+    port.postMessage(outcomeOf(order));
   };
 }
 

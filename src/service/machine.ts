@@ -1,7 +1,6 @@
 /** What the operating system says of this process, for `/metrics` and whoever else is told. */
 import { readdirSync, statSync } from "node:fs";
 import { hostname } from "node:os";
-import process from "node:process";
 import type { Config } from "../config/config.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { memoryMax } from "./proxy.ts";

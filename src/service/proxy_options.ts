@@ -1,7 +1,6 @@
 /** What a proxy is made of in this process, on whichever thread it runs. */
 import { readFileSync } from "node:fs";
 import { hostname, machine, release, totalmem, type as osType } from "node:os";
-import process from "node:process";
 import type { Config } from "../config/config.ts";
 import type { Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";

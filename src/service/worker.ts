@@ -4,8 +4,7 @@
  * What is thrown here is a mistake of ours. Its state cannot be trusted then, so the thread ends, and with it its
  * clients' connections; the main thread replaces it.
  */
-import process from "node:process";
-import { parentPort, workerData } from "node:worker_threads";
+import { builtin } from "../bytes/builtin.ts";
 import type { Log } from "../net/log.ts";
 import { type Prepared, Proxy } from "./proxy.ts";
 import { CrashNet } from "../runtime/crash_net.ts";
@@ -16,9 +15,12 @@ import type { Appointment, Order, Report } from "./workers.ts";
 import { Board } from "../stats/board.ts";
 import { proxyOptions } from "./proxy_options.ts";
 
+const threads = builtin<typeof import("node:worker_threads")>("node:worker_threads");
+
 /** Starts the worker and returns; it lives until it dies or the main thread terminates it. */
 export function work(runtime: Runtime): void {
-  const { worker, config, board: memory, startedAtMs, stamp, states, events } = workerData as Appointment;
+  const { worker, config, board: memory, startedAtMs, stamp, states, events } = threads()
+    .workerData as Appointment;
   const die = (error: unknown) => {
     report({ kind: "died", stack: error instanceof Error ? error.stack ?? error.message : String(error) });
     runtime.closeAll?.();
@@ -49,7 +51,7 @@ export function work(runtime: Runtime): void {
       ask: (to, pool, question, told) => peers.ask(to, pool, question, told),
     },
   });
-  parentPort!.on("message", (order: Order) => obey(proxy, peers, order, runtime));
+  threads().parentPort!.on("message", (order: Order) => obey(proxy, peers, order, runtime));
   report({ kind: "ready" });
 }
 
@@ -130,7 +132,7 @@ function prepare(proxy: Proxy, { id, config, memory, stamp }: Order & { kind: "p
 }
 
 function report(what: Report): void {
-  parentPort!.postMessage(what);
+  threads().parentPort!.postMessage(what);
 }
 
 /** The main thread writes the lines, so there is one file to open, and to open anew. */

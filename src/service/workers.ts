@@ -13,8 +13,8 @@
  * comes, its sockets and listeners are closed before `exit` is emitted; messages posted before its end arrive before that
  * too; and an error given to `error` has no stack on Deno, so a worker reports its own.
  */
-import { URL } from "node:url";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
+import { builtin } from "../bytes/builtin.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { type EventsSeen, NO_EVENTS } from "../topology/events.ts";
 import type { ServerState, Sign } from "../topology/state.ts";
@@ -30,6 +30,9 @@ import type { Board, BoardMemory, PoolMemory } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import { sumStats } from "../stats/sum.ts";
 import { VERSION } from "../stats/version.ts";
+
+const url = builtin<typeof import("node:url")>("node:url");
+const threads = builtin<typeof import("node:worker_threads")>("node:worker_threads");
 
 /** What a worker is given at its start. */
 export interface Appointment {
@@ -300,7 +303,7 @@ export class Workers {
       events: this.options.director?.events.seen ?? NO_EVENTS,
       startedAtMs: this.startedAtMs,
     };
-    const thread = new Worker(new URL(program), { workerData: appointment });
+    const thread = new (threads().Worker)(new (url().URL)(program), { workerData: appointment });
     post.thread = thread;
     post.ready = post.listening = false;
     post.lastWords = "";

@@ -1,8 +1,10 @@
 /** Servers that stand in a file of their own, which may be written while the proxy runs, in one step or in many. */
-import { readFile, stat } from "node:fs/promises";
+import { builtin } from "../bytes/builtin.ts";
 import { FILE_SIZE_MAX } from "../config/file.ts";
 import { ConfigError, parseServers } from "../config/parse.ts";
 import type { Servers } from "./source.ts";
+
+const files = builtin<typeof import("node:fs/promises")>("node:fs/promises");
 
 /** Reads the file anew each time, and its text where it has changed. */
 export function fileReader(file: string): () => Promise<Servers> {
@@ -20,11 +22,11 @@ export function fileReader(file: string): () => Promise<Servers> {
 
 async function textOf(file: string): Promise<string> {
   try {
-    const stats = await stat(file);
+    const stats = await files().stat(file);
     // Reading a pipe might never end, and takes away what it has.
     if (!stats.isFile()) throw new Error("not a file");
     if (stats.size > FILE_SIZE_MAX) throw new Error(`more than ${FILE_SIZE_MAX / 1024 / 1024} MiB`);
-    return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(file));
+    return new TextDecoder("utf-8", { fatal: true }).decode(await files().readFile(file));
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     if (code === "ENOENT") throw new Error("no such file");

@@ -47,15 +47,17 @@ const PACKAGES: Record<string, readonly string[]> = {
   "node:net": ["admin", "runtime"],
   "node:os": ["config", "stats", "topology", "admin", "demo", "runtime", "service", "cli", "main.ts"],
   "node:path": ["config", "topology", "admin", "demo", "runtime", "cli", "main.ts"],
-  "node:process": ["runtime", "service", "cli", "main.ts"],
   "node:stream": ["runtime"],
   "node:tls": ["runtime"],
   "node:url": ["admin", "runtime", "service", "cli", "main.ts"],
   "node:util": ["config", "admin", "demo", "runtime", "cli", "main.ts"],
   "node:v8": ["runtime"],
   "node:vm": ["runtime"],
-  "node:worker_threads": ["service", "main.ts"],
+  "node:worker_threads": ["runtime", "service"],
 };
+
+/** Packages that the program may load when it starts; each takes a part of the time until the first request is served. */
+const AT_START = ["node:buffer", "node:fs", "node:os", "node:path", "node:util", "yaml"];
 
 /**
  * Files whose types those name too that they hold: objects that know each other. Without these there is no circle of files, not of
@@ -191,4 +193,17 @@ Deno.test("packages are imported only where they belong", () => {
     findings.push(`${from}:${line} imports ${specifier}, allowed in: ${allowed.join(", ") || "no layer"}`);
   }
   none(findings, "the table PACKAGES of tests/repo/layers_test.ts says who may import what");
+});
+
+Deno.test("what the start does not need is loaded when it is first used", () => {
+  const findings = imports()
+    .filter(({ from, to, typeOnly, later }) =>
+      to === null && !typeOnly && !later && !from.startsWith("src/admin/page/")
+    )
+    .filter(({ specifier }) => !AT_START.includes(specifier))
+    .map(({ from, line, specifier }) => `${from}:${line} imports ${specifier}`);
+  none(
+    findings,
+    `take builtin("node:…") of src/bytes/builtin.ts; loaded at the start: ${AT_START.join(", ")}`,
+  );
 });

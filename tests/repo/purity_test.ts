@@ -36,8 +36,6 @@ const EXCEPTIONS: Record<string, readonly string[]> = {
   "src/admin/page/": ["fetch", "Date.now", "performance.now", "setTimeout", "clearTimeout", "setInterval"],
   // Starts the worker threads.
   "src/service/workers.ts": ["Worker"],
-  // And threads for what takes too long for one that carries traffic.
-  "src/service/errands.ts": ["Worker"],
 };
 
 const allowed = (path: string, name: string): boolean =>

@@ -14,6 +14,8 @@ export interface Import {
   line: number;
   /** Nothing of it is left when the program runs. */
   typeOnly: boolean;
+  /** Loaded when it is first used: builtin() of src/bytes/builtin.ts. */
+  later: boolean;
 }
 
 export interface Use {
@@ -50,14 +52,14 @@ function visit(path: string, visitor: Deno.lint.LintVisitor): void {
   );
 }
 
-/** Every import, export … from, and import() of a file. */
+/** Every import, export … from, import() and builtin() of a file. */
 export function importsOf(path: string): Import[] {
   const found: Import[] = [];
-  const add = (source: Deno.lint.Node | null | undefined, typeOnly: boolean) => {
+  const add = (source: Deno.lint.Node | null | undefined, typeOnly: boolean, later = false) => {
     if (source?.type !== "Literal" || typeof source.value !== "string") return;
     const specifier = source.value;
     const line = lineAt(path, source.range[0]);
-    found.push({ from: path, specifier, to: resolve(path, specifier), line, typeOnly });
+    found.push({ from: path, specifier, to: resolve(path, specifier), line, typeOnly, later });
   };
   visit(path, {
     ImportDeclaration(node) {
@@ -69,6 +71,10 @@ export function importsOf(path: string): Import[] {
     ExportNamedDeclaration: (node) => add(node.source, node.exportKind === "type"),
     ExportAllDeclaration: (node) => add(node.source, node.exportKind === "type"),
     ImportExpression: (node) => add(node.source, false),
+    CallExpression(node) {
+      const { callee } = node;
+      if (callee.type === "Identifier" && callee.name === "builtin") add(node.arguments[0], false, true);
+    },
   });
   return found;
 }

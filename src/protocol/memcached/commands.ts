@@ -171,16 +171,24 @@ export const KEY_WORD: Uint8Array = Uint8Array.from(COMMANDS, (command) => comma
 export const ANSWER: Uint8Array = Uint8Array.from(COMMANDS, (command) => command.answer);
 export const WORDS_MIN: Int32Array = Int32Array.from(COMMANDS, (command) => command.wordsMin);
 export const WORDS_MAX: Int32Array = Int32Array.from(COMMANDS, (command) => command.wordsMax);
-const REPLIES = Int32Array.from(COMMANDS, (command) => command.replies | bit(...R.REPLY_ERRORS));
+const ERRORS = bit(...R.REPLY_ERRORS);
+const REPLIES = Int32Array.from(COMMANDS, (command) => command.replies | ERRORS);
 const QUIET = Int32Array.from(COMMANDS, (command) => command.quiet);
 export const NAMES: readonly Uint8Array[] = COMMANDS.map((command) => encode(command.name));
 
 /** Rows by the first letter of their names, most used first as in the table. */
-const BY_LETTER: readonly Int32Array[] = Array.from({ length: 256 }, (_, letter) => {
-  const rows: number[] = [];
-  for (let i = 0; i < NAMES.length; i++) if (NAMES[i]![0] === letter) rows.push(i);
-  return Int32Array.from(rows);
-});
+const BY_LETTER: readonly Int32Array[] = rowsByLetter();
+
+function rowsByLetter(): readonly Int32Array[] {
+  const rows: number[][] = [];
+  for (let i = 0; i < NAMES.length; i++) (rows[NAMES[i]![0]!] ??= []).push(i);
+  const none = new Int32Array(0);
+  const found: Int32Array[] = [];
+  for (let letter = 0; letter < 256; letter++) {
+    found.push(rows[letter] === undefined ? none : Int32Array.from(rows[letter]));
+  }
+  return found;
+}
 
 /** The row whose name is `bytes[start, end)`, lower case only as in memcached; UNKNOWN if there is none. */
 export function findCommand(bytes: Uint8Array, start: number, end: number): number {

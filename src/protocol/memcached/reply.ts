@@ -97,10 +97,14 @@ const WORDS: readonly Word[] = [
   word("SERVER_ERROR", REPLY_SERVER_ERROR, true),
 ];
 
-const BY_LETTER: readonly (readonly Word[])[] = Array.from(
-  { length: 256 },
-  (_, letter) => WORDS.filter((entry) => entry.text[0] === letter),
-);
+const BY_LETTER: readonly (readonly Word[])[] = wordsByLetter();
+
+function wordsByLetter(): readonly (readonly Word[])[] {
+  const found: Word[][] = [];
+  for (let letter = 0; letter < 256; letter++) found.push([]);
+  for (const entry of WORDS) found[entry.text[0]!]!.push(entry);
+  return found;
+}
 
 const ORDER_LOST = encode("SERVER_ERROR out of memory writing get response");
 

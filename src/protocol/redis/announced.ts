@@ -8,7 +8,7 @@
  * address: the same on all proxies and after every restart.
  * Shapes are those of Redis 7.0, 8.6 and Valkey 9.1 (compared in tests/real/announce_test.ts); which one's, is what the servers are.
  */
-import { createHash } from "node:crypto";
+import { builtin } from "../../bytes/builtin.ts";
 import { tagEnd, tagStart } from "../../ring/hash_tag.ts";
 import { slotHash, SLOTS } from "../../ring/slots.ts";
 import type { Args } from "./args.ts";
@@ -16,6 +16,8 @@ import { type Command, FLAG } from "./command.ts";
 import { CLUSTER_DISABLED, errorReply, NOT_AN_INTEGER, shown } from "./errors.ts";
 import type { Identity } from "./identity.ts";
 import { ReplyWriter } from "./reply_writer.ts";
+
+const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
 export interface NodeAddress {
   readonly host: string;
@@ -188,7 +190,7 @@ function nodeOf({ host, port }: NodeAddress, i: number, count: number): Node {
 }
 
 function sha1(text: string): string {
-  return createHash("sha1").update(text).digest("hex");
+  return crypto().createHash("sha1").update(text).digest("hex");
 }
 
 /** An IPv4 address that an IPv6 socket shows is IPv4's. */

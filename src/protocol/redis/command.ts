@@ -256,6 +256,8 @@ const READING_ROUTES: ReadonlySet<number> = new Set([
   ROUTE.BLOCKING,
 ]);
 
+const WORDS = new TextEncoder();
+
 export class Command {
   /** Dense, from 0, in table order; -1 for a learned command. */
   readonly id: number;
@@ -316,7 +318,7 @@ export class Command {
     this.id = id;
     this.name = name.toUpperCase();
     this.lower = name.toLowerCase();
-    this.word = new TextEncoder().encode(this.name.slice(this.name.indexOf("|") + 1));
+    this.word = WORDS.encode(this.name.slice(this.name.indexOf("|") + 1));
     this.arity = arity;
     this.flags = flags;
     this.categories = categories;
@@ -340,7 +342,7 @@ export class Command {
 
 /** By its route; what goes whole to one server is told apart by what it does there. */
 function latencyClassOf(name: string, route: number, mayWrite: boolean): number {
-  if (/^(SCRIPT|FUNCTION)\|/.test(name)) return CLASS_SCRIPT;
+  if (name.startsWith("SCRIPT|") || name.startsWith("FUNCTION|")) return CLASS_SCRIPT;
   return CLASS_OF_ROUTE.get(route) ??
     (route !== ROUTE.KEYED ? CLASS_OTHER : mayWrite ? CLASS_WRITE : CLASS_READ);
 }

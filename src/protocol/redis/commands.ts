@@ -6,6 +6,7 @@
  * The look-up allocates nothing and ignores letter case, as Redis does. Learned commands are found the same way, but in a
  * table of their pool's (learned.ts).
  */
+import { encode } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
 import { CATEGORY, Command, FLAG, type KeySpec } from "./command.ts";
 import { ROWS } from "./command_rows.ts";
@@ -109,7 +110,7 @@ export function resolveIn(
 
 /** What `findCommand` would find for a text, or for "client|id" the subcommand; for the control plane. */
 export function findByName(name: string): Command | undefined {
-  const bytes = new TextEncoder().encode(name);
+  const bytes = encode(name);
   return findNamed(bytes, 0, bytes.length);
 }
 
