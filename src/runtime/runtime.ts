@@ -13,6 +13,7 @@ import { systemDns } from "./dns.ts";
 import { EpollNet } from "./epoll_net.ts";
 import { Libc } from "./libc.ts";
 import { TlsSide } from "./tls_side.ts";
+import { Lull } from "./lull.ts";
 import { letGoOfProgram } from "./program_pages.ts";
 import { collectV8 } from "./v8_collector.ts";
 
@@ -29,7 +30,7 @@ export interface Runtime {
   readonly dns: Dns;
   /** Gives memory that is not in use back to the system; takes some ms. Absent where the runtime has no means to. */
   readonly collect?: () => void;
-  /** The start is over: lets go of memory that only it has needed. */
+  /** The start is over: from now on memory that is not needed any more is let go of in calm times. To be told in each thread. */
   readonly started?: () => void;
   /** For a thread that is about to end: closes the sockets that would not close by themselves. */
   readonly closeAll?: () => void;
@@ -74,9 +75,20 @@ export function currentRuntime(): Runtime {
     resolve,
     dns: systemDns,
     collect: () => Bun.gc(true),
-    started: () => own && letGoOfProgram(own.libc),
+    started: () => {
+      if (own === null) return;
+      new Lull(clock, processCpuMs, () => {
+        Bun.gc(true);
+        letGoOfProgram(own.libc);
+      });
+    },
     closeAll: () => own?.closeAll(),
   };
+}
+
+function processCpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 function resolve(host: string): Promise<readonly string[]> {

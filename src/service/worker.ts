@@ -59,7 +59,10 @@ function obey(proxy: Proxy, peers: Peers, order: Order, runtime: Runtime): void 
   switch (order.kind) {
     case "listen":
       proxy.listen(null).then(
-        () => report({ kind: "listening" }),
+        () => {
+          runtime.started?.();
+          report({ kind: "listening" });
+        },
         (error: Error) => {
           report({ kind: "failed", message: error.message });
           runtime.closeAll?.();
