@@ -7,7 +7,7 @@
  * twemproxy takes and cannot work with is an error: a server without a host, two pools on one address.
  * Truth: tests/vectors/config/nutcracker.json (verdicts of nutcracker 0.5.0) and tests/vectors/placement.json.
  */
-import { createHash } from "node:crypto";
+import { builtin } from "../bytes/builtin.ts";
 import { dirname, resolve } from "node:path";
 import { encode } from "../bytes/ascii.ts";
 import { type IpRange, RANGE_EXPECTED, readIpRange } from "../net/ip_range.ts";
@@ -74,6 +74,8 @@ import {
   readValue,
   seedOf,
 } from "./values.ts";
+
+const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
 export { ConfigError } from "./config_error.ts";
 export type { Problem } from "./config_error.ts";
@@ -902,7 +904,7 @@ class Reader {
     const text = password ?? this.#passwordIn(passwordFile!, values.get("password_file")!.place);
     return text === null
       ? undefined
-      : { kind: "sha256", hex: createHash("sha256").update(text).digest("hex") };
+      : { kind: "sha256", hex: crypto().createHash("sha256").update(text).digest("hex") };
   }
 
   /** The first line of a file; null if it has none, or cannot be read, which has been noted then. */

@@ -6,7 +6,9 @@
  * It is the runtime's own scrypt, which works on a thread of its own; one hash takes 128 × N × r bytes of memory while it does.
  */
 import { Buffer } from "node:buffer";
-import { randomBytes, scrypt, timingSafeEqual } from "node:crypto";
+import { builtin } from "../bytes/builtin.ts";
+
+const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
 interface SlowHash {
   readonly cost: { readonly N: number; readonly r: number; readonly p: number; readonly maxmem: number };
@@ -52,18 +54,18 @@ export function verifyPassword(text: string, password: Uint8Array, done: (right:
   const known = read(text);
   if (known === null) throw new Error("a password hash that was not checked");
   const { cost, salt, hash } = known;
-  scrypt(password, salt, hash.length, cost, (error, made) => {
-    done(error === null && timingSafeEqual(made, hash));
+  crypto().scrypt(password, salt, hash.length, cost, (error, made) => {
+    done(error === null && crypto().timingSafeEqual(made, hash));
   });
 }
 
 /** A line for `password_hash`. */
 export function hashPassword(password: string): Promise<string> {
-  const salt = randomBytes(SALT_BYTES);
+  const salt = crypto().randomBytes(SALT_BYTES);
   const cost = { N: 2 ** LN, r: R, p: P, maxmem: 2 * 128 * 2 ** LN * R };
   const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64").replace(/=+$/, "");
   return new Promise((resolve, reject) => {
-    scrypt(password, salt, HASH_BYTES, cost, (error, made) => {
+    crypto().scrypt(password, salt, HASH_BYTES, cost, (error, made) => {
       if (error !== null) reject(error);
       else resolve(`$scrypt$ln=${LN},r=${R},p=${P}$${base64(salt)}$${base64(made)}`);
     });

@@ -2,7 +2,7 @@
  * ACL and its subcommands, in a pool that has users: answered here, of the pool's own users. What would change them is refused, since the
  * configuration says who they are.
  */
-import { randomBytes } from "node:crypto";
+import { builtin } from "../bytes/builtin.ts";
 import { latin1 } from "../bytes/ascii.ts";
 import { type AclRules, Asking, DECISION } from "../protocol/redis/acl_rules.ts";
 import { aclCommand, hasKeys } from "../protocol/redis/acl_table.ts";
@@ -14,6 +14,8 @@ import { findKeys, KeyList } from "../protocol/redis/keys.ts";
 import { OK, ReplyWriter } from "../protocol/redis/reply_writer.ts";
 import type { RedisSession } from "./session.ts";
 import type { PoolUsers, User } from "./users.ts";
+
+const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
 /** Entries of ACL LOG without a number. */
 const LOG_SHOWN = 10;
@@ -141,7 +143,7 @@ function generate(text: string, reply: ReplyWriter): Uint8Array {
   }
   // Four bits a digit, rounded up.
   const digits = Math.ceil(bits / 4);
-  return reply.bulk(randomBytes(Math.ceil(digits / 2)).toString("hex").slice(0, digits)).take();
+  return reply.bulk(crypto().randomBytes(Math.ceil(digits / 2)).toString("hex").slice(0, digits)).take();
 }
 
 /** ACL DRYRUN user command …: decided as the request would be, and told in more words. */

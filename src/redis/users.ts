@@ -7,7 +7,7 @@
  *
  * A pool without `users` has none of this. All of it is one thread's: each has its own log and its own memory of failures.
  */
-import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { builtin } from "../bytes/builtin.ts";
 import { encode, latin1 } from "../bytes/ascii.ts";
 import type { PoolConfig, UserConfig, UserSecret } from "../config/config.ts";
 import { verifyPassword } from "../config/password_hash.ts";
@@ -18,6 +18,8 @@ import { type Client, LEARNING } from "../proxy/client.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { AUTH_FAILURES } from "../stats/metrics.ts";
 import type { RedisSession } from "./session.ts";
+
+const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
 export const DEFAULT = "default";
 
@@ -107,7 +109,7 @@ export class PoolUsers {
   private refusedEver = 0;
   private hashing = 0;
   private readonly questions: Question[] = [];
-  private readonly key = randomBytes(32);
+  private readonly key = crypto().randomBytes(32);
   private linesMs = -Infinity;
   private lines = 0;
   private unsaid = 0;
@@ -185,8 +187,8 @@ export class PoolUsers {
   }
 
   private askSlowly(client: Client, session: RedisSession, user: User, password: Uint8Array): boolean | null {
-    const digest = createHmac("sha256", this.key).update(password).digest();
-    if (user.known !== null && timingSafeEqual(user.known, digest)) return true;
+    const digest = crypto().createHmac("sha256", this.key).update(password).digest();
+    if (user.known !== null && crypto().timingSafeEqual(user.known, digest)) return true;
     if (this.questions.length >= WAITING_MAX) return this.failed(client, session, user.name);
     client.block(LEARNING);
     this.questions.push({
@@ -334,12 +336,15 @@ export class PoolUsers {
 /** Who does not log in, where the list does not say it: with redis_auth as ever, else nobody. */
 function implied(redisAuth: Uint8Array | null): UserConfig {
   if (redisAuth === null) return NOBODY;
-  const hex = createHash("sha256").update(redisAuth).digest("hex");
+  const hex = crypto().createHash("sha256").update(redisAuth).digest("hex");
   return { name: DEFAULT, secret: { kind: "sha256", hex }, rules: ["+@all ~* &*"], scripts: true };
 }
 
 function isSha256(password: Uint8Array, hex: string): boolean {
-  return timingSafeEqual(encode(createHash("sha256").update(password).digest("hex")), encode(hex));
+  return crypto().timingSafeEqual(
+    encode(crypto().createHash("sha256").update(password).digest("hex")),
+    encode(hex),
+  );
 }
 
 /** A name that a client has sent, for the log: one line, and not all of a long one. */
