@@ -54,8 +54,9 @@ export function verifyPassword(text: string, password: Uint8Array, done: (right:
   const known = read(text);
   if (known === null) throw new Error("a password hash that was not checked");
   const { cost, salt, hash } = known;
+  // Where nothing is wrong Bun says undefined, and others null.
   crypto().scrypt(password, salt, hash.length, cost, (error, made) => {
-    done(error === null && crypto().timingSafeEqual(made, hash));
+    done(!error && crypto().timingSafeEqual(made, hash));
   });
 }
 
@@ -66,7 +67,7 @@ export function hashPassword(password: string): Promise<string> {
   const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64").replace(/=+$/, "");
   return new Promise((resolve, reject) => {
     crypto().scrypt(password, salt, HASH_BYTES, cost, (error, made) => {
-      if (error !== null) reject(error);
+      if (error) reject(error);
       else resolve(`$scrypt$ln=${LN},r=${R},p=${P}$${base64(salt)}$${base64(made)}`);
     });
   });
