@@ -41,14 +41,23 @@ _ringmaster() {
     "compare -c"|"compare --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "compare --admin") :; return ;;
     "compare --token-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "compare --ca-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "compare --cert-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "compare --key-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "reload -p"|"reload --pid-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "top -c"|"top --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "top --admin") :; return ;;
     "top --token-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "top --ca-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "top --cert-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "top --key-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "top --pool") :; return ;;
     "tap -c"|"tap --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "tap --admin") :; return ;;
     "tap --token-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "tap --ca-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "tap --cert-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "tap --key-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "tap --pool") :; return ;;
     "tap --key") :; return ;;
     "tap --command") :; return ;;
@@ -58,17 +67,20 @@ _ringmaster() {
     "health -c"|"health --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "health --admin") :; return ;;
     "health --token-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "health --ca-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "health --cert-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "health --key-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "upgrade -p"|"upgrade --pid-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
   esac
   case $command in
     "") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -V --version -t --test-conf -d --daemonize -D --describe-stats -v --verbose -o --output -c --conf-file -s --stats-port -a --stats-addr -i --stats-interval -p --pid-file -m --mbuf-size --workers --log-format --admin --listen" -- "$word")); else ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "route plan compare reload top tap health upgrade demo schema password completions man" -- "$word")); fi ;;
     "route") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --pool --hex --ejected --explain --json" -- "$word")); else :; fi ;;
     "plan") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --keys --json --svg" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
-    "compare") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --old-at --new-at --direct --scan --keys --hex --count --rate --show --user --password-file --ca --json --record --replay --writes -c --conf-file --admin --token-file" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
+    "compare") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --old-at --new-at --direct --scan --keys --hex --count --rate --show --user --password-file --ca --json --record --replay --writes -c --conf-file --admin --token-file --ca-file --cert-file --key-file" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
     "reload") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -p --pid-file" -- "$word")); else :; fi ;;
-    "top") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --pool --once --json" -- "$word")); else :; fi ;;
-    "tap") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --pool --key --command --client --rate --count --json" -- "$word")); else :; fi ;;
-    "health") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --alive" -- "$word")); else :; fi ;;
+    "top") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --ca-file --cert-file --key-file --pool --once --json" -- "$word")); else :; fi ;;
+    "tap") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --ca-file --cert-file --key-file --pool --key --command --client --rate --count --json" -- "$word")); else :; fi ;;
+    "health") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --ca-file --cert-file --key-file --alive" -- "$word")); else :; fi ;;
     "upgrade") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -p --pid-file" -- "$word")); else :; fi ;;
     "demo") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --json" -- "$word")); else :; fi ;;
     "schema") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$word")); else :; fi ;;

@@ -1,8 +1,10 @@
 /** The other end of the admin side: for subcommands that ask a running proxy (health, top, tap). */
 import { builtin } from "../bytes/builtin.ts";
 import type { IncomingMessage } from "node:http";
+import type { RequestOptions } from "node:https";
 
 const http = builtin<typeof import("node:http")>("node:http");
+const https = builtin<typeof import("node:https")>("node:https");
 
 /** Bytes of an answer that is read whole. */
 const ANSWER_MAX = 64 * 1024 * 1024;
@@ -15,6 +17,18 @@ export interface AdminPeer {
   readonly port: number;
   /** null: none is sent. */
   readonly token: string | null;
+  /** null: plain HTTP. */
+  readonly tls: PeerTls | null;
+}
+
+/** How it is spoken to with TLS. All in PEM. */
+export interface PeerTls {
+  /** Who may have signed its certificate. */
+  readonly ca: readonly string[];
+  /** It has to be one of `ca` itself, or signed by one; whose name is in it does not matter: it is known by its file. */
+  readonly byFile: boolean;
+  /** What it is shown. */
+  readonly pair: { readonly cert: string; readonly key: string } | null;
 }
 
 export interface AdminAnswer {
@@ -53,14 +67,29 @@ export async function streamAdmin(peer: AdminPeer, path: string, timeoutMs: numb
   return { status: response.statusCode ?? 0, lines: linesOf(response), end: () => void response.destroy() };
 }
 
-function open({ host, port, token }: AdminPeer, path: string, timeoutMs: number): Promise<IncomingMessage> {
+function open(
+  { host, port, token, tls }: AdminPeer,
+  path: string,
+  timeoutMs: number,
+): Promise<IncomingMessage> {
   const headers: Record<string, string> = token === null ? {} : { Authorization: `Bearer ${token}` };
+  const options = { host, port, path, headers, agent: false, timeout: timeoutMs } as const;
   return new Promise((resolve, reject) => {
-    const asked = http().request({ host, port, path, headers, agent: false, timeout: timeoutMs }, resolve);
+    const asked = tls === null
+      ? http().request(options, resolve)
+      : https().request({ ...options, ...tlsOptions(tls) }, resolve);
     asked.on("timeout", () => asked.destroy(new Error(`no answer within ${timeoutMs} ms`)));
     asked.on("error", reject);
     asked.end();
   });
+}
+
+function tlsOptions({ ca, byFile, pair }: PeerTls): RequestOptions {
+  return {
+    ca: [...ca],
+    ...pair,
+    ...byFile ? { allowPartialTrustChain: true, checkServerIdentity: () => undefined } : {},
+  } as RequestOptions;
 }
 
 async function* linesOf(response: IncomingMessage): AsyncGenerator<string> {

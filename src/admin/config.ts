@@ -6,7 +6,14 @@
  * What is shown comes from the table alone: a field that has no key is never shown, and a new secret key is masked without anybody
  * thinking of it here.
  */
-import { type Key, LIMITS_KEYS, LOG_LEVELS, POOL_KEYS, PROCESS_KEYS } from "../config/schema.ts";
+import {
+  ADMIN_TLS_KEYS,
+  type Key,
+  LIMITS_KEYS,
+  LOG_LEVELS,
+  POOL_KEYS,
+  PROCESS_KEYS,
+} from "../config/schema.ts";
 import type {
   LagMax,
   LogConfig,
@@ -14,6 +21,7 @@ import type {
   ReplicaConfig,
   ServerConfig,
   ServersFrom,
+  TlsConfig,
   UserConfig,
 } from "../config/config.ts";
 import type { Rates } from "../stats/quotas.ts";
@@ -84,6 +92,10 @@ function valueOf(key: Key, fields: object): unknown {
     case "announced":
     case "ranges":
       return (value as readonly { readonly text: string }[]).map(({ text }) => text);
+    case "admin_tls": {
+      const tls = value as TlsConfig;
+      return Object.fromEntries(ADMIN_TLS_KEYS.map(({ name, field }) => [name, tls[field]]));
+    }
     case "limits": {
       const rates = value as Rates;
       return Object.fromEntries(LIMITS_KEYS.map(({ name, field }) => [name, rates[field]]));

@@ -6,7 +6,7 @@
  * A page of another site that a browser on this machine has open must learn nothing and change nothing. It cannot read what it
  * asks of another origin; so it would make its own name lead here (DNS rebinding): then Host has that name, and is refused. It can send a
  * POST without reading the answer: then a browser says where it comes from (Origin, Sec-Fetch-Site), and it is refused.
- * With a token a name is as good as an address: a page of another origin does not know the token, and a browser does not add it there.
+ * With TLS the browser has seen a certificate of the name. With a token a name is as good as an address: a page of another origin does not know the token, and a browser does not add it there.
  *
  * Headers are counted in `rawHeaders`: of two Hosts node:http tells only the first (seen on Bun 1.4.5 and Deno 2.9.6).
  */
@@ -31,14 +31,15 @@ export interface Refusal {
  * Null if it may be asked.
  * @param token what has to be known; null = nothing, since only this machine can connect
  * @param open true: the route asks for no token
+ * @param secure by TLS: whoever made another name lead here has no certificate for it
  */
-export function refusalOf(head: Head, token: string | null, open: boolean): Refusal | null {
+export function refusalOf(head: Head, token: string | null, open: boolean, secure = false): Refusal | null {
   const hosts = valuesOf(head.rawHeaders, "host");
   if (!head.target.startsWith("/")) return { status: 400, why: "expected a path that begins with /" };
   if (hosts.length !== 1) return { status: 400, why: `found ${hosts.length} Host headers, expected one` };
   const host = hostOf(hosts[0]!);
   if (host === null) return { status: 400, why: "the Host header is no host" };
-  if (token === null && !isAddress(host)) {
+  if (token === null && !secure && !isAddress(host)) {
     return {
       status: 403,
       why: "Host: expected an IP address or localhost; a name may lead here from anywhere",

@@ -17,6 +17,8 @@ import { builtin } from "../bytes/builtin.ts";
 import type { Address, Clock, TimerId } from "../net/net.ts";
 import { ERR } from "../net/log.ts";
 import { type Answer, type Asked, json, plain, Refused, type Stream, type Whole } from "./answer.ts";
+import type { TlsConfig } from "../net/tls.ts";
+import { TlsListener } from "../runtime/tls_listener.ts";
 import type { Around } from "./around.ts";
 import { refusalOf } from "./guard.ts";
 import { findRoute, type Route } from "./routes.ts";
@@ -57,17 +59,17 @@ const HEADERS: Readonly<Record<string, string>> = {
     "default-src 'self' 'unsafe-inline' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 };
 
-type Stage = "head" | "body" | "answering" | "answer" | "stream";
+type Stage = "handshake" | "head" | "body" | "answering" | "answer" | "stream";
 
 /** One connection. */
 class Visit {
-  stage: Stage = "head";
   /** When it has to have got further, by nowMs. */
   dueMs: number;
   /** Called when the connection has closed. */
   whenGone: (() => void) | null = null;
 
-  constructor(readonly socket: Socket, nowMs: number) {
+  /** @param socket with TLS another one when it has shaken hands */
+  constructor(public socket: Socket, public stage: Stage, nowMs: number) {
     this.dueMs = nowMs + HEAD_MS;
   }
 }
@@ -76,6 +78,8 @@ export class AdminServer {
   private readonly visits = new Map<Socket, Visit>();
   private readonly http: Server;
   private listener: NetServer | null = null;
+  /** Null: plain HTTP. */
+  private tls: TlsListener | null = null;
   private timer: TimerId | null = null;
   private busy = 0;
   private streams = 0;
@@ -102,9 +106,21 @@ export class AdminServer {
     this.http.on("clientError", (_error: Error, socket: Socket) => this.refuseHead(socket));
   }
 
-  /** Rejects with the reason if it cannot listen there. */
-  listen(address: Extract<Address, { readonly host: string }>): Promise<void> {
-    const listener = this.listener = net().createServer((socket) => this.accept(socket));
+  /** Rejects with the reason if it cannot listen there. @param tls null: plain HTTP */
+  listen(address: Extract<Address, { readonly host: string }>, tls: TlsConfig | null = null): Promise<void> {
+    if (tls !== null) {
+      this.tls = new TlsListener(
+        "admin_tls",
+        tls,
+        {
+          came: (socket) => void this.enter(socket, "handshake"),
+          shook: (socket, before) => this.shook(socket, before),
+        },
+        this.clock,
+        this.around.log,
+      );
+    }
+    const listener = this.listener = this.tls?.server ?? net().createServer((socket) => this.accept(socket));
     return new Promise((resolve, reject) => {
       listener.once("error", reject);
       listener.listen({ host: address.host, port: address.port, backlog: 128 }, () => {
@@ -127,6 +143,11 @@ export class AdminServer {
     this.token = token;
   }
 
+  /** Reads files of certificates anew; see TlsListener. Null where it speaks plain HTTP. */
+  get certificates(): TlsListener | null {
+    return this.tls;
+  }
+
   /** Cuts everybody off. */
   close(): void {
     this.listener?.close();
@@ -143,24 +164,53 @@ export class AdminServer {
   }
 
   private accept(socket: Socket): void {
+    if (this.enter(socket, "head")) this.carefully(() => this.http.emit("connection", socket));
+  }
+
+  /** A handshake is over. */
+  private shook(socket: Socket, before: Socket): void {
+    const visit = this.visits.get(before);
+    if (visit === undefined || visit.stage !== "handshake") return void socket.destroy();
+    visit.stage = "head";
+    visit.dueMs = this.clock.nowMs() + HEAD_MS;
+    if (socket !== before) {
+      this.visits.delete(before);
+      visit.socket = socket;
+      this.visits.set(socket, visit);
+      socket.on("error", () => {});
+      this.mind(socket, visit);
+    }
+    this.carefully(() => this.http.emit("connection", socket));
+  }
+
+  /** False if there is no place. */
+  private enter(socket: Socket, stage: Stage): boolean {
+    // Before anything else: an error that nobody hears ends the process.
     socket.on("error", () => {});
-    if (this.visits.size >= this.visitsMax && !this.makeWay()) return void socket.destroy();
-    const visit = new Visit(socket, this.clock.nowMs());
+    if (this.visits.size >= this.visitsMax && !this.makeWay()) {
+      socket.destroy();
+      return false;
+    }
+    const visit = new Visit(socket, stage, this.clock.nowMs());
     this.visits.set(socket, visit);
+    this.mind(socket, visit);
+    if (this.timer === null) this.sweepLater();
+    return true;
+  }
+
+  private mind(socket: Socket, visit: Visit): void {
     socket.on("close", () => {
-      this.visits.delete(socket);
+      if (!this.visits.delete(socket)) return;
       const { whenGone } = visit;
       visit.whenGone = null;
       this.carefully(() => whenGone?.());
     });
-    this.carefully(() => this.http.emit("connection", socket));
-    if (this.timer === null) this.sweepLater();
   }
 
   /** The one that has said nothing for longest goes. False if all are being served. */
   private makeWay(): boolean {
     for (const { socket, stage } of this.visits.values()) {
-      if (stage !== "head") continue;
+      if (stage !== "head" && stage !== "handshake") continue;
       this.visits.delete(socket);
       socket.destroy();
       return true;
@@ -219,7 +269,7 @@ export class AdminServer {
     const [path = "", search = ""] = target.split(/\?(.*)/s);
     const found = findRoute(method, path);
     const open = found !== null && "route" in found && found.route.open === true;
-    const refusal = refusalOf({ method, target, rawHeaders }, this.token, open);
+    const refusal = refusalOf({ method, target, rawHeaders }, this.token, open, this.tls !== null);
     if (refusal !== null) throw new Refused(refusal.status, refusal.why);
     if (found === null) throw new Refused(404, "no such path; /api lists those that there are");
     if ("allow" in found) {

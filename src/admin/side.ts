@@ -3,7 +3,7 @@ import { isLoopback } from "../config/values.ts";
 import type { Config, ProcessConfig } from "../config/config.ts";
 import type { Address } from "../net/net.ts";
 import { visitsMax } from "../service/proxy.ts";
-import { ERR, NOTICE } from "../net/log.ts";
+import { ERR, NOTICE, WARN } from "../net/log.ts";
 import { filesMax, random } from "../service/proxy_options.ts";
 import type { Around } from "./around.ts";
 import { takeSnapshot } from "./metrics.ts";
@@ -24,13 +24,24 @@ export function adminAddress({ admin, adminText }: ProcessConfig, given: AdminAd
 /** Why it may not listen there, which only a flag can ask for; null = it may. */
 export function adminRefusal({ process }: Config, given: AdminAddress | null): string | null {
   const { address, text } = adminAddress(process, given);
-  if (address === null || isLoopback(address) || process.adminToken !== null) return null;
+  if (address === null || isLoopback(address) || isGuarded(process)) return null;
   return `admin ${text} without a token: expected an address of this machine alone, or admin_token_file in the configuration`;
+}
+
+/** Only who knows, or has, something is let in. */
+function isGuarded({ adminToken, adminTls }: ProcessConfig): boolean {
+  return adminToken !== null || adminTls?.clientCertificates === "required";
+}
+
+/** What a listener is made with: where something else is wanted it listens anew. Files alone are read anew. */
+function kindOf({ adminTls }: ProcessConfig): string {
+  return adminTls === null ? "plain" : `tls ${adminTls.clientCertificates === "required"}`;
 }
 
 export class AdminSide {
   private server: AdminServer | null = null;
   private text = "off";
+  private kind = "plain";
   /** Nobody but this machine can connect there. */
   private isLocal = true;
   private stopped = false;
@@ -66,7 +77,7 @@ export class AdminSide {
     if (address === null || "path" in address) return;
     const server = new AdminServer(this.around, process.adminToken, visitsMax(filesMax()));
     try {
-      await server.listen(address);
+      await server.listen(address, process.adminTls);
     } catch (error) {
       throw new Error(`admin ${text}: ${(error as Error).message}`);
     }
@@ -74,8 +85,16 @@ export class AdminSide {
     this.server = server;
     this.around.live.start();
     this.text = text;
+    this.kind = kindOf(process);
     this.isLocal = isLoopback(address);
-    this.around.log.write(NOTICE, `admin on http://${text}`);
+    const { log } = this.around;
+    log.write(NOTICE, `admin on http${process.adminTls === null ? "" : "s"}://${text}`);
+    if (!this.isLocal && process.adminTls === null) {
+      log.write(
+        WARN,
+        `admin on http://${text}: its token can be read on the way; admin_tls has it speak TLS`,
+      );
+    }
   }
 
   /** This is in force. Where it cannot listen at another address it stays where it was, and the log says so. */
@@ -90,8 +109,18 @@ export class AdminSide {
     const { server: before } = this;
     const { adminToken } = config.process;
     // Where others can connect it goes on asking for the token it had: it may have to stay there.
-    if (adminToken !== null || this.isLocal) before?.adopt(adminToken);
-    if (text === this.text) return;
+    if (isGuarded(config.process) || this.isLocal) before?.adopt(adminToken);
+    if (text === this.text) {
+      if (this.kind === kindOf(config.process)) return this.readCertificates(config.process);
+      // At the same address: for a moment nobody is there.
+      before?.close();
+      this.server = null;
+      await this.listen(config).catch((error: Error) => {
+        this.around.log.write(ERR, `${error.message}; nobody listens there until the next reload`);
+        this.text = "off";
+      });
+      return;
+    }
     if (address === null) {
       before?.close();
       this.server = null;
@@ -104,6 +133,14 @@ export class AdminSide {
       before?.close();
     } catch (error) {
       this.around.log.write(ERR, `${(error as Error).message}; it stays where it was`);
+    }
+  }
+
+  private readCertificates({ adminTls }: ProcessConfig): void {
+    try {
+      if (adminTls !== null) this.server?.certificates?.prepare(adminTls)();
+    } catch (error) {
+      this.around.log.write(ERR, `admin_tls: ${(error as Error).message}; those before stay`);
     }
   }
 

@@ -1,6 +1,7 @@
 /** Which running proxy a subcommand asks: by its configuration, or by its address. */
 import { readFileSync } from "node:fs";
-import type { AdminPeer } from "../admin/client.ts";
+import type { AdminPeer, PeerTls } from "../admin/client.ts";
+import type { TlsConfig } from "../net/tls.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import type { Address } from "../net/net.ts";
 import { findConfFile } from "./conf_file.ts";
@@ -12,9 +13,10 @@ export class NoPeer extends Error {
 }
 
 /** @throws NoPeer */
-export function peerOf({ confFile, admin, tokenFile }: PeerOptions): AdminPeer {
-  const token = tokenFile === null ? null : tokenIn(tokenFile);
-  if (admin !== null) return { ...reachable(admin), token };
+export function peerOf(options: PeerOptions): AdminPeer {
+  const { confFile, admin, tokenFile } = options;
+  const token = tokenFile === null ? null : read("token-file", tokenFile).trim();
+  if (admin !== null) return { ...reachable(admin), token, tls: tlsOf(options, null) };
   const file = findConfFile(confFile);
   try {
     const { process } = loadConfig(file);
@@ -23,19 +25,41 @@ export function peerOf({ confFile, admin, tokenFile }: PeerOptions): AdminPeer {
         `${file} has no admin address: expected 'admin: 127.0.0.1:22280' under ringmaster:, or --admin`,
       );
     }
-    return { ...reachable(process.admin), token: token ?? process.adminToken };
+    const tls = tlsOf(options, process.adminTls);
+    return { ...reachable(process.admin), token: token ?? process.adminToken, tls };
   } catch (error) {
     if (error instanceof ConfigError) throw new NoPeer(error.message);
     throw error;
   }
 }
 
-function tokenIn(file: string): string {
+function read(option: string, file: string): string {
   try {
-    return readFileSync(file, "utf8").trim();
+    return readFileSync(file, "utf8");
   } catch (error) {
-    throw new NoPeer(`option --token-file: ${(error as Error).message}`);
+    throw new NoPeer(`option --${option}: ${(error as Error).message}`);
   }
+}
+
+/** As the options say, and where they say nothing as its configuration does: there its certificate is known, and ours may be the same. */
+function tlsOf({ caFile, certFile, keyFile }: PeerOptions, config: TlsConfig | null): PeerTls | null {
+  if ((certFile === null) !== (keyFile === null)) {
+    throw new NoPeer("expected both of --cert-file and --key-file");
+  }
+  const given = certFile === null
+    ? null
+    : { cert: read("cert-file", certFile), key: read("key-file", keyFile!) };
+  if (config === null) {
+    if (caFile !== null) return { ca: [read("ca-file", caFile)], byFile: false, pair: given };
+    if (given !== null) throw new NoPeer("expected --ca-file as well: who has signed its certificate");
+    return null;
+  }
+  const ca = [read("ca-file", caFile ?? config.certificate)];
+  if (caFile === null && config.ca !== null) ca.push(read("ca-file", config.ca));
+  const own = config.clientCertificates === "required"
+    ? { cert: read("cert-file", config.certificate), key: read("key-file", config.key) }
+    : null;
+  return { ca, byFile: caFile === null, pair: given ?? own };
 }
 
 /** Who listens on every address is found on this machine. */

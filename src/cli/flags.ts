@@ -83,6 +83,11 @@ export interface PeerOptions {
   readonly admin: Address | null;
   /** null: as the configuration says. */
   readonly tokenFile: string | null;
+  /** Who has signed its certificate; null: as the configuration says, or plain HTTP. */
+  readonly caFile: string | null;
+  /** What it is shown; null: as the configuration says, or nothing. */
+  readonly certFile: string | null;
+  readonly keyFile: string | null;
 }
 
 export interface HealthOptions extends PeerOptions {
@@ -224,6 +229,15 @@ const PEER: readonly Flag[] = [
     "S",
     "a file name",
   ),
+  flag(
+    "",
+    "ca-file",
+    "speak TLS, to a certificate that this one has signed (default: admin_tls)",
+    "S",
+    "a file name",
+  ),
+  flag("", "cert-file", "a certificate to show (default: that of admin_tls)", "S", "a file name"),
+  flag("", "key-file", "its key", "S", "a file name"),
 ];
 /** Keys that `compare` looks at, and how many a second. */
 export const COMPARED_DEFAULT = 10_000;
@@ -649,7 +663,14 @@ function peerOptions(given: Given): PeerOptions {
   const read = text === null ? null : readAdmin(text, "");
   const admin = read !== null && "value" in read ? read.value.address : null;
   if (text !== null && admin === null) throw given.wrong("admin", text);
-  return { confFile: given.text("conf-file"), admin, tokenFile: given.text("token-file") };
+  return {
+    confFile: given.text("conf-file"),
+    admin,
+    tokenFile: given.text("token-file"),
+    caFile: given.text("ca-file"),
+    certFile: given.text("cert-file"),
+    keyFile: given.text("key-file"),
+  };
 }
 
 function shellOf(given: Given): Shell {

@@ -5,6 +5,7 @@
  * `ringmaster -t` can tell.
  */
 import {
+  ADMIN_TLS_KEYS,
   expectation,
   FROM_KEYS,
   type Key,
@@ -137,6 +138,8 @@ function valueSchema(key: Key): Json {
       return mapping(TLS_KEYS);
     case "server_tls":
       return mapping(SERVER_TLS_KEYS);
+    case "admin_tls":
+      return mapping(ADMIN_TLS_KEYS);
     case "limits":
       return mapping(LIMITS_KEYS);
     case "sni":

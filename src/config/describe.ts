@@ -1,5 +1,6 @@
 /** The table of keys as people read it: docs/configuration.md's tables and conf/ringmaster.yml. */
 import {
+  ADMIN_TLS_KEYS,
   expectation,
   FROM_KEYS,
   type Key,
@@ -38,6 +39,8 @@ export function configMarkdown(): string {
     markdownTable(SNI_KEYS),
     "\nKeys of `server_tls:`:\n",
     markdownTable(SERVER_TLS_KEYS),
+    "\nKeys of `ringmaster: admin_tls:`:\n",
+    markdownTable(ADMIN_TLS_KEYS),
     "\nKeys of `per_address:`:\n",
     markdownTable(LIMITS_KEYS),
     "\nKeys of each user under `users:`:\n",
@@ -107,6 +110,7 @@ const MAPPINGS: Partial<Record<Key["type"], readonly Key[]>> = {
   server_tls: SERVER_TLS_KEYS,
   limits: LIMITS_KEYS,
   server_auth: SERVER_AUTH_KEYS,
+  admin_tls: ADMIN_TLS_KEYS,
 };
 
 function keyLines(key: Key, indent: string): string[] {

@@ -36,6 +36,7 @@ import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
 import { findClashes } from "./listens.ts";
 import { isPasswordHash, PASSWORD_HASH_EXPECTED } from "./password_hash.ts";
 import {
+  ADMIN_TLS_KEYS,
   ANNOUNCED_MAX,
   CLUSTER_KEYS,
   expectation,
@@ -503,7 +504,8 @@ class Reader {
     const fields = fieldsOf(PROCESS_KEYS, values);
     const token = this.#adminToken(values, fields.adminTokenFile);
     const { address, text } = fields.admin;
-    if (address !== null && !isLoopback(address) && fields.adminTokenFile === null) {
+    const isGuarded = fields.adminTokenFile !== null || fields.adminTls?.clientCertificates === "required";
+    if (address !== null && !isLoopback(address) && !isGuarded) {
       const expected =
         "an address of this machine alone, such as 127.0.0.1:22280, or admin_token_file as well";
       this.#problem(values.get("admin")!.place, "admin", `${said(text)} without a token`, expected);
@@ -560,6 +562,7 @@ class Reader {
     if (key.type === "tls") return this.#tls(key, value);
     if (key.type === "server_tls") return this.#serverTls(key, value);
     if (key.type === "sni") return this.#sni(key, value);
+    if (key.type === "admin_tls") return this.#adminTls(key, value);
     if (key.type === "limits") return this.#limits(key, value);
     if (key.type === "users") return this.#users(key, value);
     if (key.type === "rules") return this.#rules(key, value);
@@ -808,6 +811,22 @@ class Reader {
     return wrong || this.#wrongFiles(key, value, values, config) ? undefined : config;
   }
 
+  #adminTls(key: Key, value: Value): TlsConfig | undefined {
+    const values = this.#mapping(key, value, "admin_tls", ADMIN_TLS_KEYS);
+    if (values === undefined) return undefined;
+    const { certificate, key: privateKey, ...rest } = fieldsOf(ADMIN_TLS_KEYS, values);
+    if (certificate === null || privateKey === null) return undefined;
+    const wrong = this.#wrongVersions(values, rest) || this.#wrongClients(value, values, rest);
+    const config: TlsConfig = {
+      certificate,
+      key: privateKey,
+      sni: [],
+      handshakeMs: ADMIN_HANDSHAKE_MS,
+      ...rest,
+    };
+    return wrong || this.#wrongFiles(key, value, values, config) ? undefined : config;
+  }
+
   #limits(key: Key, value: Value): Rates | undefined {
     const values = this.#mapping(key, value, "limits", LIMITS_KEYS);
     if (values === undefined) return undefined;
@@ -1042,7 +1061,8 @@ class Reader {
       ? "of a replica"
       : scope === "from"
       ? "of servers_from"
-      : scope === "tls" || scope === "server_tls" || scope === "sni" || scope === "server_auth"
+      : scope === "tls" || scope === "server_tls" || scope === "sni" || scope === "admin_tls" ||
+          scope === "server_auth"
       ? `of ${scope}`
       : scope === "limits"
       ? "of per_address"
@@ -1155,6 +1175,8 @@ function isDefault(name: string, value: unknown): boolean {
 
 /** How a user may log in: one of them. */
 const LOGINS = ["password", "password_file", "password_sha256", "password_hash", "nopass"];
+/** How long a visitor may take for the handshake; admin/server.ts looks at it. */
+const ADMIN_HANDSHAKE_MS = 10_000;
 
 /** What a token may be: nothing that a header could not carry. */
 const TOKEN = /^[!-~]{16,1024}$/;

@@ -42,7 +42,7 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 
-/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, in a server written as a mapping, one of its replicas, in `servers_from`, `tls`, its `sni`, `server_tls`, `per_address`, `users`, or `server_auth`. */
+/** Where a key may stand: in a pool, under `ringmaster:`, under its `log:`, in a server written as a mapping, one of its replicas, in `servers_from`, `tls`, its `sni`, `server_tls`, `admin_tls`, `per_address`, `users`, or `server_auth`. */
 export type Scope =
   | "pool"
   | "process"
@@ -53,6 +53,7 @@ export type Scope =
   | "tls"
   | "server_tls"
   | "sni"
+  | "admin_tls"
   | "limits"
   | "user"
   | "server_auth";
@@ -95,6 +96,7 @@ export interface ValueTypes {
   tls: TlsConfig;
   server_tls: ServerTlsConfig;
   sni: readonly TlsPair[];
+  admin_tls: TlsConfig;
   path: string;
   limits: Rates;
   users: readonly UserConfig[];
@@ -644,7 +646,7 @@ export const PROCESS_KEYS = [
     default: "off",
     example: "127.0.0.1:22280",
     sentence:
-      "Where the HTTP side listens, HOST:PORT, or off; on another address than this machine's own (127.0.0.1, ::1, localhost) with admin_token_file only.",
+      "Where the HTTP side listens, HOST:PORT, or off; on another address than this machine's own (127.0.0.1, ::1, localhost) with admin_token_file only, or admin_tls that asks for certificates.",
     reason:
       "twemproxy has none. It says what the proxy sees, and takes orders: see docs/admin.md for who may give them.",
   }),
@@ -654,6 +656,14 @@ export const PROCESS_KEYS = [
     sentence:
       "A file whose only line is the token of 16 to 1024 letters, digits and signs that the HTTP side asks for; a relative path starts at the configuration file.",
     reason: "Needed where others than this machine can connect. It is read at the start and by each reload.",
+  }),
+  key("process", "admin_tls", "admin_tls", "adminTls", {
+    absent: "the HTTP side speaks plain HTTP",
+    example: "{ certificate: admin.crt, key: admin.key }",
+    sentence:
+      "The HTTP side speaks TLS: a mapping of certificate and key, and perhaps ca, client_certificates, min_version and max_version.",
+    reason:
+      "Else the token can be read on the way. Files are looked at once a second, and what has changed counts for new connections.",
   }),
   key("process", "otlp", "url", "otlp", {
     absent: "nobody is told",
@@ -958,6 +968,37 @@ export const SERVER_TLS_KEYS = [
   key("server_tls", "max_version", "enum", "maxVersion", MAX_VERSION),
 ] as const;
 
+/** What `admin_tls` of the process has. */
+export const ADMIN_TLS_KEYS = [
+  key("admin_tls", "certificate", "path", "certificate", {
+    absent: "required",
+    example: "admin.crt",
+    sentence:
+      "The certificate that visitors are shown, in PEM, followed by those that have signed it but the last; a relative path starts at the configuration file.",
+    reason: "Browsers and scrapers check its name and who has signed it.",
+  }),
+  key("admin_tls", "key", "path", "key", {
+    absent: "required",
+    example: "admin.key",
+    sentence: "Its private key, in PEM, without a passphrase.",
+    reason: "Only the user that Ringmaster runs as should be able to read it.",
+  }),
+  key("admin_tls", "ca", "path", "ca", {
+    absent: "none",
+    example: "admins-ca.crt",
+    sentence: "The authorities that sign visitors' certificates, in PEM.",
+    reason: "Only with client_certificates.",
+  }),
+  key("admin_tls", "client_certificates", "enum", "clientCertificates", {
+    default: "none",
+    values: ["none", "required"],
+    sentence: "Whether visitors have to show a certificate.",
+    reason: "With it no token is needed on any address. Probes need a certificate, too.",
+  }),
+  key("admin_tls", "min_version", "enum", "minVersion", MIN_VERSION),
+  key("admin_tls", "max_version", "enum", "maxVersion", MAX_VERSION),
+] as const;
+
 /** What `per_address` of a pool has. */
 export const LIMITS_KEYS = [
   key("limits", "max_requests_per_s", "integer", "requestsMax", {
@@ -1078,6 +1119,7 @@ export const KEYS: readonly Key[] = [
   ...TLS_KEYS,
   ...SNI_KEYS,
   ...SERVER_TLS_KEYS,
+  ...ADMIN_TLS_KEYS,
   ...LIMITS_KEYS,
   ...USER_KEYS,
   ...SERVER_AUTH_KEYS,
@@ -1124,6 +1166,8 @@ export function expectation(key: Key): string {
       return `a mapping of ${TLS_KEYS.map((k) => k.name).join(", ")}`;
     case "server_tls":
       return `a mapping of ${SERVER_TLS_KEYS.map((k) => k.name).join(", ")}`;
+    case "admin_tls":
+      return `a mapping of ${ADMIN_TLS_KEYS.map((k) => k.name).join(", ")}`;
     case "limits":
       return `a mapping of ${LIMITS_KEYS.map((k) => k.name).join(", ")}`;
     case "sni":

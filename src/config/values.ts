@@ -110,6 +110,7 @@ export function readValue(key: Key, text: string): Read<unknown> {
     case "users":
     case "rules":
     case "server_auth":
+    case "admin_tls":
     case "log":
       return { expected };
   }

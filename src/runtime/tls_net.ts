@@ -613,7 +613,7 @@ const ALERTS: Readonly<Record<number, string>> = {
 const WITHOUT_TLS = "the client does not speak TLS";
 
 /** What went wrong, for people. BoringSSL's words are kept, its place in the source is not. */
-function reasonOf({ code, message }: NetError): string {
+export function reasonOf({ code, message }: NetError): string {
   const words = /OPENSSL_internal:([A-Z0-9_]+)/.exec(message)?.[1];
   if (words === undefined) return code === "EPROTO" ? message : `${message} (${code})`;
   const alert = /^(?:TLSV1|SSLV3|TLSV13)_ALERT_(.*)$/.exec(words)?.[1];

@@ -68,9 +68,9 @@ export class TlsSide implements TlsNets {
   }
 }
 
-/** Files as they were read last, and contexts of them. */
-class Identity<C extends TlsConfig | ServerTlsConfig> {
-  contexts: readonly Chosen[] = [];
+/** Files as they were read last, and contexts of them, or whatever else is made of them. */
+export class Identity<C extends TlsConfig | ServerTlsConfig, M = Chosen> {
+  contexts: readonly M[] = [];
   /** Those of certificates that are in use. */
   files: readonly CertificateSeen[] = [];
   private failure = "";
@@ -86,7 +86,7 @@ class Identity<C extends TlsConfig | ServerTlsConfig> {
     private config: C,
     private readonly clock: Clock,
     private readonly log: Log,
-    private readonly make: (config: C, files: TlsFiles) => readonly Chosen[],
+    private readonly make: (config: C, files: TlsFiles) => readonly M[],
   ) {
     try {
       this.prepare(config)();
@@ -98,7 +98,7 @@ class Identity<C extends TlsConfig | ServerTlsConfig> {
   }
 
   /** @throws as long as none could be read */
-  get first(): Chosen {
+  get first(): M {
     const [first] = this.contexts;
     if (first === undefined) throw new Error(this.failure);
     return first;

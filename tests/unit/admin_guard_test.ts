@@ -99,3 +99,10 @@ Deno.test("refusalOf() asks for no token where a route is open, and for everythi
   strictEqual(open([])?.status, 400);
   strictEqual(open(["Host", "10.0.0.1", "Origin", "http://evil.test"])?.status, 403);
 });
+
+Deno.test("admin: with TLS a name is as good as an address, and Origin is looked at as ever", () => {
+  const asked = (headers: string[]) =>
+    refusalOf({ method: "GET", target: "/", rawHeaders: headers }, null, false, true)?.status ?? null;
+  strictEqual(asked(["Host", "admin.internal:22280"]), null);
+  strictEqual(asked(["Host", "admin.internal", "Origin", "https://evil.test"]), 403);
+});

@@ -2,8 +2,9 @@
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import type { Around } from "../../src/admin/around.ts";
 import { AdminSide } from "../../src/admin/side.ts";
-import type { Config } from "../../src/config/config.ts";
+import type { Config, TlsConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
+import { certificate, type Issued } from "../lib/certificates.ts";
 import { ManualClock } from "../lib/manual_clock.ts";
 import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
@@ -15,8 +16,11 @@ class Stand implements Disposable {
   readonly side: AdminSide;
 
   constructor() {
+    const clock = new ManualClock();
+    // Certificates are of today.
+    clock.wallMs = () => Date.now();
     const around = {
-      clock: new ManualClock(),
+      clock,
       log: { level: 11, write: (_level: number, text: string) => this.logged.push(text) },
       machine: { facts: {} },
       live: { start() {}, stop() {} },
@@ -69,6 +73,59 @@ Deno.test("AdminSide: where only this machine can connect a token comes and goes
   await poll(async () => await statusAt(port) === 200, "no token any more");
   stand.side.adopt(configOf(`127.0.0.1:${port}`, TOKEN));
   await poll(async () => await statusAt(port) === 401, "the token again");
+});
+
+Deno.test("AdminSide: TLS comes and goes with the configuration, at the same address, and files are read by a reload", async () => {
+  using stand = new Stand();
+  const dir = Deno.makeTempDirSync();
+  try {
+    const [ca, other] = [certificate({ name: "ca", ca: true }), certificate({ name: "other", ca: true })];
+    const [one, two] = [ca, other].map((by) => certificate({ name: "localhost", by })) as [Issued, Issued];
+    const show = ({ cert, key }: Issued) => {
+      Deno.writeTextFileSync(`${dir}/crt`, cert);
+      Deno.writeTextFileSync(`${dir}/key`, key);
+    };
+    show(one);
+    const port = freePort();
+    const plain = configOf(`127.0.0.1:${port}`);
+    const adminTls: TlsConfig = {
+      certificate: `${dir}/crt`,
+      key: `${dir}/key`,
+      ca: null,
+      clientCertificates: "none",
+      minVersion: "1.2",
+      maxVersion: "1.3",
+      sni: [],
+      handshakeMs: 10_000,
+    };
+    const secure = { ...plain, process: { ...plain.process, adminTls } };
+    const statusBy = async (authority: string) => {
+      using client = Deno.createHttpClient({ caCerts: [authority], poolMaxIdlePerHost: 0 });
+      const response = await fetch(`https://localhost:${port}/api`, { client }).catch(() => null);
+      await response?.body?.cancel();
+      return response?.status ?? 0;
+    };
+    await stand.side.start(plain);
+    strictEqual(await statusAt(port), 200);
+    stand.side.adopt(secure);
+    await poll(async () => await statusBy(ca.cert) === 200, "TLS");
+    strictEqual(await statusAt(port), 0);
+    strictEqual(await statusBy(other.cert), 0);
+    show(two);
+    stand.side.adopt({ ...secure });
+    await poll(async () => await statusBy(other.cert) === 200, "the other certificate");
+    Deno.writeTextFileSync(`${dir}/key`, one.key);
+    stand.side.adopt({ ...secure });
+    await poll(
+      () => stand.logged.some((line) => line.includes("the key of another certificate")),
+      "the refusal",
+    );
+    strictEqual(await statusBy(other.cert), 200);
+    stand.side.adopt(plain);
+    await poll(async () => await statusAt(port) === 200, "plain HTTP");
+  } finally {
+    Deno.removeSync(dir, { recursive: true });
+  }
 });
 
 Deno.test("AdminSide: of moves that follow one another at once the last one counts", async () => {

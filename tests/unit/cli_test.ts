@@ -91,6 +91,8 @@ Deno.test('parseFlags() takes -o "" for standard error, as nutcracker does', () 
 const PLAN = { before: "a.yml", after: "b.yml", pool: null, keys: null, json: false, svg: null };
 const ROUTE = { confFile: null, pool: null, hex: false, json: false, explain: false, ejected: [] };
 
+const NO_TLS = { caFile: null, certFile: null, keyFile: null };
+
 const OTHERS: readonly (readonly [string, Flags])[] = [
   ["-h", { command: "help", topic: null }],
   ["--help -V -t", { command: "help", topic: null }],
@@ -126,19 +128,31 @@ const OTHERS: readonly (readonly [string, Flags])[] = [
   ["schema", { command: "schema" }],
   ["health", {
     command: "health",
-    options: { confFile: null, admin: null, tokenFile: null, alive: false },
+    options: { confFile: null, admin: null, tokenFile: null, ...NO_TLS, alive: false },
   }],
   ["health --alive", {
     command: "health",
-    options: { confFile: null, admin: null, tokenFile: null, alive: true },
+    options: { confFile: null, admin: null, tokenFile: null, ...NO_TLS, alive: true },
   }],
   ["health -c f --admin h:1 --token-file t", {
     command: "health",
-    options: { confFile: "f", admin: { host: "h", port: 1 }, tokenFile: "t", alive: false },
+    options: { confFile: "f", admin: { host: "h", port: 1 }, tokenFile: "t", ...NO_TLS, alive: false },
+  }],
+  ["health --ca-file a --cert-file c --key-file k", {
+    command: "health",
+    options: {
+      confFile: null,
+      admin: null,
+      tokenFile: null,
+      caFile: "a",
+      certFile: "c",
+      keyFile: "k",
+      alive: false,
+    },
   }],
   ["top --once --pool p", {
     command: "top",
-    options: { confFile: null, admin: null, tokenFile: null, pool: "p", once: true, json: false },
+    options: { confFile: null, admin: null, tokenFile: null, ...NO_TLS, pool: "p", once: true, json: false },
   }],
   ["tap --key a* --rate 5 --count 1 --json", {
     command: "tap",
@@ -146,6 +160,7 @@ const OTHERS: readonly (readonly [string, Flags])[] = [
       confFile: null,
       admin: null,
       tokenFile: null,
+      ...NO_TLS,
       pool: null,
       key: "a*",
       command: null,

@@ -134,6 +134,7 @@ const PROCESS_DEFAULTS: Config["process"] = {
   adminText: "off",
   adminToken: null,
   adminTokenFile: null,
+  adminTls: null,
   otlp: null,
   otlpHeaders: null,
   otlpIntervalMs: 15000,
