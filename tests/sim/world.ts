@@ -251,7 +251,7 @@ export class World implements Judge {
   }
 
   private noteLog(text: string): void {
-    if (/cannot have the rest of a reply/.test(text)) this.brokenOff++;
+    if (/cannot have the rest of (a|EXEC's) reply/.test(text)) this.brokenOff++;
     this.log.add(this.clock.nowMs(), "proxy", text);
     // One server may leave and another return in one long turn, and a slice be placed between the two: looked at here, not after it.
     if (text.startsWith("update pool ")) this.noteLives();
