@@ -9,7 +9,8 @@ import { certificate, type Issued } from "../lib/certificates.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
-import { run } from "../lib/process.ts";
+import { Process, run } from "../lib/process.ts";
+import { need } from "../lib/repo.ts";
 import { poolYml, type Runtime } from "../lib/servers.ts";
 
 /** Deno has none, and says so. */
@@ -284,5 +285,44 @@ for (const runtime of SUBJECTS) {
       const { stdout } = await run("redis-cli", ["-p", String(ports[1]), "get", "k2"]);
       return stdout.trim() === "2";
     }, "no TLS any more");
+  });
+
+  Deno.test(`${runtime}: memcached by TLS, towards clients and servers`, async () => {
+    await using f = new Fixture();
+    const { dir } = f;
+    for (const name of ["authority", "proxy", "redis"]) put(dir, name, CERTIFICATES[name]!);
+    const [port, listen] = [freePort(), freePort()];
+    const user = Deno.uid() === 0 ? ["-u", "root"] : [];
+    const files = `ssl_chain_cert=${dir}/redis.crt,ssl_key=${dir}/redis.key`;
+    const args = ["-l", "127.0.0.1", "-p", String(port), "-U", "0", "-Z", "-o", files, ...user];
+    f.add(new Process(need("memcached"), args, { output: `${dir}/memcached.log` }));
+    await f.proxy(
+      runtime,
+      poolYml({
+        cache: {
+          listen: `127.0.0.1:${listen}`,
+          redis: false,
+          servers: [`127.0.0.1:${port}:1`],
+          tls: `{ certificate: ${dir}/proxy.crt, key: ${dir}/proxy.key }`,
+          server_tls: `{ ca: ${dir}/authority.crt }`,
+        },
+      }),
+    );
+    const say = (text: string) =>
+      new Promise<string>((resolve) => {
+        let said = "";
+        const socket = connect({ host: "127.0.0.1", port: listen, ca: authority.cert });
+        socket.on("error", (error) => resolve(error.message));
+        socket.on("data", (bytes) => said += bytes);
+        socket.on("close", () => resolve(said));
+        socket.on("secureConnect", () => socket.write(`${text}quit\r\n`));
+      });
+    // It may not listen yet.
+    await poll(async () => await say("set a 0 0 1\r\nx\r\n") === "STORED\r\n", "the first value");
+    const big = "v".repeat(300_000);
+    strictEqual(
+      await say(`set b 0 0 ${big.length}\r\n${big}\r\nget a b\r\nmg a v\r\n`),
+      `STORED\r\nVALUE a 0 1\r\nx\r\nVALUE b 0 ${big.length}\r\n${big}\r\nEND\r\nVA 1\r\nx\r\n`,
+    );
   });
 }
