@@ -189,7 +189,7 @@ class PoolComparison {
       const why = proxy === null ? null : await proxy.greet();
       if (why === null) continue;
       const kind = pair.redis ? "Redis" : "memcached";
-      const hint = /was closed/.test(why)
+      const hint = /was closed|reset/.test(why)
         ? `; is it a ${kind} pool, without TLS and PROXY headers?`
         : /refused|No such file|no connection/i.test(why)
         ? "; without proxies, --direct reads the servers"

@@ -9,11 +9,12 @@ import { HASHES } from "../hash/hash.ts";
 import { sortServers } from "../ring/server_order.ts";
 import { placementOf } from "../topology/placement.ts";
 
-/** A key and the index of the server that has it. */
+/** A key and the index of the server that has it; `elsewhere(index)`: it is looked for on another one than this, whichever. */
 export interface Sighting {
   readonly key: Uint8Array;
   readonly server: number;
 }
+export const elsewhere = (server: number): number => ~server;
 
 export interface Cause {
   /** For people: "weight of s17: the file has 1, with 2 …". */
@@ -58,15 +59,16 @@ export function likelyCause(pool: PoolConfig, sightings: readonly Sighting[]): C
     allowed = wrong - 1;
   };
   for (const [text, changed] of otherSettings(pool)) attempt(() => text, changed);
-  const weight = otherWeight(pool, sightings, allowed);
+  const blind = sightings.some(({ server }) => server < 0);
+  const weight = blind ? hiddenWeight(pool, sightings, allowed) : otherWeight(pool, sightings, allowed);
   if (weight !== null) best = weight;
-  const swapped = exchanged(pool, sightings);
+  const swapped = blind ? null : exchanged(pool, sightings);
   if (best !== null) {
     const { text, wrong } = best as { text: string; wrong: number };
     return said(text, wrong);
   }
   if (swapped !== null) return said(swapped.text, swapped.wrong);
-  const one = oneServer(pool, sightings);
+  const one = blind ? null : oneServer(pool, sightings);
   return one === null ? null : said(one.text, one.wrong);
 }
 
@@ -75,7 +77,8 @@ function wrongOf(pool: PoolConfig, sightings: readonly Sighting[], most: number)
   const placement = placementOf(pool, () => 0);
   let wrong = 0;
   for (const { key, server } of sightings) {
-    if (placement.serverOf(key, 0, key.length) !== server && ++wrong > most) break;
+    const said = placement.serverOf(key, 0, key.length);
+    if ((server < 0 ? said === elsewhere(server) : said !== server) && ++wrong > most) break;
   }
   return wrong;
 }
@@ -159,6 +162,40 @@ function otherWeight(
   const { weights, wrong } = best;
   const which = weights.length === 1 ? weights[0] : `${Math.min(...weights)} to ${Math.max(...weights)}`;
   return { text: `weight of ${name}: the file has ${weight}, with ${which}`, wrong };
+}
+
+/**
+ * The weight that somebody counts with who looks for some keys elsewhere, who knows where: a server that weighs more takes keys from all
+ * others, as many as it gains; one that weighs less loses its own.
+ */
+function hiddenWeight(
+  pool: PoolConfig,
+  sightings: readonly Sighting[],
+  allowed: number,
+): { readonly text: string; readonly wrong: number } | null {
+  const { servers } = pool;
+  const lost = new Float64Array(servers.length);
+  for (const { server } of sightings) if (server < 0) lost[elsewhere(server)]!++;
+  const share = lost.reduce((sum, count) => sum + count, 0) / sightings.length;
+  const total = servers.reduce((sum, { weight }) => sum + weight, 0);
+  let best: { at: number; weight: number; wrong: number } | null = null;
+  for (const [at, { weight }] of servers.entries()) {
+    const others = total - weight;
+    const heavier = Math.min(weight / total + share, 0.99);
+    const lighter = Math.max(weight / total - share, 0);
+    const around = (part: number) => [-1, 0, 1, 2].map((by) => Math.floor(part * others / (1 - part)) + by);
+    for (const other of new Set([...around(heavier), ...around(lighter)])) {
+      if (other < 1 || other === weight || allowed < 0) continue;
+      const changed = servers.map((server, i) => i === at ? { ...server, weight: other } : server);
+      const wrong = wrongOf({ ...pool, servers: changed }, sightings, allowed);
+      if (wrong > allowed) continue;
+      best = { at, weight: other, wrong };
+      allowed = wrong - 1;
+    }
+  }
+  if (best === null) return null;
+  const { name, weight } = servers[best.at]!;
+  return { text: `weight of ${name}: the file has ${weight}, with ${best.weight}`, wrong: best.wrong };
 }
 
 /** Weights that give a server about the share of all `keys` that it has, `found`, in place of `said`. */

@@ -9,7 +9,7 @@
  * Memory is bounded: keys that wait to be read again are RECHECKED, sightings SIGHTINGS_MAX.
  */
 import type { Clock } from "../net/net.ts";
-import { type Cause, likelyCause, type Sighting, SIGHTINGS_MAX } from "./cause.ts";
+import { type Cause, elsewhere, likelyCause, type Sighting, SIGHTINGS_MAX } from "./cause.ts";
 import type { Pace } from "./pace.ts";
 import { type Difference, differenceOf, type Reading, unread, unreadText } from "./reading.ts";
 import { NO_OWNER, type Side } from "./side.ts";
@@ -44,9 +44,12 @@ interface Pending extends KeyAt {
   young: Reading;
 }
 
-/** A side whose file does not say where keys are. */
+/** A side whose file does not say where keys are, or whose proxy does not look where its file says. */
 export interface PlacingFault {
   readonly label: string;
+  /** It is the proxy, which runs with something else than the file. */
+  readonly running: boolean;
+  /** Keys that lie elsewhere, or that the proxy does not find. */
   readonly misplaced: number;
   readonly cause: Cause | null;
 }
@@ -58,6 +61,10 @@ interface Placed {
   seen: number;
   misplaced: number;
   located: number;
+  /** Keys that lie where the file says, and that the proxy does not find there. */
+  readonly blind: Uint8Array[];
+  /** What this side has not, and the other one has. */
+  missed: number;
 }
 
 export class Comparison {
@@ -78,7 +85,15 @@ export class Comparison {
       readonly random: () => number;
     },
   ) {
-    this.placed = [old, young].map((side) => ({ side, sightings: [], seen: 0, misplaced: 0, located: 0 }));
+    this.placed = [old, young].map((side) => ({
+      side,
+      sightings: [],
+      seen: 0,
+      misplaced: 0,
+      located: 0,
+      blind: [],
+      missed: 0,
+    }));
   }
 
   /** @throws CannotCompare */
@@ -110,13 +125,7 @@ export class Comparison {
   /** What is still open. @throws CannotCompare */
   async end(): Promise<void> {
     await this.recheck();
-    this.faults = this.placed.filter(({ misplaced }) => misplaced > 0).map((
-      { side, sightings, misplaced },
-    ) => ({
-      label: side.label,
-      misplaced,
-      cause: likelyCause(side.pool!, sightings),
-    }));
+    this.faults = this.placed.flatMap((placed) => faultsOf(placed));
     // Where no proxy is asked nobody has said that clients read them where they are.
     const { differences, notes } = this.tally;
     const [old, young] = [this.old, this.young];
@@ -227,11 +236,13 @@ export class Comparison {
     const found = foundAt === null ? "" : `; found at ${foundAt}`;
     this.tally.differs(kind, key, text + owners.join("") + found);
     this.compareOwners(key);
-    if (foundAt !== null || kind === "missing" || kind === "extra") this.strange.push({ key, foundAt });
+    if (foundAt === null && kind !== "missing" && kind !== "extra") return;
+    const blind = kind === "missing" ? this.placed[1]! : kind === "extra" ? this.placed[0]! : null;
+    this.strange.push({ key, foundAt, blind });
   }
 
-  /** Keys that differ, to be looked for when the next ones are settled. */
-  private readonly strange: KeyAt[] = [];
+  /** Keys that differ, to be looked for when the next ones are settled; and which side has not found them. */
+  private readonly strange: (KeyAt & { readonly blind: Placed | null })[] = [];
 
   /** Nothing was read of any of them: is one of the proxies gone? */
   private async assertAlive(open: readonly Pending[]): Promise<void> {
@@ -257,7 +268,12 @@ export class Comparison {
       this.compareOwners(key);
     }
     const strange = this.strange.splice(0).map((each) => ({ ...each, read: null }));
-    const read = same.map(({ key, foundAt, old }) => ({ key, foundAt, read: old.kind === "found" }));
+    const read = same.map(({ key, foundAt, old }) => ({
+      key,
+      foundAt,
+      blind: null,
+      read: old.kind === "found",
+    }));
     await this.lookAtPlaces([...read, ...strange]);
   }
 
@@ -276,26 +292,29 @@ export class Comparison {
    * @param keys `read`: clients of OLD read it (true), nobody does (false), or it is read differently (null)
    */
   private async lookAtPlaces(
-    keys: readonly (KeyAt & { readonly read: boolean | null })[],
+    keys: readonly (KeyAt & { readonly read: boolean | null; readonly blind: Placed | null })[],
   ): Promise<void> {
     const counted = new Set<Uint8Array>();
     for (const placed of this.placed) {
       const { side } = placed;
       if (side.placement === null) continue;
       const wrong: { key: Uint8Array; server: number; read: boolean | null }[] = [];
-      const unknown: { key: Uint8Array; read: boolean | null }[] = [];
-      for (const { key, foundAt, read } of keys) {
+      const unknown: { key: Uint8Array; read: boolean | null; blind: boolean }[] = [];
+      for (const { key, foundAt, read, blind } of keys) {
         const owner = side.ownerOf(key);
         if (owner === NO_OWNER) continue;
         if (foundAt === null) {
           // Where servers are read themselves, what was read was there.
           if (side.proxy === null && read === true) this.sight(placed, key, owner);
-          else if (read !== false || side.proxy === null) unknown.push({ key, read });
+          else if (read !== false || side.proxy === null) {
+            unknown.push({ key, read, blind: blind === placed });
+          }
           continue;
         }
         const server = side.serverAt(foundAt);
         if (server === NO_OWNER) continue;
-        if (server === owner) this.sight(placed, key, server);
+        if (server === owner && blind === placed) this.missed(placed, key);
+        else if (server === owner) this.sight(placed, key, server);
         else wrong.push({ key, server, read });
       }
       await this.judge(placed, wrong, counted);
@@ -336,13 +355,14 @@ export class Comparison {
   /** Keys of a list that have been read: where? */
   private async locate(
     placed: Placed,
-    keys: readonly { key: Uint8Array; read: boolean | null }[],
+    keys: readonly { key: Uint8Array; read: boolean | null; blind: boolean }[],
   ): Promise<void> {
     if (keys.length === 0) return;
     const { side } = placed;
     const home = await side.areHome(keys.map(({ key }) => key));
-    const away = keys.filter(({ key }, i) => {
-      if (home[i] === true) this.sight(placed, key, side.ownerOf(key));
+    const away = keys.filter(({ key, blind }, i) => {
+      if (home[i] === true && blind) this.missed(placed, key);
+      else if (home[i] === true) this.sight(placed, key, side.ownerOf(key));
       return home[i] === false;
     }).slice(0, LOCATED_MAX - placed.located);
     if (away.length === 0) return;
@@ -364,6 +384,13 @@ export class Comparison {
     this.sight(placed, key, server);
   }
 
+  /** It is where the file says, and the proxy does not find it. */
+  private missed(placed: Placed, key: Uint8Array): void {
+    if (placed.side.proxy === null) return;
+    placed.missed++;
+    if (placed.blind.length < SIGHTINGS_MAX) placed.blind.push(key);
+  }
+
   private sight(placed: Placed, key: Uint8Array, server: number): void {
     const { sightings } = placed;
     const at = Math.floor(this.around.random() * ++placed.seen);
@@ -380,6 +407,20 @@ export class Comparison {
     const side = this.old.placement === null ? this.young : this.old;
     return owner === NO_OWNER ? "the proxy" : side.serverText(owner);
   }
+}
+
+function faultsOf({ side, sightings, misplaced, blind, missed }: Placed): PlacingFault[] {
+  const { label, pool } = side;
+  const faults: PlacingFault[] = [];
+  if (misplaced > 0) faults.push({ label, running: false, misplaced, cause: likelyCause(pool!, sightings) });
+  else if (missed > 0) {
+    const lost = blind.map((key) => ({ key, server: elsewhere(side.ownerOf(key)) }));
+    // A server with other data misses all keys of its own: that is no setting.
+    const owners = new Set(lost.map(({ server }) => server));
+    const cause = owners.size === 1 ? null : likelyCause(pool!, [...sightings, ...lost]);
+    if (cause !== null) faults.push({ label, running: true, misplaced: missed, cause });
+  }
+  return faults;
 }
 
 const isSilent = (reading: Reading): boolean => reading.kind === "lost" && /^no answer/.test(reading.why);

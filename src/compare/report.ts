@@ -97,9 +97,11 @@ function poolLines({ pool, old, young, tally, settings, causes, load, stopped }:
     }
   }
   for (const line of settings) lines.push(`  The files differ: ${line}`);
-  for (const { label, misplaced, cause } of causes) {
+  for (const { label, running, misplaced, cause } of causes) {
     lines.push(
-      cause === null
+      running && cause !== null
+        ? `  ${label} does not look where its file says, as if it ran with another one: ${causeText(cause)}`
+        : cause === null
         ? `  ${label}: no single setting explains where ${number(misplaced)} keys are`
         : `  ${label}: the likely cause is the ${causeText(cause)}`,
     );
@@ -174,8 +176,9 @@ function plain({ pool, old, young, tally, settings, causes, load, stopped }: Poo
       text,
     })),
     settings,
-    causes: causes.map(({ label, misplaced, cause }) => ({
+    causes: causes.map(({ label, running, misplaced, cause }) => ({
       side: label.toLowerCase(),
+      running,
       misplaced,
       cause: cause?.text ?? null,
       explains: cause?.explains ?? null,

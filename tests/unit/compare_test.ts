@@ -333,6 +333,44 @@ Deno.test("Comparison: of keys of a list it finds out where they are", async () 
   strictEqual(pool.servers.length, 3);
 });
 
+Deno.test("Comparison: a proxy that runs with another weight than its file is found out", async () => {
+  const pool = poolOf(sixtyFour().slice(0, 24));
+  const running = poolOf(sixtyFour(2).slice(0, 24));
+  const placement = placementOf(pool, () => 0);
+  const at = placementOf(running, () => 0);
+  const [old, young] = [new FakePeer("old"), new FakePeer("new")];
+  const servers = pool.servers.map(({ addressText }) => new FakePeer(addressText));
+  const keys = Array.from({ length: 3000 }, (_, i) => `user:{${i}}:${i * 7}`);
+  for (const key of keys) {
+    const bytes = encode(key);
+    const owner = placement.serverOf(bytes, 0, bytes.length);
+    servers[owner]!.data.set(key, found("1"));
+    old.data.set(key, found("1"));
+    if (at.serverOf(bytes, 0, bytes.length) === owner) young.data.set(key, found("1"));
+  }
+  for (const listed of [true, false]) {
+    const tally = new Tally(1);
+    const clock = new HastyClock();
+    const side = (label: string, proxy: FakePeer) => new Side(label, pool, proxy, servers, () => {});
+    const around = { clock, pace: new Pace(clock, 1e6), random: () => 0.5 };
+    const comparison = new Comparison(side("OLD", old), side("NEW", young), tally, around);
+    for (let i = 0; i < keys.length; i += 100) {
+      await comparison.take(
+        keys.slice(i, i + 100).map((key) => {
+          const bytes = encode(key);
+          const { addressText } = pool.servers[placement.serverOf(bytes, 0, bytes.length)]!;
+          return { key: bytes, foundAt: listed ? null : addressText };
+        }),
+      );
+    }
+    await comparison.end();
+    deepStrictEqual([tally.differences.missing, tally.differences.misplaced], [3000 - young.data.size, 0]);
+    deepStrictEqual(comparison.causes().map(({ label, running, cause }) => [label, running, cause?.text]), [
+      ["NEW", true, "weight of s17: the file has 1, with 2"],
+    ]);
+  }
+});
+
 Deno.test("Comparison: without proxies, what lies elsewhere by both files and fits no setting are leftovers", async () => {
   const { side, servers, tally, start, put, ownerOf } = stand();
   for (let i = 0; i < 200; i++) put(`${i * i}:key`, found("1"));
