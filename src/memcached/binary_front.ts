@@ -6,9 +6,9 @@
  *                                      └──► answered here: noop, version, quit, and what is wrong
  *
  * Servers never see a packet: see protocol/memcached/binary_lines.ts. What stores has a data block behind its line, which a server
- * without meta commands (before 1.6) would run as commands; so a connection is asked `mn` before the first such line is sent on it, and
- * the client waits meanwhile. It is also asked how large an item may be: `ms` removes the old item where the new one is too large, an
- * add, replace, append or prepend does not.
+ * without meta commands (before 1.6) would run as commands; so a connection is asked for them before the first such line is sent on it,
+ * and the clients wait meanwhile (meta_learning.ts). It is also asked how large an item may be: `ms` removes the old item where the new
+ * one is too large, an add, replace, append or prepend does not.
  *
  * Each packet has its place in its client's queue, quiet ones too: whatever servers they go to, replies leave in the order of the packets.
  */
@@ -58,7 +58,7 @@ import {
 } from "../protocol/memcached/binary_lines.ts";
 import { NO_META, readError, said } from "../protocol/memcached/binary_replies.ts";
 import { statPackets, STATS_REFUSED, STATS_UNKNOWN, statsNamed } from "../protocol/memcached/binary_stats.ts";
-import { ROW_FLUSH_ALL, ROW_MN, ROW_STATS } from "../protocol/memcached/commands.ts";
+import { ROW_FLUSH_ALL, ROW_STATS } from "../protocol/memcached/commands.ts";
 import { replyClass } from "../protocol/memcached/reply.ts";
 import { CLASS_ERROR } from "../protocol/memcached/reply_types.ts";
 import { STATS_PROXY } from "../protocol/memcached/request.ts";
@@ -75,19 +75,16 @@ import { CLASS_OTHER, CLASS_READ, CLASS_WRITE } from "../stats/latency.ts";
 import { FRAGMENTS, LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import { sendBinaryGet } from "./binary_gets.ts";
 import { BinaryRequest } from "./binary_request.ts";
+import { LACKS_META, learnMeta } from "./meta_learning.ts";
 import type { BinarySession } from "./session.ts";
 import { checkOf, JOIN_SAME, JOIN_STATS } from "./split.ts";
 import { type MemcachedHost, proxyStats } from "./stats.ts";
 
 /** As the text protocol's: clients switch features on it. */
 const VERSION_TEXT = encode("1.6.18");
-const MN = encode("mn\r\n");
-const STATS_SETTINGS = encode("stats settings\r\n");
-const ITEM_SIZE_MAX = /^STAT item_size_max (\d{1,15})\r$/m;
 const CRLF = encode("\r\n");
 const FLUSH_ALL = encode("flush_all");
 const STATS = encode("stats");
-const M = 77;
 
 const NO_FLUSH = encode("flush is not allowed, unless dangerous_commands of the pool is allow");
 const NO_SUCH_STATS = encode("These stats are not available through a proxy, ask the servers themselves");
@@ -95,11 +92,6 @@ const UNSAYABLE = encode(
   "A key with a blank, CR, LF or NUL may have 186 bytes: longer ones cannot be sent to servers",
 );
 
-/**
- * `ServerConnection.reached`, of a connection whose server has been asked for meta commands: it has none. Else so many bytes may an item
- * have.
- */
-const LACKS_META = 0;
 /** Bytes of an item besides key, value, and flags that are not 0: its head, a NUL, CRLF and cas. */
 const ITEM_HEAD = 48 + 1 + 2 + 8;
 const ITEM_FLAGS = 4;
@@ -179,8 +171,11 @@ export class BinaryFront {
     const looked = ++pool.counters[REQUESTS_TOTAL]! >= seen.drawAt || packet.needed > seen.bigFloor;
     if (looked) this.look(client, bytes, index);
     pool.counting = 1 + latencyClassOf(asks);
-    if (skips) this.refuseValue(client, index, bytes);
-    else this.dispatch(client, session, index, bytes);
+    if (skips) {
+      // It may have become too large for a reload while its server was asked.
+      session.verdict = null;
+      this.refuseValue(client, index, bytes);
+    } else this.dispatch(client, session, index, bytes);
     client.countHere();
     if (looked) this.sent(client);
     return skips ? skip(session, packet.needed, start, end) : next;
@@ -266,16 +261,10 @@ export class BinaryFront {
     const connection = pool.front.connectionTo(client, pool.servers[index]!);
     if (connection === null || connection.reached >= 0) return true;
     client.block(LEARNING);
-    let speaks = false;
-    connection.ask(MN, (bytes, start) => speaks = bytes[start] === M);
-    connection.tail!.check = checkOf(ROW_MN, 0);
-    connection.ask(STATS_SETTINGS, (bytes, start, end, failed) => {
-      if (failed) session.verdict = bytes.slice(start, end);
-      else if (!speaks) connection.reached = LACKS_META;
-      else connection.reached = Number(ITEM_SIZE_MAX.exec(latin1(bytes, start, end))?.[1] ?? Infinity);
+    learnMeta(connection, (error) => {
+      session.verdict = error;
       client.unblock(LEARNING);
     });
-    connection.tail!.check = checkOf(ROW_STATS, 0);
     pace(client, connection);
     return false;
   }

@@ -16,6 +16,7 @@ import type { Request } from "../proxy/request.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type BinaryRequest, deliverSaid } from "./binary_request.ts";
 import { BATCH_UNUSED_MAX, GetBatch, paceOf, release } from "./get_batch.ts";
+import type { GetPace } from "./get_pace.ts";
 
 const GETS = encode("gets");
 const NO_CAS = encode("SERVER_ERROR Invalid argument: the server sent a value without its cas\r\n");
@@ -48,6 +49,22 @@ export function sendBinaryGet(
 }
 
 export class BinaryGets extends GetBatch {
+  /** A value without its cas has come: it answers no `gets`. */
+  private misread = false;
+
+  override begin(name: Uint8Array, check: number, pace: GetPace): void {
+    this.misread = false;
+    super.begin(name, check, pace);
+  }
+
+  override takeParts(bytes: Uint8Array, at: number, end: number): boolean {
+    return super.takeParts(bytes, at, end) && !this.misread;
+  }
+
+  override finish(bytes: Uint8Array, start: number, end: number): boolean {
+    return super.finish(bytes, start, end) && !this.misread;
+  }
+
   protected override giveValue(
     request: Request,
     i: number,
@@ -55,7 +72,10 @@ export class BinaryGets extends GetBatch {
     start: number,
     _: number,
   ): void {
-    if (!readValue(bytes, start)) readError(NO_CAS, 0, NO_CAS.length);
+    if (!readValue(bytes, start)) {
+      this.misread = true;
+      readError(NO_CAS, 0, NO_CAS.length);
+    }
     this.give(request as BinaryRequest, i, bytes);
   }
 

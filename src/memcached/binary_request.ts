@@ -42,6 +42,7 @@ const END_SIZE = 5;
 const CRLF_SIZE = 2;
 /** The third letter of VALUE, and of no other reply to what is asked for. */
 const L = 76;
+const SPACE = 32;
 
 export class BinaryRequest extends Request implements RequestLine {
   readonly opcode: number;
@@ -97,8 +98,11 @@ export class BinaryRequest extends Request implements RequestLine {
   finish(bytes: Uint8Array, start: number, end: number): boolean {
     // The value has left already.
     if (this.waiting === 0) return end - start === END_SIZE;
-    if (bytes[start + 2] === L && !this.isValue(bytes, start, end)) return false;
+    const isValue = bytes[start + 2] === L;
+    if (isValue && !this.isValue(bytes, start, end)) return false;
     if (!readReply(bytes, start, end, this.asks, this.opcode)) return false;
+    // One value, then END.
+    if (isValue && said.valueEnd + CRLF_SIZE + END_SIZE !== end) return false;
     this.give(bytes);
     return true;
   }
@@ -106,7 +110,8 @@ export class BinaryRequest extends Request implements RequestLine {
   /** Is it the value of its own key that begins there? Another's would be a reply out of step. */
   private isValue(bytes: Uint8Array, at: number, end: number): boolean {
     const { key } = this;
-    return blockHasKey(bytes, at, end, key, 0, key.length);
+    // In a line a blank ends the key: "VALUE a 1 …" is not of "a 1", which has been asked for in base64.
+    return !key.includes(SPACE) && blockHasKey(bytes, at, end, key, 0, key.length);
   }
 
   fail(reply: Uint8Array): void {

@@ -111,6 +111,11 @@ Deno.test("BinaryRequest refuses the value of another key, and of what it did no
   assert.equal(finished(0x1d, "VALUE k 5 3\r\nabc\r\nEND\r\n", "k").fits, false);
   assert.equal(finished(0x01, "VALUE k 5 3 9\r\nabc\r\nEND\r\n", "k").fits, false);
   assert.equal(finished(0x01, "HD\r\n").fits, false);
+  assert.equal(finished(0x1d, "VALUE k 5 3 9\r\nabc\r\nVALUE j 5 3 9\r\nabc\r\nEND\r\n", "k").fits, false);
+  // The value of "a", whose flags are 1, is not that of "a 1".
+  assert.equal(finished(0x1d, "VALUE a 1 2 3\r\nxx\r\nEND\r\n", "a 1").fits, false);
+  const value = latin1("VALUE a 1 2 3\r\nxx\r\n");
+  assert.equal(requestOf(new Told(), 0x1d, "a 1").takeParts(value, 0, value.length), false);
 });
 
 Deno.test("BinaryRequest: a gat's value may leave before its END, once", () => {
@@ -166,4 +171,26 @@ Deno.test("BinaryGets gives each its packet: hits with keys, misses, silence; an
   batch.fail(latin1("SERVER_ERROR x\r\n"));
   assert.deepEqual(failing.said.map(({ status }) => status), [0x84]);
   assert.equal(failing.errors, 1);
+});
+
+Deno.test("BinaryGets: a value without cas answers no gets, so the connection is out of step", () => {
+  const pace = new GetPace(new Turn(new SimClock()));
+  const batch = new BinaryGets();
+  const told = [new Told(), new Told()];
+  const begin = () => {
+    batch.begin(latin1("gets"), 1, pace);
+    told.forEach((one, i) => batch.add(requestOf(one, 0x00, "", i), latin1(`k${i}`), 0, 2));
+  };
+  begin();
+  const value = latin1("VALUE k0 1 1\r\nx\r\n");
+  assert.equal(batch.takeParts(value, 0, value.length), false);
+  batch.fail(latin1("SERVER_ERROR x\r\n"));
+  begin();
+  const reply = latin1("VALUE k0 1 1\r\nx\r\nEND\r\n");
+  assert.equal(batch.finish(reply, 0, reply.length), false);
+  batch.fail(latin1("SERVER_ERROR x\r\n"));
+  assert.deepEqual(told.map(({ said }) => said.map(({ status }) => status)), [[0x84, 0x84], [0x84, 1]]);
+  begin();
+  const well = latin1("VALUE k0 1 1 7\r\nx\r\nEND\r\n");
+  assert.ok(batch.finish(well, 0, well.length), "the next line begins anew");
 });

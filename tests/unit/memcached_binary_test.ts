@@ -266,7 +266,9 @@ Deno.test("readReply() has the words of an error that memcached has no status fo
 });
 
 Deno.test("statPackets() makes a packet of each line, and an end", () => {
-  const text = latin1("STAT pid 7\r\nSTAT version 1.6.18 (x)\r\nSTAT empty \r\nSTAT none\r\nEND\r\n");
+  const text = latin1(
+    "STAT pid 7\r\nSTAT version 1.6.18 (x)\r\nSTAT empty \r\nSTAT  nameless\r\nSTAT \r\nSTAT none\r\nEND\r\n",
+  );
   const { said: packets, rest } = allSaid(textOf(statPackets(text, 0, text.length, 0x10, -2)));
   assert.equal(rest, "");
   assert.deepEqual(packets.map(({ key, value }) => [key, value]), [

@@ -54,8 +54,8 @@ export function statPackets(
   while (at < end) {
     let lf = at;
     while (lf < end && text[lf] !== 10) lf++;
-    // STAT and its blank.
-    if (text[at] === 83 && text[at + 4] === 32) {
+    // STAT, its blank, and a name: a packet without one is the end.
+    if (text[at] === 83 && text[at + 4] === 32 && text[at + 5]! > 32) {
       to = writeStat(text, at + 5, lf - 1, packets, to, opcode, opaque);
     }
     at = lf + 1;
