@@ -41,7 +41,7 @@ complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l direct -d 're
 complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l scan -d 'keys that the servers name (the default)'
 complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l keys -r -F -d 'these keys, one a line (- is standard input), instead'
 complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l hex -d 'keys are given in hex'
-complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l count -x -d 'at most so many keys a pool, 0: all (default: 10000)'
+complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l count -x -d 'at most so many keys a pool, 0: all (default: 10000; of --replay all)'
 complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l rate -x -d 'at most so many keys a second (default: 1000, max: 1000000)'
 complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l show -x -d 'keys shown of each kind of difference (default: 5)'
 complete -c ringmaster -n '__fish_seen_subcommand_from compare' -l user -x -d 'the user that proxies are told (default: none)'

@@ -376,7 +376,7 @@ export const COMMANDS: readonly Command[] = [
       flag(
         "",
         "count",
-        `at most so many keys a pool, 0: all (default: ${COMPARED_DEFAULT})`,
+        `at most so many keys a pool, 0: all (default: ${COMPARED_DEFAULT}; of --replay all)`,
         "N",
         "a number",
       ),
@@ -726,7 +726,8 @@ function compareOptions(given: Given): CompareOptions {
   if (given.has("scan") && given.has("keys")) {
     throw new UsageError("compare: found --scan and --keys, expected one of them");
   }
-  const count = given.number("count", 0, INTEGER_MAX) ?? COMPARED_DEFAULT;
+  // A recording is short already.
+  const count = given.number("count", 0, INTEGER_MAX) ?? (replay === null ? COMPARED_DEFAULT : 0);
   const addressOf = (flag: string) => {
     const text = given.text(flag);
     if (text === null) return null;

@@ -5,6 +5,7 @@
  */
 import { closeSync, openSync, writeSync } from "node:fs";
 import { streamAdmin } from "../admin/client.ts";
+import { CannotCompare } from "../compare/comparison.ts";
 import { Pace } from "../compare/pace.ts";
 import { headLine, recorded } from "../compare/recording.ts";
 import { Replay, type ReplayTally } from "../compare/replay.ts";
@@ -113,11 +114,13 @@ export async function replay(
     const results: Result[] = [];
     for (const pair of pairs) results.push(await replayed(pair, path, options, peers, around, progress));
     progress.end();
-    const verdict = verdictOf(results.map(({ tally }) => tally));
+    const verdict = verdictOf(results);
+    // One target is compared with nobody.
+    const text = (sides[1] === undefined ? OUTCOMES : VERDICTS)[verdict];
     io.out(
       options.json
-        ? JSON.stringify({ verdict: VERDICTS[verdict], pools: results.map(plain) }, null, 2) + "\n"
-        : results.map(textOf).join("") + `\nVerdict: ${VERDICTS[verdict]}.\n`,
+        ? JSON.stringify({ verdict: text, pools: results.map(plain) }, null, 2) + "\n"
+        : results.map(textOf).join("") + `\nVerdict: ${text}.\n`,
     );
     return verdict;
   } catch (error) {
@@ -140,15 +143,19 @@ interface Result {
   readonly young: string | null;
   readonly seconds: number;
   readonly tally: ReplayTally;
+  /** null: all of the recording was asked. */
+  readonly stopped: string | null;
 }
 
+/** By exit code. */
 const VERDICTS = ["no difference", "differences", "could not compare"] as const;
+const OUTCOMES = ["answered", "differences", "not answered"] as const;
 
-function verdictOf(tallies: readonly ReplayTally[]): 0 | 1 | 2 {
-  if (tallies.some(({ different }) => different > 0)) return EXIT_FAILURE;
-  return tallies.every(({ lost }) => lost === 0) && tallies.some(({ asked }) => asked > 0)
-    ? EXIT_OK
-    : EXIT_USAGE;
+function verdictOf(results: readonly Result[]): 0 | 1 | 2 {
+  if (results.some(({ tally }) => tally.different > 0)) return EXIT_FAILURE;
+  const whole = results.every(({ tally, stopped }) => stopped === null && tally.lost === 0);
+  // Where errors are all that there was, nothing has been compared.
+  return whole && results.some(({ tally }) => tally.same > 0) ? EXIT_OK : EXIT_USAGE;
 }
 
 /** @throws NoPeer, UsageError, FileError */
@@ -174,27 +181,38 @@ async function replayed(
   const anyPool = pair.sides.every(({ pool }) => pool === null);
   const decoder = new TextDecoder();
   let line = 0;
-  for (const { bytes, ends } of linesOf(path, "--replay")) {
-    // The bytes are another piece's when anything has been waited for.
-    const lines: string[] = [];
-    for (let i = 0; i < ends.length; i += 2) lines.push(decoder.decode(bytes.subarray(ends[i], ends[i + 1])));
-    for (const text of lines) {
-      line++;
-      const request = readLine(text, `${path}:${line}`, pair.redis, options.writes);
-      if (request === null || !anyPool && request.pool !== pair.name) continue;
-      if (one.tally.requests >= options.count) continue;
-      await one.take(request);
-      progress.tell(() => `ringmaster compare: pool ${pair.name}: ${one.tally.requests} requests`);
+  const ask = async () => {
+    for (const { bytes, ends } of linesOf(path, "--replay")) {
+      // The bytes are another piece's when anything has been waited for.
+      const lines: string[] = [];
+      for (let i = 0; i < ends.length; i += 2) {
+        lines.push(decoder.decode(bytes.subarray(ends[i], ends[i + 1])));
+      }
+      for (const text of lines) {
+        line++;
+        const request = readLine(text, `${path}:${line}`, pair.redis, options.writes);
+        if (request === null || !anyPool && request.pool !== pair.name) continue;
+        if (one.tally.requests >= options.count) return;
+        await one.take(request);
+        progress.tell(() => `ringmaster compare: pool ${pair.name}: ${one.tally.requests} requests`);
+      }
     }
+  };
+  let stopped: string | null = null;
+  try {
+    await ask();
+    await one.flush();
+  } catch (error) {
+    if (!(error instanceof CannotCompare)) throw error;
+    stopped = error.message;
   }
-  await one.flush();
-  const seconds = (clock.nowMs() - startMs) / 1000;
   return {
     pool: pair.name,
     old: old.place.text,
     young: young?.place.text ?? null,
-    seconds,
+    seconds: (clock.nowMs() - startMs) / 1000,
     tally: one.tally,
+    stopped,
   };
 }
 
@@ -206,7 +224,7 @@ function readLine(text: string, place: string, redis: boolean, writes: boolean) 
   }
 }
 
-function textOf({ pool, old, young, seconds, tally }: Result): string {
+function textOf({ pool, old, young, seconds, tally, stopped }: Result): string {
   const lines = [`Pool ${pool}: replayed on ${old}${young === null ? "" : ` (OLD) and ${young} (NEW)`}`];
   const count = (value: number, what: string) => {
     if (value > 0) lines.push(`  ${String(value).padStart(9)}  ${what}`);
@@ -226,13 +244,15 @@ function textOf({ pool, old, young, seconds, tally }: Result): string {
   count(tally.lost, "not answered");
   count(tally.different, "DIFFERENT");
   for (const line of tally.examples) lines.push(`    ${line}`);
+  if (stopped !== null) lines.push(`  STOPPED: ${stopped}`);
   return lines.join("\n") + "\n";
 }
 
-const plain = ({ pool, old, young, seconds, tally }: Result) => ({
+const plain = ({ pool, old, young, seconds, tally, stopped }: Result) => ({
   pool,
   old,
   new: young,
   seconds,
   ...tally,
+  stopped,
 });

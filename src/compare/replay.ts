@@ -6,7 +6,7 @@
 import { latin1 } from "../bytes/ascii.ts";
 import { ReplyError } from "../protocol/redis/value.ts";
 import { type Answer, LinkLost } from "../topology/redis_link.ts";
-import { BATCH } from "./comparison.ts";
+import { BATCH, CannotCompare } from "./comparison.ts";
 import { MemcachedPeer } from "./memcached_peer.ts";
 import type { Pace } from "./pace.ts";
 import type { Peer } from "./peer.ts";
@@ -66,6 +66,7 @@ export class Replay {
     private readonly shown: number,
   ) {}
 
+  /** @throws CannotCompare: a target is gone; what was asked until then is in the tally */
   async take(request: Recorded): Promise<void> {
     const { tally } = this;
     tally.requests++;
@@ -73,6 +74,7 @@ export class Replay {
     else if (this.batch.push(request) === BATCH) await this.flush();
   }
 
+  /** @throws CannotCompare */
   async flush(): Promise<void> {
     const { tally, old, young } = this;
     const batch = this.batch.splice(0);
@@ -80,10 +82,19 @@ export class Replay {
     await this.pace.take(batch.length);
     tally.asked += batch.length;
     const [a, b] = await Promise.all([ask(old, batch), young === null ? null : ask(young, batch)]);
+    const gone = await this.whoIsGone(a, b);
     for (const [i, request] of batch.entries()) {
       let [of, and] = [a[i]!, b === null ? null : b[i]!];
+      if (gone !== null && (of.lost || and !== null && (and.lost || !isSame(request, of, and)))) {
+        // It cannot be asked again, which would tell.
+        tally.lost++;
+        continue;
+      }
       // One that the other end closes the connection on takes others with it; what writes is not asked twice.
-      if (!request.writes && (of.lost || and?.lost || and !== null && !isSame(request, of, and))) {
+      if (
+        gone === null && !request.writes &&
+        (of.lost || and?.lost || and !== null && !isSame(request, of, and))
+      ) {
         await this.pace.take(1);
         const before = (await ask(old, [request]))[0]!;
         and = young === null ? null : (await ask(young, [request]))[0]!;
@@ -96,6 +107,17 @@ export class Replay {
       }
       this.judge(request, of, and);
     }
+    if (gone !== null) throw new CannotCompare(gone);
+  }
+
+  /** A target that has left a request without an answer, and does not answer now; null: none. */
+  private async whoIsGone(old: readonly Told[], young: readonly Told[] | null): Promise<string | null> {
+    for (const [label, peer, told] of [["OLD", this.old, old], ["NEW", this.young, young]] as const) {
+      if (peer === null || told === null || !told.some(({ lost }) => lost)) continue;
+      const why = await peer.greet();
+      if (why !== null) return `${label} at ${peer.place.text} does not answer any more: ${why}`;
+    }
+    return null;
   }
 
   private judge(request: Recorded, old: Told, young: Told | null): void {

@@ -44,7 +44,8 @@ export function verdictOf(reports: readonly PoolReport[], alone: readonly string
   if (alone.length > 0 || reports.some(({ tally }) => tally.different)) return "differences";
   const whole = reports.length > 0 &&
     reports.every(({ tally, stopped }) => stopped === null && !tally.incomplete);
-  return whole && reports.some(({ tally }) => tally.keys > 0) ? "no difference" : "could not compare";
+  // Keys that nobody has, or that change all the time, say nothing of any server.
+  return whole && reports.some(({ tally }) => tally.same > 0) ? "no difference" : "could not compare";
 }
 
 const number = (value: number): string => Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ",");
@@ -63,7 +64,7 @@ export function reportText(reports: readonly PoolReport[], alone: readonly strin
 
 const ADVICE: Readonly<Record<Verdict, (reports: readonly PoolReport[]) => string>> = {
   "no difference": (reports) => {
-    const keys = reports.reduce((sum, { tally }) => sum + tally.keys, 0);
+    const keys = reports.reduce((sum, { tally }) => sum + tally.same + tally.gone, 0);
     return `Of ${number(keys)} keys clients read the same from both.`;
   },
   "differences": (reports) => {

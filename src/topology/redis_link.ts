@@ -9,6 +9,7 @@
  * other: nothing is asked twice, and nothing that a server does not know (QUIT, CLIENT SETINFO) is said. Nobody dials again
  * here: that is for whoever owns the link.
  */
+import { latin1 } from "../bytes/ascii.ts";
 import { Inbox } from "../bytes/inbox.ts";
 import type { PoolConfig } from "../config/config.ts";
 import type { Address, Clock, Handler, Net, NetError, Socket, TimerId } from "../net/net.ts";
@@ -166,7 +167,9 @@ export class RedisLink {
       if (told !== null) clock.setTimer(0, () => told(new LinkLost("the connection is closed")));
       return;
     }
-    const name = String(words[0]) + (words[0] === "SENTINEL" ? ` ${words[1]}` : "");
+    const [first] = words;
+    const name = (first instanceof Uint8Array ? latin1(first) : first) +
+      (words[0] === "SENTINEL" ? ` ${words[1]}` : "");
     const deadline = clock.setTimer(answerMs, () => this.fail(`no answer to ${name} within ${answerMs} ms`));
     const question = { words, told, confirmations, deadline };
     if (this.state === READY) this.write(question);

@@ -184,6 +184,8 @@ Deno.test("compiled: what cannot be compared says why, and ends with 2", async (
     deepStrictEqual([code, stdout], [2, ""], stderr);
   }));
   // The same, with what they ask for.
+  const client = await f.client(proxy.targets[0]!);
+  deepStrictEqual(await client.pipeline(["AUTH", "secret"], ["SET", "a", "1"]), ["OK", "OK"]);
   const password = `${f.dir}/password`;
   await Deno.writeTextFile(password, "secret\n");
   const both = [`redis://127.0.0.1:${alpha!.port}`, `redis://localhost:${alpha!.port}`];

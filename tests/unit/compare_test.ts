@@ -6,7 +6,8 @@ import { CannotCompare, Comparison } from "../../src/compare/comparison.ts";
 import { Pace } from "../../src/compare/pace.ts";
 import type { Page, Peer } from "../../src/compare/peer.ts";
 import { differenceOf, type Found, type Reading } from "../../src/compare/reading.ts";
-import { headLine, recorded } from "../../src/compare/recording.ts";
+import { headLine, type Recorded, recorded } from "../../src/compare/recording.ts";
+import { Replay } from "../../src/compare/replay.ts";
 import { reportText, verdictOf } from "../../src/compare/report.ts";
 import { scanned } from "../../src/compare/scan.ts";
 import { Side } from "../../src/compare/side.ts";
@@ -503,4 +504,45 @@ Deno.test("recorded() asks again what is whole, reads, and has keys; what writes
   ) {
     throws(() => recorded(bad, true, false), /expected/);
   }
+});
+
+Deno.test("Replay: a target that goes away ends it, and is no difference; one that is silent is not waited for again and again", async () => {
+  for (const writes of [false, true]) {
+    const [old, young] = [new FakePeer("old"), new FakePeer("new")];
+    for (const peer of [old, young]) peer.data.set("a", found("1"));
+    const get: Recorded = {
+      ...recorded('{"pool":"p","command":"get","arguments":["a"]}', false, false)!,
+      writes,
+    };
+    const one = new Replay(old, young, { take: () => Promise.resolve() }, 5);
+    for (let i = 0; i < 200; i++) await one.take(get);
+    young.down = "no answer within 5000 ms";
+    const rest = (async () => {
+      for (let i = 0; i < 10_000; i++) await one.take(get);
+    })();
+    await rejects(
+      rest,
+      (error) =>
+        error instanceof CannotCompare &&
+        /^NEW at new does not answer any more: no answer/.test(error.message),
+    );
+    const { same, lost, different, asked } = one.tally;
+    deepStrictEqual({ same, lost, different, asked }, { same: 128, lost: 128, different: 0, asked: 256 });
+    deepStrictEqual([old.asked, young.asked], [256, 256]);
+  }
+});
+
+Deno.test("verdictOf(): keys that nobody has, or that change all the time, are no comparison", () => {
+  const report = (change: (tally: Tally) => void) => {
+    const tally = new Tally(5);
+    tally.keys = 3;
+    change(tally);
+    return { tally, stopped: null } as any;
+  };
+  const gone = report((tally) => tally.gone = 3);
+  const changing = report((tally) => tally.changing = 3);
+  const same = report((tally) => [tally.same, tally.gone] = [2, 1]);
+  strictEqual(verdictOf([gone], []), "could not compare");
+  strictEqual(verdictOf([changing, gone], []), "could not compare");
+  strictEqual(verdictOf([gone, same], []), "no difference");
 });

@@ -180,6 +180,13 @@ Deno.test("RedisLink speaks RESP2 where HELLO is not known, and tells of a SUBSC
   assert.deepEqual(s.heard, ["-NOPERM no"]);
 });
 
+Deno.test("RedisLink says what was not answered, when that was asked for in bytes too", async () => {
+  const s = await stand(() => null);
+  s.link.ask([new Uint8Array([71, 69, 84]), "a"], (answer) => s.heard.push(shown(answer)));
+  s.clock.run(600);
+  assert.match(s.heard.join(), /no answer to GET within 500 ms/);
+});
+
 /** What a server does to the question PING, and what becomes of the link. */
 const ENDS: readonly (readonly [string, Script, string])[] = [
   ["says nothing", () => null, "no answer to PING within 500 ms"],
