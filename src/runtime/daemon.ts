@@ -10,10 +10,13 @@ const processes = builtin<typeof import("node:child_process")>("node:child_proce
 
 const MARK = "RINGMASTER_DAEMON";
 
+/** Asked for at the start: a runtime that finds it out when it is first asked has it as "… (deleted)" once another file lies there. */
+const PROGRAM = process.execPath;
+
 /** True in the process that should leave; false in the daemon itself. */
 export function startDaemon(args: readonly string[]): boolean {
   if (process.env[MARK] !== undefined) return false;
-  const child = processes().spawn(process.execPath, [...programArguments(), ...args], {
+  const child = processes().spawn(PROGRAM, [...programArguments(), ...args], {
     detached: true,
     stdio: "ignore",
     env: { ...process.env, [MARK]: "1" },
@@ -24,7 +27,7 @@ export function startDaemon(args: readonly string[]): boolean {
 
 /** How this program is started: the executable, and what comes before our own arguments. */
 export function startingPoint(): { readonly program: string; readonly args: readonly string[] } {
-  return { program: process.execPath, args: programArguments() };
+  return { program: PROGRAM, args: programArguments() };
 }
 
 /** What comes between the executable and our arguments: nothing in the compiled one, the script else. */

@@ -27,6 +27,7 @@ interface Pool {
   redis?: boolean;
   cluster?: boolean;
   sentinels?: string[];
+  users?: unknown;
   servers: (string | { address?: string; master?: string; replicas?: (string | { address: string })[] })[];
 }
 
@@ -68,8 +69,11 @@ for (const path of CONFIGURATIONS) {
     }
     const proxy = await f.proxy("compiled", yml);
     strictEqual(proxy.targets.length, pools.length);
-    for (const [i, { redis }] of pools.entries()) {
+    for (const [i, { redis, users }] of pools.entries()) {
       await using client = await f.client({ target: proxy.targets[i] });
+      // conf/users.yml says of which word its first user's digest is.
+      if (users !== undefined) strictEqual(await client.command("AUTH", "app", "app"), "OK");
+      const prefix = users === undefined ? "k" : "app:k";
       // Members of a replica set count when they have run for some seconds.
       const replaced = pools[i]!.servers.some((server) =>
         typeof server !== "string" && server.replicas !== undefined
@@ -77,10 +81,10 @@ for (const path of CONFIGURATIONS) {
       for (let key = 0; key < 20; key++) {
         if (redis) {
           if (replaced) {
-            await poll(async () => await client.command("SET", `k${key}`, key) === "OK", "a primary");
+            await poll(async () => await client.command("SET", `${prefix}${key}`, key) === "OK", "a primary");
           }
-          strictEqual(await client.command("SET", `k${key}`, key), "OK");
-          strictEqual(await client.command("GET", `k${key}`), String(key));
+          strictEqual(await client.command("SET", `${prefix}${key}`, key), "OK");
+          strictEqual(await client.command("GET", `${prefix}${key}`), String(key));
         } else {
           await client.send(`set k${key} 0 0 1\r\nx\r\nget k${key}\r\n`);
           strictEqual(await client.readUntil("END\r\n"), `STORED\r\nVALUE k${key} 0 1\r\nx\r\nEND\r\n`);
