@@ -84,7 +84,7 @@ export class GetBatch implements RequestLine {
   waiting = 0;
   /** Who counts what comes now, and when that was asked for; see `comes`. */
   private timing: Timing | null = null;
-  private writtenMs = -1;
+  private writtenMs: number | null = null;
   /** Bytes of the reply that came before its last part. */
   private valueBytes = 0;
   /** Where the search for the next value's key begins: as a rule they come in order. */
@@ -126,7 +126,7 @@ export class GetBatch implements RequestLine {
     this.keyEnds[i] = this.end = copy(this.bytes, at, bytes, start, end);
   }
 
-  comes(timing: Timing, writtenMs: number): void {
+  comes(timing: Timing, writtenMs: number | null): void {
     this.timing = timing;
     this.writtenMs = writtenMs;
   }
@@ -217,7 +217,8 @@ export class GetBatch implements RequestLine {
     this.members[i] = null;
     this.waiting--;
     this.next = i + 1;
-    this.timing?.served(request, this.writtenMs);
+    if (this.writtenMs === null) this.timing?.replied(request);
+    else this.timing?.served(request, this.writtenMs);
     return request;
   }
 

@@ -27,7 +27,7 @@ import type { Pool } from "./pool.ts";
 import { ReplyQueue, type ReplySink } from "./reply_queue.ts";
 import { Request } from "./request.ts";
 import type { ServerConnection } from "./server_connection.ts";
-import type { Flushable, Postponed } from "./turn.ts";
+import { type Flushable, NO_STAMP, type Postponed, type Stamp } from "./turn.ts";
 
 /** Reasons, as bits, why a client's next request has to wait. */
 export const BUDGET = 1;
@@ -110,7 +110,8 @@ export class Client implements Flushable, Postponed, ReplySink {
   private recentBytes = REPLIES_REMEMBERED * 256 * 1024;
   /** Congested connections that this client waits for. */
   waits = 0;
-  lastActiveMs = 0;
+  /** Of the turn in which the last bytes came from it. */
+  stamp: Stamp = NO_STAMP;
   /** All that has ever come from it. */
   receivedBytes = 0;
   /** Makes more of a long reply when there is room for it. */
@@ -198,8 +199,18 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   // ---- received bytes
 
+  /** Turn time. */
+  get lastActiveMs(): number {
+    return this.stamp.readMs;
+  }
+
+  /** It counts as idle from now on. */
+  isActive(): void {
+    this.stamp = this.pool.turn.stamp();
+  }
+
   receive(view: Uint8Array): void {
-    this.lastActiveMs = this.pool.turn.now();
+    this.isActive();
     this.receivedBytes += view.length;
     if (this.closing) return;
     // Half a request in the inbox: these bytes are the rest of what was sent before the replies.
@@ -329,6 +340,8 @@ export class Client implements Flushable, Postponed, ReplySink {
     if (this.closed) return;
     this.blocked &= ~BUDGET;
     if (this.blocked !== 0) return;
+    // What is taken now has been read before.
+    if (this.stamp.over) this.stamp = this.pool.turn.stampOf(this.stamp.readMs);
     if (this.inbox.size > 0 && !this.closing && this.inbox.size >= this.needed) this.takeFromInbox();
     this.listen();
     this.endIfDone();
@@ -351,7 +364,7 @@ export class Client implements Flushable, Postponed, ReplySink {
   enqueue(request: Request): void {
     assert(this.phase !== CLOSED, "nothing is owed to a client that is gone");
     const { pool } = this;
-    request.enter(this.lastActiveMs, this.muted, pool.counting);
+    request.enter(this.stamp, this.muted, pool.counting);
     pool.counting = 0;
     this.replies.add(request);
     const inFlight = this.replies.length;
@@ -389,15 +402,13 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   /** Delivers a request's reply: now if it is the oldest, else when its turn comes. Bytes as for Split.take. */
   deliver(request: Request, bytes: Uint8Array, start: number, end: number): void {
-    this.pool.timing.answered(request);
-    if (request.isFollowed) this.followed(request, end - start);
+    if (!request.isSettled) this.account(request, end - start);
     if (this.replies.deliver(request, bytes, start, end)) this.delivered();
   }
 
   /** As `deliver`, for a reply that is followed by all of `rest`, which is small. */
   deliverBoth(request: Request, bytes: Uint8Array, start: number, end: number, rest: Uint8Array): void {
-    this.pool.timing.answered(request);
-    if (request.isFollowed) this.followed(request, end - start + rest.length);
+    if (!request.isSettled) this.account(request, end - start + rest.length);
     if (this.replies.deliverBoth(request, bytes, start, end, rest)) this.delivered();
   }
 
@@ -410,14 +421,15 @@ export class Client implements Flushable, Postponed, ReplySink {
     start: number,
     end: number,
   ): void {
-    this.pool.timing.answered(request);
-    if (request.isFollowed) this.followed(request, headEnd + end - start);
+    if (!request.isSettled) this.account(request, headEnd + end - start);
     if (this.replies.deliverHeaded(request, head, headEnd, bytes, start, end)) this.delivered();
   }
 
-  private followed(request: Request, bytes: number): void {
-    const { seen, turn, clock } = this.pool;
-    seen.answered(request, bytes, turn.now(), clock.wallMs());
+  /** Counts a request that has its answer of so many bytes, and tells who looks at it. */
+  private account(request: Request, bytes: number): void {
+    const { seen, turn, clock, timing } = this.pool;
+    timing.answered(request);
+    if (request.isFollowed) seen.answered(request, bytes, turn.now(), clock.wallMs());
   }
 
   private delivered(): void {
@@ -626,7 +638,7 @@ export class Client implements Flushable, Postponed, ReplySink {
 
   /** A reply that is the last and the end leave together: in between the next request could be sent. */
   private flushLeaving(): void {
-    this.lastActiveMs = this.pool.turn.now();
+    this.isActive();
     if (!this.closing && this.going !== PIPELINES && this.resting) this.closeAfterReplies();
     else this.socket.flush();
   }

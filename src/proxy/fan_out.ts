@@ -25,7 +25,12 @@ export function sendTo(
   end: number,
 ): void {
   if (connection === null) return refuse(client, server.refusal());
-  send(client, connection, new Request(client), bytes, start, end);
+  // As `send`, and with few calls inside of one another: engines inline no more than some.
+  const request = new Request(client);
+  client.enqueue(request);
+  connection.enqueue(request);
+  connection.write(bytes, start, end);
+  if (connection.congested) client.waitFor(connection);
 }
 
 /** As `sendTo`, for a read that is sent again if its server goes away (retry_reads). */

@@ -338,7 +338,7 @@ export class Pool {
       return null;
     }
     client.session = this.front.newSession(client);
-    client.lastActiveMs = this.turn.now();
+    client.isActive();
     socket.owner = client;
     this.clients.add(client);
     this.counters[CLIENT_CONNECTIONS]!++;

@@ -12,6 +12,7 @@ import { giveChunk } from "../bytes/chunks.ts";
 import type { Client } from "./client.ts";
 import type { RequestLine } from "./request_line.ts";
 import type { Split } from "./split.ts";
+import { NO_STAMP, type Stamp } from "./turn.ts";
 
 const NONE = new Uint8Array(0);
 
@@ -32,7 +33,9 @@ const UNCOUNTED = 16;
 const FAILED = 32;
 /** Somebody looks at its reply (proxy/seen.ts). */
 const FOLLOWED = 64;
-const CLASS = 7;
+/** `writtenMs` says when it was written: it is one of several, or was asked of another before. */
+const TIMED = 128;
+const CLASS = 8;
 
 /** `Request.replies` of one at whose reply nobody but the proxy looks (AUTH, SELECT). */
 export const SWALLOWED = 0;
@@ -50,9 +53,9 @@ export class Request {
   line: RequestLine | null = null;
   /** Turn time at which the client gets an error instead; Infinity = never. */
   deadlineMs = Infinity;
-  /** When its bytes came: turn time, ms; -1 = not said. */
-  readMs = -1;
-  /** When the first of it was written to a server; -1 = nothing has been, or nobody has answered yet. */
+  /** When its bytes came, and when it was written, as a rule (ServerConnection.writtenMs). */
+  stamp: Stamp = NO_STAMP;
+  /** When the first of it was written to a server; -1 = nothing has been, or nobody has answered yet; see `written`. */
   writtenMs = -1;
   /** Bytes sent to the server for it. */
   size = 0;
@@ -101,11 +104,12 @@ export class Request {
   }
 
   /**
-   * It is its client's, whose bytes came at `readMs`.
+   * It is its client's.
+   * @param stamp of the turn in which its bytes came
    * @param counts 1 + its class (stats/latency.ts), if it is to be counted as one request of a client's; else 0
    */
-  enter(readMs: number, muted: boolean, counts: number): void {
-    this.readMs = readMs;
+  enter(stamp: Stamp, muted: boolean, counts: number): void {
+    this.stamp = stamp;
     const bits = this.bits & ~(MUTED | UNCOUNTED) | (muted ? MUTED : 0);
     this.bits = counts === 0 ? bits : bits | UNCOUNTED | counts << CLASS;
   }
@@ -122,6 +126,33 @@ export class Request {
 
   counted(): void {
     this.bits &= ~UNCOUNTED;
+  }
+
+  /** It has been counted, or has not to be, and nobody looks at its reply. */
+  get isSettled(): boolean {
+    return (this.bits & (UNCOUNTED | FOLLOWED)) === 0;
+  }
+
+  /** It is as a client's request is, as a rule, when its one reply comes: to be counted by its stamp, and nobody looks at it. */
+  get isPlain(): boolean {
+    return (this.bits & (UNCOUNTED | FOLLOWED | FAILED | TIMED)) === UNCOUNTED;
+  }
+
+  /** A server that it, or a part of it, was written to at `ms` has answered. */
+  written(ms: number): void {
+    if (this.writtenMs >= 0 && this.writtenMs <= ms) return;
+    this.writtenMs = ms;
+    this.bits |= TIMED;
+  }
+
+  /** Equal for those that are counted alike. */
+  get kind(): number {
+    return this.bits;
+  }
+
+  /** As `counted`, of one of that kind. */
+  countedAs(kind: number): void {
+    this.bits = kind & ~UNCOUNTED;
   }
 
   /** Its server's failure has been counted for it: a late reply is not. */
@@ -153,6 +184,11 @@ export class Request {
     this.reply = NONE;
     this.replyStart = this.replyEnd = 0;
   }
+}
+
+/** The class (stats/latency.ts) of those that are counted and of this kind. */
+export function classOf(kind: number): number {
+  return (kind >> CLASS) - 1;
 }
 
 /** Larger reads are not kept. */

@@ -16,10 +16,10 @@ export interface RequestLine {
   readonly bytes: Uint8Array;
   readonly end: number;
   /**
-   * What is taken next comes from a server that was written to at `writtenMs`; -1: never.
+   * What is taken next comes from a server that was written to at `writtenMs`; -1: never; null: when the stamps say.
    * @param timing the server's
    */
-  comes(timing: Timing, writtenMs: number): void;
+  comes(timing: Timing, writtenMs: number | null): void;
   /** No more will join. */
   close(): void;
   /**

@@ -164,7 +164,7 @@ export class Seen {
     this.forget(request);
     const { key, command } = followed;
     if (key !== null && size > this.bigFloor) this.passed(key, 0, key.length, size, "reply", command, wallMs);
-    const { readMs, writtenMs } = request;
+    const { stamp: { readMs }, writtenMs } = request;
     if (writtenMs < 0) this.#tell(followed, nowMs - readMs, null, size, wallMs);
     else this.#tell(followed, writtenMs - readMs, nowMs - writtenMs, size, wallMs);
   }

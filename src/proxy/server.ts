@@ -67,7 +67,7 @@ export class Server {
     public index: number,
   ) {
     this.counters = this.cells.row(pool.worker);
-    this.timing = new Timing(this.cells.latency.block(pool.worker), pool.turn);
+    this.timing = new Timing(this.cells.latency.block(pool.worker), pool.turn, pool.timing);
     // Whoever replaces a worker does not know when it came back, but that it has been off and on.
     this.returnedAtMs = cells.waitFactor > 1 ? pool.turn.now() : -Infinity;
     // Where it was configured to be, another may have its place by now: its keeper says it first.

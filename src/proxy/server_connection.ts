@@ -36,7 +36,7 @@ import { ReplyStream, type ReplyTaker } from "./reply_stream.ts";
 import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "./request.ts";
 import type { RequestLine } from "./request_line.ts";
 import type { Server } from "./server.ts";
-import type { Flushable } from "./turn.ts";
+import { type Flushable, NO_STAMP } from "./turn.ts";
 import { type Flight, joinUnsent, putBehind, takeKept, takeUnwritten, type Unsent } from "./unsent.ts";
 import { CLASS_BLOCKING } from "../stats/latency.ts";
 import { HEAD_BYTES, SentHeads } from "./sent_heads.ts";
@@ -126,8 +126,13 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   written = 0;
   /** When the first of the requests that are overdue now timed out; -1 = none, or something has come since. */
   private silentSinceMs = -1;
-  /** When what was written was written. */
+  /**
+   * When what was written was written, of what did not leave at the end of its turn: of the bytes behind `lateFrom` up to `lateTo`, which is
+   * Infinity until all have left; 0 = of none.
+   */
   private readonly times = new WrittenTimes();
+  private lateFrom = 0;
+  private lateTo = 0;
   /** The first bytes of what is in flight, for the pool's slow log; null: it has none. */
   private heads: SentHeads | null = null;
   /** Bytes of the request being written that `written` does not have yet. */
@@ -268,7 +273,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (this.tail === null) this.head = request;
     else this.tail.nextInFlight = request;
     this.tail = request;
-    if (request.readMs < 0) request.readMs = pool.turn.now();
+    if (request.stamp.over) this.stampAgain(request);
     if (pool.timeoutMs > 0 && !patient) {
       request.deadlineMs = pool.turn.now() + pool.timeoutMs;
       if (this.oldest === null) this.oldest = request;
@@ -277,9 +282,17 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.server.counters[REQUESTS]!++;
   }
 
+  /** A request of the proxy's own, or one that was read in an earlier turn, is sent in this one. */
+  private stampAgain(request: Request): void {
+    const { turn } = this.server.pool;
+    const { stamp } = request;
+    request.stamp = stamp === NO_STAMP ? turn.stamp() : turn.stampOf(stamp.readMs);
+  }
+
   /** Starts the deadline of a patient request: all of it has been written now. Only if it is the last in flight. */
   startClock(request: Request): void {
     const { pool } = this.server;
+    if (request.stamp.over) this.stampAgain(request);
     if (pool.timeoutMs <= 0) return;
     request.deadlineMs = pool.turn.now() + pool.timeoutMs;
     this.oldest ??= request;
@@ -429,6 +442,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
 
   /** `by` is the oldest in flight from now on, in place of the fragment that was. */
   private putInPlace(head: Request, by: Request): void {
+    by.stamp = by.stamp.writtenAs(head.stamp);
     head.split = null;
     by.nextInFlight = head.nextInFlight;
     by.deadlineMs = head.deadlineMs;
@@ -495,7 +509,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     request.size = bytes.length;
     this.written += bytes.length;
     this.server.counters[REQUEST_BYTES]! += bytes.length;
-    for (let r: Request | null = request; r !== null; r = r.nextInFlight) r.sentAt += bytes.length;
+    for (let r: Request | null = request; r !== null; r = r.nextInFlight) {
+      r.sentAt += bytes.length;
+      if (r.stamp.over) this.stampAgain(r);
+    }
     this.sent?.prepend(bytes);
     this.forgetHeads();
     this.openGate(HELD);
@@ -525,7 +542,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (this.openLine !== null) this.closeLine(this.openLine);
     this.giveUnsent();
     this.socket.flush();
-    this.times.note(this.socket.flushedBytes, this.server.pool.turn.flushMs);
+    if (this.lateTo !== 0 || this.socket.flushedBytes < this.written) {
+      this.noteWritten(this.server.pool.turn.flushMs);
+    }
     const waiting = this.socket.queuedBytes + (this.backlog === null ? 0 : this.backlog.size);
     this.congested = waiting > CONGESTED || this.keeps(KEPT_MOST);
   }
@@ -546,8 +565,33 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   }
 
   drained(): void {
-    this.times.note(this.socket.flushedBytes, this.server.pool.turn.now());
+    this.noteWritten(this.server.pool.turn.now());
     this.mayGoOn();
+  }
+
+  /** Not all has left when it should, or had not the last time: notes how much has by now. */
+  private noteWritten(nowMs: number): void {
+    const { written, head, socket: { flushedBytes } } = this;
+    const rest = flushedBytes < written;
+    if (this.lateTo === 0) {
+      if (!rest) return;
+      this.beginLate(flushedBytes);
+    }
+    this.times.note(flushedBytes, nowMs);
+    if (rest) this.lateTo = Infinity;
+    else if (this.lateTo === Infinity) this.lateTo = written;
+    else if (head === null || head.sentAt > this.lateTo) this.lateTo = 0;
+  }
+
+  /** What lies behind the first `bytes` does not leave at the end of its turn. */
+  private beginLate(bytes: number): void {
+    this.times.clear();
+    this.lateFrom = bytes;
+    this.lateTo = Infinity;
+  }
+
+  private isLate(request: Request): boolean {
+    return request.sentAt <= this.lateTo && request.sentAt > this.lateFrom;
   }
 
   private mayGoOn(): void {
@@ -699,9 +743,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       this.sent.skip(request.size);
       if (this.congested) this.relieved();
     }
-    const writtenMs = this.writtenMs(request);
-    server.timing.served(request, writtenMs);
-    if (this.heads !== null) this.lookSlow(this.heads, request, request.client, writtenMs);
+    if (this.heads !== null) this.lookSlow(this.heads, request, request.client, this.writtenMs(request));
+    if (request.sentAt > this.lateTo) server.timing.replied(request);
+    else server.timing.served(request, this.writtenMs(request));
     const client = request.client;
     if (client !== null) {
       server.counters[RESPONSES]!++;
@@ -720,8 +764,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   }
 
   /** When a request was written that has been answered. Not every runtime says at once what the kernel has taken. */
-  private writtenMs({ sentAt }: Request): number {
-    const ms = this.times.take(sentAt);
+  private writtenMs(request: Request): number {
+    if (!this.isLate(request)) return request.stamp.writtenMs;
+    const ms = this.times.take(request.sentAt);
     return ms >= 0 ? ms : this.server.pool.turn.flushMs;
   }
 
@@ -730,16 +775,17 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     const { server } = this;
     const { pool } = server;
     const nowMs = pool.turn.now();
-    if (nowMs - request.readMs < pool.config.slowlogThresholdMs || request.hasFailed) return;
+    const { readMs } = request.stamp;
+    if (nowMs - readMs < pool.config.slowlogThresholdMs || request.hasFailed) return;
     const asked = request.split?.parent ?? request;
     if (asked.counts === 0 || asked.counts === 1 + CLASS_BLOCKING) return;
-    const waitedMs = (writtenMs < 0 ? nowMs : writtenMs) - request.readMs;
+    const waitedMs = (writtenMs < 0 ? nowMs : writtenMs) - readMs;
     const head = heads.read(request.sentAt - request.size, request.size);
-    pool.logSlow(server, asks ?? asked.client, head, waitedMs, nowMs - request.readMs - waitedMs);
+    pool.logSlow(server, asks ?? asked.client, head, waitedMs, nowMs - readMs - waitedMs);
   }
 
   private lineComes(line: RequestLine, first: Request): void {
-    line.comes(this.server.timing, this.writtenMs(first));
+    line.comes(this.server.timing, this.isLate(first) ? this.writtenMs(first) : null);
   }
 
   /** A node of a cluster says that another is to be asked, or that none can answer: that is seen to, and nobody is answered yet. */
@@ -920,6 +966,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (this.gate !== 0) this.backlog!.adopt(unsent.bytes);
     else this.socket.sendChunks(unsent.bytes);
     putBehind(this, unsent);
+    for (let r: Request | null = unsent.first; r !== null; r = r.nextInFlight) {
+      if (r.stamp.over) this.stampAgain(r);
+    }
     this.forgetHeads();
     if (this.oldest !== null) pool.sweepSoon();
     if (!this.dirty) pool.turn.touchServer(this);
@@ -980,7 +1029,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.socket = NO_SOCKET;
     this.replies.clear();
     this.replies = new ReplyStream(this.server.pool, this);
-    this.times.clear();
+    this.beginLate(0);
     this.heads = null;
     this.slowLogChanged();
     this.silentSinceMs = -1;
@@ -1082,7 +1131,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   }
 
   private answerFailed(request: Request, failure: Failure): void {
-    const writtenMs = this.times.find(request.sentAt);
+    const writtenMs = this.isLate(request) ? this.times.find(request.sentAt) : request.stamp.writtenMs;
     if (this.heads !== null) this.lookSlow(this.heads, request, request.client, writtenMs);
     answerFailed(request, this.server, failure, writtenMs);
   }

@@ -1,15 +1,16 @@
 /**
  * Counts how long requests took (stats/latency.ts), from the times in their records. Nothing is made for it.
  *
- *   Client.enqueue ─► readMs ─► written (written_times.ts) ─► countServed, of its server ─► Client.deliver ─► countAnswered, of the pool
+ *   Client.enqueue ─► Stamp ─► end of the turn: written ─► served, of its server ─► Client.deliver ─► answered, of the pool
+ *                       └─ where the kernel did not take it at once: written_times.ts
  *
  * A server counts each request and fragment once, when it has answered or failed; the pool each request of a client's once, when that
  * has its answer or is gone: whatever became of it on its way (split, redirected, asked again elsewhere), what lies between its first
  * byte to a server and its last reply is SERVED. What was never written has WAITED only, for as long as it took to be refused.
  */
 import { type LatencyBlock, SERVED, WAITED } from "../stats/latency.ts";
-import type { Request } from "./request.ts";
-import type { Turn } from "./turn.ts";
+import { classOf, type Request } from "./request.ts";
+import { NO_STAMP, type Stamp, type Turn } from "./turn.ts";
 
 /**
  * Counts for one block. Requests that were read, written and answered together are many, and go into the block together: at the end of
@@ -22,8 +23,18 @@ export class Timing {
   private nowMs = 0;
   private count = 0;
   private listed = false;
+  /** Of plain requests that were answered together; see `replied`. */
+  private kind = -1;
+  private stamp: Stamp = NO_STAMP;
+  private replies = 0;
+  private repliedMs = 0;
 
-  constructor(private readonly block: LatencyBlock, private readonly turn: Turn) {}
+  /** @param pool whose clients ask, if this is a server's */
+  constructor(
+    private readonly block: LatencyBlock,
+    private readonly turn: Turn,
+    private readonly pool: Timing | null = null,
+  ) {}
 
   /**
    * One more is over now.
@@ -42,15 +53,59 @@ export class Timing {
     this.writtenMs = writtenMs;
     this.nowMs = this.turn.now();
     this.count = 1;
-    if (this.listed) return;
-    this.listed = true;
-    this.turn.tell(this);
+    this.list();
   }
 
   /** Called at the end of the turn. */
   turnEnds(): void {
     this.settle();
+    this.settleReplies();
     this.listed = false;
+  }
+
+  private list(): void {
+    if (this.listed) return;
+    this.listed = true;
+    this.turn.tell(this);
+  }
+
+  /**
+   * A server has answered a request or fragment, which was written when its stamp says. Of a client's own request, as nearly all are,
+   * that is its answer: it is counted for the pool as well, and of those that came and went together all are counted at once.
+   */
+  replied(request: Request): void {
+    if (request.kind === this.kind && request.stamp === this.stamp) {
+      request.countedAs(this.kind);
+      this.replies++;
+    } else this.beginReplies(request);
+  }
+
+  private beginReplies(request: Request): void {
+    const { stamp, kind } = request;
+    if (!request.isPlain || request.split !== null || !stamp.over || stamp.writtenMs < 0) {
+      return this.served(request, stamp.writtenMs);
+    }
+    this.settleReplies();
+    this.kind = kind;
+    this.stamp = stamp;
+    this.repliedMs = this.turn.now();
+    this.replies = 1;
+    request.countedAs(kind);
+    this.list();
+  }
+
+  private settleReplies(): void {
+    const { kind, stamp: { readMs, writtenMs }, repliedMs, replies } = this;
+    if (kind < 0) return;
+    this.kind = -1;
+    const latencyClass = classOf(kind);
+    this.countReplies(latencyClass, writtenMs - readMs, repliedMs - writtenMs, replies);
+    this.pool!.countReplies(latencyClass, writtenMs - readMs, repliedMs - writtenMs, replies);
+  }
+
+  private countReplies(latencyClass: number, waitedMs: number, servedMs: number, replies: number): void {
+    this.block.count(latencyClass, WAITED, waitedMs, replies);
+    this.block.count(latencyClass, SERVED, servedMs, replies);
   }
 
   private settle(): void {
@@ -73,14 +128,14 @@ export class Timing {
     const asked = split === null ? request : split.parent;
     const { counts } = asked;
     if (counts === 0 || request.hasFailed) return;
-    this.over(counts - 1, request.readMs, writtenMs);
-    if (writtenMs >= 0 && (asked.writtenMs < 0 || writtenMs < asked.writtenMs)) asked.writtenMs = writtenMs;
+    this.over(counts - 1, request.stamp.readMs, writtenMs);
+    if (writtenMs >= 0) asked.written(writtenMs);
   }
 
   /** A client's request has its answer, or needs none any more. */
   answered(request: Request): void {
     if (!request.uncounted) return;
     request.counted();
-    this.over(request.counts - 1, request.readMs, request.writtenMs);
+    this.over(request.counts - 1, request.stamp.readMs, request.writtenMs);
   }
 }

@@ -26,6 +26,29 @@ export interface Told {
   turnEnds(): void;
 }
 
+/** When what belongs to one turn was read, and when what was sent of it was written: one for all, so that no request needs times of its own. */
+export class Stamp {
+  /** When its turn's servers were written to; -1 before. */
+  writtenMs = -1;
+  /** Its turn has come to its end: what is sent now is not written when it says. */
+  over = false;
+
+  /** @param readMs turn time */
+  constructor(readonly readMs: number) {}
+
+  /** As this one, but written when `other` says, whose turn is over. */
+  writtenAs(other: Stamp): Stamp {
+    const stamp = new Stamp(this.readMs);
+    stamp.writtenMs = other.writtenMs;
+    stamp.over = true;
+    return stamp;
+  }
+}
+
+/** Of what nobody has read yet. */
+export const NO_STAMP: Stamp = new Stamp(-1);
+NO_STAMP.over = true;
+
 export class Turn {
   private readonly servers: Flushable[] = [];
   private readonly clients: Flushable[] = [];
@@ -33,6 +56,10 @@ export class Turn {
   private readonly told: Told[] = [];
   private scheduled = false;
   private nowMs = -1;
+  /** Of what is read in this turn. */
+  private current: Stamp | null = null;
+  /** Of what was read before, and is sent in this turn. */
+  private readonly earlier: Stamp[] = [];
   /** When what servers were sent in this turn was written to them: read at its end, if there is anything. */
   flushMs = -1;
   private readonly atEnd = () => this.end();
@@ -47,6 +74,35 @@ export class Turn {
       this.schedule();
     }
     return this.nowMs;
+  }
+
+  /** For what is read now. */
+  stamp(): Stamp {
+    return this.current ??= new Stamp(this.now());
+  }
+
+  /** For what was read at `readMs`, and is sent now. */
+  stampOf(readMs: number): Stamp {
+    const { earlier } = this;
+    const now = this.stamp();
+    if (readMs === now.readMs) return now;
+    const last = earlier[earlier.length - 1];
+    if (last !== undefined && last.readMs === readMs) return last;
+    const stamp = new Stamp(readMs);
+    earlier.push(stamp);
+    return stamp;
+  }
+
+  /** What is sent from now on is written in the next turn. */
+  private endStamps(): void {
+    const { earlier, flushMs } = this;
+    if (this.current !== null) earlier.push(this.current);
+    this.current = null;
+    for (let i = 0; i < earlier.length; i++) {
+      earlier[i]!.writtenMs = flushMs;
+      earlier[i]!.over = true;
+    }
+    earlier.length = 0;
   }
 
   touchServer(owner: Flushable): void {
@@ -86,12 +142,16 @@ export class Turn {
       for (const work of due) work.resume();
     }
     if (this.servers.length > 0) this.flushMs = this.clock.nowMs();
+    this.endStamps();
     flushAll(this.servers);
     const { told } = this;
     for (let i = 0; i < told.length; i++) told[i]!.turnEnds();
     told.length = 0;
     flushAll(this.clients);
     this.nowMs = -1;
+    // Made since: what it is for is sent at the end of the next turn.
+    if (this.current !== null) this.earlier.push(this.current);
+    this.current = null;
     if (this.postponed.length > 0) this.schedule();
   }
 }

@@ -511,18 +511,33 @@ export class RedisFront implements Front, Sender {
       (rights === null || rights.free[command.id] === 1 ||
         rights.allowsOne(command, command.firstKey, bytes, args))
     ) {
-      const requests = ++this.pool.counters[REQUESTS_TOTAL]!;
-      const looked = requests >= this.seen.drawAt ||
-        end - start > this.seen.bigFloor;
-      if (looked) this.look(client, command, requests, bytes, start, end);
-      this.pool.counting = 1 + command.latencyClass;
+      const { pool, seen } = this;
+      pool.counting = 1 + command.latencyClass;
+      if (++pool.counters[REQUESTS_TOTAL]! >= seen.drawAt || end - start > seen.bigFloor) {
+        this.forwardLooked(client, command, bytes, start, end);
+        return true;
+      }
       const key = command.firstKey;
-      const server = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+      const server = pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
       this.forward(client, server, bytes, start, end);
-      if (looked) this.sent(client);
       return true;
     }
     return this.dispatchOther(client, session, command, bytes, start, end);
+  }
+
+  /** Sends one of the requests that are looked at (see proxy/seen.ts) to its key's server: apart, for the size of the others' way. */
+  private forwardLooked(
+    client: Client,
+    command: Command,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    this.look(client, command, this.pool.counters[REQUESTS_TOTAL]!, bytes, start, end);
+    const key = command.firstKey;
+    const server = this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+    this.forward(client, server, bytes, start, end);
+    this.sent(client);
   }
 
   private dispatchOther(

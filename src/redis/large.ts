@@ -70,7 +70,7 @@ export class LargeRequest implements Holder {
       else {
         connection.startClock(this.request);
         // What it took the client to send it is nobody's wait.
-        this.request.readMs = client.lastActiveMs;
+        this.request.stamp = client.pool.turn.stampOf(client.lastActiveMs);
         client.block(LEASED);
       }
     }

@@ -2,7 +2,8 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
 import { Timing } from "../../src/proxy/timing.ts";
-import { Turn } from "../../src/proxy/turn.ts";
+import { Request } from "../../src/proxy/request.ts";
+import { type Stamp, Turn } from "../../src/proxy/turn.ts";
 import { WrittenTimes } from "../../src/proxy/written_times.ts";
 import { COMMANDS, latencyClass } from "../../src/protocol/memcached/commands.ts";
 import { findByName } from "../../src/protocol/redis/commands.ts";
@@ -129,6 +130,71 @@ Deno.test("Timing counts as if each request had been counted alone, when the tur
       }
     }
   }));
+});
+
+Deno.test("what came and went together is counted for server and pool as if each had been counted alone", () => {
+  const reply = fc.record({
+    ofClass: fc.nat(2),
+    turnsAgo: fc.nat(3),
+    own: fc.boolean(),
+    asked: fc.boolean(),
+  });
+  fc.assert(fc.property(fc.array(fc.array(reply)), (turns) => {
+    const clock = new SimClock();
+    const turn = new Turn(clock);
+    const [together, poolTogether, alone, poolAlone] = [1, 1, 1, 1].map(latencyOf);
+    const pool = new Timing(poolTogether!.block(0), turn);
+    const server = new Timing(together!.block(0), turn, pool);
+    const flushed = { dirty: false, flush: () => {} };
+    const stamps: Stamp[] = [];
+    const count = (latency: Latency, ofClass: number, readMs: number, writtenMs: number) => {
+      const endMs = writtenMs < 0 ? turn.now() : writtenMs;
+      latency.block(0).count(ofClass, WAITED, endMs - readMs, 1);
+      if (writtenMs >= 0) latency.block(0).count(ofClass, SERVED, turn.now() - writtenMs, 1);
+    };
+    for (const replies of turns) {
+      clock.run(clock.nowMs() + 10);
+      stamps.unshift(turn.stamp());
+      turn.touchServer(flushed);
+      for (const { ofClass, turnsAgo, own, asked } of replies) {
+        const stamp = stamps[turnsAgo] ?? stamps[0]!;
+        const request = new Request(null);
+        request.enter(stamp, false, own ? 1 + ofClass : 0);
+        // It has been at another server before.
+        if (asked) request.written(0);
+        server.replied(request);
+        pool.answered(request);
+        strictEqual(request.uncounted, false);
+        if (!own) continue;
+        count(alone!, ofClass, stamp.readMs, stamp.writtenMs);
+        count(poolAlone!, ofClass, stamp.readMs, asked ? 0 : stamp.writtenMs);
+      }
+      clock.run(clock.nowMs() + 1);
+      strictEqual(stamps[0]!.writtenMs >= 0 && stamps[0]!.over, true);
+      for (const k of [0, 1, 2]) {
+        for (const quantity of [WAITED, SERVED]) {
+          deepStrictEqual(together!.histogram(k, quantity), alone!.histogram(k, quantity));
+          deepStrictEqual(poolTogether!.histogram(k, quantity), poolAlone!.histogram(k, quantity));
+        }
+      }
+    }
+  }));
+});
+
+Deno.test("what is sent in a later turn than it was read in is written at that one's end", () => {
+  const clock = new SimClock();
+  const turn = new Turn(clock);
+  const flushed = { dirty: false, flush: () => {} };
+  clock.run(10);
+  const first = turn.stamp();
+  turn.touchServer(flushed);
+  clock.run(20);
+  const again = turn.stampOf(first.readMs);
+  strictEqual(turn.stampOf(first.readMs), again);
+  deepStrictEqual([again.readMs, again.writtenMs, again.over], [first.readMs, -1, false]);
+  turn.touchServer(flushed);
+  clock.run(30);
+  ok(again.over && again.writtenMs > first.writtenMs);
 });
 
 Deno.test("WrittenTimes finds the first write that had all of a request, however many there are", () => {
