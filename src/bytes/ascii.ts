@@ -77,3 +77,12 @@ export function equalsFolded(bytes: Uint8Array, start: number, end: number, word
   }
   return true;
 }
+
+/**
+ * As `equalsFolded`, of a text as a server sees it that reads C strings: up to its first NUL. Whoever looks for an option that decides which
+ * keys, or whose database, a request is about has to find what the server will find.
+ */
+export function equalsFoldedAsC(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
+  const stop = start + word.length;
+  return (end === stop || end > stop && bytes[stop] === 0) && equalsFolded(bytes, start, stop, word);
+}

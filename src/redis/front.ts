@@ -127,6 +127,8 @@ const WRONGPASS_REPLY = errorReply(WRONGPASS);
 const AUTH_NOPASS = errorReply(
   "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
 );
+/** The argument of SET that is the value; behind it are options. */
+const SET_VALUE = 2;
 /** A request of fewer bytes waits for nobody else's. */
 const BULKY = 64 * 1024;
 
@@ -355,7 +357,9 @@ export class RedisFront implements Front, Sender {
     const key = command.firstKey;
     const { rights } = session;
     if (rights !== null && rights.free[command.id] !== 1) {
-      // Its last argument is not here yet, and no option. What is refused is refused when it is.
+      // Its last argument is not here yet: where that may be an option it decides.
+      if (command.name === "SET" && index > SET_VALUE) return NEED_MORE;
+      // What is refused is refused when it is.
       args.count = index;
       const allowed = rights.allowsOne(command, key, bytes, args);
       args.count = count;

@@ -4,7 +4,7 @@
  *
  * The refusals are Redis 7.0's, word for word.
  */
-import { encode, equalsFolded, latin1, latin1Bytes } from "../bytes/ascii.ts";
+import { encode, equalsFoldedAsC, latin1, latin1Bytes } from "../bytes/ascii.ts";
 import { type AclRules, Asking, DECISION } from "../protocol/redis/acl_rules.ts";
 import { hasKeys } from "../protocol/redis/acl_table.ts";
 import type { Args } from "../protocol/redis/args.ts";
@@ -81,7 +81,7 @@ export function sortForbidden(
   args: Args,
 ): Uint8Array | null {
   if (rights.readsAll(command, bytes, args)) return null;
-  const is = (i: number, word: Uint8Array) => equalsFolded(bytes, args.starts[i]!, args.ends[i]!, word);
+  const is = (i: number, word: Uint8Array) => equalsFoldedAsC(bytes, args.starts[i]!, args.ends[i]!, word);
   for (let i = 2; i < args.count; i++) {
     if (is(i, LIMIT)) i += 2;
     else if (is(i, STORE)) i++;

@@ -206,6 +206,29 @@ Deno.test("requests of very many arguments, large ones and those in MULTI are as
   made.stop();
 });
 
+Deno.test("options are found where a server finds them that reads them up to a NUL", async () => {
+  const { stand: made, say } = await stand(
+    `${SOME}    - { name: writer, password: w, rules: '+set +ping %W~*' }\n`,
+  );
+  const client = made.join();
+  strictEqual(say(client, "AUTH", "some", "s"), "+OK\r\n");
+  match(say(client, "SORT", "app:l", "GET\0", "w*"), /^-ERR GET option of SORT denied/);
+  match(say(client, "SORT", "app:l", "BY\0x", "w*"), /^-ERR BY option of SORT denied/);
+  match(say(client, "SORT", "app:l", "Store\0", "x"), /^-NOPERM .* one of the keys/);
+  match(
+    say(client, "GEORADIUS", "app:l", "1", "1", "1", "m", "STORE\0", "x"),
+    /^-NOPERM .* one of the keys/,
+  );
+  match(
+    say(client, "COPY", "app:l", "app:m", "DB\0", "99"),
+    /^-ERR (value|DB index) is out of range|^-ERR .*DB/,
+  );
+  strictEqual(say(client, "AUTH", "writer", "w"), "+OK\r\n");
+  ok(!say(client, "SET", "x", "v".repeat(1024 * 1024)).startsWith("-"));
+  match(say(client, "SET", "x", "v", `GET\0${"v".repeat(1024 * 1024)}`), /^-NOPERM .* one of the keys/);
+  made.stop();
+});
+
 Deno.test("ACL is answered; who logs in, says RESET or HELLO is who that makes him", async () => {
   const { stand: made, say } = await stand(
     `${SOME}    - { name: default, nopass: true, rules: +ping +acl|whoami }\n`,

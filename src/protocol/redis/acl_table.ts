@@ -5,7 +5,7 @@
  * type or the size is looked at (EXISTS, STRLEN) needs none, but a pattern that names it. Read from COMMAND of redis-server 7.0.15, of
  * Redis 8.6 and Valkey 9.1 for what is newer; tests/real/users_test.ts compares with ACL DRYRUN of a real server.
  */
-import { encode, equalsFolded } from "../../bytes/ascii.ts";
+import { encode, equalsFolded, equalsFoldedAsC } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
 import { type Command, FINDER, FLAG, ROUTE, TOPIC } from "./command.ts";
 import { COMMANDS, findByName } from "./commands.ts";
@@ -86,10 +86,7 @@ export function accessOf(command: Command, k: number, bytes: Uint8Array, args: A
 /** SET … GET. As Redis looks for it: anywhere behind the value. */
 function setReads(bytes: Uint8Array, args: Args): boolean {
   for (let i = 3; i < args.count; i++) {
-    const start = args.starts[i]!;
-    // A server that reads C strings sees no more of it.
-    const ends = args.ends[i]! === start + 3 || args.ends[i]! > start + 3 && bytes[start + 3] === 0;
-    if (ends && equalsFolded(bytes, start, start + 3, WORD_GET)) return true;
+    if (equalsFoldedAsC(bytes, args.starts[i]!, args.ends[i]!, WORD_GET)) return true;
   }
   return false;
 }

@@ -4,7 +4,7 @@
  *
  *   MOVE key 2   redis_db: 4   ──▶  MOVE key 6       as SELECT 2 is SELECT 6 there
  */
-import { copy, encode, latin1 } from "../../bytes/ascii.ts";
+import { copy, encode, equalsFoldedAsC, latin1 } from "../../bytes/ascii.ts";
 import { databaseIn } from "./answers.ts";
 import type { Args } from "./args.ts";
 import type { Command } from "./command.ts";
@@ -89,8 +89,8 @@ function rebuilt(bytes: Uint8Array, args: Args, instead: ReadonlyMap<number, Uin
 }
 
 const CRLF = encode("\r\n");
+const DB = encode("DB");
 
 function isDb(bytes: Uint8Array, args: Args, index: number): boolean {
-  const start = args.starts[index]!;
-  return args.ends[index]! - start === 2 && (bytes[start]! | 32) === 100 && (bytes[start + 1]! | 32) === 98;
+  return equalsFoldedAsC(bytes, args.starts[index]!, args.ends[index]!, DB);
 }

@@ -8,7 +8,7 @@
  * compares with COMMAND GETKEYS of a real server.
  */
 import type { Args } from "./args.ts";
-import { encode } from "../../bytes/ascii.ts";
+import { encode, equalsFoldedAsC } from "../../bytes/ascii.ts";
 import { type Command, FINDER, FLAG } from "./command.ts";
 
 /** The found keys: one per thread, written by `findKeys`, read before the next call. */
@@ -244,14 +244,7 @@ function keysErrorText(command: Command, code: number): string {
 }
 
 function isWord(bytes: Uint8Array, args: Args, index: number, word: Uint8Array): boolean {
-  const start = args.starts[index]!;
-  if (args.ends[index]! - start !== word.length) return false;
-  for (let i = 0; i < word.length; i++) {
-    let b = bytes[start + i]!;
-    if (b >= 97 && b <= 122) b -= 32;
-    if (b !== word[i]) return false;
-  }
-  return true;
+  return equalsFoldedAsC(bytes, args.starts[index]!, args.ends[index]!, word);
 }
 
 const NOT_A_COUNT = -0x1fffffffffffff;

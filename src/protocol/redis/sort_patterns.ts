@@ -6,7 +6,7 @@
  *
  * The rule is that of Redis 8's and Valkey 9's clusters, with a server where they have a slot; Redis 7's refuse all patterns.
  */
-import { encode, equalsFolded } from "../../bytes/ascii.ts";
+import { encode, equalsFoldedAsC } from "../../bytes/ascii.ts";
 import { tagEnd, tagStart } from "../../ring/hash_tag.ts";
 import type { Placement } from "../../ring/placement.ts";
 import type { Args } from "./args.ts";
@@ -29,7 +29,7 @@ export function patternError(
   placement: Placement,
   hashTag: Uint8Array | null,
 ): Uint8Array | null {
-  const is = (i: number, word: Uint8Array) => equalsFolded(bytes, args.starts[i]!, args.ends[i]!, word);
+  const is = (i: number, word: Uint8Array) => equalsFoldedAsC(bytes, args.starts[i]!, args.ends[i]!, word);
   for (let i = 2; i < args.count; i++) {
     if (is(i, LIMIT)) i += 2;
     else if (is(i, STORE)) i++;

@@ -29,7 +29,8 @@ function timeIn(request: Uint8Array): { at: number; unitMs: number; wholeMs: num
   if (name === "XREAD" || name === "XREADGROUP") {
     unitMs = 1;
     for (let i = 1; i < Math.min(args.count - 1, OPTIONS_MAX) && at < 0; i++) {
-      if (word(i).toUpperCase() === "BLOCK") at = i + 1;
+      // As far as a server reads it that takes it for a C string.
+      if (word(i).split("\0", 1)[0]!.toUpperCase() === "BLOCK") at = i + 1;
     }
   }
   const time = at < 0 ? NaN : Number(word(at));
