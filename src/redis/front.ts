@@ -219,7 +219,7 @@ export class RedisFront implements Front, Sender {
     const { users } = this;
     const open = users === null ? this.config.redisAuth === null : users.default.isOpen;
     const session = new RedisSession(client, open, this.pool.clock.wallMs(), this.local, this.anyAddress);
-    if (users !== null) session.become(users.default, open);
+    if (users !== null) session.become(users.default, open, open);
     session.readFrom(this.reads);
     return session;
   }
@@ -957,6 +957,8 @@ export class RedisFront implements Front, Sender {
     if (this.users !== null && (command.name === "AUTH" || command.name === "HELLO")) {
       return this.logIn(client, session, this.users, command, bytes);
     }
+    // A reload may have come while it waited: what users that are gone have been told counts no more.
+    session.login = null;
     if (command.name === "RESET") this.modes.abandon(client, session);
     if (command.name === "PING" && session.subscriptions !== null && session.resp === 2) {
       client.answer(subscriberPong(bytes));
@@ -966,7 +968,8 @@ export class RedisFront implements Front, Sender {
       this.modes.commandDocs(client, session, bytes, start, end);
     } else client.answer(answer(command, bytes, args, session, this.host));
     if (this.users !== null && command.name === "RESET") {
-      session.become(this.users.default, this.users.default.isOpen);
+      const { default: anybody } = this.users;
+      session.become(anybody, anybody.isOpen, anybody.isOpen);
     }
     if (command.name === "QUIT") client.closeAfterReplies();
     return true;
@@ -1004,14 +1007,17 @@ export class RedisFront implements Front, Sender {
     if (right === null) return false;
     if (!hello) client.answer(right ? OK : WRONGPASS_REPLY);
     else {
-      session.login = { name, right };
+      session.login = { name, right, secretText: "" };
       const reply = answer(command, bytes, args, session, this.host);
       session.login = null;
       client.answer(reply);
       // Whatever else was wrong with it, it is not logged in.
       if (reply[0] === MINUS) return true;
     }
-    if (right) session.become(users.find(name)!, true);
+    if (right) {
+      const user = users.find(name)!;
+      session.become(user, true, user.secret.kind === "nopass");
+    }
     return true;
   }
 
@@ -1211,8 +1217,15 @@ export class RedisFront implements Front, Sender {
     const { users } = this;
     if (users === null) {
       if (session.user !== DEFAULT) return client.giveUp("is ended: its user is gone");
+      // Who could not do everything, or has never been asked for a password, has not said the pool's.
+      const proven = session.authenticated && session.rights === null && !session.open;
+      if (session.authenticated && !proven && this.config.redisAuth !== null) {
+        return client.giveUp("is ended: it has given no password");
+      }
       session.rights = null;
       if (this.config.redisAuth === null) session.authenticated = true;
+      session.open = false;
+      session.refresh();
       return;
     }
     const user = users.find(session.user);
@@ -1221,7 +1234,13 @@ export class RedisFront implements Front, Sender {
       return client.giveUp("is ended: its user is gone");
     }
     if (user.rights !== session.rights) session.transaction?.rightsChanged();
-    session.become(user, session.authenticated || session.user === DEFAULT && user.isOpen);
+    // Whoever became it without a password has not said the one that it has now.
+    const proven = session.authenticated && !session.open;
+    if (session.open && user.secret.kind !== "nopass") {
+      return client.giveUp("is ended: it has given no password");
+    }
+    const open = !proven && (session.open || session.user === DEFAULT && user.isOpen);
+    session.become(user, proven || open, open);
     if (hearsForbidden(session)) {
       client.giveUp("is ended: it is subscribed to what its user may not hear any more");
     }

@@ -63,6 +63,8 @@ export class RedisSession implements Session {
   user = "default";
   /** What its requests are asked about (redis/permit.ts); null = it may do everything. */
   rights: AclRules | null = null;
+  /** Of a pool with users: it is authenticated, and has not been asked for a password. */
+  open = false;
   /** What has become of the login that the client offers again (redis/users.ts); null if none waits. */
   login: Login | null = null;
 
@@ -118,11 +120,15 @@ export class RedisSession implements Session {
       !this.client.pool.config.retryReads;
   }
 
-  /** It is this user from now on, logged in or not. */
-  become({ name, rights }: User, authenticated: boolean): void {
+  /**
+   * It is this user from now on, logged in or not.
+   * @param open it has not been asked for a password
+   */
+  become({ name, rights }: User, authenticated: boolean, open: boolean): void {
     this.user = name;
     this.rights = rights;
     this.authenticated = authenticated;
+    this.open = open;
     this.refresh();
   }
 

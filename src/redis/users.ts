@@ -11,6 +11,7 @@ import { builtin } from "../bytes/builtin.ts";
 import { encode, latin1 } from "../bytes/ascii.ts";
 import type { PoolConfig, UserConfig, UserSecret } from "../config/config.ts";
 import { verifyPassword } from "../config/password_hash.ts";
+import { ipOfPeer, unmapped } from "../net/ip_range.ts";
 import { NOTICE } from "../net/log.ts";
 import { type AclRules, parseRules } from "../protocol/redis/acl_rules.ts";
 import type { ReplyWriter } from "../protocol/redis/reply_writer.ts";
@@ -34,6 +35,16 @@ const FORGET_MS = 60_000;
 /** What an address's second failure in a row waits; each further one twice as long. */
 const DELAY_MIN_MS = 100;
 const DELAY_MAX_MS = 2000;
+/**
+ * Logins of an address that may be open at a time: further ones, right or wrong, are looked at when one of them is told. Thus many connections
+ * guess no faster than so many.
+ */
+const OPEN_MAX = 16;
+/** What a stranger can send: a longer password is nobody's. */
+const PASSWORD_MAX = 16 * 1024;
+/** Of a login that waits, beside its password. */
+const ATTEMPT_BYTES = 256;
+const NOTHING = new Uint8Array(0);
 /** Failures that are told one by one in a second. */
 const LINES_MAX = 5;
 /** As redis-server's acllog-max-len. */
@@ -48,6 +59,8 @@ export class User {
   readonly rights: AclRules | null;
   /** By which a reload sees that it is the same. */
   readonly written: string;
+  /** By which it sees that the password is the same. */
+  readonly secretText: string;
   /** Of the last password that the slow hash has said is right, with a key of this process. */
   known: Uint8Array | null = null;
 
@@ -60,6 +73,7 @@ export class User {
   ) {
     this.rights = rules.unrestricted ? null : rules;
     this.written = JSON.stringify(config);
+    this.secretText = JSON.stringify(secret);
   }
 
   /** Is whoever connects this user at once? */
@@ -72,11 +86,29 @@ export class User {
 export interface Login {
   readonly name: string;
   readonly right: boolean;
+  /** `User.secretText` of the password that was right. */
+  readonly secretText: string;
 }
 
-interface Failures {
+/** An address that logs in. */
+interface Origin {
+  readonly address: string;
+  /** Failures in a row. */
   count: number;
   lastMs: number;
+  /** Logins that are looked at slowly, or were wrong and have not been told so. */
+  open: number;
+  /** Logins that nobody has looked at. */
+  readonly waiting: Attempt[];
+}
+
+interface Attempt {
+  readonly client: Client;
+  readonly session: RedisSession;
+  readonly origin: Origin;
+  readonly name: string;
+  /** Its own if it waits, else borrowed. */
+  readonly password: Uint8Array;
 }
 
 /** One line of ACL LOG. */
@@ -93,7 +125,7 @@ interface Refused {
 }
 
 interface Question {
-  readonly user: User;
+  readonly hash: string;
   readonly password: Uint8Array;
   readonly done: (right: boolean) => void;
 }
@@ -104,7 +136,12 @@ const NOBODY: UserConfig = { name: DEFAULT, secret: { kind: "none" }, rules: ["o
 export class PoolUsers {
   private byName = new Map<string, User>();
   private anybody!: User;
-  private readonly failures = new Map<string, Failures>();
+  /** Those with failures, or with something open; the one that failed least recently is first. */
+  private readonly origins = new Map<string, Origin>();
+  /** The slow hashes of its users. */
+  private slow: readonly string[] = [];
+  /** Of logins that wait. */
+  private heldBytes = 0;
   private readonly refusals: Refused[] = [];
   private refusedEver = 0;
   private hashing = 0;
@@ -136,12 +173,13 @@ export class PoolUsers {
         continue;
       }
       const user = new User(name, config.secret, parseRules(config.rules, config.scripts), config);
-      if (old !== undefined && JSON.stringify(old.secret) === JSON.stringify(user.secret)) {
-        user.known = old.known;
-      }
+      if (old?.secretText === user.secretText) user.known = old.known;
       this.byName.set(name, user);
     }
     this.anybody = this.byName.get(DEFAULT)!;
+    this.slow = [...this.byName.values()].flatMap(({ secret }) =>
+      secret.kind === "scrypt" ? [secret.text] : []
+    );
   }
 
   /** Who does not log in. */
@@ -168,39 +206,77 @@ export class PoolUsers {
     const { login } = session;
     if (login !== null) {
       session.login = null;
-      // Meanwhile a reload may have taken the user away.
-      return login.right && login.name === name && this.byName.get(name)?.rules.enabled === true;
+      // Meanwhile a reload may have taken the user away, or given it another password.
+      const user = this.byName.get(name);
+      return login.right && login.name === name && user?.rules.enabled === true &&
+        user.secretText === login.secretText;
     }
-    const user = this.byName.get(name);
-    if (user === undefined || !user.rules.enabled) return this.failed(client, session, name);
-    const { secret } = user;
-    switch (secret.kind) {
-      case "none":
-        return this.failed(client, session, name);
-      case "nopass":
-        return true;
-      case "sha256":
-        return isSha256(password, secret.hex) || this.failed(client, session, name);
-      case "scrypt":
-        return this.askSlowly(client, session, user, password);
+    const origin = this.originOf(client);
+    const attempt = { client, session, origin, name, password };
+    const waits = origin.open >= OPEN_MAX;
+    const right = waits ? null : this.look(attempt);
+    if (waits) {
+      const kept = password.length > PASSWORD_MAX ? NOTHING : password.slice();
+      origin.waiting.push({ ...attempt, password: kept });
+      this.heldBytes += kept.length + ATTEMPT_BYTES;
     }
+    if (right === null) client.block(LEARNING);
+    else this.forgetIdle(origin);
+    return right;
   }
 
-  private askSlowly(client: Client, session: RedisSession, user: User, password: Uint8Array): boolean | null {
-    const digest = crypto().createHmac("sha256", this.key).update(password).digest();
-    if (user.known !== null && crypto().timingSafeEqual(user.known, digest)) return true;
-    if (this.questions.length >= WAITING_MAX) return this.failed(client, session, user.name);
-    client.block(LEARNING);
+  /** Is it right? @returns null if `answer` tells it later */
+  private look(attempt: Attempt): boolean | null {
+    const { name, password } = attempt;
+    const user = this.byName.get(name);
+    const secret = user?.rules.enabled ? user.secret : null;
+    if (password.length > PASSWORD_MAX) return this.failed(attempt);
+    if (secret?.kind === "nopass") return true;
+    if (secret?.kind === "sha256" && isSha256(password, secret.hex)) return true;
+    if (secret?.kind !== "scrypt") {
+      // Whoever measures how long it takes is not to learn which names there are: what is wrong is as slow for all.
+      const decoy = this.decoyFor(name);
+      return decoy === null ? this.failed(attempt) : this.askSlowly(attempt, null, decoy);
+    }
+    const { known } = user!;
+    if (known !== null && crypto().timingSafeEqual(known, this.digestOf(password))) return true;
+    return this.askSlowly(attempt, user!, secret.text);
+  }
+
+  private digestOf(bytes: Uint8Array): Uint8Array {
+    return crypto().createHmac("sha256", this.key).update(bytes).digest();
+  }
+
+  /** A slow hash of somebody's, the same one for a name each time; null if the pool has none. */
+  private decoyFor(name: string): string | null {
+    const { slow } = this;
+    if (slow.length === 0) return null;
+    const digest = this.digestOf(encode(name));
+    return slow[(digest[0]! << 8 | digest[1]!) % slow.length]!;
+  }
+
+  /** @param user null: whatever the hash says it is wrong */
+  private askSlowly(attempt: Attempt, user: User | null, hash: string): boolean | null {
+    if (this.questions.length >= WAITING_MAX) return this.failed(attempt);
+    const { origin } = attempt;
+    const password = attempt.password.slice();
+    const bytes = password.length + ATTEMPT_BYTES;
+    const secretText = user?.secretText ?? "";
+    origin.open++;
+    this.remember(origin);
+    this.heldBytes += bytes;
     this.questions.push({
-      user,
-      password: password.slice(),
-      done: (right) => {
-        if (right) user.known = digest;
-        if (client.closed) return;
-        if (right) this.answer(client, session, user.name, true);
-        else if (this.failed(client, session, user.name) === false) {
-          this.answer(client, session, user.name, false);
-        }
+      hash,
+      password,
+      done: (is) => {
+        origin.open--;
+        this.heldBytes -= bytes;
+        const right = is && user !== null;
+        if (right) {
+          if (user.secretText === secretText) user.known = this.digestOf(password);
+          this.answer(attempt, true, secretText);
+        } else if (this.failed(attempt) === false) this.answer(attempt, false);
+        this.lookAtNext(origin);
       },
     });
     this.askNext();
@@ -209,9 +285,9 @@ export class PoolUsers {
 
   private askNext(): void {
     if (this.hashing >= HASHING_MAX || this.questions.length === 0) return;
-    const { user, password, done } = this.questions.shift()!;
+    const { hash, password, done } = this.questions.shift()!;
     this.hashing++;
-    verifyPassword((user.secret as UserSecret & { kind: "scrypt" }).text, password, (right) => {
+    verifyPassword(hash, password, (right) => {
       this.hashing--;
       if (this.pool.stopped) return;
       // It comes from another thread, in no turn.
@@ -222,34 +298,74 @@ export class PoolUsers {
     });
   }
 
-  private answer(client: Client, session: RedisSession, name: string, right: boolean): void {
-    session.login = { name, right };
+  /** Tells a client that waits. */
+  private answer(
+    { client, session, name }: Attempt,
+    right: boolean,
+    secretText = this.secretTextOf(name),
+  ): void {
+    if (client.closed) return;
+    session.login = { name, right, secretText };
     client.unblock(LEARNING);
   }
 
-  /** @returns false at once, or null if that is told later */
-  private failed(client: Client, session: RedisSession, name: string): false | null {
+  private secretTextOf(name: string): string {
+    return this.byName.get(name)?.secretText ?? "";
+  }
+
+  /** @returns false at once, or null if that is told later; until then it counts among its address's open ones */
+  private failed(attempt: Attempt): false | null {
+    const { client, session, origin, name } = attempt;
     this.pool.counters[AUTH_FAILURES]!++;
-    const address = client.peer().replace(/:[0-9]+$/, "");
     this.tell(`client ${client.peer()} failed to log in as '${readable(name)}'`);
-    const delayMs = this.delayOf(address);
+    const delayMs = this.delayOf(origin);
     this.note("auth", "toplevel", "AUTH", name, session);
     if (delayMs === 0) return false;
-    client.block(LEARNING);
+    origin.open++;
     this.pool.setTimer(delayMs, () => {
-      if (!client.closed) this.answer(client, session, name, false);
+      origin.open--;
+      this.answer(attempt, false);
+      this.lookAtNext(origin);
     });
     return null;
   }
 
-  private delayOf(address: string): number {
-    const { failures } = this;
+  /** Of those of an address that wait to be looked at, as many as may be. */
+  private lookAtNext(origin: Origin): void {
+    while (origin.open < OPEN_MAX && origin.waiting.length > 0) {
+      const attempt = origin.waiting.shift()!;
+      this.heldBytes -= attempt.password.length + ATTEMPT_BYTES;
+      if (attempt.client.closed) continue;
+      const right = this.look(attempt);
+      if (right !== null) this.answer(attempt, right);
+    }
+    this.forgetIdle(origin);
+  }
+
+  private originOf(client: Client): Origin {
+    const address = networkOf(client.peer());
+    return this.origins.get(address) ?? { address, count: 0, lastMs: -Infinity, open: 0, waiting: [] };
+  }
+
+  private remember(origin: Origin): void {
+    const { origins } = this;
+    origins.delete(origin.address);
+    if (origins.size >= ADDRESSES_MAX) origins.delete(origins.keys().next().value!);
+    origins.set(origin.address, origin);
+  }
+
+  /** Nothing is wrong with the address, and nothing waits. */
+  private forgetIdle(origin: Origin): void {
+    if (origin.count > 0 || origin.open > 0 || origin.waiting.length > 0) return;
+    if (this.origins.get(origin.address) === origin) this.origins.delete(origin.address);
+  }
+
+  private delayOf(origin: Origin): number {
     const nowMs = this.pool.turn.now();
-    const known = failures.get(address);
-    const count = known === undefined || nowMs - known.lastMs > FORGET_MS ? 1 : known.count + 1;
-    failures.delete(address);
-    if (failures.size >= ADDRESSES_MAX) failures.delete(failures.keys().next().value!);
-    failures.set(address, { count, lastMs: nowMs });
+    origin.count = nowMs - origin.lastMs > FORGET_MS ? 1 : origin.count + 1;
+    origin.lastMs = nowMs;
+    this.remember(origin);
+    const { count } = origin;
     return count === 1 ? 0 : Math.min(DELAY_MAX_MS, DELAY_MIN_MS * 2 ** Math.min(count - 2, 10));
   }
 
@@ -329,7 +445,7 @@ export class PoolUsers {
 
   /** Bytes of memory, about. */
   get holdsBytes(): number {
-    return this.refusals.length * 1024 + this.failures.size * 128;
+    return this.refusals.length * 1024 + this.origins.size * 256 + this.heldBytes;
   }
 }
 
@@ -345,6 +461,14 @@ function isSha256(password: Uint8Array, hex: string): boolean {
     encode(crypto().createHash("sha256").update(password).digest("hex")),
     encode(hex),
   );
+}
+
+/** Whose failures are counted together: an IPv4 address, the 64 bits of an IPv6 address that one customer has, all of a unix socket. */
+function networkOf(peer: string): string {
+  const ip = ipOfPeer(peer);
+  if (ip === null) return "";
+  const bytes = unmapped(ip);
+  return latin1(Uint8Array.from(bytes.length === 16 ? bytes.slice(0, 8) : bytes));
 }
 
 /** A name that a client has sent, for the log: one line, and not all of a long one. */

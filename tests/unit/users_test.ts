@@ -12,6 +12,7 @@ import { type Command, COMMANDS, FLAG } from "../../src/protocol/redis/commands.
 import { makeRequest } from "../fuzz/acl.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
 import { Random } from "../lib/random.ts";
+import { AUTH_FAILURES } from "../../src/stats/metrics.ts";
 import { TurnStand, type WideClient } from "../lib/turn_stand.ts";
 
 const pool = (yml: string, redis = true) =>
@@ -227,6 +228,76 @@ Deno.test("options are found where a server finds them that reads them up to a N
   ok(!say(client, "SET", "x", "v".repeat(1024 * 1024)).startsWith("-"));
   match(say(client, "SET", "x", "v", `GET\0${"v".repeat(1024 * 1024)}`), /^-NOPERM .* one of the keys/);
   made.stop();
+});
+
+const said = ({ read }: WideClient) => read.map((bytes) => textOf(bytes)).join("");
+
+/** Slow hashes come from another thread. */
+async function until(made: TurnStand, client: WideClient): Promise<string> {
+  while (said(client) === "") {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    made.net.pass(10);
+  }
+  return said(client);
+}
+
+const usersOf = (yml: string) => parseConfig(pool(`  users:\n${yml}`), "f.yml").pools[0]!.users;
+
+Deno.test("many connections of an address guess no faster than some; the right password comes in its turn", async () => {
+  const { stand: made, say } = await stand(SOME);
+  const clients = Array.from({ length: 60 }, () => made.join());
+  const failures = () => made.pool.counters[AUTH_FAILURES]!;
+  clients.forEach((client, i) => say(client, "AUTH", "some", `guess${i}`));
+  // The first is told at once, and so many others are open.
+  strictEqual(failures(), 17);
+  const right = made.join();
+  strictEqual(say(right, "AUTH", "some", "s"), "");
+  right.socket.give(request("GET", "app:1"));
+  made.net.run();
+  strictEqual(said(right), "");
+  made.net.pass(1000);
+  ok(failures() < 17 + 16, `${failures()}`);
+  for (const client of clients.slice(50)) client.socket.end();
+  made.net.pass(20_000);
+  for (const client of clients.slice(0, 50)) match(said(client), /^-WRONGPASS/);
+  match(said(right), /^\+OK\r\n[^-]/);
+  strictEqual(say(made.join(), "AUTH", "some", "s"), "+OK\r\n");
+  made.stop();
+});
+
+Deno.test("with slow hashes a name that there is not is tried like one that there is", async () => {
+  const slow = await hashPassword("sesame");
+  const { stand: made, say } = await stand(
+    `${SOME}    - { name: slow, password_hash: "${slow}", rules: +ping }\n` +
+      `    - { name: gone, nopass: true, rules: off }\n`,
+  );
+  for (const name of ["slow", "nobody", "gone", "some"]) {
+    made.net.pass(61_000, 61_000);
+    const client = made.join();
+    strictEqual(say(client, "AUTH", name, "wrong"), "", name);
+    match(await until(made, client), /^-WRONGPASS/);
+  }
+  const client = made.join();
+  strictEqual(say(client, "AUTH", "slow", "sesame"), "");
+  // It gets another password while that one is tried.
+  const users = usersOf(`    - { name: slow, password: other, rules: +ping }\n`);
+  made.pool.adopt({ ...made.pool.config, users });
+  match(await until(made, client), /^-WRONGPASS/);
+  made.stop();
+});
+
+Deno.test("whoever has given no password is nobody when the user, or the pool, has one", async () => {
+  const open = "    - { name: default, nopass: true, rules: +ping }\n";
+  const all = usersOf("    - { name: default, password: p, rules: '+@all ~* &*' }\n");
+  for (const change of [{ users: all }, { users: null, redisAuth: latin1("p") }]) {
+    const { stand: made, say } = await stand(open);
+    const client = made.join();
+    strictEqual(say(client, "PING"), "+PONG\r\n");
+    made.pool.adopt({ ...made.pool.config, ...change });
+    strictEqual(say(client, "GET", "a"), "");
+    match(say(made.join(), "GET", "a"), /^-NOAUTH|^-ERR/);
+    made.stop();
+  }
 });
 
 Deno.test("ACL is answered; who logs in, says RESET or HELLO is who that makes him", async () => {
