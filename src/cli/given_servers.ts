@@ -53,6 +53,18 @@ export function givenConfig(words: readonly string[], listen: string | null): st
       }: expected one kind; several pools need a configuration file`,
     );
   }
+  const seen = new Map<string, string>();
+  for (const { word, address } of servers) {
+    const before = seen.get(address);
+    if (before !== undefined) {
+      throw new UsageError(
+        `servers ${quoted(before)} and ${
+          quoted(word)
+        } are one: expected each once; ?weight=2 gives it a larger share`,
+      );
+    }
+    seen.set(address, word);
+  }
   const { pool, lines } = SCHEMES[scheme]!;
   return [
     "ringmaster:",
@@ -69,6 +81,8 @@ export function givenConfig(words: readonly string[], listen: string | null): st
 interface GivenServer {
   readonly word: string;
   readonly scheme: string;
+  /** HOST:PORT. */
+  readonly address: string;
   /** As in a configuration: HOST:PORT:WEIGHT. */
   readonly line: string;
 }
@@ -104,7 +118,8 @@ function serverOf(word: string): GivenServer {
   if (share < 1 || share > WEIGHT_MAX) {
     throw new UsageError(`server ${quoted(word)}: weight ${share}, expected 1 to ${WEIGHT_MAX}`);
   }
-  return { word, scheme: scheme!, line: quotedIfNeeded(`${host}:${number}:${share}`) };
+  const address = `${host}:${number}`;
+  return { word, scheme: scheme!, address, line: quotedIfNeeded(`${address}:${share}`) };
 }
 
 /** A word that is not understood may have a password in it all the same. */
@@ -117,10 +132,15 @@ function quotedIfNeeded(text: string): string {
   return text.startsWith("[") ? `"${text}"` : text;
 }
 
+/** A port alone, as many write it: of all of this machine's addresses. */
+const PORT_ALONE = /^(?:\*?:)?([0-9]+)$/;
+/** What YAML takes for nothing else, and is a path or may be an address: which of them is for the configuration to say. */
+const LISTEN = /^(?:\/[\x21-\x7e]*|\[[0-9A-Fa-f:.]+\]:[0-9]+|[A-Za-z0-9._-]+(?::[0-9]+)?)$/;
+
 /** As in a configuration; without a host it is all of this machine's addresses. */
 function listenOf(text: string): string {
-  if (/^[\x21-\x7e]+$/.test(text) && !/["\\#]/.test(text)) {
-    return quotedIfNeeded(/^:?[0-9]+$/.test(text) ? `0.0.0.0:${text.replace(":", "")}` : text);
-  }
+  const [, port] = PORT_ALONE.exec(text) ?? [];
+  if (port !== undefined) return `0.0.0.0:${port}`;
+  if (LISTEN.test(text) && !/["\\#]/.test(text)) return quotedIfNeeded(text);
   throw new UsageError(`option --listen requires HOST:PORT, :PORT or a path, found ${quoted(text)}`);
 }

@@ -235,6 +235,10 @@ const ERRORS: readonly (readonly [string, RegExp])[] = [
   ["redis://a:0", /port 0, expected 1 to 65535$/],
   ["redis://a/3", /found "\/3" behind the address, expected nothing/],
   ["redis://a?weight=0", /weight 0, expected 1 to 1000$/],
+  ["redis://a redis://a:6379", /^servers "redis:\/\/a" and "redis:\/\/a:6379" are one: expected each once/],
+  ["redis://[::1] redis://[::1]", /are one: expected each once; \?weight=2/],
+  ["redis://a --listen redis://:7", /^option --listen requires HOST:PORT, :PORT or a path, found "redis:/],
+  ["redis://a --listen b:redis", /^option --listen requires HOST:PORT, :PORT or a path/],
   ["redis://a?wait=1", /^server "redis:\/\/a\?wait=1": expected/],
   ["constructor://a", /^server "constructor:\/\/a": expected/],
   [
@@ -580,7 +584,9 @@ Deno.test("givenConfig() writes what servers of the command line stand for", () 
   }]);
   assert.equal(cache!.servers[0]!.name, "m");
   assert.notEqual(read("rediss://a").pools[0]!.serverTls, null);
-  assert.throws(() => read("redis://a redis://a:6379"), /words:\d+:\d+: servers/);
+  for (const every of [":7", "7", "*:7"]) {
+    assert.deepEqual(read("redis://a", every).pools[0]!.listen, { host: "0.0.0.0", port: 7 }, every);
+  }
 });
 
 Deno.test("testConf() prints the file that servers of the command line stand for, and says what is wrong with --listen", async () => {
