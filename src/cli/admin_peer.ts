@@ -4,17 +4,22 @@ import type { AdminPeer, PeerTls } from "../admin/client.ts";
 import type { TlsConfig } from "../net/tls.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
 import type { Address } from "../net/net.ts";
-import { findConfFile } from "./conf_file.ts";
+import { findConfFile, hasConfFile } from "./conf_file.ts";
 import type { PeerOptions } from "./flags.ts";
+import { ADMIN_DEFAULT } from "./given_servers.ts";
 
 /** There is nobody to ask. The message is for people. */
 export class NoPeer extends Error {
   override readonly name = "NoPeer";
 }
 
-/** @throws NoPeer */
+/**
+ * Where no file says otherwise it is where a proxy is whose servers stand on its command line.
+ * @throws NoPeer
+ */
 export function peerOf(options: PeerOptions): AdminPeer {
-  const { confFile, admin, tokenFile } = options;
+  const { confFile, tokenFile } = options;
+  const admin = options.admin ?? (confFile === null && !hasConfFile() ? ADMIN_DEFAULT : null);
   const token = tokenFile === null ? null : read("token-file", tokenFile).trim();
   if (admin !== null) return { ...reachable(admin), token, tls: tlsOf(options, null) };
   const file = findConfFile(confFile);

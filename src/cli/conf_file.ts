@@ -10,6 +10,11 @@ import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 /** Looked for in this order where -c names none. */
 export const CONF_FILES: readonly string[] = ["conf/ringmaster.yml", "conf/nutcracker.yml"];
 
+/** Is there a file where one is looked for? */
+export function hasConfFile(): boolean {
+  return CONF_FILES.some((file) => existsSync(file));
+}
+
 /** The file that -c names, or the first default that exists, or the first default: loading it then says what is wrong. */
 export function findConfFile(given: string | null): string {
   return given ?? CONF_FILES.find((file) => existsSync(file)) ?? CONF_FILES[0]!;

@@ -221,7 +221,13 @@ const CONF_FILE = flag(
 /** Who is asked: of every command that asks a running proxy. */
 const PEER: readonly Flag[] = [
   CONF_FILE,
-  flag("", "admin", "its admin address (default: admin of the configuration)", "S", "HOST:PORT"),
+  flag(
+    "",
+    "admin",
+    "its admin address (default: of the configuration, else 127.0.0.1:22280)",
+    "S",
+    "HOST:PORT",
+  ),
   flag(
     "",
     "token-file",

@@ -10,8 +10,8 @@ import { quoted } from "../config/config_error.ts";
 import { UsageError } from "./usage_error.ts";
 
 export const LISTEN_DEFAULT = "127.0.0.1:22121";
-/** Where the health check of the image asks too (conf/Dockerfile). */
-const ADMIN = "127.0.0.1:22280";
+/** Where the health check of the image asks too (conf/Dockerfile), and subcommands where there is no file. */
+export const ADMIN_DEFAULT = { host: "127.0.0.1", port: 22280 } as const;
 export const WEIGHT_MAX = 1000;
 
 interface Scheme {
@@ -68,7 +68,7 @@ export function givenConfig(words: readonly string[], listen: string | null): st
   const { pool, lines } = SCHEMES[scheme]!;
   return [
     "ringmaster:",
-    `  admin: ${ADMIN}`,
+    `  admin: ${ADMIN_DEFAULT.host}:${ADMIN_DEFAULT.port}`,
     `${pool}:`,
     `  listen: ${listenOf(listen ?? LISTEN_DEFAULT)}`,
     ...lines.map((line) => `  ${line}`),
