@@ -109,6 +109,9 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     strictEqual(shown.code, 0, shown.stderr);
     match(shown.stdout, new RegExp(`^redis:\\n  listen: 127\\.0\\.0\\.1:${port}$`, "m"));
     const [program, ...before] = await command(runtime);
+    // Without a file it asks where the admin side of such a proxy is; another may be there.
+    const health = await run(program!, [...before, "health"], { cwd: f.dir });
+    match(health.stderr || "127.0.0.1:22280", /127\.0\.0\.1:22280/);
     const args = [
       ...before,
       ...words,
