@@ -68,6 +68,13 @@ let round = 0;
 /** Writes and reads known values through the subject; throws at the first wrong answer. */
 export async function verify(subject: Subject, size: number): Promise<void> {
   await using client = await RawClient.connect({ port: subject.port });
+  await verifyBy(client, subject, size);
+  // When it has closed its end too, this connection is in no count of its files any more (openIdle).
+  await client.closeWrite();
+  await client.readToEnd();
+}
+
+async function verifyBy(client: RawClient, subject: Subject, size: number): Promise<void> {
   const tag = `${subject.name}:${++round}`;
   const names = Array.from({ length: size > 100_000 ? 3 : 10 }, (_, i) => `check:${tag}:${i}`);
   const values = names.map((name) =>
