@@ -72,6 +72,8 @@ export class Transaction implements Holder {
   private server: Server | null = null;
   /** A command has keys. */
   private keyed = false;
+  /** A command means the whole pool, which was one server when it was queued. */
+  private whole = false;
   /** `Pool.moves` when that was found: the keys may be elsewhere if there have been more since. */
   private moves = 0;
   /** Finds out where they are now. */
@@ -246,6 +248,11 @@ export class Transaction implements Holder {
       this.asides.push({ before: count, at: size, bytes: bytes.slice(start, end), channelOwner });
     }
     this.client.answer(QUEUED);
+  }
+
+  /** What is queued next means the whole pool, and is one server's only as long as there is but one. */
+  meansWholePool(): void {
+    this.whole = true;
   }
 
   private fits(size: number, bytesMax: number): boolean {
@@ -438,6 +445,10 @@ export class Transaction implements Holder {
     const long = !this.broken && isLong(client, queue);
     if ((this.watch !== null || long) && !client.atRest()) return false;
     this.lookAtRing();
+    if (this.whole && client.pool.servers.length > 1) {
+      this.broken = true;
+      this.because ||= MOVED_APART;
+    }
     if (this.watch !== null && !this.broken && !this.align(this.watch)) return false;
     if (!this.watchLost && !this.broken && !this.placeAnew(long)) return false;
     const server = this.execServer(fixed);
@@ -612,6 +623,7 @@ export class Transaction implements Holder {
     this.queueing =
       this.broken =
       this.keyed =
+      this.whole =
       this.nowhere =
         false;
     this.because = "";

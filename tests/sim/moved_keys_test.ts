@@ -55,6 +55,23 @@ Deno.test("EXEC goes where its keys are when it comes, though servers have left 
   stand.proxy.stop();
 });
 
+Deno.test("what means the whole pool is one server's only while there is one: EXEC does nothing when another has come, and says why", async () => {
+  for (const words of [["PUBLISH", "news", "x"], ["DBSIZE"]]) {
+    const stand = await Stand.make(undefined, YML, ["10.0.0.1:6379:1"]);
+    const client = stand.talker().say("MULTI").say("SET", A, "1").say(...words);
+    stand.run(100);
+    await stand.reload(["10.0.0.1:6379:1", "10.0.0.2:6379:1"], YML);
+    client.say("EXEC").say("PING");
+    stand.run(100);
+    equal(client.take(), `+OK\r\n${QUEUED.repeat(2)}${ABORTED}+PONG\r\n`);
+    equal(stand.model(0).databases[0]!.entries.size + stand.model(1).databases[0]!.entries.size, 0);
+    client.say("MULTI").say("SET", A, "1").say("EXEC");
+    stand.run(100);
+    equal(client.take(), `+OK\r\n${QUEUED}*1\r\n+OK\r\n`);
+    stand.proxy.stop();
+  }
+});
+
 Deno.test("EXEC whose keys are no longer on one server does nothing and says why; on one again it goes there", async () => {
   const stand = await Stand.make(undefined, YML);
   const [one, other] = [stand.talker(), stand.talker()];

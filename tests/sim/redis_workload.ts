@@ -478,6 +478,7 @@ export class RedisWorkload {
     steps.push(this.step(["MULTI"], exactly("MULTI", "+OK\r\n")));
     // It has keys of several names, which are on one server or not.
     let scatters = false;
+    let publishes = false;
     const elements: Element[] = [];
     let strayed = this.wanders || before;
     const queued = (args: readonly string[]) =>
@@ -496,6 +497,7 @@ export class RedisWorkload {
         const { args, element } = this.aside();
         elements.push(element);
         steps.push(queued(args));
+        publishes ||= args[0] === "PUBLISH";
         continue;
       }
       const tag = this.newTag();
@@ -532,7 +534,8 @@ export class RedisWorkload {
           return !tags.some((tag) => this.judge.truth.executions.has(tag)) || !this.plan.calm;
         }
         if (reply.startsWith(CHANGED_ABORT)) {
-          return scatters && this.judge.keysMoved(multi) &&
+          // A message is a part of it where there was one server, as another's channel it cannot be.
+          return (scatters || publishes) && this.judge.keysMoved(multi) &&
             !tags.some((tag) => this.judge.truth.executions.has(tag));
         }
         return this.badly(reply) ||
