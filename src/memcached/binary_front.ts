@@ -63,21 +63,21 @@ import { replyClass } from "../protocol/memcached/reply.ts";
 import { CLASS_ERROR } from "../protocol/memcached/reply_types.ts";
 import { STATS_PROXY } from "../protocol/memcached/request.ts";
 import { type Client, LEARNING } from "../proxy/client.ts";
-import { enqueueFragment, pace, refuseFragment } from "../proxy/fan_out.ts";
+import { pace } from "../proxy/fan_out.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
 import type { Pool } from "../proxy/pool.ts";
 import type { Request } from "../proxy/request.ts";
 import type { Seen } from "../proxy/seen.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
-import { type Joiner, Split } from "../proxy/split.ts";
+import type { Joiner } from "../proxy/split.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { CLASS_OTHER, CLASS_READ, CLASS_WRITE } from "../stats/latency.ts";
-import { FRAGMENTS, LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
+import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import { sendBinaryGet } from "./binary_gets.ts";
 import { BinaryRequest } from "./binary_request.ts";
 import { LACKS_META, learnMeta } from "./meta_learning.ts";
 import type { BinarySession } from "./session.ts";
-import { checkOf, JOIN_SAME, JOIN_STATS } from "./split.ts";
+import { askRing, checkOf, JOIN_SAME, JOIN_STATS } from "./split.ts";
 import { type MemcachedHost, proxyStats } from "./stats.ts";
 
 /** As the text protocol's: clients switch features on it. */
@@ -103,7 +103,6 @@ const COPIED_MAX = 1024;
 /** Expiry of a flush in a line is signed. */
 const SECONDS_MAX = 0x7fffffff;
 
-const NO_OWNERS = new Uint16Array(0);
 const packet = new Packet();
 const line = new Uint8Array(LINE_SIZE_MAX + COPIED_MAX + CRLF.length);
 
@@ -308,21 +307,7 @@ export class BinaryFront {
     size = copy(line, size, CRLF, 0, CRLF.length);
     const parent = new BinaryRequest(client, packet);
     client.enqueue(parent);
-    const split = new Split(parent, join, NO_OWNERS, detail);
-    const servers = pool.onRing();
-    for (let i = 0; i < servers.length; i++) split.add();
-    for (let i = 0; i < servers.length; i++) {
-      const server = servers[i]!;
-      const connection = pool.front.connectionTo(client, server);
-      if (connection === null) {
-        refuseFragment(split, i, server);
-        continue;
-      }
-      pool.counters[FRAGMENTS]!++;
-      enqueueFragment(split, i, connection).check = checkOf(row, 0);
-      connection.write(line, 0, size);
-      pace(client, connection);
-    }
+    askRing(client, parent, row, join, detail, (connection) => connection.write(line, 0, size));
   }
 
   // ---- answers from here

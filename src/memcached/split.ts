@@ -153,11 +153,30 @@ export function sendEverywhere(
   request: MemcachedRequest,
   join: Joiner,
 ): void {
-  const { pool } = client;
   const parent = new Request(client);
   client.enqueue(parent);
   if (request.noreply === 1) parent.muted = true;
-  const split = new Split(parent, join, NO_OWNERS, request.stats);
+  askRing(client, parent, request.row, join, request.stats, (connection) => {
+    writeCut(connection, bytes, request.wordStarts[0]!, request.lineEnd, request);
+  });
+}
+
+/**
+ * Asks every server that is on the ring.
+ * @param parent in the client's queue already; its reply is what `join` makes of theirs
+ * @param row of the commands' table, for what their replies may be
+ * @param write writes the request, of one reply, to a connection
+ */
+export function askRing(
+  client: Client,
+  parent: Request,
+  row: number,
+  join: Joiner,
+  detail: number,
+  write: (connection: ServerConnection) => void,
+): void {
+  const { pool } = client;
+  const split = new Split(parent, join, NO_OWNERS, detail);
   const servers = pool.onRing();
   for (let i = 0; i < servers.length; i++) split.add();
   for (let i = 0; i < servers.length; i++) {
@@ -168,8 +187,8 @@ export function sendEverywhere(
       continue;
     }
     pool.counters[FRAGMENTS]!++;
-    enqueueFragment(split, i, connection).check = checkOf(request.row, 0);
-    writeCut(connection, bytes, request.wordStarts[0]!, request.lineEnd, request);
+    enqueueFragment(split, i, connection).check = checkOf(row, 0);
+    write(connection);
     pace(client, connection);
   }
 }
