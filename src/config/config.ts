@@ -1,9 +1,9 @@
 /** What a configuration file means once it has been parsed, checked and given its defaults. */
 import type { Address } from "../net/net.ts";
-import type { ServerTlsConfig, TlsConfig, TlsPair, TlsVersion } from "../net/tls.ts";
+import type { ServerTlsConfig, TlsConfig, TlsPair, TlsVersion, UserFrom } from "../net/tls.ts";
 import type { Fields, LOG_KEYS, POOL_KEYS, PROCESS_KEYS } from "./schema.ts";
 
-export type { ServerTlsConfig, TlsConfig, TlsPair, TlsVersion };
+export type { ServerTlsConfig, TlsConfig, TlsPair, TlsVersion, UserFrom };
 
 export type HashName =
   | "one_at_a_time"
@@ -82,6 +82,8 @@ export type UserSecret =
   /** Not by a password. */
   | { readonly kind: "none" }
   | { readonly kind: "nopass" }
+  /** By a certificate alone (TlsConfig.userFrom). */
+  | { readonly kind: "certificate" }
   /** 64 hexadecimal digits, in lower case. */
   | { readonly kind: "sha256"; readonly hex: string }
   /** See password_hash.ts. */

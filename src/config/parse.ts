@@ -160,6 +160,7 @@ class Reader {
   /** Problems that say something is missing: not to be believed of a tree that broke off. */
   readonly #absences = new Set<Problem>();
   readonly #serverPlaces = new Map<ServerConfig, Place>();
+  readonly #userPlaces = new Map<UserConfig, Place>();
   /** What stands under `servers` of the pool that is being read are nodes of a cluster. */
   #cluster = false;
 
@@ -278,12 +279,31 @@ class Reader {
     return { config, place: pool.place, listenPlace: place("listen"), readFromPlace: place("read_from") };
   }
 
-  /** memcached has no users; and the user default has one password. */
-  #checkUsers(values: Values, { redis, redisAuth, users }: Fields<typeof POOL_KEYS>): void {
+  /** memcached has no users; the user default has one password; and who has none needs a certificate. */
+  #checkUsers(values: Values, { redis, redisAuth, users, tls }: Fields<typeof POOL_KEYS>): void {
     for (const name of redis === false ? ["users", "server_auth"] : []) {
       const given = values.get(name);
       if (given === undefined) continue;
       this.#problem(given.place, name, `${name} in a memcached pool`, `redis: true, or no ${name}`);
+    }
+    const from = tls?.userFrom ?? "off";
+    if (from !== "off" && (redis === false || users === null)) {
+      const [found, expected] = redis === false
+        ? [
+          "in a memcached pool",
+          "redis: true, or no user_from: client_certificates: required says who may connect",
+        ]
+        : ["without users", "users as well, whose names are those of certificates"];
+      this.#problem(values.get("tls")!.place, "user_from", `user_from: ${from} ${found}`, expected);
+    }
+    for (const user of from === "off" ? users ?? [] : []) {
+      if (user.secret.kind !== "certificate") continue;
+      this.#absent(
+        this.#userPlaces.get(user)!,
+        "password",
+        "nothing",
+        `one of ${LOGINS.join(", ")}, or user_from under tls`,
+      );
     }
     if (redisAuth === null || !users?.some(({ name }) => name === "default")) return;
     const expected =
@@ -793,7 +813,8 @@ class Reader {
     if (values === undefined) return undefined;
     const { certificate, key: privateKey, sni, ...rest } = fieldsOf(TLS_KEYS, values);
     if (certificate === null || privateKey === null) return undefined;
-    const wrong = this.#wrongVersions(values, rest) || this.#wrongClients(value, values, rest);
+    const wrong = this.#wrongVersions(values, rest) || this.#wrongClients(value, values, rest) ||
+      this.#wrongUserFrom(values, rest);
     const config: TlsConfig = { certificate, key: privateKey, sni: sni ?? [], ...rest };
     return wrong || this.#wrongFiles(key, value, values, config) ? undefined : config;
   }
@@ -820,6 +841,7 @@ class Reader {
     const config: TlsConfig = {
       certificate,
       key: privateKey,
+      userFrom: "off",
       sni: [],
       handshakeMs: ADMIN_HANDSHAKE_MS,
       ...rest,
@@ -890,11 +912,14 @@ class Reader {
     if (values === undefined) return undefined;
     const { name, rules, scripts } = fieldsOf(USER_KEYS, values);
     if (name === null || rules === null) return undefined;
-    const secret = this.#userSecret(item, values);
-    return secret === undefined ? undefined : { name, secret, rules, scripts };
+    const secret = this.#userSecret(values);
+    if (secret === undefined) return undefined;
+    const user = { name, secret, rules, scripts };
+    this.#userPlaces.set(user, item.place);
+    return user;
   }
 
-  #userSecret(item: Value, values: Values): UserSecret | undefined {
+  #userSecret(values: Values): UserSecret | undefined {
     const fields = fieldsOf(USER_KEYS, values);
     const { password, passwordFile, passwordSha256, passwordHash, nopass } = fields;
     const given = LOGINS.filter((each) => values.has(each) && (each !== "nopass" || nopass));
@@ -902,10 +927,7 @@ class Reader {
       this.#problem(values.get(given[1]!)!.place, given[1]!, `${given[1]} beside ${given[0]}`, "one of both");
       return undefined;
     }
-    if (given.length === 0) {
-      this.#absent(item.place, "password", "nothing", `one of ${LOGINS.join(", ")}`);
-      return undefined;
-    }
+    if (given.length === 0) return { kind: "certificate" };
     if (nopass) return { kind: "nopass" };
     if (passwordHash !== null) {
       if (isPasswordHash(passwordHash)) return { kind: "scrypt", text: passwordHash };
@@ -1024,6 +1046,21 @@ class Reader {
       const expected = "client_certificates: optional or required, or no ca";
       this.#problem(values.get("ca")!.place, "ca", "ca without client_certificates", expected);
     }
+    return true;
+  }
+
+  #wrongUserFrom(
+    values: Values,
+    { userFrom, clientCertificates }: Pick<TlsConfig, "userFrom" | "clientCertificates">,
+  ): boolean {
+    if (userFrom === "off" || clientCertificates !== "none") return false;
+    const found = `user_from: ${userFrom} without client_certificates`;
+    this.#problem(
+      values.get("user_from")!.place,
+      "user_from",
+      found,
+      "client_certificates: optional or required",
+    );
     return true;
   }
 

@@ -32,6 +32,7 @@ import type {
   TlsPair,
   TlsVersion,
   UserConfig,
+  UserFrom,
 } from "./config.ts";
 import type { WrittenAddress } from "./values.ts";
 
@@ -856,6 +857,8 @@ export const FROM_KEYS = [
 
 const VERSIONS: readonly TlsVersion[] = ["1.2", "1.3"];
 
+const USER_FROM: readonly UserFrom[] = ["off", "CN", "URI", "DNS"];
+
 const MIN_VERSION = {
   default: "1.2",
   values: VERSIONS,
@@ -897,6 +900,13 @@ export const TLS_KEYS = [
     sentence:
       "Whether clients are asked for a certificate, and refused without one (required). One that is shown has to be right in either case.",
     reason: "With a certificate nobody needs a password, and none can be read on the way.",
+  }),
+  key("tls", "user_from", "enum", "userFrom", {
+    default: "off",
+    values: USER_FROM,
+    sentence:
+      "Which name in a client's certificate is that of the user that the client is from the start: the subject's CN, or the first URI or DNS name (SAN) that is one of users.",
+    reason: "As Valkey's tls-auth-clients-user. Without such a user nobody is logged in. See docs/users.md.",
   }),
   key("tls", "min_version", "enum", "minVersion", MIN_VERSION),
   key("tls", "max_version", "enum", "maxVersion", MAX_VERSION),

@@ -71,6 +71,11 @@ export interface Socket {
   peer(): string;
   /** The same of our end; of an open socket only. */
   local(): string;
+  /**
+   * Of an open socket: what the peer's certificate, which has been verified, calls him, each byte a character. Absent where nobody looks
+   * (TlsConfig.userFrom), or he has shown none; empty if it has no name of that kind.
+   */
+  readonly certifiedNames?: readonly string[];
 }
 
 export interface ListenOptions {

@@ -15,6 +15,9 @@ export interface TlsPair {
 /** Whether clients are asked for a certificate, and may be without one. */
 export type ClientCertificates = "none" | "optional" | "required";
 
+/** Which of a client's names in his certificate is his user's; "off": none. */
+export type UserFrom = "off" | "CN" | "URI" | "DNS";
+
 export type TlsVersion = "1.2" | "1.3";
 
 /** How clients are spoken to. Paths are absolute. */
@@ -22,6 +25,7 @@ export interface TlsConfig extends TlsPair {
   /** Who signs clients' certificates; null where none are asked for. */
   readonly ca: string | null;
   readonly clientCertificates: ClientCertificates;
+  readonly userFrom: UserFrom;
   readonly minVersion: TlsVersion;
   readonly maxVersion: TlsVersion;
   /** For clients that ask for names of theirs. */

@@ -4,6 +4,7 @@
  */
 import { builtin } from "../bytes/builtin.ts";
 import { latin1 } from "../bytes/ascii.ts";
+import type { UserSecret } from "../config/config.ts";
 import { type AclRules, Asking, DECISION } from "../protocol/redis/acl_rules.ts";
 import { aclCommand, hasKeys } from "../protocol/redis/acl_table.ts";
 import { Args } from "../protocol/redis/args.ts";
@@ -93,8 +94,12 @@ function arityOf(name: string): Uint8Array {
   return errorReply(`ERR wrong number of arguments for '${name}' command`);
 }
 
+function isHashed({ kind }: UserSecret): boolean {
+  return kind === "sha256" || kind === "scrypt";
+}
+
 function loginText({ rules, secret }: User): string {
-  const login = secret.kind === "nopass" ? "nopass" : secret.kind === "none" ? "" : `#${HIDDEN}`;
+  const login = secret.kind === "nopass" ? "nopass" : isHashed(secret) ? `#${HIDDEN}` : "";
   return `${rules.enabled ? "on" : "off"} ${login}`.trimEnd();
 }
 
@@ -104,7 +109,7 @@ function getUser(user: User | undefined, reply: ReplyWriter): Uint8Array {
   const flags = [rules.enabled ? "on" : "off", ...secret.kind === "nopass" ? ["nopass"] : []];
   reply.map(6).bulk("flags").set(flags.length);
   for (const flag of flags) reply.bulk(flag);
-  const secrets = secret.kind === "sha256" || secret.kind === "scrypt" ? [HIDDEN] : [];
+  const secrets = isHashed(secret) ? [HIDDEN] : [];
   reply.bulk("passwords").array(secrets.length);
   for (const each of secrets) reply.bulk(each);
   const [root, ...others] = rules.selectors;

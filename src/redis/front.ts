@@ -217,11 +217,17 @@ export class RedisFront implements Front, Sender {
 
   newSession(client: Client): RedisSession {
     const { users } = this;
-    const open = users === null ? this.config.redisAuth === null : users.default.isOpen;
+    const open = users === null && this.config.redisAuth === null;
     const session = new RedisSession(client, open, this.pool.clock.wallMs(), this.local, this.anyAddress);
-    if (users !== null) session.become(users.default, open, open);
+    if (users !== null) this.begin(users, session, true);
     session.readFrom(this.reads);
     return session;
+  }
+
+  /** It is whoever it is without AUTH. */
+  private begin(users: PoolUsers, session: RedisSession, comes: boolean): void {
+    const { user, certified } = users.first(session, comes);
+    session.become(user, certified || user.isOpen, !certified && user.isOpen);
   }
 
   // ---- requests
@@ -967,10 +973,7 @@ export class RedisFront implements Front, Sender {
     } else if (command.name === "COMMAND|DOCS") {
       this.modes.commandDocs(client, session, bytes, start, end);
     } else client.answer(answer(command, bytes, args, session, this.host));
-    if (this.users !== null && command.name === "RESET") {
-      const { default: anybody } = this.users;
-      session.become(anybody, anybody.isOpen, anybody.isOpen);
-    }
+    if (this.users !== null && command.name === "RESET") this.begin(this.users, session, false);
     if (command.name === "QUIT") client.closeAfterReplies();
     return true;
   }

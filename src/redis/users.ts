@@ -47,6 +47,8 @@ const ATTEMPT_BYTES = 256;
 const NOTHING = new Uint8Array(0);
 /** Failures that are told one by one in a second. */
 const LINES_MAX = 5;
+/** Names of a certificate that are in the line about it. */
+const NAMES_TOLD = 4;
 /** As redis-server's acllog-max-len. */
 const LOG_MAX = 128;
 /** The same is counted, not told again, for so long. */
@@ -114,7 +116,7 @@ interface Attempt {
 /** One line of ACL LOG. */
 interface Refused {
   count: number;
-  readonly reason: "command" | "key" | "channel" | "auth";
+  readonly reason: "command" | "key" | "channel" | "auth" | "tls-cert";
   readonly context: "toplevel" | "multi";
   readonly object: string;
   readonly user: string;
@@ -196,6 +198,33 @@ export class PoolUsers {
   }
 
   // ---- logging in
+
+  /**
+   * Who this client is from the start, and after a RESET: the user of its certificate, else whoever does not log in.
+   * @param comes it has just connected: that its certificate is nobody's is counted and said
+   * @returns whether that is proven by the certificate as well
+   */
+  first(session: RedisSession, comes: boolean): { readonly user: User; readonly certified: boolean } {
+    const { certifiedNames } = session.client.socket;
+    if (certifiedNames !== undefined) {
+      for (const name of certifiedNames) {
+        const user = this.byName.get(name);
+        if (user?.rules.enabled) return { user, certified: true };
+      }
+      if (comes) this.isNobodys(session, certifiedNames);
+    }
+    return { user: this.anybody, certified: false };
+  }
+
+  private isNobodys(session: RedisSession, names: readonly string[]): void {
+    this.pool.counters[AUTH_FAILURES]!++;
+    const shown = names.slice(0, NAMES_TOLD).map((name) =>
+      `'${readable(name)}'${this.byName.has(name) ? ", a user that is off" : ""}`
+    );
+    const text = names.length === 0 ? `no ${this.pool.config.tls?.userFrom ?? "name"}` : shown.join(", ");
+    this.tell(`client ${session.client.peer()} is not logged in: no user has its certificate, with ${text}`);
+    this.note("tls-cert", "toplevel", "", names[0] ?? "", session);
+  }
 
   /**
    * May this client be that user?

@@ -36,8 +36,8 @@ export interface Accepting {
   engine(serverName: string | null, events: EngineEvents): Engine;
   /** Why who has shaken hands is not let in; null: he is. */
   refusal(engine: Engine, flaw: NetError | null): string | null;
-  /** A handshake is over, and its client is let in. */
-  shook(): void;
+  /** A handshake is over, and its client is let in. @returns Socket.certifiedNames */
+  shook(engine: Engine): readonly string[] | undefined;
   /** A handshake has failed. @param peer "ip:port" */
   failed(peer: string, why: string): void;
   /** How long a handshake may take. */
@@ -212,6 +212,7 @@ const NOTHING = new Uint8Array(0);
 
 class TlsSocket implements Socket, Lingering, EngineEvents {
   below!: Socket;
+  certifiedNames: readonly string[] | undefined = undefined;
   heard = false;
   private state = CONNECTING;
   private engine: Engine | null = null;
@@ -398,7 +399,7 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
       ? handshake.accepting.refusal(engine, flaw)
       : handshake.connecting.refusal(engine, flaw, handshake.address);
     if (refusal !== null) return this.handshakeFailed(refusal);
-    if ("accepting" in handshake) handshake.accepting.shook();
+    if ("accepting" in handshake) this.certifiedNames = handshake.accepting.shook(engine);
     else handshake.connecting.shook(handshake.address);
     this.handshake = null;
     this.net.waiting.remove(this);

@@ -21,6 +21,7 @@ import type {
   TlsNets,
   TlsTally,
 } from "../net/tls.ts";
+import { namesIn } from "./certificate_names.ts";
 import { addressText, bare } from "./errors.ts";
 import { isIP } from "./ip_text.ts";
 import { Engine, type EngineEvents } from "./tls_engine.ts";
@@ -253,8 +254,13 @@ class Guard implements Accepting {
       : `the client's certificate${subject(certificate)}: ${flawText(flaw)}`;
   }
 
-  shook(): void {
+  shook(engine: Engine): readonly string[] | undefined {
     this.tally.shook();
+    const { userFrom } = this.config;
+    if (userFrom === "off") return undefined;
+    // Whoever shows a wrong one has been refused.
+    const raw = engine.certificate?.raw;
+    return raw === undefined ? undefined : namesIn(raw, userFrom);
   }
 
   failed(peer: string, why: string): void {

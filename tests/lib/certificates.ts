@@ -14,6 +14,10 @@ export interface Wish {
   readonly name: string;
   /** Only the DNS name is in it. */
   readonly plainName?: boolean;
+  /** The subject in place of /CN=name, as openssl takes it. */
+  readonly subject?: string;
+  /** The other names in place of those, as openssl takes them: "URI:urn:a,DNS:b". */
+  readonly names?: string;
   /** Who signs; absent: itself. */
   readonly by?: Issued;
   /** May it sign others? */
@@ -24,17 +28,19 @@ export interface Wish {
 
 let serial = 1000;
 
-export function certificate({ name, plainName, by, ca, days = 30 }: Wish): Issued {
+export function certificate(
+  { name, plainName, by, ca, days = 30, subject = `/CN=${name}`, names }: Wish,
+): Issued {
   const dir = mkdtempSync(`${tmpdir()}/ringmaster-cert-`);
   const openssl = (...args: string[]) =>
     execFileSync("openssl", args, { cwd: dir, stdio: ["ignore", "ignore", "pipe"] });
   try {
     openssl("ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", "key.pem");
-    openssl("req", "-new", "-key", "key.pem", "-subj", `/CN=${name}`, "-out", "request.pem");
-    const names = plainName ? `DNS:${name}` : `DNS:${name},IP:127.0.0.1,IP:::1`;
+    openssl("req", "-new", "-key", "key.pem", "-utf8", "-subj", subject, "-out", "request.pem");
+    const others = names ?? (plainName ? `DNS:${name}` : `DNS:${name},IP:127.0.0.1,IP:::1`);
     writeFileSync(
       `${dir}/ext.cnf`,
-      `subjectAltName=${names}\nbasicConstraints=CA:${ca || by === undefined ? "TRUE" : "FALSE"}\n`,
+      `subjectAltName=${others}\nbasicConstraints=CA:${ca || by === undefined ? "TRUE" : "FALSE"}\n`,
     );
     const signer = by === undefined ? ["-signkey", "key.pem"] : ["-CA", "ca.pem", "-CAkey", "ca.key"];
     if (by !== undefined) {

@@ -21,6 +21,7 @@ export type Peer = (bytes: Uint8Array) => Uint8Array | null;
 
 export class TurnSocket implements Socket {
   flushedBytes = 0;
+  certifiedNames: readonly string[] | undefined = undefined;
   closed = false;
   private readonly outbox = new Outbox();
   private readonly inbound: Uint8Array[] = [];

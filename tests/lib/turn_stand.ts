@@ -15,8 +15,9 @@ export class WideClient {
   /** What it has read, as it came. */
   readonly read: Uint8Array[] = [];
 
-  constructor(net: TurnNet) {
+  constructor(net: TurnNet, certifiedNames?: readonly string[]) {
     this.socket = net.join((bytes) => this.read.push(bytes));
+    this.socket.certifiedNames = certifiedNames;
   }
 }
 
@@ -67,8 +68,9 @@ export class TurnStand {
     return stand;
   }
 
-  join(): WideClient {
-    const client = new WideClient(this.net);
+  /** @param certifiedNames those of its certificate, if it has shown one */
+  join(certifiedNames?: readonly string[]): WideClient {
+    const client = new WideClient(this.net, certifiedNames);
     const { around } = this.net;
     this.net.around = (work) => work();
     this.net.run();

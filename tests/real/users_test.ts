@@ -5,9 +5,11 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { hashPassword } from "../../src/config/password_hash.ts";
 import { compareDryrun, knownTo, makeRequest } from "../fuzz/acl.ts";
+import { certificate, type Issued } from "../lib/certificates.ts";
 import { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
+import { run } from "../lib/process.ts";
 import { Random } from "../lib/random.ts";
 import { ReplyError, type Value } from "../lib/resp.ts";
 import { poolYml, type Proxy, RUNTIMES } from "../lib/servers.ts";
@@ -154,3 +156,59 @@ for (const runtime of RUNTIMES) {
     await listener.readToEnd();
   });
 }
+
+const authority = certificate({ name: "authority", ca: true });
+
+Deno.test("compiled: redis-cli --tls is the user that its certificate names, in two workers", async () => {
+  await using f = new Fixture();
+  const { dir } = f;
+  const put = (name: string, { cert, key }: Issued) => {
+    Deno.writeTextFileSync(`${dir}/${name}.crt`, cert);
+    Deno.writeTextFileSync(`${dir}/${name}.key`, key);
+  };
+  put("authority", authority);
+  put("proxy", certificate({ name: "proxy.test", by: authority }));
+  put("app", certificate({ name: "app", by: authority, names: "URI:urn:none,URI:urn:app" }));
+  put("off", certificate({ name: "off", by: authority }));
+  put("ghost", certificate({ name: "ghost", by: authority, names: "URI:urn:off" }));
+  put("foreign", certificate({ name: "app", names: "URI:urn:app" }));
+  const server = await f.redis();
+  const tls = (more: string) =>
+    `{ certificate: ${dir}/proxy.crt, key: ${dir}/proxy.key, ca: ${dir}/authority.crt, ${more} }`;
+  const users = `[ { name: app, rules: "+@all ~app:* +acl|whoami" }, { name: off, rules: off +@all ~* }, ` +
+    `{ name: "urn:app", rules: +acl|whoami }, { name: default, nopass: true, rules: +ping } ]`;
+  const pool = { servers: [server], users };
+  const proxy = await f.proxy(
+    "compiled",
+    "ringmaster:\n  workers: 2\n" + poolYml({
+      cn: { ...pool, tls: tls("client_certificates: optional, user_from: CN") },
+      uri: { ...pool, tls: tls("client_certificates: required, user_from: URI") },
+    }),
+  );
+  const [cn, uri] = proxy.targets.map((each) => (each as { port: number }).port);
+  const cli = async (port: number, pair: string, ...args: string[]) => {
+    const shown = pair === "" ? [] : ["--cert", `${dir}/${pair}.crt`, "--key", `${dir}/${pair}.key`];
+    const all = ["-p", `${port}`, "--tls", "--cacert", `${dir}/authority.crt`, ...shown, ...args];
+    const { stdout, stderr } = await run("redis-cli", all);
+    return (stdout + stderr).trim();
+  };
+  const logged = (line: RegExp) => poll(() => line.test(proxy.log), `the line ${line} in the log`);
+
+  strictEqual(await cli(cn!, "app", "acl", "whoami"), "app");
+  strictEqual(await cli(cn!, "app", "set", "app:1", "v"), "OK");
+  match(await cli(cn!, "app", "set", "x", "v"), /NOPERM .* one of the keys/);
+  strictEqual(await cli(uri!, "app", "acl", "whoami"), "urn:app");
+  // Who is nobody may do what whoever does not log in may; so may who shows none. A foreign one is let in nowhere.
+  for (const pair of ["off", "ghost", ""]) {
+    strictEqual(await cli(cn!, pair, "ping"), "PONG");
+    match(await cli(cn!, pair, "get", "app:1"), /NOPERM .* run the 'get' command/);
+  }
+  await logged(/pool 'cn': client 127.* is not logged in: no user has its certificate, with 'ghost'/);
+  await logged(
+    /pool 'cn': client 127.* is not logged in: no user has its certificate, with 'off', a user that is off/,
+  );
+  match(await cli(cn!, "foreign", "acl", "whoami"), /Error|closed|reset|alert|refused/i);
+  match(await cli(uri!, "off", "acl", "whoami"), /NOPERM/);
+  await logged(/pool 'uri': client 127.* with no URI/);
+  match(await cli(cn!, "", "auth", "app", "x"), /WRONGPASS/);
+});

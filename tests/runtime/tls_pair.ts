@@ -12,7 +12,7 @@ export function tlsOver(below: Net, clock: Clock): [Net, Clock] {
   const net = new TlsNet(below, clock, {
     engine: (_name, events) => Engine.accept(server, "none", events),
     refusal: () => null,
-    shook: () => {},
+    shook: () => undefined,
     failed: () => {},
     handshakeMs: 20_000,
   }, {

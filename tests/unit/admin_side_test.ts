@@ -93,6 +93,7 @@ Deno.test("AdminSide: TLS comes and goes with the configuration, at the same add
       key: `${dir}/key`,
       ca: null,
       clientCertificates: "none",
+      userFrom: "off",
       minVersion: "1.2",
       maxVersion: "1.3",
       sni: [],

@@ -36,6 +36,7 @@ Deno.test("tls: and server_tls: have paths that start at the file, and defaults"
     key: `${dir}/one.key`,
     ca: null,
     clientCertificates: "none",
+    userFrom: "off",
     minVersion: "1.2",
     maxVersion: "1.3",
     sni: [],
@@ -83,6 +84,22 @@ const REFUSED: readonly [string, RegExp, number?][] = [
     /tls: key: found the key of another certificate/,
   ],
   [`tls: { ${GOOD}, sni: [ { certificate: two.crt } ] }`, /key: found nothing/],
+  [
+    `tls: { ${GOOD}, user_from: CN }`,
+    /:5:\d+: user_from: found user_from: CN without client_certificates, expected client_certificates: opt/,
+  ],
+  [
+    `tls: { ${GOOD}, client_certificates: required, ca: one.crt, user_from: CN }`,
+    /:5:8: user_from: found user_from: CN without users/,
+  ],
+  [
+    `tls: { ${GOOD}, client_certificates: required, ca: one.crt, user_from: cn }`,
+    /user_from: found "cn", expected one of off, CN, URI, DNS/,
+  ],
+  [
+    `tls: { ${GOOD}, client_certificates: optional, ca: one.crt }\n  users: [ { name: a, rules: +get } ]`,
+    /:6:12: password: found nothing, expected one of password, .*nopass, or user_from under tls/,
+  ],
   [`tls: { ${GOOD}, cipher: x }`, /cipher: found a key that is none of tls/],
   ["server_tls: { certificate: one.crt }", /certificate: found certificate alone, expected key as well/],
   ["server_tls: { ca: garbage }", /:5:21: server_tls: ca: found no certificate in/],

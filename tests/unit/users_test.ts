@@ -69,6 +69,10 @@ Deno.test("users: what is wrong is told with its place, in Redis's words, and no
   match(wrong("  server_auth: { password: x }\n", false), /server_auth in a memcached pool/);
   match(wrong("  server_auth: { username: x }\n"), /neither password nor password_file/);
   match(
+    wrong("  tls: { certificate: c, key: k, ca: a, client_certificates: required, user_from: URI }\n", false),
+    /:4:\d+: user_from: found user_from: URI in a memcached pool, expected redis: true/,
+  );
+  match(
     wrong(USERS("{ name: a, nopas: true, rules: +get }")),
     /a key that is none of a user, expected perhaps nopass/,
   );
@@ -298,6 +302,43 @@ Deno.test("whoever has given no password is nobody when the user, or the pool, h
     match(say(made.join(), "GET", "a"), /^-NOAUTH|^-ERR/);
     made.stop();
   }
+});
+
+Deno.test("a certificate's name logs in who has it, from the start and after RESET", async () => {
+  const { stand: made, say } = await stand(
+    `${SOME}    - { name: off, password: o, rules: off +ping }\n` +
+      `    - { name: default, nopass: true, rules: +ping +acl|whoami +reset }\n`,
+  );
+  const whoami = (client: WideClient) => /\r\n(.*)\r\n/.exec(say(client, "ACL", "WHOAMI"))![1];
+  const failures = () => made.pool.counters[AUTH_FAILURES]!;
+  const client = made.join(["gone", "off", "some"]);
+  strictEqual(whoami(client), "some");
+  ok(!say(client, "SET", "app:1", "v").startsWith("-"));
+  match(say(client, "SET", "x", "v"), /^-NOPERM /);
+  strictEqual(say(client, "RESET"), "+RESET\r\n");
+  strictEqual(whoami(client), "some");
+  // Who has none, or one that is nobody's, is who does not log in.
+  strictEqual(whoami(made.join()), "default");
+  strictEqual(failures(), 0);
+  const nobody = made.join(["off"]);
+  strictEqual(whoami(nobody), "default");
+  strictEqual(whoami(made.join([])), "default");
+  strictEqual(failures(), 2);
+  strictEqual(say(nobody, "AUTH", "some", "s"), "+OK\r\n");
+  match(say(nobody, "ACL", "LOG"), /tls-cert.*toplevel.*off/s);
+
+  // There is no password for who is known by a certificate alone; and it stays who it is.
+  const users = made.pool.config.users!.map((user) =>
+    user.name === "some" ? { ...user, secret: { kind: "certificate" } as const } : user
+  );
+  made.pool.adopt({ ...made.pool.config, users });
+  strictEqual(whoami(client), "some");
+  match(say(made.join(), "AUTH", "some", ""), /^-WRONGPASS/);
+  strictEqual(whoami(made.join(["some"])), "some");
+  match(say(client, "ACL", "LIST"), /user some on ~app/);
+  made.pool.adopt({ ...made.pool.config, users: users.slice(1) });
+  strictEqual(say(client, "PING"), "");
+  made.stop();
 });
 
 Deno.test("ACL is answered; who logs in, says RESET or HELLO is who that makes him", async () => {
