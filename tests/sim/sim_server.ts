@@ -59,6 +59,8 @@ export class SimServer implements Handler {
   turnsAway = 0;
   /** Or it says nothing: it accepts and closes. */
   wordless = false;
+  /** It has said a line that nobody had asked for, and read nothing more on that connection. */
+  saidExtra = false;
   /** Those it has turned away. */
   refusals = 0;
   model: ModelRedis | MemoryMemcached;
@@ -188,6 +190,7 @@ export class SimServer implements Handler {
           : this.random.pick(["STORED\r\n", "END\r\n", "VERSION extra\r\n", "HD\r\n"]);
         this.net.log.add(this.clock.nowMs(), `S${this.index}`, `extra ${JSON.stringify(text)}`);
         connection.mute = true;
+        this.saidExtra = true;
         this.truth.addExtra(text);
         this.say(socket, toBytes(text));
         this.clock.setTimer(this.random.next() * 20, () => socket.end());

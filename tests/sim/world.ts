@@ -798,7 +798,9 @@ export class World implements Judge {
 
   /** One that lost its memory has been told again if it was ejected for it, and asked how it is, and has returned. */
   mayLackScripts(server: number): boolean {
-    const { address, model } = this.servers[server]!;
+    const { address, model, saidExtra } = this.servers[server]!;
+    // That line may have been taken for the answer to a SCRIPT LOAD which it has never read.
+    if (saidExtra) return true;
     // Scripts are remembered only while servers may be ejected.
     if (this.plan.pools.some((pool) => !pool.autoEjectHosts)) return true;
     const movedMs = this.moved.get(keyOf(address)) ?? -Infinity;
