@@ -17,7 +17,9 @@ const SUITE_TIMEOUT_MS = 40 * 60_000;
 /** Where all files run one after the other by wish. */
 const SERIAL_TIMEOUT_MS = 3 * SUITE_TIMEOUT_MS;
 /** Files of these suites run side by side, so many at a time: they mostly wait for servers, or need one core each. */
-const SIDE_BY_SIDE: Readonly<Record<string, number>> = { unit: 2, property: 2, real: 2, sim: 2 };
+const SIDE_BY_SIDE: Readonly<Record<string, number>> = { unit: 2, property: 2, sim: 2, real: 2, clients: 2 };
+/** They start before the others, which then fit beside them. */
+const LONG = /\/(wide|wide_more|clients)_test\.ts$/;
 /** But not these, which measure the process or load the machine: they run alone, one after the other. */
 const ALONE = /\/(bench_smoke|faults|hostile|memory|syscalls|upgrade)_test\.ts$/;
 
@@ -98,7 +100,9 @@ async function main(): Promise<void> {
     const jobs = Number(Deno.env.get("RINGMASTER_TEST_JOBS") ?? SIDE_BY_SIDE[name] ?? 1);
     if (jobs === 1) await suite(name, files);
     else {
-      await suite(name, files.filter((path) => !ALONE.test(path)), jobs);
+      const together = files.filter((path) => !ALONE.test(path));
+      const long = (path: string) => LONG.test(path);
+      await suite(name, [...together.filter(long), ...together.filter((path) => !long(path))], jobs);
       await suite(name, files.filter((path) => ALONE.test(path)));
     }
   }

@@ -357,11 +357,11 @@ export class PubSub implements Hub, Postponed {
     const patterns = this.topics[PATTERN]!;
     if (patterns.size === 0) return receivers;
     for (const topic of patterns.values()) {
-      if (globMatches(topic.name, channel, false)) receivers += topic.clientCount;
-      if (topic.wire === topic.name && globMatches(topic.wire, wire, false)) receivers--;
+      if (globMatches(topic.name, channel)) receivers += topic.clientCount;
+      if (topic.wire === topic.name && globMatches(topic.wire, wire)) receivers--;
     }
     for (const pattern of this.aliases[PATTERN]!.keys()) {
-      if (patterns.get(pattern)?.wire !== pattern && globMatches(pattern, wire, false)) receivers--;
+      if (patterns.get(pattern)?.wire !== pattern && globMatches(pattern, wire)) receivers--;
     }
     return receivers;
   }

@@ -10,7 +10,7 @@
  */
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import type { Session } from "../../src/demo/redis/command.ts";
-import { matchGlob } from "../../src/demo/redis/glob.ts";
+import { globMatches } from "../../src/protocol/redis/glob.ts";
 import { FLAG } from "../../src/protocol/redis/command.ts";
 import { findCommand } from "../../src/protocol/redis/commands.ts";
 import { latin1 } from "../lib/bytes.ts";
@@ -446,7 +446,7 @@ export class ModelRedis extends MemoryRedis {
     for (const [to, { channels, patterns }] of this.subscribers) {
       if (channels.has(channel)) speak(to, ["message", channel, message]);
       for (const pattern of patterns) {
-        if (matchGlob(pattern, channel)) speak(to, ["pmessage", pattern, channel, message]);
+        if (globMatches(pattern, channel)) speak(to, ["pmessage", pattern, channel, message]);
       }
     }
     const text = `:${count}\r\n`;

@@ -2,7 +2,7 @@
  * A simulated subscriber: subscribes, unsubscribes, and checks that every message it reads was published once, on a channel
  * that it is subscribed to at that place in its stream, and that it comes in its own protocol's form.
  */
-import { matchGlob } from "../../src/demo/redis/glob.ts";
+import { globMatches } from "../../src/protocol/redis/glob.ts";
 import { authSteps } from "./auth.ts";
 import { exactly, type Judge, matching } from "./expect.ts";
 import type { Plan } from "./plan.ts";
@@ -114,7 +114,7 @@ export class SubscriberWorkload {
     if (first !== this.mark + (isPattern ? 4 : 3)) throw this.wrong(text, `in the form ${first}`);
     const [pattern, channel, message] = isPattern ? [a, b, c] : ["", a, b];
     const listens = isPattern
-      ? this.patterns.has(pattern) && matchGlob(pattern, channel)
+      ? this.patterns.has(pattern) && globMatches(pattern, channel)
       : this.channels.has(channel);
     if (!listens) throw this.wrong(text, "that it is not subscribed to");
     if (this.published.get(message) !== channel) throw this.wrong(text, "that nobody published there");
@@ -132,7 +132,7 @@ export class SubscriberWorkload {
   mustHaveHeard(channel: string, message: string): void {
     const wanted = this.channels.has(channel) ? [`message  ${message}`] : [];
     for (const pattern of this.patterns) {
-      if (matchGlob(pattern, channel)) wanted.push(`pmessage ${pattern} ${message}`);
+      if (globMatches(pattern, channel)) wanted.push(`pmessage ${pattern} ${message}`);
     }
     for (const key of wanted) {
       if (!this.heard.has(key)) {

@@ -3,7 +3,6 @@ import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { Asking, DECISION, parseRules, RuleError } from "../../src/protocol/redis/acl_rules.ts";
 import { hasKeys } from "../../src/protocol/redis/acl_table.ts";
 import { COMMANDS, FLAG, resolve } from "../../src/protocol/redis/commands.ts";
-import { Glob } from "../../src/protocol/redis/glob_bytes.ts";
 import { findKeys, KeyList } from "../../src/protocol/redis/keys.ts";
 import { ourWord } from "../fuzz/acl.ts";
 import { latin1 } from "../lib/bytes.ts";
@@ -79,37 +78,6 @@ Deno.test("rules are shown as ACL LIST shows them", () => {
   strictEqual(text("~* &* +@all -flushall"), "~* &* +@all -flushall");
   strictEqual(text("+config|get +config"), "resetchannels -@all +config");
   strictEqual(text("(+get ~a)"), "resetchannels -@all (~a resetchannels -@all +get)");
-});
-
-Deno.test("patterns are Redis's, byte by byte", () => {
-  const matches = (pattern: string, text: string) => {
-    const bytes = latin1(text);
-    return new Glob(latin1(pattern)).matches(bytes, 0, bytes.length);
-  };
-  const cases: [string, string, boolean][] = [
-    ["*", "x", true],
-    ["*", "", false],
-    ["", "", true],
-    ["app:*", "app:", true],
-    ["app:*", "app", false],
-    ["a?c", "abc", true],
-    ["a[b-d]c", "acc", true],
-    ["a[d-b]c", "acc", true],
-    ["a[^b]c", "abc", false],
-    ["a[b", "ab", true],
-    ["a[\\]]c", "a]c", true],
-    ["\\*", "*", true],
-    ["\\*", "x", false],
-    ["a*b*c", "a1b2b3c", true],
-    ["a*b*c", "a1b2b3", false],
-    ["a**", "a", true],
-    ["\u00ff*", "\u00ff\u0000", true],
-  ];
-  for (const [pattern, text, expected] of cases) {
-    strictEqual(matches(pattern, text), expected, `${pattern} ${text}`);
-  }
-  // A second of work would be seen.
-  strictEqual(matches("*a".repeat(500), "a".repeat(20_000) + "b"), false);
 });
 
 Deno.test("whoever may do nothing can call no command of the table, but those that log in", () => {

@@ -23,7 +23,6 @@ import {
 } from "../../src/protocol/redis/errors.ts";
 import { findKeys, KeyList } from "../../src/protocol/redis/keys.ts";
 import { UNKNOWN } from "../../src/protocol/redis/identity.ts";
-import { globMatches } from "../../src/protocol/redis/glob.ts";
 import { ReplyWriter } from "../../src/protocol/redis/reply_writer.ts";
 import { LIMIT_OUTPUT, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../../src/stats/metrics.ts";
 import { latin1, textOf } from "../lib/bytes.ts";
@@ -385,38 +384,6 @@ Deno.test("error replies are one line, whatever is in them", () => {
         assert.ok(reply.length < 400);
       },
     ),
-  );
-});
-
-Deno.test("globMatches() matches as Redis does", () => {
-  const cases: [pattern: string, text: string, matches: boolean][] = [
-    ["*", "", true],
-    ["", "", true],
-    ["", "a", false],
-    ["a*", "abc", true],
-    ["*c", "abc", true],
-    ["a*c*e", "abcde", true],
-    ["a*c*e", "abcd", false],
-    ["a?c", "abc", true],
-    ["a?c", "ac", false],
-    ["ABC", "abc", true],
-    ["[a-c]x", "bx", true],
-    ["[^a-c]x", "bx", false],
-    ["[c-a]x", "bx", true],
-    ["[ab", "b", true],
-    ["a\\*", "a*", true],
-    ["a\\*", "ab", false],
-    ["[\\]]", "]", true],
-    ["a***", "a", true],
-    ["*a*b", "xxaxxbxxab", true],
-  ];
-  for (const [pattern, text, matches] of cases) {
-    assert.equal(globMatches(pattern, text), matches, `${pattern} ~ ${text}`);
-  }
-  assert.equal(
-    globMatches("a*".repeat(5000) + "b", "a".repeat(5000)),
-    false,
-    "and no pattern makes it explode",
   );
 });
 

@@ -1,7 +1,7 @@
 /** Commands on keys of any type: existence, names, times to live, scans. */
+import { globMatches } from "../../protocol/redis/glob.ts";
 import { type Call, type CommandTable, pick } from "./command.ts";
 import { CommandError, NO_SUCH_KEY, SYNTAX } from "./errors.ts";
-import { matchGlob } from "./glob.ts";
 import { index, INT64_MAX, INT64_MIN, integer } from "./numbers.ts";
 import { typeOf } from "./store.ts";
 
@@ -15,7 +15,7 @@ export const KEYS: CommandTable = {
     reply.status(entry === undefined ? "none" : typeOf(entry.value));
   }],
   keys: [2, ({ args, db, reply }) => {
-    const keys = Array.from(db.entries.keys()).filter((key) => db.find(key) && matchGlob(args[1]!, key));
+    const keys = Array.from(db.entries.keys()).filter((key) => db.find(key) && isNamed(args[1]!, key));
     reply.bulks(keys, keys.length);
   }],
   scan: [-2, scan],
@@ -62,6 +62,11 @@ export const KEYS: CommandTable = {
     call.reply.ok();
   }],
 };
+
+/** A star alone is every name, the empty one too; redis-server does not ask its patterns then. */
+function isNamed(pattern: string, name: string): boolean {
+  return pattern === "*" || globMatches(pattern, name);
+}
 
 function remove({ args, db, reply }: Call): void {
   let removed = 0;
@@ -179,7 +184,7 @@ function scan({ args, db, reply }: Call): void {
     }
     seen++;
     last = entry.serial;
-    if (matchGlob(pattern, key) && db.find(key) && (type === "" || typeOf(entry.value) === type)) {
+    if (isNamed(pattern, key) && db.find(key) && (type === "" || typeOf(entry.value) === type)) {
       found.push(key);
     }
   }
@@ -196,7 +201,7 @@ export function scanCollection({ args, reply }: Call, rows: () => Iterable<reado
   cursorOf(args[2]!);
   const { pattern } = scanOptions(args, 3);
   const found: string[] = [];
-  for (const row of rows()) if (matchGlob(pattern, row[0]!)) found.push(...row);
+  for (const row of rows()) if (isNamed(pattern, row[0]!)) found.push(...row);
   reply.array(2);
   reply.bulk("0");
   reply.bulks(found, found.length);

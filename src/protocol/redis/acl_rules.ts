@@ -13,7 +13,7 @@ import { ACCESS, accessOf, aclCommand, CHANNELS_OF, channelsOf, hasKeys } from "
 import type { Args } from "./args.ts";
 import { CATEGORY_NAMES, type Command, FLAG, ROUTE } from "./command.ts";
 import { COMMANDS, findByName, TOP_COMMANDS } from "./commands.ts";
-import { Glob } from "./glob_bytes.ts";
+import { Glob } from "./glob.ts";
 import type { KeyList } from "./keys.ts";
 
 /** What rules say of a request. In the order in which Redis prefers one reason to another. */

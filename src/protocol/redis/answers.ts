@@ -426,7 +426,7 @@ export function ownSettings(bytes: Uint8Array, args: Args, host: Host): Map<stri
   ];
   const patterns: string[] = [];
   for (let i = 2; i < args.count; i++) patterns.push(shown(bytes, args.starts[i]!, args.ends[i]!));
-  return new Map(own.filter(([name]) => patterns.some((pattern) => globMatches(pattern, name))));
+  return new Map(own.filter(([name]) => patterns.some((pattern) => globMatches(pattern, name, true))));
 }
 
 /** Of the servers' settings nothing is known here: RedisModes.configGet. */

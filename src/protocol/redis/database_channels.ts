@@ -129,7 +129,7 @@ export class DatabaseChannels {
   matched(pattern: string, wirePattern: string, channel: string): string | null {
     const name = this.toClient(channel);
     if (name === null) return null;
-    return name === channel && pattern === wirePattern || globMatches(pattern, name, false) ? name : null;
+    return name === channel && pattern === wirePattern || globMatches(pattern, name) ? name : null;
   }
 }
 

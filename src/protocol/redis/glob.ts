@@ -1,19 +1,78 @@
-/** Redis's glob patterns (`*`, `?`, `[a-z]`, `[^a]`, `\*`): CONFIG GET and COMMAND LIST ignore case, channels do not. */
+/**
+ * Redis's glob patterns: `*`, `?`, `[a-z]`, `[^a]`, `\*`. What matches is what redis-server's stringmatchlen says, its oddities
+ * included: nothing but an empty pattern matches an empty text, and the bracket of `[a-]` ends the range, not the class.
+ */
+import { latin1Bytes } from "../../bytes/ascii.ts";
+
+const ALL = 0;
+const PREFIX = 1;
+const WHOLE = 2;
+const GLOB = 3;
+
+const STAR = 42;
+const MARK = 63;
+const OPEN = 91;
+const CLOSE = 93;
+const BACKSLASH = 92;
+const CARET = 94;
+const DASH = 45;
 
 /**
- * Does all of `text` match `pattern`? In time pattern × text at worst, whatever the pattern: only the last star is
- * ever tried again.
+ * A pattern that is matched often, as ACL rules are: compiled once, and quick for what most of them are.
+ *
+ *   app:*  ──► PREFIX "app:"      app  ──► WHOLE "app"      *  ──► ALL      a?c[x-z]  ──► GLOB
  */
-export function globMatches(pattern: string, text: string, fold = true): boolean {
-  if (fold) {
-    pattern = pattern.toLowerCase();
-    text = text.toLowerCase();
+export class Glob {
+  private readonly kind: number;
+  private readonly size: number;
+
+  /** @param pattern owned, not changed later */
+  constructor(readonly pattern: Uint8Array) {
+    const special = pattern.findIndex((b) => b === STAR || b === MARK || b === OPEN || b === BACKSLASH);
+    const last = pattern.length - 1;
+    this.size = special === -1 ? pattern.length : special;
+    if (special === -1) this.kind = WHOLE;
+    else if (special === last && pattern[last] === STAR) this.kind = last === 0 ? ALL : PREFIX;
+    else this.kind = GLOB;
   }
+
+  /** Does it match all of `bytes[start, end)`? In time pattern × text at worst. */
+  matches(bytes: Uint8Array, start: number, end: number): boolean {
+    const { kind, size, pattern } = this;
+    if (end === start) return pattern.length === 0;
+    if (kind === ALL) return true;
+    if (kind === GLOB) return walk(pattern, bytes, start, end);
+    if (kind === WHOLE ? end - start !== size : end - start < size) return false;
+    for (let i = 0; i < size; i++) if (bytes[start + i] !== pattern[i]) return false;
+    return true;
+  }
+
+  /** Is it this pattern, letter by letter? */
+  is(bytes: Uint8Array, start: number, end: number): boolean {
+    const { pattern } = this;
+    if (end - start !== pattern.length) return false;
+    for (let i = 0; i < pattern.length; i++) if (bytes[start + i] !== pattern[i]) return false;
+    return true;
+  }
+}
+
+/**
+ * Does all of `text` match `pattern`, each a byte a letter (`latin1`)? CONFIG GET and COMMAND LIST ignore case (`fold`), keys and
+ * channels do not. In time pattern × text at worst.
+ */
+export function globMatches(pattern: string, text: string, fold = false): boolean {
+  if (text === "") return pattern === "";
+  if (fold) return globMatches(pattern.toLowerCase(), text.toLowerCase());
+  return walk(latin1Bytes(pattern), latin1Bytes(text), 0, text.length);
+}
+
+/** Whatever the pattern, only its last star is ever tried again. */
+function walk(pattern: Uint8Array, text: Uint8Array, start: number, end: number): boolean {
   let p = 0;
   let starAt = -1;
   let starText = 0;
-  for (let t = 0; t < text.length;) {
-    if (pattern[p] === "*") {
+  for (let t = start; t < end;) {
+    if (pattern[p] === STAR) {
       starAt = p++;
       starText = t;
       continue;
@@ -27,30 +86,31 @@ export function globMatches(pattern: string, text: string, fold = true): boolean
       t = ++starText;
     } else return false;
   }
-  while (pattern[p] === "*") p++;
+  while (pattern[p] === STAR) p++;
   return p === pattern.length;
 }
 
 /** Offset past the element at `p` if it matches `letter`; -1 if not. */
-function matchOne(pattern: string, p: number, letter: string): number {
-  const c = pattern[p]!;
-  if (c === "?") return p + 1;
-  if (c === "\\" && p + 1 < pattern.length) return pattern[p + 1] === letter ? p + 2 : -1;
-  if (c !== "[") return c === letter ? p + 1 : -1;
+function matchOne(pattern: Uint8Array, p: number, letter: number): number {
+  const first = pattern[p]!;
+  if (first === MARK) return p + 1;
+  if (first === BACKSLASH && p + 1 < pattern.length) return pattern[p + 1] === letter ? p + 2 : -1;
+  if (first !== OPEN) return first === letter ? p + 1 : -1;
   let at = p + 1;
-  const not = pattern[at] === "^";
+  const not = pattern[at] === CARET;
   if (not) at++;
   let found = false;
-  for (; at < pattern.length && pattern[at] !== "]"; at++) {
-    if (pattern[at] === "\\" && at + 1 < pattern.length) at++;
-    else if (pattern[at + 1] === "-" && at + 2 < pattern.length && pattern[at + 2] !== "]") {
-      const low = pattern[at]!;
-      const high = pattern[at + 2]!;
-      if ((low <= letter && letter <= high) || (high <= letter && letter <= low)) found = true;
+  for (; at < pattern.length; at++) {
+    const b = pattern[at]!;
+    if (b === BACKSLASH && at + 1 < pattern.length) {
+      if (pattern[++at] === letter) found = true;
+    } else if (b === CLOSE) break;
+    else if (at + 2 < pattern.length && pattern[at + 1] === DASH) {
+      const low = Math.min(b, pattern[at + 2]!);
+      const high = Math.max(b, pattern[at + 2]!);
+      if (low <= letter && letter <= high) found = true;
       at += 2;
-      continue;
-    }
-    if (pattern[at] === letter) found = true;
+    } else if (b === letter) found = true;
   }
   return found !== not ? Math.min(at + 1, pattern.length) : -1;
 }

@@ -175,7 +175,7 @@ export function commandList(bytes: Uint8Array, args: Args, resp: 2 | 3): Uint8Ar
         break;
       }
       case "pattern":
-        filter = (command) => globMatches(value, command.lower);
+        filter = (command) => globMatches(value, command.lower, true);
         break;
       default:
         return SYNTAX_ERROR;
