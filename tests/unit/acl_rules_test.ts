@@ -5,7 +5,6 @@ import { hasKeys } from "../../src/protocol/redis/acl_table.ts";
 import { COMMANDS, FLAG, resolve } from "../../src/protocol/redis/commands.ts";
 import { findKeys, KeyList } from "../../src/protocol/redis/keys.ts";
 import { ourWord } from "../fuzz/acl.ts";
-import { latin1 } from "../lib/bytes.ts";
 import { scanned } from "../lib/scanned.ts";
 
 const word = (rules: string, request: string, scripts = true) =>
