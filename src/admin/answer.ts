@@ -11,12 +11,13 @@ export interface Asked {
   readonly accept: string;
 }
 
-/** All at once, in memory: some MB at most. */
+/** All of it in memory: some MB at most. */
 export interface Whole {
   readonly status: number;
   /** The Content-Type. */
   readonly type: string;
-  readonly body: string | Uint8Array;
+  /** Or pieces of it, in order. */
+  readonly body: string | Uint8Array | readonly Uint8Array[];
 }
 
 /** For as long as the client listens. */

@@ -9,6 +9,7 @@ import type { Tapping } from "../service/tapping.ts";
 import type { Board } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import type { Stamp } from "../topology/change.ts";
+import type { Turns } from "../service/turns.ts";
 import type { Live } from "./live.ts";
 
 /** What carries the traffic: one Proxy on this thread, or Workers. */
@@ -40,6 +41,8 @@ export type Phase = "starting" | "serving" | "draining";
 export interface Around {
   readonly clock: Clock;
   readonly log: Log;
+  /** Of this thread, for answers that take more than some hundred µs. */
+  readonly turns: Turns;
   readonly service: AdminService;
   /** Events, and where servers are as far as keepers say. */
   readonly director: Director;

@@ -1,25 +1,36 @@
 /** /api/clients: who is connected, a page at a time. */
 import { quoted } from "../config/config_error.ts";
 import { CLIENTS_MAX, type ClientSeen } from "../service/seen.ts";
-import { type Answer, type Asked, json, Refused } from "./answer.ts";
+import { type Answer, type Asked, Refused } from "./answer.ts";
+import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
+import { each, longJson } from "./long_json.ts";
 import { countOf, poolOf } from "./parameters.ts";
 
 const COUNT = 100;
 
 export async function clients(around: Around, { query }: Asked): Promise<Answer> {
-  const { clock, service, config } = around;
+  const { clock, turns, service, config } = around;
   const pool = poolOf(config, query.pool!);
   const count = countOf(query.count!, COUNT, CLIENTS_MAX);
   const after = afterOf(query.cursor!);
   const answers = await service.gather("clients", { pool, after, count });
   const places = new Map(config.pools.map(({ name }, i) => [name, i]));
   const place = (client: ClientSeen) => places.get(client.pool) ?? places.size;
-  const all = answers.flatMap(({ answer }) => answer).sort((a, b) => place(a) - place(b) || a.id - b.id);
+  const all = merged(answers.map(({ answer }) => answer), (a, b) => place(a) - place(b) || a.id - b.id);
   const page = all.slice(0, count);
   const last = page.at(-1);
   const cursor = page.length < count || last === undefined ? null : `${last.id}@${last.pool}`;
-  return json({ at: clock.wallMs(), clients: page, cursor });
+  return await longJson(new Steps(turns), {
+    at: clock.wallMs(),
+    clients: each(page, 1, (client) => client),
+    cursor,
+  });
+}
+
+/** Each of the lists is in order; most often all of one come before all of the next. */
+function merged<T>(lists: readonly (readonly T[])[], compare: (a: T, b: T) => number): T[] {
+  return lists.length === 1 ? [...lists[0]!] : lists.flat().sort(compare);
 }
 
 /** "17@alpha": behind client 17 of pool alpha. */

@@ -25,22 +25,27 @@ import type {
   UserConfig,
 } from "../config/config.ts";
 import type { Rates } from "../stats/quotas.ts";
-import { type Answer, json } from "./answer.ts";
+import type { Answer } from "./answer.ts";
+import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
+import { each, longJson } from "./long_json.ts";
 import { fromShape } from "./topology.ts";
 
 /** In place of a secret that is set. */
 export const MASK = "********";
 
-export function config({ clock, config: { process, pools } }: Around): Answer {
+/** What a pool takes, µs, about, and a server of it. */
+const POOL_US = 20;
+
+export function config({ clock, turns, config: { process, pools } }: Around): Promise<Answer> {
   const shown: Record<string, unknown> = {};
   for (const key of PROCESS_KEYS) {
     shown[key.name] = key.type === "admin" ? process.adminText : valueOf(key, process);
   }
-  return json({
+  return longJson(new Steps(turns), {
     at: clock.wallMs(),
     ringmaster: shown,
-    pools: pools.map((pool) => ({ name: pool.name, ...poolShape(pool) })),
+    pools: each(pools, POOL_US, (pool) => ({ name: pool.name, ...poolShape(pool) })),
   });
 }
 

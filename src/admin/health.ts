@@ -14,14 +14,15 @@ export async function readyz(around: Around): Promise<Answer> {
   const seen = await service.gather("servers", null);
   // They have died, and nobody listens until others have taken their places; or none gets round to it.
   if (seen.length === 0) return plain("no worker answers\n", 503);
+  const views = Map.groupBy(
+    seen.flatMap(({ answer }) => answer),
+    ({ pool, server }) => `${pool}\0${server}`,
+  );
   const lacking = config.pools.filter(({ name, servers }, at) => {
     const board = service.board.pools[at];
     return !servers.some((server, i) => {
       if (board?.servers[i]?.isOff) return false;
-      const views = seen.flatMap(({ answer }) =>
-        answer.filter((one) => one.pool === name && one.server === server.name)
-      );
-      return views.length === 0 || views.some(({ down }) => !down);
+      return views.get(`${name}\0${server.name}`)?.some(({ down }) => !down) ?? true;
     });
   });
   if (lacking.length === 0) return plain("ready\n");

@@ -3,22 +3,27 @@ import { shown } from "../bytes/shown.ts";
 import type { Config } from "../config/config.ts";
 import { BIG_KEPT_MS, BIG_MIN, mergeBig } from "../stats/big_keys.ts";
 import { KEY_KEPT, KEYS_MAX, mergeHot, WINDOW_SECONDS } from "../stats/heavy_hitters.ts";
-import { type Answer, type Asked, json } from "./answer.ts";
+import type { Answer, Asked } from "./answer.ts";
+import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
+import { each, longJson } from "./long_json.ts";
 import { countOf, poolOf } from "./parameters.ts";
 
 const COUNT = 20;
-/** Keys that each worker is asked for: one that is hot over all is among the first ones of some worker. */
+/** Keys that each worker is asked for, if there are several: one that is hot over all is among the first ones of some worker. */
 const OF_A_WORKER = KEYS_MAX;
 const COUNT_MAX = 100;
+/** What a pool's lists take to become one, µs, about. */
+const MERGE_US = 300;
 
 /** Counts are estimates, in requests: see stats/heavy_hitters.ts for what they promise. */
 export async function hotKeys(around: Around, { query }: Asked): Promise<Answer> {
-  const { clock, service, config } = around;
+  const { clock, turns, service, config } = around;
   const pool = poolOf(config, query.pool!);
   const count = countOf(query.count!, COUNT, COUNT_MAX);
-  const ask = (pool: string) => service.gather("hotKeys", { pool, most: OF_A_WORKER });
-  const pools = (await askPools(config, pool, ask)).map(({ name, lists }) => {
+  const most = service.board.workers === 1 ? count : OF_A_WORKER;
+  const ask = (pool: string) => service.gather("hotKeys", { pool, most });
+  const pools = each(await askPools(config, pool, ask), MERGE_US, ({ name, lists }) => {
     const { total, seen, floor, keys } = mergeHot(lists, count);
     const seconds = WINDOW_SECONDS * seen;
     return {
@@ -35,15 +40,15 @@ export async function hotKeys(around: Around, { query }: Asked): Promise<Answer>
       })),
     };
   });
-  return json({ at: clock.wallMs(), pools });
+  return await longJson(new Steps(turns), { at: clock.wallMs(), pools });
 }
 
 export async function bigKeys(around: Around, { query }: Asked): Promise<Answer> {
-  const { clock, service, config } = around;
+  const { clock, turns, service, config } = around;
   const pool = poolOf(config, query.pool!);
   const count = countOf(query.count!, COUNT, COUNT_MAX);
   const ask = (pool: string) => service.gather("bigKeys", { pool, most: COUNT_MAX });
-  const pools = (await askPools(config, pool, ask)).map(({ name, lists }) => ({
+  const pools = each(await askPools(config, pool, ask), MERGE_US, ({ name, lists }) => ({
     name,
     least_bytes: BIG_MIN,
     window_seconds: BIG_KEPT_MS / 1000,
@@ -55,7 +60,7 @@ export async function bigKeys(around: Around, { query }: Asked): Promise<Answer>
       side,
     })),
   }));
-  return json({ at: clock.wallMs(), pools });
+  return await longJson(new Steps(turns), { at: clock.wallMs(), pools });
 }
 
 /**

@@ -1,32 +1,44 @@
 /** /api/latency: how long requests waited here, and how long servers took, by pool, server and class of command. */
 import { type Histogram, type Latency, LATENCY_CLASSES, SERVED, WAITED } from "../stats/latency.ts";
-import { type Answer, type Asked, json } from "./answer.ts";
+import { Steps } from "../service/turns.ts";
+import type { Answer, Asked } from "./answer.ts";
 import type { Around } from "./around.ts";
+import { each, longJson } from "./long_json.ts";
 import { poolOf } from "./parameters.ts";
 
+/** What a server's classes take, µs, about: two histograms each, and six quantiles of each of these. */
+const CLASSES_US = 80;
+
 /** Since the start: of a pool that stays, reloads included. */
-export function latency({ clock, service, config }: Around, { query }: Asked): Answer {
+export function latency({ clock, turns, service, config }: Around, { query }: Asked): Promise<Answer> {
   const only = poolOf(config, query.pool!);
   const pools = config.pools.flatMap(({ name, servers }, at) => {
     const board = service.board.pools[at];
     if (board === undefined || only !== null && name !== only) return [];
     return [{
       name,
-      classes: classesOf(board.latency),
+      latency: board.latency,
       servers: servers.flatMap(({ name }, i) => {
         const cells = board.servers[i];
-        return cells === undefined ? [] : [{ name, classes: classesOf(cells.latency) }];
+        return cells === undefined ? [] : [{ name, latency: cells.latency }];
       }),
     }];
   });
-  return json({ at: clock.wallMs(), pools });
+  return longJson(new Steps(turns), {
+    at: clock.wallMs(),
+    pools: each(pools, CLASSES_US, ({ name, latency, servers }) => ({
+      name,
+      classes: classesOf(latency),
+      servers: each(servers, CLASSES_US, ({ name, latency }) => ({ name, classes: classesOf(latency) })),
+    })),
+  });
 }
 
 /** Those of which there has been a request. */
 function classesOf(latency: Latency) {
   return LATENCY_CLASSES.flatMap((name, place) => {
+    if (latency.isEmpty(place, WAITED)) return [];
     const waited = latency.histogram(place, WAITED);
-    if (waited.count === 0) return [];
     return [{ class: name, waited: timesOf(waited), served: timesOf(latency.histogram(place, SERVED)) }];
   });
 }

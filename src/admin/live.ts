@@ -19,6 +19,7 @@ import {
   REQUESTS_TOTAL,
 } from "../stats/metrics.ts";
 import type { Events } from "../topology/events.ts";
+import { Steps, type Turns } from "../service/turns.ts";
 import type { Stream } from "./answer.ts";
 import { eventShape } from "./events.ts";
 import { type HistoryShape, type LiveShape, type Sample, SERIES, type SeriesName } from "./page/shapes.ts";
@@ -32,6 +33,8 @@ const TOLD_MAX = 8;
 /** The newest events that go with the history. */
 const EVENTS_TOLD = 200;
 const EVERY_MS = 1000;
+/** What a pool's history takes to be written, µs, about. */
+const POOL_US = 400;
 
 /** Times of requests, as counted so far (stats/latency.ts). */
 export interface Times {
@@ -44,6 +47,7 @@ export interface Times {
 
 export interface LiveAround {
   readonly clock: Clock;
+  readonly turns: Turns;
   readonly events: Events;
   /** As for the statistics port. */
   stats(): ProcessStats | Promise<ProcessStats>;
@@ -97,9 +101,15 @@ export class Live {
     return {
       type: "text/event-stream; charset=utf-8",
       stream: (out) => {
-        out.write(`event: history\ndata: ${JSON.stringify(this.history(pool))}\n\n`);
-        const listener = (text: string) => out.write(text);
+        // The history comes first, and takes some turns: of eight pools it is 50,000 numbers.
+        let waiting: string[] | null = [];
+        const listener = (text: string) => void (waiting === null ? out.write(text) : waiting.push(text));
         this.listeners.add(listener);
+        void new Steps(this.around.turns).all(textOf(this.history(pool))).then((text) => {
+          out.write(`event: history\ndata: ${text}\n\n`);
+          for (const later of waiting ?? []) out.write(later);
+          waiting = null;
+        });
         return () => this.listeners.delete(listener);
       },
     };
@@ -207,6 +217,16 @@ export class Live {
       SERIES.forEach((series, k) => history[k * SECONDS + place] = sample[series] ?? NaN);
     }
   }
+}
+
+/** JSON, in steps. */
+function* textOf({ at, pools, events }: HistoryShape): Generator<number, string> {
+  const texts: string[] = [];
+  for (const one of pools) {
+    texts.push(JSON.stringify(one));
+    yield POOL_US;
+  }
+  return `{"at":${JSON.stringify(at)},"pools":[${texts.join(",")}],"events":${JSON.stringify(events)}}`;
 }
 
 const orNull = (value: number): number | null => Number.isNaN(value) ? null : value;

@@ -1,31 +1,56 @@
 /** /metrics: what Prometheus is told (stats/families.ts), read from the board, the servers as workers see them, and keepers. */
-import { CONTENT_TYPES, exposition, formatFor } from "../stats/exposition.ts";
+import { CONTENT_TYPES, expositionParts, type Format, formatFor } from "../stats/exposition.ts";
 import type { PoolBoard } from "../stats/board.ts";
-import { bucketsOf, type PoolSnapshot, readings, type Snapshot } from "../stats/families.ts";
+import type { ProcessStats } from "../stats/document.ts";
+import {
+  bucketsOf,
+  type PoolSnapshot,
+  readings,
+  type ServerSnapshot,
+  type Snapshot,
+} from "../stats/families.ts";
 import { LATENCY_CLASSES, SERVED, WAITED } from "../stats/latency.ts";
 import { SERVER_CONNECTIONS } from "../stats/metrics.ts";
 import { VERSION } from "../stats/version.ts";
 import type { Answer, Asked } from "./answer.ts";
 import type { Gathered, PoolCertificate } from "../service/questions.ts";
+import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
+import { Pieces } from "./long_json.ts";
+
+/** What a line of the document takes, a server's histogram, and a pool's of all classes, µs, about. */
+const LINE_US = 1.5;
+const SERVER_US = 30;
+const POOL_US = 150;
 
 export async function metrics(around: Around, { accept }: Asked): Promise<Answer> {
   const format = formatFor(accept);
+  const steps = new Steps(around.turns);
+  const snapshot = await takeSnapshot(around, steps);
   return {
     status: 200,
     type: CONTENT_TYPES[format],
-    body: exposition(readings(await takeSnapshot(around)), format),
+    body: await steps.all(documentOf(snapshot, format)),
   };
 }
 
+function* documentOf(snapshot: Snapshot, format: Format): Generator<number, Uint8Array[]> {
+  const out = new Pieces();
+  for (const { text, lines } of expositionParts(readings(snapshot), format)) {
+    out.add(text);
+    yield lines * LINE_US;
+  }
+  return out.end();
+}
+
 /** The process as it is now. Takes a second if a worker does not answer. */
-export async function takeSnapshot(around: Around): Promise<Snapshot> {
+export async function takeSnapshot(around: Around, steps: Steps): Promise<Snapshot> {
   const { clock, service, director, machine } = around;
   const [servers, held] = await Promise.all([service.gather("servers", null), certificatesHeld(around)]);
   const failing = failingServers(servers);
   const certificates = certificatesOf(held);
   const stats = await service.stats();
-  const { config, stamp } = around;
+  const { stamp } = around;
   return {
     version: VERSION,
     nowMs: clock.wallMs(),
@@ -37,42 +62,60 @@ export async function takeSnapshot(around: Around): Promise<Snapshot> {
     epoch: stamp.epoch,
     epochAtMs: stamp.atMs,
     events: director.events.counts,
-    pools: config.pools.flatMap(({ name, servers }, at) => {
-      // A reload may have come between.
-      const counted = stats.pools.find((pool) => pool.name === name);
-      const board = service.board.pools[at];
-      if (counted === undefined || board === undefined) return [];
-      return [{
-        name,
-        values: counted.values,
-        latency: latencyOf(board),
-        certificates: certificates.filter((one) => one.pool === name),
-        servers: servers.flatMap((server, k) => {
-          const values = counted.servers.find((one) => one.name === server.name)?.values;
-          const cells = board.servers[k];
-          if (values === undefined || cells === undefined) return [];
-          return [{
-            name: server.name,
-            values,
-            ejected: cells.isOff,
-            // A worker that nobody has asked for it has not tried.
-            down: values[SERVER_CONNECTIONS] === 0 && failing.has(`${name}\0${server.name}`),
-            served: bucketsOf(cells.latency.total(SERVED)),
-            replicas: director.replicas(name, server.name),
-          }];
-        }),
-      }];
-    }),
+    pools: await steps.all(snapshotsOf(around, stats, failing, certificates)),
   };
+}
+
+function* snapshotsOf(
+  { config, service, director }: Around,
+  stats: ProcessStats,
+  failing: ReadonlySet<string>,
+  certificates: readonly PoolCertificate[],
+): Generator<number, PoolSnapshot[]> {
+  const boards = service.board.pools;
+  const counts = new Map(stats.pools.map((pool) => [pool.name, pool]));
+  const snapshots: PoolSnapshot[] = [];
+  for (const [at, { name, servers }] of config.pools.entries()) {
+    // A reload may have come between.
+    const counted = counts.get(name);
+    const board = boards[at];
+    if (counted === undefined || board === undefined) continue;
+    const values = new Map(counted.servers.map((server) => [server.name, server.values]));
+    const latency = latencyOf(board);
+    yield POOL_US;
+    const seen: ServerSnapshot[] = [];
+    for (const [k, server] of servers.entries()) {
+      const counters = values.get(server.name);
+      const cells = board.servers[k];
+      if (counters === undefined || cells === undefined) continue;
+      seen.push({
+        name: server.name,
+        values: counters,
+        ejected: cells.isOff,
+        // A worker that nobody has asked for it has not tried.
+        down: counters[SERVER_CONNECTIONS] === 0 && failing.has(`${name}\0${server.name}`),
+        served: bucketsOf(cells.latency.total(SERVED)),
+        replicas: director.replicas(name, server.name),
+      });
+      yield SERVER_US;
+    }
+    snapshots.push({
+      name,
+      values: counted.values,
+      latency,
+      certificates: certificates.filter((one) => one.pool === name),
+      servers: seen,
+    });
+  }
+  return snapshots;
 }
 
 /** Of the classes that anybody has asked for. */
 function latencyOf({ latency }: PoolBoard): PoolSnapshot["latency"] {
   return LATENCY_CLASSES.flatMap((name, k) => {
+    if (latency.isEmpty(k, WAITED)) return [];
     const waited = bucketsOf(latency.histogram(k, WAITED));
-    return waited.count === 0
-      ? []
-      : [{ class: name, waited, served: bucketsOf(latency.histogram(k, SERVED)) }];
+    return [{ class: name, waited, served: bucketsOf(latency.histogram(k, SERVED)) }];
   });
 }
 

@@ -11,10 +11,12 @@ import {
   POOL_METRICS,
   SERVER_METRICS,
 } from "../stats/metrics.ts";
-import { sharesOf } from "../topology/plan.ts";
+import { shareSteps } from "../topology/plan.ts";
 import type { ReplicaHealth, ServerState } from "../topology/state.ts";
-import { type Answer, type Asked, json, Refused } from "./answer.ts";
+import { type Answer, type Asked, Refused } from "./answer.ts";
+import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
+import { each, longJson } from "./long_json.ts";
 import { shortLatency } from "./latency.ts";
 import { certificatesHeld, certificatesOf } from "./metrics.ts";
 import { countersOf } from "./stats.ts";
@@ -62,8 +64,12 @@ export function pools(around: Around, { query }: Asked): Promise<Answer> {
   return answer;
 }
 
+/** What a server of the answer takes, µs, about, most of it its histogram; and a pool. */
+const SERVER_US = 25;
+const POOL_US = 50;
+
 async function made(around: Around): Promise<Answer> {
-  const { clock, service, director } = around;
+  const { clock, turns, service, director } = around;
   const [seen, held, stats] = await Promise.all([
     service.gather("servers", null),
     certificatesHeld(around),
@@ -76,31 +82,30 @@ async function made(around: Around): Promise<Answer> {
     seen.flatMap(({ answer }) => answer),
     ({ pool, server }) => `${pool}\0${server}`,
   );
-  const pools = config.pools.map((pool, at) => {
+  const steps = new Steps(turns);
+  const boards = service.board.pools;
+  const shares: Float64Array[] = [];
+  for (const [at, pool] of config.pools.entries()) shares.push(await steps.all(sharesNow(pool, boards[at])));
+  const pools = each([...config.pools.entries()], POOL_US, ([at, pool]) => {
     // A reload may have come between.
     const counted = stats.pools.find(({ name }) => name === pool.name);
-    const board = service.board.pools[at];
-    const shares = sharesNow(pool, board);
-    const servers = pool.servers.map((server, i) => {
-      const views = viewed.get(`${pool.name}\0${server.name}`) ?? [];
-      const state = states.get(pool.name)?.find((one) => one.server === server.name);
-      const values = counted?.servers.find(({ name }) => name === server.name)?.values;
-      return {
-        ...serverOf(
-          server,
-          board?.servers[i],
-          views,
-          state,
-          director.replicas(pool.name, server.name),
-        ),
-        share: shares[i],
-        latency: shortLatency(board?.servers[i]?.latency),
-        counters: countersOf(SERVER_METRICS, values ?? SERVER_METRICS.map(() => 0)),
-      };
-    });
-    const inFlight = servers.reduce(
-      (sum, { counters }) =>
-        sum + counters[SERVER_METRICS[IN_QUEUE]!.name]! + counters[SERVER_METRICS[OUT_QUEUE]!.name]!,
+    const board = boards[at];
+    const stateOf = new Map(states.get(pool.name)?.map((state) => [state.server, state]));
+    const valuesOf = new Map(counted?.servers.map(({ name, values }) => [name, values]));
+    const servers = each([...pool.servers.entries()], SERVER_US, ([i, server]) => ({
+      ...serverOf(
+        server,
+        board?.servers[i],
+        viewed.get(`${pool.name}\0${server.name}`) ?? [],
+        stateOf.get(server.name),
+        director.replicas(pool.name, server.name),
+      ),
+      share: shares[at]![i],
+      latency: shortLatency(board?.servers[i]?.latency),
+      counters: countersOf(SERVER_METRICS, valuesOf.get(server.name) ?? SERVER_METRICS.map(() => 0)),
+    }));
+    const inFlight = counted?.servers.reduce(
+      (sum, { values }) => sum + values[IN_QUEUE]! + values[OUT_QUEUE]!,
       0,
     );
     return {
@@ -111,7 +116,7 @@ async function made(around: Around): Promise<Answer> {
       hash: pool.cluster ? "crc16" : pool.hash,
       cluster: pool.cluster,
       clients: counted?.values[CLIENT_CONNECTIONS] ?? 0,
-      in_flight: inFlight,
+      in_flight: inFlight ?? 0,
       certificates: certificates.filter((one) => one.pool === pool.name)
         .map(({ key, file, endsAtMs }) => ({ key, file, expires_at: endsAtMs })),
       memory_bytes: counted?.values[MEMORY_BYTES] ?? 0,
@@ -119,7 +124,7 @@ async function made(around: Around): Promise<Answer> {
       servers,
     };
   });
-  return json({ at: clock.wallMs(), pools });
+  return await longJson(steps, { at: clock.wallMs(), pools });
 }
 
 /** @param views of the workers that have answered */
@@ -190,13 +195,16 @@ export function whyOff(cells: ServerCells | undefined): string | null {
 
 const known = new WeakMap<PoolConfig, { readonly live: string; readonly shares: Float64Array }>();
 
-/** What share of the keys each server has now, 0 to 1. Made once a ring: of a hundred servers it takes some ms. */
-export function sharesNow(pool: PoolConfig, board: PoolBoard | undefined): Float64Array {
+/** What share of the keys each server has now, 0 to 1. Made once a ring: of a hundred servers it takes some ms, in steps. */
+export function* sharesNow(
+  pool: PoolConfig,
+  board: PoolBoard | undefined,
+): Generator<number, Float64Array> {
   const live = Uint8Array.from(pool.servers, (_, i) => board?.servers[i]?.isOff ? 0 : 1);
   const marks = live.join("");
   const present = known.get(pool);
   if (present?.live === marks) return present.shares;
-  const shares = sharesOf(pool, live);
+  const shares = yield* shareSteps(pool, live);
   known.set(pool, { live: marks, shares });
   return shares;
 }

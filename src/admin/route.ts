@@ -1,22 +1,23 @@
 /** /api/route: where a key lives and why, with the servers as they are now. */
 import type { PoolConfig } from "../config/config.ts";
-import { explain, type ReadCandidate } from "../topology/explain.ts";
+import { explainSteps, type ReadCandidate } from "../topology/explain.ts";
 import { type Answer, type Asked, json, Refused } from "./answer.ts";
+import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 import { replicasOf, whyOff } from "./pools.ts";
 
 /** Longest key, in bytes of its text. */
 const KEY_MAX = 4096;
 
-export function route(around: Around, { query }: Asked): Answer {
-  const { service, director } = around;
+export async function route(around: Around, { query }: Asked): Promise<Answer> {
+  const { service, director, turns } = around;
   const { pools, process } = service.config;
   const pool = poolOf(pools, query.pool!);
   const key = keyOf(query.key!, query.hex === "yes");
   const board = service.board.pools[pools.indexOf(pool)];
   const states = director.states().get(pool.name) ?? [];
   const stateOf = (server: number) => states.find((state) => state.server === pool.servers[server]!.name);
-  return json(explain(pool, key, {
+  const steps = explainSteps(pool, key, {
     zone: process.zone,
     offRing: (server) => whyOff(board?.servers[server]),
     addressOf: (server) => stateOf(server)?.primary?.text ?? pool.servers[server]!.addressText,
@@ -26,7 +27,8 @@ export function route(around: Around, { query }: Asked): Answer {
         ({ address, zone, well, why }) => ({ address, zone, well, why }),
       );
     },
-  }));
+  });
+  return json(await new Steps(turns).all(steps));
 }
 
 function poolOf(pools: readonly PoolConfig[], name: string): PoolConfig {

@@ -45,7 +45,7 @@ export interface Route {
   readonly about: string;
   /** True: asked for without a token too. Says nothing that a stranger may not know. */
   readonly open?: boolean;
-  /** May throw Refused. It runs on a thread that may carry traffic: some ms at most. */
+  /** May throw Refused. It runs on a thread that may carry traffic: what takes more than some hundred µs does so in steps (service/turns.ts). */
   readonly answer: (around: Around, asked: Asked) => Answer | Promise<Answer>;
 }
 

@@ -383,21 +383,24 @@ export class AdminServer {
     response: ServerResponse,
     visit: Visit,
   ): Promise<void> {
-    const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+    const pieces = piecesOf(body);
+    const size = pieces.reduce((sum, { length }) => sum + length, 0);
     visit.stage = "answer";
     visit.dueMs = this.clock.nowMs() + PIECE_MS;
-    this.writeHead(response, status, type, bytes.length);
+    this.writeHead(response, status, type, size);
     if (headOnly) return void response.end();
-    this.heldBytes += bytes.length;
+    this.heldBytes += size;
     try {
-      for (let at = 0; at < bytes.length; at += PIECE_SIZE) {
-        const gone = !await this.written(response, bytes.subarray(at, at + PIECE_SIZE), visit);
-        if (gone) return;
-        visit.dueMs = this.clock.nowMs() + PIECE_MS;
+      for (const bytes of pieces) {
+        for (let at = 0; at < bytes.length; at += PIECE_SIZE) {
+          const gone = !await this.written(response, bytes.subarray(at, at + PIECE_SIZE), visit);
+          if (gone) return;
+          visit.dueMs = this.clock.nowMs() + PIECE_MS;
+        }
       }
       response.end();
     } finally {
-      this.heldBytes -= bytes.length;
+      this.heldBytes -= size;
     }
   }
 
@@ -444,6 +447,11 @@ export class AdminServer {
 }
 
 const NOTHING = new Uint8Array();
+
+function piecesOf(body: Whole["body"]): readonly Uint8Array[] {
+  if (typeof body === "string") return [new TextEncoder().encode(body)];
+  return body instanceof Uint8Array ? [body] : body;
+}
 
 const tooMuch = () => new Refused(503, "too much is being asked");
 

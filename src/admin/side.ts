@@ -51,13 +51,14 @@ export class AdminSide {
 
   /** @param given by a flag, which wins; null = not given */
   constructor(private readonly around: Around, private readonly given: AdminAddress | null) {
-    const { clock, log, machine } = around;
+    const { clock, log, turns, machine } = around;
     this.otlp = new Otlp({
       clock,
       log,
+      turns,
       random,
       resource: machine.facts,
-      snapshot: () => takeSnapshot(around),
+      snapshot: (steps) => takeSnapshot(around, steps),
       listen: (rate, told) => {
         const all = { pool: null, key: null, command: null, client: null, rate };
         return around.tapping.listen(all, (samples) => told(samples));

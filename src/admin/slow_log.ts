@@ -1,31 +1,60 @@
 /** /api/slowlog: the requests that have taken long, of all pools or of one. */
-import { type Answer, type Asked, json } from "./answer.ts";
+import type { SlowEntry } from "../stats/slow_log.ts";
+import { Steps } from "../service/turns.ts";
+import type { Answer, Asked } from "./answer.ts";
 import type { Around } from "./around.ts";
+import { each, longJson } from "./long_json.ts";
 import { countOf, poolOf } from "./parameters.ts";
 
 const COUNT = 50;
 const COUNT_MAX = 1000;
+/** What an entry takes to be read, µs, about: it may have some KB of words. */
+const ENTRY_US = 20;
+
+interface PoolEntry extends SlowEntry {
+  readonly pool: string;
+}
 
 /** Newest first. `client_name` is "" for one that has not named itself. */
-export function slowLog({ clock, service, config }: Around, { query }: Asked): Answer {
+export async function slowLog(around: Around, { query }: Asked): Promise<Answer> {
+  const { clock, turns, config } = around;
   const only = poolOf(config, query.pool!);
   const count = countOf(query.count!, COUNT, COUNT_MAX);
-  const entries = config.pools.flatMap(({ name, slowlogMaxLen }, at) => {
-    if (only !== null && name !== only) return [];
-    const newest = service.board.pools[at]?.slowLog.newest(Math.min(count, slowlogMaxLen)) ?? [];
-    return newest.map(({ id, atMs, server, client, clientName, words, waitedUs, servedUs }) => ({
-      id,
-      at: atMs,
-      pool: name,
-      server,
-      client,
-      client_name: clientName,
-      command: words[0] ?? "",
-      arguments: words.slice(1),
-      waited_us: waitedUs,
-      served_us: servedUs,
-    }));
-  });
-  entries.sort((a, b) => b.at - a.at);
-  return json({ at: clock.wallMs(), entries: entries.slice(0, count) });
+  const steps = new Steps(turns);
+  const entries = await steps.all(newest(around, only, count));
+  return await longJson(steps, { at: clock.wallMs(), entries: each(entries, 1, shapeOf) });
+}
+
+/** @param only null: of all pools */
+function* newest(
+  { service, config }: Around,
+  only: string | null,
+  count: number,
+): Generator<number, PoolEntry[]> {
+  const boards = service.board.pools;
+  let entries: PoolEntry[] = [];
+  for (const [at, { name, slowlogMaxLen }] of config.pools.entries()) {
+    if (only !== null && name !== only) continue;
+    for (const entry of boards[at]?.slowLog.eachNewest(Math.min(count, slowlogMaxLen)) ?? []) {
+      entries.push({ ...entry, pool: name });
+      yield ENTRY_US;
+    }
+    entries = entries.sort((a, b) => b.atMs - a.atMs).slice(0, count);
+  }
+  return entries;
+}
+
+function shapeOf({ id, atMs, pool, server, client, clientName, words, waitedUs, servedUs }: PoolEntry) {
+  return {
+    id,
+    at: atMs,
+    pool,
+    server,
+    client,
+    client_name: clientName,
+    command: words[0] ?? "",
+    arguments: words.slice(1),
+    waited_us: waitedUs,
+    served_us: servedUs,
+  };
 }

@@ -1,22 +1,27 @@
 /** /api/stats: what the statistics port says, and the counters that twemproxy does not have. */
 import { POOL_METRICS, SERVER_METRICS } from "../stats/metrics.ts";
 import type { Metric } from "../stats/metrics.ts";
-import { type Answer, json } from "./answer.ts";
+import type { Answer } from "./answer.ts";
+import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
+import { each, longJson } from "./long_json.ts";
 
-export async function stats({ clock, service }: Around): Promise<Answer> {
+/** What a server's counters take, µs, about. */
+const SERVER_US = 8;
+
+export async function stats({ clock, turns, service }: Around): Promise<Answer> {
   const { source, version, uptimeSeconds, totalConnections, currConnections, pools } = await service.stats();
-  return json({
+  return await longJson(new Steps(turns), {
     at: clock.wallMs(),
     source,
     version,
     uptime_seconds: uptimeSeconds,
     total_connections: totalConnections,
     curr_connections: currConnections,
-    pools: pools.map(({ name, values, servers }) => ({
+    pools: each(pools, 3 * SERVER_US, ({ name, values, servers }) => ({
       name,
       counters: countersOf(POOL_METRICS, values),
-      servers: servers.map((server) => ({
+      servers: each(servers, SERVER_US, (server) => ({
         name: server.name,
         counters: countersOf(SERVER_METRICS, server.values),
       })),

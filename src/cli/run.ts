@@ -46,6 +46,7 @@ import { runErrand } from "../service/errands.ts";
 import { Machine } from "../service/machine.ts";
 import { AccessLog } from "../service/access_log.ts";
 import { Tapping } from "../service/tapping.ts";
+import { Turns } from "../service/turns.ts";
 import { proxyOptions, random } from "../service/proxy_options.ts";
 
 /** How long a plan that the admin side is asked for may take, ms. */
@@ -94,9 +95,11 @@ export async function run(
     log,
     hint: (...seen) => sources.hint(...seen),
   });
+  const turns = new Turns(runtime.clock);
   const service: Service = count === 1
     ? new Proxy({
       ...proxyOptions(config, runtime, log),
+      turns,
       sign: (...seen) => director.sign(...seen),
     })
     : new Workers({ ...runtime, config, count, program, log, hostName: hostname(), director });
@@ -112,11 +115,12 @@ export async function run(
   const admin: AdminSide = new AdminSide({
     clock: runtime.clock,
     log,
+    turns,
     service,
     director,
     tapping,
     machine: new Machine(config, runtime),
-    live: liveOf(runtime, service, director),
+    live: liveOf(runtime, turns, service, director),
     get config(): Config {
       return service.config;
     },
@@ -252,9 +256,10 @@ async function readAndCheck(
 }
 
 /** The last fifteen minutes of every pool, for the admin page. */
-function liveOf({ clock }: Runtime, service: Service, { events }: Director): Live {
+function liveOf({ clock }: Runtime, turns: Turns, service: Service, { events }: Director): Live {
   return new Live({
     clock,
+    turns,
     events,
     stats: () => service.stats(),
     served: (name) => {

@@ -18,6 +18,7 @@
 import { encode } from "../bytes/ascii.ts";
 import { md5Into } from "../hash/md5.ts";
 import type { Ring, RingServer } from "./ring.ts";
+import { atOnce } from "./steps.ts";
 
 /** Points of a server of average weight. */
 const POINTS_PER_SERVER = 160;
@@ -28,8 +29,22 @@ const LABEL_LENGTH_MAX = 272;
 /** Server indexes share a double's 53 bits with 32 of value while sorting. */
 const SERVERS_MAX = 2 ** 21;
 
+/** Servers whose labels are hashed at a time, and points that are sorted at a time, about; with what these take, µs. */
+const SERVERS_STEP = 8;
+const SERVER_US = 25;
+const POINTS_STEP = 2048;
+const POINT_US = 0.15;
+
 /** Ring of the live ones among `servers`; null if there is none. See BuildRing. */
 export function buildKetama(servers: readonly RingServer[], live: Uint8Array): Ketama | null {
+  return atOnce(ketamaSteps(servers, live));
+}
+
+/** The same, in steps (steps.ts). @param live borrowed until the end */
+export function* ketamaSteps(
+  servers: readonly RingServer[],
+  live: Uint8Array,
+): Generator<number, Ketama | null> {
   if (servers.length > SERVERS_MAX) {
     throw new RangeError(`Cannot build a ketama ring: ${servers.length} servers, at most ${SERVERS_MAX}`);
   }
@@ -63,8 +78,9 @@ export function buildKetama(servers: readonly RingServer[], live: Uint8Array): K
       md5Into(label, 0, Math.min(label.length, LABEL_LENGTH_MAX), digest);
       for (let w = 0; w < POINTS_PER_LABEL; w++) keys[k++] = (digest[w]! >>> 0) * SERVERS_MAX + s;
     }
+    if (s % SERVERS_STEP === SERVERS_STEP - 1) yield SERVER_US * SERVERS_STEP;
   }
-  keys.sort();
+  yield* sortSteps(keys);
 
   const values = new Uint32Array(count);
   const owners = new Int32Array(count);
@@ -73,6 +89,24 @@ export function buildKetama(servers: readonly RingServer[], live: Uint8Array): K
     owners[i] = keys[i]! % SERVERS_MAX;
   }
   return new Ketama(values, owners, counts);
+}
+
+/** Sorts in place: by the first digits first, and then what has the same, which spread evenly, as MD5 has made them. */
+function* sortSteps(keys: Float64Array): Generator<number, void> {
+  const bits = Math.max(0, 32 - Math.clz32(keys.length / POINTS_STEP));
+  if (bits === 0) return void keys.sort();
+  const width = 2 ** 53 / 2 ** bits;
+  const ends = new Int32Array(2 ** bits);
+  for (let i = 0; i < keys.length; i++) ends[Math.floor(keys[i]! / width)]!++;
+  for (let part = 1; part < ends.length; part++) ends[part]! += ends[part - 1]!;
+  const next = ends.slice();
+  const spread = new Float64Array(keys.length);
+  for (let i = 0; i < keys.length; i++) spread[--next[Math.floor(keys[i]! / width)]!] = keys[i]!;
+  for (let part = 0, from = 0; part < ends.length; from = ends[part++]!) {
+    spread.subarray(from, ends[part]!).sort();
+    yield POINT_US * (ends[part]! - from);
+  }
+  keys.set(spread);
 }
 
 /**

@@ -31,6 +31,8 @@ export interface PlacementOptions {
   readonly random: () => number;
   /** As of `setLive`; absent: all are. */
   readonly live?: Uint8Array;
+  /** The ring of these, made already; absent: it is made. */
+  readonly ring?: Ring | null | undefined;
 }
 
 export class Placement {
@@ -56,7 +58,12 @@ export class Placement {
     this.tagClose = tag === null ? NO_TAG : tag[1]!;
     this.servers = options.servers;
     this.random = options.random;
-    this.setLive(options.live ?? new Uint8Array(options.servers.length).fill(1));
+    const live = options.live ?? new Uint8Array(options.servers.length).fill(1);
+    if (options.ring === undefined) this.setLive(live);
+    else {
+      this.live = live.slice();
+      this.current = options.ring;
+    }
   }
 
   /**

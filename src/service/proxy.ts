@@ -28,9 +28,10 @@ import { type Opened, Pool, type Seat, type Surroundings } from "../proxy/pool.t
 import { type ClientQuestion, GONE, type Told } from "../proxy/client_question.ts";
 import { PoolIdentity } from "../redis/identity.ts";
 import { RedisFront } from "../redis/front.ts";
-import { answerText, type ArgumentOf, type Gathered, type QuestionKind } from "./questions.ts";
+import { answerOf, type ArgumentOf, type Gathered, type QuestionKind } from "./questions.ts";
 import { StatsPort } from "./stats_port.ts";
 import { Turn } from "../proxy/turn.ts";
+import { Turns } from "./turns.ts";
 
 export interface ProxyOptions {
   readonly config: Config;
@@ -53,6 +54,8 @@ export interface ProxyOptions {
   readonly sign?: (pool: string, server: string, sign: Sign, cause: string) => void;
   /** Resolves when others have had a turn; absent: nobody has to. */
   readonly nextTurn?: () => Promise<void>;
+  /** Of this thread; absent: its own. */
+  readonly turns?: Turns;
   /** Arguments of a slice (see redis/slices.ts): few, if the simulator wants to see slices. */
   readonly sliceArguments?: number;
   /** Bytes of a reply from which on it goes on in parts: few, if the simulator wants to see parts. */
@@ -108,6 +111,8 @@ export class Proxy {
   /** Pools that a reload has removed, with clients that are not done. */
   private readonly parting = new Set<Pool>();
   readonly turn: Turn;
+  /** For what may wait. */
+  readonly turns: Turns;
   readonly memory: Memory;
   private readonly seat: Seat;
   private readonly startedAtMs: number;
@@ -121,6 +126,7 @@ export class Proxy {
     this.config = config;
     this.stamp = options.stamp ?? { epoch: 0, cause: "start", atMs: options.startedAtMs ?? clock.wallMs() };
     this.turn = new Turn(clock);
+    this.turns = options.turns ?? new Turns(clock);
     this.startedAtMs = options.startedAtMs ?? clock.wallMs();
     this.seat = options.seat ??
       {
@@ -272,8 +278,8 @@ export class Proxy {
 
   /** See questions.ts; of the only worker. */
   async gather<K extends QuestionKind>(kind: K, argument: ArgumentOf<K>): Promise<readonly Gathered<K>[]> {
-    const text = answerText(this, kind, argument);
-    return text === "" ? [] : [{ worker: 0, answer: JSON.parse(text) }];
+    const answer = await answerOf(this, kind, argument, this.turns);
+    return answer === null ? [] : [{ worker: 0, answer }];
   }
 
   /** Brings this worker's gauges on the board up to date that are not kept so all the time: queues, memory. */

@@ -3,14 +3,15 @@
  *
  *   admin, … ──► service.gather(kind, argument) ──► each worker: QUESTIONS[kind](its Proxy, argument) ──► the answers, by worker
  *
- * To add a question: a row in QUESTIONS. It runs between two turns of a thread that carries traffic, so it looks at a bounded number
- * of things (some hundreds; a page of them if there are more) and takes well below a millisecond. Argument and answer are plain JSON
- * data: they go to another thread as text.
+ * To add a question: a row in QUESTIONS. It runs between two turns of a thread that carries traffic: so it answers at once if that takes
+ * some hundred µs at most, or it is a generator of parts of its answer, with a turn for each (turns.ts). Argument and answer are plain
+ * JSON data: they go to another thread as text. What is asked with several workers is bounded by ANSWER_MAX.
  */
 import type { Address } from "../net/net.ts";
 import type { CertificateSeen } from "../net/tls.ts";
 import type { Proxy } from "./proxy.ts";
 import { bigKeys, clients, hotKeys, taps } from "./seen.ts";
+import type { Turns } from "./turns.ts";
 
 /** A worker's answer of more characters than this is as good as none. */
 export const ANSWER_MAX = 4 * 1024 * 1024;
@@ -33,25 +34,29 @@ export interface ServerSeen {
   readonly replicas: readonly { readonly address: string; readonly reads: number }[];
 }
 
-/** @param pool null: of all */
-function servers(proxy: Proxy, pool: string | null): ServerSeen[] {
-  return proxy.pools.filter(({ config }) => pool === null || config.name === pool).flatMap((
-    { config: { name }, servers },
-  ) =>
-    servers.map((server) => ({
-      pool: name,
-      server: server.config.name,
-      primary: server.primary?.spec.text ?? "",
-      why: server.primary === null ? server.why : "",
-      down: server.isDown,
-      ejected: server.ejected,
-      failures: server.failures,
-      replicas: server.replicas.map(({ spec, readsAnswered }) => ({
-        address: spec.text,
-        reads: readsAnswered,
-      })),
-    }))
-  );
+/** Servers that are looked at in one turn. */
+const SERVERS_PART = 128;
+
+/** @param only null: of all pools */
+function* servers(proxy: Proxy, only: string | null): Generator<ServerSeen[], void> {
+  for (const { config: { name }, servers } of proxy.pools) {
+    if (only !== null && name !== only) continue;
+    for (let at = 0; at < servers.length; at += SERVERS_PART) {
+      yield servers.slice(at, at + SERVERS_PART).map((server) => ({
+        pool: name,
+        server: server.config.name,
+        primary: server.primary?.spec.text ?? "",
+        why: server.primary === null ? server.why : "",
+        down: server.isDown,
+        ejected: server.ejected,
+        failures: server.failures,
+        replicas: server.replicas.map(({ spec, readsAnswered }) => ({
+          address: spec.text,
+          reads: readsAnswered,
+        })),
+      }));
+    }
+  }
 }
 
 /** Listening sockets for the process that takes this one's place; they stay this process's as well. @param given it has taken them */
@@ -80,7 +85,10 @@ export const QUESTIONS = { servers, certificates, listeners, hotKeys, bigKeys, c
 type Questions = typeof QUESTIONS;
 export type QuestionKind = keyof Questions;
 export type ArgumentOf<K extends QuestionKind> = Parameters<Questions[K]> extends [Proxy, infer A] ? A : null;
-export type AnswerOf<K extends QuestionKind> = ReturnType<Questions[K]>;
+type ElementOf<A> = A extends Generator<readonly (infer E)[], void> ? E
+  : A extends readonly (infer E)[] ? E
+  : never;
+export type AnswerOf<K extends QuestionKind> = ElementOf<ReturnType<Questions[K]>>[];
 
 /** What one worker has answered. */
 export interface Gathered<K extends QuestionKind> {
@@ -93,14 +101,61 @@ export interface Gathering {
   gather<K extends QuestionKind>(kind: K, argument: ArgumentOf<K>): Promise<readonly Gathered<K>[]>;
 }
 
-/** A worker's answer as text; "" if it has none: a question that throws is a mistake of ours, and not to cost clients anything. */
-export function answerText(proxy: Proxy, kind: QuestionKind, argument: unknown): string {
+/** A question's answer, part by part; a turn for each part but that of one that is answered at once. */
+async function answer<K extends QuestionKind>(
+  proxy: Proxy,
+  kind: K,
+  argument: ArgumentOf<K>,
+  turns: Turns,
+  take: (part: AnswerOf<K>) => void,
+): Promise<void> {
+  type Part = AnswerOf<K>;
+  const ask = QUESTIONS[kind] as unknown as (proxy: Proxy, argument: unknown) => Part | Generator<Part, void>;
+  const answer = ask(proxy, argument);
+  if (Array.isArray(answer)) return take(answer);
+  for (;;) {
+    await turns.next();
+    const { done, value } = answer.next();
+    if (done) return;
+    take(value);
+  }
+}
+
+/** A worker's answer; null if it has none: a question that throws is a mistake of ours, and not to cost clients anything. */
+export async function answerOf<K extends QuestionKind>(
+  proxy: Proxy,
+  kind: K,
+  argument: ArgumentOf<K>,
+  turns: Turns,
+): Promise<AnswerOf<K> | null> {
+  const all: AnswerOf<K> = [];
   try {
-    const text =
-      JSON.stringify((QUESTIONS[kind] as (proxy: Proxy, argument: unknown) => unknown)(proxy, argument)) ??
-        "";
-    return text.length > ANSWER_MAX ? "" : text;
+    await answer(proxy, kind, argument, turns, (part) => void all.push(...part));
+    return all;
+  } catch {
+    return null;
+  }
+}
+
+/** The same as text, for another thread; "" if it has none, or one of more than ANSWER_MAX. */
+export async function answerText(
+  proxy: Proxy,
+  kind: QuestionKind,
+  argument: unknown,
+  turns: Turns,
+): Promise<string> {
+  const parts: string[] = [];
+  let size = 0;
+  try {
+    await answer(proxy, kind, argument as ArgumentOf<typeof kind>, turns, (part) => {
+      if (part.length === 0) return;
+      const text = JSON.stringify(part).slice(1, -1);
+      size += text.length + 1;
+      // One that is too long is made to its end, but not kept.
+      if (size <= ANSWER_MAX) parts.push(text);
+    });
   } catch {
     return "";
   }
+  return size > ANSWER_MAX ? "" : `[${parts.join(",")}]`;
 }

@@ -23,11 +23,10 @@ export interface PoolHot extends HotKeys {
   readonly pool: string;
 }
 
-export function hotKeys(proxy: Proxy, { pool, most }: KeysAsked): PoolHot[] {
-  return poolsOf(proxy, pool).map(({ config: { name }, seen, turn }) => ({
-    pool: name,
-    ...seen.hot(most, turn.now()),
-  }));
+export function* hotKeys(proxy: Proxy, { pool, most }: KeysAsked): Generator<PoolHot[], void> {
+  for (const { config: { name }, seen, turn } of poolsOf(proxy, pool)) {
+    yield [{ pool: name, ...seen.hot(most, turn.now()) }];
+  }
 }
 
 export interface PoolBig {
@@ -35,11 +34,10 @@ export interface PoolBig {
   readonly keys: readonly BigKey[];
 }
 
-export function bigKeys(proxy: Proxy, { pool, most }: KeysAsked): PoolBig[] {
-  return poolsOf(proxy, pool).map(({ config: { name }, seen, clock }) => ({
-    pool: name,
-    keys: seen.big(clock.wallMs()).slice(0, most),
-  }));
+export function* bigKeys(proxy: Proxy, { pool, most }: KeysAsked): Generator<PoolBig[], void> {
+  for (const { config: { name }, seen, clock } of poolsOf(proxy, pool)) {
+    yield [{ pool: name, keys: seen.big(clock.wallMs()).slice(0, most) }];
+  }
 }
 
 /** What this worker has for who listens; whoever is not among them listens no more. */
@@ -90,23 +88,35 @@ export interface ClientSeen {
   readonly resp: number | null;
 }
 
+/** Clients that are told of in one turn; those that are passed over: they take a look each. */
+const CLIENTS_PART = 64;
+const LOOKS_PART = 4096;
+
 /** A page of this worker's clients: pools in the configuration's order, clients in that of their ids. */
-export function clients(proxy: Proxy, { pool, after, count }: ClientsAsked): ClientSeen[] {
+export function* clients(
+  proxy: Proxy,
+  { pool, after, count }: ClientsAsked,
+): Generator<ClientSeen[], void> {
   const pools = poolsOf(proxy, pool);
   const first = after === null ? 0 : pools.findIndex(({ config }) => config.name === after.pool);
-  const page: ClientSeen[] = [];
   // The pool is gone, and with it the place where the page before has ended.
-  if (first < 0) return page;
-  const most = Math.min(count, CLIENTS_MAX);
+  if (first < 0) return;
+  let part: ClientSeen[] = [];
+  let left = Math.min(count, CLIENTS_MAX);
+  let looks = 0;
   for (const each of pools.slice(first)) {
     const least = after !== null && each.config.name === after.pool ? after.id : -1;
     for (const client of each.clients) {
+      if (++looks % LOOKS_PART === 0) yield [];
       if (client.serial <= least || client.closed) continue;
-      if (page.length === most) return page;
-      page.push(viewOf(each, client));
+      part.push(viewOf(each, client));
+      if (--left === 0) return void (yield part);
+      if (part.length < CLIENTS_PART) continue;
+      yield part;
+      part = [];
     }
   }
-  return page;
+  if (part.length > 0) yield part;
 }
 
 /** Clients choose it, and a page of them has to fit into an answer. */

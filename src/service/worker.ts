@@ -73,11 +73,9 @@ function obey(proxy: Proxy, peers: Peers, order: Order, runtime: Runtime): void 
       proxy.measure();
       return report({ kind: "measured", id: order.id });
     case "gather":
-      return report({
-        kind: "gathered",
-        id: order.id,
-        text: answerText(proxy, order.question, order.argument),
-      });
+      return void answerText(proxy, order.question, order.argument, proxy.turns).then((text) =>
+        report({ kind: "gathered", id: order.id, text })
+      );
     case "servers":
       return proxy.serversChanged(order.pool);
     case "know":

@@ -15,14 +15,36 @@ export const CONTENT_TYPES: Readonly<Record<Format, string>> = {
 };
 
 /** The whole document. */
-export function exposition(readings: readonly Reading[], format: Format): string {
+export function exposition(readings: Iterable<Reading>, format: Format): string {
+  return [...expositionParts(readings, format)].map(({ text }) => text).join("");
+}
+
+/** Lines of a part, unless one point has more. */
+const PART_LINES = 256;
+
+/** Whole lines of the document. */
+export interface Part {
+  readonly text: string;
+  readonly lines: number;
+}
+
+/** The document in parts, each made when it is asked for. */
+export function* expositionParts(readings: Iterable<Reading>, format: Format): Generator<Part, void> {
   const lines: string[] = [];
   for (const reading of readings) {
-    if (reading.points.length + reading.histograms.length > 0) addFamily(lines, reading, format);
+    if (reading.points.length + reading.histograms.length === 0) continue;
+    for (const _ of addFamily(lines, reading, format)) {
+      if (lines.length < PART_LINES) continue;
+      yield partOf(lines);
+      lines.length = 0;
+    }
   }
   if (format === "openmetrics") lines.push("# EOF");
-  lines.push("");
-  return lines.join("\n");
+  yield partOf(lines);
+}
+
+function partOf(lines: readonly string[]): Part {
+  return { text: lines.length === 0 ? "" : lines.join("\n") + "\n", lines: lines.length };
 }
 
 const SUFFIX: Readonly<Record<Family["kind"], string>> = {
@@ -35,7 +57,12 @@ const SUFFIX: Readonly<Record<Family["kind"], string>> = {
 /** What a family's samples are called, where they have all one name. */
 export const sampleName = ({ name, kind }: Family): string => name + SUFFIX[kind];
 
-function addFamily(lines: string[], { family, points, histograms }: Reading, format: Format): void {
+/** @returns what adds a point when it is asked for */
+function* addFamily(
+  lines: string[],
+  { family, points, histograms }: Reading,
+  format: Format,
+): Generator<void, void> {
   const { kind, unit, help, labels } = family;
   const sample = sampleName(family);
   const open = format === "openmetrics";
@@ -45,8 +72,12 @@ function addFamily(lines: string[], { family, points, histograms }: Reading, for
   if (open && unit !== "") lines.push(`# UNIT ${name} ${unit}`);
   for (const point of points) {
     lines.push(`${sample}${braced(labelText(labels, point.labels))} ${numberText(point.value)}`);
+    yield;
   }
-  for (const point of histograms) addHistogram(lines, family, point);
+  for (const point of histograms) {
+    addHistogram(lines, family, point);
+    yield;
+  }
 }
 
 /** Edges as Prometheus writes them, seconds. */

@@ -384,8 +384,8 @@ interface Labelled<T> {
   readonly of: T;
 }
 
-/** In the order of FAMILIES. One of which nothing is known has no points. */
-export function readings(snapshot: Snapshot): Reading[] {
+/** In the order of FAMILIES, each made when it is asked for. One of which nothing is known has no points. */
+export function* readings(snapshot: Snapshot): Generator<Reading, void> {
   const { version, runtime, runtimeVersion, pools, events } = snapshot;
   const labelled = pools.map((of) => ({ labels: [of.name], of }));
   const servers = pools.flatMap((pool) =>
@@ -399,22 +399,20 @@ export function readings(snapshot: Snapshot): Reading[] {
   );
   const process = [{ labels: [], of: snapshot }];
   const latency = pools.flatMap((pool) => pool.latency.map((of) => ({ labels: [pool.name, of.class], of })));
-  return [
-    simple(BUILD, [{ labels: [version, runtime, runtimeVersion], value: 1 }]),
-    ...PROCESS_ROWS.map((each) => read(each, process)),
-    simple(EVENTS, [...events].map(([kind, value]) => ({ labels: [kind], value }))),
-    ...POOL_COUNTED.map((each) => readCounted(each, labelled)),
-    histograms(WAITED, latency.map(({ labels, of }) => ({ labels, buckets: of.waited }))),
-    histograms(SERVED, latency.map(({ labels, of }) => ({ labels, buckets: of.served }))),
-    ...SERVER_ROWS.map((each) => read(each, servers)),
-    ...SERVER_COUNTED.map((each) => readCounted(each, servers)),
-    histograms(
-      SERVER_SERVED,
-      servers.flatMap(({ labels, of }) => of.served === null ? [] : [{ labels, buckets: of.served }]),
-    ),
-    ...REPLICA_ROWS.map((each) => read(each, replicas)),
-    ...CERTIFICATE_ROWS.map((each) => read(each, certificates)),
-  ];
+  yield simple(BUILD, [{ labels: [version, runtime, runtimeVersion], value: 1 }]);
+  for (const each of PROCESS_ROWS) yield read(each, process);
+  yield simple(EVENTS, [...events].map(([kind, value]) => ({ labels: [kind], value })));
+  for (const each of POOL_COUNTED) yield readCounted(each, labelled);
+  yield histograms(WAITED, latency.map(({ labels, of }) => ({ labels, buckets: of.waited })));
+  yield histograms(SERVED, latency.map(({ labels, of }) => ({ labels, buckets: of.served })));
+  for (const each of SERVER_ROWS) yield read(each, servers);
+  for (const each of SERVER_COUNTED) yield readCounted(each, servers);
+  yield histograms(
+    SERVER_SERVED,
+    servers.flatMap(({ labels, of }) => of.served === null ? [] : [{ labels, buckets: of.served }]),
+  );
+  for (const each of REPLICA_ROWS) yield read(each, replicas);
+  for (const each of CERTIFICATE_ROWS) yield read(each, certificates);
 }
 
 function simple(family: Family, points: readonly Point[]): Reading {

@@ -135,14 +135,25 @@ export class Latency {
     return total;
   }
 
+  /** Nothing of it has been counted. */
+  isEmpty(latencyClass: number, quantity: number): boolean {
+    const at = (latencyClass * QUANTITIES + quantity) * ROW;
+    return this.blocks.every((block) => isUnused(block, at));
+  }
+
   private addTo(histogram: Histogram, latencyClass: number, quantity: number): void {
     const at = (latencyClass * QUANTITIES + quantity) * ROW;
     for (const block of this.blocks) {
-      // With nothing in the bucket of 0 µs either, nothing has been counted: of hundreds of servers that is most of what there is.
-      if (block[at + SUM] === 0 && block[at + HEAD] === 0) continue;
+      // Of hundreds of servers that is most of what there is.
+      if (isUnused(block, at)) continue;
       histogram.addCounts(block.subarray(at + HEAD, at + ROW), block[at + SUM]!, block[at + LONGEST]!);
     }
   }
+}
+
+/** With nothing in the bucket of 0 µs either, nothing has been counted. */
+function isUnused(block: Float64Array, row: number): boolean {
+  return block[row + SUM] === 0 && block[row + HEAD] === 0;
 }
 
 /** Counts of times, by bucket, of nobody else. */

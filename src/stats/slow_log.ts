@@ -81,14 +81,17 @@ export class SlowLog {
 
   /** The newest, `most` at most, newest first. */
   newest(most: number): SlowEntry[] {
+    return [...this.eachNewest(most)];
+  }
+
+  /** The same, each read when it is asked for. */
+  *eachNewest(most: number): Generator<SlowEntry, void> {
     const next = Atomics.load(this.cells, NEXT);
     const oldest = next - this.count(most);
-    const entries: SlowEntry[] = [];
     for (let id = next - 1; id >= oldest; id--) {
       const entry = this.read(id);
-      if (entry !== null) entries.push(entry);
+      if (entry !== null) yield entry;
     }
-    return entries;
   }
 
   private read(id: number): SlowEntry | null {

@@ -14,7 +14,8 @@ import { Modula } from "../ring/modula.ts";
 import type { Placement } from "../ring/placement.ts";
 import type { Ring } from "../ring/ring.ts";
 import { NOBODY, ownersOf, slotOfKey, SlotRing, SLOTS } from "../ring/slots.ts";
-import { placementOf } from "./placement.ts";
+import { atOnce } from "../ring/steps.ts";
+import { placementSteps } from "./placement.ts";
 
 /** Who may answer a server's reads. */
 export interface ReadCandidate {
@@ -73,9 +74,18 @@ export interface Explanation {
 
 /** @param key borrowed */
 export function explain(pool: PoolConfig, key: Uint8Array, now: ServersNow): Explanation {
+  return atOnce(explainSteps(pool, key, now));
+}
+
+/** The same in steps (ring/steps.ts). @param key borrowed until the end */
+export function* explainSteps(
+  pool: PoolConfig,
+  key: Uint8Array,
+  now: ServersNow,
+): Generator<number, Explanation> {
   const { servers, cluster, distribution } = pool;
   const live = Uint8Array.from(servers, (_, i) => now.offRing(i) === null ? 1 : 0);
-  const placement = placementOf(pool, () => 0, live);
+  const placement = yield* placementSteps(pool, live);
   const tag = tagOf(pool, key);
   const hashed = key.subarray(tag.start, tag.end);
   const single = servers.length === 1;
@@ -103,7 +113,7 @@ export function explain(pool: PoolConfig, key: Uint8Array, now: ServersNow): Exp
       : single
       ? "the pool has one server, and nothing is hashed"
       : placeOf(placement.ring!, hash!),
-    skipped: drawn || cluster || single ? [] : skippedOf(pool, hash!, live, now),
+    skipped: drawn || cluster || single ? [] : yield* skippedOf(pool, hash!, live, now),
     server: server?.name ?? null,
     address: server === null ? null : now.addressOf(index),
     read_from: pool.readFrom,
@@ -154,11 +164,16 @@ function placeOf(ring: Ring, hash: number): string {
 const SKIPPED_MAX = 8;
 
 /** The first of those whom the key would have been given before, one after the other, were they on the ring. */
-function skippedOf(pool: PoolConfig, hash: number, live: Uint8Array, now: ServersNow): Skipped[] {
+function* skippedOf(
+  pool: PoolConfig,
+  hash: number,
+  live: Uint8Array,
+  now: ServersNow,
+): Generator<number, Skipped[]> {
   const skipped: Skipped[] = [];
   const marks = new Uint8Array(live.length).fill(1);
   for (let i = 0; i < Math.min(live.length, SKIPPED_MAX); i++) {
-    const { ring }: Placement = placementOf(pool, () => 0, marks);
+    const { ring }: Placement = yield* placementSteps(pool, marks);
     const owner = ring?.lookup(hash) ?? -1;
     if (owner < 0 || live[owner] === 1) break;
     skipped.push({

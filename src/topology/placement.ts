@@ -1,6 +1,7 @@
 /** The placement of a configured pool, and whether another configuration of it has the same one. */
 import type { PoolConfig } from "../config/config.ts";
 import { HASHES } from "../hash/hash.ts";
+import { ketamaSteps } from "../ring/ketama.ts";
 import { Placement } from "../ring/placement.ts";
 import { slotOfKey } from "../ring/slots.ts";
 
@@ -9,11 +10,21 @@ import { slotOfKey } from "../ring/slots.ts";
  * @param live one byte a server, 0 = off the ring; absent: all are on it
  */
 export function placementOf(pool: PoolConfig, random: () => number, live?: Uint8Array): Placement {
-  const { hash, distribution, hashTag, servers } = pool;
-  const how = pool.cluster
-    ? { hash: slotOfKey, distribution: "slots" as const, hashTag: null }
-    : { hash: HASHES[hash], distribution, hashTag };
-  return new Placement({ ...how, servers, random, ...(live === undefined ? {} : { live }) });
+  return new Placement({ ...howOf(pool), random, ...(live === undefined ? {} : { live }) });
+}
+
+function howOf({ cluster, hash, distribution, hashTag, servers }: PoolConfig) {
+  return cluster
+    ? { hash: slotOfKey, distribution: "slots" as const, hashTag: null, servers }
+    : { hash: HASHES[hash], distribution, hashTag, servers };
+}
+
+/** The same, for questions about keys, in steps (ring/steps.ts): with ketama it takes some ms. */
+export function* placementSteps(pool: PoolConfig, live: Uint8Array): Generator<number, Placement> {
+  const ring = !pool.cluster && pool.distribution === "ketama"
+    ? yield* ketamaSteps(pool.servers, live)
+    : undefined;
+  return new Placement({ ...howOf(pool), random: () => 0, live, ring });
 }
 
 /** No key moves from one server to another, whatever their addresses. @param present the placement of `before` */

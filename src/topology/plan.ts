@@ -12,10 +12,11 @@ import type { PoolConfig } from "../config/config.ts";
 import { hashSpace } from "../hash/hash.ts";
 import type { Placement } from "../ring/placement.ts";
 import { slotMoves } from "./slot_moves.ts";
-import { placementOf, samePlacement } from "./placement.ts";
+import { placementOf, placementSteps, samePlacement } from "./placement.ts";
 import type { Ring } from "../ring/ring.ts";
 import { sharedHashes } from "../ring/shares.ts";
 import { SLOTS } from "../ring/slots.ts";
+import { atOnce } from "../ring/steps.ts";
 
 /** A server of the pool, before, after or both; shares are parts of 1. */
 export interface PlanServer {
@@ -211,6 +212,9 @@ export function* planSteps(
   return plans;
 }
 
+/** What a server's pieces of the hash space take to be added up, µs, about. */
+const PIECE_US = 2;
+
 /** Of configurations that are still in use: what was new at a change is old at the next. */
 const placements = new WeakMap<PoolConfig, Placement>();
 
@@ -221,6 +225,15 @@ function placed(pool: PoolConfig, like: PoolConfig | null = null): Placement {
   const present = like === null ? undefined : placements.get(like);
   const same = present !== undefined && samePlacement(present, like!, pool);
   placement = same ? present : placementOf(pool, () => 0);
+  placements.set(pool, placement);
+  return placement;
+}
+
+/** As `placed`, in steps. */
+function* placedSteps(pool: PoolConfig): Generator<number, Placement> {
+  const present = placements.get(pool);
+  if (present !== undefined) return present;
+  const placement = yield* placementSteps(pool, new Uint8Array(pool.servers.length).fill(1));
   placements.set(pool, placement);
   return placement;
 }
@@ -260,13 +273,19 @@ const ringOf = (pool: PoolConfig, placement: Placement): Ring | null =>
  * @param live one byte a server, 0 = off the ring; absent: all are on it
  */
 export function sharesOf(pool: PoolConfig, live?: Uint8Array): Float64Array {
+  return atOnce(shareSteps(pool, live));
+}
+
+/** The same in steps (ring/steps.ts). */
+export function* shareSteps(pool: PoolConfig, live?: Uint8Array): Generator<number, Float64Array> {
   const size = pool.servers.length;
   const off = live?.includes(0) ?? false;
   const left = off ? live!.reduce((sum, mark) => sum + (mark === 0 ? 0 : 1), 0) : size;
   if (left === 0) return new Float64Array(size);
   if (isDrawn(pool)) return Float64Array.from(pool.servers, (_, i) => off && live![i] === 0 ? 0 : 1 / left);
   const space = spaceOf(pool, pool);
-  const placement = off ? placementOf(pool, () => 0, live) : placed(pool);
+  const placement = off ? yield* placementSteps(pool, live!) : yield* placedSteps(pool);
+  yield PIECE_US * size;
   return scaled(sharedHashes(ringOf(pool, placement), null, [size, 1], space)!, 1 / space);
 }
 

@@ -8,13 +8,14 @@ import { adminRefusal } from "../../src/admin/side.ts";
 import { findRoute, ROUTES } from "../../src/admin/routes.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { KEYS, POOL_KEYS, PROCESS_KEYS } from "../../src/config/schema.ts";
+import { bodyOf, TURNS } from "../lib/turns.ts";
 
-const shown = (yml: string): string => {
-  const around = { clock: { wallMs: () => 0 }, config: parseConfig(yml, "x.yml") } as unknown as Around;
-  return (config(around) as { body: string }).body;
+const shown = async (yml: string): Promise<string> => {
+  const around = { clock: { wallMs: () => 0 }, turns: TURNS, config: parseConfig(yml, "x.yml") };
+  return bodyOf(await config(around as unknown as Around));
 };
 
-Deno.test("/api/config masks every secret of the table, and shows every other key", () => {
+Deno.test("/api/config masks every secret of the table, and shows every other key", async () => {
   const secrets = POOL_KEYS.filter((key) => key.secret).map((key) => key.name);
   ok(secrets.length >= 2);
   // Each where it may stand; what it needs beside it.
@@ -23,7 +24,7 @@ Deno.test("/api/config masks every secret of the table, and shows every other ke
   };
   for (const name of secrets) {
     const servers = name === "sentinel_auth" ? "[ { name: m, master: m } ]" : "[ 127.0.0.1:1:1 ]";
-    const body = shown(
+    const body = await shown(
       `p:\n  listen: 127.0.0.1:2\n  redis: true\n  ${name}: ${
         name === "server_auth" ? "{ password: hunter2 }" : "hunter2"
       }\n${beside[name] ?? ""}  servers: ${servers}\n`,
@@ -32,7 +33,7 @@ Deno.test("/api/config masks every secret of the table, and shows every other ke
     strictEqual(JSON.parse(body).pools[0][name], MASK);
   }
   const { ringmaster, pools: [pool] } = JSON.parse(
-    shown("p:\n  listen: 127.0.0.1:2\n  servers: [ 127.0.0.1:1:1 ]\n"),
+    await shown("p:\n  listen: 127.0.0.1:2\n  servers: [ 127.0.0.1:1:1 ]\n"),
   );
   deepStrictEqual(Object.keys(pool).slice(1), POOL_KEYS.map((key) => key.name));
   deepStrictEqual(Object.keys(ringmaster), PROCESS_KEYS.map((key) => key.name));

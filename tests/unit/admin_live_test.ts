@@ -14,6 +14,7 @@ import {
 } from "../../src/stats/metrics.ts";
 import { Events } from "../../src/topology/events.ts";
 import { ManualClock } from "../lib/manual_clock.ts";
+import { TURNS } from "../lib/turns.ts";
 
 const SILENT = { write() {}, level: 0 } as unknown as Log;
 
@@ -27,6 +28,7 @@ class Stand {
   held: Promise<void> | null = null;
   readonly live = new Live({
     clock: this.clock,
+    turns: TURNS,
     events: this.events,
     stats: async () => {
       await this.held;

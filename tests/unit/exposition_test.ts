@@ -151,7 +151,7 @@ Deno.test("FAMILIES: names and units are as Prometheus wants them, and no name i
 });
 
 Deno.test("readings() has the families of the table, in its order, and a value for each label", () => {
-  const all = readings(snapshotOf(2, 3));
+  const all = [...readings(snapshotOf(2, 3))];
   deepStrictEqual(all.map(({ family }) => family), [...FAMILIES]);
   for (const { family, points, histograms } of all) {
     ok(points.length + histograms.length > 0, family.name);

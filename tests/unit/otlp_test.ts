@@ -3,17 +3,21 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { Otlp, type Outcome } from "../../src/admin/otlp.ts";
 import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
+import { atOnce } from "../../src/ring/steps.ts";
 import { readings } from "../../src/stats/families.ts";
 import { metricsBody, type SampledRequest, spansBody } from "../../src/stats/otlp.ts";
 import { VERSION } from "../../src/stats/version.ts";
 import { ManualClock } from "../lib/manual_clock.ts";
 import { snapshotOf } from "../lib/snapshot.ts";
+import { TURNS } from "../lib/turns.ts";
 
 const RESOURCE = { runtime: "bun", runtimeVersion: "1.4.5", hostName: "box1", processId: 42 };
 
 // deno-lint-ignore no-explicit-any
 function metricsOf(snapshot = snapshotOf(1, 2)): { resource: any; metrics: any[] } {
-  const { resourceMetrics: [one] } = JSON.parse(metricsBody(snapshot, readings(snapshot), RESOURCE));
+  const { resourceMetrics: [one] } = JSON.parse(
+    atOnce(metricsBody(snapshot, readings(snapshot), RESOURCE)),
+  );
   return { resource: one.resource, metrics: one.scopeMetrics[0].metrics };
 }
 
@@ -142,6 +146,7 @@ class Stand {
   readonly otlp = new Otlp({
     clock: this.clock,
     log: { level: 11, write: (_, text) => void this.logged.push(text) },
+    turns: TURNS,
     random: () => 0.5,
     resource: RESOURCE,
     snapshot: () => Promise.resolve(snapshotOf(1, 1)),

@@ -1,7 +1,6 @@
 /** What a pool sees of its keys, through either front. */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import type { Around } from "../../src/admin/around.ts";
-import type { Whole } from "../../src/admin/answer.ts";
 import { bigKeys, hotKeys } from "../../src/admin/keys.ts";
 import type { Proxy } from "../../src/service/proxy.ts";
 import { answerText, type QuestionKind } from "../../src/service/questions.ts";
@@ -12,6 +11,7 @@ import { GAP_MIN } from "../../src/stats/draws.ts";
 import { concat, latin1, request } from "../lib/bytes.ts";
 import { thorough } from "../lib/runs.ts";
 import { TurnStand } from "../lib/turn_stand.ts";
+import { bodyOf, TURNS } from "../lib/turns.ts";
 
 const plainly = (work: () => void) => work();
 /** Enough that chance does not decide; the gaps are the same ones every time. */
@@ -147,18 +147,19 @@ Deno.test("hot and big keys of many pools are told, be every key as long as it m
   } as unknown as Proxy;
   const around = {
     clock: { wallMs: () => 1 },
+    turns: TURNS,
     config: { pools: pools.map(({ config }) => config) },
     service: {
-      gather(kind: QuestionKind, argument: unknown) {
-        const text = answerText(proxy, kind, argument);
-        return Promise.resolve(text === "" ? [] : [{ worker: 0, answer: JSON.parse(text) }]);
+      board: { workers: 2 },
+      async gather(kind: QuestionKind, argument: unknown) {
+        const text = await answerText(proxy, kind, argument, TURNS);
+        return text === "" ? [] : [{ worker: 0, answer: JSON.parse(text) }];
       },
     },
   } as unknown as Around;
   const asked = { names: {}, query: { pool: "", count: "3" }, body: new Uint8Array(), accept: "" };
   for (const answer of [hotKeys, bigKeys]) {
-    const { body } = await answer(around, asked) as Whole;
-    const told = JSON.parse(body as string).pools as { name: string; keys: unknown[] }[];
+    const told = JSON.parse(bodyOf(await answer(around, asked))).pools as { name: string; keys: unknown[] }[];
     deepStrictEqual(
       told.map(({ name, keys }) => [name, keys.length]),
       pools.map(({ config }) => [config.name, 3]),
@@ -174,7 +175,7 @@ thorough("who is connected is told, however long the names are that clients give
     stand.net.run();
   }
   const proxy = { pools: [stand.pool] } as unknown as Proxy;
-  const text = answerText(proxy, "clients", { pool: null, after: null, count: CLIENTS_MAX });
+  const text = await answerText(proxy, "clients", { pool: null, after: null, count: CLIENTS_MAX }, TURNS);
   const told: { name: string }[] = JSON.parse(text);
   strictEqual(told.filter((client) => client.name === `${name.slice(0, 256)}…`).length, 600);
   stand.stop();
