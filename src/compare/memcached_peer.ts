@@ -24,6 +24,16 @@ const LF = 10;
 /** Bytes of keys that one dump may hold. */
 const DUMP_MAX = 64 * 1024 * 1024;
 
+/**
+ * What a line of `lru_crawler metadump` says: a key, that the dump begins (OK, which 1.6.45 sends first and 1.6.18 does not) or ends;
+ * "wrong": anything else.
+ */
+export function dumpLine(line: string): Uint8Array | "begins" | "ends" | "wrong" {
+  const key = /^key=(\S*) /.exec(line)?.[1];
+  if (key !== undefined) return unescaped(key);
+  return line === "OK" ? "begins" : line === "END" ? "ends" : "wrong";
+}
+
 /** A request under way. A line of its answer either ends it or announces data, or more lines. */
 interface Question {
   /** @returns DONE, MORE, or how many bytes of data stand behind this line */
@@ -125,14 +135,14 @@ export class MemcachedPeer implements Peer {
     const wrong = await new Promise<string | null>((resolve) => {
       link.ask("lru_crawler metadump all\r\n", {
         line: (line) => {
-          const key = /^key=(\S*) /.exec(line)?.[1];
-          if (key === undefined) {
-            resolve(line === "END" ? null : line);
+          const said = dumpLine(line);
+          if (said === "begins") return MORE;
+          if (typeof said === "string") {
+            resolve(said === "ends" ? null : line);
             return DONE;
           }
-          const bytes = unescaped(key);
-          keys.push(bytes);
-          held += bytes.length + 64;
+          keys.push(said);
+          held += said.length + 64;
           if (keys.length < most && held < DUMP_MAX) return MORE;
           resolve(null);
           return DONE;

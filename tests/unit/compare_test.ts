@@ -4,6 +4,7 @@ import { encode } from "../../src/bytes/ascii.ts";
 import { likelyCause, placingDifferences, type Sighting } from "../../src/compare/cause.ts";
 import { CannotCompare, Comparison } from "../../src/compare/comparison.ts";
 import { Pace } from "../../src/compare/pace.ts";
+import { dumpLine } from "../../src/compare/memcached_peer.ts";
 import type { Page, Peer } from "../../src/compare/peer.ts";
 import { differenceOf, type Found, type Reading } from "../../src/compare/reading.ts";
 import { headLine, type Recorded, recorded } from "../../src/compare/recording.ts";
@@ -17,6 +18,7 @@ import { parseConfig } from "../../src/config/parse.ts";
 import type { Clock } from "../../src/net/net.ts";
 import type { Placement } from "../../src/ring/placement.ts";
 import { placementOf } from "../../src/topology/placement.ts";
+import { latin1 } from "../lib/bytes.ts";
 import { Random } from "../lib/random.ts";
 
 /** Time that passes when somebody waits for it. */
@@ -530,6 +532,15 @@ Deno.test("Replay: a target that goes away ends it, and is no difference; one th
     deepStrictEqual({ same, lost, different, asked }, { same: 128, lost: 128, different: 0, asked: 256 });
     deepStrictEqual([old.asked, young.asked], [256, 256]);
   }
+});
+
+Deno.test("dumpLine(): what memcached 1.6.18 and 1.6.45 say of their keys", () => {
+  deepStrictEqual(dumpLine("key=a exp=-1 la=1796007026 cas=1 fetch=no cls=1 size=65"), latin1("a"));
+  deepStrictEqual(dumpLine("key=a exp=-1 la=1796007016 cas=2 fetch=no cls=1 size=65 flags=7 "), latin1("a"));
+  deepStrictEqual(dumpLine("key=a%25%0D exp=-1 la=1 cas=1 fetch=no cls=1 size=65"), latin1("a%\r"));
+  strictEqual(dumpLine("OK"), "begins");
+  strictEqual(dumpLine("END"), "ends");
+  strictEqual(dumpLine("BUSY currently processing crawler request"), "wrong");
 });
 
 Deno.test("verdictOf(): keys that nobody has, or that change all the time, are no comparison", () => {
