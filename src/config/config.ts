@@ -1,5 +1,6 @@
 /** What a configuration file means once it has been parsed, checked and given its defaults. */
 import type { Address } from "../net/net.ts";
+import type { Rates } from "../stats/quotas.ts";
 import type { ServerTlsConfig, TlsConfig, TlsPair, TlsVersion, UserFrom } from "../net/tls.ts";
 import type { Fields, LOG_KEYS, POOL_KEYS, PROCESS_KEYS } from "./schema.ts";
 
@@ -96,6 +97,8 @@ export interface UserConfig {
   readonly rules: readonly string[];
   /** May call scripts although something is forbidden to it. */
   readonly scripts: boolean;
+  /** Null: those of per_user. */
+  readonly limits: Rates | null;
 }
 
 /** Where a pool's servers come from, if the file does not name them itself: `servers_from`, or `cluster`. */

@@ -41,7 +41,7 @@ export function configMarkdown(): string {
     markdownTable(SERVER_TLS_KEYS),
     "\nKeys of `ringmaster: admin_tls:`:\n",
     markdownTable(ADMIN_TLS_KEYS),
-    "\nKeys of `per_address:`:\n",
+    "\nKeys of `per_address:`, `per_user:` and a user's `limits:`:\n",
     markdownTable(LIMITS_KEYS),
     "\nKeys of each user under `users:`:\n",
     markdownTable(USER_KEYS),

@@ -27,6 +27,12 @@ const LIMITS: readonly Limit[] = [
       "max_requests_per_s, max_bytes_per_s: `-TRYAGAIN …` (`SERVER_ERROR …`); max_connections: `-ERR max number of clients reached`, then closed",
     counter: "limit_requests_per_s",
   },
+  {
+    key: "per_user",
+    beyond:
+      "as of per_address; a login beyond max_connections reads `-ERR max number of clients reached: …`, and is none",
+    counter: "limit_requests_per_s",
+  },
   { key: "allow", beyond: "closed, with a line in the log", counter: "clients_denied" },
   { key: "deny", beyond: "closed, with a line in the log", counter: "clients_denied" },
   {

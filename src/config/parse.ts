@@ -281,10 +281,13 @@ class Reader {
 
   /** memcached has no users; the user default has one password; and who has none needs a certificate. */
   #checkUsers(values: Values, { redis, redisAuth, users, tls }: Fields<typeof POOL_KEYS>): void {
-    for (const name of redis === false ? ["users", "server_auth"] : []) {
+    for (const name of redis === false ? ["users", "per_user", "server_auth"] : []) {
       const given = values.get(name);
       if (given === undefined) continue;
       this.#problem(given.place, name, `${name} in a memcached pool`, `redis: true, or no ${name}`);
+    }
+    if (redis !== false && users === null && values.has("per_user")) {
+      this.#problem(values.get("per_user")!.place, "per_user", "per_user without users", "users as well");
     }
     const from = tls?.userFrom ?? "off";
     if (from !== "off" && (redis === false || users === null)) {
@@ -910,11 +913,11 @@ class Reader {
     }
     const values = this.#mapping(key, item, "user", USER_KEYS);
     if (values === undefined) return undefined;
-    const { name, rules, scripts } = fieldsOf(USER_KEYS, values);
+    const { name, rules, scripts, limits } = fieldsOf(USER_KEYS, values);
     if (name === null || rules === null) return undefined;
     const secret = this.#userSecret(values);
     if (secret === undefined) return undefined;
-    const user = { name, secret, rules, scripts };
+    const user = { name, secret, rules, scripts, limits };
     this.#userPlaces.set(user, item.place);
     return user;
   }
@@ -1102,7 +1105,7 @@ class Reader {
           scope === "server_auth"
       ? `of ${scope}`
       : scope === "limits"
-      ? "of per_address"
+      ? "of limits"
       : scope === "user"
       ? "of a user"
       : scope === "log"

@@ -390,6 +390,13 @@ export const POOL_KEYS = [
     reason:
       "Rules are those of Redis's ACL. Who does not log in is the user default, who may do nothing unless the list has it, or redis_auth is set. See docs/users.md.",
   }),
+  key("pool", "per_user", "limits", "perUser", {
+    absent: "no limits",
+    example: "{ max_requests_per_s: 1000, max_connections: 100 }",
+    sentence:
+      "What all clients of one user may do together, over all workers: a mapping as of per_address. Redis pools only.",
+    reason: "For users without limits of their own. Whoever is not logged in is no user. See docs/access.md.",
+  }),
   key("pool", "server_auth", "server_auth", "serverAuth", {
     absent: "redis_auth",
     example: '{ username: proxy, password: "${SERVER_PASSWORD}" }',
@@ -1009,7 +1016,7 @@ export const ADMIN_TLS_KEYS = [
   key("admin_tls", "max_version", "enum", "maxVersion", MAX_VERSION),
 ] as const;
 
-/** What `per_address` of a pool has. */
+/** What `per_address` and `per_user` of a pool have, and `limits` of a user. */
 export const LIMITS_KEYS = [
   key("limits", "max_requests_per_s", "integer", "requestsMax", {
     default: "0",
@@ -1083,6 +1090,12 @@ export const USER_KEYS = [
     default: "false",
     sentence: "Any password will do; default is then logged in from the start.",
     reason: "For a default user who may do little.",
+  }),
+  key("user", "limits", "limits", "limits", {
+    absent: "per_user of the pool",
+    example: "{ max_requests_per_s: 1000 }",
+    sentence: "What all clients of the user may do together: a mapping as of per_address.",
+    reason: "In place of per_user, not beside it.",
   }),
   key("user", "scripts", "bool", "scripts", {
     default: "false",

@@ -7,6 +7,7 @@ import type { Client } from "./client.ts";
 import type { ClientQuestion, Told } from "./client_question.ts";
 import type { Visit } from "./ejection.ts";
 import type { Failure } from "./failures.ts";
+import type { Measure, Part } from "./limits.ts";
 import type { Request } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { ServerConnection } from "./server_connection.ts";
@@ -83,6 +84,10 @@ export interface Redirects {
 export interface Front {
   /** A new client's session, kept in client.session. */
   newSession(client: Client): unknown;
+  /** The client, whose session has been made, is somebody from the start. @returns that of whom there are as many as may be; null: it may stay */
+  admit?(client: Client): Measure | null;
+  /** Whom it is one of now, if they have limits (limits.ts). */
+  partOf?(client: Client): Part | null;
   /**
    * Takes the request at `start` of `bytes` (borrowed; shared if the request has SHARE_MIN bytes or more).
    * @returns offset past it, or a negative number if it is not all here, if the client is blocked and the request

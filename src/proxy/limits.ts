@@ -1,7 +1,8 @@
 /**
- * What a client may do together with all others of its address or user, over all workers (stats/quotas.ts): per_address.
+ * What a client may do together with all others of its address or user, over all workers (stats/quotas.ts): per_address, per_user.
  *
  *   accept ──► Limits.admit: one connection more? ──► Allowance: a share of each Who that the client is
+ *   login ──► Limits.changeUser: one more of its user?
  *   request ──► before: has one of them had enough? ──► front: an error, instead of taking it
  *           ──► after: what was taken has been spent
  *
@@ -12,7 +13,15 @@ import type { Ip } from "../net/ip_range.ts";
 import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
 import { LIMIT_BYTES_PER_S, LIMIT_REQUESTS_PER_S, REQUESTS_TOTAL } from "../stats/metrics.ts";
-import { ADDRESS, ENOUGH_BYTES, ENOUGH_NOTHING, type Quotas, type Rates, type Who } from "../stats/quotas.ts";
+import {
+  ADDRESS,
+  ENOUGH_BYTES,
+  ENOUGH_NOTHING,
+  type Quotas,
+  type Rates,
+  USER,
+  type Who,
+} from "../stats/quotas.ts";
 import type { Client } from "./client.ts";
 import type { Turn } from "./turn.ts";
 
@@ -33,7 +42,7 @@ export interface LimitsOf {
   readonly clock: Clock;
   readonly turn: Turn;
   readonly log: Log;
-  readonly front: { laterReply(text: string): Uint8Array };
+  readonly front: { laterReply(text: string): Uint8Array; partOf?(client: Client): Part | null };
 }
 
 /** Rates, and what is said by whom they are kept. */
@@ -41,13 +50,21 @@ export interface Measure {
   readonly rates: Rates;
   /** The key that has them: "per_address". */
   readonly key: string;
+  /** What is said of who is one connection too many. */
+  readonly tooMany: string;
   readonly requestsReply: Uint8Array;
   readonly bytesReply: Uint8Array;
 }
 
+/** Whom a client is one of, and what they may do. */
+export interface Part {
+  readonly who: Who;
+  readonly measure: Measure;
+}
+
 /** A client's part in a Who of its. */
 interface Share {
-  readonly kind: number;
+  readonly who: Who;
   readonly slot: number;
   measure: Measure;
 }
@@ -83,38 +100,57 @@ export class Limits {
   /** Rates to keep. @param key where they stand, for people */
   measureOf(key: string, rates: Rates | null): Measure | null {
     if (rates === null) return null;
+    const { connectionsMax } = rates;
     const reply = (name: string, max: number) =>
       this.of.front.laterReply(`${name} of ${key} is reached: ${max}. Try again later`);
     return {
       key,
       rates,
+      tooMany: `max_connections of ${key} is reached: ${connectionsMax}`,
       requestsReply: reply("max_requests_per_s", rates.requestsMax),
       bytesReply: reply("max_bytes_per_s", rates.bytesMax),
     };
   }
 
   /**
-   * Gives a client that has come its share.
-   * @returns false if there are as many as may be, and it has to go
+   * Gives a client that has come its share of its address.
+   * @returns that of which there are as many as may be, so that it has to go; null: it may stay
    */
-  admit(client: Client): boolean {
-    const { measure } = this;
-    if (measure === null) return true;
-    const ip = this.ipOf(client);
-    return ip === null || this.join(client, whoOf(ip), measure, false);
+  admit(client: Client): Measure | null {
+    const part = this.ofAddress(client);
+    return part === null || this.join(client, part, false) ? null : part.measure;
   }
 
   /**
-   * The client is one of `who`, and no other of that kind.
-   * @param forced however many there are
-   * @returns as `admit`
+   * The client is another user.
+   * @param part null: one without limits, or none
+   * @returns that of which there are as many as may be: it stays who it was; else null
    */
-  join(client: Client, who: Who, measure: Measure, forced: boolean): boolean {
+  changeUser(client: Client, part: Part | null): Measure | null {
+    const { allowance } = client;
+    if (part === null) allowance?.drop(USER);
+    else if (!allowance?.keeps(part) && !this.join(client, part, false)) return part.measure;
+    return null;
+  }
+
+  private ofAddress(client: Client): Part | null {
+    const { measure } = this;
+    if (measure === null) return null;
+    const ip = this.ipOf(client);
+    return ip === null ? null : { who: whoOf(ip), measure };
+  }
+
+  /**
+   * The client is one of them, and no other of that kind.
+   * @param forced however many there are
+   * @returns false if there are as many as may be
+   */
+  private join(client: Client, { who, measure }: Part, forced: boolean): boolean {
     const { of, quotas } = this;
     const slot = quotas.enter(of.board.id, who, of.worker, measure.rates, forced, this.nowMs());
     if (slot < 0) return false;
     client.allowance ??= new Allowance(client, this, quotas);
-    client.allowance.take({ kind: who.kind, slot, measure });
+    client.allowance.take({ who, slot, measure });
     return true;
   }
 
@@ -123,25 +159,42 @@ export class Limits {
     const { of } = this;
     const before = this.measure;
     const measure = this.measure = this.measureOf("per_address", of.config.perAddress);
-    if (before === null && measure !== null) {
-      this.toShare = of.clients.values();
-      of.turn.later(this);
-      return;
-    }
     for (const client of of.clients) client.allowance?.change(ADDRESS, measure);
+    if (before === null && measure !== null) this.shareSoon();
+  }
+
+  /** Users have other limits, or none. */
+  usersChanged(): void {
+    const { clients, front } = this.of;
+    let more = false;
+    for (const client of clients) {
+      const part = front.partOf?.(client) ?? null;
+      if (part === null) client.allowance?.drop(USER);
+      else if (!client.allowance?.keeps(part)) more = true;
+    }
+    if (more) this.shareSoon();
+  }
+
+  /** Whoever lacks a share gets it, some clients a turn. */
+  private shareSoon(): void {
+    const { clients, turn } = this.of;
+    if (this.toShare === null) turn.later(this);
+    this.toShare = clients.values();
   }
 
   /** Called by the turn: more of those who were here before the limits. */
   resume(): void {
+    const { turn, front } = this.of;
     for (let i = 0; i < SHARES_A_TURN && this.toShare !== null; i++) {
       const { done, value: client } = this.toShare.next();
-      if (done || this.measure === null) this.toShare = null;
-      else if (!client.closed && !client.allowance?.has(ADDRESS)) {
-        const ip = this.ipOf(client);
-        if (ip !== null) this.join(client, whoOf(ip), this.measure, true);
+      if (done) this.toShare = null;
+      else if (!client.closed) {
+        for (const part of [this.ofAddress(client), front.partOf?.(client) ?? null]) {
+          if (part !== null && !client.allowance?.keeps(part)) this.join(client, part, true);
+        }
       }
     }
-    if (this.toShare !== null) this.of.turn.later(this);
+    if (this.toShare !== null) turn.later(this);
   }
 
   /** Ms since the epoch of Unix, read once a turn. */
@@ -190,19 +243,23 @@ export class Allowance {
     this.requests = client.pool.counters[REQUESTS_TOTAL]!;
   }
 
-  has(kind: number): boolean {
-    return this.shares.some((share) => share.kind === kind);
+  /** Is it one of them already? It is counted by that measure from now on. */
+  keeps({ who, measure }: Part): boolean {
+    const share = this.shares.find((each) => each.who.kind === who.kind);
+    if (share === undefined || share.who.high !== who.high || share.who.low !== who.low) return false;
+    share.measure = measure;
+    return true;
   }
 
   /** In place of the one of its kind. */
   take(share: Share): void {
-    this.drop(share.kind);
+    this.drop(share.who.kind);
     this.shares.push(share);
   }
 
   /** Is not one of that kind of Who any more. */
   drop(kind: number): void {
-    const at = this.shares.findIndex((share) => share.kind === kind);
+    const at = this.shares.findIndex((share) => share.who.kind === kind);
     if (at < 0) return;
     this.countSent();
     const [share] = this.shares.splice(at, 1);
@@ -212,7 +269,7 @@ export class Allowance {
   /** @param measure null: it is not counted any more */
   change(kind: number, measure: Measure | null): void {
     if (measure === null) return this.drop(kind);
-    for (const share of this.shares) if (share.kind === kind) share.measure = measure;
+    for (const share of this.shares) if (share.who.kind === kind) share.measure = measure;
   }
 
   /** A request of the client is about to be taken: if it has had enough, its front is told by Pool.refusing. */
@@ -263,7 +320,7 @@ export class Allowance {
 
   /** The client is gone. */
   leave(): void {
-    while (this.shares.length > 0) this.drop(this.shares[0]!.kind);
+    while (this.shares.length > 0) this.drop(this.shares[0]!.who.kind);
   }
 
   private countSent(): void {

@@ -33,7 +33,7 @@ import { Ejection } from "./ejection.ts";
 import type { Front } from "./front.ts";
 import { Greeting, type Guest } from "./greeting.ts";
 import type { HttpGuard } from "./http_guard.ts";
-import { Limits } from "./limits.ts";
+import { Limits, type Measure } from "./limits.ts";
 import { LOOK_MS } from "./leave.ts";
 import { type Memory, MEMORY_FULL_TEXT } from "./memory.ts";
 import { type ClientQuestion, GONE, type Told } from "./client_question.ts";
@@ -93,7 +93,7 @@ const CONNECTION_KEYS = [
 ] as const;
 const SWEEP_MIN_MS = 5;
 const SWEEP_MAX_MS = 50;
-const TOO_MANY_CLIENTS = "max number of clients reached";
+export const TOO_MANY_CLIENTS = "max number of clients reached";
 const IDLE_SWEEP_MS = 1000;
 /** Requests of one turn that go into the slow log. */
 const SLOW_MAX = 16;
@@ -306,10 +306,14 @@ export class Pool {
     const { seat, clientsMax } = this.around;
     const { door } = this;
     if (door !== null && !door.opens(socket)) return socket.destroy();
-    if (this.memory.full || this.memory.crowded) return this.refuse(socket, LIMIT_MEMORY, MEMORY_FULL_TEXT);
+    if (this.memory.full || this.memory.crowded) {
+      this.counters[LIMIT_MEMORY]!++;
+      return this.refuse(socket, MEMORY_FULL_TEXT);
+    }
     const poolMax = this.config.clientConnectionsMax || Infinity;
     if (this.stopped || !seat.board.admit(this.board, this.worker, poolMax, clientsMax)) {
-      return this.refuse(socket, LIMIT_CONNECTIONS, TOO_MANY_CLIENTS);
+      this.counters[LIMIT_CONNECTIONS]!++;
+      return this.refuse(socket, TOO_MANY_CLIENTS);
     }
     this.memory.noteClient(this);
     this.countConnection(1);
@@ -326,24 +330,31 @@ export class Pool {
     const serial = this.worker * SERIALS + this.board.countAccepted(this.worker);
     const client = new Client(socket, this, serial);
     if (announced !== "") this.announced.set(client, announced);
-    if (!this.limits.admit(client)) {
+    let full = this.limits.admit(client);
+    if (full === null) {
+      client.session = this.front.newSession(client);
+      full = this.front.admit?.(client) ?? null;
+    }
+    if (full !== null) {
+      this.isTooMany(client, full);
+      client.allowance?.leave();
       this.announced.delete(client);
       this.leavesPlace();
-      const { connectionsMax } = this.config.perAddress!;
-      const text = `client ${
-        announced || socket.peer()
-      } refused: max_connections of per_address is reached: ${connectionsMax}`;
-      this.lines.write(this.turn.now(), text);
-      this.refuse(socket, LIMIT_MAX_CONNECTIONS, TOO_MANY_CLIENTS);
+      this.refuse(socket, TOO_MANY_CLIENTS);
       return null;
     }
-    client.session = this.front.newSession(client);
     client.isActive();
     socket.owner = client;
     this.clients.add(client);
     this.counters[CLIENT_CONNECTIONS]!++;
     if (this.draining) client.startLeaving();
     return client;
+  }
+
+  /** There are as many of its address or user as may be: counts it, and says so. */
+  isTooMany(client: Client, { tooMany }: Measure): void {
+    this.counters[LIMIT_MAX_CONNECTIONS]!++;
+    this.lines.write(this.turn.now(), `client ${client.peer()} refused: ${tooMany}`);
   }
 
   /** Its header has come, and the client may stay, unless there are too many of its address: then it has been told. */
@@ -376,8 +387,7 @@ export class Pool {
     else told(GONE);
   }
 
-  private refuse(socket: Socket, counter: number, text: string): void {
-    this.counters[counter]!++;
+  private refuse(socket: Socket, text: string): void {
     const error = this.front.errorReply(text);
     socket.send(error, 0, error.length);
     socket.flush();
@@ -502,6 +512,7 @@ export class Pool {
     this.ejection.lookAtBoard();
     this.front.adopt();
     if (config.perAddress !== before.perAddress) this.limits.adopt();
+    if (config.users !== before.users || config.perUser !== before.perUser) this.limits.usersChanged();
     if (this.epoch !== epoch) { for (const client of this.clients) client.settle(); }
     this.watchIdle();
     this.watchLeave();

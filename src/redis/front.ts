@@ -68,7 +68,7 @@ import { type Failure, NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
 import { type Front, type Greeting, PRIMARY, REPLICA, type ReplyScan } from "../proxy/front.ts";
 import { DEMOTED, Illnesses } from "../proxy/illness.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
-import type { Pool } from "../proxy/pool.ts";
+import { type Pool, TOO_MANY_CLIENTS } from "../proxy/pool.ts";
 import { answerAcl, isAcl } from "./acl.ts";
 import { CommandLearner } from "./learn.ts";
 import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./session.ts";
@@ -88,12 +88,12 @@ import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
 import { placeSlots, sendSlots } from "./slot_split.ts";
 import { answerSlowLog, SLOWLOG_COMMANDS } from "./slow_log.ts";
 import { anyNode, everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
-import { DEFAULT, PoolUsers } from "./users.ts";
+import { DEFAULT, PoolUsers, type User } from "./users.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
 import type { Request } from "../proxy/request.ts";
 import type { Tap } from "../stats/tapped.ts";
 import { KEYS_COUNTED, type Seen } from "../proxy/seen.ts";
-import { HAD_ENOUGH, MEMORY_FULL } from "../proxy/limits.ts";
+import { HAD_ENOUGH, type Measure, MEMORY_FULL, type Part } from "../proxy/limits.ts";
 import { refuse, sendRead, sendTo } from "../proxy/fan_out.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
@@ -219,15 +219,46 @@ export class RedisFront implements Front, Sender {
     const { users } = this;
     const open = users === null && this.config.redisAuth === null;
     const session = new RedisSession(client, open, this.pool.clock.wallMs(), this.local, this.anyAddress);
-    if (users !== null) this.begin(users, session, true);
     session.readFrom(this.reads);
     return session;
   }
 
-  /** It is whoever it is without AUTH. */
-  private begin(users: PoolUsers, session: RedisSession, comes: boolean): void {
+  admit(client: Client): Measure | null {
+    return this.users === null ? null : this.begin(this.users, client.session as RedisSession, true);
+  }
+
+  partOf(client: Client): Part | null {
+    const { user: name, authenticated } = client.session as RedisSession;
+    const user = authenticated ? this.users?.find(name) : undefined;
+    return user === undefined ? null : this.users!.partOf(user);
+  }
+
+  /** It is whoever it is without AUTH. @returns as `becomes` */
+  private begin(users: PoolUsers, session: RedisSession, comes: boolean): Measure | null {
     const { user, certified } = users.first(session, comes);
-    session.become(user, certified || user.isOpen, !certified && user.isOpen);
+    return this.becomes(users, session, user, certified || user.isOpen, !certified && user.isOpen);
+  }
+
+  /**
+   * RedisSession.become, if there are not as many of that user as may be.
+   * @returns that of which there are: it is who it was; null: it is
+   */
+  private becomes(
+    users: PoolUsers,
+    session: RedisSession,
+    user: User,
+    authenticated: boolean,
+    open: boolean,
+  ): Measure | null {
+    const full = this.pool.limits.changeUser(session.client, authenticated ? users.partOf(user) : null);
+    if (full === null) session.become(user, authenticated, open);
+    return full;
+  }
+
+  /** What a login reads that is one too many of its user. */
+  private tooMany(client: Client, full: Measure): Uint8Array {
+    this.pool.isTooMany(client, full);
+    return errorReply(`ERR ${TOO_MANY_CLIENTS}: ${full.tooMany}`);
   }
 
   // ---- requests
@@ -972,8 +1003,14 @@ export class RedisFront implements Front, Sender {
       this.modes.configGet(client, session, bytes, start, end);
     } else if (command.name === "COMMAND|DOCS") {
       this.modes.commandDocs(client, session, bytes, start, end);
-    } else client.answer(answer(command, bytes, args, session, this.host));
-    if (this.users !== null && command.name === "RESET") this.begin(this.users, session, false);
+    } else {
+      const reply = answer(command, bytes, args, session, this.host);
+      const resets = this.users !== null && command.name === "RESET";
+      const full = resets ? this.begin(this.users!, session, false) : null;
+      client.answer(full === null ? reply : this.tooMany(client, full));
+      // It is not the user any more that it was.
+      if (full !== null) client.closeAfterReplies();
+    }
     if (command.name === "QUIT") client.closeAfterReplies();
     return true;
   }
@@ -1008,19 +1045,23 @@ export class RedisFront implements Front, Sender {
       bytes.subarray(args.starts[at + 1]!, args.ends[at + 1]!),
     );
     if (right === null) return false;
-    if (!hello) client.answer(right ? OK : WRONGPASS_REPLY);
-    else {
+    let reply = right ? OK : WRONGPASS_REPLY;
+    const { name: named, resp, authenticated } = session;
+    if (hello) {
       session.login = { name, right, secretText: "" };
-      const reply = answer(command, bytes, args, session, this.host);
+      reply = answer(command, bytes, args, session, this.host);
       session.login = null;
-      client.answer(reply);
-      // Whatever else was wrong with it, it is not logged in.
-      if (reply[0] === MINUS) return true;
     }
-    if (right) {
+    // Whatever else was wrong with it, it is not logged in.
+    if (reply[0] !== MINUS) {
       const user = users.find(name)!;
-      session.become(user, true, user.secret.kind === "nopass");
+      const full = this.becomes(users, session, user, true, user.secret.kind === "nopass");
+      if (full !== null) {
+        Object.assign(session, { name: named, resp, authenticated });
+        reply = this.tooMany(client, full);
+      }
     }
+    client.answer(reply);
     return true;
   }
 

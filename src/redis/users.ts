@@ -16,8 +16,10 @@ import { NOTICE } from "../net/log.ts";
 import { type AclRules, parseRules } from "../protocol/redis/acl_rules.ts";
 import type { ReplyWriter } from "../protocol/redis/reply_writer.ts";
 import { type Client, LEARNING } from "../proxy/client.ts";
+import type { Part } from "../proxy/limits.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { AUTH_FAILURES } from "../stats/metrics.ts";
+import { type Rates, USER } from "../stats/quotas.ts";
 import type { RedisSession } from "./session.ts";
 
 const crypto = builtin<typeof import("node:crypto")>("node:crypto");
@@ -59,12 +61,18 @@ const OBJECT_MAX = 256;
 export class User {
   /** What its requests are asked about; null: it may do everything, and nobody asks. */
   readonly rights: AclRules | null;
+  /** Null: those of per_user. */
+  readonly limits: Rates | null;
   /** By which a reload sees that it is the same. */
   readonly written: string;
+  /** By which it sees that the rules are. */
+  readonly rulesText: string;
   /** By which it sees that the password is the same. */
   readonly secretText: string;
   /** Of the last password that the slow hash has said is right, with a key of this process. */
   known: Uint8Array | null = null;
+  /** What its clients may do together; null: as much as they like, undefined: not looked at. */
+  part: Part | null | undefined = undefined;
 
   /** @param name each byte a character */
   constructor(
@@ -74,7 +82,9 @@ export class User {
     config: UserConfig,
   ) {
     this.rights = rules.unrestricted ? null : rules;
+    this.limits = config.limits;
     this.written = JSON.stringify(config);
+    this.rulesText = rulesText(config);
     this.secretText = JSON.stringify(secret);
   }
 
@@ -133,7 +143,13 @@ interface Question {
 }
 
 /** What a list of users says of who does not log in, if it does not say it. */
-const NOBODY: UserConfig = { name: DEFAULT, secret: { kind: "none" }, rules: ["off"], scripts: false };
+const NOBODY: UserConfig = {
+  name: DEFAULT,
+  secret: { kind: "none" },
+  rules: ["off"],
+  scripts: false,
+  limits: null,
+};
 
 export class PoolUsers {
   private byName = new Map<string, User>();
@@ -171,10 +187,15 @@ export class PoolUsers {
       const name = latin1(bytes);
       const old = before.get(name);
       if (old?.written === JSON.stringify(config)) {
+        old.part = undefined;
         this.byName.set(name, old);
         continue;
       }
-      const user = new User(name, config.secret, parseRules(config.rules, config.scripts), config);
+      // Other rights than before are told; another password or limit makes none.
+      const rules = old?.rulesText === rulesText(config)
+        ? old.rules
+        : parseRules(config.rules, config.scripts);
+      const user = new User(name, config.secret, rules, config);
       if (old?.secretText === user.secretText) user.known = old.known;
       this.byName.set(name, user);
     }
@@ -195,6 +216,21 @@ export class PoolUsers {
 
   get all(): Iterable<User> {
     return this.byName.values();
+  }
+
+  /** What clients of the user are one of, for limits; null: it has none. */
+  partOf(user: User): Part | null {
+    return user.part === undefined ? user.part = this.makePart(user) : user.part;
+  }
+
+  private makePart({ name, limits }: User): Part | null {
+    const { limits: all, config: { perUser } } = this.pool;
+    const measure = limits === null
+      ? all.measureOf("per_user", perUser)
+      : all.measureOf(`user ${readable(name)}`, limits);
+    if (measure === null) return null;
+    const digest = crypto().createHash("sha256").update(name, "latin1").digest();
+    return { who: { kind: USER, high: digest.readInt32LE(0), low: digest.readInt32LE(4) }, measure };
   }
 
   // ---- logging in
@@ -482,7 +518,17 @@ export class PoolUsers {
 function implied(redisAuth: Uint8Array | null): UserConfig {
   if (redisAuth === null) return NOBODY;
   const hex = crypto().createHash("sha256").update(redisAuth).digest("hex");
-  return { name: DEFAULT, secret: { kind: "sha256", hex }, rules: ["+@all ~* &*"], scripts: true };
+  return {
+    name: DEFAULT,
+    secret: { kind: "sha256", hex },
+    rules: ["+@all ~* &*"],
+    scripts: true,
+    limits: null,
+  };
+}
+
+function rulesText({ rules, scripts }: UserConfig): string {
+  return JSON.stringify([rules, scripts]);
 }
 
 function isSha256(password: Uint8Array, hex: string): boolean {

@@ -257,3 +257,112 @@ Deno.test("a reload brings limits to those who are connected, changes them and t
   // One client of the address is left from before, beside these.
   strictEqual(fresh.filter(({ closed }) => !closed).length, 2);
 });
+
+const USERS =
+  "users: [{name: app, password: a, rules: +@all ~*}, {name: jobs, password: j, rules: +@all ~*, " +
+  "limits: {max_requests_per_s: 50}}, {name: free, password: f, rules: +@all ~*, limits: {max_connections: 1000}}, " +
+  "{name: default, nopass: true, rules: +@all ~*}], per_user: {max_requests_per_s: 100, max_connections: 3},";
+const MANY = "-ERR max number of clients reached: max_connections of per_user is reached: 3\r\n";
+
+Deno.test("requests of a user get through as often as they may, from whatever address; another has its own", async () => {
+  const stand = await Stand.make(USERS);
+  const random = new LibRandom(2);
+  const talkers = ["app a", "app a", "jobs j", "free f"].map((login, i) => {
+    const talker = stand.client("redis", `192.0.2.${i}`);
+    strictEqual(stand.say(talker, `AUTH ${login}\r\n`), "+OK\r\n");
+    return talker;
+  });
+  const [a, b, jobs, free] = talkers;
+  const beganMs = stand.clock.nowMs();
+  let asked = 0;
+  while (stand.clock.nowMs() - beganMs < 5000) {
+    for (const talker of talkers) talker.send(latin1(GET.repeat(asked % 2 + 2)));
+    asked += asked % 2 + 2;
+    stand.run(random.between(1, 20));
+  }
+  const seconds = (stand.clock.nowMs() - beganMs) / 1000;
+  stand.run(1000);
+  const through = (read: string) => count(read, "$-1\r\n");
+  for (const [rate, got] of [[100, through(a!.read + b!.read)], [50, through(jobs!.read)]] as const) {
+    const due = rate * (1 + seconds);
+    // Who logs in has asked once.
+    ok(got <= due + 1 && got >= due * 0.99 - 3, `${got} of ${due}`);
+  }
+  strictEqual(through(free!.read), asked);
+  ok(a!.read.includes("-TRYAGAIN max_requests_per_s of per_user is reached: 100. Try again later\r\n"));
+  ok(jobs!.read.includes("-TRYAGAIN max_requests_per_s of user jobs is reached: 50. Try again later\r\n"));
+  match(
+    stand.lines.join("\n"),
+    /client 192\.0\.2\.2:4000 has reached user jobs: max_requests_per_s: 50; req/,
+  );
+});
+
+Deno.test("a login too many of a user is none; places are given back when it becomes another, or goes", async () => {
+  const stand = await Stand.make(USERS);
+  const first = [0, 1, 2].map(() => stand.client("redis"));
+  // Whoever does not log in is the user default.
+  const refused = stand.client("redis");
+  strictEqual(refused.read, "-ERR max number of clients reached\r\n");
+  ok(refused.closed);
+  strictEqual(stand.say(first[0]!, "AUTH free f\r\n"), "+OK\r\n");
+  const apps = [0, 1, 2, 3].map(() => {
+    const talker = stand.client("redis");
+    return [talker, stand.say(talker, "AUTH app a\r\n")] as const;
+  });
+  deepStrictEqual(apps.map(([, said]) => said), ["+OK\r\n", "+OK\r\n", "+OK\r\n", MANY]);
+  const [app, last] = [apps[0]![0], apps[3]![0]];
+  match(stand.say(last, "ACL WHOAMI\r\n"), /default/);
+  // The same user again takes no second place, and who is refused keeps what it was.
+  strictEqual(stand.say(app, "AUTH app a\r\n"), "+OK\r\n");
+  strictEqual(stand.say(last, "HELLO 3 AUTH app a SETNAME x\r\n"), MANY);
+  strictEqual(stand.say(last, "CLIENT GETNAME\r\n"), "$-1\r\n");
+  strictEqual(stand.say(app, "AUTH free f\r\n"), "+OK\r\n");
+  ok(!stand.say(last, "HELLO 3 AUTH app a SETNAME x\r\n").startsWith("-"));
+  // RESET is a login too: there are three who have not logged in.
+  ok(!stand.client("redis").closed);
+  strictEqual(stand.say(app, "RESET\r\n"), MANY);
+  ok(app.closed);
+  strictEqual(stand.pool("redis").counters[LIMIT_MAX_CONNECTIONS], 4);
+  match(
+    stand.lines.join("\n"),
+    /client 192\.0\.2\.1:4000 refused: max_connections of per_user is reached: 3/,
+  );
+  first[1]!.socket.destroy();
+  stand.run();
+  ok(!stand.client("redis").closed);
+});
+
+Deno.test("a reload brings users' limits to those who are connected, changes them and takes them away", async () => {
+  const none = USERS.slice(0, USERS.indexOf(" per_user"));
+  const stand = await Stand.make(none);
+  const talkers = Array.from({ length: 400 }, () => stand.client("redis"));
+  const a = talkers[399]!;
+  strictEqual(stand.say(a, "AUTH app a\r\n"), "+OK\r\n");
+  strictEqual(count(stand.say(a, GET.repeat(300)), "$-1\r\n"), 300);
+  stand.say(a, "MULTI\r\n");
+  stand.say(a, GET);
+  stand.adopt(USERS);
+  // Other limits are no other rights.
+  strictEqual(stand.say(a, "EXEC\r\n"), "*1\r\n$-1\r\n");
+  ok(stand.client("redis").closed);
+  strictEqual(count(stand.say(a, GET.repeat(300)), "-TRYAGAIN"), 200);
+  stand.adopt(
+    USERS.replace(
+      "rules: +@all ~*}, {name: jobs",
+      "rules: +@all ~*, limits: {max_requests_per_s: 10}}, {name: jobs",
+    ),
+  );
+  stand.run(2000);
+  strictEqual(
+    count(stand.say(a, GET.repeat(300)), "-TRYAGAIN max_requests_per_s of user app is reached: 10."),
+    290,
+  );
+  stand.adopt(none);
+  strictEqual(count(stand.say(a, GET.repeat(300)), "$-1\r\n"), 300);
+  ok(!stand.client("redis").closed);
+  for (const talker of talkers) talker.socket.destroy();
+  stand.run();
+  stand.adopt(USERS);
+  const fresh = [0, 1, 2, 3].map(() => stand.client("redis"));
+  strictEqual(fresh.filter(({ closed }) => !closed).length, 2);
+});

@@ -578,7 +578,7 @@ Deno.test("workers: --workers wins over the file, and 1 means no threads", async
   strictEqual(await workerOf(client), 0);
 });
 
-Deno.test("workers: per_address counts over all of them, and a dead worker's connections leave their places", async () => {
+Deno.test("workers: per_address and per_user count over all of them, and a dead worker's connections leave their places", async () => {
   await using f = new Fixture();
   const redis = await f.redis();
   const rate = 400;
@@ -586,35 +586,42 @@ Deno.test("workers: per_address counts over all of them, and a dead worker's con
   const yml = "ringmaster: { workers: 2 }\n" + poolYml({
     alpha: { servers: [redis], per_address: "{ max_connections: 4 }" },
     beta: { servers: [redis], per_address: `{ max_requests_per_s: ${rate} }` },
+    gamma: {
+      servers: [redis],
+      users: '[ { name: default, nopass: true, rules: "+@all ~*" } ]',
+      per_user: `{ max_requests_per_s: ${rate} }`,
+    },
   });
   const proxy = await f.proxy("compiled", yml, { env: { RINGMASTER_TEST_CRASH: MAGIC } });
   await poll(() => /workers are listening/.test(proxy.log), "all workers to listen");
-  const clients: RawClient[] = [];
-  await poll(async () => {
-    clients.push(await f.client(proxy.targets[1]!));
-    return new Set(await Promise.all(clients.map(workerOf))).size === 2;
-  }, "a client on each worker");
-  let [through, refusals] = [0, 0];
-  await poll(async () => {
-    const before = through;
-    await Promise.all(clients.map(async (client) => {
-      for (const reply of await client.pipeline(...Array.from({ length: 100 }, () => ["GET", "a"]))) {
-        if (!(reply instanceof ReplyError)) through++;
-        else {
-          refusals++;
-          match(reply.message, /^TRYAGAIN max_requests_per_s of per_address is reached: 400\./);
+  for (const [at, key] of [[1, "per_address"], [2, "per_user"]] as const) {
+    const clients: RawClient[] = [];
+    await poll(async () => {
+      clients.push(await f.client(proxy.targets[at]!));
+      return new Set(await Promise.all(clients.map(workerOf))).size === 2;
+    }, "a client on each worker");
+    let [through, refusals] = [0, 0];
+    await poll(async () => {
+      const before = through;
+      await Promise.all(clients.map(async (client) => {
+        for (const reply of await client.pipeline(...Array.from({ length: 100 }, () => ["GET", "a"]))) {
+          if (!(reply instanceof ReplyError)) through++;
+          else {
+            refusals++;
+            match(reply.message, new RegExp(`^TRYAGAIN max_requests_per_s of ${key} is reached: 400\\.`));
+          }
         }
-      }
-    }));
-    return through > 1.5 * rate && refusals > 0 && through > before;
-  }, "some to get through after the first ones");
-  const due = rate * (1 + (performance.now() - beganMs) / 1000);
-  ok(through <= due + 2, `${through} of ${due}`);
-  // Servers are asked for the rest of INFO: it may be refused too.
-  await poll(
-    async () => /ringmaster_limit_requests_per_s:[1-9]/.test(await info(clients[0]!)),
-    "the counter",
-  );
+      }));
+      return through > 1.5 * rate && refusals > 0 && through > before;
+    }, "some to get through after the first ones");
+    const due = rate * (1 + (performance.now() - beganMs) / 1000);
+    ok(through <= due + 2, `${through} of ${due}`);
+    // Servers are asked for the rest of INFO: it may be refused too.
+    await poll(
+      async () => /ringmaster_limit_requests_per_s:[1-9]/.test(await info(clients[0]!)),
+      "the counter",
+    );
+  }
 
   const inside: RawClient[] = [];
   await poll(async () => {

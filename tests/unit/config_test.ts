@@ -100,6 +100,7 @@ const DEFAULTS: PoolConfig = {
   users: null,
   serversFrom: null,
   perAddress: null,
+  perUser: null,
   allow: null,
   deny: null,
   proxyProtocol: false,
@@ -400,7 +401,7 @@ Deno.test("a field is of the type that its row says, and no field is without a r
 Deno.test("every key of a pool has valid and invalid cases here", () => {
   for (const key of POOL_KEYS) {
     // In tls_test.ts.
-    if (["tls", "server_tls", "users", "server_auth"].includes(key.name)) continue;
+    if (["tls", "server_tls", "users", "per_user", "server_auth"].includes(key.name)) continue;
     const notAlone = [
       "listen",
       "servers",
@@ -419,7 +420,7 @@ Deno.test("every key of a pool has valid and invalid cases here", () => {
 
 Deno.test("per_address has its own keys", () => {
   const says = (limits: string) => textsOf(poolWith(`per_address: ${limits}`))[0]!;
-  assert.match(says("{ max_clients: 3 }"), /max_clients: found a key that is none of per_address/);
+  assert.match(says("{ max_clients: 3 }"), /max_clients: found a key that is none of limits/);
   assert.match(says("{ max_bytes_per_s: 2gb }"), /max_bytes_per_s: found "2gb", expected a size in bytes/);
 });
 

@@ -13,6 +13,7 @@ import { makeRequest } from "../fuzz/acl.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
 import { Random } from "../lib/random.ts";
 import { AUTH_FAILURES } from "../../src/stats/metrics.ts";
+import { bodyOf, TURNS } from "../lib/turns.ts";
 import { TurnStand, type WideClient } from "../lib/turn_stand.ts";
 
 const pool = (yml: string, redis = true) =>
@@ -66,6 +67,9 @@ Deno.test("users: what is wrong is told with its place, in Redis's words, and no
     /a user named default beside redis_auth/,
   );
   match(wrong(USERS("{ name: a, nopass: true, rules: +get }"), false), /users in a memcached pool/);
+  match(wrong("  per_user: { max_connections: 1 }\n"), /:4:\d+: per_user: found per_user without users/);
+  match(wrong("  per_user: { max_connections: 1 }\n", false), /per_user in a memcached pool/);
+  match(wrong(USERS("{ name: a, nopass: true, rules: +get, limits: {} }")), /limits: found no limit/);
   match(wrong("  server_auth: { password: x }\n", false), /server_auth in a memcached pool/);
   match(wrong("  server_auth: { username: x }\n"), /neither password nor password_file/);
   match(
@@ -93,14 +97,14 @@ Deno.test("a secret may be a variable of the environment; one that is not set is
   strictEqual(textOf(parseConfig(pool(yml), "f.yml", false).pools[0]!.redisAuth!), "${APP_PASSWORD}");
 });
 
-Deno.test("passwords are not kept as they were written, nor shown", () => {
+Deno.test("passwords are not kept as they were written, nor shown", async () => {
   const { pools, process } = parseConfig(
     pool(`${USERS('{ name: a, password: "sesame", rules: +get }')}  server_auth: { password: sesame }\n`),
     "f.yml",
   );
   ok(!JSON.stringify(pools[0]!.users).includes("sesame"));
-  const clock = { wallMs: () => 0 };
-  const answer = JSON.stringify(configAnswer({ clock, config: { pools, process } } as never));
+  const around = { clock: { wallMs: () => 0 }, turns: TURNS, config: { pools, process } };
+  const answer = bodyOf(await configAnswer(around as never));
   ok(!answer.includes("sesame") && !/[0-9a-f]{64}/.test(answer), answer);
   match(answer, /\+get/);
 });
