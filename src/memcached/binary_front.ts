@@ -79,9 +79,8 @@ import { LACKS_META, learnMeta } from "./meta_learning.ts";
 import type { BinarySession } from "./session.ts";
 import { askRing, checkOf, JOIN_SAME, JOIN_STATS } from "./split.ts";
 import { type MemcachedHost, proxyStats } from "./stats.ts";
+import type { ServerVersions } from "./versions.ts";
 
-/** As the text protocol's: clients switch features on it. */
-const VERSION_TEXT = encode("1.6.18");
 const CRLF = encode("\r\n");
 const FLUSH_ALL = encode("flush_all");
 const STATS = encode("stats");
@@ -136,7 +135,11 @@ export class BinaryFront {
   /** The last of its client's queue before the packet that is looked at came. */
   private before: Request | null = null;
 
-  constructor(private readonly pool: Pool, private readonly host: MemcachedHost) {
+  constructor(
+    private readonly pool: Pool,
+    private readonly host: MemcachedHost,
+    private readonly versions: ServerVersions,
+  ) {
     this.valueMax = pool.config.requestSizeMax;
     this.seen = pool.seen;
   }
@@ -164,6 +167,10 @@ export class BinaryFront {
     const skips = next === PACKET_SKIP;
     const index = isKeyed(asks) ? pool.placement.serverOf(bytes, packet.key, packet.keyEnd) : NO_SERVER;
     if (isStore(asks) && !skips && !this.mayStore(client, session, index)) {
+      client.lacks(0);
+      return NEED_MORE;
+    }
+    if (asks === VERSION && !this.versions.learn(client)) {
       client.lacks(0);
       return NEED_MORE;
     }
@@ -195,7 +202,7 @@ export class BinaryFront {
       case NOOP:
         return this.say(client, STATUS_OK);
       case VERSION:
-        return this.say(client, STATUS_OK, VERSION_TEXT);
+        return this.say(client, STATUS_OK, encode(this.versions.text));
       case FLUSH:
         return this.flush(client, bytes);
       case STAT:

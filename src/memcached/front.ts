@@ -44,6 +44,8 @@ import {
   KEY_MAX,
   MemcachedRequest,
   NEED_MORE,
+  NOBODY_KNOWS,
+  NOT_LEARNED,
   type RequestLimits,
   ROW_HTTP,
   scanRequest,
@@ -74,6 +76,7 @@ import {
   writeCut,
 } from "./split.ts";
 import { type MemcachedHost, proxyStats } from "./stats.ts";
+import { ServerVersions } from "./versions.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
 import { MEMORY_FULL } from "../proxy/limits.ts";
 import type { Pool } from "../proxy/pool.ts";
@@ -84,8 +87,6 @@ import { Request } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 
-/** The memcached whose protocol we speak: clients switch features on it. Our own version is in `stats proxy`. */
-const VERSION_LINE = encode("VERSION 1.6.18\r\n");
 const ROW_SET = rowOf("set");
 const ROW_MS = rowOf("ms");
 const ILLNESSES = new Illnesses("memcached");
@@ -98,12 +99,13 @@ const request = new MemcachedRequest();
 /** What the reply scanned last is: `fits` is asked about that one. */
 let scannedType = 0;
 
-function limitsOf({ argumentsMax, requestSizeMax }: PoolConfig): RequestLimits {
+function limitsOf({ argumentsMax, requestSizeMax }: PoolConfig, reading: number): RequestLimits {
   return {
     keysMax: argumentsMax,
     // As long as a line with so many keys can be.
     getLineMax: Math.min(requestSizeMax, (argumentsMax + 2) * (KEY_MAX + 1)),
     valueSizeMax: requestSizeMax,
+    reading,
   };
 }
 
@@ -117,16 +119,19 @@ export class MemcachedFront implements Front {
   private before: Request | null = null;
   readonly noLiveServer: Uint8Array;
   private readonly memoryFull: Uint8Array;
+  /** As which memcached we answer. Our own version is in `stats proxy`. */
+  private readonly versions: ServerVersions;
   /** Clients of the binary protocol. */
   private readonly binary: BinaryFront;
 
   constructor(private readonly pool: Pool, private readonly host: MemcachedHost) {
-    this.limits = limitsOf(pool.config);
+    this.limits = limitsOf(pool.config, NOBODY_KNOWS);
+    this.versions = new ServerVersions(pool, (reading) => this.limits.reading = reading);
     this.sliceKeys = pool.sliceArguments;
     this.seen = pool.seen;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
-    this.binary = new BinaryFront(pool, host);
+    this.binary = new BinaryFront(pool, host, this.versions);
   }
 
   newSession(): MemcachedSession {
@@ -160,6 +165,11 @@ export class MemcachedFront implements Front {
     }
     if (isClientHello(bytes, start, end)) {
       this.refuseTls(client);
+      return NEED_MORE;
+    }
+    if (next === NOT_LEARNED) {
+      if (this.versions.learn(client)) return this.step(client, bytes, start, end);
+      client.lacks(0);
       return NEED_MORE;
     }
     if (next === NEED_MORE) {
@@ -338,7 +348,7 @@ export class MemcachedFront implements Front {
       // What is owed for earlier requests still goes out, as from memcached.
       client.protocolError();
     } else if (request.row === ROW_QUIT) client.closeAfterReplies();
-    else if (request.row === ROW_VERSION) client.answer(VERSION_LINE);
+    else if (request.row === ROW_VERSION) client.answer(encode(`VERSION ${this.versions.text}\r\n`));
     else client.answer(proxyStats(this.host, this.pool.config.name));
   }
 
@@ -415,14 +425,17 @@ export class MemcachedFront implements Front {
     (client.session as MemcachedSession).sliced = null;
   }
 
-  ringChanged(): void {}
+  ringChanged(): void {
+    this.versions.forget();
+  }
 
   keptBytes(): number {
     return this.seen.holdsBytes;
   }
 
   adopt(): void {
-    this.limits = limitsOf(this.pool.config);
+    this.limits = limitsOf(this.pool.config, NOBODY_KNOWS);
+    this.versions.forget();
     this.binary.adopt();
   }
 
@@ -443,6 +456,8 @@ export class MemcachedFront implements Front {
   }
 
   newReplyScan(): Scan {
+    // For a connection that is made: whoever it is to may be another than before.
+    this.versions.forget();
     return new Scan();
   }
 

@@ -9,7 +9,17 @@
  * have them. A NOOP with an opaque of its own ends each sequence. What is left out, because the two differ there on purpose, is in
  * DIFFERENCES of tests/real/memcached_binary_test.ts.
  */
-import { addExtras, allSaid, type Ask, number, packet, saidAt, shown, storeExtras } from "../lib/binary.ts";
+import {
+  addExtras,
+  allSaid,
+  type Ask,
+  HEADER,
+  number,
+  packet,
+  saidAt,
+  shown,
+  storeExtras,
+} from "../lib/binary.ts";
 import { RawClient, type Target } from "../lib/client.ts";
 import { Random } from "../lib/random.ts";
 import { STILL } from "../real/memcached_side.ts";
@@ -113,7 +123,8 @@ class Generator {
         return random.pick([
           () => ({ opcode: 0x0a }),
           () => ({ opcode: 0x0b }),
-          () => ({ opcode: 0x10, key: random.pick(["", "settings", "reset", "items", "foo"]) }),
+          // Not items: which classes have any hangs, after a flush, on when somebody has looked.
+          () => ({ opcode: 0x10, key: random.pick(["", "settings", "reset", "sizes", "foo"]) }),
           () =>
             random.next() < 0.3
               ? { opcode: random.pick([0x08, 0x18]), extras: random.pick(["", number(0, 4)]) }
@@ -200,15 +211,17 @@ export class BinarySide implements AsyncDisposable {
 
   constructor(private readonly target: Target) {}
 
-  /** What is said to `pieces`, up to a fence behind it. */
+  /** What is said to `pieces`, up to a fence behind it. One write, if `pieces` is one. */
   async ask(pieces: readonly string[]): Promise<string> {
     const opaque = 0x5eed0000 + ++fences;
     const fence = packet({ opcode: 0x0a, opaque });
     const last = packet({ opcode: 0x0a, opaque, lies: { magic: 0x81 } });
-    const client = this.#client ??= await RawClient.connect(this.target);
+    const client = this.#client ??= await this.#connect();
     const sending = (async () => {
       try {
-        for (const piece of [...pieces, fence]) if (piece !== "") await client.send(piece);
+        for (const [i, piece] of pieces.entries()) {
+          await client.send(i < pieces.length - 1 ? piece : piece + fence);
+        }
       } catch {
         // That the other end has closed shows when reading.
       }
@@ -224,6 +237,14 @@ export class BinarySide implements AsyncDisposable {
       this.#client = null;
       return text + CLOSED;
     }
+  }
+
+  /** One that speaks binary, whatever comes first. */
+  async #connect(): Promise<RawClient> {
+    const client = await RawClient.connect(this.target);
+    await client.send(packet({ opcode: 0x0a }));
+    await client.readExact(HEADER);
+    return client;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -294,13 +315,17 @@ export async function compareBinary(
       ? all.filter(({ opcode }) => opcode !== 0x10).map((ask) => ({ ...ask, cas: 0n }))
       : all;
     for (const step of alone ? asks.map((ask) => [ask]) : [asks]) {
-      const text = step.map(packet).join("");
-      const expected = steady(await direct.ask([text]), spread);
-      const actual = steady(await proxied.ask(cut(text, random)), spread);
       // What both have answered alike may have been stored in one of them only.
-      const [wanted, got] = spread ? ["", ""] : [await direct.ask([NEXT_CAS]), await proxied.ask([NEXT_CAS])];
+      const text = step.map(packet).join("") + (spread ? "" : NEXT_CAS);
+      const said = await Promise.all([direct.ask([text]), proxied.ask(cut(text, random))]);
+      const [expected, actual] = [steady(said[0], spread), steady(said[1], spread)];
+      // Behind what ended the connection it has not been asked.
+      const again = !spread && said.some((each) => each.endsWith(CLOSED));
+      const [wanted, got] = again
+        ? await Promise.all([direct, proxied].map((side) => side.ask([NEXT_CAS])))
+        : ["", ""];
       if (same(actual, expected) && wanted === got) continue;
-      const asked = asks.map((ask) =>
+      const asked = step.map((ask) =>
         JSON.stringify({ ...ask, cas: String(ask.cas ?? 0), value: ask.value?.slice(0, 40) })
       );
       return `seed ${i}: ${asked.join("\n    ")}\n  memcached\n    ${told(expected)}\n    then ${

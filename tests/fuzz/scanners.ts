@@ -257,7 +257,7 @@ class MemcachedRequests implements Subject {
     "\r",
     "-",
   ];
-  private readonly limits = { keysMax: 8, getLineMax: 2600, valueSizeMax: 120 };
+  private readonly limits = { keysMax: 8, getLineMax: 2600, valueSizeMax: 120, reading: 0 };
   private scan = new RequestScan();
   private readonly out = new MemcachedRequest();
   private skip = 0;

@@ -28,6 +28,10 @@ export const HEADER = 24;
 /** `size` bytes, big-endian. */
 export function number(value: number | bigint, size: number): string {
   let text = "";
+  if (typeof value === "number") {
+    for (let i = size - 1; i >= 0; i--) text += String.fromCharCode(Math.floor(value / 256 ** i) % 256);
+    return text;
+  }
   for (let i = BigInt(size) - 1n; i >= 0n; i--) {
     text += String.fromCharCode(Number((BigInt(value) >> (8n * i)) & 255n));
   }
@@ -62,7 +66,11 @@ export function addExtras(delta: bigint | number, initial: bigint | number = 0, 
 /** The reply at `at` of `text`, and where it ends; null if it is not all there. */
 export function saidAt(text: string, at: number): { said: Said; end: number } | null {
   if (text.length - at < HEADER) return null;
-  const field = (from: number, size: number) => Number(numberOf(text.slice(at + from, at + from + size)));
+  const field = (from: number, size: number) => {
+    let value = 0;
+    for (let i = at + from; i < at + from + size; i++) value = value * 256 + text.charCodeAt(i);
+    return value;
+  };
   if (field(0, 1) !== 0x81) throw new Error(`no reply: ${JSON.stringify(text.slice(at, at + 60))}`);
   const end = at + HEADER + field(8, 4);
   if (end > text.length) return null;

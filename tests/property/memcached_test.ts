@@ -18,7 +18,7 @@ import { GetSplit, writeFragment } from "../../src/protocol/memcached/split.ts";
 import { concat, latin1 } from "../lib/bytes.ts";
 import { runs } from "../lib/runs.ts";
 
-const LIMITS = { keysMax: 50, getLineMax: 4000, valueSizeMax: 200 };
+const LIMITS = { keysMax: 50, getLineMax: 4000, valueSizeMax: 200, reading: 0 };
 
 const key = fc.oneof(
   fc.constantFrom("a", "b", "key", "k".repeat(250), "k".repeat(251), "YQ==", "\xff", "a\tb", "noreply"),

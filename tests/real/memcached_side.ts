@@ -20,7 +20,7 @@ export const CLOSED = "<closed>";
  */
 export const STILL = "no_lru_maintainer,no_lru_crawler";
 
-const LIMITS = { keysMax: 100_000, getLineMax: 1 << 24, valueSizeMax: 1 << 30 };
+const LIMITS = { keysMax: 100_000, getLineMax: 1 << 24, valueSizeMax: 1 << 30, reading: 0 };
 
 /**
  * True if a request in `text` is one that memcached 1.6.18 and 1.6.40 read differently: we answer it ourselves, with a refusal where

@@ -20,7 +20,7 @@ import {
 import { latin1 } from "../lib/bytes.ts";
 import { feedScan } from "../lib/feed.ts";
 
-const LIMITS: RequestLimits = { keysMax: 100, getLineMax: 10_000, valueSizeMax: 1000 };
+const LIMITS: RequestLimits = { keysMax: 100, getLineMax: 10_000, valueSizeMax: 1000, reading: 0 };
 const K250 = "k".repeat(250);
 const K251 = "k".repeat(251);
 const SPACES = " ".repeat(2100);

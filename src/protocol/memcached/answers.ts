@@ -30,6 +30,10 @@ export const ANSWER_REFUSED = 18;
 export const ANSWER_STATS_REFUSED = 19;
 export const ANSWER_TOO_MANY_KEYS = 20;
 export const ANSWER_LINE_TOO_LONG = 21;
+// Of memcached since 1.6.40 alone (newer.ts).
+export const ANSWER_BAD_FORMAT_AND_BLANK = 22;
+export const ANSWER_BAD_DELTA = 23;
+export const ANSWER_SHUTDOWN_NEWER = 24;
 
 const TEXTS: readonly string[] = [
   "",
@@ -55,6 +59,10 @@ const TEXTS: readonly string[] = [
   "CLIENT_ERROR these stats are not available through a proxy, ask the servers themselves",
   "CLIENT_ERROR too many keys in one request",
   "CLIENT_ERROR line too long",
+  // Newer memcacheds' own.
+  "CLIENT_ERROR bad command line format\r\n",
+  "CLIENT_ERROR invalid numeric delta argument",
+  "SERVER_ERROR: shutdown not enabled",
 ];
 
 /** Answer code → line with CRLF; never written to. */

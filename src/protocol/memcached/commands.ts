@@ -146,6 +146,13 @@ export const COMMANDS: readonly Command[] = [
 
 /** `findCommand` for a name that is not in the table. */
 export const UNKNOWN = -1;
+/** In place of a row: no command but HTTP, and the connection ends here. */
+export const ROW_HTTP = -2;
+
+/** Bytes of a key. */
+export const KEY_MAX = 250;
+/** Bytes of a value, as memcached counts: 2^31 - 1 less CRLF. */
+export const LENGTH_MAX = 0x7fffffff - 2;
 
 /** Index of the row called `name`; for constants and the control plane. */
 export function rowOf(name: string): number {

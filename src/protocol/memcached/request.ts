@@ -66,11 +66,15 @@ import {
   FORM_STATS,
   FORM_STORE,
   FORM_VERBOSITY,
+  KEY_MAX,
   KEY_WORD,
   KIND,
+  LENGTH_MAX,
   LOCAL,
   REFUSED,
+  ROW_HTTP,
   ROW_MN,
+  ROW_VERSION,
   rowOf,
   SPLIT_GET,
   UNKNOWN,
@@ -80,27 +84,29 @@ import {
 import { encode } from "../../bytes/ascii.ts";
 import { isSigned, isStrict, isUnsigned, lowBits, SIGNED_32, UNSIGNED_32, UNSIGNED_64 } from "./integers.ts";
 import { isHttpWord } from "../http.ts";
+import { CUT, lengthBehindCut, rereadLine } from "./newer.ts";
 import { NEED_MORE, Scan } from "./scan.ts";
 
-export { NEED_MORE };
+export { KEY_MAX, NEED_MORE, ROW_HTTP };
 /** Give `ANSWERS[out.answer]` in its turn, unless `out.noreply`; then drop `out.needed` bytes from `start` on as they come. */
 export const SKIP = -2;
 /** Protocol fault: answer `ANSWERS[out.answer]` after all earlier replies, then close. */
 export const FAULT = -3;
 /** The connection begins with a packet of the binary protocol (binary.ts): nothing has been scanned. */
 export const BINARY_CLIENT = -4;
+/** The answer hangs on what the pool's servers are: to be scanned again when `limits.reading` says it. */
+export const NOT_LEARNED = -5;
 
-/** In place of a row: no command but HTTP, and the connection ends here. */
-export const ROW_HTTP = -2;
+// As which memcached lines are read that are answered here: `RequestLimits.reading`.
+export const READ_AS_1_6_18 = 0;
+/** As 1.6.40 and later: see newer.ts. */
+export const READ_AS_NEWER = 1;
+export const NOBODY_KNOWS = 2;
 
-/** Bytes of a key. */
-export const KEY_MAX = 250;
 /** Bytes of a line before its LF that every memcached takes; only `get` and `gets` may be longer. */
 export const LINE_MAX = 2048;
 /** Words of a meta command's line, the name included. */
 const META_WORDS_MAX = 19;
-/** Bytes of a value, as memcached counts: 2^31 - 1 less CRLF. */
-const LENGTH_MAX = 0x7fffffff - 2;
 /** The last word that memcached's tokenizer looks at, where it looks for "HTTP/". */
 const TOKENS_MAX = 23;
 
@@ -145,6 +151,8 @@ export interface RequestLimits {
   readonly getLineMax: number;
   /** Bytes of a value; larger ones are answered ANSWER_TOO_LARGE and skipped. */
   readonly valueSizeMax: number;
+  /** READ_AS_…, NOBODY_KNOWS */
+  reading: number;
 }
 
 /** The scan state of a client connection. */
@@ -238,7 +246,8 @@ export class MemcachedRequest {
  * @param out what the request is. Valid when an offset or SKIP is returned, and also with NEED_MORE if
  *   `out.needed > 0`: then only the data block is not all here (`badData` is not known yet)
  * @returns offset just past the request; NEED_MORE (-1) if it is not all here, with `scan.needed` telling how
- *   many bytes from `start` on it takes (0 if unknown); SKIP (-2) for a value over the limit; FAULT (-3); BINARY_CLIENT (-4)
+ *   many bytes from `start` on it takes (0 if unknown); SKIP (-2) for a value over the limit; FAULT (-3); BINARY_CLIENT (-4);
+ *   NOT_LEARNED (-5)
  */
 export function scanRequest(
   bytes: Uint8Array,
@@ -269,8 +278,16 @@ export function scanRequest(
   const stop = length > 1 && bytes[lf - 1] === 13 ? lf - 1 : lf;
   if (scan.words !== null) takeWords(readOn(bytes.subarray(start, stop), true, limits, scan), start, out);
   else readWords(bytes, start, stop, limits.keysMax + 2, out);
-  const dataLength = readLine(bytes, length, limits, out);
+  let dataLength = readLine(bytes, length, limits, out);
   if (out.strange === 1 && out.answer === ANSWER_NONE && out.row !== ROW_HTTP) answer(out, ANSWER_BAD_FORMAT);
+  if (limits.reading !== READ_AS_1_6_18 && differs(start, length, out)) {
+    if (limits.reading === NOBODY_KNOWS) {
+      scan.reset();
+      scan.started = 1;
+      return NOT_LEARNED;
+    }
+    dataLength = readAsNewer(bytes, start, lf, limits, out);
+  }
   const dataEnd = out.lineEnd + Math.max(dataLength, 0);
   out.dataStart = out.lineEnd;
   out.dataEnd = dataEnd;
@@ -292,6 +309,45 @@ export function scanRequest(
   scan.reset();
   scan.started = 1;
   return requestEnd;
+}
+
+/** May the answer to the line be another by the version of memcached? */
+function differs(start: number, length: number, out: MemcachedRequest): boolean {
+  switch (out.answer) {
+    case ANSWER_NONE:
+      return out.row === ROW_HTTP || out.row === ROW_BGET || out.row === ROW_VERSION ||
+        out.wordStarts[0] !== start;
+    case ANSWER_MN:
+      return length < 3 || out.wordStarts[0] !== start;
+    case ANSWER_TOO_MANY_KEYS:
+    case ANSWER_STATS_REFUSED:
+      return false;
+  }
+  return true;
+}
+
+function readAsNewer(
+  bytes: Uint8Array,
+  start: number,
+  lf: number,
+  limits: RequestLimits,
+  out: MemcachedRequest,
+): number {
+  if (out.row === ROW_VERSION && out.wordStarts[0] === start) return -1;
+  const length = rereadLine(bytes, start, lf, out);
+  if (length !== CUT) return length;
+  const { noreply, wordCount } = out;
+  const keptEnd = out.wordEnds[wordCount - 1]!;
+  out.strange = bytes.subarray(start, keptEnd).includes(0) ? 1 : 0;
+  const dataLength = readLine(bytes, lf - start, limits, out);
+  out.noreply = noreply;
+  if (out.answer !== ANSWER_NONE || out.strange === 1) {
+    answer(out, ANSWER_BAD_FORMAT);
+    return lengthBehindCut();
+  }
+  out.cutStart = keptEnd;
+  out.cutEnd = bytes[lf - 1] === 13 ? lf - 1 : lf;
+  return dataLength;
 }
 
 function fault(scan: RequestScan, out: MemcachedRequest, code: number): number {
