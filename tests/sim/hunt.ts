@@ -1,11 +1,12 @@
 /**
- * `deno task sim:hunt --minutes=N [--seed=S] [--workers=W]`: runs seeds S, S+1, … until the time is over, in W processes
- * (2), and prints what they find. `--seed=S --minutes=0` runs that one seed and prints its log.
+ * `deno task sim:hunt --minutes=N [--seed=S] [--workers=W] [--only=memcached]`: runs seeds S, S+1, … until the time is over, in W processes
+ * (2), and prints what they find; with `--only=memcached` those whose worlds have a memcached pool. `--seed=S --minutes=0` runs that one seed and prints its log.
  *
  * A seed that finds something belongs into seeds.txt with a line on what it found.
  */
 import { parseArgs } from "node:util";
 import { ROOT } from "../lib/repo.ts";
+import { isRedisWorld } from "./plan.ts";
 import { runSeed, SimFailure } from "./world.ts";
 
 const PROGRESS_EVERY_MS = 15_000;
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     seed: { type: "string" },
     workers: { type: "string", default: "2" },
     worker: { type: "string" },
+    only: { type: "string" },
   },
 });
 
@@ -39,6 +41,7 @@ async function work(at: number, step: number): Promise<void> {
     [seeds, requests] = [0, 0];
   };
   for (let seed = first + at; Date.now() < endMs; seed += step) {
+    if (values.only === "memcached" && isRedisWorld(seed)) continue;
     seeds++;
     console.log(JSON.stringify({ begins: seed }));
     try {
@@ -137,6 +140,7 @@ async function run(
     args: [
       ...["run", "-A", "--no-check", new URL(import.meta.url).pathname],
       ...[`--minutes=${forMs / 60_000}`, `--seed=${from}`, `--workers=${workers}`, `--worker=${worker}`],
+      ...(values.only === undefined ? [] : [`--only=${values.only}`]),
     ],
     cwd: ROOT,
     stdout: "piped",

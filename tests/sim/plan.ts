@@ -18,7 +18,7 @@ import {
   textOf,
 } from "./changes.ts";
 import { CALM, type Faults, swarm } from "./faults.ts";
-import type { Random } from "./random.ts";
+import { Random } from "./random.ts";
 import { GOOD, type Habits } from "./sim_server.ts";
 
 export interface Plan {
@@ -96,9 +96,18 @@ export interface ServerEvent {
 export const FEW = 5;
 export const PASS_USUAL = 1024 * 1024;
 
+/** Has the world of this seed a Redis pool, and not one of memcached? Known without making the rest of its plan. */
+export function isRedisWorld(seed: number): boolean {
+  return drawRedis(new Random(seed).fork());
+}
+
+function drawRedis(random: Random): boolean {
+  return random.chance(0.6);
+}
+
 /** @param meeting it is to be a world of changes that meet clients in the middle of something */
 export function planOf(random: Random, meeting = false): Plan {
-  const redis = random.chance(0.6);
+  const redis = drawRedis(random);
   const servers = random.chance(0.15) ? 1 : random.int(2, 6);
   const calm = random.chance(0.1);
   const chaosMs = random.magnitude(200, 10_000);
