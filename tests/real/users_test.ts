@@ -9,6 +9,7 @@ import { certificate, type Issued } from "../lib/certificates.ts";
 import { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
+import { freePort } from "../lib/ports.ts";
 import { run } from "../lib/process.ts";
 import { Random } from "../lib/random.ts";
 import { ReplyError, type Value } from "../lib/resp.ts";
@@ -211,4 +212,122 @@ Deno.test("compiled: redis-cli --tls is the user that its certificate names, in 
   match(await cli(uri!, "off", "acl", "whoami"), /NOPERM/);
   await logged(/pool 'uri': client 127.* with no URI/);
   match(await cli(cn!, "", "auth", "app", "x"), /WRONGPASS/);
+});
+
+/** Reloads there and back. */
+const ROUNDS = 2;
+
+/** Asks without end to read and to write, and looks at what it is told. */
+class Asker {
+  /** Since it was read last. */
+  writes: string[] = [];
+  reads = 0;
+  strange: string[] = [];
+  ended = false;
+  private stopping = false;
+  readonly over: Promise<void>;
+
+  constructor(readonly client: RawClient, private readonly key: string) {
+    this.over = this.ask().catch(() => void (this.ended = true));
+  }
+
+  private async ask(): Promise<void> {
+    while (!this.stopping) {
+      const commands = Array.from(
+        { length: 8 },
+        (_, i) => i % 2 === 0 ? ["SET", this.key, "v"] : ["GET", this.key],
+      );
+      const replies = await this.client.pipeline(...commands);
+      replies.forEach((reply, i) => {
+        const text = String(reply);
+        if (i % 2 === 0 && /^OK$|NOPERM .* run the 'set' command/.test(text)) {
+          this.writes.push(text.slice(0, 17));
+        } else if (i % 2 === 1 && text === "v") this.reads++;
+        else this.strange.push(text);
+      });
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.stopping = true;
+    await this.over;
+  }
+}
+
+Deno.test("compiled: users of two workers change at once under load: rights, passwords, and who there is", async () => {
+  await using f = new Fixture();
+  const server = await f.redis();
+  const file = `${f.dir}/password`;
+  const conf = (rules: string, password: string, more: string) => {
+    Deno.writeTextFileSync(file, `${password}\n`);
+    return "ringmaster:\n  workers: 2\n" + poolYml({
+      alpha: {
+        listen: `127.0.0.1:${port}`,
+        servers: [server],
+        users: `[ { name: app, password_file: ${file}, rules: "${rules}" }${more} ]`,
+      },
+    });
+  };
+  const port = freePort();
+  const ALL = "+@all ~app:* resetchannels";
+  const GONE = `, { name: gone, password: g, rules: "+@all ~app:*" }`;
+  const proxy = await f.proxy("compiled", conf(ALL, "first", GONE));
+  await poll(() => /workers are listening/.test(proxy.log), "all workers to listen");
+  const login = async (name: string, password: string) => {
+    const client = await f.client(proxy);
+    const said = String(await client.command("AUTH", name, password));
+    return { client, said };
+  };
+  /** Some of each worker. */
+  const askers = async (name: string, password: string) => {
+    const made: Asker[] = [];
+    const workers = new Set<number>();
+    await poll(async () => {
+      const { client } = await login(name, password);
+      workers.add(Math.floor(Number(await client.command("CLIENT", "ID")) / 2 ** 40));
+      made.push(new Asker(client, `app:${name}`));
+      return workers.size === 2 && made.length >= 4;
+    }, `clients of ${name} on both workers`);
+    return made;
+  };
+  const [apps, gone] = [await askers("app", "first"), await askers("gone", "g")];
+  const all = [...apps, ...gone];
+  const moves = async () => {
+    const before = apps.map(({ writes }) => writes.length);
+    await poll(() => apps.every(({ writes }, i) => writes.length > before[i]! + 16), "more replies");
+  };
+  await moves();
+  for (let round = 0; round < ROUNDS; round++) {
+    const password = `p${round}`;
+    // What is asked after it is told by the new rules; before it was by one or the other, in this order.
+    await reload(proxy, conf(`${ALL} -set`, password, GONE));
+    const at = apps.map(({ writes }) => writes.length);
+    await moves();
+    apps.forEach(({ writes }, i) => {
+      const first = writes.findIndex((text) => text !== "OK");
+      ok(
+        writes.slice(first).every((text) => text !== "OK"),
+        `after the first refusal: ${writes.slice(first, 20)}`,
+      );
+      // Those of one pipeline may have been on their way.
+      ok(first <= at[i]! + 8, `${first} ${at[i]}`);
+      writes.length = 0;
+    });
+    match((await login("app", "first")).said, /^.*WRONGPASS/);
+    strictEqual((await login("app", password)).said, "OK");
+    await reload(proxy, conf(ALL, password, GONE));
+    await moves();
+    apps.forEach(({ writes }) => {
+      strictEqual(writes.at(-1), "OK");
+      writes.length = 0;
+    });
+  }
+  deepStrictEqual(gone.map(({ ended }) => ended), gone.map(() => false));
+  await reload(proxy, conf(ALL, "last", ""));
+  await Promise.all(gone.map(({ over }) => over));
+  match((await login("gone", "g")).said, /WRONGPASS/);
+  await moves();
+  for (const asker of apps) await asker.stop();
+  deepStrictEqual(all.flatMap(({ strange }) => strange), []);
+  deepStrictEqual(apps.map(({ ended }) => ended), apps.map(() => false));
 });
