@@ -12,6 +12,7 @@ import { type Log, NOTICE } from "../net/log.ts";
 import type { Address, Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
 import type { Placement } from "../ring/placement.ts";
 import type { Board, PoolBoard } from "../stats/board.ts";
+import type { Quotas } from "../stats/quotas.ts";
 import {
   CLIENT_CONNECTIONS,
   LIMIT_CONNECTIONS,
@@ -197,6 +198,10 @@ export class Pool {
 
   get net(): Net {
     return this.around.net;
+  }
+  /** How often logins of whom have failed of late, over all workers. */
+  get failures(): Quotas {
+    return this.around.seat.board.failures;
   }
   /** The net to connect to servers with. */
   get serverNet(): Net {

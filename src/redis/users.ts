@@ -5,7 +5,8 @@
  *                                ├─ wrong      counted, logged, told after a while that grows with the address's failures
  *                                └─ null       the client waits (a slow hash, or that while), and offers its request again
  *
- * A pool without `users` has none of this. All of it is one thread's: each has its own log and its own memory of failures.
+ * A pool without `users` has none of this. All of it is one thread's, its own ACL LOG too, but how often an address has failed: that all
+ * workers count together (stats/board.ts).
  */
 import { builtin } from "../bytes/builtin.ts";
 import { encode, latin1 } from "../bytes/ascii.ts";
@@ -16,10 +17,10 @@ import { NOTICE } from "../net/log.ts";
 import { type AclRules, parseRules } from "../protocol/redis/acl_rules.ts";
 import type { ReplyWriter } from "../protocol/redis/reply_writer.ts";
 import { type Client, LEARNING } from "../proxy/client.ts";
-import type { Part } from "../proxy/limits.ts";
+import { type Part, whoOf } from "../proxy/limits.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { AUTH_FAILURES } from "../stats/metrics.ts";
-import { type Rates, USER } from "../stats/quotas.ts";
+import { LOCAL, type Rates, USER, type Who } from "../stats/quotas.ts";
 import type { RedisSession } from "./session.ts";
 
 const crypto = builtin<typeof import("node:crypto")>("node:crypto");
@@ -30,16 +31,12 @@ export const DEFAULT = "default";
 const HASHING_MAX = 2;
 /** … and that wait for it. Beyond, a login fails. */
 const WAITING_MAX = 1024;
-/** Addresses whose failures are remembered; the one that failed least recently goes. */
-const ADDRESSES_MAX = 4096;
-/** A failure is forgotten after this. */
-const FORGET_MS = 60_000;
 /** What an address's second failure in a row waits; each further one twice as long. */
 const DELAY_MIN_MS = 100;
 const DELAY_MAX_MS = 2000;
 /**
  * Logins of an address that may be open at a time: further ones, right or wrong, are looked at when one of them is told. Thus many connections
- * guess no faster than so many.
+ * guess no faster than so many. Of several workers each has its part, so that none waits for another.
  */
 const OPEN_MAX = 16;
 /** What a stranger can send: a longer password is nobody's. */
@@ -47,6 +44,7 @@ const PASSWORD_MAX = 16 * 1024;
 /** Of a login that waits, beside its password. */
 const ATTEMPT_BYTES = 256;
 const NOTHING = new Uint8Array(0);
+const LOCAL_WHO: Who = { kind: LOCAL, high: 0, low: 0 };
 /** Failures that are told one by one in a second. */
 const LINES_MAX = 5;
 /** Names of a certificate that are in the line about it. */
@@ -102,12 +100,9 @@ export interface Login {
   readonly secretText: string;
 }
 
-/** An address that logs in. */
+/** An address of which logins are open, or wait. */
 interface Origin {
-  readonly address: string;
-  /** Failures in a row. */
-  count: number;
-  lastMs: number;
+  readonly who: Who;
   /** Logins that are looked at slowly, or were wrong and have not been told so. */
   open: number;
   /** Logins that nobody has looked at. */
@@ -154,8 +149,9 @@ const NOBODY: UserConfig = {
 export class PoolUsers {
   private byName = new Map<string, User>();
   private anybody!: User;
-  /** Those with failures, or with something open; the one that failed least recently is first. */
+  /** By `keyOf`. */
   private readonly origins = new Map<string, Origin>();
+  private readonly openMax: number;
   /** The slow hashes of its users. */
   private slow: readonly string[] = [];
   /** Of logins that wait. */
@@ -170,6 +166,7 @@ export class PoolUsers {
   private unsaid = 0;
 
   constructor(private readonly pool: Pool) {
+    this.openMax = Math.max(1, Math.floor(OPEN_MAX / pool.board.workers));
     this.adopt(pool.config);
   }
 
@@ -278,7 +275,7 @@ export class PoolUsers {
     }
     const origin = this.originOf(client);
     const attempt = { client, session, origin, name, password };
-    const waits = origin.open >= OPEN_MAX;
+    const waits = origin.open >= this.openMax;
     const right = waits ? null : this.look(attempt);
     if (waits) {
       const kept = password.length > PASSWORD_MAX ? NOTHING : password.slice();
@@ -328,7 +325,6 @@ export class PoolUsers {
     const bytes = password.length + ATTEMPT_BYTES;
     const secretText = user?.secretText ?? "";
     origin.open++;
-    this.remember(origin);
     this.heldBytes += bytes;
     this.questions.push({
       hash,
@@ -397,7 +393,7 @@ export class PoolUsers {
 
   /** Of those of an address that wait to be looked at, as many as may be. */
   private lookAtNext(origin: Origin): void {
-    while (origin.open < OPEN_MAX && origin.waiting.length > 0) {
+    while (origin.open < this.openMax && origin.waiting.length > 0) {
       const attempt = origin.waiting.shift()!;
       this.heldBytes -= attempt.password.length + ATTEMPT_BYTES;
       if (attempt.client.closed) continue;
@@ -408,29 +404,21 @@ export class PoolUsers {
   }
 
   private originOf(client: Client): Origin {
-    const address = networkOf(client.peer());
-    return this.origins.get(address) ?? { address, count: 0, lastMs: -Infinity, open: 0, waiting: [] };
+    const ip = ipOfPeer(client.peer());
+    const who = ip === null ? LOCAL_WHO : whoOf(unmapped(ip));
+    const key = keyOf(who);
+    let origin = this.origins.get(key);
+    if (origin === undefined) this.origins.set(key, origin = { who, open: 0, waiting: [] });
+    return origin;
   }
 
-  private remember(origin: Origin): void {
-    const { origins } = this;
-    origins.delete(origin.address);
-    if (origins.size >= ADDRESSES_MAX) origins.delete(origins.keys().next().value!);
-    origins.set(origin.address, origin);
+  private forgetIdle({ who, open, waiting }: Origin): void {
+    if (open === 0 && waiting.length === 0) this.origins.delete(keyOf(who));
   }
 
-  /** Nothing is wrong with the address, and nothing waits. */
-  private forgetIdle(origin: Origin): void {
-    if (origin.count > 0 || origin.open > 0 || origin.waiting.length > 0) return;
-    if (this.origins.get(origin.address) === origin) this.origins.delete(origin.address);
-  }
-
-  private delayOf(origin: Origin): number {
-    const nowMs = this.pool.turn.now();
-    origin.count = nowMs - origin.lastMs > FORGET_MS ? 1 : origin.count + 1;
-    origin.lastMs = nowMs;
-    this.remember(origin);
-    const { count } = origin;
+  private delayOf({ who }: Origin): number {
+    const { failures, board, worker, limits } = this.pool;
+    const count = failures.inARow(board.id, who, worker, limits.nowMs());
     return count === 1 ? 0 : Math.min(DELAY_MAX_MS, DELAY_MIN_MS * 2 ** Math.min(count - 2, 10));
   }
 
@@ -538,12 +526,8 @@ function isSha256(password: Uint8Array, hex: string): boolean {
   );
 }
 
-/** Whose failures are counted together: an IPv4 address, the 64 bits of an IPv6 address that one customer has, all of a unix socket. */
-function networkOf(peer: string): string {
-  const ip = ipOfPeer(peer);
-  if (ip === null) return "";
-  const bytes = unmapped(ip);
-  return latin1(Uint8Array.from(bytes.length === 16 ? bytes.slice(0, 8) : bytes));
+function keyOf({ kind, high, low }: Who): string {
+  return `${kind} ${high} ${low}`;
 }
 
 /** A name that a client has sent, for the log: one line, and not all of a long one. */

@@ -3,6 +3,7 @@
  *
  *   Board ─┬─ process      connections of each worker, clients of all, the log level
  *          ├─ quotas       what each address and user may still do (quotas.ts)
+ *          ├─ failures     of logins, how many in a row of each address: in a table of the same kind
  *          └─ PoolBoard    one a pool: clients of all workers | clients of worker 0, 1, …, then a block a worker:
  *               │          POOL_METRICS | accepted
  *               └─ ServerCells  one a server: wait factor | prober | told | held, then a block a worker: SERVER_METRICS
@@ -27,11 +28,16 @@ const ALIGN_BYTES = 128;
 /** Numbers of a pool's servers go round here; a pool has fewer servers at any time. */
 export const SERVER_NUMBERS = 65536;
 
+/** Addresses whose failed logins are remembered, and for how long after the last one. */
+const FAILURES_MAX = 4096;
+const FAILURES_MS = 60_000;
+
 /** What goes to another thread; the memory is shared, not copied. */
 export interface BoardMemory {
   readonly workers: number;
   readonly process: SharedArrayBuffer;
   readonly quotas: SharedArrayBuffer;
+  readonly failures: SharedArrayBuffer;
   readonly pools: readonly PoolMemory[];
 }
 
@@ -65,14 +71,17 @@ export class Board {
   /** CLIENTS, LOG_LEVEL. */
   private readonly cells: Int32Array;
   readonly quotas: Quotas;
+  readonly failures: Quotas;
 
   private constructor(
     readonly workers: number,
     pools: readonly PoolBoard[],
     buffer: SharedArrayBuffer | null,
     quotas: SharedArrayBuffer | null,
+    failures: SharedArrayBuffer | null,
   ) {
     this.quotas = new Quotas(workers, quotas);
+    this.failures = new Quotas(workers, failures, FAILURES_MAX, FAILURES_MS);
     this.#pools = pools;
     this.#nextId = pools.length;
     this.buffer = buffer ?? new SharedArrayBuffer(16 * workers + 4 * CELLS);
@@ -83,14 +92,14 @@ export class Board {
 
   /** @param servers how many servers each pool has */
   static make(workers: number, servers: readonly number[]): Board {
-    const board = new Board(workers, [], null, null);
+    const board = new Board(workers, [], null, null, null);
     board.adopt(board.arrange(servers.map((count) => ({ pool: -1, servers: new Array(count).fill(-1) }))));
     return board;
   }
 
   /** The board that another thread has made. */
-  static of({ workers, process, quotas, pools }: BoardMemory): Board {
-    return new Board(workers, pools.map((pool) => new PoolBoard(workers, pool)), process, quotas);
+  static of({ workers, process, quotas, failures, pools }: BoardMemory): Board {
+    return new Board(workers, pools.map((pool) => new PoolBoard(workers, pool)), process, quotas, failures);
   }
 
   get pools(): readonly PoolBoard[] {
@@ -98,8 +107,14 @@ export class Board {
   }
 
   get memory(): BoardMemory {
-    const { workers, buffer, quotas } = this;
-    return { workers, process: buffer, quotas: quotas.memory, pools: this.#pools.map((pool) => pool.memory) };
+    const { workers, buffer, quotas, failures } = this;
+    return {
+      workers,
+      process: buffer,
+      quotas: quotas.memory,
+      failures: failures.memory,
+      pools: this.#pools.map((pool) => pool.memory),
+    };
   }
 
   // ---- pools that come and go
@@ -181,6 +196,7 @@ export class Board {
   bury(worker: number): void {
     this.connectionsCurrent[worker] = 0;
     this.quotas.bury(worker);
+    this.failures.bury(worker);
     this.#leaving = this.#leaving.filter((pool) => Atomics.load(pool.clients, 0) > 0);
     for (const pool of [...this.#pools, ...this.#leaving]) {
       Atomics.sub(this.cells, CLIENTS, pool.bury(worker));

@@ -13,7 +13,7 @@
 
 /** Whose slot it is: two numbers of 32 bits, of its kind and pool. */
 export interface Who {
-  /** ADDRESS or USER. */
+  /** ADDRESS, USER or LOCAL. */
   readonly kind: number;
   readonly high: number;
   readonly low: number;
@@ -21,6 +21,8 @@ export interface Who {
 
 export const ADDRESS = 1;
 export const USER = 2;
+/** Everybody on a unix socket. */
+export const LOCAL = 3;
 
 /** How much of something; 0 = as much as one likes. At most 2^30. */
 export interface Rates {
@@ -28,6 +30,8 @@ export interface Rates {
   readonly bytesMax: number;
   readonly connectionsMax: number;
 }
+
+const NO_RATES: Rates = { requestsMax: 0, bytesMax: 0, connectionsMax: 0 };
 
 /** What a Who has had enough of. */
 export const ENOUGH_NOTHING = 0;
@@ -71,10 +75,19 @@ export class Quotas {
   private readonly cells: Int32Array;
   private readonly size: number;
 
-  /** @param buffer that of `memory` of another thread's; null = new */
-  constructor(private readonly workers: number, buffer: SharedArrayBuffer | null) {
+  /**
+   * @param buffer that of `memory` of another thread's; null = new
+   * @param slots how many there are
+   * @param debtMs for how long what was more than it had is not forgotten
+   */
+  constructor(
+    private readonly workers: number,
+    buffer: SharedArrayBuffer | null,
+    private readonly slots: number = SLOTS,
+    private readonly debtMs: number = DEBT_MS,
+  ) {
     this.size = OF_WORKER + workers;
-    this.cells = new Int32Array(buffer ?? new SharedArrayBuffer(4 * (HEAD + SLOTS * this.size)));
+    this.cells = new Int32Array(buffer ?? new SharedArrayBuffer(4 * (HEAD + slots * this.size)));
   }
 
   get memory(): SharedArrayBuffer {
@@ -127,6 +140,27 @@ export class Quotas {
     if (rates.bytesMax > 0 && bytes > 0) this.add(at + BYTES_LEFT, -bytes, rates.bytesMax);
   }
 
+  /**
+   * Counts something that `who`, who has no connections here, has done once more.
+   * @returns how often he has in a row, with no longer between than `debtMs`; for ever more if nobody finds a slot of his own
+   */
+  inARow(pool: number, who: Who, worker: number, nowMs: number): number {
+    const { cells } = this;
+    const now = nowMs | 0;
+    this.lock(worker);
+    try {
+      const at = this.at(this.find(Math.imul(pool, 4) + who.kind, who, NO_RATES, now));
+      const idleMs = Math.abs(now - Atomics.exchange(cells, at + CLOCK, now) | 0);
+      // What it owes: so its slot is kept.
+      const before = idleMs > this.debtMs ? 0 : Atomics.load(cells, at + REQUESTS_LEFT);
+      const after = Math.max(LEAST, before - 1);
+      Atomics.store(cells, at + REQUESTS_LEFT, after);
+      return -after;
+    } finally {
+      this.unlock(worker);
+    }
+  }
+
   /** True once in a while: something is to be said of its Who. */
   says(slot: number, nowMs: number): boolean {
     const at = this.at(slot) + SAID;
@@ -145,7 +179,7 @@ export class Quotas {
   /** A worker has died: its connections are gone, and the lock is open. Call it when its thread runs no more. */
   bury(worker: number): void {
     Atomics.compareExchange(this.cells, LOCK, 1 + worker, 0);
-    for (let slot = 0; slot < SLOTS; slot++) {
+    for (let slot = 0; slot < this.slots; slot++) {
       const at = this.at(slot);
       const gone = Atomics.exchange(this.cells, at + OF_WORKER + worker, 0);
       if (gone !== 0) Atomics.sub(this.cells, at + CONNECTIONS, gone);
@@ -164,13 +198,13 @@ export class Quotas {
     const first = hash(tag, high, low);
     let free = SHARED;
     for (let i = 0; i < PROBES; i++) {
-      const slot = 1 + (first + i) % (SLOTS - 1);
+      const slot = 1 + (first + i) % (this.slots - 1);
       const at = this.at(slot);
       if (cells[at + POOL_KIND] === tag && cells[at + HIGH] === high && cells[at + LOW] === low) return slot;
       if (free === SHARED && this.isFree(at, now)) free = slot;
     }
     const at = this.at(free);
-    if (free === SHARED && Atomics.load(cells, at + CONNECTIONS) > 0) return SHARED;
+    if (free === SHARED && !this.isFree(at, now)) return SHARED;
     cells[at + POOL_KIND] = tag;
     cells[at + HIGH] = high;
     cells[at + LOW] = low;
@@ -187,7 +221,7 @@ export class Quotas {
     if (Atomics.load(cells, at + CONNECTIONS) > 0) return false;
     const idleMs = Math.abs(now - Atomics.load(cells, at + CLOCK) | 0);
     const owes = Atomics.load(cells, at + REQUESTS_LEFT) < 0 || Atomics.load(cells, at + BYTES_LEFT) < 0;
-    return idleMs >= (owes ? DEBT_MS : FULL_MS);
+    return idleMs >= (owes ? this.debtMs : FULL_MS);
   }
 
   private lock(worker: number): void {

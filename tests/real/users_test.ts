@@ -278,6 +278,18 @@ Deno.test("compiled: users of two workers change at once under load: rights, pas
     const said = String(await client.command("AUTH", name, password));
     return { client, said };
   };
+  // Failures of an address count together: the second one is told later, wherever the first was.
+  const byWorker = new Map<number, RawClient>();
+  await poll(async () => {
+    const { client } = await login("app", "first");
+    byWorker.set(Math.floor(Number(await client.command("CLIENT", "ID")) / 2 ** 40), client);
+    return byWorker.size === 2;
+  }, "a client on each worker");
+  const [one, other] = [...byWorker.values()];
+  match(String(await one!.command("AUTH", "app", "wrong")), /WRONGPASS/);
+  const sinceMs = performance.now();
+  match(String(await other!.command("AUTH", "app", "wrong")), /WRONGPASS/);
+  ok(performance.now() - sinceMs > 80);
   /** Some of each worker. */
   const askers = async (name: string, password: string) => {
     const made: Asker[] = [];

@@ -5,6 +5,7 @@ import {
   ENOUGH_BYTES,
   ENOUGH_NOTHING,
   ENOUGH_REQUESTS,
+  LOCAL,
   Quotas,
   type Rates,
   SLOTS,
@@ -172,4 +173,20 @@ Deno.test("threads that ask at once get no more than there is, and leave nothing
     const slot = quotas.enter(0, who(low), 0, rates, true, START_MS);
     strictEqual(quotas.connections(slot), 1);
   }
+});
+
+Deno.test("what is done in a row is counted over all workers, forgotten after a while, and shared where there is no slot", () => {
+  const first = new Quotas(2, null, 128, 60_000);
+  const all = [first, new Quotas(2, first.memory, 128, 60_000)];
+  const done = (worker: number, low: number, ms: number, kind = ADDRESS) =>
+    all[worker]!.inARow(3, who(low, kind), worker, START_MS + ms);
+  deepStrictEqual([done(0, 1, 0), done(1, 1, 5), done(1, 2, 6), done(0, 1, 59_000)], [1, 2, 1, 3]);
+  // Others pass by meanwhile.
+  deepStrictEqual([done(0, 1, 59_000, LOCAL), done(1, 1, 118_000)], [1, 4]);
+  deepStrictEqual([done(1, 1, 118_000 + 60_001), done(0, 1, 118_000 + 60_002)], [1, 2]);
+  const counts = Array.from({ length: 1000 }, (_, i) => done(i % 2, 1000 + i, 300_000 + i));
+  // Those without a slot of their own have one together, and no more than there are begin with it.
+  strictEqual(counts.filter((count) => count === 1).length, 128);
+  strictEqual(Math.max(...counts), 1000 - 127);
+  strictEqual(done(0, 5000, 400_000), 1);
 });
