@@ -91,6 +91,8 @@ export interface ListenOptions {
    * there costs none. Others leave it to `open`.
    */
   readonly admits?: (socket: Socket) => boolean;
+  /** How many accepted connections such a net may have, of all its listeners, that have not come so far. Absent: what it thinks right. */
+  readonly handshakesMax?: number;
 }
 
 export interface Listener {

@@ -79,6 +79,8 @@ export interface TlsListening {
 }
 
 export interface TlsNets {
+  /** Accepted connections that have not shaken hands. */
+  readonly handshakes: number;
   /** @param log who is told of handshakes that fail, and of files that have changed */
   listening(pool: string, config: TlsConfig, tally: TlsTally, log: Log): TlsListening;
   /** The net to connect with. */

@@ -40,8 +40,8 @@ const GREEDY_MIN = 64 * 1024;
 const SERVER_SHARE = 1 / 16;
 /** What a client takes that holds nothing; seen on Bun. */
 const CLIENT_BYTES = 2048;
-/** And one that speaks TLS, on top: its engine; seen on Bun 1.4.5, some 20 to 27 kB. */
-const ENGINE_BYTES = 28 * 1024;
+/** And one that speaks TLS, or begins to, on top: its engine; seen on Bun 1.4.5, some 20 to 27 kB. */
+export const ENGINE_BYTES = 28 * 1024;
 /** Share of the maximum that clients may take which hold nothing. */
 const CROWD_SHARE = 1 / 2;
 /** Nobody is closed for the sake of resident memory while less than this share of the maximum is held: it is somebody else's. */
@@ -73,6 +73,8 @@ export interface MemoryOptions {
   /** Bytes that are resident of the whole process, and its own maximum, that of all threads; 0 = not known. */
   readonly residentBytes: () => number;
   readonly processMax: number;
+  /** Clients that are shaking hands; absent: none do. */
+  readonly handshakes?: () => number;
 }
 
 /** What each client of the pool takes that holds nothing. */
@@ -171,7 +173,11 @@ export class Memory {
     const { max } = this.options;
     this.sinceBytes = 0;
     this.heldBytes = this.measure();
-    const crowdBytes = this.pools.reduce((sum, pool) => sum + pool.clients.size * clientBytes(pool), 0);
+    const handshakeBytes = (this.options.handshakes?.() ?? 0) * ENGINE_BYTES;
+    const crowdBytes = this.pools.reduce(
+      (sum, pool) => sum + pool.clients.size * clientBytes(pool),
+      handshakeBytes,
+    );
     if (this.heldBytes + crowdBytes > max) this.relieve(RELIEVED * max - crowdBytes);
     const residentBytes = this.watchResident();
     this.watchCrowd(crowdBytes);

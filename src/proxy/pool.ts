@@ -56,6 +56,8 @@ export interface Surroundings {
   readonly seat: Seat;
   /** What the file limit leaves for clients of all pools and workers together. */
   readonly clientsMax: number;
+  /** TLS handshakes with clients that a worker may have at a time. */
+  readonly handshakesMax: number;
   /** Absent: SLICE_ARGUMENTS. */
   readonly sliceArguments?: number;
   /** Absent: PASS_MIN. */
@@ -241,13 +243,14 @@ export class Pool {
    */
   async openListener(config: PoolConfig): Promise<Opened | null> {
     if ("path" in config.listen && this.worker !== 0) return null;
-    const { net, log } = this.around;
+    const { net, log, handshakesMax } = this.around;
     const tls = config.tls === null ? null : tlsOf(net).listening(config.name, config.tls, this.tally, log);
     const listener = await (tls?.net ?? net).listen(config.listen, this.clientHandler, {
       backlog: config.backlog,
       reusePort: config.reusePort || this.board.workers > 1,
       keepAlive: config.tcpKeepalive,
       place: this.worker,
+      handshakesMax,
       admits: (socket) => this.door === null || this.door.opens(socket),
     });
     return { listener, tls };

@@ -6,7 +6,8 @@
  *
  * Nothing is heard of an accepted connection before its handshake is over, and its certificate judged; a connect is `open` then. So
  * whoever limits the time of a connect limits the handshake too. What accepted connections may cost before that is limited here
- * (`Waiting`): nothing is made for one until its ClientHello is whole, some handshakes a turn, some half open ones, some time.
+ * (`Waiting`): nothing is made for one until its ClientHello is whole, some handshakes a turn, some half open ones (half_open.ts says who
+ * goes), some time.
  *
  * Bytes are encrypted when they leave: while the socket below holds HELD_MAX they wait here as plaintext, so `queuedBytes` means what it
  * means without TLS, and `withdraw` gives them back.
@@ -25,6 +26,7 @@ import type {
 } from "../net/net.ts";
 import { HELLO_MAX, NEED_MORE, NOT_TLS, readClientHello } from "./client_hello.ts";
 import { addressText, SocketError } from "./errors.ts";
+import { addressOf, HalfOpen } from "./half_open.ts";
 import { Lingerers, type Lingering } from "./linger.ts";
 import { CLOSED, CONNECTING, ENDING, OPEN } from "./socket_state.ts";
 import { Engine, type EngineEvents } from "./tls_engine.ts";
@@ -59,10 +61,10 @@ export interface Connecting {
 const HELD_MAX = 256 * 1024;
 /** So much is encrypted in one piece. */
 const WRITE_MAX = 64 * 1024;
-/** Half open handshakes, of all listeners of a net; the oldest goes when one more comes. */
-const WAITING_MAX = 1024;
-/** Connections whose handshake has failed that may take their time to read why. */
-const PARTING_MAX = 256;
+/** Half open handshakes of a thread, unless its listeners are told of less. */
+export const WAITING_MAX = 1024;
+/** Connections whose handshake has failed that may take their time to read why, for each of those. */
+const PARTING_SHARE = 1 / 4;
 /** Handshakes that begin in one turn: each takes some tenths of a millisecond, in which nobody else is served. */
 const BEGIN_MAX = 4;
 const SWEEP_MS = 500;
@@ -70,21 +72,21 @@ const SWEEP_MS = 500;
 export class TlsNet implements Net {
   readonly name: string;
   readonly lingerers: Lingerers;
-  readonly waiting: Waiting;
 
   constructor(
     readonly below: Net,
     readonly clock: Clock,
+    readonly waiting: Waiting,
     private readonly accepting: Accepting | null,
     private readonly connecting: Connecting | null,
   ) {
     this.name = below.name;
     this.lingerers = new Lingerers(clock);
-    this.waiting = new Waiting(clock);
   }
 
   listen(address: Address, handler: Handler, options: ListenOptions): Promise<Listener> {
     if (this.accepting === null) return this.below.listen(address, handler, options);
+    this.waiting.max = options.handshakesMax ?? WAITING_MAX;
     return this.below.listen(address, new Accepted(this, this.accepting, handler, options), options);
   }
 
@@ -135,74 +137,82 @@ type Handshake =
   | { readonly accepting: Accepting; beganMs: number }
   | { readonly connecting: Connecting; readonly address: Address };
 
-/** Accepted connections whose handshake is not over. */
-class Waiting {
-  /** Oldest first. */
-  private readonly sockets = new Set<TlsSocket>();
-  /** Those whose ClientHello is here, beyond what has begun in this turn. */
-  private readonly queue: TlsSocket[] = [];
+/** Accepted connections whose handshake is not over, of all listeners of a thread. */
+export class Waiting {
+  private readonly sockets: HalfOpen<TlsSocket>;
   /** Refused ones that are to read why. */
   private readonly parting = new Set<TlsSocket>();
   private begun = 0;
   private turns = false;
   private timer: TimerId | null = null;
 
-  constructor(private readonly clock: Clock) {}
+  constructor(private readonly clock: Clock) {
+    this.sockets = new HalfOpen(
+      WAITING_MAX,
+      (socket) => socket.handshakeFailed("given up for newer ones: too many handshakes are half open"),
+    );
+  }
+
+  get size(): number {
+    return this.sockets.size;
+  }
+
+  set max(max: number) {
+    this.sockets.max = max;
+  }
 
   add(socket: TlsSocket): void {
     socket.waitSince(this.clock.nowMs());
-    this.sockets.add(socket);
-    if (this.sockets.size > WAITING_MAX) {
-      const [oldest] = this.sockets;
-      oldest!.handshakeFailed("given up for newer ones: too many handshakes are half open");
-    }
+    this.sockets.add(socket, addressOf(socket.peer()));
     this.timer ??= this.clock.setTimer(SWEEP_MS, () => this.sweep());
   }
 
   remove(socket: TlsSocket): void {
-    if (!this.sockets.delete(socket) || this.sockets.size > 0 || this.timer === null) return;
+    if (!this.sockets.remove(socket) || this.sockets.size > 0 || this.timer === null) return;
     this.clock.clearTimer(this.timer);
     this.timer = null;
   }
 
   /** @returns whether it may take its time to close */
   part(socket: TlsSocket): boolean {
-    return this.parting.size < PARTING_MAX && this.parting.add(socket) !== null;
+    return this.parting.size < this.sockets.max * PARTING_SHARE && this.parting.add(socket) !== null;
   }
 
   parted(socket: TlsSocket): void {
     if (this.parting.size > 0) this.parting.delete(socket);
   }
 
-  /** Calls `socket.begin`, now or when it is its turn. */
+  /** Calls `begin` of this one when it is its turn, perhaps now. */
   begin(socket: TlsSocket): void {
-    if (this.begun >= BEGIN_MAX) this.queue.push(socket);
-    else {
-      this.begun++;
-      socket.begin();
-    }
+    this.sockets.asks(socket);
+    this.beginSome();
     if (this.turns) return;
     this.turns = true;
     this.clock.afterTurn(() => this.turnEnded());
   }
 
-  private turnEnded(): void {
-    this.turns = false;
-    this.begun = 0;
-    if (this.queue.length === 0) return;
-    // Asked for at the end of a turn this is the next turn's end, so others have theirs between.
-    this.turns = true;
-    this.clock.afterTurn(() => this.turnEnded());
-    for (const socket of this.queue.splice(0, BEGIN_MAX)) {
+  private beginSome(): void {
+    while (this.begun < BEGIN_MAX) {
+      const socket = this.sockets.next();
+      if (socket === null) return;
       this.begun++;
       socket.begin();
     }
   }
 
+  private turnEnded(): void {
+    this.begun = 0;
+    this.turns = this.sockets.asked;
+    if (!this.turns) return;
+    // Asked for at the end of a turn this is the next turn's end, so others have theirs between.
+    this.clock.afterTurn(() => this.turnEnded());
+    this.beginSome();
+  }
+
   private sweep(): void {
     this.timer = null;
     const nowMs = this.clock.nowMs();
-    for (const socket of this.sockets) socket.lookAtTime(nowMs);
+    for (const socket of this.sockets.keys()) socket.lookAtTime(nowMs);
     if (this.sockets.size > 0) this.timer ??= this.clock.setTimer(SWEEP_MS, () => this.sweep());
   }
 }

@@ -25,7 +25,7 @@ import { namesIn } from "./certificate_names.ts";
 import { addressText, bare } from "./errors.ts";
 import { isIP } from "./ip_text.ts";
 import { Engine, type EngineEvents } from "./tls_engine.ts";
-import { type Accepting, type Connecting, TlsNet } from "./tls_net.ts";
+import { type Accepting, type Connecting, TlsNet, Waiting } from "./tls_net.ts";
 
 const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 const tls = builtin<typeof import("node:tls")>("node:tls");
@@ -45,11 +45,19 @@ export class TlsSide implements TlsNets {
   /** By settings. */
   private readonly callers = new Map<string, { readonly caller: Caller; readonly net: Net }>();
 
-  constructor(private readonly net: Net, private readonly clock: Clock) {}
+  private readonly waiting: Waiting;
+
+  constructor(private readonly net: Net, private readonly clock: Clock) {
+    this.waiting = new Waiting(clock);
+  }
+
+  get handshakes(): number {
+    return this.waiting.size;
+  }
 
   listening(pool: string, config: TlsConfig, tally: TlsTally, log: Log): TlsListening {
     const guard = new Guard(pool, config, tally, this.clock, log);
-    const net = new TlsNet(this.net, this.clock, guard, null);
+    const net = new TlsNet(this.net, this.clock, this.waiting, guard, null);
     return { net, prepare: (next) => guard.prepare(next), look: () => guard.look() };
   }
 
@@ -58,7 +66,7 @@ export class TlsSide implements TlsNets {
     let present = this.callers.get(key);
     if (present === undefined) {
       const caller = new Caller(config, this.clock, log);
-      present = { caller, net: new TlsNet(this.net, this.clock, null, caller) };
+      present = { caller, net: new TlsNet(this.net, this.clock, this.waiting, null, caller) };
       this.callers.set(key, present);
     }
     return present.net;

@@ -19,7 +19,7 @@ import { Drain } from "./drain.ts";
 import type { Front } from "../proxy/front.ts";
 import { HttpGuard } from "../proxy/http_guard.ts";
 import { MemcachedFront } from "../memcached/front.ts";
-import { Memory } from "../proxy/memory.ts";
+import { ENGINE_BYTES, Memory } from "../proxy/memory.ts";
 import { type ConfigChange, listenerDiffers, poolDiffers, type Stamp } from "../topology/change.ts";
 import { type EventsSeen, NO_EVENTS } from "../topology/events.ts";
 import type { ServerState, Sign } from "../topology/state.ts";
@@ -100,6 +100,12 @@ const LISTEN_AGAIN_MS = 200;
 const FILES_RESERVED = 48;
 /** The most for the admin side: as many as a dozen scrapers and pages want, and a crowd may take. */
 const VISITS_MAX = 256;
+/** TLS handshakes of a worker, if files (this share of all) and max_memory (this share) suffice. */
+const HANDSHAKES_MAX = 1024;
+const HANDSHAKES_MIN = 16;
+const HANDSHAKES_SHARE = 1 / 8;
+/** Files for each of them. */
+const HANDSHAKE_FILES = 5 / 4;
 /** And for each worker thread's own loop. */
 const FILES_WORKER = 16;
 
@@ -141,21 +147,25 @@ export class Proxy {
         ask: (_w, _p, _q, told) => told(GONE),
       };
     const { system } = options;
+    const { workers } = this.seat.board;
+    const processMax = memoryMax(config, system.memoryTotal ?? 0);
     this.memory = new Memory({
       ...options,
       turn: this.turn,
-      max: memoryMax(config, system.memoryTotal ?? 0) / this.seat.board.workers,
+      max: processMax / workers,
       collect: system.collect ? () => system.collect!() : null,
       residentBytes: () => system.memoryBytes(),
-      processMax: memoryMax(config, system.memoryTotal ?? 0),
+      processMax,
+      handshakes: () => options.net.tls?.handshakes ?? 0,
     });
     this.around = {
       ...options,
       turn: this.turn,
       memory: this.memory,
-      httpGuard: new HttpGuard(clock, options.log, this.seat.board.workers),
+      httpGuard: new HttpGuard(clock, options.log, workers),
       seat: this.seat,
-      clientsMax: clientsMax(config, options.system.filesMax, this.seat.board.workers),
+      clientsMax: clientsMax(config, system.filesMax, processMax, workers),
+      handshakesMax: handshakesMax(system.filesMax, processMax, workers),
     };
     this.pools = config.pools.map((pool, i) => this.makePool(pool, this.seat.board.pools[i]!));
     for (const [pool, states] of options.states ?? []) this.follow(pool, states);
@@ -462,11 +472,25 @@ export function visitsMax(filesMax: number): number {
   return filesMax === 0 ? VISITS_MAX : Math.min(VISITS_MAX, Math.max(Math.floor(filesMax / 8), 8));
 }
 
+/**
+ * TLS handshakes with clients that a worker has at a time: they are nobody's clients yet, and take files and memory from those.
+ * @param filesMax 0 = unknown @param memoryMax Infinity = unknown
+ */
+export function handshakesMax(filesMax: number, memoryMax: number, workers: number): number {
+  const files = filesMax === 0 ? Infinity : filesMax * HANDSHAKES_SHARE;
+  const engines = memoryMax * HANDSHAKES_SHARE / ENGINE_BYTES;
+  return Math.min(HANDSHAKES_MAX, Math.max(HANDSHAKES_MIN, Math.floor(Math.min(files, engines) / workers)));
+}
+
 /** What the file limit leaves for clients, as twemproxy counts it. */
-function clientsMax(config: Config, filesMax: number, workers: number): number {
+function clientsMax(config: Config, filesMax: number, processMax: number, workers: number): number {
   if (filesMax === 0) return Infinity;
   let reserved = FILES_RESERVED + (workers > 1 ? workers * FILES_WORKER : 0);
   if (config.process.admin !== null) reserved += visitsMax(filesMax);
+  // Those that have failed and are to read why take files as well.
+  if (config.pools.some(({ tls }) => tls !== null)) {
+    reserved += Math.ceil(handshakesMax(filesMax, processMax, workers) * HANDSHAKE_FILES) * workers;
+  }
   for (const pool of config.pools) reserved += (pool.serverConnections * pool.servers.length + 1) * workers;
   return Math.max(1, filesMax - reserved);
 }

@@ -1,6 +1,7 @@
 /** TLS in both directions with redis-cli, redis-server and node:tls: who is let in, who is not and what is said of it; other certificates under load. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { writeFileSync } from "node:fs";
+import { connect as connectPlain, createServer, type Socket } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
@@ -42,6 +43,24 @@ function shown(port: number, servername: string, ca: string): Promise<string> {
     socket.on("secureConnect", () => {
       resolve(String(socket.getPeerCertificate().subject.CN));
       socket.destroy();
+    });
+  });
+}
+
+/** What a client of TLS says before it is answered. */
+function firstBytes(): Promise<Uint8Array> {
+  return new Promise((resolve) => {
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", (bytes) => {
+        socket.destroy();
+        server.close();
+        resolve(bytes as Uint8Array);
+      });
+    });
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      connect({ host: "127.0.0.1", port }).on("error", () => {});
     });
   });
 }
@@ -285,6 +304,47 @@ for (const runtime of SUBJECTS) {
       const { stdout } = await run("redis-cli", ["-p", String(ports[1]), "get", "k2"]);
       return stdout.trim() === "2";
     }, "no TLS any more");
+  });
+
+  Deno.test(`${runtime}: half open handshakes push out each other, and nobody else`, async () => {
+    await using f = new Fixture();
+    const { dir } = f;
+    put(dir, "proxy", CERTIFICATES.proxy!);
+    const port = freePort();
+    const pool = {
+      listen: `127.0.0.1:${port}`,
+      servers: [await f.redis()],
+      tls: `{ certificate: ${dir}/proxy.crt, key: ${dir}/proxy.key, handshake_timeout: 60000 }`,
+    };
+    const proxy = await f.proxy(runtime, poolYml({ alpha: pool }));
+    const stays = connect({ host: "127.0.0.1", port, ca: authority.cert });
+    const pong = () =>
+      new Promise<string>((resolve, reject) => {
+        stays.once("data", (bytes) => resolve(String(bytes)));
+        stays.once("close", () => reject(new Error("it was closed")));
+        stays.write("PING\r\n");
+      });
+    stays.on("error", () => {});
+    strictEqual(await pong(), "+PONG\r\n");
+    // An address has 512 at most: every other of these says all that a client says first.
+    const first = await firstBytes();
+    const flood: Socket[] = [];
+    let closed = 0;
+    for (let i = 0; i < 640; i++) {
+      const socket = connectPlain({ host: "127.0.0.1", port });
+      socket.on("error", () => {});
+      socket.on("close", () => closed++);
+      if (i % 2 === 0) socket.write(first);
+      flood.push(socket);
+    }
+    await poll(() => closed > 0, "some are given up");
+    strictEqual(await pong(), "+PONG\r\n");
+    for (let i = 0; i < 3; i++) strictEqual(await shown(port, "", authority.cert), "proxy.test");
+    match(proxy.log, /pool 'alpha': tls: handshake with client .* failed: given up for newer ones/);
+    ok(closed < flood.length, "not all are given up");
+    for (const socket of flood) socket.destroy();
+    strictEqual(await pong(), "+PONG\r\n");
+    stays.destroy();
   });
 
   Deno.test(`${runtime}: memcached by TLS, towards clients and servers`, async () => {

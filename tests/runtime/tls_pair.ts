@@ -2,14 +2,14 @@
 import { createSecureContext } from "node:tls";
 import type { Clock, Net } from "../../src/net/net.ts";
 import { Engine } from "../../src/runtime/tls_engine.ts";
-import { TlsNet } from "../../src/runtime/tls_net.ts";
+import { TlsNet, Waiting } from "../../src/runtime/tls_net.ts";
 import { certificate } from "../lib/certificates.ts";
 
 export function tlsOver(below: Net, clock: Clock): [Net, Clock] {
   const { cert, key } = certificate({ name: "localhost" });
   const server = createSecureContext({ cert, key });
   const client = createSecureContext({ ca: cert });
-  const net = new TlsNet(below, clock, {
+  const net = new TlsNet(below, clock, new Waiting(clock), {
     engine: (_name, events) => Engine.accept(server, "none", events),
     refusal: () => null,
     shook: () => undefined,

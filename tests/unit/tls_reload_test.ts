@@ -27,6 +27,7 @@ class Stand {
   private constructor(yml: string) {
     const below = new SimNet(this.clock, new Random(1));
     const tls: TlsNets = {
+      handshakes: 0,
       listening: (_pool, config) => {
         const shows = { certificate: nameOf(config) };
         return {
