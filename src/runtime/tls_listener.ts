@@ -20,7 +20,7 @@ import { Identity } from "./tls_side.ts";
 const tls = builtin<typeof import("node:tls")>("node:tls");
 
 /** Failed handshakes that are told of one by one in a second. */
-const LINES_MAX = 3;
+const LINES_MAX = 10;
 
 export interface TlsVisitors {
   /** Somebody has connected, and shakes hands, unless he is refused. */
@@ -62,10 +62,15 @@ export class TlsListener {
       socket.on("close", () => this.shaking.get(key) === socket && this.shaking.delete(key));
       visitors.came(socket);
     });
-    this.server.on("tlsClientError", (error: Error & { code?: string }, socket?: Socket) => {
+    this.server.on("tlsClientError", (error: Error & { code?: string }, socket?: TLSSocket) => {
       // On Deno who failed is not told.
       const who = socket?.remoteAddress === undefined ? "a visitor" : keyOf(socket).replace(" ", ":");
-      this.failed(who, reasonOf({ code: error.code ?? "EPROTO", message: error.message }));
+      const flaw = { code: error.code ?? "EPROTO", message: error.message };
+      const name = socket?.getPeerCertificate?.()?.subject?.CN;
+      this.failed(
+        who,
+        name === undefined ? reasonOf(flaw) : `the client's certificate '${name}': ${reasonOf(flaw)}`,
+      );
       socket?.destroy();
     });
   }

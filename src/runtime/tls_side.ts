@@ -42,9 +42,8 @@ const SAID_AGAIN_MS = 60_000;
 const SAID_MAX = 1024;
 
 export class TlsSide implements TlsNets {
-  /** By settings. */
-  private readonly callers = new Map<string, { readonly caller: Caller; readonly net: Net }>();
-
+  /** By settings, and by who is told: some that ask in vain say so themselves, and are silent here. */
+  private readonly callers = new Map<string, Map<Log, { readonly caller: Caller; readonly net: Net }>>();
   private readonly waiting: Waiting;
 
   constructor(private readonly net: Net, private readonly clock: Clock) {
@@ -63,17 +62,21 @@ export class TlsSide implements TlsNets {
 
   connecting(config: ServerTlsConfig, log: Log): Net {
     const key = JSON.stringify(config);
-    let present = this.callers.get(key);
+    let alike = this.callers.get(key);
+    if (alike === undefined) this.callers.set(key, alike = new Map());
+    let present = alike.get(log);
     if (present === undefined) {
       const caller = new Caller(config, this.clock, log);
       present = { caller, net: new TlsNet(this.net, this.clock, this.waiting, null, caller) };
-      this.callers.set(key, present);
+      alike.set(log, present);
     }
     return present.net;
   }
 
   look(config: ServerTlsConfig): readonly CertificateSeen[] {
-    return this.callers.get(JSON.stringify(config))?.caller.look() ?? [];
+    let seen: readonly CertificateSeen[] = [];
+    for (const { caller } of this.callers.get(JSON.stringify(config))?.values() ?? []) seen = caller.look();
+    return seen;
   }
 }
 

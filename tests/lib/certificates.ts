@@ -24,12 +24,26 @@ export interface Wish {
   readonly ca?: boolean;
   /** When it ends, in days from now; negative: it has ended. Default 30. */
   readonly days?: number;
+  /** When it begins, in days from now. Default: now. */
+  readonly fromDays?: number;
 }
 
 let serial = 1000;
 
+const CA_CONFIGURATION = `[ca]
+default_ca = here
+[here]
+database = index.txt
+serial = serial
+new_certs_dir = .
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+`;
+
 export function certificate(
-  { name, plainName, by, ca, days = 30, subject = `/CN=${name}`, names }: Wish,
+  { name, plainName, by, ca, days = 30, fromDays, subject = `/CN=${name}`, names }: Wish,
 ): Issued {
   const dir = mkdtempSync(`${tmpdir()}/ringmaster-cert-`);
   const openssl = (...args: string[]) =>
@@ -46,6 +60,21 @@ export function certificate(
     if (by !== undefined) {
       writeFileSync(`${dir}/ca.pem`, by.cert);
       writeFileSync(`${dir}/ca.key`, by.key);
+    }
+    // Only `ca` knows when a certificate begins.
+    if (fromDays !== undefined) {
+      writeFileSync(`${dir}/index.txt`, "");
+      writeFileSync(`${dir}/ca.cnf`, CA_CONFIGURATION);
+      const day = (days: number) =>
+        new Date(Date.now() + days * 86_400_000).toISOString().replace(/[-:T]|\..*/g, "") + "Z";
+      openssl(
+        ...["ca", "-batch", "-config", "ca.cnf", "-in", "request.pem", "-out", "cert.pem", "-notext"],
+        ...["-create_serial", "-startdate", day(fromDays), "-enddate", day(days), "-extfile", "ext.cnf"],
+        ...by === undefined
+          ? ["-selfsign", "-keyfile", "key.pem"]
+          : ["-cert", "ca.pem", "-keyfile", "ca.key"],
+      );
+      return { cert: readFileSync(`${dir}/cert.pem`, "utf8"), key: readFileSync(`${dir}/key.pem`, "utf8") };
     }
     openssl(
       ...["x509", "-req", "-in", "request.pem", "-out", "cert.pem", "-days", String(days)],
