@@ -20,6 +20,8 @@
  *     leaves by itself, and `drain` is called when `queuedBytes` has come to 0. `drain` may come spuriously.
  * 11. send, flush, pause, resume, end and destroy on a closed socket do nothing.
  * 12. `withdraw` is `destroy`, and gives back bytes of which the peer certainly gets none.
+ * 13. What `passTo` lets pass is as if `data` had been given it and had sent it at once. `passed` tells of it afterwards, never from
+ *     inside a call; what does not pass comes by `data`, in order, and counts as well.
  */
 import type { Outbox } from "../bytes/outbox.ts";
 import type { TlsNets } from "./tls.ts";
@@ -42,6 +44,8 @@ export interface Handler {
   eof(socket: Socket): void;
   drain(socket: Socket): void;
   close(socket: Socket, error: NetError | null): void;
+  /** `count` bytes went from `socket` to where it passes them to; some may be queued there. For who calls `passTo`. */
+  passed?(socket: Socket, count: number): void;
 }
 
 export interface Socket {
@@ -58,6 +62,12 @@ export interface Socket {
   /** Appends all that `chunks` holds, without a copy; it is empty afterwards. */
   sendChunks(chunks: Outbox): void;
   flush(): void;
+  /**
+   * The next `count` bytes that come may go straight to `to`, unseen, whenever nothing is queued there; nobody else sends to it
+   * meanwhile, unless it is closed. 0: from now on none. Absent: none ever do.
+   * @returns false if none will, between these two
+   */
+  passTo?(to: Socket, count: number): boolean;
   pause(): void;
   resume(): void;
   end(): void;

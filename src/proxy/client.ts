@@ -230,6 +230,13 @@ export class Client implements Flushable, Postponed, ReplySink {
     if (this.blocked !== 0 && this.inbox.size > AHEAD_MAX) this.socket.pause();
   }
 
+  /** Bytes of a request that is under way have gone to its server, unseen (Socket.passTo). */
+  passed(count: number): void {
+    this.isActive();
+    this.receivedBytes += count;
+    if (!this.closed) this.pool.front.passed!(this, count);
+  }
+
   /**
    * Adds to the request in the inbox what it lacks, and takes it. Not more: what lies behind it is taken from `view`
    * without a copy.
@@ -480,6 +487,14 @@ export class Client implements Flushable, Postponed, ReplySink {
     if (this.closed) return chunks.clear();
     if (this.head?.isFollowed) this.pool.seen.part(this.head, chunks.size);
     this.replies.sendPartChunks(chunks);
+  }
+
+  /** As `sendPart`, for bytes that have gone to the socket already, unseen (Socket.passTo). */
+  partPassed(count: number): void {
+    if (this.closed) return;
+    if (this.head?.isFollowed) this.pool.seen.part(this.head, count);
+    this.recentBytes += count;
+    if (!this.dirty) this.pool.turn.touchClient(this);
   }
 
   /** Until everything in the queue has been answered, what leaves is one reply, and no further request is taken. */

@@ -137,6 +137,8 @@ export interface Front {
    * @param role ANYBODY, PRIMARY or REPLICA: what whoever is at the other end has to be, or the handshake fails
    */
   greetings(connectionClass: number, role: number): readonly Greeting[];
+  /** So many bytes more of this client's request have gone to its server (Socket.passTo). For who lets them. */
+  passed?(client: Client, count: number): void;
   /** The scan state of a new server connection. */
   newReplyScan(): ReplyScan;
   /**

@@ -62,6 +62,8 @@ export interface Surroundings {
   readonly sliceArguments?: number;
   /** Absent: PASS_MIN. */
   readonly passMin?: number;
+  /** Absent: STREAM_MIN. */
+  readonly streamMin?: number;
 }
 
 /** A worker's place among those of the process. */
@@ -83,6 +85,7 @@ export interface Seat {
 const SLICE_ARGUMENTS = 4096;
 /** Bytes of one reply that are kept in the hope of the rest; see ServerConnection.passOn. */
 const PASS_MIN = 1024 * 1024;
+const STREAM_MIN = 512 * 1024;
 /** What decides which server has a key, and where that server is. */
 const RING_KEYS = ["servers", "hash", "hashTag", "distribution"] as const;
 /** What a connection to a server is made with: if one of these changes, all are made anew. */
@@ -232,6 +235,10 @@ export class Pool {
   get passMin(): number {
     return this.around.passMin ?? PASS_MIN;
   }
+  /** A request of which so much is still to come is not kept, but streams (redis/large.ts). */
+  get streamMin(): number {
+    return this.around.streamMin ?? STREAM_MIN;
+  }
 
   async listen(): Promise<void> {
     this.accepts(await this.openListener(this.config));
@@ -308,6 +315,7 @@ export class Pool {
     },
     drain: (socket) => (socket.owner as Guest | undefined)?.drained(),
     close: (socket, error) => (socket.owner as Guest | undefined)?.wasClosed(error),
+    passed: (socket, count) => (socket.owner as Client).passed(count),
   };
 
   private accept(socket: Socket): void {
@@ -608,6 +616,7 @@ export class Pool {
     eof: (socket) => connectionOf(socket)?.fail("EOF"),
     drain: (socket) => connectionOf(socket)?.drained(),
     close: (socket, error) => connectionOf(socket)?.wasClosed(error),
+    passed: (socket, count) => connectionOf(socket)?.passed(count),
   };
 
   /** Starts looking for overdue requests; stops by itself when none can be. */

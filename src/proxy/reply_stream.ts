@@ -55,6 +55,11 @@ export interface ReplyTaker {
   takePart(head: Request, bytes: Uint8Array, start: number, end: number): void;
   /** As `takePart`, for all that `chunks` holds; empty afterwards. */
   takePartChunks(head: Request, chunks: Outbox): void;
+  /**
+   * The next `count` bytes of the head's reply may go to its client unseen; `ReplyStream.passed` is told of those that do.
+   * @returns false if none will
+   */
+  letPartPass(head: Request, count: number): boolean;
   pushed(bytes: Uint8Array, start: number, end: number): void;
   /** @param detail what is wrong, for the log */
   fail(code: string, detail?: string): void;
@@ -123,15 +128,21 @@ export class ReplyStream {
     // A reply too many is one as soon as it begins: else whoever asks next would get it. A new connection may be turned away.
     if (this.taker.expectsNothing && !front.isPush(view, at)) return this.taker.fail("ESTRAY");
     const missing = this.scan.needed - (view.length - at);
-    if (missing >= PIECES_MIN && !this.begun && front.isOneValue(view, at)) {
+    if (missing >= this.piecesMin && !this.begun && front.isOneValue(view, at)) {
       this.pieces = new Outbox();
       this.pieces.append(view, at, view.length);
       this.missing = missing;
+      if (missing >= this.pool.passMin / 2) this.letPass(this.pieces);
       return;
     }
     this.inbox.append(view, at, view.length);
     this.passOn();
     this.makeRoom();
+  }
+
+  /** At least 3: what is not here of its CRLF is looked at when it comes. */
+  private get piecesMin(): number {
+    return Math.max(3, Math.min(PIECES_MIN, this.pool.passMin));
   }
 
   /** Passes on the elements that are all here, if there is much, and if they may leave. */
@@ -211,7 +222,8 @@ export class ReplyStream {
       pieces.append(view, 0, view.length);
       // Its CR may be the last byte here.
       if (this.missing === 1 && view[view.length - 1] !== CR) return this.taker.fail("EPROTO");
-      if (pieces.size >= this.pool.passMin) this.passPieces(pieces);
+      // What passes unseen goes behind what has been sent.
+      if (this.begun || pieces.size >= this.pool.passMin) this.passPieces(pieces);
       return;
     }
     const end = this.missing;
@@ -221,6 +233,21 @@ export class ReplyStream {
     this.scan = this.pool.front.newReplyScan();
     if (!this.takePieces(pieces, view, end) || end === view.length) return;
     this.receiveFrom(view, end);
+  }
+
+  /** What is missing of a value in pieces goes straight to its client, if it can; but not its CRLF, which is looked at. */
+  private letPass(pieces: Outbox): void {
+    this.taker.letGo();
+    const { head } = this.taker;
+    if (head === null || !mayLeave(head) || !this.taker.letPartPass(head, this.missing - 2)) return;
+    this.begin(head);
+    this.taker.takePartChunks(head, pieces);
+  }
+
+  /** So many bytes of a value in pieces have gone to its client. */
+  passed(count: number): void {
+    this.missing -= count;
+    assert(this.pieces !== null && this.missing >= 2, "what passes is the rest of a value");
   }
 
   /** As passOn, for a value in pieces. */

@@ -384,6 +384,13 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     else this.socket.sendChunks(chunks);
   }
 
+  /** What comes from `from` next, `count` bytes of the request queued last, may go straight to the socket; `wrote` is told of what does. */
+  letPass(from: Socket, count: number): void {
+    if (this.gate === 0 && this.sent === null && this.server.writeLeave === null) {
+      from.passTo?.(this.socket, count);
+    }
+  }
+
   wrote(size: number): void {
     const request = this.tail!;
     this.parts = 0;
@@ -622,6 +629,23 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.silentSinceMs = -1;
     if (this.replies.begun) this.partAtMs = this.server.pool.turn.now();
     this.replies.receive(view);
+  }
+
+  /** So many bytes of the reply that is begun have gone to its client, unseen. */
+  passed(count: number): void {
+    this.silentSinceMs = -1;
+    this.partAtMs = this.server.pool.turn.now();
+    this.replies.passed(count);
+    const { head } = this;
+    if (head === null || isUnwanted(head)) return;
+    this.server.counters[RESPONSE_BYTES]! += count;
+    head.client!.partPassed(count);
+  }
+
+  letPartPass(head: Request, count: number): boolean {
+    const { client } = head;
+    if (client === null || head.muted || client.closed) return false;
+    return this.socket.passTo?.(client.socket, count) ?? false;
   }
 
   get expectsNothing(): boolean {

@@ -76,7 +76,7 @@ import type { ClientQuestion, Told } from "../proxy/client_question.ts";
 import { answerQuestion, viewOf } from "./clients.ts";
 import { sendApart } from "./errand.ts";
 import type { PoolIdentity } from "./identity.ts";
-import { LargeRequest, STREAM_MIN } from "./large.ts";
+import { LargeRequest } from "./large.ts";
 import { RedisModes, type Sender } from "./modes.ts";
 import { ACROSS, ownerOfKeys } from "./places.ts";
 import { forbidden, hearsForbidden, sortForbidden } from "./permit.ts";
@@ -282,7 +282,7 @@ export class RedisFront implements Front, Sender {
     }
     if (next === NEED_MORE) {
       if (
-        resume.needed - (end - start) >= STREAM_MIN && session.plain &&
+        resume.needed - (end - start) >= this.pool.streamMin && session.plain &&
         (this.pool.refusing & HAD_ENOUGH) === 0
       ) {
         return this.stepLarge(client, session, bytes, start, end);
@@ -292,6 +292,10 @@ export class RedisFront implements Front, Sender {
     }
     if (next === INLINE) return this.stepInline(client, session, bytes, start, end);
     return this.refuseBytes(client, next);
+  }
+
+  passed(client: Client, count: number): void {
+    (client.session as RedisSession).large!.passed(count);
   }
 
   /** Goes on with a request of very many arguments. When it is all here, only its first arguments are in `args`. */

@@ -15,9 +15,6 @@ import { Request } from "../proxy/request.ts";
 import { sayAskingOnLease } from "./redirect.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 
-/** With at least this many bytes still to come, a request streams. */
-export const STREAM_MIN = 1024 * 1024;
-
 export class LargeRequest implements Holder {
   private connection: ServerConnection | null = null;
   private readonly request: Request;
@@ -64,28 +61,46 @@ export class LargeRequest implements Holder {
     if (connection !== null) {
       connection.write(bytes, start, start + size);
       if (connection.congested && this.left > 0) client.waitFor(connection);
-    }
-    if (this.left === 0) {
-      if (connection === null) this.over();
-      else {
-        connection.startClock(this.request);
-        // What it took the client to send it is nobody's wait.
-        this.request.stamp = client.pool.turn.stampOf(client.lastActiveMs);
-        client.block(LEASED);
+      // What an allowance says is looked at read by read.
+      else if (client.allowance === null) {
+        connection.letPass(client.socket, this.left);
       }
     }
+    if (this.left === 0) this.allTaken();
     return start + size;
   }
 
+  /** So many of its next bytes have gone to the connection. */
+  passed(count: number): void {
+    this.left -= count;
+    this.connection?.wrote(count);
+    if (this.left === 0) this.allTaken();
+  }
+
+  private allTaken(): void {
+    const { connection, client } = this;
+    if (connection === null) return this.over();
+    connection.startClock(this.request);
+    // What it took the client to send it is nobody's wait.
+    this.request.stamp = client.pool.turn.stampOf(client.lastActiveMs);
+    client.block(LEASED);
+  }
+
   answered(connection: ServerConnection): void {
-    this.connection = null;
+    this.letGo();
     connection.endpoint.giveBack(connection, this.left === 0);
     this.finish();
   }
 
   lost(): void {
-    this.connection = null;
+    this.letGo();
     this.finish();
+  }
+
+  /** The connection is not its own any more: nothing passes there. */
+  private letGo(): void {
+    this.connection = null;
+    if (this.left > 0) this.client.socket.passTo?.(this.client.socket, 0);
   }
 
   private finish(): void {
@@ -99,7 +114,7 @@ export class LargeRequest implements Holder {
   /** The client is gone. */
   abandon(): void {
     const { connection } = this;
-    this.connection = null;
+    this.letGo();
     if (connection !== null) connection.endpoint.giveBack(connection, false);
   }
 }

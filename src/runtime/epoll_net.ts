@@ -35,6 +35,10 @@ import {
   ECONNRESET,
   EINPROGRESS,
   EINTR,
+  EINVAL,
+  ENOSYS,
+  EOPNOTSUPP,
+  EPERM,
   EPIPE,
   EPOLLERR,
   EPOLLET,
@@ -66,6 +70,7 @@ import { Loop, type Pollable } from "./loop.ts";
 import type { Heard } from "./pace.ts";
 import { SockAddr } from "./sockaddr.ts";
 import { BROKEN, CLOSED, CONNECTING, ENDING, OPEN } from "./socket_state.ts";
+import { SplicePipe } from "./splice.ts";
 import { claimPath, clearPath } from "./unix_path.ts";
 
 const dns = builtin<typeof import("node:dns")>("node:dns");
@@ -79,12 +84,19 @@ const READ_MAX = 256 * 1024;
 const VIEWS = 4096;
 /** About as much is written to one socket in a turn: the kernel would take 6 MB and more, and all others would wait meanwhile. */
 const WRITE_MAX = 1024 * 1024;
+/** So much at most passes from one socket to another in a turn. */
+const PASS_MAX = 1024 * 1024;
+/** The first read after bytes have passed: what follows may be the head of as large a value, which would be copied with it. */
+const READ_AFTER_PASS = 16 * 1024;
 /** Clients accepted in one turn. */
 const ACCEPT_MAX = 64;
 /** How long to wait after a failed accept: descriptors do not come back at once. */
 const ACCEPT_RETRY_MS = 100;
 /** How long to wait for a place in a unix listener's backlog. */
 const BACKLOG_RETRY_MS = 5;
+
+/** Why bytes cannot pass at all: no such call, not with such sockets, or a sandbox does not let it. */
+const CANNOT_PASS: ReadonlySet<number> = new Set([EPERM, EINVAL, ENOSYS, EOPNOTSUPP]);
 
 const READING = EPOLLIN | EPOLLRDHUP | EPOLLET;
 const READING_AND_WRITING = READING | EPOLLOUT;
@@ -101,6 +113,10 @@ export class EpollNet implements Net {
   /** What all sockets read into. */
   readonly inbound: Uint8Array = new Uint8Array(READ_MAX);
   readonly inboundAt: Pointer;
+  /** What passes from socket to socket goes through it: made when it is first needed. */
+  private pipe: SplicePipe | null = null;
+  /** The kernel does not let bytes pass: a sandbox, or no descriptors left. */
+  private passesNone = false;
   /** Its first n bytes, for short reads: to make a view costs more than to look at it. */
   private readonly views: (Uint8Array | undefined)[] = new Array(VIEWS).fill(undefined);
 
@@ -118,6 +134,22 @@ export class EpollNet implements Net {
   received(count: number): Uint8Array {
     if (count >= VIEWS) return this.inbound.subarray(0, count);
     return this.views[count] ??= this.inbound.subarray(0, count);
+  }
+
+  /** Null where there is none. */
+  get splicing(): SplicePipe | null {
+    if (this.pipe === null && !this.passesNone) {
+      this.pipe = SplicePipe.open(this.libc);
+      this.passesNone = this.pipe === null;
+    }
+    return this.pipe;
+  }
+
+  /** Nothing passes from now on. */
+  stopSplicing(): void {
+    this.passesNone = true;
+    this.pipe?.close();
+    this.pipe = null;
   }
 
   async listen(address: Address, handler: Handler, options: ListenOptions): Promise<Listener> {
@@ -146,6 +178,7 @@ export class EpollNet implements Net {
 
   /** Closes every socket and listener at once, without a word to anybody: for a thread that is about to end. */
   closeAll(): void {
+    this.stopSplicing();
     this.loop.close((fd) => this.libc.reset(fd));
   }
 }
@@ -312,6 +345,10 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
   private hungUp = false;
   /** It will be called again in the next turn. */
   private eager = false;
+  /** Where what comes may pass to, and how many bytes more. */
+  private passingTo: EpollSocket | null = null;
+  private passing = 0;
+  private readMax = READ_MAX;
   /** The peer's FIN has been read. */
   private eof = false;
   private finSent = false;
@@ -349,6 +386,13 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
 
   flush(): void {
     if (this.state === OPEN && !this.blocked && !this.behind) this.write();
+  }
+
+  passTo(to: Socket, count: number): boolean {
+    const may = count > 0 && to instanceof EpollSocket && this.state <= OPEN && this.net.splicing !== null;
+    this.passingTo = may ? to : null;
+    this.passing = may ? count : 0;
+    return may;
   }
 
   pause(): void {
@@ -517,18 +561,78 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
   }
 
   private read(): void {
+    if (this.passing > 0 && this.pass()) return;
     const { libc, loop, inboundAt } = this.net;
+    const { readMax } = this;
     this.unread = false;
-    const count = libc.calls.recv(this.fd, inboundAt, READ_MAX, 0);
+    const count = libc.calls.recv(this.fd, inboundAt, readMax, 0);
     if (count === 0) return this.finReceived();
     if (count < 0) return this.readFailed(libc.errno());
     loop.pace.read(this, count);
-    if (count === READ_MAX || this.hungUp) {
+    if (count === readMax || this.hungUp) {
+      this.readMax = READ_MAX;
       this.unread = true;
       this.again();
     }
+    if (this.passing > 0) this.passing = Math.max(0, this.passing - count);
     if (this.state <= BROKEN) this.handler.data(this, this.net.received(count));
     else this.heard = true;
+  }
+
+  /** Lets what has come pass. @returns false if it has to be read */
+  private pass(): boolean {
+    const { libc, loop } = this.net;
+    const pipe = this.net.splicing;
+    const to = this.passingTo!;
+    if (pipe === null || this.state !== OPEN || !to.takesAtOnce) return false;
+    this.unread = false;
+    let count = 0;
+    let errno = 0;
+    let taken = 0;
+    do {
+      taken = pipe.fill(this.fd, Math.min(this.passing, PASS_MAX - count));
+      if (taken < 0) errno = libc.errno();
+      if (taken <= 0) break;
+      count += taken;
+      this.passing -= taken;
+      to.takePassed(pipe, taken);
+    } while (this.passing > 0 && count < PASS_MAX && to.takesAtOnce);
+    if (CANNOT_PASS.has(errno)) {
+      this.net.stopSplicing();
+      errno = 0;
+      if (count === 0) return false;
+    }
+    if (this.passing === 0) {
+      this.passingTo = null;
+      this.readMax = READ_AFTER_PASS;
+    }
+    // Epoll tells again only of what comes when there was nothing.
+    if (taken > 0 || errno === EINTR || this.hungUp) {
+      this.unread = true;
+      this.again();
+    }
+    if (count > 0) {
+      loop.pace.read(this, count);
+      this.handler.passed!(this, count);
+    }
+    if (taken === 0) this.finReceived();
+    else if (errno !== 0 && errno !== EAGAIN && errno !== EINTR) this.lost(errno);
+    return true;
+  }
+
+  /** What is sent now leaves now. */
+  private get takesAtOnce(): boolean {
+    return this.state === OPEN && this.out.size === 0 && !this.blocked && !this.behind;
+  }
+
+  /** Sends the `count` bytes that lie in the pipe. */
+  private takePassed(pipe: SplicePipe, count: number): void {
+    const errno = pipe.pour(this.fd);
+    this.flushedBytes += count - pipe.held;
+    if (errno === 0) return;
+    pipe.empty(errno === EAGAIN ? this.out : null);
+    if (errno === EAGAIN) this.waitToWrite();
+    else this.broke(errno);
   }
 
   private readFailed(errno: number): void {

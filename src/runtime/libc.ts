@@ -40,13 +40,18 @@ export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
 export const F_SETFD = 2;
 export const FD_CLOEXEC = 1;
+export const F_SETPIPE_SZ = 1031;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0x800;
 const SOCK_CLOEXEC = 0x80000;
 
+export const EPERM = 1;
 export const EINTR = 4;
 export const EAGAIN = 11;
+export const EINVAL = 22;
 export const EPIPE = 32;
+export const ENOSYS = 38;
+export const EOPNOTSUPP = 95;
 export const ECONNRESET = 104;
 export const EINPROGRESS = 115;
 const ENOMEM = 12;
@@ -105,6 +110,10 @@ interface Calls {
   getsockname(fd: number, address: Pointer, size: Pointer): number;
   recv(fd: number, bytes: Pointer, size: number, flags: number): number;
   send(fd: number, bytes: Pointer, size: number, flags: number): number;
+  read(fd: number, bytes: Pointer, size: number): number;
+  pipe2(fds: Pointer, flags: number): number;
+  /** Positions are null: neither end is a file. */
+  splice(from: number, fromAt: 0, to: number, toAt: 0, size: number, flags: number): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
   fcntl(fd: number, command: number, argument: number): number;
@@ -139,6 +148,9 @@ const SIGNATURES = {
   getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   recv: { args: ["i32", "ptr", "u64_fast", "i32"], returns: "i64_fast" },
   send: { args: ["i32", "ptr", "u64_fast", "i32"], returns: "i64_fast" },
+  read: { args: ["i32", "ptr", "u64_fast"], returns: "i64_fast" },
+  pipe2: { args: ["ptr", "i32"], returns: "i32" },
+  splice: { args: ["i32", "u64_fast", "i32", "u64_fast", "u64_fast", "u32"], returns: "i64_fast" },
   shutdown: { args: ["i32", "i32"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
   fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },

@@ -60,6 +60,8 @@ export interface ProxyOptions {
   readonly sliceArguments?: number;
   /** Bytes of a reply from which on it goes on in parts: few, if the simulator wants to see parts. */
   readonly passMin?: number;
+  /** Bytes of a request still to come from which on it streams: few, if the simulator wants to see that. */
+  readonly streamMin?: number;
 }
 
 /** What the proxy tells of the machine and the process it runs in. */

@@ -1,5 +1,5 @@
 /**
- * The twelve rules of src/net/net.ts as tests of a `Net`: run against Deno, Bun and the simulator's network. It talks
+ * The thirteen rules of src/net/net.ts as tests of a `Net`: run against Deno, Bun and the simulator's network. It talks
  * through the seam only. What needs a peer of another make (half close, reset, descriptors) is in kernel_contract.ts.
  */
 import assert from "node:assert/strict";
@@ -325,6 +325,72 @@ export function contract(net: Net, clock: Clock, register: Register, unixDir: st
         host.close();
       }
     }
+  });
+
+  /** a sends to one who passes on to b what comes; he is `from` towards a, and `to` towards b. */
+  async function relay(dice: Dice, act: (from: Peer, to: Peer) => void): Promise<[Peer, Peer, Peer, Peer]> {
+    const [to, b] = await pair({ drain: () => from.resume(), eof: (peer) => peer.end() }, {
+      eof: (peer) => peer.end(),
+    });
+    const goOn = () => {
+      if (to.socket.queuedBytes > MIB) from.pause();
+      if (dice.roll(3) === 0) act(from, to);
+    };
+    const [a, from] = await pair({}, {
+      data: (_, count) => {
+        // What a broken socket has dropped, it does not count.
+        if (!b.isGone) {
+          to.send(count);
+          to.flush();
+        }
+        goOn();
+      },
+      passed: goOn,
+      eof: (peer) => {
+        to.end();
+        peer.end();
+      },
+    });
+    return [a, from, to, b];
+  }
+
+  test("passTo(): what passes and what comes by data arrives whole and in order, and no more than was said passes", async () => {
+    const dice = new Dice(23);
+    const total = 6 * MIB;
+    const sizes = [0, 1, 70_000, MIB, 3 * MIB];
+    const [a, from, to, b] = await relay(
+      new Dice(24),
+      (from, to) => void from.passTo(to, sizes[dice.roll(sizes.length)]!),
+    );
+    from.passTo(to, MIB);
+    void pump(a, total, new Dice(25), 200_000).then(() => a.end());
+    while (b.receivedBytes < total && b.closes === 0) {
+      const before = b.receivedBytes;
+      // Nobody reads for a while: what is under way is queued on the way.
+      b.pause();
+      for (let i = dice.roll(4); i >= 0; i--) await turn();
+      b.resume();
+      await wait(() => b.receivedBytes > before || b.closes > 0, "some of it");
+    }
+    await closed(a, from, to, b);
+    assert.equal(b.receivedBytes, total);
+    assert.equal(from.passedBytes > 0, from.socket.passTo !== undefined, `${from.passedBytes} passed`);
+  });
+
+  test("passTo() one who goes away in the middle: what comes is given to data", async () => {
+    const [a, from, to, b] = await relay(new Dice(5), (from, to) => void from.passTo(to, 64 * MIB));
+    a.send(4 * MIB);
+    a.flush();
+    await wait(() => b.receivedBytes >= MIB, "the first of it");
+    b.destroy();
+    await closed(b, to);
+    const before = from.passedBytes;
+    from.resume();
+    a.send(2 * MIB);
+    a.end();
+    await closed(a, from);
+    assert.equal(from.receivedBytes, 6 * MIB);
+    assert.equal(from.passedBytes, before);
   });
 
   test("destroy() is heard by the other side, with or without an error, once", async () => {

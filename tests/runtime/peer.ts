@@ -41,13 +41,14 @@ export class Dice {
   }
 }
 
-export type Hook = (peer: Peer) => void;
+export type Hook = (peer: Peer, count: number) => void;
 export interface Hooks {
   open?: Hook;
   data?: Hook;
   eof?: Hook;
   drain?: Hook;
   close?: Hook;
+  passed?: Hook;
 }
 
 /** Calls of the seam that are on the stack now. */
@@ -84,6 +85,11 @@ export class Peer {
   private destroyed = false;
   private paused = false;
   private dataWhilePaused = 0;
+  /** Where what comes may pass to, and how many bytes of it. */
+  private passingTo: Peer | null = null;
+  private passing = 0;
+  /** Have passed. */
+  passedBytes = 0;
 
   constructor(readonly role: string, readonly hooks: Hooks) {}
 
@@ -126,6 +132,28 @@ export class Peer {
   flush(): void {
     inside(() => this.socket.flush());
     this.count();
+  }
+
+  /** False if nothing will pass. */
+  passTo(to: Peer, count: number): boolean {
+    this.passing = inside(() => this.socket.passTo?.(to.socket, count)) === true ? count : 0;
+    this.passingTo = to;
+    return this.passing > 0;
+  }
+
+  passes(count: number): void {
+    if (count <= 0 || count > this.passing) {
+      this.breach(`rule 13: ${count} bytes passed of ${this.passing} that may`);
+    }
+    this.passing -= count;
+    this.passedBytes += count;
+    this.receivedBytes += count;
+    this.passingTo!.sentBytes += count;
+  }
+
+  /** It has destroyed its end. */
+  get isGone(): boolean {
+    return this.destroyed;
   }
 
   pause(): void {
@@ -191,6 +219,7 @@ export class Peer {
     if (bytes.length === 0) this.breach("rule 3: data of zero bytes");
     this.compare(bytes, this.receivedBytes, "data");
     this.receivedBytes += bytes.length;
+    this.passing = Math.max(0, this.passing - bytes.length);
   }
 
   private compare(bytes: Uint8Array, at: number, what: string): void {
@@ -214,32 +243,39 @@ const HANDLER: Handler = {
     const peer = socket.owner as Peer;
     peer.hear("open");
     peer.opens++;
-    peer.hooks.open?.(peer);
+    peer.hooks.open?.(peer, 0);
   },
   data: (socket, bytes) => {
     const peer = socket.owner as Peer;
     peer.hear("data");
     peer.receive(bytes);
-    peer.hooks.data?.(peer);
+    peer.hooks.data?.(peer, bytes.length);
   },
   eof: (socket) => {
     const peer = socket.owner as Peer;
     peer.hear("eof");
     peer.eofs++;
-    peer.hooks.eof?.(peer);
+    peer.hooks.eof?.(peer, 0);
   },
   drain: (socket) => {
     const peer = socket.owner as Peer;
     peer.hear("drain");
     peer.drains++;
-    peer.hooks.drain?.(peer);
+    peer.hooks.drain?.(peer, 0);
   },
   close: (socket, error) => {
     const peer = socket.owner as Peer;
     peer.hear("close");
     peer.closes++;
     peer.error = error;
-    peer.hooks.close?.(peer);
+    peer.hooks.close?.(peer, 0);
+  },
+  passed: (socket, count) => {
+    const peer = socket.owner as Peer;
+    // In the place of data, it keeps to the same rules.
+    peer.hear("data");
+    peer.passes(count);
+    peer.hooks.passed?.(peer, count);
   },
 };
 

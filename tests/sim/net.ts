@@ -135,6 +135,9 @@ export class SimSocket implements Socket {
   private finReceived = false;
   private lingerStartMs = 0;
   private heardMs = 0;
+  /** Where what comes may pass to, and how many bytes more. */
+  private passingTo: SimSocket | null = null;
+  private passing = 0;
   private readonly queue: Queued[] = [];
   private readonly process: SimProcess | undefined;
 
@@ -194,6 +197,13 @@ export class SimSocket implements Socket {
 
   flush(): void {
     if (this.state === OPEN && !this.ended) this.write();
+  }
+
+  passTo(to: Socket, count: number): boolean {
+    const may = count > 0 && to instanceof SimSocket && this.state === OPEN;
+    this.passingTo = may ? to : null;
+    this.passing = may ? count : 0;
+    return may;
   }
 
   pause(): void {
@@ -436,7 +446,7 @@ export class SimSocket implements Socket {
         this.lateGiven = true;
       }
       if (arrived > 0) {
-        this.give(arrived);
+        if (!this.letPass(arrived)) this.give(arrived);
         if (this.state === OPEN) this.askRead();
         return;
       }
@@ -450,6 +460,31 @@ export class SimSocket implements Socket {
       return;
     }
     this.askRead();
+  }
+
+  /** Moves some of what has arrived on to where it may pass, by chance. */
+  private letPass(arrived: number): boolean {
+    const { net, passingTo: to } = this;
+    if (this.passing === 0 || to === null || !to.takesAtOnce || net.random.chance(0.2)) return false;
+    const input = this.input!;
+    let count = Math.min(arrived, this.passing, READ_MAX);
+    if (count > 1 && net.random.chance(net.faultsAt(this.key).cutRead)) {
+      count = net.random.magnitude(1, count);
+    }
+    net.note(this, `passes to ${to.label}`, count);
+    const bytes = new Uint8Array(count);
+    input.take(count, bytes, 0);
+    input.from.askWrite();
+    this.givenBytes += count;
+    this.passing -= count;
+    to.enqueue(bytes, 0, count, null);
+    to.write();
+    this.handler.passed!(this, count);
+    return true;
+  }
+
+  private get takesAtOnce(): boolean {
+    return this.state === OPEN && !this.ended && !this.half && this.queuedBytes === 0 && !this.blocked;
   }
 
   private give(arrived: number): void {
@@ -466,6 +501,7 @@ export class SimSocket implements Socket {
     input.take(count, scratch, at);
     input.from.askWrite();
     this.givenBytes += count;
+    this.passing = Math.max(0, this.passing - count);
     this.handler.data(this, scratch.subarray(at, at + count));
     scratch.fill(CLOBBER);
   }

@@ -191,6 +191,7 @@ export class World implements Judge {
         random: this.random.fork().next,
         sliceArguments: plan.sliceArguments,
         passMin: plan.passMin,
+        streamMin: plan.passMin < PASS_USUAL ? plan.passMin : undefined,
         log: { level: 5, write: (_level, text) => this.noteLog(text) },
         system: SYSTEM,
         seat: this.seatOf(worker, board),
