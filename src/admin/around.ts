@@ -1,4 +1,4 @@
-/** What the admin side knows of the process around it, and may ask of it; made by whoever composes the process (cli/run.ts). */
+/** What the admin side knows of the process around it, and may ask of it; made by whoever composes the process (cli/program.ts). */
 import type { Config } from "../config/config.ts";
 import type { Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
