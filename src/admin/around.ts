@@ -2,6 +2,7 @@
 import type { Config } from "../config/config.ts";
 import type { Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
+import type { CertificateSeen } from "../net/tls.ts";
 import type { Director } from "../service/director.ts";
 import type { Machine } from "../service/machine.ts";
 import type { Gathering } from "../service/questions.ts";
@@ -56,6 +57,8 @@ export interface Around {
   /** The last fifteen minutes; it runs while the admin side listens. */
   readonly live: Live;
   readonly control: Control;
+  /** Those in use by the admin side itself, taken anew if their files have changed. */
+  certificates(): readonly CertificateSeen[];
   /** Who listens to requests. */
   readonly tapping: Tapping;
 }

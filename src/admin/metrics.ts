@@ -23,6 +23,9 @@ const LINE_US = 1.5;
 const SERVER_US = 30;
 const POOL_US = 150;
 
+/** The key that names certificates of the admin side. */
+export const ADMIN_KEY = "admin_tls";
+
 export async function metrics(around: Around, { accept }: Asked): Promise<Answer> {
   const format = formatFor(accept);
   const steps = new Steps(around.turns);
@@ -62,6 +65,7 @@ export async function takeSnapshot(around: Around, steps: Steps): Promise<Snapsh
     epoch: stamp.epoch,
     epochAtMs: stamp.atMs,
     events: director.events.counts,
+    certificates: around.certificates().map((one) => ({ key: ADMIN_KEY, ...one })),
     pools: await steps.all(snapshotsOf(around, stats, failing, certificates)),
   };
 }

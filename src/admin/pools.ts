@@ -1,4 +1,5 @@
 /** /api/pools: every pool with its servers, how each is doing and how much of the keys it has. */
+import type { CertificateSeen } from "../net/tls.ts";
 import type { Config, PoolConfig, ServerConfig } from "../config/config.ts";
 import type { Director } from "../service/director.ts";
 import type { ServerSeen } from "../service/questions.ts";
@@ -18,7 +19,7 @@ import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 import { each, longJson } from "./long_json.ts";
 import { shortLatency } from "./latency.ts";
-import { certificatesHeld, certificatesOf } from "./metrics.ts";
+import { ADMIN_KEY, certificatesHeld, certificatesOf } from "./metrics.ts";
 import { countersOf } from "./stats.ts";
 
 /** live: clients' requests go there; ejected, drained: off the ring; down: on it, but it cannot be reached, or nobody knows where it is. */
@@ -117,14 +118,22 @@ async function made(around: Around): Promise<Answer> {
       cluster: pool.cluster,
       clients: counted?.values[CLIENT_CONNECTIONS] ?? 0,
       in_flight: inFlight ?? 0,
-      certificates: certificates.filter((one) => one.pool === pool.name)
-        .map(({ key, file, endsAtMs }) => ({ key, file, expires_at: endsAtMs })),
+      certificates: certificates.filter((one) => one.pool === pool.name).map(certificateShape),
       memory_bytes: counted?.values[MEMORY_BYTES] ?? 0,
       counters: countersOf(POOL_METRICS, counted?.values ?? POOL_METRICS.map(() => 0)),
       servers,
     };
   });
-  return await longJson(steps, { at: clock.wallMs(), pools });
+  return await longJson(steps, {
+    at: clock.wallMs(),
+    // Of the admin side itself.
+    certificates: around.certificates().map((one) => certificateShape({ key: ADMIN_KEY, ...one })),
+    pools,
+  });
+}
+
+function certificateShape({ key, file, endsAtMs }: CertificateSeen & { readonly key: string }) {
+  return { key, file, expires_at: endsAtMs };
 }
 
 /** @param views of the workers that have answered */

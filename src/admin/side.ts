@@ -4,6 +4,7 @@ import type { Config, ProcessConfig } from "../config/config.ts";
 import type { Address } from "../net/net.ts";
 import { visitsMax } from "../service/proxy.ts";
 import { ERR, NOTICE, WARN } from "../net/log.ts";
+import type { CertificateSeen } from "../net/tls.ts";
 import { filesMax, random } from "../service/proxy_options.ts";
 import type { Around } from "./around.ts";
 import { takeSnapshot } from "./metrics.ts";
@@ -64,6 +65,11 @@ export class AdminSide {
         return around.tapping.listen(all, (samples) => told(samples));
       },
     });
+  }
+
+  /** Those of its own that are in use; none without TLS. */
+  certificates(): readonly CertificateSeen[] {
+    return this.server?.certificates?.look() ?? [];
   }
 
   /** Rejects if it cannot listen where `config` says. */

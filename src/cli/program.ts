@@ -263,6 +263,7 @@ export class Program {
       get phase(): Phase {
         return phase();
       },
+      certificates: () => this.admin.certificates(),
       control: {
         reload: () => this.reloader.reload("admin"),
         setLogLevel: (level) => {

@@ -103,6 +103,8 @@ export interface Snapshot {
   readonly epochAtMs: number;
   /** How many of each kind since the start. */
   readonly events: ReadonlyMap<string, number>;
+  /** Of the process itself. */
+  readonly certificates: readonly CertificateSnapshot[];
   readonly pools: readonly PoolSnapshot[];
 }
 
@@ -117,7 +119,7 @@ export interface PoolSnapshot {
 }
 
 export interface CertificateSnapshot {
-  /** "tls" or "server_tls". */
+  /** "tls" or "server_tls"; "admin_tls" of the process. */
   readonly key: string;
   readonly file: string;
   /** ms since the epoch of Unix. */
@@ -356,7 +358,7 @@ const CERTIFICATE_ROWS: readonly Row<CertificateSnapshot>[] = [
   row(
     "gauge",
     `${PREFIX}tls_certificate_expiry_timestamp_seconds`,
-    "When the first certificate that matters of a file in use ends, since the epoch of Unix; key is tls or server_tls",
+    "When the first certificate that matters of a file in use ends, since the epoch of Unix; key is tls or server_tls, or admin_tls of no pool",
     ["pool", "key", "file"],
     (one) => one.endsAtMs / 1000,
   ),
@@ -394,8 +396,8 @@ export function* readings(snapshot: Snapshot): Generator<Reading, void> {
   const replicas = servers.flatMap(({ labels, of }) =>
     of.replicas.map((of): Labelled<ReplicaSnapshot> => ({ labels: [...labels, of.address], of }))
   );
-  const certificates = pools.flatMap((pool) =>
-    pool.certificates.map((of) => ({ labels: [pool.name, of.key, of.file], of }))
+  const certificates = [{ name: "", certificates: snapshot.certificates }, ...pools].flatMap((each) =>
+    each.certificates.map((of) => ({ labels: [each.name, of.key, of.file], of }))
   );
   const process = [{ labels: [], of: snapshot }];
   const latency = pools.flatMap((pool) => pool.latency.map((of) => ({ labels: [pool.name, of.class], of })));

@@ -3,6 +3,7 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import type { Browser } from "playwright-core";
 import { type Admin, startAdmin } from "../lib/admin.ts";
 import { BrowserPage, type PageOptions, startBrowser } from "../lib/browser.ts";
+import { certificate } from "../lib/certificates.ts";
 import type { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
@@ -302,4 +303,31 @@ test("200 servers, two themes and a phone: quick to scroll, nothing for axe to f
   deepStrictEqual(await found(phone), [], "phone");
   phone.blameless();
   await loaded.stop();
+});
+
+test("on deno run: numbers move, a key is explained, a server is ejected, and a certificate's end is near", async (f) => {
+  const servers = [await f.redis(), await f.redis()];
+  const lines = servers.map(({ address }, k) => `${address}:1 ${["one", "two"][k]}`);
+  const { cert, key } = certificate({ name: "proxy", days: 9 });
+  Deno.writeTextFileSync(`${f.dir}/proxy.crt`, cert);
+  Deno.writeTextFileSync(`${f.dir}/proxy.key`, key);
+  const yml = poolYml({
+    alpha: { servers: lines },
+    secure: { servers: lines, tls: `{ certificate: ${f.dir}/proxy.crt, key: ${f.dir}/proxy.key }` },
+  });
+  const { proxy, admin } = await startAdmin(f, "deno", yml);
+  const page = await open(f, admin);
+  const loaded = load(f, await f.client(proxy));
+  const rate = `#pools tr[data-pool="alpha"] td:nth-of-type(2)`;
+  await poll(async () => await page.number(rate) > 0, "requests a second");
+  await loaded.stop();
+  match(await page.text("#certificates-warning"), /proxy\.crt \(tls of secure\) ends in [89] days\.$/);
+  match(await page.text("#certificates .trouble"), /^\d{4}-\d\d-\d\d, in [89] days$/);
+  await page.page.locator("#key").fill("user:1000");
+  await page.page.keyboard.press("Enter");
+  await poll(async () => await page.text(`#key-out [data-fact="key"]`) === "user:1000", "an answer");
+  ok(["one", "two"].includes(await page.text(`#key-out [data-fact="server"]`)));
+  await admin.post("/api/servers/two/eject?pool=alpha");
+  await poll(async () => await stateOf(page, "two") === "ejected", "it to be shown as ejected");
+  page.blameless();
 });

@@ -23,6 +23,7 @@ export function snapshotOf(pools: number, servers: number): Snapshot {
     epoch: next++,
     epochAtMs: 1_700_000_005_000,
     events: new Map([["down", next++], ["source failed", 0]]),
+    certificates: [{ key: "admin_tls", file: "/etc/admin.crt", endsAtMs: 1_800_000_000_000 }],
     pools: Array.from({ length: pools }, (_, p) => ({
       name: `pool${p}`,
       values: POOL_METRICS.map(() => next++),

@@ -34,7 +34,10 @@ for (const subject of ["compiled", "deno"] as const) {
       return { status: response.status, text: await response.text() };
     };
     strictEqual((await get(ca, visitor)).status, 200);
-    match((await get(ca, visitor, "/metrics")).text, /ringmaster_build_info/);
+    match(
+      (await get(ca, visitor, "/metrics")).text,
+      /ringmaster_tls_certificate_expiry_timestamp_seconds\{pool="",key="admin_tls",file=".*adm.crt"\} \d+/,
+    );
     ok((await get(ca, visitor, "/api/pools")).text.length < 64 * 1024 + 1);
     await rejects(get(ca, null));
     await rejects(get(ca, certificate({ name: "stranger", by: other })));

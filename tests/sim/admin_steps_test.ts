@@ -109,6 +109,7 @@ async function makeAround(clock: TurnClock): Promise<Around> {
       read: () => ({ cpuSeconds: 1, residentBytes: 1, openFiles: 1, memoryMaxBytes: 1 }),
     },
     phase: "serving",
+    certificates: () => [],
     live,
     control: { schema: jsonSchema },
     tapping: { listen: () => () => {} },

@@ -46,11 +46,15 @@ export function short(value: number): string {
 /** Of this day in the reader's zone; `at` in ms since the epoch. */
 export const time = (at: number): string => new Date(at).toLocaleTimeString("en-GB");
 
-/** "12 s", "3 min", "2 h". */
+/** "2026-11-29". */
+export const date = (at: number): string => new Date(at).toISOString().slice(0, 10);
+
+/** "12 s", "3 min", "2 h", "3 days". */
 export function lasting(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 120_000) return `${Math.round(ms / 1000)} s`;
-  return ms < 7_200_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
+  if (ms < 7_200_000) return `${Math.round(ms / 60_000)} min`;
+  return ms < 172_800_000 ? `${Math.round(ms / 3_600_000)} h` : `${Math.floor(ms / 86_400_000)} days`;
 }
 
 /** Three digits that count. */

@@ -10,6 +10,7 @@
  */
 import { act } from "./actions.ts";
 import { get, Stream } from "./api.ts";
+import { showCertificates } from "./certificates.ts";
 import { button, byId, el, setAttribute, setText } from "./dom.ts";
 import { bytes, count, lasting, rate, span, time, UNKNOWN } from "./format.ts";
 import { keyBox } from "./key_box.ts";
@@ -241,6 +242,7 @@ async function refreshPools(now = false): Promise<void> {
     if (chosenPool() === undefined && pools.length > 0) choose(pools[0]!.name);
     showPools();
     showPool(answer.at);
+    showCertificates(answer);
     showNote("pools-note", "");
   } catch (error) {
     showNote("pools-note", (error as Error).message);

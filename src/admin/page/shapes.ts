@@ -26,6 +26,14 @@ export interface ServerShape {
   readonly latency?: { readonly p50_us: number | null; readonly p99_us: number | null } | null;
 }
 
+export interface CertificateShape {
+  /** The key of the configuration that names it. */
+  readonly key: string;
+  readonly file: string;
+  /** ms since the epoch. */
+  readonly expires_at: number;
+}
+
 export interface PoolShape {
   readonly name: string;
   readonly protocol: string;
@@ -36,12 +44,15 @@ export interface PoolShape {
   readonly clients: number;
   readonly in_flight: number;
   readonly memory_bytes: number | null;
+  readonly certificates: readonly CertificateShape[];
   readonly counters: Readonly<Record<string, number>>;
   readonly servers: readonly ServerShape[];
 }
 
 export interface PoolsShape {
   readonly at: number;
+  /** Of the admin side itself. */
+  readonly certificates: readonly CertificateShape[];
   readonly pools: readonly PoolShape[];
 }
 
