@@ -100,7 +100,7 @@ async function main(argv: readonly string[]): Promise<number> {
     case "password":
       return await hashOfInput(io);
     case "demo":
-      return await demo(flags.options, currentRuntime(), io);
+      return await demo(flags.options, currentRuntime(), import.meta.url, io);
     case "run":
       return await run(sourceOf(flags.options), flags.options, argv, currentRuntime(), import.meta.url, io);
   }

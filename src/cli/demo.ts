@@ -5,24 +5,26 @@
  *   3 memcacheds    ◄── pool "cache" on 22122 ◄─┴── you, and a little traffic of our own
  *
  * The servers are redis-server and memcached from PATH where they are, in-memory ones of our own where not. Everything
- * listens on loopback, on the usual ports if they are free, and ends with this process.
+ * listens on loopback, on the usual ports if they are free, and ends with this process. The proxy is that of `ringmaster -c`, with the
+ * admin page.
  */
 import { accessSync, constants, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { builtin } from "../bytes/builtin.ts";
 import { encode } from "../bytes/ascii.ts";
-import { parseConfig } from "../config/parse.ts";
 import { MemoryMemcached } from "../demo/memory_memcached.ts";
 import { MemoryRedis } from "../demo/memory_redis.ts";
 import { serveMemory } from "../demo/serve.ts";
 import { WARN } from "../net/log.ts";
 import type { Handler, Socket } from "../net/net.ts";
-import { Proxy } from "../service/proxy.ts";
-import { LogFile } from "../runtime/log_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
-import { proxyOptions, random } from "../service/proxy_options.ts";
+import { ConfSource } from "./conf_file.ts";
+import type { RunOptions } from "./flags.ts";
+import { ADMIN_DEFAULT } from "./given_servers.ts";
+import { EXIT_FAILURE, type Io } from "./io.ts";
+import { run } from "./run.ts";
+import { random } from "../service/proxy_options.ts";
 
 const processes = builtin<typeof import("node:child_process")>("node:child_process");
 
@@ -40,31 +42,60 @@ interface Facts {
   memcached: number;
   memcachedPorts: number[];
   stats: number;
+  /** The port of the page. */
+  admin: number;
   conf: string;
 }
 
-/** Resolves with the exit code when the user has had enough (INT or TERM). */
-export async function demo(options: { json: boolean }, runtime: Runtime, io: Io): Promise<number> {
+/**
+ * Resolves with the exit code when the user has had enough (INT or TERM).
+ * @param program URL of the module that starts the program
+ */
+export async function demo(
+  options: { json: boolean },
+  runtime: Runtime,
+  program: string,
+  io: Io,
+): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "ringmaster-demo-"));
   const stops: (() => void)[] = [() => rmSync(folder, { recursive: true, force: true })];
   const stopAll = () => stops.splice(0).reverse().forEach((stop) => stop());
   process.once("exit", stopAll);
   try {
     const facts = await start(folder, runtime, stops);
-    io.out(options.json ? JSON.stringify(facts) + "\n" : welcome(facts));
+    const started = () => {
+      runtime.started?.();
+      makeTraffic(runtime, facts.redis);
+      io.out(options.json ? JSON.stringify(facts) + "\n" : welcome(facts));
+    };
+    const source = ConfSource.file(facts.conf);
+    return await run(source, runOptions(facts), [], { ...runtime, started }, program, io);
   } catch (error) {
     io.err(`ringmaster: cannot start the demo: ${(error as Error).message}\n`);
-    stopAll();
     return EXIT_FAILURE;
+  } finally {
+    stopAll();
   }
-  await new Promise<void>((resolve) => {
-    process.on("SIGINT", () => resolve());
-    process.on("SIGTERM", () => resolve());
-  });
-  stopAll();
-  return EXIT_OK;
 }
 
+/** As on a command line. */
+function runOptions({ conf, stats }: Facts): RunOptions {
+  return {
+    confFile: conf,
+    config: null,
+    daemonize: false,
+    verbose: WARN,
+    output: null,
+    statsPort: stats,
+    statsAddress: HOST,
+    pidFile: null,
+    workers: 1,
+    logFormat: null,
+    admin: null,
+  };
+}
+
+/** Everything but the proxy. */
 async function start(folder: string, runtime: Runtime, stops: (() => void)[]): Promise<Facts> {
   const redisProgram = findProgram("redis-server");
   const memcachedProgram = findProgram("memcached");
@@ -82,14 +113,10 @@ async function start(folder: string, runtime: Runtime, stops: (() => void)[]): P
     memcached: await portNear(runtime, 22122),
     memcachedPorts,
     stats: await portNear(runtime, 22222),
+    admin: await portNear(runtime, ADMIN_DEFAULT.port),
     conf: join(folder, "demo.yml"),
   };
-  const text = configText(facts);
-  writeFileSync(facts.conf, text);
-  const proxy = new Proxy(proxyOptions(parseConfig(text, facts.conf), runtime, new LogFile("", WARN)));
-  stops.push(() => proxy.stop());
-  await proxy.listen({ host: HOST, port: facts.stats });
-  makeTraffic(runtime, facts.redis);
+  writeFileSync(facts.conf, configText(facts));
   return facts;
 }
 
@@ -190,7 +217,8 @@ function configText(facts: Facts): string {
   servers:
 ${ports.map((p, i) => `    - ${HOST}:${p}:1 ${name}${i + 1}`).join("\n")}
 `;
-  return pool("redis", facts.redis, true, facts.redisPorts) +
+  return `ringmaster:\n  admin: ${HOST}:${facts.admin}\n` +
+    pool("redis", facts.redis, true, facts.redisPorts) +
     pool("cache", facts.memcached, false, facts.memcachedPorts);
 }
 
@@ -208,6 +236,7 @@ function welcome(facts: Facts): string {
   memcached pool  127.0.0.1:${facts.memcached}   ${SERVERS} x ${facts.memcachedServers} on ${
     facts.memcachedPorts.join(", ")
   }
+  page            http://127.0.0.1:${facts.admin}   what it does, second by second
   statistics      127.0.0.1:${facts.stats}   one JSON document a connection
   configuration   ${facts.conf}
 
@@ -225,14 +254,16 @@ Ctrl-C ends everything.
 /** A few requests a second, so that the statistics have something to show. */
 function makeTraffic(runtime: Runtime, port: number): void {
   let i = 0;
+  let closed = false;
   const handler: Handler = {
     open: (socket) => again(socket),
     data: () => {},
     eof: (socket) => socket.destroy(),
     drain: () => {},
-    close: () => {},
+    close: () => closed = true,
   };
   const again = (socket: Socket) => {
+    if (closed) return;
     const requests = encode(`SET demo:${i % 100} ${i}\r\nGET demo:${(i * 7) % 100}\r\n`);
     i++;
     socket.send(requests, 0, requests.length);

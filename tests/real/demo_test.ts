@@ -2,7 +2,7 @@
  * `ringmaster demo`: what a newcomer types first. With real servers and, as on a machine that has none, with embedded
  * ones; both pools answer, and nothing is left when it ends.
  */
-import { deepStrictEqual, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
@@ -15,6 +15,7 @@ interface Facts {
   redisPorts: number[];
   memcachedServers: string;
   memcached: number;
+  admin: number;
   conf: string;
 }
 
@@ -60,6 +61,8 @@ for (const runtime of RUNTIMES) {
         cache.send("set k 0 0 5\r\nhello\r\nget k\r\n");
         strictEqual(await cache.readLine(), "STORED");
         strictEqual(await cache.readLine(), "VALUE k 0 5");
+        const page = await fetch(`http://127.0.0.1:${facts.admin}/`);
+        match(await page.text(), /^<!doctype html>/i);
       }
       child.kill("SIGTERM");
       strictEqual((await child.status).code, 0);

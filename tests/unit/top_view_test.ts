@@ -32,10 +32,11 @@ function pools(at: number, requests: number): NonNullable<Seen["pools"]> {
     clients: 1,
     in_flight: 1,
     memory_bytes: 1,
+    certificates: [],
     counters: {},
     servers,
   };
-  return { at, pools: [pool] };
+  return { at, certificates: [], pools: [pool] };
 }
 
 const SEEN: Seen = {
