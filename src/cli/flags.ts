@@ -261,7 +261,7 @@ export const COMMANDS: readonly Command[] = [
       HELP,
       flag("V", "version", "show version and exit"),
       flag("t", "test-conf", "test the configuration, print every error with its place, and exit"),
-      flag("d", "daemonize", "run as a daemon"),
+      flag("d", "daemonize", "run as a daemon; returns when it serves, or with 1 and why it cannot"),
       flag("D", "describe-stats", "print what the statistics mean and exit"),
       flag(
         "v",

@@ -17,6 +17,7 @@ import { ERR, NOTICE } from "../net/log.ts";
 import type { Address } from "../net/net.ts";
 import { coresAvailable } from "../runtime/cores.ts";
 import { addressText } from "../runtime/errors.ts";
+import { tellStarterServes } from "../runtime/daemon.ts";
 import { closeOthers, forgetVariable } from "../runtime/heirloom.ts";
 import type { LogFile } from "../runtime/log_file.ts";
 import { openNotify } from "../runtime/notify.ts";
@@ -185,6 +186,7 @@ export class Program {
     this.phase = "serving";
     this.manager.ready(`serving ${config.pools.length} pools`);
     sayReady();
+    tellStarterServes();
   }
 
   private isStopping(): boolean {

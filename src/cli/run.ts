@@ -8,7 +8,7 @@ import { adviceFor } from "../config/advice.ts";
 import type { Config } from "../config/config.ts";
 import { ConfigError } from "../config/parse.ts";
 import { NOTICE, WARN } from "../net/log.ts";
-import { startDaemon } from "../runtime/daemon.ts";
+import { isDaemon, startDaemon, tellStarter } from "../runtime/daemon.ts";
 import { LogFile } from "../runtime/log_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { random } from "../service/proxy_options.ts";
@@ -34,13 +34,18 @@ export async function run(
   argv: readonly string[],
   runtime: Runtime,
   program: string,
-  io: Io,
+  given: Io,
 ): Promise<number> {
+  const io = isDaemon() ? heardByStarter(given) : given;
   const checked = await readAndCheck(source, options, runtime, io);
   if (checked === null) return EXIT_FAILURE;
   const { config, sources } = checked;
   // What is wrong has been said to whoever has started it.
-  if (options.daemonize && startDaemon(argv)) return EXIT_OK;
+  if (options.daemonize && !isDaemon()) {
+    const { code, text } = await startDaemon(argv, runtime.clock);
+    io.err(text);
+    return code;
+  }
   let log: LogFile;
   try {
     const { path, level, json } = logSettings(options, config);
@@ -58,8 +63,13 @@ export async function run(
   for (const line of strangersOf(process.env, name)) log.write(WARN, line);
   const why = await new Program({ source, config, sources, options, argv, runtime, program, log }).run();
   if (why === null) return EXIT_OK;
-  if (log.toFile) io.err(`ringmaster: ${why}\n`);
+  if (log.toFile || isDaemon()) io.err(`ringmaster: ${why}\n`);
   return EXIT_FAILURE;
+}
+
+/** A daemon's standard error goes nowhere. */
+function heardByStarter(io: Io): Io {
+  return { ...io, err: tellStarter };
 }
 
 /** The configuration, with what its sources say; null if this process cannot start with it, and why has been said. */

@@ -205,7 +205,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     await logged(proxy, /stopped\n$/);
   },
 
-  "-d: leaves at once, the daemon serves, and ends by TERM": async (f, runtime) => {
+  "-d: leaves when the daemon serves, which ends by TERM; says why it cannot": async (f, runtime) => {
     const port = freePort();
     const stats = freePort();
     const [pidFile, log] = [`${f.dir}/daemon.pid`, `${f.dir}/daemon.log`];
@@ -213,9 +213,22 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     const flags = ["-d", "-c", path, "-p", pidFile, "-o", log, "-s", String(stats), "-a", "127.0.0.1"];
     const { code, stdout, stderr } = await runIt(runtime, ...flags);
     deepStrictEqual({ code, stdout, stderr }, { code: 0, stdout: "", stderr: "" });
-    await poll(() => exists(pidFile) && Deno.readTextFileSync(pidFile) !== "", "the daemon's pid file");
     const pid = Number(Deno.readTextFileSync(pidFile));
     try {
+      const second = await runIt(
+        runtime,
+        "-d",
+        "-c",
+        path,
+        "-o",
+        log,
+        "-s",
+        String(freePort()),
+        "-a",
+        "127.0.0.1",
+      );
+      deepStrictEqual([second.code, second.stdout], [1, ""]);
+      match(second.stderr, new RegExp(`^ringmaster: cannot start: .*127.0.0.1:${port}.*in use\n$`, "i"));
       const client = await f.client({ port });
       strictEqual(await client.command("PING"), "PONG");
       const session = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /, "").split(" ");
