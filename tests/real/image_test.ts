@@ -60,6 +60,7 @@ Deno.test({
     strictEqual((await run(need("tar"), ["-xzf", layer, "-C", root])).code, 0);
     deepStrictEqual([...Deno.readDirSync(root)].map(({ name }) => name).sort(), ["proc", "ringmaster"]);
     await serves(f, root, config);
+    await servesGiven(f, root, config);
   },
 });
 
@@ -131,4 +132,26 @@ async function serves(f: Fixture, root: string, config: RunConfig): Promise<void
   });
   ok(!started.stderr.includes("cut off"), started.stderr);
   strictEqual((await health()).code, 1, "nobody is there any more");
+}
+
+/** As `docker run IMAGE --listen=:PORT redis://…` starts it: no file, the servers on the command line. */
+async function servesGiven(f: Fixture, root: string, config: RunConfig): Promise<void> {
+  await Deno.remove(`${root}/etc`, { recursive: true });
+  const [port, admin] = [freePort(), freePort()];
+  const servers = [await f.redis({ port: 0 }), await f.redis({ port: 0 })];
+  const words = servers.map(({ address }) => `redis://${address}`);
+  const command = [...config.Entrypoint!, `--listen=:${port}`, ...words];
+  // The container's own ports, which are this machine's here.
+  const own = [`--admin=127.0.0.1:${admin}`, "-s", String(freePort())];
+  await using started = new Process(need("unshare"), userIn(root, [...command, ...own], true), {
+    output: `${f.dir}/given`,
+  });
+  const check = config.Healthcheck!.Test.slice(1).map((word) => word.startsWith("--admin=") ? own[0]! : word);
+  await poll(() => started.stderr.includes("listening on") || started.status !== null, "it to listen");
+  const ready = await run(need("unshare"), userIn(root, check));
+  deepStrictEqual([ready.code, ready.stdout], [0, "ready\n"], ready.stderr + started.stderr);
+  const client = await f.client({ port });
+  for (let i = 0; i < 20; i++) strictEqual(await client.command("SET", `k${i}`, String(i)), "OK");
+  strictEqual(await client.command("DBSIZE"), 20);
+  strictEqual((await started.stop()).code, 0, started.stderr);
 }

@@ -11,7 +11,7 @@ import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import { Process, run } from "../lib/process.ts";
-import { need } from "../lib/repo.ts";
+import { compiled, exists, need } from "../lib/repo.ts";
 import { poolYml, type Runtime } from "../lib/servers.ts";
 
 /** Deno has none, and says so. */
@@ -124,6 +124,45 @@ class Load {
     this.stopping = true;
     for (const socket of this.sockets) socket.destroy();
     await this.renewing;
+  }
+}
+
+/** Counts up until it is stopped, one request at a time; connects again when it is closed. */
+class Counter {
+  /** Replies. */
+  counted = 0;
+  readonly failures: string[] = [];
+  private stopping = false;
+  private readonly running: Promise<void>;
+
+  constructor(private readonly port: number, private readonly ca: string) {
+    this.running = this.run();
+  }
+
+  private async run(): Promise<void> {
+    while (!this.stopping) await this.connection();
+  }
+
+  private connection(): Promise<void> {
+    return new Promise((resolve) => {
+      const { port, ca } = this;
+      const socket = connect({ host: "127.0.0.1", port, ca, checkServerIdentity: () => undefined });
+      socket.on("error", (error) => this.failures.push(error.message));
+      socket.on("close", () => resolve());
+      socket.on("secureConnect", () => socket.write("INCR counter\r\n"));
+      socket.on("data", (bytes) => {
+        if (!/^:\d+\r\n$/.test(String(bytes))) this.failures.push(String(bytes));
+        this.counted++;
+        if (this.stopping) socket.destroy();
+        else socket.write("INCR counter\r\n");
+      });
+    });
+  }
+
+  /** It has had its last reply then. */
+  stop(): Promise<void> {
+    this.stopping = true;
+    return this.running;
   }
 }
 
@@ -304,6 +343,46 @@ for (const runtime of SUBJECTS) {
       const { stdout } = await run("redis-cli", ["-p", String(ports[1]), "get", "k2"]);
       return stdout.trim() === "2";
     }, "no TLS any more");
+  });
+
+  Deno.test(`${runtime}: ringmaster upgrade with TLS and two workers, and another certificate meanwhile`, async () => {
+    await using f = new Fixture();
+    const { dir } = f;
+    put(dir, "proxy", CERTIFICATES.proxy!);
+    const port = freePort();
+    const redis = await f.redis();
+    const pool = {
+      listen: `127.0.0.1:${port}`,
+      servers: [redis],
+      tls: `{ certificate: ${dir}/proxy.crt, key: ${dir}/proxy.key }`,
+    };
+    const pidFile = `${dir}/pid`;
+    const args = ["-p", pidFile, "--workers=2"];
+    const first = await f.proxy(runtime, poolYml({ alpha: pool }) + "ringmaster:\n  admin: off\n", { args });
+    const counters = Array.from({ length: 3 }, () => new Counter(port, authority.cert));
+    await poll(() => counters.every(({ counted }) => counted > 20), "some load");
+    put(dir, "proxy", certificate({ name: "renewed.test", by: authority }));
+    const upgraded = await run(await compiled(), ["upgrade", "-p", pidFile]);
+    const pid = Number(Deno.readTextFileSync(pidFile));
+    try {
+      strictEqual(upgraded.code, 0, upgraded.stderr);
+      ok(pid !== first.pid);
+      strictEqual((await first.exit).code, 0, first.log);
+      const before = counters.map(({ counted }) => counted);
+      await poll(
+        () => counters.every(({ counted }, i) => counted > before[i]! + 20),
+        "load of the successor",
+      );
+      strictEqual(await shown(port, "", authority.cert), "renewed.test");
+      await Promise.all(counters.map((counter) => counter.stop()));
+      deepStrictEqual(counters.flatMap(({ failures }) => failures), []);
+      await using direct = await f.client(redis);
+      const counted = counters.reduce((sum, counter) => sum + counter.counted, 0);
+      strictEqual(Number(await direct.command("GET", "counter")), counted);
+    } finally {
+      Deno.kill(pid, "SIGTERM");
+      await poll(() => !exists(pidFile), "the successor to end");
+    }
   });
 
   Deno.test(`${runtime}: half open handshakes push out each other, and nobody else`, async () => {
