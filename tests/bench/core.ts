@@ -32,6 +32,8 @@ interface Kind {
   readonly size: number;
   /** The servers are nodes of a cluster, which own all slots and never say otherwise. */
   readonly cluster?: boolean;
+  /** Rules of whoever does not log in. */
+  readonly rules?: string;
   /** Its clients speak memcached's binary protocol, and its servers do not. */
   readonly binary?: boolean;
 }
@@ -68,6 +70,7 @@ const binaryGets = (count: number) => (n: number) =>
   concat([...keys(n, count).map((name) => binary({ opcode: 0x0d, key: name })), binary({ opcode: 0x0a })]);
 
 const BASE = { protocol: "redis", servers: 2, pipeline: 1, size: 3 } as const;
+const RULES = "+@read +@write ~key:*";
 const KINDS: readonly Kind[] = [
   { ...BASE, name: "get", request: get },
   { ...BASE, name: "set", request: set },
@@ -83,6 +86,10 @@ const KINDS: readonly Kind[] = [
   ),
   { ...BASE, name: "mget10-p16-2servers", request: mget(10), pipeline: 16 },
   { ...BASE, name: "mget100-1k-2servers", request: mget(100), size: 1024 },
+  { ...BASE, name: "users-get", request: get, rules: RULES },
+  { ...BASE, name: "users-set", request: set, rules: RULES },
+  { ...BASE, name: "users-get-p16", request: get, pipeline: 16, rules: RULES },
+  { ...BASE, name: "users-set-p16", request: set, pipeline: 16, rules: RULES },
   { ...BASE, name: "cluster-get", request: get, cluster: true },
   { ...BASE, name: "cluster-set", request: set, cluster: true },
   { ...BASE, name: "cluster-get-p16", request: get, pipeline: 16, cluster: true },
@@ -174,12 +181,13 @@ class Bench {
   }
 }
 
-function configOf({ protocol, servers, cluster = false }: Kind): string {
+function configOf({ protocol, servers, rules, cluster = false }: Kind): string {
   const lines = Array.from(
     { length: servers },
     (_, i) => `    - 127.0.0.1:${1 + i}${cluster ? "" : `:1 server${i}`}\n`,
   );
   return `core:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n  preconnect: true\n` +
+    (rules === undefined ? "" : `  users: [ { name: default, nopass: true, rules: "${rules}" } ]\n`) +
     `  cluster: ${cluster}\n  servers:\n${lines.join("")}`;
 }
 
@@ -208,7 +216,7 @@ async function main(args: readonly string[]): Promise<void> {
     else throw new Error(`Unknown option: ${arg}`);
   }
   const benches: Bench[] = [];
-  for (const kind of KINDS) if (kind.name.includes(only)) benches.push(await Bench.start(kind));
+  for (const kind of KINDS) if (new RegExp(only).test(kind.name)) benches.push(await Bench.start(kind));
   for (let i = 0; i < slices; i++) for (const bench of benches) bench.slice();
   console.log("CPU ns per request         least   median");
   for (const { kind, ns } of benches) {

@@ -148,6 +148,18 @@ export function ourWord(rules: ReturnType<typeof parseRules>, words: readonly st
   const asking = new Asking(rules, command, keys, bytes, args);
   asking.look(bytes, args, Infinity);
   const { decision } = asking;
+  const { route, finder, firstKey, lastKey } = command;
+  // The short way of the front has to decide as the long one.
+  if (
+    route === ROUTE.KEYED && finder === FINDER.RANGE && firstKey === lastKey && command.container === null
+  ) {
+    const short = rules.free[command.id] === 1 || rules.allowsOne(command, firstKey, bytes, args);
+    if (short !== (decision === DECISION.ALLOWED)) {
+      throw new Error(
+        `${rules.text}: ${words.join(" ")}: the short way says ${short}, the long one ${decision}`,
+      );
+    }
+  }
   const object = words[asking.at]!;
   switch (decision) {
     case DECISION.ALLOWED:

@@ -2,9 +2,10 @@
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { Asking, DECISION, parseRules, RuleError } from "../../src/protocol/redis/acl_rules.ts";
 import { hasKeys } from "../../src/protocol/redis/acl_table.ts";
-import { COMMANDS, FLAG, resolve } from "../../src/protocol/redis/commands.ts";
+import { COMMANDS, FINDER, FLAG, resolve, ROUTE } from "../../src/protocol/redis/commands.ts";
 import { findKeys, KeyList } from "../../src/protocol/redis/keys.ts";
-import { ourWord } from "../fuzz/acl.ts";
+import { makeRequest, makeRules, ourWord } from "../fuzz/acl.ts";
+import { Random } from "../lib/random.ts";
 import { scanned } from "../lib/scanned.ts";
 
 const word = (rules: string, request: string, scripts = true) =>
@@ -104,4 +105,32 @@ Deno.test("many keys, looked at some at a time, are decided as all at once", () 
     while (!asking.look(bytes, args, 1));
     strictEqual(asking.decision, expected === 0 ? DECISION.ALLOWED : DECISION.KEY, keys);
   }
+});
+
+Deno.test("requests with one key are decided in short as at length", () => {
+  const random = new Random(8);
+  const single = COMMANDS.filter(({ route, finder, firstKey, lastKey }) =>
+    route === ROUTE.KEYED && finder === FINDER.RANGE && firstKey === lastKey
+  );
+  ok(single.length > 100);
+  const said = { allowed: 0, refused: 0 };
+  for (let i = 0; i < 150; i++) {
+    const rules = makeRules(random, COMMANDS);
+    rules.push(
+      random.pick(["+@all", "+@read +set", "+@write", "+@all"]),
+      random.pick(["~k*", "%R~k*", "%W~app:*", ""]),
+    );
+    let parsed;
+    try {
+      parsed = parseRules(rules, true);
+    } catch {
+      continue;
+    }
+    for (let j = 0; j < 40; j++) {
+      const word = ourWord(parsed, makeRequest(random, random.pick(single)));
+      if (word === "OK") said.allowed++;
+      else said.refused++;
+    }
+  }
+  ok(said.allowed > 300 && said.refused > 300, JSON.stringify(said));
 });

@@ -8,8 +8,8 @@
  *
  * The hot way is `free`: a byte a command, 1 if no key or channel could make a difference.
  */
-import { encode, equalsFolded } from "../../bytes/ascii.ts";
-import { ACCESS, accessOf, aclCommand, CHANNELS_OF, channelsOf, hasKeys } from "./acl_table.ts";
+import { encode, equalsFolded, startsWith } from "../../bytes/ascii.ts";
+import { ACCESS, accessOf, aclCommand, CHANNELS_OF, channelsOf, hasKeys, mostAccess } from "./acl_table.ts";
 import type { Args } from "./args.ts";
 import { CATEGORY_NAMES, type Command, FLAG, ROUTE } from "./command.ts";
 import { COMMANDS, findByName, TOP_COMMANDS } from "./commands.ts";
@@ -300,6 +300,11 @@ export class AclRules {
   readonly selectors: Selector[] = [new Selector()];
   /** By id of the command: 1 if it is allowed whatever its keys and channels are. */
   readonly free = new Uint8Array(COMMANDS.length);
+  /**
+   * By id of the command: a key that begins so is allowed, if it is the only one, whatever the options are. Of most users and commands that
+   * is all there is to ask; null: it is not.
+   */
+  private readonly prefixes: (Uint8Array | null)[] = new Array(COMMANDS.length).fill(null);
   /** Nothing is forbidden: nobody has to ask. */
   unrestricted = false;
 
@@ -317,8 +322,21 @@ export class AclRules {
           selector.bits[id] === 1 && (!keys || selector.allKeys) && (!channels || selector.allChannels)
         );
       this.free[command.id] = free && !this.withholds(command) ? 1 : 0;
+      if (!this.withholds(command)) this.prefixes[command.id] = this.prefixOf(command, id);
     }
     return this;
+  }
+
+  /** @param id that rules know the command by */
+  private prefixOf(command: Command, id: number): Uint8Array | null {
+    const access = mostAccess(command);
+    for (const selector of this.selectors) {
+      if (selector.bits[id] !== 1) continue;
+      for (const { glob, access: given } of selector.keys) {
+        if (glob.prefix !== null && (given & access) === access) return glob.prefix;
+      }
+    }
+    return null;
   }
 
   /** Is it a script that this user may not call, whatever the rules say? */
@@ -334,9 +352,11 @@ export class AclRules {
 
   /** As `decide`, for a command with one key, which is argument `at`, and no channels. */
   allowsOne(command: Command, at: number, bytes: Uint8Array, args: Args): boolean {
-    const access = accessOf(command, 0, bytes, args);
     const start = args.starts[at]!;
     const end = args.ends[at]!;
+    const prefix = command.id >= 0 ? this.prefixes[command.id]! : null;
+    if (prefix !== null && startsWith(bytes, start, end, prefix)) return true;
+    const access = accessOf(command, 0, bytes, args);
     const { selectors } = this;
     for (let i = 0; i < selectors.length; i++) {
       const selector = selectors[i]!;

@@ -83,6 +83,12 @@ export function accessOf(command: Command, k: number, bytes: Uint8Array, args: A
   return ACCESSES[id]! & ACCESS.BOTH;
 }
 
+/** The access that the first key of a request of the command, which is in the table, needs at most, whatever its options are. */
+export function mostAccess(command: Command): number {
+  const decides = command === SET || command === BITFIELD || command === DELEX;
+  return decides ? ACCESS.BOTH : ACCESSES[command.id]! & ACCESS.BOTH;
+}
+
 /** SET … GET. As Redis looks for it: anywhere behind the value. */
 function setReads(bytes: Uint8Array, args: Args): boolean {
   for (let i = 3; i < args.count; i++) {

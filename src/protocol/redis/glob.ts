@@ -36,6 +36,11 @@ export class Glob {
     else this.kind = GLOB;
   }
 
+  /** What all that it matches begins with, if it matches all that does (and is not empty); else null. */
+  get prefix(): Uint8Array | null {
+    return this.kind === PREFIX ? this.pattern.subarray(0, this.size) : null;
+  }
+
   /** Does it match all of `bytes[start, end)`? In time pattern × text at worst. */
   matches(bytes: Uint8Array, start: number, end: number): boolean {
     const { kind, size, pattern } = this;
