@@ -61,7 +61,7 @@ complete -c ringmaster -n '__fish_seen_subcommand_from compare' -F
 complete -c ringmaster -n 'test (count (commandline -opc)) -eq 1' -a reload -d 'Lets a running proxy read its configuration again, and tells how that ended.'
 complete -c ringmaster -n '__fish_seen_subcommand_from reload' -s h -l help -d 'this help'
 complete -c ringmaster -n '__fish_seen_subcommand_from reload' -s p -l pid-file -r -F -d 'the pid file it was started with'
-complete -c ringmaster -n 'test (count (commandline -opc)) -eq 1' -a top -d 'What a running proxy does, every second: pools, servers, keys, clients.'
+complete -c ringmaster -n 'test (count (commandline -opc)) -eq 1' -a top -d 'What a running proxy does, every second: pools, servers, keys, clients, events.'
 complete -c ringmaster -n '__fish_seen_subcommand_from top' -s h -l help -d 'this help'
 complete -c ringmaster -n '__fish_seen_subcommand_from top' -s c -l conf-file -r -F -d 'configuration file (default: conf/ringmaster.yml, then conf/nutcracker.yml)'
 complete -c ringmaster -n '__fish_seen_subcommand_from top' -l admin -x -d 'its admin address (default: of the configuration, else 127.0.0.1:22280)'

@@ -431,7 +431,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "top",
     usage: "[flags]",
-    sentence: "What a running proxy does, every second: pools, servers, keys, clients.",
+    sentence: "What a running proxy does, every second: pools, servers, keys, clients, events.",
     flags: [
       HELP,
       ...PEER,
@@ -440,7 +440,7 @@ export const COMMANDS: readonly Command[] = [
       flag("", "json", "a JSON object a second, in place of a screen"),
     ],
     notes: [
-      "Keys: 1 to 5 and Tab choose what is shown, s and S the column to sort by, r turns the order round,\n" +
+      "Keys: 1 to 6 and Tab choose what is shown, s and S the column to sort by, r turns the order round,\n" +
       "/ filters, arrows scroll, q leaves. NO_COLOR is heeded; where there is no terminal, or TERM is dumb,\n" +
       "a report is printed every second. * marks the column that is sorted by.",
     ],

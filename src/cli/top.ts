@@ -6,7 +6,7 @@
  * Where there is no terminal it prints a report a second; with --json an object a line.
  */
 import { type AdminPeer, askAdmin, streamAdmin } from "../admin/client.ts";
-import type { LiveShape } from "../admin/page/shapes.ts";
+import type { EventShape, HistoryShape, LiveShape } from "../admin/page/shapes.ts";
 import type { Clock } from "../net/net.ts";
 import { NoPeer, peerOf } from "./admin_peer.ts";
 import type { TopOptions } from "./flags.ts";
@@ -28,6 +28,9 @@ const ANSWER_MAX_MS = 5000;
 /** When somebody who does not answer any more is asked again. */
 const AGAIN_MS = 1000;
 const PAGE_ROWS = 10;
+const EVENTS_KEPT = 500;
+/** Events of a line of JSON. */
+const EVENTS_TOLD = 50;
 
 export async function top(options: TopOptions, clock: Clock, io: Io): Promise<number> {
   try {
@@ -65,6 +68,7 @@ class Top {
       hot: null,
       big: null,
       clients: null,
+      events: [],
       trouble: "",
     };
     this.chosen = {
@@ -111,7 +115,10 @@ class Top {
         if (stream.status !== 200) return line || `status ${stream.status}`;
         if (line.startsWith("event: ")) event = line.slice(7);
         else if (line === "") event = "";
-        else if (event === "" && line.startsWith("data: ")) await this.second(JSON.parse(line.slice(6)));
+        else if (event === "history" && line.startsWith("data: ")) {
+          const { events } = JSON.parse(line.slice(6)) as HistoryShape;
+          this.seen = { ...this.seen, events };
+        } else if (event === "" && line.startsWith("data: ")) await this.second(JSON.parse(line.slice(6)));
         if (this.stopped) stream.end();
       }
       return "";
@@ -122,8 +129,15 @@ class Top {
 
   private async second(live: LiveShape): Promise<void> {
     await this.ask();
-    this.see({ live, trouble: "" });
+    this.see({ live, events: this.withNew(live.events), trouble: "" });
     if (this.options.once) this.stop();
+  }
+
+  private withNew(more: readonly EventShape[]): readonly EventShape[] {
+    const { events } = this.seen;
+    const last = events.at(-1)?.id ?? 0;
+    const fresh = more.filter(({ id }) => id > last);
+    return fresh.length === 0 ? events : [...events, ...fresh].slice(-EVENTS_KEPT);
   }
 
   /** What the view needs besides the stream. */
@@ -168,7 +182,7 @@ class Top {
   }
 
   private jsonLine(): string {
-    const { live, hot } = this.seen;
+    const { live, hot, events } = this.seen;
     const { pool } = this.options;
     const mine = <T extends { readonly name: string }>(list: readonly T[]) =>
       pool === null ? list : list.filter(({ name }) => name === pool);
@@ -185,8 +199,14 @@ class Top {
       p99_us: p99,
       queued,
     }));
-    return JSON.stringify({ at: live!.at, pools: mine(live!.pools), servers, hot: mine(hot?.pools ?? []) }) +
-      "\n";
+    const ours = events.filter((event) => pool === null || event.pool === "" || event.pool === pool);
+    return JSON.stringify({
+      at: live!.at,
+      pools: mine(live!.pools),
+      servers,
+      hot: mine(hot?.pools ?? []),
+      events: ours.slice(-EVENTS_TOLD),
+    }) + "\n";
   }
 
   // ---- keys

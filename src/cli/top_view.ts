@@ -1,11 +1,11 @@
 /**
- * What `ringmaster top` shows, as lines of text: tables of pools, servers, keys and clients, sorted, filtered, and cut to the screen.
+ * What `ringmaster top` shows, as lines of text: tables of pools, servers, keys, clients and events, sorted, filtered, and cut to the screen.
  *
  *   Seen (answers of the admin side) ──► rows of a view ──► sorted, filtered ──► lines of `columns` characters
  *
  * Nothing is told by colour alone.
  */
-import type { LiveShape, PoolsShape, ServerShape } from "../admin/page/shapes.ts";
+import type { EventShape, LiveShape, PoolsShape, ServerShape } from "../admin/page/shapes.ts";
 
 /** What has been answered last; null: not asked for, or not yet. */
 export interface Seen {
@@ -21,6 +21,8 @@ export interface Seen {
     | { readonly pools: readonly { readonly name: string; readonly keys: readonly KeyRow[] }[] }
     | null;
   readonly clients: { readonly clients: readonly ClientRow[] } | null;
+  /** The last ones, oldest first. */
+  readonly events: readonly EventShape[];
   /** What is wrong, "" = nothing: the rest is old then. */
   readonly trouble: string;
 }
@@ -46,7 +48,7 @@ interface ClientRow {
   readonly held_bytes: number;
 }
 
-export const VIEWS = ["pools", "servers", "hot", "big", "clients"] as const;
+export const VIEWS = ["pools", "servers", "hot", "big", "clients", "events"] as const;
 export type View = typeof VIEWS[number];
 
 /** What the user has chosen. */
@@ -142,6 +144,15 @@ const CLIENTS: readonly Column[] = [
   figure("HELD", 8, bytes),
 ];
 
+/** The newest first, by their number. */
+const EVENTS: readonly Column[] = [
+  word("EVENT", 24),
+  word("POOL", 12),
+  word("SERVER", 16),
+  figure("AGO", 5, (ms) => ago(ms)),
+  figure("#", 5, whole),
+];
+
 function tableOf(view: View, seen: Seen): Table {
   switch (view) {
     case "pools":
@@ -191,6 +202,20 @@ function tableOf(view: View, seen: Seen): Table {
           client.held_bytes,
         ]),
       };
+    case "events": {
+      const now = seen.live?.at ?? 0;
+      return {
+        columns: EVENTS,
+        rows: seen.events.map(({ id, at, pool, server, kind, cause }) => [
+          cause === "" ? kind : `${kind}: ${cause}`,
+          // Of none in particular: of all.
+          pool || null,
+          server || null,
+          Math.max(0, now - at),
+          id,
+        ]),
+      };
+    }
   }
 }
 
@@ -231,12 +256,12 @@ export function columnsOf(view: View): string[] {
 /** The column that a view is sorted by if no other is chosen. */
 export function sortOf(view: View): string {
   const { columns } = tableOf(view, NOTHING);
-  return (columns.find(({ name }) => name === "REQ/S" || name === "SIZE" || name === "HELD") ?? columns[0]!)
+  return (columns.find(({ name }) => ["REQ/S", "SIZE", "HELD", "#"].includes(name)) ?? columns[0]!)
     .name;
 }
 
-/** Keys of a report. */
-const HOT_REPORTED = 10;
+/** Rows of a report; absent: all. */
+const REPORTED: Readonly<Partial<Record<View, number>>> = { hot: 10, events: 10 };
 
 const NOTHING: Seen = {
   peer: "",
@@ -246,6 +271,7 @@ const NOTHING: Seen = {
   hot: null,
   big: null,
   clients: null,
+  events: [],
   trouble: "",
 };
 
@@ -276,18 +302,16 @@ export function screen(
     cut(tabs(chosen.view), columns),
     ...body,
     cut(seen.trouble === "" ? state : `! ${seen.trouble}; this is what was last seen`, columns),
-    cut("1-5 view   s,S sort   r reverse   / filter   arrows scroll   q quit", columns),
+    cut("1-6 view   s,S sort   r reverse   / filter   arrows scroll   q quit", columns),
   ].slice(0, Math.max(1, rows));
 }
 
 /** For output that is no screen: every table that has something to say, with nothing cut off below. */
 export function report(seen: Seen, chosen: Chosen, columns: number): string {
   const parts = [titleOf(seen)];
-  for (const view of ["pools", "servers", "hot"] as const) {
+  for (const view of ["pools", "servers", "hot", "events"] as const) {
     const { lines } = tableLines(tableOf(view, seen), { ...chosen, sort: sortOf(view) }, columns, false);
-    if (lines.length > 1) {
-      parts.push(lines.slice(0, view === "hot" ? 1 + HOT_REPORTED : lines.length).join("\n"));
-    }
+    if (lines.length > 1) parts.push(lines.slice(0, 1 + (REPORTED[view] ?? lines.length)).join("\n"));
   }
   if (seen.trouble !== "") parts.push(`! ${seen.trouble}`);
   return parts.join("\n\n") + "\n";
@@ -313,7 +337,7 @@ function tableLines(
   const inPool = table.columns.findIndex(({ name }) => name === "POOL");
   const wanted = filter.toLowerCase();
   const rows = table.rows.filter((row) =>
-    (pool === null || row[inPool] === pool) &&
+    (pool === null || row[inPool] === pool || row[inPool] === null) &&
     row.some((cell) => typeof cell === "string" && cell.toLowerCase().includes(wanted))
   );
   const { number } = table.columns[by]!;

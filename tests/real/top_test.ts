@@ -13,6 +13,14 @@ Deno.test("compiled: ringmaster top draws, sorts, filters, and leaves the termin
     "compiled",
     poolYml({ alpha: { servers: [await f.redis()] }, beta: { servers: [await f.memcached()] } }),
   );
+  const { pools } = await admin.json("/api/pools");
+  const [{ name: server }] = pools.find(({ name }: any) => name === "alpha").servers;
+  for (const what of ["eject", "restore"]) {
+    const { status, text } = await admin.post(
+      `/api/servers/${encodeURIComponent(server)}/${what}?pool=alpha&force`,
+    );
+    strictEqual(status, 200, text);
+  }
   const client = await f.client(proxy);
   await client.command("CLIENT", "SETNAME", "third");
   await client.pipeline(...Array.from({ length: 400 }, () => ["GET", "hot"]));
@@ -40,6 +48,7 @@ Deno.test("compiled: ringmaster top draws, sorts, filters, and leaves the termin
   deepStrictEqual(seen.servers.map(({ pool, state }: any) => [pool, state]), [["alpha", "live"]]);
   strictEqual(typeof seen.servers[0].requests_per_s, "number");
   strictEqual(seen.hot[0].keys[0].key, "hot");
+  deepStrictEqual(seen.events.map(({ kind }: any) => kind), ["ejected", "returned"]);
   const text = await once();
   ok(text.includes("alpha") && text.includes("beta") && !text.includes("\x1b"), text);
 });

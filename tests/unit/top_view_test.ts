@@ -1,5 +1,5 @@
 /** The screens of `ringmaster top`: they fit, they say what is wrong without colour, and nothing in a name is an order to the terminal. */
-import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { type Chosen, columnsOf, report, screen, type Seen, sortOf, VIEWS } from "../../src/cli/top_view.ts";
 
 const NASTY = "\x1b]0;mine\x07\u202e清潔\x9b31m";
@@ -75,6 +75,18 @@ const SEEN: Seen = {
       held_bytes: 2048,
     }],
   },
+  events: [
+    { id: 7, at: 1_699_999_000_000, pool: "", server: "", kind: "reload", cause: "", duration_ms: 0 },
+    {
+      id: 8,
+      at: 1_699_999_900_000,
+      pool: "alpha",
+      server: NASTY,
+      kind: "down",
+      cause: NASTY,
+      duration_ms: 0,
+    },
+  ],
   trouble: "",
 };
 
@@ -140,4 +152,14 @@ Deno.test("what is old is called old", () => {
 Deno.test("before anything has been answered there is a screen as well", () => {
   const nothing = { ...SEEN, live: null, pools: null, before: null, hot: null, big: null, clients: null };
   for (const view of VIEWS) strictEqual(screen(nothing, { ...CHOSEN, view }, 80, 24, true).length, 24);
+});
+
+Deno.test("events: the newest first, those of all pools with any pool's, and in a report", () => {
+  const view = { ...CHOSEN, view: "events", sort: sortOf("events") } as const;
+  const lines = (chosen: Chosen) =>
+    screen(SEEN, chosen, 80, 24, false).slice(3, 5).map((line) => line.split(/[: ]/)[0]);
+  deepStrictEqual(lines(view), ["down", "reload"]);
+  deepStrictEqual(lines({ ...view, reversed: true }), ["reload", "down"]);
+  deepStrictEqual(lines({ ...view, pool: "beta" }), ["reload", ""]);
+  match(report(SEEN, CHOSEN, 80), /EVENT .*\ndown: [^]*\nreload /);
 });
