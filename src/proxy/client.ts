@@ -127,6 +127,8 @@ export class Client implements Flushable, Postponed, ReplySink {
   /** Nothing more is read. */
   private deaf = false;
   private reading = READS;
+  /** Requests that may still be taken in this turn. */
+  private budget = 0;
   /** Requests are being taken: what is behind them in the inbox is not left over. */
   private taking = false;
 
@@ -284,11 +286,11 @@ export class Client implements Flushable, Postponed, ReplySink {
   /** Takes whole requests from `bytes[at, end)` until something blocks; returns the offset of the first one not taken. */
   private takeRequests(bytes: Uint8Array, at: number, end: number): number {
     const front = this.pool.front;
-    let steps = STEPS_MAX;
+    this.budget = STEPS_MAX;
     this.lacks(0);
     this.taking = true;
     while (at < end) {
-      if (steps-- === 0) {
+      if (this.budget-- <= 0) {
         this.block(BUDGET);
         this.postpone();
         break;
@@ -383,6 +385,21 @@ export class Client implements Flushable, Postponed, ReplySink {
     }
   }
 
+  /** How many requests may be taken in one go, without anybody looking at the client in between; less than one: none. */
+  get room(): number {
+    if (this.allowance !== null || this.muted || this.stamp.over) return 0;
+    const expected = REPLIES_REMEMBERED * EXPECTED_MAX / this.recentBytes;
+    const inFlight = Math.min(this.pool.config.inFlightMax, Math.max(IN_FLIGHT_MIN, expected)) - 1;
+    return Math.min(inFlight - this.replies.length, this.budget + 1);
+  }
+
+  /** Puts `count` requests into the queue, from `first` to `last`, which have entered; no more than there is room for. */
+  enqueueRun(first: Request, last: Request, count: number): void {
+    assert(this.phase !== CLOSED, "nothing is owed to a client that is gone");
+    this.replies.addRun(first, last, count);
+    this.budget -= count - 1;
+  }
+
   /** How many requests may be under way before the client has to wait. */
   private get inFlightMax(): number {
     const expected = Math.floor(REPLIES_REMEMBERED * EXPECTED_MAX / this.recentBytes);
@@ -437,6 +454,33 @@ export class Client implements Flushable, Postponed, ReplySink {
     const { seen, turn, clock, timing } = this.pool;
     timing.answered(request);
     if (request.isFollowed) seen.answered(request, bytes, turn.now(), clock.wallMs());
+  }
+
+  /**
+   * As `deliver`, for whole replies to `count` requests in a row, up to `last`, of which none is muted and all have been counted. The
+   * first one's is the oldest owed, if there are several.
+   */
+  deliverRun(
+    first: Request,
+    last: Request,
+    count: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    if (first !== this.replies.head) {
+      this.replies.deliver(first, bytes, start, end);
+      return;
+    }
+    this.replies.deliverRun(last, count, bytes, start, end);
+    if (count > 1) {
+      // As if one had come after the other.
+      const each = (end - start) / count;
+      let recent = this.recentBytes - (end - start);
+      for (let i = 1; i < count; i++) recent += each + 1 - (recent + each) * ONE_REPLY;
+      this.recentBytes = recent + each;
+    }
+    this.delivered();
   }
 
   private delivered(): void {

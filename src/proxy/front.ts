@@ -147,6 +147,11 @@ export interface Front {
    */
   scanReply(bytes: Uint8Array, start: number, end: number, scan: ReplyScan): number;
   /**
+   * Offset past the reply at `start` if it is all here, nothing of it has been scanned before, and it is of a kind that is no error, no
+   * illness and no push; else 0, and scanReply says what it is. Absent: there is no short way.
+   */
+  scanPlain?(bytes: Uint8Array, start: number, end: number, scan: ReplyScan): number;
+  /**
    * For requests whose `check` is not 0: false if this reply cannot answer such a request, which means that the
    * connection is out of step and has to be closed. May mute the request. The reply is the one scanned last, or (if
    * `isOneValue`) one that came in pieces.

@@ -58,6 +58,15 @@ export class ReplyQueue {
     this.length++;
   }
 
+  /** As `add`, for `count` new requests in a row. */
+  addRun(first: Request, last: Request, count: number): void {
+    assert(last.next === null, "what is put into a client's queue is new");
+    if (this.tail === null) this.head = first;
+    else this.tail.next = first;
+    this.tail = last;
+    this.length += count;
+  }
+
   /**
    * A request's reply: leaves now if it is the oldest, with the held ones behind it; else when its turn comes. Bytes as for Split.take.
    * @returns true if something has left
@@ -68,9 +77,21 @@ export class ReplyQueue {
       return false;
     }
     if (!request.muted) this.sink.send(bytes, start, end);
+    this.leave(request, 1);
+    return true;
+  }
+
+  /** As `deliver`, for whole replies to the oldest request and those behind it up to `last`, of which none is muted. */
+  deliverRun(last: Request, count: number, bytes: Uint8Array, start: number, end: number): void {
+    this.sink.send(bytes, start, end);
+    this.leave(last, count);
+  }
+
+  /** The reply to `last`, and with it those to the `count` oldest requests, has been sent: so are those held behind it. */
+  private leave(last: Request, count: number): void {
     if ((this.amid & PARTS) !== 0) this.ended(PARTS);
-    let head = request.next;
-    this.length--;
+    let head = last.next;
+    this.length -= count;
     while (head !== null && head.progress === DONE) {
       this.sendHeld(head);
       head = head.next;
@@ -81,7 +102,6 @@ export class ReplyQueue {
       this.tail = null;
       assert(this.length === 0, "an empty queue counts nothing");
     }
-    return true;
   }
 
   /** As `deliver`, for a reply that is followed by all of `rest`, which is small. */

@@ -41,6 +41,8 @@ export interface ReplyTaker {
   readonly expectsNothing: boolean;
   /** Nobody has asked, and whatever comes is for who has the connection to itself. */
   readonly listens: boolean;
+  /** Whole replies that go the short way, if there are any at `at`; returns the offset past them. @param scan of the reply at `at` */
+  takeRun(bytes: Uint8Array, at: number, end: number, scan: ReplyScan): number;
   /**
    * One reply. @param whole false if these are only its last bytes
    * @returns false if the connection was given up
@@ -310,6 +312,10 @@ export class ReplyStream {
     const { scan, taker } = this;
     const { front } = this.pool;
     while (at < end) {
+      if (!this.begun) {
+        at = taker.takeRun(bytes, at, end, scan);
+        if (at === end || !taker.isOpen) break;
+      }
       const next = front.scanReply(bytes, at, end, scan);
       if (next < 0) {
         if (next !== NEED_MORE) taker.fail("EPROTO");

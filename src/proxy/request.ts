@@ -138,6 +138,11 @@ export class Request {
     return (this.bits & (UNCOUNTED | FOLLOWED | FAILED | TIMED)) === UNCOUNTED;
   }
 
+  /** As isPlain, and as it was when it was queued: nothing of its reply has come, and that will be sent. */
+  get isUntouched(): boolean {
+    return (this.bits & (1 << CLASS) - 1) === UNCOUNTED && this.check === 0 && this.line === null;
+  }
+
   /** A server that it, or a part of it, was written to at `ms` has answered. */
   written(ms: number): void {
     if (this.writtenMs >= 0 && this.writtenMs <= ms) return;

@@ -30,7 +30,7 @@ import {
 import type { Client } from "./client.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { type Failure, failureOf } from "./failures.ts";
-import type { Greeting } from "./front.ts";
+import type { Greeting, ReplyScan } from "./front.ts";
 import { ACCEPT, GREETING as AS_GREETING, REQUEST } from "./illness.ts";
 import { ReplyStream, type ReplyTaker } from "./reply_stream.ts";
 import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "./request.ts";
@@ -48,6 +48,9 @@ const CONGESTED = 1024 * 1024;
 const KEPT_MOST = 8 * 1024 * 1024;
 /** Requests of a cluster's pool that are so large do not begin on a connection that is congested (ServerConnection.holdsUp). */
 const BULKY = 64 * 1024;
+
+/** Replies that are passed on in one piece. */
+const RUN_REPLIES_MAX = 256;
 
 /** So many bytes of one request are not gathered with others before they are given to the socket. */
 const ALONE_MIN = 4 * 1024;
@@ -280,6 +283,36 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       if (!pool.sweeping) pool.startSweep();
     }
     this.server.counters[REQUESTS]!++;
+  }
+
+  /** `queue` and `writeRun` may be used: what is written leaves at the end of the turn, and nothing of it is kept. */
+  get takesRuns(): boolean {
+    return this.gate === 0 && this.sent === null && this.heads === null && this.openLine === null &&
+      !this.congested && this.phase !== CLOSED;
+  }
+
+  /** As `enqueue`, for a request whose `size` bytes `writeRun` writes, with those of others that are queued before and after it. */
+  queue(request: Request, size: number): void {
+    if (this.tail === null) this.head = request;
+    else this.tail.nextInFlight = request;
+    this.tail = request;
+    const { pool } = this.server;
+    if (pool.timeoutMs > 0) {
+      request.deadlineMs = pool.turn.now() + pool.timeoutMs;
+      if (this.oldest === null) this.oldest = request;
+      if (!pool.sweeping) pool.startSweep();
+    }
+    request.size = size;
+    request.sentAt = this.written += size;
+  }
+
+  /** Appends the bytes of the `count` requests that were queued last; borrowed. */
+  writeRun(bytes: Uint8Array, start: number, end: number, count: number): void {
+    const { server } = this;
+    this.socket.send(bytes, start, end);
+    server.counters[REQUESTS]! += count;
+    server.counters[REQUEST_BYTES]! += end - start;
+    if (!this.dirty) server.pool.turn.touchServer(this);
   }
 
   /** A request of the proxy's own, or one that was read in an earlier turn, is sent in this one. */
@@ -723,6 +756,63 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     request.line = null;
     line.release();
     return true;
+  }
+
+  /**
+   * Hands over replies of the kind that nearly all are: whole scalars that are no errors, to clients' plain requests. Those that lie next
+   * to each other, and leave next to each other, do so in one piece.
+   */
+  takeRun(bytes: Uint8Array, at: number, end: number, scan: ReplyScan): number {
+    const { server } = this;
+    const { pool: { front }, counters, timing } = server;
+    const { lateTo } = this;
+    if (front.scanPlain === undefined || this.sent !== null || this.heads !== null || this.holder !== null) {
+      return at;
+    }
+    const from = at;
+    let replies = 0;
+    let first = this.head;
+    while (
+      first !== null && at < end && this.phase === SERVING && server.failures === 0 && first.isUntouched &&
+      first.sentAt > lateTo
+    ) {
+      const { client, stamp, kind } = first;
+      if (client === null || !stamp.over || stamp.writtenMs < 0) break;
+      let next = front.scanPlain(bytes, at, end, scan);
+      if (next === 0) break;
+      first.countedAs(kind);
+      let last = first;
+      let { oldest } = this;
+      if (oldest === first) oldest = first.nextInFlight;
+      let count = 1;
+      // Held replies are held one by one.
+      const most = first === client.head ? RUN_REPLIES_MAX : 1;
+      while (count < most && next < end) {
+        const request: Request | null = last.nextInFlight;
+        if (request === null || request !== last.next || request.client !== client) break;
+        if (request.kind !== kind || request.stamp !== stamp || !request.isUntouched) break;
+        const after = front.scanPlain(bytes, next, end, scan);
+        if (after === 0) break;
+        request.countedAs(kind);
+        if (oldest === request) oldest = request.nextInFlight;
+        last = request;
+        next = after;
+        count++;
+      }
+      this.oldest = oldest;
+      this.head = last.nextInFlight;
+      if (this.head === null) this.tail = null;
+      timing.repliedRun(stamp, kind, count);
+      client.deliverRun(first, last, count, bytes, at, next);
+      at = next;
+      replies += count;
+      first = this.head;
+    }
+    if (replies > 0) {
+      counters[RESPONSES]! += replies;
+      counters[RESPONSE_BYTES]! += at - from;
+    }
+    return at;
   }
 
   /**

@@ -80,18 +80,28 @@ export class Timing {
     } else this.beginReplies(request);
   }
 
+  /** As `replied`, for `count` plain requests of one kind and stamp, which have been written and are clients' own. */
+  repliedRun(stamp: Stamp, kind: number, count: number): void {
+    if (kind === this.kind && stamp === this.stamp) this.replies += count;
+    else this.beginRun(stamp, kind, count);
+  }
+
+  private beginRun(stamp: Stamp, kind: number, count: number): void {
+    this.settleReplies();
+    this.kind = kind;
+    this.stamp = stamp;
+    this.repliedMs = this.turn.now();
+    this.replies = count;
+    this.list();
+  }
+
   private beginReplies(request: Request): void {
     const { stamp, kind } = request;
     if (!request.isPlain || request.split !== null || !stamp.over || stamp.writtenMs < 0) {
       return this.served(request, stamp.writtenMs);
     }
-    this.settleReplies();
-    this.kind = kind;
-    this.stamp = stamp;
-    this.repliedMs = this.turn.now();
-    this.replies = 1;
+    this.beginRun(stamp, kind, 1);
     request.countedAs(kind);
-    this.list();
   }
 
   private settleReplies(): void {

@@ -33,7 +33,7 @@ import { inlineToArray, scanInline } from "../protocol/redis/inline.ts";
 import { joinEvery, joinOk, joinSum, joinValues } from "../protocol/redis/join.ts";
 import { blocks, findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
 import { OK, ReplyWriter } from "../protocol/redis/reply_writer.ts";
-import { isPush, ReplyResume, scanReply } from "../protocol/redis/reply.ts";
+import { isPush, ReplyResume, scanReply, wholeScalar } from "../protocol/redis/reply.ts";
 import {
   BAD_QUOTES,
   expectedSize,
@@ -90,7 +90,7 @@ import { answerSlowLog, SLOWLOG_COMMANDS } from "./slow_log.ts";
 import { anyNode, everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
 import { DEFAULT, PoolUsers, type User } from "./users.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
-import type { Request } from "../proxy/request.ts";
+import { Request } from "../proxy/request.ts";
 import type { Tap } from "../stats/tapped.ts";
 import { KEYS_COUNTED, type Seen } from "../proxy/seen.ts";
 import { HAD_ENOUGH, type Measure, MEMORY_FULL, type Part } from "../proxy/limits.ts";
@@ -120,7 +120,10 @@ const NEVER_REFUSED: ReadonlySet<string> = new Set([
   "SUNSUBSCRIBE",
 ]);
 const LF = 10;
+const DOLLAR = 36;
+const PLUS = 43;
 const MINUS = 45;
+const COLON = 58;
 /** Of a pool with users; redis_auth's is twemproxy's. */
 const NOAUTH_USERS = errorReply("NOAUTH Authentication required.");
 const WRONGPASS_REPLY = errorReply(WRONGPASS);
@@ -129,6 +132,8 @@ const AUTH_NOPASS = errorReply(
 );
 /** The argument of SET that is the value; behind it are options. */
 const SET_VALUE = 2;
+/** Larger ones leave by themselves. */
+const RUN_REQUEST_MAX = 4 * 1024;
 /** A request of fewer bytes waits for nobody else's. */
 const BULKY = 64 * 1024;
 
@@ -162,6 +167,8 @@ export class RedisFront implements Front, Sender {
   /** Null if no server ever leaves the ring, or joins. */
   private scripts: Scripts | null;
   private readonly seen: Seen;
+  /** What the scan has said of the request at hand, for `step`; 0 = nothing yet. */
+  private scanned = 0;
   /** The last of its client's queue before the request that is looked at came. */
   private before: Request | null = null;
   readonly noLiveServer: Uint8Array;
@@ -268,7 +275,14 @@ export class RedisFront implements Front, Sender {
     if (session.large !== null && session.large.hungry) return session.large.take(bytes, start, end);
     const resume = session.resume;
     const limits = session.authenticated ? this.limits : STRANGER_LIMITS;
-    const next = resume.count > this.sliceArguments
+    this.scanned = 0;
+    if (session.short && this.pool.refusing === 0 && resume.count === 0) {
+      const at = this.takeRun(client, session, bytes, start, end);
+      if (at > start) return at;
+    }
+    const next = this.scanned !== 0
+      ? this.scanned
+      : resume.count > this.sliceArguments
       ? this.scanMany(session, bytes, start, end, limits)
       : scanRequest(bytes, start, end, args, limits, resume);
     if (next >= 0) {
@@ -296,6 +310,69 @@ export class RedisFront implements Front, Sender {
 
   passed(client: Client, count: number): void {
     (client.session as RedisSession).large!.passed(count);
+  }
+
+  /**
+   * Takes requests that go the short way (see dispatch), one behind the other, and that nobody looks at: each gets its Request, and those
+   * next to each other that go to the same server are written in one piece. Most requests are taken here.
+   * @returns offset past the last one taken. What follows has been scanned then, if `scanned` is not 0: that is what the scan has said
+   */
+  private takeRun(
+    client: Client,
+    session: RedisSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
+    const { limits, seen, pool: { placement, servers, counters } } = this;
+    const { resume, rights } = session;
+    const { stamp } = client;
+    const most = Math.min(client.room, seen.drawAt - 1 - counters[REQUESTS_TOTAL]!);
+    const sizeMax = Math.min(RUN_REQUEST_MAX, seen.bigFloor);
+    let at = start;
+    let count = 0;
+    let command: Command | undefined;
+    let first: Request | null = null;
+    let last: Request | null = null;
+    // The piece that is to be written: bytes[from, at), of so many requests.
+    let owner = NO_SERVER;
+    let connection: ServerConnection | null = null;
+    let from = start;
+    let pieces = 0;
+    while (count < most && at < end) {
+      const next = this.scanned = scanRequest(bytes, at, end, args, limits, resume);
+      if (next < 0 || next - at > sizeMax || args.count === 0) break;
+      const found = findCommand(bytes, args.starts[0]!, args.ends[0]!);
+      if (found === undefined || !found.direct || !checkArity(found, args.count)) break;
+      if (rights !== null && rights.free[found.id] !== 1) break;
+      const key = found.firstKey;
+      const index = placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
+      if (index !== owner || connection === null) {
+        const other = index < 0 ? null : this.connectionTo(client, servers[index]!);
+        if (other === null || !other.takesRuns) break;
+        if (connection !== null) connection.writeRun(bytes, from, at, pieces);
+        connection = other;
+        owner = index;
+        from = at;
+        pieces = 0;
+      }
+      const request = new Request(client);
+      request.enter(stamp, false, 1 + found.latencyClass);
+      connection.queue(request, next - at);
+      if (last === null) first = request;
+      else last.next = request;
+      last = request;
+      command = found;
+      at = next;
+      count++;
+      pieces++;
+    }
+    if (connection === null) return start;
+    connection.writeRun(bytes, from, at, pieces);
+    client.enqueueRun(first!, last!, count);
+    counters[REQUESTS_TOTAL]! += count;
+    session.command = command;
+    return at;
   }
 
   /** Goes on with a request of very many arguments. When it is all here, only its first arguments are in `args`. */
@@ -1361,6 +1438,12 @@ export class RedisFront implements Front, Sender {
 
   scanReply(bytes: Uint8Array, start: number, end: number, scan: ReplyScan): number {
     return scanReply(bytes, start, end, scan as ReplyResume);
+  }
+
+  scanPlain(bytes: Uint8Array, start: number, end: number, scan: ReplyScan): number {
+    const type = bytes[start];
+    if (type !== DOLLAR && type !== PLUS && type !== COLON) return 0;
+    return (scan as ReplyResume).isFresh ? wholeScalar(bytes, start, end) : 0;
   }
 
   fits(): boolean {

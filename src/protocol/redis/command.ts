@@ -295,6 +295,8 @@ export class Command {
   readonly lastKey: number;
   readonly keyStep: number;
   readonly numkeysAt: number;
+  /** It goes as it is to the server of its one key, which is where it says. */
+  readonly direct: boolean;
   /** Why it is refused and what to do instead, a sentence without "-ERR"; "" if it is not. */
   readonly hint: string;
   /** The container of a subcommand; null for all others. */
@@ -335,6 +337,7 @@ export class Command {
     this.lastKey = keys.lastKey;
     this.keyStep = keys.keyStep;
     this.numkeysAt = keys.numkeysAt;
+    this.direct = route === ROUTE.KEYED && keys.finder === FINDER.RANGE && keys.firstKey === keys.lastKey;
     this.hint = hint;
     this.container = container;
   }

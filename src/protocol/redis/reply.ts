@@ -47,6 +47,11 @@ export class ReplyResume {
   /** For each streamed form around the offset, two numbers: elements open outside it, and what it may hold. */
   readonly streams: number[] = [];
 
+  /** Nothing of the reply has been looked at. */
+  get isFresh(): boolean {
+    return this.at === 0 && this.needed === 0 && this.expected === 0 && this.line === 0 && !this.begun;
+  }
+
   /** The first `count` bytes of the reply, finished elements, are gone from where it lies. */
   forget(count: number): void {
     this.begun = true;
