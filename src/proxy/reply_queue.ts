@@ -90,11 +90,12 @@ export class ReplyQueue {
   /** The reply to `last`, and with it those to the `count` oldest requests, has been sent: so are those held behind it. */
   private leave(last: Request, count: number): void {
     if ((this.amid & PARTS) !== 0) this.ended(PARTS);
-    let head = last.next;
+    for (let r = this.head!; r !== last;) r = unlink(r)!;
+    let head = unlink(last);
     this.length -= count;
     while (head !== null && head.progress === DONE) {
       this.sendHeld(head);
-      head = head.next;
+      head = unlink(head);
       this.length--;
     }
     this.head = head;
@@ -243,7 +244,7 @@ export class ReplyQueue {
 
   /** Leaves requests in flight without an owner: their replies will be swallowed. Nothing leaves any more. */
   abandon(): void {
-    for (let r = this.head; r !== null; r = r.next) {
+    for (let r = this.head; r !== null; r = unlink(r)) {
       r.client = null;
       r.dropReply();
     }
@@ -270,4 +271,15 @@ export class ReplyQueue {
     assert(this.head?.progress !== DONE, "the oldest request of a client is not answered");
     assert(this.pushes === null || this.amid !== 0, "pushes wait in the middle of a reply only");
   }
+}
+
+/**
+ * It leaves the queue. Who has left must not know who comes behind: the collector, which looks at what is old more seldom, would keep
+ * all that ever came after one that was kept once.
+ * @returns the next
+ */
+function unlink(request: Request): Request | null {
+  const { next } = request;
+  request.next = null;
+  return next;
 }

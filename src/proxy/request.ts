@@ -5,6 +5,8 @@
  *   client.head ─next─► request ─next─► request        replies leave in this order
  *   connection.head ─nextInFlight─► request ─► …        replies arrive in this order
  *
+ * One that has left a queue points to no other of it (see unlink in reply_queue.ts).
+ *
  * A client that is gone, or a request that timed out, leaves its record in the connection's queue with `client`
  * null: the reply that still comes is swallowed in its turn.
  */

@@ -485,6 +485,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     by.stamp = by.stamp.writtenAs(head.stamp);
     head.split = null;
     by.nextInFlight = head.nextInFlight;
+    head.nextInFlight = null;
     by.deadlineMs = head.deadlineMs;
     by.size = head.size;
     by.sentAt = head.sentAt;
@@ -795,6 +796,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
         if (after === 0) break;
         request.countedAs(kind);
         if (oldest === request) oldest = request.nextInFlight;
+        last.nextInFlight = null;
         last = request;
         next = after;
         count++;
@@ -802,6 +804,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       this.oldest = oldest;
       this.head = last.nextInFlight;
       if (this.head === null) this.tail = null;
+      last.nextInFlight = null;
       timing.repliedRun(stamp, kind, count);
       client.deliverRun(first, last, count, bytes, at, next);
       at = next;
@@ -840,6 +843,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     const next = request.nextInFlight;
     this.head = next;
     if (next === null) this.tail = null;
+    request.nextInFlight = null;
     if (this.oldest === request) this.oldest = next;
     const server = this.server;
     if (!request.swallowed) {
@@ -921,6 +925,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   /** Puts back a request that has just had one of its replies. */
   private expectMore(request: Request): void {
     request.replies--;
+    request.nextInFlight = this.head;
     this.head = request;
     this.tail ??= request;
     // It has not timed out.
