@@ -1,0 +1,172 @@
+/**
+ * What the core does for a request, counted, so that no busy machine can upset it: copies (every byte that goes through the proxy is put
+ * somewhere by Outbox.append or Arena.keep), sends and records of requests; with ceilings. System calls: tests/real/syscalls_test.ts.
+ */
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { Arena } from "../../src/bytes/arena.ts";
+import { Outbox } from "../../src/bytes/outbox.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+import { MemoryMemcached } from "../../src/demo/memory_memcached.ts";
+import { MemoryRedis } from "../../src/demo/memory_redis.ts";
+import { ReplyQueue } from "../../src/proxy/reply_queue.ts";
+import type { Request } from "../../src/proxy/request.ts";
+import { Proxy } from "../../src/service/proxy.ts";
+import { CoreNet } from "../bench/core_net.ts";
+import { concat, latin1, request } from "../lib/bytes.ts";
+
+const CLIENTS = 4;
+/** Meanwhile they become few that are looked at. */
+const WARM_ROUNDS = 400;
+const key = (n: number) => `key:${String((n * 7919) % 1000).padStart(12, "0")}`;
+const keys = (n: number, count: number) => Array.from({ length: count }, (_, i) => key(n * count + i));
+const get = (n: number) => request("GET", key(n));
+const mget = (n: number) => request("MGET", ...keys(n, 10));
+const mcGet = (n: number) => latin1(`get ${key(n)}\r\n`);
+
+interface Load {
+  readonly protocol: "redis" | "memcached";
+  readonly servers: number;
+  /** What each client sends in a turn, in one piece. */
+  readonly requests: readonly Uint8Array[];
+}
+
+interface Work {
+  /** Calls that copy, and what they copy, a request. */
+  readonly copies: number;
+  readonly bytes: number;
+  /** Records put into clients' queues, a request. */
+  readonly records: number;
+  /** All of those. */
+  readonly all: readonly Request[];
+}
+
+/** What one round of `load` takes, when the clients are known. */
+async function workOf({ protocol, servers, requests }: Load): Promise<Work> {
+  const net = new CoreNet();
+  // Time stands still: so the same requests are looked at (proxy/seen.ts) in every run, and few.
+  net.clock.nowMs = () => 0;
+  const lines = Array.from({ length: servers }, (_, i) => `    - 127.0.0.1:${1 + i}:1 server${i}\n`);
+  const proxy = new Proxy({
+    config: parseConfig(
+      `core:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n  preconnect: true\n  servers:\n` +
+        lines.join(""),
+      "core.yml",
+    ),
+    net,
+    clock: net.clock,
+    random: () => 0.5,
+    log: { level: 0, write: () => {} },
+    system: { hostName: "core", processId: 1, os: "core", filesMax: 0, memoryBytes: () => 0 },
+  });
+  await proxy.listen(null);
+  net.openServers();
+  for (let i = 0; i < CLIENTS; i++) net.join();
+  const redis = new MemoryRedis({ nowMs: () => 0, random: () => 0.5 });
+  const memcached = new MemoryMemcached({ nowMs: () => 0 });
+  const session = () => protocol === "redis" ? redis.session() : memcached.session();
+  for (let n = 0; n < 1000; n++) {
+    if (protocol === "redis") session().feed(request("SET", key(n), "xxx"));
+    else session().feed(latin1(`set ${key(n)} 0 0 3\r\nxxx\r\n`));
+  }
+  // Until its replies have turned out to be small, a client may have few requests under way.
+  for (let n = 0; n < 64; n++) net.rehearse(requests[0]!, session);
+  const bytes = concat([...requests]);
+  net.rehearse(bytes, session);
+  for (let i = 0; i < WARM_ROUNDS; i++) net.round(bytes);
+  return counted(() => net.round(bytes), CLIENTS * requests.length);
+}
+
+/** Counts while `run` runs. */
+function counted(run: () => void, requests: number): Work {
+  let copies = 0;
+  let bytes = 0;
+  const all: Request[] = [];
+  const { append } = Outbox.prototype;
+  const { keep } = Arena.prototype;
+  const { add, addRun } = ReplyQueue.prototype;
+  Outbox.prototype.append = function (from, start, end) {
+    copies++;
+    bytes += end - start;
+    append.call(this, from, start, end);
+  };
+  Arena.prototype.keep = function (from, start, end) {
+    copies++;
+    bytes += end - start;
+    keep.call(this, from, start, end);
+  };
+  ReplyQueue.prototype.add = function (added) {
+    all.push(added);
+    add.call(this, added);
+  };
+  ReplyQueue.prototype.addRun = function (first, last, count) {
+    for (let r: Request | null = first; r !== null; r = r.next) all.push(r);
+    addRun.call(this, first, last, count);
+  };
+  try {
+    run();
+  } finally {
+    Object.assign(Outbox.prototype, { append });
+    Object.assign(Arena.prototype, { keep });
+    Object.assign(ReplyQueue.prototype, { add, addRun });
+  }
+  return { copies: copies / requests, bytes: bytes / requests, records: all.length / requests, all };
+}
+
+const GET_BYTES = get(0).length;
+const VALUE_BYTES = "$3\r\nxxx\r\n".length;
+const pipeline = (count: number, make: (n: number) => Uint8Array) =>
+  Array.from({ length: count }, (_, n) => make(n));
+
+interface Case {
+  readonly name: string;
+  readonly load: Load;
+  /** At most. */
+  readonly copies: number;
+  readonly bytes: number;
+}
+
+const CASES: readonly Case[] = [
+  {
+    name: "GET",
+    load: { protocol: "redis", servers: 2, requests: [get(1)] },
+    copies: 2,
+    bytes: GET_BYTES + VALUE_BYTES,
+  },
+  {
+    name: "GET in pipelines of 16, one server",
+    load: { protocol: "redis", servers: 1, requests: pipeline(16, get) },
+    // Each pipeline twice, were it not for those that are looked at.
+    copies: 4 / 16,
+    bytes: GET_BYTES + VALUE_BYTES,
+  },
+  {
+    name: "GET in pipelines of 16, two servers",
+    load: { protocol: "redis", servers: 2, requests: pipeline(16, get) },
+    copies: 1.75,
+    // Some replies wait for those before them.
+    bytes: GET_BYTES + 2 * VALUE_BYTES,
+  },
+  {
+    name: "MGET of 10",
+    load: { protocol: "redis", servers: 2, requests: [mget(1)] },
+    copies: 8,
+    bytes: mget(1).length + 20 * VALUE_BYTES,
+  },
+  {
+    name: "memcached get",
+    load: { protocol: "memcached", servers: 2, requests: [mcGet(1)] },
+    copies: 2.5,
+    bytes: 2 * mcGet(1).length + `VALUE ${key(0)} 0 3\r\nxxx\r\nEND\r\n`.length,
+  },
+];
+
+for (const { name, load, ...ceiling } of CASES) {
+  Deno.test(`work for a request: ${name}`, async () => {
+    const { copies, bytes, records, all } = await workOf(load);
+    const found = `${copies.toFixed(3)} copies of ${bytes.toFixed(1)} bytes`;
+    ok(copies <= ceiling.copies && bytes <= ceiling.bytes, `${found}, at most ${JSON.stringify(ceiling)}`);
+    strictEqual(records, 1, "one record a request");
+    // Else the collector keeps, with one that it has kept once, all that came behind it.
+    deepStrictEqual(all.filter((r) => r.next !== null || r.nextInFlight !== null), []);
+  });
+}
