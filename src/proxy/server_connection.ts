@@ -764,15 +764,15 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
    * to each other, and leave next to each other, do so in one piece.
    */
   takeRun(bytes: Uint8Array, at: number, end: number, scan: ReplyScan): number {
-    const { server } = this;
+    let first = this.head;
+    if (first === null || first.client === null) return at;
+    const { server, lateTo } = this;
     const { pool: { front }, counters, timing } = server;
-    const { lateTo } = this;
     if (front.scanPlain === undefined || this.sent !== null || this.heads !== null || this.holder !== null) {
       return at;
     }
     const from = at;
     let replies = 0;
-    let first = this.head;
     while (
       first !== null && at < end && this.phase === SERVING && server.failures === 0 && first.isUntouched &&
       first.sentAt > lateTo
@@ -782,7 +782,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       let next = front.scanPlain(bytes, at, end, scan);
       if (next === 0) break;
       first.countedAs(kind);
-      let last = first;
+      let last: Request = first;
       let { oldest } = this;
       if (oldest === first) oldest = first.nextInFlight;
       let count = 1;

@@ -169,6 +169,8 @@ export class RedisFront implements Front, Sender {
   private readonly seen: Seen;
   /** What the scan has said of the request at hand, for `step`; 0 = nothing yet. */
   private scanned = 0;
+  /** Its command, if it has been looked up there. */
+  private found: Command | undefined = undefined;
   /** The last of its client's queue before the request that is looked at came. */
   private before: Request | null = null;
   readonly noLiveServer: Uint8Array;
@@ -276,6 +278,7 @@ export class RedisFront implements Front, Sender {
     const resume = session.resume;
     const limits = session.authenticated ? this.limits : STRANGER_LIMITS;
     this.scanned = 0;
+    this.found = undefined;
     if (session.short && this.pool.refusing === 0 && resume.count === 0) {
       const at = this.takeRun(client, session, bytes, start, end);
       if (at > start) return at;
@@ -291,8 +294,9 @@ export class RedisFront implements Front, Sender {
       if (next - start >= BULKY && !refused && this.isHeldUp(client, session, bytes, next - start)) {
         return NEED_MORE;
       }
-      if (!refused && args.count > 0 && !this.dispatch(client, session, bytes, start, next)) return NEED_MORE;
-      return next;
+      if (refused || args.count === 0) return next;
+      const command = this.found ?? findCommand(bytes, args.starts[0]!, args.ends[0]!);
+      return this.dispatch(client, session, command, bytes, start, next) ? next : NEED_MORE;
     }
     if (next === NEED_MORE) {
       if (
@@ -342,7 +346,7 @@ export class RedisFront implements Front, Sender {
     while (count < most && at < end) {
       const next = this.scanned = scanRequest(bytes, at, end, args, limits, resume);
       if (next < 0 || next - at > sizeMax || args.count === 0) break;
-      const found = findCommand(bytes, args.starts[0]!, args.ends[0]!);
+      const found = this.found = findCommand(bytes, args.starts[0]!, args.ends[0]!);
       if (found === undefined || !found.direct || !checkArity(found, args.count)) break;
       if (rights !== null && rights.free[found.id] !== 1) break;
       const key = found.firstKey;
@@ -418,7 +422,14 @@ export class RedisFront implements Front, Sender {
       }
       if (command !== undefined) preparation?.isFor(command);
       taken = first
-        ? this.dispatch(client, session, bytes, start, next)
+        ? this.dispatch(
+          client,
+          session,
+          findCommand(bytes, args.starts[0]!, args.ends[0]!),
+          bytes,
+          start,
+          next,
+        )
         : this.dispatchPrepared(client, session, preparation!, bytes, start, next);
     }
     if (!taken) return NEED_MORE;
@@ -444,7 +455,8 @@ export class RedisFront implements Front, Sender {
     const { starts, ends } = args;
     preparation.lend(args, start);
     this.prepared = preparation;
-    const taken = this.dispatch(client, session, bytes, start, end);
+    const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
+    const taken = this.dispatch(client, session, command, bytes, start, end);
     this.prepared = null;
     args.starts = starts;
     args.ends = ends;
@@ -546,7 +558,8 @@ export class RedisFront implements Front, Sender {
     const scanned = scanRequest(array, 0, array.length, args, limits, session.resume);
     if (scanned < 0) return this.refuseBytes(client, scanned);
     if (this.pool.refusing !== 0 && this.refuseWork(client, session, array)) return next;
-    return this.dispatch(client, session, array, 0, array.length) ? next : NEED_MORE;
+    const command = findCommand(array, args.starts[0]!, args.ends[0]!);
+    return this.dispatch(client, session, command, array, 0, array.length) ? next : NEED_MORE;
   }
 
   /**
@@ -615,21 +628,22 @@ export class RedisFront implements Front, Sender {
     return NEED_MORE;
   }
 
-  /** Sends one whole request on its way. False if the client has been blocked and has to offer it again. */
+  /**
+   * Sends one whole request on its way. False if the client has been blocked and has to offer it again.
+   * @param command what findCommand finds for it
+   */
   private dispatch(
     client: Client,
     session: RedisSession,
+    command: Command | undefined,
     bytes: Uint8Array,
     start: number,
     end: number,
   ): boolean {
-    const command = findCommand(bytes, args.starts[0]!, args.ends[0]!);
     session.command = command;
     const { rights } = session;
     if (
-      command !== undefined && command.route === ROUTE.KEYED && session.short &&
-      command.firstKey === command.lastKey && command.finder === FINDER.RANGE &&
-      checkArity(command, args.count) &&
+      command !== undefined && command.direct && session.short && checkArity(command, args.count) &&
       (rights === null || rights.free[command.id] === 1 ||
         rights.allowsOne(command, command.firstKey, bytes, args))
     ) {
