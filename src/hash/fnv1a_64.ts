@@ -8,8 +8,11 @@
  *
  * Source: twemproxy 0.5.0, nc_fnv.c.
  */
+/** As engines hold it in a register, from the first byte on. */
+const START = 0x84222325 | 0;
+
 export function fnv1a_64(bytes: Uint8Array, start: number, end: number): number {
-  let h = 0x84222325;
+  let h = START;
   for (let i = start; i < end; i++) {
     h = Math.imul(h ^ ((bytes[i]! << 24) >> 24), 0x1b3);
   }
