@@ -3,7 +3,7 @@
  *
  *   bytes ──scanRequest──► args ──findCommand──► Command ──route──► one server | fragments | every server | answer here
  *
- * The way of a GET is `step` → `dispatch` → `forwardKey`: no object but its Request is made.
+ * The way of a GET is `step` → `takeRun`, or `dispatch` → `forward` if somebody looks at it: no object but its Request is made.
  */
 import { encode, latin1, startsWith } from "../bytes/ascii.ts";
 import type { PoolConfig } from "../config/config.ts";
