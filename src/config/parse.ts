@@ -279,12 +279,25 @@ class Reader {
     return { config, place: pool.place, listenPlace: place("listen"), readFromPlace: place("read_from") };
   }
 
-  /** memcached has no users; the user default has one password; and who has none needs a certificate. */
+  /** memcached has users, but no rights; the user default has one password; and who has none needs a certificate. */
   #checkUsers(values: Values, { redis, redisAuth, users, tls }: Fields<typeof POOL_KEYS>): void {
-    for (const name of redis === false ? ["users", "per_user", "server_auth"] : []) {
+    for (const name of redis === false ? ["per_user", "server_auth"] : []) {
       const given = values.get(name);
       if (given === undefined) continue;
       this.#problem(given.place, name, `${name} in a memcached pool`, `redis: true, or no ${name}`);
+    }
+    for (const user of redis === false ? users ?? [] : []) {
+      const { enabled, unrestricted } = parseRules(user.rules, false);
+      const problem = (name: string, found: string, expected: string) =>
+        this.#problem(this.#userPlaces.get(user)!, name, `${found} in a memcached pool`, expected);
+      if (enabled && !unrestricted) {
+        problem(
+          "rules",
+          "rules that forbid something",
+          '"+@all ~* &*", or off: who has logged in there may do everything',
+        );
+      }
+      if (user.limits !== null) problem("limits", "limits of a user", "redis: true, or no limits");
     }
     if (redis !== false && users === null && values.has("per_user")) {
       this.#problem(values.get("per_user")!.place, "per_user", "per_user without users", "users as well");

@@ -31,9 +31,13 @@ import {
   PACKET_SKIP,
   PREPEND,
   QUIT,
+  SASL_AUTH,
+  SASL_LIST,
+  SASL_STEP,
   scanPacket,
   STAT,
   STATUS_AUTH,
+  STATUS_AUTH_CONTINUE,
   STATUS_INVALID,
   STATUS_NOT_FOUND,
   STATUS_OK,
@@ -76,7 +80,8 @@ import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../
 import { sendBinaryGet } from "./binary_gets.ts";
 import { BinaryRequest } from "./binary_request.ts";
 import { LACKS_META, learnMeta } from "./meta_learning.ts";
-import type { BinarySession } from "./session.ts";
+import { type Logins, SECRET_MAX } from "./login.ts";
+import { type BinarySession, LOCKED, type MemcachedSession } from "./session.ts";
 import { askRing, checkOf, JOIN_SAME, JOIN_STATS } from "./split.ts";
 import { type MemcachedHost, proxyStats } from "./stats.ts";
 import type { ServerVersions } from "./versions.ts";
@@ -134,6 +139,8 @@ export class BinaryFront {
   private readonly seen: Seen;
   /** The last of its client's queue before the packet that is looked at came. */
   private before: Request | null = null;
+  /** Of a pool with users. */
+  logins: Logins | null = null;
 
   constructor(
     private readonly pool: Pool,
@@ -150,7 +157,11 @@ export class BinaryFront {
 
   /** As Front.step. */
   step(client: Client, session: BinarySession, bytes: Uint8Array, start: number, end: number): number {
-    if (session.skipBytes > 0) return skip(session, session.skipBytes, start, end);
+    if (session.skipBytes !== 0) {
+      return session.skipBytes === LOCKED
+        ? this.stepLocked(client, session, bytes, start, end)
+        : skip(session, session.skipBytes, start, end);
+    }
     const { pool, seen } = this;
     const next = scanPacket(bytes, start, end, this.valueMax, packet);
     if (next === NEED_MORE) {
@@ -170,9 +181,9 @@ export class BinaryFront {
       client.lacks(0);
       return NEED_MORE;
     }
-    if (asks === VERSION && !this.versions.learn(client)) {
-      client.lacks(0);
-      return NEED_MORE;
+    if (asks >= VERSION && !skips) {
+      if (asks >= SASL_AUTH && this.logins !== null) return this.logIn(client, session, bytes, next);
+      if (asks === VERSION && !this.versions.learn(client)) return wait(client);
     }
     const looked = ++pool.counters[REQUESTS_TOTAL]! >= seen.drawAt || packet.needed > seen.bigFloor;
     if (looked) this.look(client, bytes, index);
@@ -210,10 +221,80 @@ export class BinaryFront {
       case QUIT:
         if (packet.opcode === OPCODE_QUIT) this.say(client, STATUS_OK);
         return client.closeAfterReplies();
-      default:
-        // SASL's too, as from a server that has none.
-        this.say(client, STATUS_UNKNOWN_COMMAND);
+      case SASL_LIST:
+        if (this.logins !== null) return this.say(client, STATUS_OK, MECHANISMS);
     }
+    // SASL's too, as from a server that has none.
+    this.say(client, STATUS_UNKNOWN_COMMAND);
+  }
+
+  // ---- who it is
+
+  /** As `step`, of a client that has not logged in: whatever else it asks is refused as soon as its head is here, and ends the connection. */
+  private stepLocked(
+    client: Client,
+    session: BinarySession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
+    const head = scanPacket(bytes, start, end, -1, packet);
+    if (head === NEED_MORE) {
+      client.lacks(packet.needed);
+      return NEED_MORE;
+    }
+    const { asks, fault, needed } = packet;
+    const broken = head === PACKET_FAULT && (fault === STATUS_OK || fault === STATUS_UNKNOWN_COMMAND);
+    const free = asks === VERSION || asks >= SASL_LIST;
+    if (head === PACKET_FAULT || !free || needed > SECRET_MAX) {
+      this.pool.counters[PROTOCOL_ERROR]!++;
+      const status = broken || head === PACKET_FAULT && free
+        ? fault
+        : free
+        ? STATUS_OUT_OF_MEMORY
+        : STATUS_AUTH;
+      if (status !== STATUS_OK) this.say(client, status);
+      client.protocolError();
+      return NEED_MORE;
+    }
+    if (end - start < needed) {
+      client.lacks(needed);
+      return NEED_MORE;
+    }
+    const next = packet.end = start + needed;
+    if (asks >= SASL_AUTH) return this.logIn(client, session, bytes, next);
+    if (asks === VERSION && !this.versions.learn(client)) return wait(client);
+    this.pool.counters[REQUESTS_TOTAL]!++;
+    this.pool.counting = 1 + CLASS_OTHER;
+    this.dispatch(client, session, NO_SERVER, bytes);
+    client.countHere();
+    return next;
+  }
+
+  /** SASL's PLAIN, in one step or two. A failure logs out whoever was logged in, as on memcached. @returns as `step` */
+  private logIn(client: Client, session: BinarySession, bytes: Uint8Array, next: number): number {
+    const logins = this.logins!;
+    const { asks, key, keyEnd, end } = packet;
+    const begins = asks === SASL_AUTH && latin1(bytes, key, keyEnd).toUpperCase() === "PLAIN";
+    const owner = client.session as MemcachedSession;
+    const asksOn = begins && keyEnd === end;
+    const right = !asksOn && (begins || asks === SASL_STEP && session.begun) &&
+      logins.loginPlain(client, owner, bytes.subarray(keyEnd, end));
+    if (right === null) return wait(client);
+    this.pool.counters[REQUESTS_TOTAL]!++;
+    this.pool.counting = 1 + CLASS_OTHER;
+    session.begun = right || asksOn;
+    if (asksOn) this.say(client, STATUS_AUTH_CONTINUE);
+    else if (right) {
+      session.skipBytes = 0;
+      this.say(client, STATUS_OK, AUTHENTICATED);
+    } else {
+      owner.user = null;
+      if (!logins.areOpen) session.skipBytes = LOCKED;
+      this.say(client, STATUS_AUTH);
+    }
+    client.countHere();
+    return next;
   }
 
   // ---- one server
@@ -402,8 +483,16 @@ export class BinaryFront {
 
 const OPCODE_QUIT = 0x07;
 const MEMORY_FULL = encode(MEMORY_FULL_TEXT);
+const MECHANISMS = encode("PLAIN");
+const AUTHENTICATED = encode("Authenticated");
 /** What a tap shows of a key, bytes. */
 const WORD_SHOWN = 64;
+
+/** The client waits, and offers its packet again. */
+function wait(client: Client): number {
+  client.lacks(0);
+  return NEED_MORE;
+}
 
 /** Writes the line, `line[0, size)`, with the value `bytes[start, end)` behind it. */
 function writeValue(

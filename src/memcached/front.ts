@@ -37,6 +37,7 @@ import {
   SPLIT_GET,
 } from "../protocol/memcached/commands.ts";
 import { isClientHello } from "../protocol/client_hello.ts";
+import { MAGIC_REQUEST } from "../protocol/memcached/binary.ts";
 import { scanReply } from "../protocol/memcached/reply.ts";
 import { REPLY_ERROR, REPLY_VALUE } from "../protocol/memcached/reply_types.ts";
 import {
@@ -62,7 +63,8 @@ import type { Front, Greeting, ReplyScan } from "../proxy/front.ts";
 import { Illnesses } from "../proxy/illness.ts";
 import { sendGet } from "./get_batch.ts";
 import { BinaryFront } from "./binary_front.ts";
-import { BINARY, BinarySession, MemcachedSession } from "./session.ts";
+import { Logins, unlock } from "./login.ts";
+import { BINARY, BinarySession, LOCKED, MemcachedSession } from "./session.ts";
 import { SlicedGet } from "./slices.ts";
 import {
   checkOf,
@@ -121,6 +123,8 @@ export class MemcachedFront implements Front {
   private readonly memoryFull: Uint8Array;
   /** As which memcached we answer. Our own version is in `stats proxy`. */
   private readonly versions: ServerVersions;
+  /** Of a pool with users. */
+  private logins: Logins | null;
   /** Clients of the binary protocol. */
   private readonly binary: BinaryFront;
 
@@ -131,11 +135,13 @@ export class MemcachedFront implements Front {
     this.seen = pool.seen;
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
+    this.logins = pool.config.users === null ? null : new Logins(pool);
     this.binary = new BinaryFront(pool, host, this.versions);
+    this.binary.logins = this.logins;
   }
 
-  newSession(): MemcachedSession {
-    return new MemcachedSession();
+  newSession(client: Client): MemcachedSession {
+    return new MemcachedSession(client, this.logins !== null && !this.logins.areOpen);
   }
 
   // ---- requests
@@ -160,7 +166,7 @@ export class MemcachedFront implements Front {
     }
     if (next === BINARY_CLIENT) {
       session.skipBytes = BINARY;
-      session.binary = new BinarySession();
+      session.binary = new BinarySession(0);
       return this.binary.step(client, session.binary, bytes, start, end);
     }
     if (isClientHello(bytes, start, end)) {
@@ -199,7 +205,28 @@ export class MemcachedFront implements Front {
   ): number {
     const { binary } = session;
     if (binary !== null) return this.binary.step(client, binary, bytes, start, end);
+    if (session.skipBytes === LOCKED) return this.stepLocked(client, session, bytes, start, end);
     return skip(session, session.skipBytes, start, end);
+  }
+
+  /** The client has not logged in: its first byte decides, here too. */
+  private stepLocked(
+    client: Client,
+    session: MemcachedSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
+    if (session.scan.started === 0 && bytes[start] === MAGIC_REQUEST) {
+      session.skipBytes = BINARY;
+      session.binary = new BinarySession(LOCKED);
+      return this.binary.step(client, session.binary, bytes, start, end);
+    }
+    if (isClientHello(bytes, start, end)) {
+      this.refuseTls(client);
+      return NEED_MORE;
+    }
+    return this.logins!.knock(client, session, bytes, start, end);
   }
 
   /** A request has been drawn, or is large: counts its keys, notes those whose values are large (see proxy/seen.ts). */
@@ -430,13 +457,28 @@ export class MemcachedFront implements Front {
   }
 
   keptBytes(): number {
-    return this.seen.holdsBytes;
+    return this.seen.holdsBytes + (this.logins?.users.holdsBytes ?? 0);
   }
 
   adopt(): void {
     this.limits = limitsOf(this.pool.config, NOBODY_KNOWS);
     this.versions.forget();
+    this.adoptUsers();
+    this.binary.logins = this.logins;
     this.binary.adopt();
+  }
+
+  private adoptUsers(): void {
+    const { pool } = this;
+    if (pool.config.users === null) {
+      if (this.logins === null) return;
+      this.logins = null;
+      for (const client of pool.clients) unlock(client.session as MemcachedSession);
+      return;
+    }
+    if (this.logins === null) this.logins = new Logins(pool);
+    else this.logins.users.adopt(pool.config);
+    for (const client of pool.clients) this.logins.adopt(client);
   }
 
   stop(): void {}

@@ -1,13 +1,21 @@
 /** Where the scan of a memcached client's half-received request stands. The protocol keeps little other state of a client. */
 import { RequestScan } from "../protocol/memcached/request.ts";
+import type { Client } from "../proxy/client.ts";
+import type { Login, User } from "../redis/users.ts";
 import type { SlicedGet } from "./slices.ts";
 
 /** `MemcachedSession.skipBytes`, for good, of a client whose first byte was 0x80. */
 export const BINARY = -1;
+/** `skipBytes` of either, of a client that has to log in first (login.ts). */
+export const LOCKED = -2;
 
 export class BinarySession {
-  /** As `MemcachedSession.skipBytes`. */
-  skipBytes = 0;
+  /** SASL has begun, and its next step may bring the secret. */
+  begun = false;
+
+  /** @param skipBytes as `MemcachedSession.skipBytes` */
+  constructor(public skipBytes: number) {}
+
   /** The answer to the request that is taken next: whether its server speaks meta commands could not be learned. */
   verdict: Uint8Array | null = null;
 }
@@ -20,4 +28,22 @@ export class MemcachedSession {
   binary: BinarySession | null = null;
   /** A get that goes out in slices. */
   sliced: SlicedGet | null = null;
+  /** Who has logged in. */
+  user: User | null = null;
+  /** What has become of the login that the client offers again (redis/users.ts); null if none waits. */
+  login: Login | null = null;
+
+  /** @param client whose it is */
+  constructor(private readonly client: Client, locked: boolean) {
+    if (locked) this.skipBytes = LOCKED;
+  }
+
+  get isLocked(): boolean {
+    return (this.binary?.skipBytes ?? this.skipBytes) === LOCKED;
+  }
+
+  /** For people: as CLIENT LIST of a Redis pool begins. */
+  line(): string {
+    return `addr=${this.client.peer()}`;
+  }
 }

@@ -109,9 +109,16 @@ interface Origin {
   readonly waiting: Attempt[];
 }
 
+/** Where it is kept, of whoever logs in: of a Redis or a memcached client. */
+export interface LoginSession {
+  login: Login | null;
+  /** Who the client is, in words, for ACL LOG. */
+  line(): string;
+}
+
 interface Attempt {
   readonly client: Client;
-  readonly session: RedisSession;
+  readonly session: LoginSession;
   readonly origin: Origin;
   readonly name: string;
   /** Its own if it waits, else borrowed. */
@@ -264,7 +271,7 @@ export class PoolUsers {
    * @param password borrowed
    * @returns null if the client now waits, and has to offer its request again
    */
-  login(client: Client, session: RedisSession, name: string, password: Uint8Array): boolean | null {
+  login(client: Client, session: LoginSession, name: string, password: Uint8Array): boolean | null {
     const { login } = session;
     if (login !== null) {
       session.login = null;
@@ -443,7 +450,7 @@ export class PoolUsers {
     context: Refused["context"],
     object: string,
     user: string,
-    session: RedisSession,
+    session: LoginSession,
   ): void {
     const atMs = this.pool.clock.wallMs();
     const cut = object.slice(0, OBJECT_MAX);

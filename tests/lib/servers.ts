@@ -140,7 +140,8 @@ export class Server extends Spawned {
     const probe = this.kind === "redis" ? "*1\r\n$4\r\nPING\r\n" : "version\r\n";
     await this.ready(
       `${this.kind} at ${this.address}`,
-      async () => /^(\+PONG|-NOAUTH|VERSION)/.test(await ask(this.target, probe)),
+      async () =>
+        /^(\+PONG|-NOAUTH|VERSION|CLIENT_ERROR unauthenticated)/.test(await ask(this.target, probe)),
     );
   }
 

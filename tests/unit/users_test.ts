@@ -66,7 +66,14 @@ Deno.test("users: what is wrong is told with its place, in Redis's words, and no
     wrong(`  redis_auth: x\n${USERS("{ name: default, nopass: true, rules: +get }")}`),
     /a user named default beside redis_auth/,
   );
-  match(wrong(USERS("{ name: a, nopass: true, rules: +get }"), false), /users in a memcached pool/);
+  match(
+    wrong(USERS("{ name: a, nopass: true, rules: +get }"), false),
+    /:5:\d+: rules: found rules that forbid something in a memcached pool, expected "\+@all ~\* &\*", or off/,
+  );
+  match(
+    wrong(USERS('{ name: a, nopass: true, rules: "+@all ~* &*", limits: { max_connections: 1 } }'), false),
+    /limits of a user in a memcached pool/,
+  );
   match(wrong("  per_user: { max_connections: 1 }\n"), /:4:\d+: per_user: found per_user without users/);
   match(wrong("  per_user: { max_connections: 1 }\n", false), /per_user in a memcached pool/);
   match(wrong(USERS("{ name: a, nopass: true, rules: +get, limits: {} }")), /limits: found no limit/);

@@ -34,6 +34,8 @@ export const STATUS_INVALID = 0x04;
 export const STATUS_NOT_STORED = 0x05;
 export const STATUS_NOT_NUMERIC = 0x06;
 export const STATUS_AUTH = 0x20;
+/** One step more. */
+export const STATUS_AUTH_CONTINUE = 0x21;
 export const STATUS_UNKNOWN_COMMAND = 0x81;
 export const STATUS_OUT_OF_MEMORY = 0x82;
 /** "Internal error" in the protocol's document; memcached has no use for it. Ours for servers that fail. */

@@ -1,0 +1,135 @@
+/**
+ * How clients of a memcached pool with `users` log in. Who they are and what is right or wrong is redis/users.ts's: slow hashes, and the
+ * time that wrong attempts wait.
+ *
+ *   binary: sasl_auth PLAIN "\0user\0password"                 ──► Authenticated | 0x0020      as memcached -S
+ *   text:   set anything 0 0 13 ⏎ user password ⏎              ──► STORED | CLIENT_ERROR …    as memcached -Y
+ *
+ * Until then nothing else is taken: binary clients are told so and closed, text clients are told.
+ */
+import { encode, latin1 } from "../bytes/ascii.ts";
+import { NEED_MORE } from "../protocol/memcached/request.ts";
+import type { Client } from "../proxy/client.ts";
+import type { Pool } from "../proxy/pool.ts";
+import { PoolUsers } from "../redis/users.ts";
+import { PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
+import { LOCKED, type MemcachedSession } from "./session.ts";
+
+/** Bytes of what text clients say to log in, and of a password with its user in a packet. */
+export const SECRET_MAX = 16 * 1024;
+/** Bytes of the line before it. */
+const LINE_MAX = 2048;
+
+const UNAUTHENTICATED = encode("CLIENT_ERROR unauthenticated\r\n");
+const TOO_LONG = encode("CLIENT_ERROR auth token too long\r\n");
+const BAD_END = encode("CLIENT_ERROR bad command line termination\r\n");
+const BAD_SECRET = encode("CLIENT_ERROR bad authentication token format\r\n");
+const FAILED = encode("CLIENT_ERROR authentication failure\r\n");
+const STORED = encode("STORED\r\n");
+
+export class Logins {
+  readonly users: PoolUsers;
+
+  constructor(private readonly pool: Pool) {
+    this.users = new PoolUsers(pool);
+  }
+
+  /** May a client do everything from the start? */
+  get areOpen(): boolean {
+    return this.users.default.isOpen;
+  }
+
+  /** @param message "\0user\0password", perhaps with the user before it as well; borrowed. @returns as `login` */
+  loginPlain(client: Client, session: MemcachedSession, message: Uint8Array): boolean | null {
+    const first = message.indexOf(0);
+    const second = message.indexOf(0, first + 1);
+    if (first < 0 || second < 0) return false;
+    const name = latin1(message, first + 1, second);
+    // To act as somebody else is nobody's right.
+    if (first > 0 && latin1(message, 0, first) !== name) return false;
+    return this.login(client, session, name, message.subarray(second + 1));
+  }
+
+  /** @param name each byte a character @returns null if the client now waits, and has to offer its request again */
+  login(client: Client, session: MemcachedSession, name: string, password: Uint8Array): boolean | null {
+    const right = this.users.login(client, session, name, password);
+    if (right !== null) session.user = right ? this.users.find(name)! : null;
+    return right;
+  }
+
+  /** As Front.step, of a text client that has not logged in. */
+  knock(client: Client, session: MemcachedSession, bytes: Uint8Array, start: number, end: number): number {
+    const { pool } = this;
+    const lf = bytes.subarray(start, Math.min(end, start + LINE_MAX)).indexOf(10) + start;
+    if (lf < start) {
+      if (end - start < LINE_MAX) {
+        client.lacks(0);
+        return NEED_MORE;
+      }
+      // It does not say anything that could be a login: it is closed without a word.
+      pool.counters[PROTOCOL_ERROR]!++;
+      client.protocolError();
+      return NEED_MORE;
+    }
+    const line = latin1(bytes, start, lf).replace(/\r$/, "");
+    const words = line.split(" ").filter((word) => word !== "");
+    const size = words.length >= 5 && line.startsWith("set") && /^\d{1,10}$/.test(words[4]!)
+      ? Number(words[4])
+      : -1;
+    const next = lf + 1 + size + 2;
+    if (size >= 0 && size <= SECRET_MAX && end < next) {
+      client.lacks(next - start);
+      return NEED_MORE;
+    }
+    const told = size < 0
+      ? UNAUTHENTICATED
+      : size > SECRET_MAX
+      ? TOO_LONG
+      : this.try(client, session, bytes, lf + 1, next);
+    if (told === null) {
+      client.lacks(0);
+      return NEED_MORE;
+    }
+    pool.counters[REQUESTS_TOTAL]!++;
+    if (told === STORED) session.skipBytes = 0;
+    session.scan.started = 1;
+    client.answer(told);
+    return size < 0 || size > SECRET_MAX ? lf + 1 : next;
+  }
+
+  /** Tries the block `bytes[start, end)`, its CRLF included. @returns null if the client waits */
+  private try(
+    client: Client,
+    session: MemcachedSession,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): Uint8Array | null {
+    if (bytes[end - 2] !== 13 || bytes[end - 1] !== 10) return BAD_END;
+    const secret = bytes.subarray(start, end - 2);
+    const blank = secret.indexOf(32);
+    if (blank < 0) return BAD_SECRET;
+    const right = this.login(client, session, latin1(secret, 0, blank), secret.subarray(blank + 1));
+    return right === null ? null : right ? STORED : FAILED;
+  }
+
+  /** The pool may have other users: who is gone is ended, as in a Redis pool. */
+  adopt(client: Client): void {
+    const session = client.session as MemcachedSession;
+    if (session.user === null) {
+      // It came in without a password, and would not any more.
+      if (!this.areOpen && !session.isLocked) client.giveUp("is ended: it has given no password");
+      return;
+    }
+    const user = this.users.find(session.user.name);
+    if (user?.rules.enabled !== true) client.giveUp("is ended: its user is gone");
+    else session.user = user;
+  }
+}
+
+/** Whoever had to log in need not any more. */
+export function unlock(session: MemcachedSession): void {
+  session.user = null;
+  if (session.skipBytes === LOCKED) session.skipBytes = 0;
+  if (session.binary?.skipBytes === LOCKED) session.binary.skipBytes = 0;
+}
