@@ -1,8 +1,9 @@
 /** Where the configuration is: finding its file, reading and testing it. */
 import { existsSync, readFileSync } from "node:fs";
 import { adviceFor } from "../config/advice.ts";
-import { ConfigError, loadConfig, parseConfig } from "../config/parse.ts";
+import { ConfigError, loadSteps, parseSteps } from "../config/parse.ts";
 import type { Config } from "../config/config.ts";
+import { atOnce } from "../ring/steps.ts";
 import type { Clock, Net } from "../net/net.ts";
 import { fileReader } from "../topology/file.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
@@ -56,9 +57,14 @@ export class ConfSource {
 
   /** @throws ConfigError */
   load(nowMs: number): Config {
+    return atOnce(this.loadSteps(nowMs));
+  }
+
+  /** As `load`. */
+  loadSteps(nowMs: number): Generator<number, Config> {
     return this.#given === null
-      ? loadConfig(this.name, nowMs)
-      : parseConfig(this.#given, this.name, true, nowMs);
+      ? loadSteps(this.name, nowMs)
+      : parseSteps(this.#given, this.name, true, nowMs);
   }
 }
 

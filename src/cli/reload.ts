@@ -20,7 +20,7 @@ import {
   type Stamp,
 } from "../topology/change.ts";
 import type { Sources } from "../topology/sources.ts";
-import { nextTurn } from "../service/proxy_options.ts";
+import { inTurns, nextTurn } from "../service/proxy_options.ts";
 import type { ConfSource } from "./conf_file.ts";
 import type { ReloadOptions } from "./flags.ts";
 import type { Io } from "./io.ts";
@@ -177,7 +177,9 @@ export class Reloader {
   private async readFile(cause: string): Promise<Ended> {
     try {
       this.taken = this.source.text();
-      const change = await this.changeTo(await this.sources.fill(this.source.load(this.clock.wallMs())));
+      const read = await inTurns(this.source.loadSteps(this.clock.wallMs()), this.clock);
+      const next = await this.sources.fill(read);
+      const change = await this.changeTo(next);
       if (!change.same) await this.enforce(change, cause);
       await this.around.refresh();
       const text = change.same
@@ -239,13 +241,8 @@ export class Reloader {
   }
 
   /** Others have their turns meanwhile: with one worker this thread carries the traffic. */
-  private async changeTo(next: Config): Promise<ConfigChange> {
-    const steps = changeSteps(this.config, next);
-    for (;;) {
-      await nextTurn(this.clock);
-      const step = steps.next();
-      if (step.done) return step.value;
-    }
+  private changeTo(next: Config): Promise<ConfigChange> {
+    return inTurns(changeSteps(this.config, next), this.clock);
   }
 
   private write(ok: boolean, text: string): void {

@@ -22,6 +22,7 @@ import {
   Parser,
   type YAMLMap,
 } from "yaml";
+import { atOnce } from "../ring/steps.ts";
 
 /** The composer recurses; a configuration has a depth of four. */
 export const DEPTH_MAX = 64;
@@ -31,6 +32,9 @@ export const DEPTH_MAX = 64;
  * a file of commas alone would take all memory.
  */
 export const LEXEMES_MAX = 1_000_000;
+/** Pieces of a step, and what they take, µs. */
+const LEXEMES_STEP = 64;
+const LEXEMES_US = 100;
 
 /**
  * What may be looked at again, by aliases and merges: entries, items, and REPEAT_LETTERS of a text. With aliases of aliases 350
@@ -70,7 +74,7 @@ export class ConfigDocument {
   readonly faults: Fault[] = [];
   /** What stands at the top; nothing for an empty file. */
   readonly root: Value;
-  readonly #lines = new LineCounter();
+  readonly #lines: LineCounter;
   readonly #targets = new Map<Alias, Node>();
   /** The lists around the node that is being bound. */
   readonly #openLists = new Set<unknown>();
@@ -80,8 +84,9 @@ export class ConfigDocument {
   readonly #seen = new Set<unknown>();
   #repeats = 0;
 
-  constructor(text: string) {
-    const document = this.#compose(text);
+  constructor(text: string, lexed: Lexed = atOnce(lexSteps(text))) {
+    this.#lines = lexed.lines;
+    const document = this.#compose(text, lexed);
     if (document !== null) this.#bind(document.contents, new Map());
     this.root = document === null
       ? { kind: "nothing", place: { line: 1, column: 1 } }
@@ -122,7 +127,7 @@ export class ConfigDocument {
     return false;
   }
 
-  #compose(text: string): Document.Parsed | null {
+  #compose(text: string, { tokens, wrong }: Lexed): Document.Parsed | null {
     const options = {
       version: "1.2",
       schema: "failsafe",
@@ -131,33 +136,11 @@ export class ConfigDocument {
       merge: false,
       strict: true,
     } as const;
+    if (wrong !== null) {
+      this.#fault(wrong.offset, wrong.found, wrong.expected, true);
+      return null;
+    }
     try {
-      const parser = new Parser(this.#lines.addNewLine);
-      this.#lines.addNewLine(0);
-      const tokens: CST.Token[] = [];
-      let lexemes = 0;
-      for (const lexeme of new Lexer().lex(text)) {
-        for (const token of parser.next(lexeme)) tokens.push(token);
-        if (parser.stack.length > DEPTH_MAX) {
-          this.#fault(
-            parser.offset,
-            "a nesting deeper than any configuration",
-            `at most ${DEPTH_MAX} levels`,
-            true,
-          );
-          return null;
-        }
-        if (++lexemes > LEXEMES_MAX) {
-          this.#fault(
-            parser.offset,
-            "more YAML than any configuration",
-            `at most ${LEXEMES_MAX} pieces`,
-            true,
-          );
-          return null;
-        }
-      }
-      for (const token of parser.end()) tokens.push(token);
       const documents = [...new Composer(options).compose(tokens, true, text.length)];
       const [first, second] = documents;
       if (first === undefined || !("contents" in first)) return null;
@@ -177,13 +160,8 @@ export class ConfigDocument {
       }
       return first as Document.Parsed;
     } catch (error) {
-      // No input is known to get here. A defect of the YAML library must not look like one of the proxy.
-      this.#fault(
-        0,
-        error instanceof Error ? yamlWords(error.message) : "what cannot be read",
-        "valid YAML",
-        true,
-      );
+      const { offset, found, expected } = thrown(error);
+      this.#fault(offset, found, expected, true);
       return null;
     }
   }
@@ -313,6 +291,56 @@ export class ConfigDocument {
   #fault(offset: number, found: string, expected: string, broken: boolean): void {
     this.faults.push({ ...this.#place(offset), key: "", found, expected, broken });
   }
+}
+
+/** A text in pieces. */
+export interface Lexed {
+  readonly tokens: readonly CST.Token[];
+  readonly lines: LineCounter;
+  /** Why it is not read any further; null: it is. */
+  readonly wrong: Wrong | null;
+}
+
+interface Wrong {
+  readonly offset: number;
+  readonly found: string;
+  readonly expected: string;
+}
+
+/** Most of the work of reading a file. */
+export function* lexSteps(text: string): Generator<number, Lexed> {
+  const lines = new LineCounter();
+  const tokens: CST.Token[] = [];
+  const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
+  const tooMuch = (found: string, expected: string): Lexed => ({
+    tokens,
+    lines,
+    wrong: { offset: parser.offset, found, expected },
+  });
+  try {
+    let lexemes = 0;
+    for (const lexeme of new Lexer().lex(text)) {
+      for (const token of parser.next(lexeme)) tokens.push(token);
+      if (parser.stack.length > DEPTH_MAX) {
+        return tooMuch("a nesting deeper than any configuration", `at most ${DEPTH_MAX} levels`);
+      }
+      if (++lexemes > LEXEMES_MAX) {
+        return tooMuch("more YAML than any configuration", `at most ${LEXEMES_MAX} pieces`);
+      }
+      if (lexemes % LEXEMES_STEP === 0) yield LEXEMES_US;
+    }
+    for (const token of parser.end()) tokens.push(token);
+    return { tokens, lines, wrong: null };
+  } catch (error) {
+    return { tokens, lines, wrong: thrown(error) };
+  }
+}
+
+/** No input is known to get here. A defect of the YAML library must not look like one of the proxy. */
+function thrown(error: unknown): Wrong {
+  const found = error instanceof Error ? yamlWords(error.message) : "what cannot be read";
+  return { offset: 0, found, expected: "valid YAML" };
 }
 
 /** What looking at these once more costs, of REPEATS_MAX. */

@@ -31,7 +31,7 @@ import type {
 } from "./config.ts";
 import { readTlsFiles, TlsFileError } from "./certificates.ts";
 import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
-import { ConfigDocument, type Entry, type Place, type Value } from "./document.ts";
+import { ConfigDocument, type Entry, lexSteps, type Place, type Value } from "./document.ts";
 import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
 import { findClashes } from "./listens.ts";
 import { isPasswordHash, PASSWORD_HASH_EXPECTED } from "./password_hash.ts";
@@ -62,6 +62,7 @@ import {
   USER_KEYS,
   USERS_MAX,
 } from "./schema.ts";
+import { atOnce } from "../ring/steps.ts";
 import { resolveSecret } from "./secrets.ts";
 import {
   isAnyHost,
@@ -87,11 +88,16 @@ export type { Problem } from "./config_error.ts";
  * @throws ConfigError, also if the file cannot be read
  */
 export function loadConfig(file: string, nowMs: number | null = null): Config {
+  return atOnce(loadSteps(file, nowMs));
+}
+
+/** As `loadConfig`. */
+export function* loadSteps(file: string, nowMs: number | null = null): Generator<number, Config> {
   const bytes = readConfigFile(file);
   const text = new TextDecoder("utf-8").decode(bytes);
   // Only for a file that has them is it worth finding out whether the replacement characters are its own.
   if (text.includes("\uFFFD")) checkUtf8(bytes, text, file);
-  return parseConfig(text, file, true, nowMs);
+  return yield* parseSteps(text, file, true, nowMs);
 }
 
 /**
@@ -106,8 +112,23 @@ export function parseConfig(
   opensFiles = true,
   nowMs: number | null = null,
 ): Config {
+  return atOnce(parseSteps(text, fileName, opensFiles, nowMs));
+}
+
+/** A turn to itself: what it takes depends on the file. */
+const READ_US = 1000;
+
+/** As `parseConfig`. */
+export function* parseSteps(
+  text: string,
+  fileName: string,
+  opensFiles = true,
+  nowMs: number | null = null,
+): Generator<number, Config> {
   if (text.length > FILE_SIZE_MAX) throw tooLarge(fileName);
-  return new Reader(text, fileName, opensFiles, opensFiles ? nowMs : null).read();
+  const document = new ConfigDocument(text, yield* lexSteps(text));
+  yield READ_US;
+  return new Reader(document, fileName, opensFiles, opensFiles ? nowMs : null).read();
 }
 
 /**
@@ -127,7 +148,8 @@ export function parseServers(text: string, fileName: string): readonly ServerCon
   if (first === undefined) return [];
   // An IPv6 address begins with a bracket too.
   const isList = /^(-($|\s)|---|\[)/.test(first.text) && !("value" in readServer(first.text));
-  return isList ? new Reader(text, fileName).readServers(null) : new Reader("", fileName).readServers(lines);
+  const reader = new Reader(new ConfigDocument(isList ? text : ""), fileName);
+  return reader.readServers(isList ? null : lines);
 }
 
 function checkUtf8(bytes: Uint8Array, text: string, file: string): void {
@@ -168,11 +190,11 @@ class Reader {
   /** Null: certificates and keys are not looked at. */
   readonly #nowMs: number | null;
 
-  constructor(text: string, file: string, opensFiles = false, nowMs: number | null = null) {
+  constructor(document: ConfigDocument, file: string, opensFiles = false, nowMs: number | null = null) {
+    this.#document = document;
     this.#file = file;
     this.#opensFiles = opensFiles;
     this.#nowMs = nowMs;
-    this.#document = new ConfigDocument(text);
   }
 
   read(): Config {

@@ -11,6 +11,7 @@ import type { PoolConfig } from "../config/config.ts";
 import { type Log, NOTICE } from "../net/log.ts";
 import type { Address, Clock, Handler, Listener, Net, Socket, TimerId } from "../net/net.ts";
 import type { Placement } from "../ring/placement.ts";
+import { atOnce } from "../ring/steps.ts";
 import type { Board, PoolBoard } from "../stats/board.ts";
 import type { Quotas } from "../stats/quotas.ts";
 import {
@@ -25,7 +26,7 @@ import {
 } from "../stats/metrics.ts";
 import { keysDiffer } from "../topology/change.ts";
 import type { ServerState, Sign } from "../topology/state.ts";
-import { placementOf, samePlacement } from "../topology/placement.ts";
+import { placementSteps, samePlacement } from "../topology/placement.ts";
 import { type CertificateSeen, type TlsListening, tlsOf, type TlsTally, towards } from "../net/tls.ts";
 import { Client, OUTPUT } from "./client.ts";
 import { ipOfPeer } from "../net/ip_range.ts";
@@ -173,12 +174,13 @@ export class Pool {
     readonly board: PoolBoard,
     private readonly around: Surroundings,
     makeFront: (pool: Pool) => Front,
+    placement: Placement | null = null,
   ) {
     this.timeoutMs = config.timeoutMs;
     this.worker = around.seat.worker;
     this.counters = this.board.row(this.worker);
     this.timing = new Timing(this.board.latency.block(this.worker), around.turn);
-    this.placement = this.placementFor(config);
+    this.placement = placement ?? atOnce(this.placementSteps(config));
     this.servers = config.servers.map((server, i) => new Server(this, server, this.board.servers[i]!, i));
     this.live = new Uint8Array(this.servers.length).fill(1);
     this.ejection = new Ejection(this);
@@ -466,14 +468,14 @@ export class Pool {
    * Where keys will be under `config`, for `adopt`: making a ring takes some ms if the servers are many, and nobody is to wait for
    * that at the change. The present one if keys do not move.
    */
-  placementFor(config: PoolConfig): Placement {
+  *placementSteps(config: PoolConfig): Generator<number, Placement> {
     const present = this.placement as Placement | undefined;
     if (present !== undefined && samePlacement(present, this.config, config)) return present;
     const ejected = new Set(
       this.servers?.filter((server) => server.ejected).map(({ config }) => config.name),
     );
     const live = Uint8Array.from(config.servers, ({ name }) => ejected.has(name) ? 0 : 1);
-    return placementOf(config, this.random, live);
+    return yield* placementSteps(config, live, this.random);
   }
 
   /**
@@ -482,9 +484,9 @@ export class Pool {
    * Servers that stay keep their connections, unless these say what is no longer right. What is in flight finishes where it
    * is; a client that is owed something sends its next request when it has been answered, so that nothing overtakes.
    *
-   * @param placement what `placementFor` has made of it, if it was asked before
+   * @param placement what `placementSteps` has made of it, if it was asked before
    */
-  adopt(config: PoolConfig, placement: Placement = this.placementFor(config)): void {
+  adopt(config: PoolConfig, placement: Placement = atOnce(this.placementSteps(config))): void {
     const { config: before, epoch } = this;
     const reconnect = keysDiffer(before, config, CONNECTION_KEYS);
     const left = new Map(this.servers.map((server) => [server.cells, server]));

@@ -29,11 +29,13 @@ const LABEL_LENGTH_MAX = 272;
 /** Server indexes share a double's 53 bits with 32 of value while sorting. */
 const SERVERS_MAX = 2 ** 21;
 
-/** Servers whose labels are hashed at a time, and points that are sorted at a time, about; with what these take, µs. */
-const SERVERS_STEP = 8;
-const SERVER_US = 25;
-const POINTS_STEP = 2048;
-const POINT_US = 0.15;
+/** Labels that are hashed at a time, points that are sorted at a time, about, and points that are looked at; with what these take, µs. */
+const LABELS_STEP = 32;
+const LABEL_US = 0.6;
+const SORTED_STEP = 2048;
+const SORTED_US = 0.15;
+const POINTS_STEP = 1024;
+const POINT_US = 0.01;
 
 /** Ring of the live ones among `servers`; null if there is none. See BuildRing. */
 export function buildKetama(servers: readonly RingServer[], live: Uint8Array): Ketama | null {
@@ -69,31 +71,84 @@ export function* ketamaSteps(
   // One number a point, value × 2^21 + server, so that the engine's numeric sort does all the comparing. Points of one
   // server with one value are interchangeable, so (value, server) sorts as the stable order does.
   const keys = new Float64Array(count);
-  const digest = new Int32Array(4);
-  let k = 0;
+  let labels = 0;
   for (let s = 0; s < servers.length; s++) {
     const prefix = servers[s]!.name + "-";
     for (let i = 0; i < counts[s]! / POINTS_PER_LABEL; i++) {
-      const label = encode(prefix + i);
-      md5Into(label, 0, Math.min(label.length, LABEL_LENGTH_MAX), digest);
-      for (let w = 0; w < POINTS_PER_LABEL; w++) keys[k++] = (digest[w]! >>> 0) * SERVERS_MAX + s;
+      notePoints(keys, labels * POINTS_PER_LABEL, prefix + i, s);
+      if (++labels % LABELS_STEP === 0) yield LABEL_US * LABELS_STEP;
     }
-    if (s % SERVERS_STEP === SERVERS_STEP - 1) yield SERVER_US * SERVERS_STEP;
   }
   yield* sortSteps(keys);
 
   const values = new Uint32Array(count);
   const owners = new Int32Array(count);
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < count; i += POINTS_STEP) {
+    tellApart(keys, i, Math.min(i + POINTS_STEP, count), values, owners);
+    yield POINT_US * POINTS_STEP;
+  }
+  return new Ketama(values, owners, counts, yield* firstSteps(values));
+}
+
+const digest = new Int32Array(4);
+
+/** The points of one label, from `keys[k]` on. */
+function notePoints(keys: Float64Array, k: number, text: string, server: number): void {
+  const label = encode(text);
+  md5Into(label, 0, Math.min(label.length, LABEL_LENGTH_MAX), digest);
+  for (let w = 0; w < POINTS_PER_LABEL; w++) keys[k + w] = (digest[w]! >>> 0) * SERVERS_MAX + server;
+}
+
+/** Values and owners of `keys[start, end)`. */
+function tellApart(
+  keys: Float64Array,
+  start: number,
+  end: number,
+  values: Uint32Array,
+  owners: Int32Array,
+): void {
+  for (let i = start; i < end; i++) {
     values[i] = Math.floor(keys[i]! / SERVERS_MAX);
     owners[i] = keys[i]! % SERVERS_MAX;
   }
-  return new Ketama(values, owners, counts);
+}
+
+/** See Ketama.firsts. */
+function* firstSteps(values: Uint32Array): Generator<number, Int32Array> {
+  const bits = bitsOf(values);
+  const firsts = new Int32Array(2 ** bits);
+  const width = 2 ** (32 - bits);
+  for (let part = 0, i = 0; part < firsts.length; part += POINTS_STEP) {
+    i = noteFirsts(firsts, part, Math.min(part + POINTS_STEP, firsts.length), width, values, i);
+    yield POINT_US * POINTS_STEP;
+  }
+  return firsts;
+}
+
+/** Those of the parts [part, end). @param i the first point that may be in them @returns the same for the next ones */
+function noteFirsts(
+  firsts: Int32Array,
+  part: number,
+  end: number,
+  width: number,
+  values: Uint32Array,
+  i: number,
+): number {
+  for (; part < end; part++) {
+    while (i < values.length && values[i]! < part * width) i++;
+    firsts[part] = i;
+  }
+  return i;
+}
+
+/** Of a hash so many choose the part. */
+function bitsOf(values: Uint32Array): number {
+  return Math.max(1, 32 - Math.clz32(values.length - 1));
 }
 
 /** Sorts in place: by the first digits first, and then what has the same, which spread evenly, as MD5 has made them. */
 function* sortSteps(keys: Float64Array): Generator<number, void> {
-  const bits = Math.max(0, 32 - Math.clz32(keys.length / POINTS_STEP));
+  const bits = Math.max(0, 32 - Math.clz32(keys.length / SORTED_STEP));
   if (bits === 0) return void keys.sort();
   const width = 2 ** 53 / 2 ** bits;
   const ends = new Int32Array(2 ** bits);
@@ -104,7 +159,7 @@ function* sortSteps(keys: Float64Array): Generator<number, void> {
   for (let i = 0; i < keys.length; i++) spread[--next[Math.floor(keys[i]! / width)]!] = keys[i]!;
   for (let part = 0, from = 0; part < ends.length; from = ends[part++]!) {
     spread.subarray(from, ends[part]!).sort();
-    yield POINT_US * (ends[part]! - from);
+    yield SORTED_US * (ends[part]! - from);
   }
   keys.set(spread);
 }
@@ -138,19 +193,16 @@ export class Ketama implements Ring {
    * @param values points' values, ascending
    * @param owners server index of each point
    * @param counts points of each server
+   * @param firsts of these values, if they have been found already
    */
   constructor(
     readonly values: Uint32Array,
     readonly owners: Int32Array,
     private readonly counts: Int32Array,
+    firsts: Int32Array = atOnce(firstSteps(values)),
   ) {
-    const bits = Math.max(1, 32 - Math.clz32(values.length - 1));
-    this.shift = 32 - bits;
-    this.firsts = new Int32Array(2 ** bits);
-    for (let part = 0, i = 0; part < this.firsts.length; part++) {
-      while (i < values.length && values[i]! < part * 2 ** this.shift) i++;
-      this.firsts[part] = i;
-    }
+    this.shift = 32 - bitsOf(values);
+    this.firsts = firsts;
   }
 
   lookup(hash: number): number {

@@ -15,6 +15,13 @@ import { Ketama } from "./ketama.ts";
 import { Modula } from "./modula.ts";
 import type { Ring } from "./ring.ts";
 import { SlotRing } from "./slots.ts";
+import { atOnce } from "./steps.ts";
+
+/** Pieces that are looked at in a step, and what that takes, µs; the same where each is compared with all servers. */
+const PIECES_STEP = 512;
+const PIECES_US = 10;
+const COMPARED_STEP = 8;
+const COMPARED_US = 20;
 
 /**
  * @param before null: one server (index 0) owns everything, which is what a pool of one server is
@@ -29,25 +36,32 @@ export function sharedHashes(
   sizes: readonly [number, number],
   space: number,
 ): Float64Array | null {
+  return atOnce(sharedSteps(before, after, sizes, space));
+}
+
+/** As `sharedHashes`. */
+export function* sharedSteps(
+  before: Ring | null,
+  after: Ring | null,
+  sizes: readonly [number, number],
+  space: number,
+): Generator<number, Float64Array | null> {
   const counts = new Float64Array(sizes[0] * sizes[1]);
-  const [a, b] = [cutOf(before, space), cutOf(after, space)];
+  const a = yield* cutOf(before, space);
+  const b = yield* cutOf(after, space);
   if (a === null || b === null) return null;
-  if (a instanceof Pieces && b instanceof Pieces) {
-    overlap(a, b, (i, j, count) => counts[i * sizes[1] + j]! += count);
-  } else if (a instanceof Pieces && b instanceof Modula) {
-    a.forEach((i, start, end) => eachOwned(b, start, end, (j, count) => counts[i * sizes[1] + j]! += count));
+  const count = (i: number, j: number, hashes: number) => counts[i * sizes[1] + j]! += hashes;
+  if (a instanceof Pieces && b instanceof Pieces) yield* overlap(a, b, count);
+  else if (a instanceof Pieces && b instanceof Modula) {
+    yield* a.compare((i, start, end) => eachOwned(b, start, end, (j, hashes) => count(i, j, hashes)));
   } else if (a instanceof Modula && b instanceof Pieces) {
-    b.forEach((j, start, end) => eachOwned(a, start, end, (i, count) => counts[i * sizes[1] + j]! += count));
+    yield* b.compare((j, start, end) => eachOwned(a, start, end, (i, hashes) => count(i, j, hashes)));
   } else if (a instanceof Modula && b instanceof Modula) {
     const period = Math.min(leastCommonMultiple(a.weight, b.weight), space);
     const rounds = Math.floor(space / period);
     const rest = space - rounds * period;
-    overlap(
-      piecesOf(a, period),
-      piecesOf(b, period),
-      (i, j, count) => counts[i * sizes[1] + j]! += rounds * count,
-    );
-    overlap(piecesOf(a, rest), piecesOf(b, rest), (i, j, count) => counts[i * sizes[1] + j]! += count);
+    yield* overlap(piecesOf(a, period), piecesOf(b, period), (i, j, hashes) => count(i, j, rounds * hashes));
+    yield* overlap(piecesOf(a, rest), piecesOf(b, rest), count);
   }
   return counts;
 }
@@ -62,14 +76,15 @@ class Pieces {
     this.owners.push(owner);
   }
 
-  forEach(each: (owner: number, start: number, end: number) => void): void {
+  *compare(each: (owner: number, start: number, end: number) => void): Generator<number, void> {
     for (let k = 0, start = 0; k < this.ends.length; start = this.ends[k++]!) {
       each(this.owners[k]!, start, this.ends[k]!);
+      if (k % COMPARED_STEP === 0) yield COMPARED_US;
     }
   }
 }
 
-function cutOf(ring: Ring | null, space: number): Pieces | Modula | null {
+function* cutOf(ring: Ring | null, space: number): Generator<number, Pieces | Modula | null> {
   if (ring instanceof Modula) return ring;
   const pieces = new Pieces();
   if (ring === null) {
@@ -86,13 +101,14 @@ function cutOf(ring: Ring | null, space: number): Pieces | Modula | null {
   }
   if (!(ring instanceof Ketama)) return null;
   // A point owns what lies above the point before it, up to its own value; of equal ones the first is found.
+  const { values, owners } = ring;
   let end = 0;
-  ring.values.forEach((value, k) => {
-    if (value + 1 <= end || end >= space) return;
-    end = Math.min(value + 1, space);
-    pieces.add(ring.owners[k]!, end);
-  });
-  if (end < space) pieces.add(ring.owners[0]!, space);
+  for (let k = 0; k < values.length && end < space; k++) {
+    const next = Math.min(values[k]! + 1, space);
+    if (next > end) pieces.add(owners[k]!, end = next);
+    if (k % PIECES_STEP === 0) yield PIECES_US;
+  }
+  if (end < space) pieces.add(owners[0]!, space);
   return pieces;
 }
 
@@ -110,8 +126,13 @@ function piecesOf(ring: Modula, end: number): Pieces {
 }
 
 /** Both cover the same space. */
-function overlap(a: Pieces, b: Pieces, each: (i: number, j: number, count: number) => void): void {
-  for (let x = 0, y = 0, start = 0; x < a.ends.length && y < b.ends.length;) {
+function* overlap(
+  a: Pieces,
+  b: Pieces,
+  each: (i: number, j: number, count: number) => void,
+): Generator<number, void> {
+  for (let x = 0, y = 0, start = 0, k = 0; x < a.ends.length && y < b.ends.length; k++) {
+    if (k % PIECES_STEP === 0) yield PIECES_US;
     const end = Math.min(a.ends[x]!, b.ends[y]!);
     each(a.owners[x]!, b.owners[y]!, end - start);
     start = end;

@@ -24,6 +24,8 @@ import { type ConfigChange, listenerDiffers, poolDiffers, type Stamp } from "../
 import { type EventsSeen, NO_EVENTS } from "../topology/events.ts";
 import type { ServerState, Sign } from "../topology/state.ts";
 import type { Placement } from "../ring/placement.ts";
+import { atOnce } from "../ring/steps.ts";
+import { placementSteps } from "../topology/placement.ts";
 import { type Opened, Pool, type Seat, type Surroundings } from "../proxy/pool.ts";
 import { type ClientQuestion, GONE, type Told } from "../proxy/client_question.ts";
 import { PoolIdentity } from "../redis/identity.ts";
@@ -52,8 +54,8 @@ export interface ProxyOptions {
   readonly events?: EventsSeen;
   /** Who is told what is seen of the servers; absent: nobody. Not if there is a seat, which has its own. */
   readonly sign?: (pool: string, server: string, sign: Sign, cause: string) => void;
-  /** Resolves when others have had a turn; absent: nobody has to. */
-  readonly nextTurn?: () => Promise<void>;
+  /** Does work of some ms while others have turns between; absent: nobody else has any, and it is done at once. */
+  readonly inTurns?: <T>(steps: Generator<number, T>) => Promise<T>;
   /** Of this thread; absent: its own. */
   readonly turns?: Turns;
   /** Arguments of a slice (see redis/slices.ts): few, if the simulator wants to see slices. */
@@ -173,8 +175,9 @@ export class Proxy {
     for (const [pool, states] of options.states ?? []) this.follow(pool, states);
   }
 
-  private makePool(config: PoolConfig, board: PoolBoard): Pool {
-    return new Pool(config, board, this.around, (pool) => this.makeFront(pool));
+  /** @param placement its keys', if that has been made already */
+  private makePool(config: PoolConfig, board: PoolBoard, placement: Placement | null = null): Pool {
+    return new Pool(config, board, this.around, (pool) => this.makeFront(pool), placement);
   }
 
   private makeFront(pool: Pool): Front {
@@ -318,16 +321,21 @@ export class Proxy {
       listeners: new Map(),
       late: [],
     };
+    const { inTurns = (steps) => Promise.resolve(atOnce(steps)) } = this.options;
     try {
       for (const [i, next] of config.pools.entries()) {
         const board = this.seat.board.boardOf(memory[i]!);
         const present = this.poolOf(board.id);
         const differs = present === undefined || poolDiffers(present.config, next);
-        // Its ring may take some ms: a turn each.
-        if (differs) await this.options.nextTurn?.();
-        const pool = present ?? this.makePool(next, board);
+        let pool = present;
+        if (pool === undefined) {
+          pool = this.makePool(
+            next,
+            board,
+            await inTurns(placementSteps(next, undefined, this.options.random)),
+          );
+        } else if (differs) prepared.placements.set(pool, await inTurns(pool.placementSteps(next)));
         prepared.pools.push(pool);
-        if (present !== undefined && differs) prepared.placements.set(pool, pool.placementFor(next));
         if (present !== undefined && !listenerDiffers(present.config, next)) {
           const take = differs ? present.prepareTls(next) : null;
           if (take !== null) prepared.tls.push(take);

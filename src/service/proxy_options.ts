@@ -15,6 +15,24 @@ export function nextTurn(clock: Clock): Promise<void> {
   return new Promise((resolve) => void clock.setTimer(0, resolve));
 }
 
+/** So long work is done in one turn, ms, where it may be done in several. */
+const TURN_MS = 1;
+
+/**
+ * Does work in steps (ring/steps.ts) a while a turn, from the next one on. By the clock, unlike Steps of turns.ts: a reload is rare, so
+ * its code is cold, and takes ten times what it says and more.
+ */
+export async function inTurns<T>(steps: Generator<number, T>, clock: Clock): Promise<T> {
+  for (;;) {
+    await nextTurn(clock);
+    const endMs = clock.nowMs() + TURN_MS;
+    do {
+      const step = steps.next();
+      if (step.done) return step.value;
+    } while (clock.nowMs() < endMs);
+  }
+}
+
 export function proxyOptions(
   config: Config,
   runtime: Pick<Runtime, "net" | "clock" | "collect">,
@@ -26,7 +44,7 @@ export function proxyOptions(
     clock: runtime.clock,
     random,
     log,
-    nextTurn: () => nextTurn(runtime.clock),
+    inTurns: (steps) => inTurns(steps, runtime.clock),
     system: {
       hostName: hostname(),
       processId: process.pid,

@@ -7,6 +7,7 @@
  * A pool and a server are who they were by their name.
  */
 import type { Config, PoolConfig, ProcessConfig } from "../config/config.ts";
+import { atOnce } from "../ring/steps.ts";
 import type { Arrangement } from "../stats/board.ts";
 import { planSteps, type PoolPlan } from "./plan.ts";
 import { percent, planText } from "./plan_text.ts";
@@ -58,14 +59,16 @@ export class RefusedChange extends Error {
   override readonly name = "RefusedChange";
 }
 
+/** What it takes to compare two pools, µs, about. */
+const COMPARED_US = 100;
 /** Moves that are logged one by one; `ringmaster plan` shows all. */
 const MOVES_MAX = 20;
 
 /**
- * A step at a time, each of some ms at most: whoever carries traffic too takes a turn between.
+ * A step at a time: whoever carries traffic too takes turns between (inTurns, service/proxy_options.ts).
  * @throws RefusedChange: with a line for each reason
  */
-export function* changeSteps(before: Config, after: Config): Generator<void, ConfigChange> {
+export function* changeSteps(before: Config, after: Config): Generator<number, ConfigChange> {
   const reasons: string[] = [];
   const waiting = FIXED_PROCESS_KEYS.filter(([field]) => before.process[field] !== after.process[field])
     .map(([, key]) => `ringmaster: ${key}`);
@@ -85,9 +88,16 @@ export function* changeSteps(before: Config, after: Config): Generator<void, Con
       const differ = LISTENER_KEYS.filter(([field]) => present[field] !== pool[field]);
       waiting.push(...differ.map(([, key]) => `pool ${pool.name}: ${key}`));
     }
-    const servers = pool.servers.map(({ name }) => present.servers.findIndex((each) => each.name === name));
-    return { pool: at, servers };
+    const places = new Map<string, number>();
+    present.servers.forEach(({ name }, i) => places.has(name) || places.set(name, i));
+    return { pool: at, servers: pool.servers.map(({ name }) => places.get(name) ?? -1) };
   });
+  yield COMPARED_US;
+  let same = sameText(before.process, after.process) && before.pools.length === after.pools.length;
+  for (const [i, pool] of after.pools.entries()) {
+    same &&= !poolDiffers(before.pools[i]!, pool);
+    yield COMPARED_US;
+  }
   const { maxMoved } = after.process;
   const all = yield* planSteps(before.pools, after.pools);
   for (const { name, moved, slots } of all) {
@@ -105,17 +115,13 @@ export function* changeSteps(before: Config, after: Config): Generator<void, Con
     arrangement,
     plans: all.filter((plan) => plan.change !== "same"),
     waiting,
-    same: sameText(before, after),
+    same,
   };
 }
 
 /** As `changeSteps`, at once. @throws RefusedChange */
 export function changeOf(before: Config, after: Config): ConfigChange {
-  const steps = changeSteps(before, after);
-  for (;;) {
-    const step = steps.next();
-    if (step.done) return step.value;
-  }
+  return atOnce(changeSteps(before, after));
 }
 
 /** Does it need another listener: elsewhere, or one that speaks TLS in place of one that does not, or the reverse? */
@@ -125,7 +131,7 @@ export function listenerDiffers(before: PoolConfig, after: PoolConfig): boolean 
 
 /** Has the pool other settings or servers? */
 export function poolDiffers(before: PoolConfig, after: PoolConfig): boolean {
-  return !sameText(before, after);
+  return !sameText({ ...before, listenLine: 0 }, { ...after, listenLine: 0 });
 }
 
 /** Has it another value of one of these? */
@@ -139,8 +145,7 @@ export function keysDiffer(
 
 /** Both are plain data, made by one parser: the same order of keys. */
 function sameText(a: unknown, b: unknown): boolean {
-  const text = (value: unknown) => JSON.stringify(value, (key, each) => key === "listenLine" ? 0 : each);
-  return text(a) === text(b);
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** The change for the log, a line each. */

@@ -19,12 +19,16 @@ function howOf({ cluster, hash, distribution, hashTag, servers }: PoolConfig) {
     : { hash: HASHES[hash], distribution, hashTag, servers };
 }
 
-/** The same, for questions about keys, in steps (ring/steps.ts): with ketama it takes some ms. */
-export function* placementSteps(pool: PoolConfig, live: Uint8Array): Generator<number, Placement> {
+/** The same in steps (ring/steps.ts): with ketama it takes some ms. @param random absent: for questions about keys */
+export function* placementSteps(
+  pool: PoolConfig,
+  live: Uint8Array = new Uint8Array(pool.servers.length).fill(1),
+  random: () => number = () => 0,
+): Generator<number, Placement> {
   const ring = !pool.cluster && pool.distribution === "ketama"
     ? yield* ketamaSteps(pool.servers, live)
     : undefined;
-  return new Placement({ ...howOf(pool), random: () => 0, live, ring });
+  return new Placement({ ...howOf(pool), random, live, ring });
 }
 
 /** No key moves from one server to another, whatever their addresses. @param present the placement of `before` */

@@ -12,9 +12,9 @@ import type { PoolConfig } from "../config/config.ts";
 import { hashSpace } from "../hash/hash.ts";
 import type { Placement } from "../ring/placement.ts";
 import { slotMoves } from "./slot_moves.ts";
-import { placementOf, placementSteps, samePlacement } from "./placement.ts";
+import { placementSteps, samePlacement } from "./placement.ts";
 import type { Ring } from "../ring/ring.ts";
-import { sharedHashes } from "../ring/shares.ts";
+import { sharedSteps } from "../ring/shares.ts";
 import { SLOTS } from "../ring/slots.ts";
 import { atOnce } from "../ring/steps.ts";
 
@@ -59,6 +59,9 @@ export interface PoolPlan {
   readonly notes: readonly string[];
 }
 
+/** What it takes to look at what one server gives to all others, µs, about. */
+const ROW_US = 1;
+
 /** One pool before and after, and who is who. Counts keys one by one if asked to. */
 export class PoolChange {
   readonly name: string;
@@ -92,10 +95,15 @@ export class PoolChange {
 
   /** @param byKeys the shares are those of the keys counted, not of the ring */
   plan(byKeys: boolean): PoolPlan {
+    return atOnce(this.steps(byKeys));
+  }
+
+  /** As `plan`. */
+  *steps(byKeys: boolean): Generator<number, PoolPlan> {
     const [before, after] = [this.#before, this.#after];
     const base = { name: this.name, keys: 0, moved: null, moves: [], notes: [], why: "" };
     if (before === null || after === null) {
-      const shares = sharesOf((after ?? before)!);
+      const shares = yield* shareSteps((after ?? before)!);
       const servers = (after ?? before)!.servers.map((server, i) => ({
         name: server.name,
         formerly: server.name,
@@ -112,23 +120,28 @@ export class PoolChange {
     const differs = drawn ? null : differenceOf(before, after);
     if (drawn || (!byKeys && differs !== null)) {
       const why = drawn ? "with distribution random no key has a server of its own" : differs!;
-      const servers = this.#servers(sharesOf(before), sharesOf(after));
+      const servers = this.#servers(yield* shareSteps(before), yield* shareSteps(after));
       return { ...base, change: "changed", basis: "unknown", why, servers, notes };
     }
-    const counts = byKeys ? this.#counts : this.#overRing(before, after);
+    const counts = byKeys ? this.#counts : yield* this.#overRing(before, after);
     const total = byKeys ? Math.max(this.#keys, 1) : spaceOf(before, after);
     const width = after.servers.length;
     const sums = { before: new Float64Array(before.servers.length), after: new Float64Array(width) };
     const moves: PlanMove[] = [];
     let moved = 0;
-    counts.forEach((count, at) => {
-      const [i, j] = [Math.floor(at / width), at % width];
-      sums.before[i]! += count / total;
-      sums.after[j]! += count / total;
-      if (count === 0 || this.#heirs[i] === j) return;
-      moved += count;
-      moves.push({ from: before.servers[i]!.name, to: after.servers[j]!.name, share: count / total });
-    });
+    for (let i = 0; i < before.servers.length; i++) {
+      const heir = this.#heirs[i]!;
+      for (let j = 0; j < width; j++) {
+        const count = counts[i * width + j]!;
+        if (count === 0) continue;
+        sums.before[i]! += count / total;
+        sums.after[j]! += count / total;
+        if (heir === j) continue;
+        moved += count;
+        moves.push({ from: before.servers[i]!.name, to: after.servers[j]!.name, share: count / total });
+      }
+      yield ROW_US;
+    }
     moves.sort((a, b) => b.share - a.share);
     const servers = this.#servers(sums.before, sums.after);
     const slots = before.cluster && after.cluster ? slotMoves(before.servers, after.servers) : null;
@@ -146,14 +159,10 @@ export class PoolChange {
     };
   }
 
-  #overRing(before: PoolConfig, after: PoolConfig): Float64Array {
+  *#overRing(before: PoolConfig, after: PoolConfig): Generator<number, Float64Array> {
     const sizes = [before.servers.length, after.servers.length] as const;
-    return sharedHashes(
-      ringOf(before, this.#old!),
-      ringOf(after, this.#new!),
-      sizes,
-      spaceOf(before, after),
-    )!;
+    const [old, next] = [ringOf(before, this.#old!), ringOf(after, this.#new!)];
+    return (yield* sharedSteps(old, next, sizes, spaceOf(before, after)))!;
   }
 
   /** Rows of all servers: those that stay or come, in their order after, then those that leave. */
@@ -183,57 +192,50 @@ export class PoolChange {
 
 /** Pools by name: those of `after` in their order, then those that are removed. */
 export function changesOf(before: readonly PoolConfig[], after: readonly PoolConfig[]): PoolChange[] {
+  return pairsOf(before, after).map((pair) => new PoolChange(...pair));
+}
+
+type Pair = readonly [before: PoolConfig | null, after: PoolConfig | null];
+
+function pairsOf(before: readonly PoolConfig[], after: readonly PoolConfig[]): Pair[] {
+  const present = new Map(before.map((pool) => [pool.name, pool]));
+  const stay = new Set(after.map((pool) => pool.name));
   return [
-    ...after.map((pool) => new PoolChange(before.find((each) => each.name === pool.name) ?? null, pool)),
-    ...before.filter((pool) => !after.some((each) => each.name === pool.name))
-      .map((pool) => new PoolChange(pool, null)),
+    ...after.map((pool): Pair => [present.get(pool.name) ?? null, pool]),
+    ...before.filter((pool) => !stay.has(pool.name)).map((pool): Pair => [pool, null]),
   ];
 }
 
-/** The plans of `changesOf` over rings, a step at a time: each takes some ms if servers are many. */
+/** The plans of `changesOf` over rings. */
 export function* planSteps(
   before: readonly PoolConfig[],
   after: readonly PoolConfig[],
-): Generator<void, PoolPlan[]> {
-  const present = (pool: PoolConfig) => before.find((each) => each.name === pool.name) ?? null;
-  for (const pool of before) {
-    placed(pool);
-    yield;
-  }
-  for (const pool of after) {
-    placed(pool, present(pool));
-    yield;
-  }
+): Generator<number, PoolPlan[]> {
   const plans: PoolPlan[] = [];
-  for (const change of changesOf(before, after)) {
-    plans.push(change.plan(false));
-    yield;
+  for (const [old, next] of pairsOf(before, after)) {
+    if (old !== null) yield* placedSteps(old, null);
+    if (next !== null) yield* placedSteps(next, old);
+    const change = new PoolChange(old, next);
+    yield ROW_US * (next ?? old)!.servers.length;
+    plans.push(yield* change.steps(false));
   }
   return plans;
 }
-
-/** What a server's pieces of the hash space take to be added up, µs, about. */
-const PIECE_US = 2;
 
 /** Of configurations that are still in use: what was new at a change is old at the next. */
 const placements = new WeakMap<PoolConfig, Placement>();
 
 /** @param like its ring will do if it is the same */
 function placed(pool: PoolConfig, like: PoolConfig | null = null): Placement {
+  return atOnce(placedSteps(pool, like));
+}
+
+function* placedSteps(pool: PoolConfig, like: PoolConfig | null): Generator<number, Placement> {
   let placement = placements.get(pool);
   if (placement !== undefined) return placement;
   const present = like === null ? undefined : placements.get(like);
   const same = present !== undefined && samePlacement(present, like!, pool);
-  placement = same ? present : placementOf(pool, () => 0);
-  placements.set(pool, placement);
-  return placement;
-}
-
-/** As `placed`, in steps. */
-function* placedSteps(pool: PoolConfig): Generator<number, Placement> {
-  const present = placements.get(pool);
-  if (present !== undefined) return present;
-  const placement = yield* placementSteps(pool, new Uint8Array(pool.servers.length).fill(1));
+  placement = same ? present : yield* placementSteps(pool);
   placements.set(pool, placement);
   return placement;
 }
@@ -284,21 +286,21 @@ export function* shareSteps(pool: PoolConfig, live?: Uint8Array): Generator<numb
   if (left === 0) return new Float64Array(size);
   if (isDrawn(pool)) return Float64Array.from(pool.servers, (_, i) => off && live![i] === 0 ? 0 : 1 / left);
   const space = spaceOf(pool, pool);
-  const placement = off ? yield* placementSteps(pool, live!) : yield* placedSteps(pool);
-  yield PIECE_US * size;
-  return scaled(sharedHashes(ringOf(pool, placement), null, [size, 1], space)!, 1 / space);
+  const placement = off ? yield* placementSteps(pool, live!) : yield* placedSteps(pool, null);
+  return scaled((yield* sharedSteps(ringOf(pool, placement), null, [size, 1], space))!, 1 / space);
 }
 
 const scaled = (counts: Float64Array, by: number): Float64Array => counts.map((count) => count * by);
 
 function heirsOf(before: PoolConfig, after: PoolConfig): number[] {
-  const gone = (name: string) => !after.servers.some((server) => server.name === name);
-  const isNew = (name: string) => !before.servers.some((server) => server.name === name);
-  return before.servers.map((server) =>
-    gone(server.name)
-      ? after.servers.findIndex((each) => isNew(each.name) && each.addressText === server.addressText)
-      : after.servers.findIndex((each) => each.name === server.name)
-  );
+  const present = new Set(before.servers.map(({ name }) => name));
+  const [byName, byAddress] = [new Map<string, number>(), new Map<string, number>()];
+  after.servers.forEach(({ name, addressText }, i) => {
+    if (!byName.has(name)) byName.set(name, i);
+    // Only one whose name is new may be somebody else renamed.
+    if (!present.has(name) && !byAddress.has(addressText)) byAddress.set(addressText, i);
+  });
+  return before.servers.map(({ name, addressText }) => byName.get(name) ?? byAddress.get(addressText) ?? -1);
 }
 
 function notesOf(before: PoolConfig, after: PoolConfig, heirs: readonly number[]): string[] {

@@ -1,5 +1,6 @@
 /** From one configuration to the next: who is who, what is refused, what has to wait. What moves is in property/plan_test.ts. */
 import { deepStrictEqual, match, ok, strictEqual, throws } from "node:assert/strict";
+import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { changeLines, changeOf, changeSteps, RefusedChange } from "../../src/topology/change.ts";
 
@@ -109,11 +110,22 @@ Deno.test("changeLines() tells the largest moves one by one, and the rest togeth
   match(lines.find((line) => /more, together/.test(line))!, /^ {2}and \d+ more, together \d+\.\d %$/);
 });
 
-Deno.test("changeSteps() makes a ring a step, and none for a pool whose keys stay", () => {
-  const steps = changeSteps(configOf("", {}, { name: "beta" }), configOf("", {}, { name: "beta" }));
-  let count = 0;
-  while (!steps.next().done) count++;
-  strictEqual(count, 6);
+Deno.test("changeSteps() stops often where servers are many, and makes no ring for keys that stay", () => {
+  const count = (before: Config, after: Config) => {
+    const steps = changeSteps(before, after);
+    let stops = 0;
+    while (!steps.next().done) stops++;
+    return stops;
+  };
+  const of = (from: number, keys = "") => {
+    const servers = Array.from({ length: 100 }, (_, i) => `127.0.0.1:${1 + i}:1 server${from + i}`);
+    return configOf("", { servers, keys });
+  };
+  const before = of(0);
+  const both = count(before, of(1));
+  // Two rings of 4,000 labels, and what of them is laid over each other.
+  ok(both > 2 * 4000 / 32, `${both} stops`);
+  ok(count(before, of(0, "  timeout: 400\n")) < both - 2 * 4000 / 32);
   const broken = changeSteps(configOf("", { keys: "  redis: true\n" }), configOf("", {}));
   throws(() => {
     while (!broken.next().done);
