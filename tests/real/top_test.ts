@@ -15,10 +15,9 @@ Deno.test("compiled: ringmaster top draws, sorts, filters, and leaves the termin
   );
   const { pools } = await admin.json("/api/pools");
   const [{ name: server }] = pools.find(({ name }: any) => name === "alpha").servers;
-  for (const what of ["eject", "restore"]) {
-    const { status, text } = await admin.post(
-      `/api/servers/${encodeURIComponent(server)}/${what}?pool=alpha&force`,
-    );
+  const path = `/api/servers/${encodeURIComponent(server)}`;
+  for (const what of ["eject?pool=alpha&force", "restore?pool=alpha"]) {
+    const { status, text } = await admin.post(`${path}/${what}`);
     strictEqual(status, 200, text);
   }
   const client = await f.client(proxy);
