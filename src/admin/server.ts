@@ -28,8 +28,8 @@ const net = builtin<typeof import("node:net")>("node:net");
 
 /** Connections that may be streams. */
 const STREAMS_MAX = 64;
-/** Routes that are being answered at a time. */
-const BUSY_MAX = 32;
+/** Routes that are being answered at a time: twenty pages ask for a hundred things at once, and a long answer takes some turns. */
+const BUSY_MAX = 128;
 /** Bytes of a request's head (node:http counts its header lines), of its target, and of its body. */
 const HEAD_MAX = 16 * 1024;
 const TARGET_MAX = 8 * 1024;

@@ -23,6 +23,7 @@ import type { Seat } from "../../src/proxy/pool.ts";
 import { Director } from "../../src/service/director.ts";
 import { makeBoard, Proxy } from "../../src/service/proxy.ts";
 import { Board } from "../../src/stats/board.ts";
+import { checkTimed } from "./checkers.ts";
 import type { ServerState } from "../../src/topology/state.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
 import { FakeSentinel } from "../lib/fake_sentinel.ts";
@@ -530,6 +531,7 @@ export class HaWorld {
     this.turns(200_000);
     if (this.net.sockets.size > 0) throw new Violation(`${this.net.sockets.size} sockets are left`);
     if (this.clock.waiting > 0) throw new Violation(`${this.clock.waiting} timers are left`);
+    for (const pool of this.proxies[0]!.board.pools) checkTimed(pool);
   }
 
   connect(handler: Handler): Socket {
