@@ -153,7 +153,9 @@ const OUTCOMES = ["answered", "differences", "not answered"] as const;
 
 function verdictOf(results: readonly Result[]): 0 | 1 | 2 {
   if (results.some(({ tally }) => tally.different > 0)) return EXIT_FAILURE;
-  const whole = results.every(({ tally, stopped }) => stopped === null && tally.lost === 0);
+  const whole = results.every(({ tally, stopped }) =>
+    stopped === null && tally.lost === 0 && tally.unserved === 0
+  );
   // Where errors are all that there was, nothing has been compared.
   return whole && results.some(({ tally }) => tally.same > 0) ? EXIT_OK : EXIT_USAGE;
 }
@@ -240,6 +242,7 @@ function textOf({ pool, old, young, seconds, tally, stopped }: Result): string {
   );
   count(tally.same, young === null ? "answered" : "answered the same");
   count(tally.errors, young === null ? "answered with an error" : "answered with an error by both");
+  count(tally.unserved, "of these because no server answers: not compared");
   count(tally.changing, "changed meanwhile: not compared");
   count(tally.lost, "not answered");
   count(tally.different, "DIFFERENT");

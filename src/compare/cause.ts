@@ -30,6 +30,8 @@ export const SIGHTINGS_MAX = 4000;
 const SIGHTINGS_MIN = 10;
 /** A setting that is right explains all keys but a few leftovers. */
 const RIGHT = 0.97;
+/** Share of a server's own keys that has to be elsewhere for it to be the server. */
+const ITS_OWN = 1 / 4;
 /** Servers whose weight is tried, those first of which the most keys are elsewhere. */
 const WEIGHED_MAX = 4;
 /** Weights of it that are tried at most, besides those that people like. */
@@ -38,8 +40,16 @@ const WEIGHTS = [10, 20, 25, 50, 75, 100, 150, 200, 250, 500, 1000];
 const DISTRIBUTED: readonly DistributionName[] = ["ketama", "modula"];
 const TAGS: readonly (string | null)[] = [null, "{}", "[]", "()", "<>", "$$", "::", "||"];
 
-/** null: nothing explains them. @param pool not of a cluster */
-export function likelyCause(pool: PoolConfig, sightings: readonly Sighting[]): Cause | null {
+/**
+ * null: nothing explains them.
+ * @param pool not of a cluster
+ * @param other the file that it is compared with: of two weights that explain the same the one is named that it has
+ */
+export function likelyCause(
+  pool: PoolConfig,
+  sightings: readonly Sighting[],
+  other: PoolConfig | null = null,
+): Cause | null {
   if (sightings.length < SIGHTINGS_MIN || pool.cluster) return null;
   const before = sightings.length - wrongOf(pool, sightings, Infinity);
   if (before === sightings.length) return null;
@@ -58,10 +68,15 @@ export function likelyCause(pool: PoolConfig, sightings: readonly Sighting[]): C
     best = { text: text(), wrong };
     allowed = wrong - 1;
   };
+  const most = allowed;
   for (const [text, changed] of otherSettings(pool)) attempt(() => text, changed);
   const blind = sightings.some(({ server }) => server < 0);
   const weight = blind ? hiddenWeight(pool, sightings, allowed) : otherWeight(pool, sightings, allowed);
   if (weight !== null) best = weight;
+  const told = other === null
+    ? null
+    : weightOfOther(pool, other, sightings, best === null ? most : best.wrong);
+  if (told !== null) best = told;
   const swapped = blind ? null : exchanged(pool, sightings);
   if (best !== null) {
     const { text, wrong } = best as { text: string; wrong: number };
@@ -164,6 +179,23 @@ function otherWeight(
   return { text: `weight of ${name}: the file has ${weight}, with ${which}`, wrong };
 }
 
+/** One weight as the other file has it. @param allowed keys that may still be elsewhere */
+function weightOfOther(
+  pool: PoolConfig,
+  other: PoolConfig,
+  sightings: readonly Sighting[],
+  allowed: number,
+): { readonly text: string; readonly wrong: number } | null {
+  for (const [at, { name, weight }] of pool.servers.entries()) {
+    const its = other.servers.find((each) => each.name === name)?.weight;
+    if (its === undefined || its === weight) continue;
+    const servers = pool.servers.map((server, i) => i === at ? { ...server, weight: its } : server);
+    const wrong = wrongOf({ ...pool, servers }, sightings, allowed);
+    if (wrong <= allowed) return { text: `weight of ${name}: the file has ${weight}, with ${its}`, wrong };
+  }
+  return null;
+}
+
 /**
  * The weight that somebody counts with who looks for some keys elsewhere, who knows where: a server that weighs more takes keys from all
  * others, as many as it gains; one that weighs less loses its own.
@@ -264,6 +296,9 @@ function oneServer(
   );
   const most = of.indexOf(Math.max(...of));
   const wrong = lost.length - of[most]!;
+  // With another name nearly all of its keys are elsewhere: a few of them are leftovers.
+  const own = sightings.filter(({ key }) => placement.serverOf(key, 0, key.length) === most).length;
+  if (of[most]! < own * ITS_OWN) return null;
   if (pool.servers.length < 3 || wrong > sightings.length * (1 - RIGHT) / 4) return null;
   const { name } = pool.servers[most]!;
   return {

@@ -9,6 +9,7 @@
  * Memory is bounded: keys that wait to be read again are RECHECKED, sightings SIGHTINGS_MAX.
  */
 import type { Clock } from "../net/net.ts";
+import type { PoolConfig } from "../config/config.ts";
 import { type Cause, elsewhere, likelyCause, type Sighting, SIGHTINGS_MAX } from "./cause.ts";
 import type { Pace } from "./pace.ts";
 import { type Difference, differenceOf, type Reading, unread, unreadText } from "./reading.ts";
@@ -125,7 +126,9 @@ export class Comparison {
   /** What is still open. @throws CannotCompare */
   async end(): Promise<void> {
     await this.recheck();
-    this.faults = this.placed.flatMap((placed) => faultsOf(placed));
+    this.faults = this.placed.flatMap((placed) =>
+      faultsOf(placed, (placed.side === this.old ? this.young : this.old).pool)
+    );
     // Where no proxy is asked nobody has said that clients read them where they are.
     const { differences, notes } = this.tally;
     const [old, young] = [this.old, this.young];
@@ -409,15 +412,20 @@ export class Comparison {
   }
 }
 
-function faultsOf({ side, sightings, misplaced, blind, missed }: Placed): PlacingFault[] {
+/** @param other the pool of the other side */
+function faultsOf(
+  { side, sightings, misplaced, blind, missed }: Placed,
+  other: PoolConfig | null,
+): PlacingFault[] {
   const { label, pool } = side;
   const faults: PlacingFault[] = [];
-  if (misplaced > 0) faults.push({ label, running: false, misplaced, cause: likelyCause(pool!, sightings) });
-  else if (missed > 0) {
+  if (misplaced > 0) {
+    faults.push({ label, running: false, misplaced, cause: likelyCause(pool!, sightings, other) });
+  } else if (missed > 0) {
     const lost = blind.map((key) => ({ key, server: elsewhere(side.ownerOf(key)) }));
     // A server with other data misses all keys of its own: that is no setting.
     const owners = new Set(lost.map(({ server }) => server));
-    const cause = owners.size === 1 ? null : likelyCause(pool!, [...sightings, ...lost]);
+    const cause = owners.size === 1 ? null : likelyCause(pool!, [...sightings, ...lost], other);
     if (cause !== null) faults.push({ label, running: true, misplaced: missed, cause });
   }
   return faults;

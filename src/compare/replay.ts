@@ -22,6 +22,10 @@ const DRAWN = /rand|scan$|^spop$/;
 /** … are times that go by, in s or ms. */
 const TIMES: Readonly<Record<string, number>> = { ttl: 2, pttl: 2000 };
 
+/** What proxies say when a server does not answer them, ours and twemproxy. */
+const UNSERVED =
+  /^(?:ERR |SERVER_ERROR )?(?:Connection (?:refused|timed out|reset)|Broken pipe|Host is down|No route to host|Network is unreachable|No such file|The server |LOADING|MASTERDOWN|CLUSTERDOWN)/;
+
 export interface ReplayTally {
   requests: number;
   asked: number;
@@ -30,6 +34,8 @@ export interface ReplayTally {
   different: number;
   /** Errors of both, or of the one target. */
   errors: number;
+  /** … which say that there is no server to answer: nothing has been compared. */
+  unserved: number;
   lost: number;
   /** Answers of OLD itself that changed while it was asked. */
   changing: number;
@@ -51,6 +57,7 @@ export class Replay {
     same: 0,
     different: 0,
     errors: 0,
+    unserved: 0,
     lost: 0,
     changing: 0,
     skipped: { writes: 0, shortened: 0, others: 0 },
@@ -132,6 +139,7 @@ export class Replay {
       this.show(`${said(request)}: ${brief(old)}`);
     } else if (old.error) {
       tally.errors++;
+      if (UNSERVED.test(old.text) || young !== null && UNSERVED.test(young.text)) tally.unserved++;
       this.show(`${said(request)}: ${brief(old)}`);
     } else tally.same++;
   }

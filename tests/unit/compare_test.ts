@@ -145,6 +145,30 @@ Deno.test("likelyCause() names the one setting that is wrong, and says nothing w
   );
 });
 
+Deno.test("likelyCause(): a few keys that are elsewhere are no server's name", () => {
+  const file = poolOf(["10.0.0.1:6379:1 a", "10.0.0.2:6379:1 b", "10.0.0.3:6379:1 c"]);
+  const all = sightings(file, file, 70);
+  // Three of them are on another server as well, which is where they were seen.
+  const moved = all.filter(({ server }) => server !== 2).slice(0, 3);
+  const seen = all.map((each) => moved.includes(each) ? { ...each, server: 1 - each.server } : each);
+  strictEqual(likelyCause(file, seen), null);
+  const renamed = poolOf(["10.0.0.1:6379:1 x", "10.0.0.2:6379:1 b", "10.0.0.3:6379:1 c"]);
+  ok(likelyCause(file, sightings(renamed, file, 70))?.text.startsWith("name or weight of a:"));
+});
+
+Deno.test("likelyCause(): where two weights explain the same, the one that the other file has", () => {
+  const [equal, third] = [
+    poolOf(["10.0.0.1:6379:1 a", "10.0.0.2:6379:1 b"]),
+    poolOf(["10.0.0.1:6379:1 a", "10.0.0.2:6379:3 b"]),
+  ];
+  const textOf = (file: PoolConfig, right: PoolConfig) =>
+    likelyCause(file, sightings(right, file, 1000), right)?.text;
+  strictEqual(textOf(equal, third), "weight of b: the file has 1, with 3");
+  strictEqual(textOf(third, equal), "weight of b: the file has 3, with 1");
+  const other = poolOf(["10.0.0.1:6379:3 a", "10.0.0.2:6379:1 b"]);
+  strictEqual(textOf(equal, other), "weight of a: the file has 1, with 3");
+});
+
 Deno.test("likelyCause() of random settings: it explains, or says that it does not know", () => {
   const random = new Random(20261129);
   for (let i = 0; i < 4; i++) {
@@ -531,6 +555,24 @@ Deno.test("Replay: a target that goes away ends it, and is no difference; one th
     const { same, lost, different, asked } = one.tally;
     deepStrictEqual({ same, lost, different, asked }, { same: 128, lost: 128, different: 0, asked: 256 });
     deepStrictEqual([old.asked, young.asked], [256, 256]);
+  }
+});
+
+Deno.test("Replay: errors of both are the same answer, but not those of a server that nobody reaches", async () => {
+  const [old, young] = [new FakePeer("old"), new FakePeer("new")];
+  const request = recorded('{"pool":"p","command":"get","arguments":["a"]}', false, false)!;
+  const errors = [
+    "WRONGTYPE of key",
+    "ERR Connection refused (server 10.0.0.1:6379)",
+    "SERVER_ERROR Connection timed out",
+  ];
+  for (const text of errors) {
+    for (const peer of [old, young]) peer.data.set("a", { kind: "error", text });
+    const one = new Replay(old, young, { take: () => Promise.resolve() }, 5);
+    await one.take(request);
+    await one.flush();
+    const { errors, unserved, different } = one.tally;
+    deepStrictEqual([errors, unserved, different], [1, text.startsWith("WRONG") ? 0 : 1, 0], text);
   }
 });
 
