@@ -8,7 +8,6 @@
  * time, -v is brought into 0 to 11, -o "" is standard error. Not as with nutcracker: what is wrong exits with 2, and a
  * word that belongs nowhere is an error, not ignored.
  */
-import { parseArgs } from "node:util";
 import { quoted } from "../config/config_error.ts";
 import { INTEGER_MAX, WORKERS_MAX } from "../config/schema.ts";
 import { SHOWN_DEFAULT } from "../compare/tally.ts";
@@ -818,71 +817,55 @@ class Given {
   }
 }
 
+/** As getopt_long reads them: what follows a flag that wants a value is its value, whatever it looks like. */
 function read(command: Command, argv: readonly string[]): Given {
-  const flags = command.flags;
-  const options: Record<string, { type: "string" | "boolean"; short?: string }> = {};
-  for (const each of flags) {
-    const type = each.value === "" ? "boolean" : "string";
-    options[each.long] = each.short === "" ? { type } : { type, short: each.short };
-  }
-  // Not strict: its messages are the runtime's, and it takes -1 for a flag where getopt sees a value.
-  const args = lengthened(flags, argv);
-  const { tokens } = parseArgs({ args, options, strict: false, allowPositionals: true, tokens: true });
+  const { flags } = command;
   const given = new Given(flags);
-  for (const token of tokens) {
-    if (token.kind === "positional") given.words.push(token.value);
-    if (token.kind !== "option") continue;
-    const found = flags.find((each) => each.long === token.name);
-    if (found === undefined) throw new UsageError(unknownFlag(token.rawName, flags));
-    if (found.value === "" && token.value !== undefined) {
-      throw new UsageError(`option ${token.rawName} takes no value, found ${quoted(token.value)}`);
+  let at = 0;
+  /** @param text what stands with it in the same argument; undefined: nothing */
+  const take = (flag: Flag, spelled: string, text: string | undefined): void => {
+    if (flag.value === "") {
+      if (text !== undefined) {
+        throw new UsageError(`option ${spelled} takes no value, found ${quoted(text)}`);
+      }
+      return given.set(flag.long, spelled, "");
     }
-    if (found.value !== "" && token.value === undefined) {
-      throw new UsageError(`option ${token.rawName} requires ${found.requires}`);
+    const value = text ?? argv[at++];
+    if (value === undefined) throw new UsageError(`option ${spelled} requires ${flag.requires}`);
+    given.set(flag.long, spelled, value);
+  };
+  while (at < argv.length) {
+    const arg = argv[at++]!;
+    if (arg === "--") {
+      given.words.push(...argv.slice(at));
+      break;
     }
-    given.set(found.long, token.rawName, token.value ?? "");
+    if (arg.startsWith("--")) {
+      const sign = arg.indexOf("=", 3);
+      const flag = longFlag(flags, sign < 0 ? arg.slice(2) : arg.slice(2, sign));
+      take(flag, `--${flag.long}`, sign < 0 ? undefined : arg.slice(sign + 1));
+    } else if (arg.length > 1 && arg.startsWith("-")) {
+      for (let i = 1; i < arg.length; i++) {
+        const flag = flags.find((each) => each.short !== "" && each.short === arg[i]);
+        if (flag === undefined) throw new UsageError(unknownFlag(`-${arg[i]}`, flags));
+        const last = flag.value !== "";
+        take(flag, `-${flag.short}`, last && i + 1 < arg.length ? arg.slice(i + 1) : undefined);
+        if (last) break;
+      }
+    } else given.words.push(arg);
   }
   return given;
 }
 
-/** Long flags that were cut short, whole again, as getopt_long does it. */
-function lengthened(flags: readonly Flag[], argv: readonly string[]): string[] {
-  const args: string[] = [];
-  for (let i = 0; i < argv.length; i++) {
-    const arg = argv[i]!;
-    if (arg === "--") return [...args, ...argv.slice(i)];
-    const match = /^--([^=]+)(=.*)?$/s.exec(arg);
-    if (match === null) {
-      args.push(arg);
-      // The next argument is this flag's value, whatever it looks like.
-      const short = /^-[^-]/.test(arg) ? shortAwaitingValue(flags, arg) : false;
-      if (short && i + 1 < argv.length) args.push(argv[++i]!);
-      continue;
-    }
-    const name = match[1]!;
-    const near = flags.filter((each) => each.long.startsWith(name));
-    const found = flags.find((each) => each.long === name) ?? (near.length === 1 ? near[0] : undefined);
-    if (found === undefined && near.length > 1) {
-      throw new UsageError(
-        `option --${name} is ambiguous: ${near.map((each) => `--${each.long}`).join(", ")}`,
-      );
-    }
-    args.push(`--${found?.long ?? name}${match[2] ?? ""}`);
-    if (found !== undefined && found.value !== "" && match[2] === undefined && i + 1 < argv.length) {
-      args.push(argv[++i]!);
-    }
+/** The flag of that name, which may be cut short if it means no other then. */
+function longFlag(flags: readonly Flag[], name: string): Flag {
+  const near = flags.filter((each) => each.long.startsWith(name));
+  const found = flags.find((each) => each.long === name) ?? (near.length === 1 ? near[0] : undefined);
+  if (found !== undefined) return found;
+  if (near.length > 1) {
+    throw new UsageError(`option --${name} is ambiguous: ${near.map((each) => `--${each.long}`).join(", ")}`);
   }
-  return args;
-}
-
-/** True if a bundle such as -dv ends in a flag that still wants its value. */
-function shortAwaitingValue(flags: readonly Flag[], arg: string): boolean {
-  for (let i = 1; i < arg.length; i++) {
-    const found = flags.find((each) => each.short === arg[i]);
-    if (found === undefined) return false;
-    if (found.value !== "") return i === arg.length - 1;
-  }
-  return false;
+  throw new UsageError(unknownFlag(`--${name}`, flags));
 }
 
 function unknownFlag(rawName: string, flags: readonly Flag[]): string {

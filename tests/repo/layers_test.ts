@@ -57,7 +57,7 @@ const PACKAGES: Record<string, readonly string[]> = {
 };
 
 /** Packages that the program may load when it starts; each takes a part of the time until the first request is served. */
-const AT_START = ["node:buffer", "node:fs", "node:os", "node:path", "node:util", "yaml"];
+const AT_START = ["node:buffer", "node:fs", "node:os", "node:path", "yaml"];
 
 /**
  * Files whose types those name too that they hold: objects that know each other. Without these there is no circle of files, not of
