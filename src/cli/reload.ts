@@ -180,7 +180,11 @@ export class Reloader {
       const read = await inTurns(this.source.loadSteps(this.clock.wallMs()), this.clock);
       const next = await this.sources.fill(read);
       const change = await this.changeTo(next);
-      if (!change.same) await this.enforce(change, cause);
+      if (!change.same) {
+        await this.enforce(change, cause);
+        // What is told of it has a turn to itself.
+        await nextTurn(this.clock);
+      }
       await this.around.refresh();
       const text = change.same
         ? `reload (${cause}): nothing is different in ${this.source.name}`
