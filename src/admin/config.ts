@@ -101,21 +101,20 @@ function valueOf(key: Key, fields: object): unknown {
       const tls = value as TlsConfig;
       return Object.fromEntries(ADMIN_TLS_KEYS.map(({ name, field }) => [name, tls[field]]));
     }
-    case "limits": {
-      const rates = value as Rates;
-      return Object.fromEntries(LIMITS_KEYS.map(({ name, field }) => [name, rates[field]]));
-    }
+    case "limits":
+      return limitsShape(value as Rates);
     case "replicas":
       return (value as readonly ReplicaConfig[]).map(({ text, zone }) => ({ address: text, zone }));
     case "credentials":
     case "server_auth":
       return MASK;
     case "users":
-      return (value as readonly UserConfig[]).map(({ name, secret, rules, scripts }) => ({
+      return (value as readonly UserConfig[]).map(({ name, secret, rules, scripts, limits }) => ({
         name,
-        login: secret.kind === "none" || secret.kind === "nopass" ? secret.kind : MASK,
+        login: secret.kind === "sha256" || secret.kind === "scrypt" ? MASK : secret.kind,
         rules,
         scripts,
+        limits: limits === null ? null : limitsShape(limits),
       }));
     // Not the key of a pool or of the process, or shown by whoever calls.
     case "rules":
@@ -125,6 +124,10 @@ function valueOf(key: Key, fields: object): unknown {
     case "listen":
       return null;
   }
+}
+
+function limitsShape(rates: Rates) {
+  return Object.fromEntries(LIMITS_KEYS.map(({ name, field }) => [name, rates[field]]));
 }
 
 function serverShape({ name, addressText, weight, master, zone, slots, replicas }: ServerConfig) {

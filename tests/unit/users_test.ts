@@ -106,7 +106,10 @@ Deno.test("a secret may be a variable of the environment; one that is not set is
 
 Deno.test("passwords are not kept as they were written, nor shown", async () => {
   const { pools, process } = parseConfig(
-    pool(`${USERS('{ name: a, password: "sesame", rules: +get }')}  server_auth: { password: sesame }\n`),
+    pool(
+      `${USERS('{ name: a, password: "sesame", rules: +get, limits: { max_connections: 7 } }')}` +
+        "  server_auth: { password: sesame }\n",
+    ),
     "f.yml",
   );
   ok(!JSON.stringify(pools[0]!.users).includes("sesame"));
@@ -114,6 +117,7 @@ Deno.test("passwords are not kept as they were written, nor shown", async () => 
   const answer = bodyOf(await configAnswer(around as never));
   ok(!answer.includes("sesame") && !/[0-9a-f]{64}/.test(answer), answer);
   match(answer, /\+get/);
+  match(answer, /"max_connections":7/);
 });
 
 Deno.test("slow hashes: what was made is right, anything else is not", async () => {
