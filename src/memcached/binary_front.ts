@@ -78,7 +78,7 @@ import { NO_SERVER } from "../ring/placement.ts";
 import { CLASS_OTHER, CLASS_READ, CLASS_WRITE } from "../stats/latency.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import { sendBinaryGet } from "./binary_gets.ts";
-import { BinaryRequest } from "./binary_request.ts";
+import { BinaryRequest, KEY_BYTES } from "./binary_request.ts";
 import { LACKS_META, learnMeta } from "./meta_learning.ts";
 import { type Logins, SECRET_MAX } from "./login.ts";
 import { type BinarySession, LOCKED, type MemcachedSession } from "./session.ts";
@@ -193,6 +193,7 @@ export class BinaryFront {
       session.verdict = null;
       this.refuseValue(client, index, bytes);
     } else this.dispatch(client, session, index, bytes);
+    session.opcode = packet.opcode;
     client.countHere();
     if (looked) this.sent(client);
     return skips ? skip(session, packet.needed, start, end) : next;
@@ -319,7 +320,10 @@ export class BinaryFront {
     request.check = checkOf(lineRow(asks, form), 0) | CHECK_BINARY;
     if (asks === GET && form === KEY_PLAIN) sendBinaryGet(connection, request, bytes, key, keyEnd);
     else {
-      if (WITH_KEY[opcode] === 1 || asks === GAT) request.key = bytes.slice(key, keyEnd);
+      if (WITH_KEY[opcode] === 1 || asks === GAT) {
+        request.key = bytes.slice(key, keyEnd);
+        session.keyBytes += keyEnd - key + KEY_BYTES;
+      }
       connection.enqueue(request);
       const size = writeLine(bytes, packet, form, line);
       if (stores) writeValue(connection, size, bytes, keyEnd, packet.end);

@@ -31,6 +31,11 @@ import type { Client } from "../proxy/client.ts";
 import { Request } from "../proxy/request.ts";
 import type { RequestLine } from "../proxy/request_line.ts";
 import type { Timing } from "../proxy/timing.ts";
+import type { MemcachedSession } from "./session.ts";
+
+/** What the record of a packet under way takes beyond that of a Request, about; and its key, beside its bytes. */
+export const PACKET_BYTES = 64;
+export const KEY_BYTES = 128;
 
 const NONE = new Uint8Array(0);
 /** Where packets are written, values excepted: an error has the words of a line at most. */
@@ -130,7 +135,9 @@ export class BinaryRequest extends Request implements RequestLine {
     const { client, key } = this;
     this.client = null;
     this.waiting = 0;
-    if (client !== null) deliverSaid(client, this, bytes, key, 0, key.length);
+    if (client === null) return;
+    if (key.length > 0) (client.session as MemcachedSession).binary!.keyBytes -= key.length + KEY_BYTES;
+    deliverSaid(client, this, bytes, key, 0, key.length);
   }
 }
 

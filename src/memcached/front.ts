@@ -37,7 +37,7 @@ import {
   SPLIT_GET,
 } from "../protocol/memcached/commands.ts";
 import { isClientHello } from "../protocol/client_hello.ts";
-import { MAGIC_REQUEST } from "../protocol/memcached/binary.ts";
+import { MAGIC_REQUEST, QUIET } from "../protocol/memcached/binary.ts";
 import { scanReply } from "../protocol/memcached/reply.ts";
 import { REPLY_ERROR, REPLY_VALUE } from "../protocol/memcached/reply_types.ts";
 import {
@@ -63,6 +63,7 @@ import type { Front, Greeting, ReplyScan } from "../proxy/front.ts";
 import { Illnesses } from "../proxy/illness.ts";
 import { sendGet } from "./get_batch.ts";
 import { BinaryFront } from "./binary_front.ts";
+import { PACKET_BYTES } from "./binary_request.ts";
 import { Logins, unlock } from "./login.ts";
 import { BINARY, BinarySession, LOCKED, MemcachedSession } from "./session.ts";
 import { SlicedGet } from "./slices.ts";
@@ -93,6 +94,8 @@ const ROW_SET = rowOf("set");
 const ROW_MS = rowOf("ms");
 const ILLNESSES = new Illnesses("memcached");
 const NO_GREETINGS: readonly Greeting[] = [];
+/** How long the rest of a quiet run may be under way while the proxy stops: less than after which a client that rests is closed. */
+const QUIET_RUN_MS = 400;
 const CHECK_QUIET = 0x100;
 /** Bytes of "ERROR\r\n". */
 const ERROR_ALONE = 7;
@@ -342,7 +345,8 @@ export class MemcachedFront implements Front {
   }
 
   holdsBytes(client: Client): number {
-    const { sliced, scan } = client.session as MemcachedSession;
+    const { binary, sliced, scan } = client.session as MemcachedSession;
+    if (binary !== null) return client.replies.length * PACKET_BYTES + binary.keyBytes;
     return (sliced?.holdsBytes ?? 0) + scan.holdsBytes;
   }
 
@@ -442,10 +446,15 @@ export class MemcachedFront implements Front {
     pace(client, connection);
   }
 
-  /** True while the rest of a refused value is under way: it is no request, and cannot be left for later. */
+  /**
+   * True while the rest of a refused value is under way: it is no request, and cannot be left for later. And for a while behind a quiet
+   * packet, since what its client waits for is the reply to one that is not here yet.
+   */
   midway(client: Client): boolean {
     const { skipBytes, binary } = client.session as MemcachedSession;
-    return (binary?.skipBytes ?? skipBytes) > 0;
+    if (binary === null) return skipBytes > 0;
+    return binary.skipBytes > 0 ||
+      QUIET[binary.opcode] === 1 && this.pool.turn.now() - client.lastActiveMs < QUIET_RUN_MS;
   }
 
   abandoned(client: Client): void {

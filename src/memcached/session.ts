@@ -12,6 +12,10 @@ export const LOCKED = -2;
 export class BinarySession {
   /** SASL has begun, and its next step may bring the secret. */
   begun = false;
+  /** Of the last packet that was taken. */
+  opcode = 0;
+  /** Bytes of keys that requests under way have of their own. */
+  keyBytes = 0;
 
   /** @param skipBytes as `MemcachedSession.skipBytes` */
   constructor(public skipBytes: number) {}

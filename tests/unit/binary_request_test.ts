@@ -1,7 +1,7 @@
 /** What becomes of a server's reply to a binary client's packet: the packet that memcached would have sent, silence, or "not mine". */
 import assert from "node:assert/strict";
 import { BinaryGets } from "../../src/memcached/binary_gets.ts";
-import { BinaryRequest } from "../../src/memcached/binary_request.ts";
+import { BinaryRequest, KEY_BYTES } from "../../src/memcached/binary_request.ts";
 import { GetPace } from "../../src/memcached/get_pace.ts";
 import { Packet } from "../../src/protocol/memcached/binary.ts";
 import type { Client } from "../../src/proxy/client.ts";
@@ -34,6 +34,9 @@ class Told {
     this.deliver(request, bytes, start, end);
   }
 
+  /** What it counts of keys under way. */
+  readonly session = { binary: { keyBytes: 0 } };
+
   countForwardError(): void {
     this.errors++;
   }
@@ -51,6 +54,7 @@ function requestOf(told: Told, opcode: number, key = "", opaque = -7): BinaryReq
   packet.opaque = opaque;
   const request = new BinaryRequest(told as unknown as Client, packet);
   request.key = latin1(key);
+  if (key !== "") told.session.binary.keyBytes += key.length + KEY_BYTES;
   return request;
 }
 
