@@ -1,6 +1,7 @@
 /** /metrics: what Prometheus is told (stats/families.ts), read from the board, the servers as workers see them, and keepers. */
+import type { Config } from "../config/config.ts";
 import { CONTENT_TYPES, expositionParts, type Format, formatFor } from "../stats/exposition.ts";
-import type { PoolBoard } from "../stats/board.ts";
+import type { PoolBoard, ServerCells } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import {
   bucketsOf,
@@ -14,6 +15,7 @@ import { SERVER_CONNECTIONS } from "../stats/metrics.ts";
 import { VERSION } from "../stats/version.ts";
 import type { Answer, Asked } from "./answer.ts";
 import type { Gathered, PoolCertificate } from "../service/questions.ts";
+import type { Director } from "../service/director.ts";
 import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 import { Pieces } from "./long_json.ts";
@@ -53,7 +55,9 @@ export async function takeSnapshot(around: Around, steps: Steps): Promise<Snapsh
   const failing = failingServers(servers);
   const certificates = certificatesOf(held);
   const stats = await service.stats();
-  const { stamp } = around;
+  const { config, stamp } = around;
+  // Now: a reload between two steps has other servers on the board, in another order.
+  const boards = service.board.pools.map((board) => ({ board, cells: board.servers }));
   return {
     version: VERSION,
     nowMs: clock.wallMs(),
@@ -66,31 +70,32 @@ export async function takeSnapshot(around: Around, steps: Steps): Promise<Snapsh
     epochAtMs: stamp.atMs,
     events: director.events.counts,
     certificates: around.certificates().map((one) => ({ key: ADMIN_KEY, ...one })),
-    pools: await steps.all(snapshotsOf(around, stats, failing, certificates)),
+    pools: await steps.all(snapshotsOf(config, boards, director, stats, failing, certificates)),
   };
 }
 
 function* snapshotsOf(
-  { config, service, director }: Around,
+  config: Config,
+  boards: readonly { readonly board: PoolBoard; readonly cells: readonly ServerCells[] }[],
+  director: Director,
   stats: ProcessStats,
   failing: ReadonlySet<string>,
   certificates: readonly PoolCertificate[],
 ): Generator<number, PoolSnapshot[]> {
-  const boards = service.board.pools;
   const counts = new Map(stats.pools.map((pool) => [pool.name, pool]));
   const snapshots: PoolSnapshot[] = [];
   for (const [at, { name, servers }] of config.pools.entries()) {
     // A reload may have come between.
     const counted = counts.get(name);
-    const board = boards[at];
-    if (counted === undefined || board === undefined) continue;
+    const here = boards[at];
+    if (counted === undefined || here === undefined) continue;
     const values = new Map(counted.servers.map((server) => [server.name, server.values]));
-    const latency = latencyOf(board);
+    const latency = latencyOf(here.board);
     yield POOL_US;
     const seen: ServerSnapshot[] = [];
     for (const [k, server] of servers.entries()) {
       const counters = values.get(server.name);
-      const cells = board.servers[k];
+      const cells = here.cells[k];
       if (counters === undefined || cells === undefined) continue;
       seen.push({
         name: server.name,

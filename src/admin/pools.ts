@@ -3,7 +3,7 @@ import type { CertificateSeen } from "../net/tls.ts";
 import type { Config, PoolConfig, ServerConfig } from "../config/config.ts";
 import type { Director } from "../service/director.ts";
 import type { ServerSeen } from "../service/questions.ts";
-import { DRAINED, FREE, type PoolBoard, type ServerCells } from "../stats/board.ts";
+import { DRAINED, FREE, type ServerCells } from "../stats/board.ts";
 import {
   CLIENT_CONNECTIONS,
   IN_QUEUE,
@@ -84,25 +84,25 @@ async function made(around: Around): Promise<Answer> {
     ({ pool, server }) => `${pool}\0${server}`,
   );
   const steps = new Steps(turns);
-  const boards = service.board.pools;
+  // A reload between two steps has other servers on the board, in another order.
+  const cells = service.board.pools.map(({ servers }) => servers);
   const shares: Float64Array[] = [];
-  for (const [at, pool] of config.pools.entries()) shares.push(await steps.all(sharesNow(pool, boards[at])));
+  for (const [at, pool] of config.pools.entries()) shares.push(await steps.all(sharesNow(pool, cells[at])));
   const pools = each([...config.pools.entries()], POOL_US, ([at, pool]) => {
     // A reload may have come between.
     const counted = stats.pools.find(({ name }) => name === pool.name);
-    const board = boards[at];
     const stateOf = new Map(states.get(pool.name)?.map((state) => [state.server, state]));
     const valuesOf = new Map(counted?.servers.map(({ name, values }) => [name, values]));
     const servers = each([...pool.servers.entries()], SERVER_US, ([i, server]) => ({
       ...serverOf(
         server,
-        board?.servers[i],
+        cells[at]?.[i],
         viewed.get(`${pool.name}\0${server.name}`) ?? [],
         stateOf.get(server.name),
         director.replicas(pool.name, server.name),
       ),
       share: shares[at]![i],
-      latency: shortLatency(board?.servers[i]?.latency),
+      latency: shortLatency(cells[at]?.[i]?.latency),
       counters: countersOf(SERVER_METRICS, valuesOf.get(server.name) ?? SERVER_METRICS.map(() => 0)),
     }));
     const inFlight = counted?.servers.reduce(
@@ -207,9 +207,9 @@ const known = new WeakMap<PoolConfig, { readonly live: string; readonly shares: 
 /** What share of the keys each server has now, 0 to 1. Made once a ring: of a hundred servers it takes some ms, in steps. */
 export function* sharesNow(
   pool: PoolConfig,
-  board: PoolBoard | undefined,
+  cells: readonly ServerCells[] | undefined,
 ): Generator<number, Float64Array> {
-  const live = Uint8Array.from(pool.servers, (_, i) => board?.servers[i]?.isOff ? 0 : 1);
+  const live = Uint8Array.from(pool.servers, (_, i) => cells?.[i]?.isOff ? 0 : 1);
   const marks = live.join("");
   const present = known.get(pool);
   if (present?.live === marks) return present.shares;

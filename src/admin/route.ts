@@ -14,12 +14,12 @@ export async function route(around: Around, { query }: Asked): Promise<Answer> {
   const { pools, process } = service.config;
   const pool = poolOf(pools, query.pool!);
   const key = keyOf(query.key!, query.hex === "yes");
-  const board = service.board.pools[pools.indexOf(pool)];
+  const cells = service.board.pools[pools.indexOf(pool)]?.servers;
   const states = director.states().get(pool.name) ?? [];
   const stateOf = (server: number) => states.find((state) => state.server === pool.servers[server]!.name);
   const steps = explainSteps(pool, key, {
     zone: process.zone,
-    offRing: (server) => whyOff(board?.servers[server]),
+    offRing: (server) => whyOff(cells?.[server]),
     addressOf: (server) => stateOf(server)?.primary?.text ?? pool.servers[server]!.addressText,
     replicasOf: (server): ReadCandidate[] => {
       const name = pool.servers[server]!.name;

@@ -25,13 +25,12 @@ export async function slowLog(around: Around, { query }: Asked): Promise<Answer>
   return await longJson(steps, { at: clock.wallMs(), entries: each(entries, 1, shapeOf) });
 }
 
-/** @param only null: of all pools */
+/** Of the pools as they are when it is called: a reload may come between two steps. @param only null: of all pools */
 function* newest(
-  { service, config }: Around,
+  { service: { board: { pools: boards } }, config }: Around,
   only: string | null,
   count: number,
 ): Generator<number, PoolEntry[]> {
-  const boards = service.board.pools;
   let entries: PoolEntry[] = [];
   for (const [at, { name, slowlogMaxLen }] of config.pools.entries()) {
     if (only !== null && name !== only) continue;

@@ -4,11 +4,19 @@ import { config, MASK } from "../../src/admin/config.ts";
 import type { Whole } from "../../src/admin/answer.ts";
 import type { Around } from "../../src/admin/around.ts";
 import { readyz } from "../../src/admin/health.ts";
+import { metrics } from "../../src/admin/metrics.ts";
+import { pools } from "../../src/admin/pools.ts";
 import { adminRefusal } from "../../src/admin/side.ts";
 import { findRoute, ROUTES } from "../../src/admin/routes.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { KEYS, POOL_KEYS, PROCESS_KEYS } from "../../src/config/schema.ts";
+import { Proxy } from "../../src/service/proxy.ts";
+import { Turns } from "../../src/service/turns.ts";
+import { EJECTED } from "../../src/stats/board.ts";
+import { changeOf } from "../../src/topology/change.ts";
+import { TurnNet } from "../lib/turn_net.ts";
 import { bodyOf, TURNS } from "../lib/turns.ts";
+import { wideRedisServer } from "../lib/wide_servers.ts";
 
 const shown = async (yml: string): Promise<string> => {
   const around = { clock: { wallMs: () => 0 }, turns: TURNS, config: parseConfig(yml, "x.yml") };
@@ -109,4 +117,95 @@ Deno.test("/readyz: not while no worker answers", async () => {
     (await readyz(seen(answers) as unknown as Around) as Whole).status;
   deepStrictEqual(await ready([]), 503);
   deepStrictEqual(await ready([{ worker: 0, answer: [] }]), 200);
+});
+
+Deno.test("a reload between the steps of an answer gives no server another's state", async () => {
+  const SERVERS = 24;
+  const yml = (first: number) =>
+    "p:\n  listen: 127.0.0.1:1\n  redis: true\n  servers:\n" +
+    Array.from({ length: SERVERS }, (_, i) => `    - 127.0.0.1:${first + i}:1 s${first + i}\n`).join("");
+  /** Every other server is off the ring; the first one leaves in that turn. @returns the body, and how many turns it took */
+  const askedWhile = async (answer: typeof pools, inTurn: number): Promise<[string, number]> => {
+    const due: (() => void)[] = [];
+    const clock = {
+      nowMs: () => 1,
+      wallMs: () => 1,
+      setTimer: (_: number, run: () => void) => due.push(run),
+    };
+    const net = new TurnNet(wideRedisServer, (work) => work());
+    const turns = new Turns(clock as unknown as Around["clock"]);
+    const before = parseConfig(yml(1), "x.yml");
+    const proxy = new Proxy({
+      config: before,
+      net,
+      clock: net.clock,
+      random: () => 0.5,
+      log: { level: 0, write: () => {} },
+      turns,
+      system: { hostName: "h", processId: 1, os: "o", filesMax: 0, memoryBytes: () => 0 },
+    });
+    proxy.board.pools[0]!.servers.forEach((cells, i) => i % 2 === 0 && cells.hold(EJECTED));
+    const facts = { runtime: "deno", runtimeVersion: "2", startedAtMs: 1, filesMax: 1024 };
+    const around = {
+      clock,
+      turns,
+      service: proxy,
+      director: {
+        events: { seen: { count: 0 }, counts: new Map() },
+        states: () => new Map(),
+        replicas: () => [],
+      },
+      get config() {
+        return proxy.config;
+      },
+      stamp: { epoch: 0, cause: "start", atMs: 1 },
+      machine: { facts, read: () => ({ cpuSeconds: 1, residentBytes: 1, openFiles: 1, memoryMaxBytes: 1 }) },
+      certificates: () => [],
+    } as unknown as Around;
+    let body: string | null = null;
+    const asked = { names: {}, query: { max_age_ms: "" }, body: new Uint8Array(), accept: "" };
+    void answer(around, asked).then(async (said) => body = await bodyOf(said));
+    const settled = async () => {
+      for (let i = 0; i < 50; i++) await Promise.resolve();
+    };
+    await settled();
+    let turn = 0;
+    for (; body === null; turn++) {
+      if (turn === inTurn) {
+        const stamp = { epoch: 1, cause: "reload", atMs: 1 };
+        await proxy.reload(changeOf(before, parseConfig(yml(2), "x.yml")), stamp);
+      }
+      ok(due.length > 0, "it waits for something that does not come");
+      due.shift()!();
+      await settled();
+    }
+    proxy.stop();
+    return [body, turn];
+  };
+  const offRing = {
+    pools: (body: string): [string, boolean][] =>
+      JSON.parse(body).pools[0].servers.map((one: { name: string; state: string }) => [
+        one.name,
+        one.state === "ejected",
+      ]),
+    metrics: (body: string): [string, boolean][] =>
+      [...body.matchAll(/^ringmaster_server_ejected\{.*server="([^"]+)".*\} ([01])$/gm)].map((line) => [
+        line[1]!,
+        line[2] === "1",
+      ]),
+  };
+  for (const [name, answer] of [["pools", pools], ["metrics", metrics]] as const) {
+    const [, turns] = await askedWhile(answer as typeof pools, -1);
+    ok(turns > 2, `${turns} turns`);
+    for (let k = 0; k < turns; k++) {
+      const [body] = await askedWhile(answer as typeof pools, k);
+      const seen = offRing[name](body);
+      ok(seen.length >= SERVERS - 1, `${seen.length} servers in: ${body.slice(0, 300)}`);
+      for (const [server, off] of seen) {
+        const number = Number(server.slice(1));
+        // The last one is new.
+        strictEqual(off, number % 2 === 1 && number <= SERVERS, `${name}, turn ${k}: ${server}`);
+      }
+    }
+  }
 });
