@@ -630,8 +630,12 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
     const errno = pipe.pour(this.fd);
     this.flushedBytes += count - pipe.held;
     if (errno === 0) return;
-    pipe.empty(errno === EAGAIN ? this.out : null);
-    if (errno === EAGAIN) this.waitToWrite();
+    const cannot = CANNOT_PASS.has(errno);
+    const later = cannot || errno === EAGAIN;
+    pipe.empty(later ? this.out : null);
+    // The socket itself is none the worse.
+    if (cannot) this.net.stopSplicing();
+    if (later) this.waitToWrite();
     else this.broke(errno);
   }
 

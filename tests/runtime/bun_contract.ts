@@ -1,7 +1,7 @@
 /**
  * The seam's contract on Bun's sockets: a program for Bun, started by bun_test.ts. One line a case:
- * "ok<tab>name" or "FAILED<tab>name<tab>error as JSON". Arguments: the net, "bun", "epoll" or "tls over" one of them; part of a name to run only those
- * cases.
+ * "ok<tab>name" or "FAILED<tab>name<tab>error as JSON". Arguments: the net, "bun", "epoll", "epoll with pipes that give nothing" or "tls over" one
+ * of the first two; part of a name to run only those cases.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +11,8 @@ import type { Clock, Net } from "../../src/net/net.ts";
 import { SystemClock } from "../../src/runtime/clock.ts";
 import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { EpollNet } from "../../src/runtime/epoll_net.ts";
-import { Libc } from "../../src/runtime/libc.ts";
+import { EINVAL, Libc } from "../../src/runtime/libc.ts";
+import { SplicePipe } from "../../src/runtime/splice.ts";
 import { contract } from "./contract.ts";
 import { kernelContract } from "./kernel_contract.ts";
 import { tlsOver } from "./tls_pair.ts";
@@ -29,6 +30,7 @@ function netAndClock(name: string): [Net, Clock] {
   if (name === "bun") return [new BunNet(), new RunningClock(new SystemClock())];
   if (name === "tls over bun") return tlsOver(...netAndClock("bun"));
   if (name === "tls over epoll") return tlsOver(...netAndClock("epoll"));
+  if (name === "epoll with pipes that give nothing") SplicePipe.prototype.pour = () => EINVAL;
   const net = new EpollNet(Libc.open()!);
   return [net, net.clock];
 }
