@@ -457,6 +457,10 @@ export class MemcachedFront implements Front {
       QUIET[binary.opcode] === 1 && this.pool.turn.now() - client.lastActiveMs < QUIET_RUN_MS;
   }
 
+  waits(client: Client): boolean {
+    return this.logins?.users.keepsWaiting(client.session as MemcachedSession) ?? false;
+  }
+
   abandoned(client: Client): void {
     (client.session as MemcachedSession).sliced = null;
   }

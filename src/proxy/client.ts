@@ -41,10 +41,14 @@ export const BARRIER = 32;
 export const LEASED = 64;
 /** A request that goes out in slices has to be answered first. */
 export const SLICED = 128;
+/** Who it is has to be found out first. */
+export const LOGIN = 256;
 
 /** A client that waits for these alone is read on, so that its end is noticed, up to AHEAD_MAX bytes. */
-const READ_ON = LEASED | SLICED;
+const READ_ON = LEASED | SLICED | LOGIN;
 const AHEAD_MAX = 1024 * 1024;
+/** … and a stranger up to this many. */
+const LOGIN_AHEAD_MAX = 64 * 1024;
 
 /** How far the end of a begun request is looked for at first, if its size is not known. */
 const REST_MIN = 512;
@@ -229,7 +233,7 @@ export class Client implements Flushable, Postponed, ReplySink {
       return;
     }
     this.inbox.append(view, from, view.length);
-    if (this.blocked !== 0 && this.inbox.size > AHEAD_MAX) this.socket.pause();
+    if (this.blocked !== 0 && this.inbox.size > this.aheadMax) this.socket.pause();
   }
 
   /** Bytes of a request that is under way have gone to its server, unseen (Socket.passTo). */
@@ -330,10 +334,15 @@ export class Client implements Flushable, Postponed, ReplySink {
     else this.listen();
   }
 
+  /** How much it may have sent while it waits. */
+  private get aheadMax(): number {
+    return (this.blocked & LOGIN) === 0 ? AHEAD_MAX : LOGIN_AHEAD_MAX;
+  }
+
   /** Reads on, if nothing speaks against it. */
   private listen(): void {
     if (this.deaf) return;
-    if (this.blocked === 0 || ((this.blocked & ~READ_ON) === 0 && this.inbox.size <= AHEAD_MAX)) {
+    if (this.blocked === 0 || ((this.blocked & ~READ_ON) === 0 && this.inbox.size <= this.aheadMax)) {
       this.socket.resume();
     }
   }

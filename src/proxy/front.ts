@@ -96,7 +96,7 @@ export interface Front {
   step(client: Client, bytes: Uint8Array, start: number, end: number): number;
   /** True if the client is inside something that should not be cut (a transaction) when the proxy stops. */
   midway?(client: Client): boolean;
-  /** True if the client waits on its server for as long as that likes (BLPOP): without the client there is no point. */
+  /** True if the client waits for as long as somebody else likes (BLPOP's server, logins before its own): without the client there is no point. */
   waits?(client: Client): boolean;
   /** How long this client may say nothing before it is closed, in ms; Infinity = for ever. @param idleMs what idle_timeout says */
   idleMax?(client: Client, idleMs: number): number;

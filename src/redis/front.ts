@@ -1278,7 +1278,8 @@ export class RedisFront implements Front, Sender {
   waits(client: Client): boolean {
     const session = client.session as RedisSession;
     // Half a large request is none: it can only be given up.
-    return session.blocking !== null || (session.large?.hungry ?? false);
+    return session.blocking !== null || (session.large?.hungry ?? false) ||
+      (this.users?.keepsWaiting(session) ?? false);
   }
 
   interrupt(client: Client): void {

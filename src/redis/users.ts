@@ -16,7 +16,7 @@ import { ipOfPeer, unmapped } from "../net/ip_range.ts";
 import { NOTICE } from "../net/log.ts";
 import { type AclRules, parseRules } from "../protocol/redis/acl_rules.ts";
 import type { ReplyWriter } from "../protocol/redis/reply_writer.ts";
-import { type Client, LEARNING } from "../proxy/client.ts";
+import { type Client, LOGIN } from "../proxy/client.ts";
 import { type Part, whoOf } from "../proxy/limits.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { AUTH_FAILURES } from "../stats/metrics.ts";
@@ -158,6 +158,8 @@ export class PoolUsers {
   private anybody!: User;
   /** By `keyOf`. */
   private readonly origins = new Map<string, Origin>();
+  /** Whose logins nobody has looked at. */
+  private readonly inLine = new Set<LoginSession>();
   private readonly openMax: number;
   /** The slow hashes of its users. */
   private slow: readonly string[] = [];
@@ -287,11 +289,20 @@ export class PoolUsers {
     if (waits) {
       const kept = password.length > PASSWORD_MAX ? NOTHING : password.slice();
       origin.waiting.push({ ...attempt, password: kept });
+      this.inLine.add(session);
       this.heldBytes += kept.length + ATTEMPT_BYTES;
     }
-    if (right === null) client.block(LEARNING);
+    if (right === null) client.block(LOGIN);
     else this.forgetIdle(origin);
     return right;
+  }
+
+  /**
+   * Does its login wait for others of its address? Then who hangs up is gone: whoever tries again and again with a wrong password, and does
+   * not wait for the answer, would leave more connections than are ever looked at.
+   */
+  keepsWaiting(session: LoginSession): boolean {
+    return this.inLine.has(session);
   }
 
   /** Is it right? @returns null if `answer` tells it later */
@@ -374,7 +385,7 @@ export class PoolUsers {
   ): void {
     if (client.closed) return;
     session.login = { name, right, secretText };
-    client.unblock(LEARNING);
+    client.unblock(LOGIN);
   }
 
   private secretTextOf(name: string): string {
@@ -403,6 +414,7 @@ export class PoolUsers {
     while (origin.open < this.openMax && origin.waiting.length > 0) {
       const attempt = origin.waiting.shift()!;
       this.heldBytes -= attempt.password.length + ATTEMPT_BYTES;
+      this.inLine.delete(attempt.session);
       if (attempt.client.closed) continue;
       const right = this.look(attempt);
       if (right !== null) this.answer(attempt, right);
