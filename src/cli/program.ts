@@ -175,6 +175,7 @@ export class Program {
     const { config, options, runtime } = this.start;
     await this.admin.start(config);
     await this.director.start(this.service);
+    if (this.isStopping()) return;
     await this.service.listen({ host: options.statsAddress, port: options.statsPort });
     closeOthers(placesOf(config, this.workers));
     forgetVariable();
@@ -225,7 +226,12 @@ export class Program {
     process.on("SIGTTOU", () => this.raiseLevel(-1, "SIGTTOU"));
     // Without a handler this one would end the process; nutcracker only mentions it.
     process.on("SIGUSR1", () => log.write(NOTICE, "signal SIGUSR1 received"));
-    process.on("SIGUSR2", () => void this.successor.start("signal SIGUSR2 received"));
+    process.on("SIGUSR2", () => {
+      // Its sockets are to be handed on, and it has not got all of them.
+      if (this.phase === "starting") {
+        log.write(NOTICE, "signal SIGUSR2 received, not serving yet: no successor");
+      } else void this.successor.start("signal SIGUSR2 received");
+    });
     process.on("SIGPIPE", () => {});
   }
 

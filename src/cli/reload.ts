@@ -64,6 +64,8 @@ interface Ended {
 }
 
 export class Reloader {
+  /** The process serves: what is asked for before is done then. */
+  private begun = false;
   private running = false;
   /** The file is to be read again, and why; sources that have said something else, by key. */
   private asked: string | null = null;
@@ -97,10 +99,12 @@ export class Reloader {
     this.stamp = { epoch: 0, cause: "start", atMs: clock.wallMs() };
   }
 
-  /** Looks at the sources from now on, and at the file if the configuration says so. */
+  /** The process serves. Looks at the sources from now on, and at the file if the configuration says so. */
   watch(): void {
+    this.begun = true;
     this.sources.watch(this.log, (key) => this.sourceChanged(key));
     this.watchFile();
+    this.next();
   }
 
   private watchFile(): void {
@@ -136,7 +140,7 @@ export class Reloader {
 
   /** Takes up what is to be done next, unless something is being done. */
   private next(): void {
-    if (this.stopped || this.running) return;
+    if (!this.begun || this.stopped || this.running) return;
     const { asked } = this;
     const [key] = this.said;
     if (asked === null && key === undefined) return;

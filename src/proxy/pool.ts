@@ -265,10 +265,11 @@ export class Pool {
     return { listener, tls };
   }
 
-  /** Takes this listener for its own, in place of the one it has, if any. */
+  /** Takes this listener for its own, in place of the one it has, if any. One that is to end takes none. */
   accepts(opened: Opened | null): void {
     this.closeListener();
     if (opened === null) return;
+    if (this.draining || this.stopped) return opened.listener.close();
     this.listener = opened.listener;
     this.tls = opened.tls;
     this.countConnection(1);

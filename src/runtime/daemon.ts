@@ -49,7 +49,10 @@ export function startDaemon(args: readonly string[], clock: Clock): Promise<Begi
       child.unref();
       resolve({ code, text: text.replaceAll(SERVES, "") });
     };
-    const timer = clock.setTimer(BEGIN_MAX_MS, () => leave(0));
+    const timer = clock.setTimer(BEGIN_MAX_MS, () => {
+      text += `ringmaster: process ${child.pid} does not serve yet, and goes on starting\n`;
+      leave(0);
+    });
     const pipe = child.stdio[PIPE_FD] as Readable;
     pipe.on("error", () => {});
     pipe.on("data", (bytes: Uint8Array) => {
@@ -62,10 +65,19 @@ export function startDaemon(args: readonly string[], clock: Clock): Promise<Begi
     });
     // When the pipe has been read to its end, too.
     child.on("close", (code, signal) => {
-      if (signal !== null) text += `ringmaster: the daemon was ended by ${signal}\n`;
-      leave(code ?? 1);
+      const ended = unserved(code, signal, text);
+      text = ended.text;
+      leave(ended.code);
     });
   });
+}
+
+/** How a daemon has begun that has ended before it served: in whatever good order, that is a failure to who has started it. */
+export function unserved(code: number | null, signal: string | null, text: string): Beginning {
+  const why = signal === null ? "has ended before it served" : `was ended by ${signal}`;
+  // One that fails has said why.
+  const said = signal === null && text !== "";
+  return { code: code || 1, text: said ? text : `${text}ringmaster: the daemon ${why}\n` };
 }
 
 /** In the daemon, while it begins: what whoever has started it is to read. Elsewhere, and later, of no effect. */

@@ -127,6 +127,8 @@ export class Proxy {
   private readonly seat: Seat;
   private readonly startedAtMs: number;
   private statsServer: StatsPort | null = null;
+  /** It has been told to end: no other configuration comes into force. */
+  private stopping = false;
   private stamp: Stamp;
   private events: EventsSeen;
 
@@ -268,7 +270,10 @@ export class Proxy {
     if (statsAddress !== null) {
       this.statsServer = await StatsPort.listen(this.options.net, statsAddress, async () => this.stats());
     }
-    for (const pool of this.pools) await pool.listen();
+    for (const pool of this.pools) {
+      if (this.stopping) return;
+      await pool.listen();
+    }
   }
 
   get statsPort(): number {
@@ -358,9 +363,14 @@ export class Proxy {
     for (const pool of pools) if (!this.pools.includes(pool)) this.discard(pool);
   }
 
-  /** All of it, in a process of one thread. */
+  /** All of it, in a process of one thread. Rejects, with nothing changed, if that has been told to end meanwhile as well. */
   async reload({ after, arrangement }: ConfigChange, stamp: Stamp): Promise<void> {
-    this.commit(await this.prepare(after, this.seat.board.arrange(arrangement), stamp));
+    const prepared = await this.prepare(after, this.seat.board.arrange(arrangement), stamp);
+    if (this.stopping) {
+      this.abandon(prepared);
+      throw new Error("the process is stopping");
+    }
+    this.commit(prepared);
   }
 
   /** To be called between two turns, on all workers about the same time. */
@@ -463,6 +473,7 @@ export class Proxy {
    */
   drain(timeoutMs: number): Promise<number> {
     const { clock, log } = this.options;
+    this.stopping = true;
     return new Drain([...this.pools, ...this.parting], clock, log, timeoutMs).run().then((owed) => {
       this.stop();
       return owed;
@@ -471,6 +482,7 @@ export class Proxy {
 
   /** Closes everything at once. */
   stop(): void {
+    this.stopping = true;
     this.statsServer?.close();
     this.memory.stop();
     for (const pool of [...this.pools, ...this.parting]) pool.stop();

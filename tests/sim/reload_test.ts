@@ -1,5 +1,5 @@
 /** Mistakes that changing worlds have found, each as the smallest change that shows it. */
-import { equal, match, ok } from "node:assert/strict";
+import { equal, match, ok, rejects } from "node:assert/strict";
 import { concat, request, textOf } from "../lib/bytes.ts";
 import { bulk } from "./step.ts";
 import { digestOf, type ModelRedis } from "./model_redis.ts";
@@ -153,4 +153,23 @@ Deno.test("servers that come when none stays are told the scripts", async () => 
   stand.run(100);
   ok(talker.read.startsWith("$-1"), talker.read);
   stand.proxy.stop();
+});
+
+Deno.test("a process that is told to end during a reload stays as it is, and listens nowhere", async () => {
+  const stand = await Stand.make();
+  const elsewhere = { listen: { host: "127.0.0.1", port: 2 }, listenText: "127.0.0.1:2" };
+  const refused = rejects(
+    stand.reload(["10.0.0.1:6379:1", "10.0.0.2:6379:1"], "", elsewhere),
+    /the process is stopping/,
+  );
+  const drained = stand.proxy.drain(60_000);
+  await refused;
+  const startMs = stand.clock.nowMs();
+  let ended = false;
+  void drained.then(() => ended = true);
+  await stand.clock.runAsync(() => ended || stand.clock.nowMs() - startMs > 50_000);
+  ok(ended, "nothing is left to wait for");
+  equal(stand.pool.servers.length, 3);
+  equal(stand.pool.listening, false);
+  equal(await drained, 0);
 });

@@ -254,7 +254,8 @@ class Stand implements Disposable {
   /** Lines of the log that have been looked at. */
   private seen = 0;
 
-  async start(yaml: string): Promise<void> {
+  /** @param serves at once; else `reloader.watch` is to be called */
+  async start(yaml: string, serves = true): Promise<void> {
     writeFileSync(this.file, yaml);
     const config = await this.sources.fill(parseConfig(yaml, this.file));
     const reload = (change: ConfigChange, { cause }: Stamp) => {
@@ -280,7 +281,7 @@ class Stand implements Disposable {
       this.clock,
       null,
     );
-    this.reloader.watch();
+    if (serves) this.reloader.watch();
   }
 
   /** Goes on until the log has a line like this, behind the one that was waited for last. */
@@ -328,6 +329,21 @@ Deno.test("a source's change is taken, and it alone; the file's own servers stay
     s.log.lines.some((line) => /^pool a: [0-9.]+ % of all keys move$/.test(line)),
     s.log.lines.join("\n"),
   );
+});
+
+Deno.test("a reload that is asked for while the process starts is done when it serves", async () => {
+  using s = new Stand();
+  s.dns.names["a.test"] = [ONE];
+  await s.start(PLAIN, false);
+  writeFileSync(s.file, PLAIN + A);
+  s.reloader.request("early");
+  const told = s.reloader.reload("early, too");
+  await assert.rejects(s.clock.runAsync(() => s.taken.length > 0), /nothing is to come/);
+  assert.deepEqual(s.taken, []);
+  s.reloader.watch();
+  await s.until(/^reloaded/);
+  assert.deepEqual(s.taken, [`early, too: a ${ONE}:1, plain h:1`]);
+  assert.equal((await told).ok, true);
 });
 
 Deno.test("pools of one source are one question, and change together", async () => {
