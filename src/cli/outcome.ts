@@ -12,13 +12,15 @@ import { Progress } from "./progress.ts";
 const ANSWER_MAX_MS = 40_000;
 const LOOK_MS = 50;
 
-interface Outcome {
+export interface Outcome {
   /** Counts up from 1 with each one of the process. */
   readonly serial: number;
   readonly pid: number;
   readonly ok: boolean;
   /** What there is to say, lines ended by a newline. */
   readonly text: string;
+  /** When it was begun, ms since the epoch: who asked later waits for the next one. Absent: it is for whoever has asked. */
+  readonly beganMs?: number;
 }
 
 /** Written by the process. */
@@ -27,8 +29,9 @@ export class OutcomeFile {
 
   constructor(private readonly path: string, private readonly log: Log) {}
 
-  write(ok: boolean, text: string): void {
-    const outcome: Outcome = { serial: ++this.serial, pid: process.pid, ok, text };
+  /** @param beganMs as of Outcome */
+  write(ok: boolean, text: string, beganMs?: number): void {
+    const outcome: Outcome = { serial: ++this.serial, pid: process.pid, ok, text, beganMs };
     try {
       writeFileSync(`${this.path}.new`, JSON.stringify(outcome));
       renameSync(`${this.path}.new`, this.path);
@@ -66,6 +69,7 @@ export async function askProcess(pidFile: string, question: Question, clock: Clo
   }
   if (!(Number.isSafeInteger(pid) && pid >= 1)) return fail(`${pidFile}: found no process id`);
   const before = readOutcome(statusFile);
+  const askedMs = clock.wallMs();
   try {
     process.kill(pid, signal);
   } catch (error) {
@@ -80,7 +84,7 @@ export async function askProcess(pidFile: string, question: Question, clock: Clo
     // Its last word is there before it has ended.
     const there = isThere(pid);
     const outcome = readOutcome(statusFile);
-    if (outcome?.pid === pid && outcome.serial !== (before?.pid === pid ? before.serial : 0)) {
+    if (outcome !== null && isAnswer(outcome, { pid, before, askedMs })) {
       progress.end();
       if (outcome.ok) io.out(outcome.text);
       else io.err(outcome.text);
@@ -90,6 +94,19 @@ export async function askProcess(pidFile: string, question: Question, clock: Clo
     await new Promise<void>((resolve) => clock.setTimer(LOOK_MS, resolve));
   }
   return fail(`process ${pid} has not answered in ${ANSWER_MAX_MS / 1000} s; its log may say why`);
+}
+
+/** Whether it tells how that has ended which process `pid` was asked for at `askedMs`, when `before` was there. */
+export function isAnswer(
+  outcome: Outcome,
+  { pid, before, askedMs }: {
+    readonly pid: number;
+    readonly before: Outcome | null;
+    readonly askedMs: number;
+  },
+): boolean {
+  if (outcome.pid !== pid || outcome.serial === (before?.pid === pid ? before.serial : 0)) return false;
+  return (outcome.beganMs ?? askedMs) >= askedMs;
 }
 
 function readOutcome(file: string): Outcome | null {

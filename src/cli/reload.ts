@@ -165,8 +165,9 @@ export class Reloader {
     const { waiting } = this;
     this.waiting = [];
     this.around.reloading();
+    const beganMs = this.clock.wallMs();
     const ended = await this.readFile(cause);
-    this.ended(ended);
+    this.ended(ended, beganMs);
     this.tell(waiting, ended);
     this.sources.keep(this.config);
     // What was refused may be allowed now, or is said once more.
@@ -257,10 +258,10 @@ export class Reloader {
     for (const line of text.split("\n")) this.log.write(ok ? NOTICE : ERR, line);
   }
 
-  private ended({ ok, text }: Ended): void {
+  private ended({ ok, text }: Ended, beganMs: number): void {
     this.write(ok, text);
     this.around.reloaded(text);
-    if (!this.stopped) this.outcomes?.write(ok, text + "\n");
+    if (!this.stopped) this.outcomes?.write(ok, text + "\n", beganMs);
   }
 }
 
