@@ -386,7 +386,7 @@ export const POOL_KEYS = [
     absent: "none: every client may do everything",
     example: '[ { name: app, password: "${APP_PASSWORD}", rules: "~app:* +@read +@write" } ]',
     sentence:
-      "Who may do what: a list of mappings of name, rules, and how they log in: password, password_file, password_sha256, password_hash or nopass; and scripts. Redis pools only.",
+      "Who may do what: a list of mappings of name, rules, and how they log in: password, password_file, password_sha256, password_hash or nopass; and limits and scripts. In a memcached pool they say who may come in.",
     reason:
       "Rules are those of Redis's ACL. Who does not log in is the user default, who may do nothing unless the list has it, or redis_auth is set. See docs/users.md.",
   }),

@@ -118,11 +118,13 @@ export class Logins {
     const session = client.session as MemcachedSession;
     if (session.user === null) {
       // It came in without a password, and would not any more.
-      if (!this.areOpen && !session.isLocked) client.giveUp("is ended: it has given no password");
+      if (this.areOpen) unlock(session);
+      else if (!session.isLocked) client.giveUp("is ended: it has given no password");
       return;
     }
     const user = this.users.find(session.user.name);
-    if (user?.rules.enabled !== true) client.giveUp("is ended: its user is gone");
+    // Whoever may not log in any more, and has, goes on, as in Redis.
+    if (user === undefined) client.giveUp("is ended: its user is gone");
     else session.user = user;
   }
 }

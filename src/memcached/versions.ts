@@ -57,13 +57,18 @@ export class ServerVersions {
   private newer = false;
   /** Those that rest will be asked again. */
   private again = false;
+  /** There are others than those that the last question was about. */
+  private stale = false;
 
   /** @param changed `reading` is another */
   constructor(private readonly pool: Pool, private readonly changed: (reading: number) => void) {}
 
   /** There is another connection, or there are other servers. */
   forget(): void {
-    if (this.reading === NOBODY_KNOWS) return;
+    if (this.reading === NOBODY_KNOWS) {
+      this.stale = true;
+      return;
+    }
     this.reading = NOBODY_KNOWS;
     this.changed(NOBODY_KNOWS);
   }
@@ -107,6 +112,8 @@ export class ServerVersions {
       connection.tail!.check = checkOf(ROW_VERSION, 0);
       pace(client, connection);
     }
+    // Connections that the question itself has made do not count.
+    this.stale = false;
     if (this.asked > 1) {
       pool.setTimer(PATIENCE_MS, () => {
         if (this.question !== question || this.asked === 0) return;
@@ -124,7 +131,7 @@ export class ServerVersions {
     this.askAgain();
   }
 
-  /** Who has not told may do so later. */
+  /** Who has not told, or was not asked, may do so later. */
   private askAgain(): void {
     if (this.again) return;
     this.again = true;
@@ -145,6 +152,8 @@ export class ServerVersions {
     }
     this.reading = this.newer ? READ_AS_NEWER : READ_AS_1_6_18;
     this.changed(this.reading);
+    // Who waits is told now: were they asked again at once, servers that come and go could keep them waiting for ever.
+    if (this.stale) this.askAgain();
     for (const client of this.waiting.splice(0)) client.unblock(LEARNING);
   }
 }

@@ -128,3 +128,19 @@ Deno.test("versions: where nobody tells, it is the oldest at first, then what wa
   assert.equal(versions.learn(client), true);
   assert.deepEqual([versions.reading, versions.text], [READ_AS_NEWER, "1.6.44"]);
 });
+
+Deno.test("versions: servers that change while they are asked are asked again, and nobody waits longer for it", () => {
+  const { servers, connections, versions, client, passMs, blocked } = stand(2);
+  assert.equal(versions.learn(client), false);
+  servers[0]!.says("VERSION 1.6.45\r\n");
+  // The other one is replaced, and its replacement connected to, before it has answered.
+  versions.forget();
+  servers[1]!.says("VERSION 1.6.18\r\n");
+  assert.deepEqual([versions.reading, blocked()], [READ_AS_1_6_18, 0]);
+  const other = connections[1] = new Asked();
+  passMs(1000);
+  assert.equal(versions.reading, NOBODY_KNOWS);
+  assert.equal(versions.learn(client), false);
+  other.says("VERSION 1.6.45\r\n");
+  assert.deepEqual([versions.reading, versions.text, blocked()], [READ_AS_NEWER, "1.6.45", 0]);
+});
