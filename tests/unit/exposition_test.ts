@@ -180,7 +180,7 @@ Deno.test("readings() says nothing of what is not known", () => {
   const text = exposition(readings(lost), "text");
   ok(!text.includes("process_open_fds"));
   ok(!text.includes("process_max_fds"));
-  const bare = { ...lost, pools: [] };
+  const bare = { ...lost, pools: [], certificates: [] };
   ok(!exposition(readings(bare), "text").includes("{pool="));
 });
 

@@ -154,3 +154,28 @@ Deno.test("only lines whose answer hangs on the version wait for it", () => {
     assert.equal(said(input, NOBODY_KNOWS), "?", input);
   }
 });
+
+Deno.test("a long line that waits for what servers are is not read a second time, wherever it lies then", () => {
+  const keys = Array.from({ length: 1000 }, (_, i) => `key${i}`);
+  const line = latin1(`bget ${keys.join(" ")}\r\n`);
+  const limits = { ...LIMITS, keysMax: 2000, reading: NOBODY_KNOWS };
+  const scan = new RequestScan();
+  const out = new MemcachedRequest();
+  const before = latin1("noop\r\n");
+  const all = new Uint8Array([...before, ...line]);
+  const half = before.length + 3000;
+  assert.ok(scanRequest(all, before.length, half, limits, scan, out) < 0);
+  assert.equal(scanRequest(all, before.length, all.length, limits, scan, out), NOT_LEARNED);
+  const { words, seen } = scan;
+  assert.ok(words !== null && seen === line.length - 1);
+  // What stood before it has gone meanwhile.
+  assert.equal(
+    scanRequest(line, 0, line.length, { ...limits, reading: READ_AS_1_6_18 }, scan, out),
+    line.length,
+  );
+  assert.equal(out.wordStarts, words.wordStarts);
+  assert.deepEqual(
+    Array.from({ length: out.wordCount }, (_, i) => textOf(line, out.wordStarts[i]!, out.wordEnds[i]!)),
+    ["bget", ...keys],
+  );
+});

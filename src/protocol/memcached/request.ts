@@ -282,7 +282,9 @@ export function scanRequest(
   if (out.strange === 1 && out.answer === ANSWER_NONE && out.row !== ROW_HTTP) answer(out, ANSWER_BAD_FORMAT);
   if (limits.reading !== READ_AS_1_6_18 && differs(start, length, out)) {
     if (limits.reading === NOBODY_KNOWS) {
-      scan.reset();
+      // What is known of a long line stays known, so that it is not read anew in one turn.
+      if (scan.words !== null) moveWords(scan.words, -start);
+      scan.seen = length;
       scan.started = 1;
       return NOT_LEARNED;
     }
@@ -397,15 +399,18 @@ function readOn(
 
 /** The words of a long line become those of `out`, now that it begins at `start`. */
 function takeWords(words: MemcachedRequest, start: number, out: MemcachedRequest): void {
-  const { wordStarts, wordEnds, wordCount } = words;
-  for (let i = 0; i < wordCount && start > 0; i++) {
-    wordStarts[i]! += start;
-    wordEnds[i]! += start;
-  }
-  out.wordStarts = wordStarts;
-  out.wordEnds = wordEnds;
-  out.wordCount = wordCount;
+  moveWords(words, start);
+  out.wordStarts = words.wordStarts;
+  out.wordEnds = words.wordEnds;
+  out.wordCount = words.wordCount;
   out.strange = words.strange;
+}
+
+function moveWords({ wordStarts, wordEnds, wordCount }: MemcachedRequest, by: number): void {
+  for (let i = 0; i < wordCount && by !== 0; i++) {
+    wordStarts[i]! += by;
+    wordEnds[i]! += by;
+  }
 }
 
 /** Notes the words of a line that is all here, `bytes[start, stop)`, at most `countMax` and one more: every request's way. */
