@@ -11,7 +11,8 @@
  *  2. No handler is called from inside send, flush, pause, resume, end, destroy, listen or connect.
  *  3. The bytes given to `data` are borrowed until it returns. `data` never gets zero bytes.
  *  4. Bytes arrive in the order sent, whole, across short writes and back pressure.
- *  5. `end` loses nothing that was sent before it, then closes; no `data` comes after it. `destroy` may lose.
+ *  5. `end` loses nothing that was sent before it, then closes; no `data` comes after it. `destroy` may lose,
+ *     but not what has left before FIN.
  *  6. A failed connect is `close(socket, error)` without `open`.
  *  7. Bytes sent before `open` leave after it, in order.
  *  8. After `pause`, at most one more `data` comes before `resume`.

@@ -183,7 +183,9 @@ class BunSocket implements Socket, Lingering {
   }
 
   destroy(): void {
-    this.shut(null);
+    // All is said: a reset would throw away what the peer has not read yet.
+    if (this.finSent && this.state !== CLOSED) this.raw!.end();
+    else this.shut(null);
   }
 
   withdraw(into: Outbox): number {

@@ -417,7 +417,9 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
   }
 
   destroy(): void {
-    this.shut(null);
+    // All is said: a reset would throw away what the peer has not read yet.
+    if (this.finSent && this.state !== CLOSED) this.close();
+    else this.shut(null);
   }
 
   withdraw(into: Outbox): number {

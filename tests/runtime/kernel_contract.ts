@@ -63,6 +63,26 @@ export function kernelContract(
     host.close();
   });
 
+  test("destroy() behind end(), when all has left: the peer still reads it", async () => {
+    const host = await Host.listen(net, { host: LOOPBACK, port: 0 });
+    const [client, server] = await foreigner(host);
+    client.pause();
+    server.send(200_000);
+    server.flush();
+    await wait(() => server.socket.queuedBytes === 0, "all to leave");
+    server.end();
+    for (let i = 0; i < 3; i++) await turn();
+    server.destroy();
+    await wait(() => server.closes === 1, "close");
+    let got = 0;
+    client.on("data", (bytes) => void (got += bytes.length));
+    client.resume();
+    await wait(() => client.readableEnded || client.destroyed, "the end");
+    assert.equal(got, 200_000);
+    client.destroy();
+    host.close();
+  });
+
   test("end() towards a peer that never stops sending loses nothing", async () => {
     const host = await Host.listen(net, { host: LOOPBACK, port: 0 });
     const [client, server] = await foreigner(host);
