@@ -60,7 +60,8 @@ export class SplicePipe {
   empty(out: Outbox | null): void {
     const { libc } = this;
     while (this.held > 0) {
-      const chunk = takeChunk(CHUNK);
+      // Little is left as a rule, and may lie there for as long as the peer likes: what it takes up is what is counted.
+      const chunk = takeChunk(Math.min(this.held, CHUNK));
       const taken = libc.calls.read(this.from, libc.addressOf(chunk), Math.min(this.held, chunk.length));
       if (taken <= 0) throw new Error(`a pipe lacks ${this.held} bytes`);
       this.held -= taken;
