@@ -981,9 +981,15 @@ class Reader {
     // Nobody logs in to what is only looked at.
     if (password === null && !this.#opensFiles) return { kind: "none" };
     const text = password ?? this.#passwordIn(passwordFile!, values.get("password_file")!.place);
-    return text === null
-      ? undefined
-      : { kind: "sha256", hex: crypto().createHash("sha256").update(text).digest("hex") };
+    if (text === null) return undefined;
+    const size = new TextEncoder().encode(text).length;
+    if (size > PASSWORD_BYTES_MAX) {
+      const name = given[0]!;
+      const expected = `at most ${PASSWORD_BYTES_MAX}: clients cannot log in with more`;
+      this.#problem(values.get(name)!.place, name, `a password of ${size} bytes`, expected);
+      return undefined;
+    }
+    return { kind: "sha256", hex: crypto().createHash("sha256").update(text).digest("hex") };
   }
 
   /** The first line of a file; null if it has none, or cannot be read, which has been noted then. */
@@ -1249,6 +1255,8 @@ function isDefault(name: string, value: unknown): boolean {
 }
 
 /** How a user may log in: one of them. */
+/** Of a user: what is longer is not looked at (redis/users.ts), and in a memcached pool the name has to be with it (memcached/login.ts). */
+const PASSWORD_BYTES_MAX = 8 * 1024;
 const LOGINS = ["password", "password_file", "password_sha256", "password_hash", "nopass"];
 /** How long a visitor may take for the handshake; admin/server.ts looks at it. */
 const ADMIN_HANDSHAKE_MS = 10_000;

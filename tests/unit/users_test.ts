@@ -47,6 +47,10 @@ Deno.test("users: what is wrong is told with its place, in Redis's words, and no
   match(wrong(USERS("{ name: a, password: x }")), /rules: found nothing/);
   match(wrong(USERS("{ name: a, password: x, nopass: true, rules: +get }")), /nopass beside password/);
   match(
+    wrong(USERS(`{ name: a, password: ${"x".repeat(8193)}, rules: +get }`)),
+    /f\.yml:5:\d+: password: found a password of 8193 bytes, expected at most 8192/,
+  );
+  match(
     wrong(USERS("{ name: a, password_sha256: abc, rules: +get }")),
     /found a value, expected 64 characters/,
   );
