@@ -86,6 +86,7 @@ export interface Seat {
 const SLICE_ARGUMENTS = 4096;
 /** Bytes of one reply that are kept in the hope of the rest; see ServerConnection.passOn. */
 const PASS_MIN = 1024 * 1024;
+/** With at least so many bytes still to come a request streams, on a connection that it leases; see redis/large.ts. */
 const STREAM_MIN = 512 * 1024;
 /** What decides which server has a key, and where that server is. */
 const RING_KEYS = ["servers", "hash", "hashTag", "distribution"] as const;
