@@ -151,9 +151,9 @@ export function losesWrongAuth(version: Version): boolean {
 
 /**
  * A score of 7.0 and of the demo's servers has 17 digits; newer servers give the fewest that say the same number. The pattern has
- * such a number, with its length before it if it is a bulk string.
+ * such a number, with its length before it if it is a bulk string; the last digits of a larger one are none.
  */
-const LONG_SCORE = /(?:\$\d+(\r\n))?(-?\d\.\d{15,17}(?:e[+-]\d\d+)?)(?![\de])/g;
+const LONG_SCORE = /(?:\$\d+(\r\n))?(?<!\d)(-?\d\.\d{15,17}(?:e[+-]\d\d+)?)(?![\de])/g;
 
 function shortScore(all: string, line: string | undefined, digits: string): string {
   // One of another length is not a score: INCRBYFLOAT has more of them.

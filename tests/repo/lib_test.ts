@@ -4,6 +4,7 @@ import { latin1, request, textOf } from "../lib/bytes.ts";
 import { feed, feedScan } from "../lib/feed.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
+import { inVersion } from "../lib/versions.ts";
 import { exists, which } from "../lib/repo.ts";
 import { parseReply, Push, replyEnd, ReplyError } from "../lib/resp.ts";
 import { listenTargets, poolYml } from "../lib/servers.ts";
@@ -58,6 +59,14 @@ Deno.test("feedScan() notices a scanner that reads past its end", () => {
 
 Deno.test("poll() names what it waited for", async () => {
   await rejects(poll(() => false, "the moon", 5), /gave up waiting for the moon/);
+});
+
+Deno.test("inVersion() shortens scores of newer servers, and no digits that are the end of a larger number", () => {
+  const said = (reply: string) => inVersion("valkey 9.1", ["ZSCORE", "z", "m"], reply);
+  strictEqual(said("$19\r\n0.10000000000000001\r\n"), "$3\r\n0.1\r\n");
+  strictEqual(said(",5.0511287799999991\r\n"), ",5.051128779999999\r\n");
+  const position = "*1\r\n*2\r\n,180\r\n,85.0511287799999991\r\n";
+  strictEqual(inVersion("valkey 9.1", ["GEOPOS", "g", "m"], position), position);
 });
 
 Deno.test("listenTargets() finds what poolYml() wrote", () => {
