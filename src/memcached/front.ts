@@ -168,9 +168,7 @@ export class MemcachedFront implements Front {
       return next;
     }
     if (next === BINARY_CLIENT) {
-      session.skipBytes = BINARY;
-      session.binary = new BinarySession(0);
-      return this.binary.step(client, session.binary, bytes, start, end);
+      return this.becomesBinary(client, session, 0, bytes, start, end);
     }
     if (isClientHello(bytes, start, end)) {
       this.refuseTls(client);
@@ -212,6 +210,20 @@ export class MemcachedFront implements Front {
     return skip(session, session.skipBytes, start, end);
   }
 
+  /** @param skipBytes as of its session: LOCKED, or none */
+  private becomesBinary(
+    client: Client,
+    session: MemcachedSession,
+    skipBytes: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
+    session.skipBytes = BINARY;
+    session.binary = new BinarySession(skipBytes);
+    return this.binary.step(client, session.binary, bytes, start, end);
+  }
+
   /** The client has not logged in: its first byte decides, here too. */
   private stepLocked(
     client: Client,
@@ -221,9 +233,7 @@ export class MemcachedFront implements Front {
     end: number,
   ): number {
     if (session.scan.started === 0 && bytes[start] === MAGIC_REQUEST) {
-      session.skipBytes = BINARY;
-      session.binary = new BinarySession(LOCKED);
-      return this.binary.step(client, session.binary, bytes, start, end);
+      return this.becomesBinary(client, session, LOCKED, bytes, start, end);
     }
     if (isClientHello(bytes, start, end)) {
       this.refuseTls(client);

@@ -8,7 +8,7 @@
  * Until then nothing else is taken: binary clients are told so and closed, text clients are told.
  */
 import { encode, latin1 } from "../bytes/ascii.ts";
-import { NEED_MORE } from "../protocol/memcached/request.ts";
+import { LINE_MAX, NEED_MORE } from "../protocol/memcached/request.ts";
 import type { Client } from "../proxy/client.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { PoolUsers } from "../redis/users.ts";
@@ -17,8 +17,6 @@ import { LOCKED, type MemcachedSession } from "./session.ts";
 
 /** Bytes of what text clients say to log in, and of a password with its user in a packet. */
 export const SECRET_MAX = 16 * 1024;
-/** Bytes of the line before it. */
-const LINE_MAX = 2048;
 
 const UNAUTHENTICATED = encode("CLIENT_ERROR unauthenticated\r\n");
 const TOO_LONG = encode("CLIENT_ERROR auth token too long\r\n");

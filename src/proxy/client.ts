@@ -397,9 +397,7 @@ export class Client implements Flushable, Postponed, ReplySink {
   /** How many requests may be taken in one go, without anybody looking at the client in between; less than one: none. */
   get room(): number {
     if (this.allowance !== null || this.muted || this.stamp.over) return 0;
-    const expected = REPLIES_REMEMBERED * EXPECTED_MAX / this.recentBytes;
-    const inFlight = Math.min(this.pool.config.inFlightMax, Math.max(IN_FLIGHT_MIN, expected)) - 1;
-    return Math.min(inFlight - this.replies.length, this.budget + 1);
+    return Math.min(this.inFlightMax - 1 - this.replies.length, this.budget + 1);
   }
 
   /** Puts `count` requests into the queue, from `first` to `last`, which have entered; no more than there is room for. */

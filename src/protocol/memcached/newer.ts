@@ -11,7 +11,7 @@
  *
  * Seldom asked: nothing here has to be fast.
  */
-import { encode } from "../../bytes/ascii.ts";
+import { encode, startsWith } from "../../bytes/ascii.ts";
 import { isHttpWord } from "../http.ts";
 import {
   ANSWER_BAD_DELTA,
@@ -219,15 +219,11 @@ function isLong(word: number, out: MemcachedRequest): boolean {
   return out.wordEnds[word]! - out.wordStarts[word]! > KEY_MAX;
 }
 
-function beginsWith(bytes: Uint8Array, start: number, end: number, text: Uint8Array): boolean {
-  return end - start >= text.length && text.every((byte, i) => bytes[start + i] === byte);
-}
-
 function readNoreply(bytes: Uint8Array, out: MemcachedRequest): void {
   const last = out.wordCount - 1;
   const start = out.wordStarts[last]!;
   const end = out.wordEnds[last]!;
-  if (end - start === NOREPLY.length && beginsWith(bytes, start, end, NOREPLY)) out.noreply = 1;
+  if (end - start === NOREPLY.length && startsWith(bytes, start, end, NOREPLY)) out.noreply = 1;
 }
 
 function readUnknown(bytes: Uint8Array, out: MemcachedRequest): number {
@@ -238,7 +234,7 @@ function readUnknown(bytes: Uint8Array, out: MemcachedRequest): number {
   // Ours: at the words that redis-server hangs up at.
   if (
     isHttpWord(bytes, wordStarts[0]!, wordEnds[0]!) ||
-    last > 0 && beginsWith(bytes, wordStarts[last]!, wordEnds[last]!, HTTP)
+    last > 0 && startsWith(bytes, wordStarts[last]!, wordEnds[last]!, HTTP)
   ) {
     out.row = ROW_HTTP;
     out.answer = ANSWER_NONE;
