@@ -446,7 +446,7 @@ class Reader {
   /** Whoever may send a PROXY header may say to be anybody, so it has to be said who may. */
   #checkProxyProtocol(
     values: Values,
-    { listen, proxyProtocol, proxyFrom, tls }: Fields<typeof POOL_KEYS>,
+    { listen, proxyProtocol, proxyFrom }: Fields<typeof POOL_KEYS>,
   ): void {
     if (!proxyProtocol) {
       if (proxyFrom === null) return;
@@ -465,10 +465,6 @@ class Reader {
       const expected = `${expectation(key)}: whoever may send the header may say to be anybody`;
       this.#absent(place, key.name, "nothing", expected);
     }
-    if (tls === null) return;
-    const expected =
-      "one of both: the header comes before the TLS handshake, and is not looked for there; let the load balancer end TLS";
-    this.#problem(place, "proxy_protocol", "proxy_protocol with tls", expected);
   }
 
   /** Whoever promotes has to have a majority of a server and its replicas: of two, none is left when one dies. */

@@ -87,7 +87,28 @@ export interface Socket {
    * (TlsConfig.userFrom), or he has shown none; empty if it has no name of that kind.
    */
   readonly certifiedNames?: readonly string[];
+  /** Of an open socket: the client of `Preface`, "" if there was none. Absent where nobody looks for one: it would come as `data`. */
+  readonly announced?: string;
 }
+
+/** What a connection begins with before anything else: whose it is. */
+export interface Preface {
+  /**
+   * Reads it at the beginning of `bytes`, which are borrowed.
+   * @returns how long it is, and "ip:port" of the client, "" if it is not said; null: it is not all here; REFUSED: the connection may not
+   *     stay, which has been said
+   */
+  readPreface(socket: Socket, bytes: Uint8Array): PrefaceRead | null | typeof REFUSED;
+  /** It does not come. @param peer "ip:port" of the connection */
+  wrong(peer: string, why: string): void;
+}
+
+export interface PrefaceRead {
+  readonly size: number;
+  readonly client: string;
+}
+
+export const REFUSED = "refused";
 
 export interface ListenOptions {
   readonly backlog: number;
@@ -102,6 +123,8 @@ export interface ListenOptions {
    * there costs none. Others leave it to `open`.
    */
   readonly admits?: (socket: Socket) => boolean;
+  /** What an accepted connection has to begin with before that; null: nothing. Asked by such a net, which reads it then: others leave it to `data`. */
+  readonly preface?: (socket: Socket) => Preface | null;
   /** How many accepted connections such a net may have, of all its listeners, that have not come so far. Absent: what it thinks right. */
   readonly handshakesMax?: number;
 }

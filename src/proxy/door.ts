@@ -1,7 +1,7 @@
 /**
  * Who may connect to a pool: `allow`, `deny` and `proxy_from`. A pool without any of them has no door.
  *
- *   accept ──► door.opens: from a load balancer? or: may he in? ──► Greeting, where one has to come ──► door.lets: may he in?
+ *   accept ──► door.opens: from a load balancer? or: may he in? ──► Greeting, where one has to come ──► door.readPreface: may he in?
  *
  * Where load balancers say who the client is, he is judged, and not they: they are those of proxy_from. A connection of which they
  * say nothing (a health check) is judged by its own address. Whoever comes through a unix socket has been let in by its file.
@@ -10,7 +10,8 @@
 import type { PoolConfig } from "../config/config.ts";
 import { contains, type Ip, ipOfPeer, type IpRange } from "../net/ip_range.ts";
 import { type Log, NOTICE } from "../net/log.ts";
-import type { Socket } from "../net/net.ts";
+import { type Preface, REFUSED, type Socket } from "../net/net.ts";
+import { type ProxyHeader, readProxyHeader } from "../protocol/proxy_header.ts";
 import { CLIENTS_DENIED, PROXY_HEADER_ERRORS } from "../stats/metrics.ts";
 
 /** Refusals of a pool that are told one by one in a second. */
@@ -48,7 +49,7 @@ export class Lines {
   }
 }
 
-export class Door {
+export class Door implements Preface {
   /** Connections begin with a header that says whose they are. */
   readonly expectsHeader: boolean;
 
@@ -74,6 +75,23 @@ export class Door {
     if (ip === null || (this.config.proxyFrom !== null && within(this.config.proxyFrom, ip))) return true;
     this.wrong(peer, "proxy_from does not have the address");
     return false;
+  }
+
+  /** The header, once it is all here and if its client may stay. */
+  readPreface(socket: Socket, bytes: Uint8Array): ProxyHeader | null | typeof REFUSED {
+    const header = readProxyHeader(bytes);
+    if (typeof header === "string") this.wrong(socket.peer(), header);
+    else if (header === null || this.lets(socket, header.ip ?? ipOfPeer(socket.peer()), header.client)) {
+      return header;
+    }
+    return REFUSED;
+  }
+
+  /** May this connection stay, of which all has been read that comes before its first request? If not, that has been said. */
+  letsOn(socket: Socket): boolean {
+    const { announced } = socket;
+    if (announced === undefined) return this.opens(socket);
+    return this.lets(socket, ipOfPeer(announced || socket.peer()), announced);
   }
 
   /**

@@ -1,14 +1,11 @@
 /**
  * A connection from a load balancer whose PROXY header is not all here.
  *
- *   bytes ──► held ──► readProxyHeader ──► pool.greeted: a Client ──► the bytes behind the header
+ *   bytes ──► held ──► door.readPreface ──► pool.greeted: a Client ──► the bytes behind the header
  *
  * It has a place among the pool's clients, and is none. It ends when the header is wrong, or does not come in time.
  */
-import { ipOfPeer } from "../net/ip_range.ts";
-import type { NetError, Socket, TimerId } from "../net/net.ts";
-import { type ProxyHeader, readProxyHeader } from "../protocol/proxy_header.ts";
-import type { Client } from "./client.ts";
+import { type NetError, REFUSED, type Socket, type TimerId } from "../net/net.ts";
 import type { Door } from "./door.ts";
 import type { Pool } from "./pool.ts";
 
@@ -46,25 +43,15 @@ export class Greeting implements Guest {
       bytes.set(this.held);
       bytes.set(view, before);
     }
-    const header = readProxyHeader(bytes);
-    if (typeof header === "string") this.fail(header);
+    const header = this.door.readPreface(this.socket, bytes);
+    if (header === REFUSED) this.leave();
     // What is borrowed is kept as a copy. It is at most a header, or would have been refused.
     else if (header === null) this.held = before === 0 ? view.slice() : bytes;
     else {
-      const client = this.greeted(header);
+      this.end();
+      const client = this.pool.greeted(this, header.client);
       if (header.size < bytes.length) client?.receive(bytes.subarray(header.size));
     }
-  }
-
-  /** The client, if it may stay. */
-  private greeted({ ip, client }: ProxyHeader): Client | null {
-    const { socket, door, pool } = this;
-    const judged = ip ?? ipOfPeer(socket.peer());
-    this.end();
-    if (door.lets(socket, judged, client)) return pool.greeted(this, client);
-    socket.destroy();
-    pool.greetingOver(this);
-    return null;
   }
 
   peerEnded(): void {

@@ -262,6 +262,7 @@ export class Pool {
       place: this.worker,
       handshakesMax,
       admits: (socket) => this.door === null || this.door.opens(socket),
+      preface: () => this.door?.expectsHeader ? this.door : null,
     });
     return { listener, tls };
   }
@@ -325,7 +326,7 @@ export class Pool {
   private accept(socket: Socket): void {
     const { seat, clientsMax } = this.around;
     const { door } = this;
-    if (door !== null && !door.opens(socket)) return socket.destroy();
+    if (door !== null && !door.letsOn(socket)) return socket.destroy();
     if (this.memory.full || this.memory.crowded) {
       this.counters[LIMIT_MEMORY]!++;
       return this.refuse(socket, MEMORY_FULL_TEXT);
@@ -337,8 +338,9 @@ export class Pool {
     }
     this.memory.noteClient(this);
     this.countConnection(1);
-    if (door === null || !door.expectsHeader) this.welcome(socket, "");
-    else {
+    if (socket.announced !== undefined || door === null || !door.expectsHeader) {
+      this.welcome(socket, socket.announced ?? "");
+    } else {
       const greeting = new Greeting(socket, this, door);
       socket.owner = greeting;
       this.greetings.add(greeting);

@@ -72,6 +72,11 @@ export class HalfOpen<T> {
     else this.limit(group);
   }
 
+  /** It is of this address, as has come out. */
+  isOf(who: T, address: string): void {
+    if (this.remove(who)) this.add(who, address);
+  }
+
   remove(who: T): boolean {
     const place = this.places.get(who);
     if (place === undefined) return false;

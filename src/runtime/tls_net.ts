@@ -13,16 +13,18 @@
  * means without TLS, and `withdraw` gives them back.
  */
 import { Outbox } from "../bytes/outbox.ts";
-import type {
-  Address,
-  Clock,
-  Handler,
-  Listener,
-  ListenOptions,
-  Net,
-  NetError,
-  Socket,
-  TimerId,
+import {
+  type Address,
+  type Clock,
+  type Handler,
+  type Listener,
+  type ListenOptions,
+  type Net,
+  type NetError,
+  type Preface,
+  REFUSED,
+  type Socket,
+  type TimerId,
 } from "../net/net.ts";
 import { HELLO_MAX, NEED_MORE, NOT_TLS, readClientHello } from "./client_hello.ts";
 import { addressText, SocketError } from "./errors.ts";
@@ -123,11 +125,13 @@ class Accepted implements Handler {
   ) {}
 
   open(below: Socket): void {
-    const { accepting, options: { admits } } = this;
+    const { accepting, options: { admits, preface } } = this;
     if (admits !== undefined && !admits(below)) return below.destroy();
     const socket = new TlsSocket(this.net, this.handler, undefined, { accepting, beganMs: 0 });
     below.owner = socket;
     socket.below = below;
+    socket.announced = "";
+    socket.preface = preface?.(below) ?? null;
     this.net.waiting.add(socket);
   }
 }
@@ -163,8 +167,14 @@ export class Waiting {
 
   add(socket: TlsSocket): void {
     socket.waitSince(this.clock.nowMs());
-    this.sockets.add(socket, addressOf(socket.peer()));
+    // Those of a load balancer are strangers to each other until it has said whose they are.
+    this.sockets.add(socket, socket.preface === null ? addressOf(socket.peer()) : socket.peer());
     this.timer ??= this.clock.setTimer(SWEEP_MS, () => this.sweep());
+  }
+
+  /** Its preface has come. */
+  isOf(socket: TlsSocket, peer: string): void {
+    this.sockets.isOf(socket, addressOf(peer));
   }
 
   remove(socket: TlsSocket): void {
@@ -223,13 +233,16 @@ const NOTHING = new Uint8Array(0);
 class TlsSocket implements Socket, Lingering, EngineEvents {
   below!: Socket;
   certifiedNames: readonly string[] | undefined = undefined;
+  announced: string | undefined = undefined;
+  /** What has to come before the ClientHello. */
+  preface: Preface | null = null;
   heard = false;
   private state = CONNECTING;
   private engine: Engine | null = null;
   private records: Records | null = null;
   /** Null once the handshake is over. */
   private handshake: Handshake | null;
-  /** The beginning of a ClientHello. */
+  /** The beginning of the preface, then of a ClientHello. */
   private hello: Uint8Array = NOTHING;
   /** Plaintext that is not encrypted yet. */
   private readonly out = new Outbox();
@@ -392,6 +405,7 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
     const hello = new Uint8Array(this.hello.length + bytes.length);
     hello.set(this.hello);
     hello.set(bytes, this.hello.length);
+    if (this.preface !== null) return this.hearPreface(this.preface, hello);
     const said = readClientHello(hello);
     if (said === NOT_TLS) return this.handshakeFailed(WITHOUT_TLS);
     const before = this.hello;
@@ -400,6 +414,17 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
       // Once it is whole, what follows waits with it.
       if (typeof readClientHello(before) === "string") this.net.waiting.begin(this);
     } else if (hello.length > HELLO_MAX) this.handshakeFailed("a ClientHello that does not end");
+  }
+
+  private hearPreface(preface: Preface, bytes: Uint8Array): void {
+    const read = preface.readPreface(this.below, bytes);
+    if (read === REFUSED) return this.shut(null);
+    this.hello = read === null ? bytes : NOTHING;
+    if (read === null) return;
+    this.preface = null;
+    this.announced = read.client;
+    this.net.waiting.isOf(this, this.who);
+    if (this.state !== CLOSED && read.size < bytes.length) this.hear(bytes.subarray(read.size));
   }
 
   shook(flaw: NetError | null): void {
@@ -470,10 +495,16 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
   }
 
   private tellFailure(why: string): void {
-    const { handshake } = this;
+    const { handshake, preface } = this;
     if (handshake === null) return;
-    if ("accepting" in handshake) handshake.accepting.failed(this.peer(), why);
+    if (preface !== null) preface.wrong(this.peer(), `no whole header: ${why}`);
+    else if ("accepting" in handshake) handshake.accepting.failed(this.who, why);
     else handshake.connecting.failed(handshake.address, why);
+  }
+
+  /** The other side's address, for people. */
+  private get who(): string {
+    return this.announced || this.peer();
   }
 
   /** Who only connects and closes, as some that look whether a port is open, is not worth a line. */

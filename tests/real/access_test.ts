@@ -3,7 +3,8 @@
  * say that he is somebody else.
  */
 import { match, ok, strictEqual } from "node:assert/strict";
-import { connect, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { certificate } from "../lib/certificates.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
@@ -11,6 +12,9 @@ import { freePort } from "../lib/ports.ts";
 import { Process } from "../lib/process.ts";
 import { need } from "../lib/repo.ts";
 import { poolYml, type Proxy, RUNTIMES } from "../lib/servers.ts";
+
+const authority = certificate({ name: "authority", ca: true });
+const shown = certificate({ name: "proxy.test", by: authority });
 
 const INFO = "*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n";
 
@@ -221,4 +225,131 @@ Deno.test("compiled: with TLS who is denied is closed before a handshake", async
   await using other = new Caller(port, "127.0.0.9", "PING\r\n");
   await logged(proxy, /handshake with client 127\.0\.0\.9:\d+ failed/);
   await poll(() => other.closed, "who speaks no TLS to be closed");
+});
+
+/** What the proxy answers to `text` by TLS through `to`; "" if it closes without a word. */
+function asked(to: number | string, from: string, text: string): Promise<string> {
+  return new Promise((resolve) => {
+    let said = "";
+    const where = typeof to === "string" ? { path: to } : { host: "127.0.0.1", port: to, localAddress: from };
+    const socket = connectTls(
+      { ...where, ca: authority.cert, checkServerIdentity: () => undefined } as Parameters<
+        typeof connectTls
+      >[0],
+    );
+    socket.on("error", () => {});
+    socket.on("secureConnect", () => socket.write(`${text}QUIT\r\n`));
+    socket.on("data", (bytes) => said += bytes);
+    socket.on("close", () => resolve(said));
+  });
+}
+
+/** A load balancer that begins each connection with these pieces, the last one together with what its client says first. */
+class Announcer implements AsyncDisposable {
+  readonly port = freePort();
+  private readonly server = createServer((client) => {
+    const socket = connect({ host: "127.0.0.1", port: this.to });
+    socket.setNoDelay(true);
+    for (const each of [client, socket]) each.on("error", () => {});
+    socket.on("close", () => client.destroy());
+    client.on("close", () => socket.destroy());
+    socket.pipe(client);
+    client.once("data", async (first) => {
+      for (const piece of this.pieces.slice(0, -1)) {
+        socket.write(piece);
+        // A timer's turn, so that the kernel sends each by itself.
+        await new Promise((resolve) => setTimeout(resolve));
+      }
+      socket.write(Buffer.concat([Buffer.from(this.pieces.at(-1)!), first]));
+      client.pipe(socket);
+    });
+  });
+
+  constructor(private readonly to: number, private readonly pieces: readonly string[]) {
+    this.server.listen(this.port, "127.0.0.1");
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.server.close();
+    return Promise.resolve();
+  }
+}
+
+Deno.test("compiled: the PROXY header before TLS, by HAProxy in both versions with checks, in pieces, wrong, and not at all", async () => {
+  await using f = new Fixture();
+  Deno.writeTextFileSync(`${f.dir}/proxy.crt`, shown.cert);
+  Deno.writeTextFileSync(`${f.dir}/proxy.key`, shown.key);
+  const redis = await f.redis();
+  const [one, two, v1, v2] = [freePort(), freePort(), freePort(), freePort()];
+  const keys = {
+    servers: [redis],
+    proxy_protocol: "on",
+    proxy_from: "[ 127.0.0.1 ]",
+    tls: `{ certificate: ${f.dir}/proxy.crt, key: ${f.dir}/proxy.key, handshake_timeout: 1500 }`,
+  };
+  const proxy = await f.proxy(
+    "compiled",
+    poolYml({
+      one: { ...keys, listen: `127.0.0.1:${one}`, deny: "[ 127.0.0.66 ]" },
+      two: { ...keys, listen: `127.0.0.1:${two}`, allow: "[ 127.0.0.1, 127.0.0.8/29 ]" },
+    }),
+  );
+  const tls = "check-ssl verify none";
+  const config = haproxyFile(f.dir, [
+    { name: "one", port: v1, to: one, send: `send-proxy ${tls}` },
+    { name: "two", port: v2, to: two, send: `send-proxy-v2 proxy-v2-options crc32c ${tls}` },
+  ]);
+  f.add(new Process(need("haproxy"), ["-db", "-f", config], { output: `${f.dir}/haproxy.log` }));
+  await poll(async () => {
+    const states = await checks(f.dir).catch(() => []);
+    return states.length === 2 && states.every((state) => state === "L7OK");
+  }, "HAProxy's checks to be answered");
+
+  const seen = async (to: number | string, from = "127.0.0.9") =>
+    / addr=(\S*):\d+ /.exec(await asked(to, from, INFO))?.[1];
+  strictEqual(await seen(v1), "127.0.0.9");
+  strictEqual(await seen(v2), "127.0.0.9");
+  strictEqual(await seen(`${f.dir}/one.sock`, ""), "127.0.0.1");
+  strictEqual(await seen(`${f.dir}/two.sock`, ""), "127.0.0.1");
+  // Judged before the handshake.
+  strictEqual(await asked(v1, "127.0.0.66", INFO), "");
+  strictEqual(await asked(v2, "127.0.0.7", INFO), "");
+  await logged(
+    proxy,
+    /pool 'one': client 127\.0\.0\.66:\d+ \(announced by 127\.0\.0\.1:\d+\) refused: deny has 127\.0\.0\.66$/m,
+  );
+  await logged(
+    proxy,
+    /pool 'two': client 127\.0\.0\.7:\d+ \(announced by \S+\) refused: allow does not have/m,
+  );
+
+  const header = "PROXY TCP6 2001:db8::7 ::1 4000 6379\r\n";
+  for (const pieces of [[header], [...header], [header, ""], [header.slice(0, 9), header.slice(9)]]) {
+    await using balancer = new Announcer(one, pieces);
+    strictEqual(await seen(balancer.port), "[2001:db8::7]", JSON.stringify(pieces));
+  }
+  // Not the load balancer; the load balancer without a header, with half of one, with another one behind it, with none for long.
+  await refused(one, "127.0.0.9", header);
+  await logged(
+    proxy,
+    /connection from 127\.0\.0\.9:\d+ refused: proxy_protocol: proxy_from does not have the address$/m,
+  );
+  strictEqual(await asked(one, "127.0.0.1", INFO), "");
+  await logged(
+    proxy,
+    /pool 'one': connection from 127\.0\.0\.1:\d+ refused: proxy_protocol: it does not begin with/m,
+  );
+  await refused(one, "127.0.0.1", INFO);
+  await refused(two, "127.0.0.1", "PROXY TCP4 127.0.0.9 127.0.0");
+  await logged(
+    proxy,
+    /pool 'two': connection from 127\.0\.0\.1:\d+ refused: proxy_protocol: no whole header: not over after 1500 ms$/m,
+  );
+  await refused(one, "127.0.0.1", header + header);
+  await logged(proxy, /handshake with client \[2001:db8::7\]:4000 failed: the client does not speak TLS$/m);
+  await refused(one, "127.0.0.1", header.replace("::7", "::8") + "\x16");
+  await logged(proxy, /handshake with client \[2001:db8::8\]:4000 failed: not over after 1500 ms$/m);
+  const info = await asked(v1, "127.0.0.9", "*2\r\n$4\r\nINFO\r\n$10\r\nringmaster\r\n");
+  match(info, /ringmaster_clients_denied:1\r/);
+  match(info, /ringmaster_proxy_header_errors:3\r/);
 });

@@ -424,7 +424,7 @@ Deno.test("per_address has its own keys", () => {
   assert.match(says("{ max_bytes_per_s: 2gb }"), /max_bytes_per_s: found "2gb", expected a size in bytes/);
 });
 
-Deno.test("proxy_protocol needs proxy_from, but on a unix socket, and no tls", () => {
+Deno.test("proxy_protocol needs proxy_from, but on a unix socket", () => {
   const { proxyProtocol, proxyFrom } = poolOf(poolWith("proxy_protocol: on\n  proxy_from: [ 10.0.0.5 ]"));
   assert.equal(proxyProtocol, true);
   assert.deepEqual(proxyFrom, [{ ip: [10, 0, 0, 5], bits: 32, text: "10.0.0.5" }]);
@@ -433,13 +433,6 @@ Deno.test("proxy_protocol needs proxy_from, but on a unix socket, and no tls", (
     textsOf(poolWith("proxy_protocol: on"))[0]!,
     /proxy_from: found nothing, expected a list of at most 1000 .*: whoever may send the header may say to be anybody/,
   );
-  const both = "proxy_protocol: on\n  proxy_from: [ 10.0.0.5 ]\n  tls: { certificate: c, key: k }";
-  const [problem, ...more] = textsOf(poolWith(both));
-  assert.match(
-    problem!,
-    /found proxy_protocol with tls, expected one of both: the header comes before the TLS/,
-  );
-  assert.deepEqual(more, []);
 });
 
 Deno.test("announce names proxies; with a unix socket cluster clients need it", () => {

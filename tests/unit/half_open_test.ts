@@ -137,6 +137,21 @@ Deno.test("addressOf() is an address of IPv4, a network of IPv6", () => {
   strictEqual(addressOf("unix"), "");
 });
 
+Deno.test("isOf() moves one to the address that it turns out to be of, where it counts with its like", () => {
+  const stand = new Stand();
+  stand.come("one", HALF);
+  stand.come("balancer", 2);
+  stand.places.isOf("balancer 0", "two");
+  deepStrictEqual(stand.gone, []);
+  stand.places.isOf("balancer 1", "one");
+  deepStrictEqual(stand.gone, ["one 0"]);
+  strictEqual(stand.places.size, HALF + 1);
+  // Who has gone stays gone.
+  stand.places.remove("balancer 0");
+  stand.places.isOf("balancer 0", "one");
+  strictEqual(stand.places.size, HALF);
+});
+
 Deno.test("handshakesMax() leaves files and memory to those who are clients", () => {
   const MB = 1024 * 1024;
   strictEqual(handshakesMax(0, Infinity, 2), 1024);
