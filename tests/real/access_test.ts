@@ -254,7 +254,7 @@ class Announcer implements AsyncDisposable {
     socket.on("close", () => client.destroy());
     client.on("close", () => socket.destroy());
     socket.pipe(client);
-    client.once("data", async (first) => {
+    client.once("data", async (first: Uint8Array) => {
       for (const piece of this.pieces.slice(0, -1)) {
         socket.write(piece);
         // A timer's turn, so that the kernel sends each by itself.
