@@ -1,6 +1,6 @@
 /**
  * The one lane from a client to servers: every request that is sent as it came, or as a fragment of a split, goes through here. Only
- * those that nothing is to be done for besides, as most are, have a loop of their own (takeRun of redis/front.ts).
+ * those that nothing is to be done for besides, as most are, have a loop of their own (redis/request_run.ts).
  *
  *   client ──► server ──reach──► connection ──► Request, in the client's queue and the connection's ──► bytes ──► wait if congested
  *                        └─► none: the server's refusal is the answer

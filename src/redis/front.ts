@@ -3,7 +3,7 @@
  *
  *   bytes ──scanRequest──► args ──findCommand──► Command ──route──► one server | fragments | every server | answer here
  *
- * The way of a GET is `step` → `takeRun`, or `dispatch` → `forward` if somebody looks at it: no object but its Request is made.
+ * The way of a GET is `step` → `take` (request_run.ts), or `dispatch` → `forward` if somebody looks at it: no object but its Request is made.
  */
 import { encode, latin1, startsWith } from "../bytes/ascii.ts";
 import type { PoolConfig } from "../config/config.ts";
@@ -84,6 +84,7 @@ import { Preparation } from "./preparation.ts";
 import { Scripts } from "./scripts.ts";
 import { PoolReads } from "./reads.ts";
 import { PoolRedirects } from "./redirect.ts";
+import { RequestRuns } from "./request_run.ts";
 import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
 import { placeSlots, sendSlots } from "./slot_split.ts";
 import { answerSlowLog, SLOWLOG_COMMANDS } from "./slow_log.ts";
@@ -132,8 +133,6 @@ const AUTH_NOPASS = errorReply(
 );
 /** The argument of SET that is the value; behind it are options. */
 const SET_VALUE = 2;
-/** Larger ones leave by themselves. */
-const RUN_REQUEST_MAX = 4 * 1024;
 /** A request of fewer bytes waits for nobody else's. */
 const BULKY = 64 * 1024;
 
@@ -167,10 +166,7 @@ export class RedisFront implements Front, Sender {
   /** Null if no server ever leaves the ring, or joins. */
   private scripts: Scripts | null;
   private readonly seen: Seen;
-  /** What the scan has said of the request at hand, for `step`; 0 = nothing yet. */
-  private scanned = 0;
-  /** Its command, if it has been looked up there. */
-  private found: Command | undefined = undefined;
+  private readonly runs: RequestRuns;
   /** The last of its client's queue before the request that is looked at came. */
   private before: Request | null = null;
   readonly noLiveServer: Uint8Array;
@@ -207,6 +203,7 @@ export class RedisFront implements Front, Sender {
     this.anyAddress = "host" in listen && ANY_HOSTS.has(listen.host);
     this.scripts = pool.tellsScripts ? new Scripts(pool) : null;
     this.seen = pool.seen;
+    this.runs = new RequestRuns(pool, args, this);
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
@@ -275,16 +272,17 @@ export class RedisFront implements Front, Sender {
   step(client: Client, bytes: Uint8Array, start: number, end: number): number {
     const session = client.session as RedisSession;
     if (session.large !== null && session.large.hungry) return session.large.take(bytes, start, end);
+    const { runs } = this;
     const resume = session.resume;
     const limits = session.authenticated ? this.limits : STRANGER_LIMITS;
-    this.scanned = 0;
-    this.found = undefined;
+    runs.scanned = 0;
+    runs.found = undefined;
     if (session.short && this.pool.refusing === 0 && resume.count === 0) {
-      const at = this.takeRun(client, session, bytes, start, end);
+      const at = runs.take(client, session, bytes, start, end, limits);
       if (at > start) return at;
     }
-    const next = this.scanned !== 0
-      ? this.scanned
+    const next = runs.scanned !== 0
+      ? runs.scanned
       : resume.count > this.sliceArguments
       ? this.scanMany(session, bytes, start, end, limits)
       : scanRequest(bytes, start, end, args, limits, resume);
@@ -295,7 +293,7 @@ export class RedisFront implements Front, Sender {
         return NEED_MORE;
       }
       if (refused || args.count === 0) return next;
-      const command = this.found ?? findCommand(bytes, args.starts[0]!, args.ends[0]!);
+      const command = runs.found ?? findCommand(bytes, args.starts[0]!, args.ends[0]!);
       return this.dispatch(client, session, command, bytes, start, next) ? next : NEED_MORE;
     }
     if (next === NEED_MORE) {
@@ -314,69 +312,6 @@ export class RedisFront implements Front, Sender {
 
   passed(client: Client, count: number): void {
     (client.session as RedisSession).large!.passed(count);
-  }
-
-  /**
-   * Takes requests that go the short way (see dispatch), one behind the other, and that nobody looks at: each gets its Request, and those
-   * next to each other that go to the same server are written in one piece. Most requests are taken here.
-   * @returns offset past the last one taken. What follows has been scanned then, if `scanned` is not 0: that is what the scan has said
-   */
-  private takeRun(
-    client: Client,
-    session: RedisSession,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-  ): number {
-    const { limits, seen, pool: { placement, servers, counters } } = this;
-    const { resume, rights } = session;
-    const { stamp } = client;
-    const most = Math.min(client.room, seen.drawAt - 1 - counters[REQUESTS_TOTAL]!);
-    const sizeMax = Math.min(RUN_REQUEST_MAX, seen.bigFloor);
-    let at = start;
-    let count = 0;
-    let command: Command | undefined;
-    let first: Request | null = null;
-    let last: Request | null = null;
-    // The piece that is to be written: bytes[from, at), of so many requests.
-    let owner = NO_SERVER;
-    let connection: ServerConnection | null = null;
-    let from = start;
-    let pieces = 0;
-    while (count < most && at < end) {
-      const next = this.scanned = scanRequest(bytes, at, end, args, limits, resume);
-      if (next < 0 || next - at > sizeMax || args.count === 0) break;
-      const found = this.found = findCommand(bytes, args.starts[0]!, args.ends[0]!);
-      if (found === undefined || !found.direct || !checkArity(found, args.count)) break;
-      if (rights !== null && rights.free[found.id] !== 1) break;
-      const key = found.firstKey;
-      const index = placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
-      if (index !== owner || connection === null) {
-        const other = index < 0 ? null : this.connectionTo(client, servers[index]!);
-        if (other === null || !other.takesRuns) break;
-        if (connection !== null) connection.writeRun(bytes, from, at, pieces);
-        connection = other;
-        owner = index;
-        from = at;
-        pieces = 0;
-      }
-      const request = new Request(client);
-      request.enter(stamp, false, 1 + found.latencyClass);
-      connection.queue(request, next - at);
-      if (last === null) first = request;
-      else last.next = request;
-      last = request;
-      command = found;
-      at = next;
-      count++;
-      pieces++;
-    }
-    if (connection === null) return start;
-    connection.writeRun(bytes, from, at, pieces);
-    client.enqueueRun(first!, last!, count);
-    counters[REQUESTS_TOTAL]! += count;
-    session.command = command;
-    return at;
   }
 
   /** Goes on with a request of very many arguments. When it is all here, only its first arguments are in `args`. */
