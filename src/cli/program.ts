@@ -13,7 +13,7 @@ import { AdminSide } from "../admin/side.ts";
 import { adviceFor } from "../config/advice.ts";
 import type { Config } from "../config/config.ts";
 import { WORKERS_MAX } from "../config/schema.ts";
-import { ERR, NOTICE } from "../net/log.ts";
+import { ERR, NOTICE, WARN } from "../net/log.ts";
 import type { Address } from "../net/net.ts";
 import { coresAvailable } from "../runtime/cores.ts";
 import { addressText } from "../runtime/errors.ts";
@@ -26,8 +26,8 @@ import { AccessLog } from "../service/access_log.ts";
 import { Director, type Followed } from "../service/director.ts";
 import { runErrand } from "../service/errands.ts";
 import { Machine } from "../service/machine.ts";
-import { Proxy } from "../service/proxy.ts";
-import { proxyOptions, random } from "../service/proxy_options.ts";
+import { fewFiles, Proxy } from "../service/proxy.ts";
+import { filesMax, memoryTotal, proxyOptions, random } from "../service/proxy_options.ts";
 import { Tapping } from "../service/tapping.ts";
 import { Turns } from "../service/turns.ts";
 import { Workers } from "../service/workers.ts";
@@ -173,6 +173,8 @@ export class Program {
 
   private async begin(): Promise<void> {
     const { config, options, runtime } = this.start;
+    const few = fewFiles(config, filesMax(), memoryTotal(), this.workers);
+    if (few !== null) this.start.log.write(WARN, few);
     await this.admin.start(config);
     await this.director.start(this.service);
     if (this.isStopping()) return;

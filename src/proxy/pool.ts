@@ -329,11 +329,13 @@ export class Pool {
     if (door !== null && !door.letsOn(socket)) return socket.destroy();
     if (this.memory.full || this.memory.crowded) {
       this.counters[LIMIT_MEMORY]!++;
+      this.isRefused(socket, MEMORY_FULL_TEXT);
       return this.refuse(socket, MEMORY_FULL_TEXT);
     }
     const poolMax = this.config.clientConnectionsMax || Infinity;
     if (this.stopped || !seat.board.admit(this.board, this.worker, poolMax, clientsMax)) {
       this.counters[LIMIT_CONNECTIONS]!++;
+      if (!this.stopped) this.isRefused(socket, `${TOO_MANY_CLIENTS}: ${this.whyFull(poolMax)}`);
       return this.refuse(socket, TOO_MANY_CLIENTS);
     }
     this.memory.noteClient(this);
@@ -371,6 +373,23 @@ export class Pool {
     this.counters[CLIENT_CONNECTIONS]!++;
     if (this.draining) client.startLeaving();
     return client;
+  }
+
+  /** The most clients that the pool may have, by its own limit or by that of open files; 0 = no limit. */
+  get clientsMax(): number {
+    const most = Math.min(this.config.clientConnectionsMax || Infinity, this.around.clientsMax);
+    return most === Infinity ? 0 : most;
+  }
+
+  /** Which of the two limits is reached, and what to raise. */
+  private whyFull(poolMax: number): string {
+    return Atomics.load(this.board.clients, 0) >= poolMax
+      ? `client_connections is ${poolMax}`
+      : `the limit of open files leaves ${this.around.clientsMax} (ulimit -n; LimitNOFILE of a service)`;
+  }
+
+  private isRefused(socket: Socket, why: string): void {
+    this.lines.write(this.turn.now(), `client ${socket.peer()} refused: ${why}`);
   }
 
   /** There are as many of its address or user as may be: counts it, and says so. */

@@ -951,7 +951,8 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     const { timeoutMs, turn } = this.server.pool;
     const lastMs = turn.now() + timeoutMs;
     for (let r = this.oldest; r !== null; r = r.nextInFlight) {
-      r.deadlineMs = timeoutMs > 0 ? Math.min(r.deadlineMs, lastMs) : Infinity;
+      // What may wait for as long as it likes goes on doing so: it has often CLIENT ID before it, which has a deadline.
+      if (r.deadlineMs < Infinity) r.deadlineMs = timeoutMs > 0 ? Math.min(r.deadlineMs, lastMs) : Infinity;
     }
     if (timeoutMs <= 0) this.oldest = null;
     // The rest of a reply that is begun has all of the new time.

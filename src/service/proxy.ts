@@ -102,6 +102,8 @@ export interface Prepared {
 const LISTEN_AGAIN_MS = 200;
 /** Files kept back from clients: log, listeners, statistics, clients being refused, what the runtime opens (Bun 8, Deno 22). */
 const FILES_RESERVED = 48;
+/** Fewer clients than redis-server has from the usual 1,024 files on deserve a word at the start. */
+const CLIENTS_FEW = 900;
 /** The most for the admin side: as many as a dozen scrapers and pages want, and a crowd may take. */
 const VISITS_MAX = 256;
 /** TLS handshakes of a worker, if files (this share of all) and max_memory (this share) suffice. */
@@ -240,7 +242,7 @@ export class Proxy {
         return Math.ceil(pool.config.idleTimeoutMs / 1000);
       },
       get clientsMax() {
-        return pool.config.clientConnectionsMax;
+        return pool.clientsMax;
       },
       get bulkSizeMax() {
         return pool.config.requestSizeMax;
@@ -515,6 +517,22 @@ function clientsMax(config: Config, filesMax: number, processMax: number, worker
   }
   for (const pool of config.pools) reserved += (pool.serverConnections * pool.servers.length + 1) * workers;
   return Math.max(1, filesMax - reserved);
+}
+
+/**
+ * A line for the log if the limit of open files leaves few clients, or fewer than the pools may have; else null.
+ * @param filesMax 0 = unknown @param memoryTotal bytes, 0 = unknown
+ */
+export function fewFiles(
+  config: Config,
+  filesMax: number,
+  memoryTotal: number,
+  workers: number,
+): string | null {
+  const clients = clientsMax(config, filesMax, memoryMax(config, memoryTotal), workers);
+  const wanted = config.pools.reduce((sum, { clientConnectionsMax }) => sum + clientConnectionsMax, 0);
+  if (clients >= Math.max(wanted, CLIENTS_FEW)) return null;
+  return `open files: a limit of ${filesMax} leaves ${clients} clients of all pools; raise it (ulimit -n; LimitNOFILE of a service)`;
 }
 
 /** max_memory in bytes; 0 is half of what there is. */

@@ -435,18 +435,29 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     await poll(() => accepts(port), () => `the proxy to accept: ${process.stderr}`);
     let served = 0;
     let refused = 0;
+    let told: unknown = "";
     for (let i = 0; i < 90; i++) {
       const client = await f.client({ port });
       await client.send(request("PING"));
       const said = await client.readLine();
-      if (said === "+PONG") served++;
-      else {
+      if (said === "+PONG") {
+        served++;
+        told = await client.command("INFO", "clients");
+      } else {
         strictEqual(said, "-ERR max number of clients reached");
         refused++;
         client.close();
       }
     }
     ok(served >= 30 && refused >= 10, `${served} served, ${refused} refused`);
+    // It is told at the start, to whoever asks, and when it is reached.
+    const left = /open files: a limit of 100 leaves (\d+) clients/.exec(process.stderr)?.[1];
+    strictEqual(left, String(served));
+    match(
+      process.stderr,
+      new RegExp(`client 127\\.0\\.0\\.1:\\d+ refused: max number .* open files leaves ${left} `),
+    );
+    match(String(told), new RegExp(`\\bmaxclients:${left}\\r`));
     strictEqual(process.status, null);
   },
 

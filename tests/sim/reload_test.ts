@@ -34,6 +34,27 @@ Deno.test("a shorter timeout holds behind a request that was sent under the long
   stand.proxy.stop();
 });
 
+Deno.test("a wait without end is not ended by a change of the timeout", async () => {
+  // A password: the first wait on a connection is behind its handshake, which has a deadline.
+  const yml = (ms: number) => `  redis_auth: secret\n  timeout: ${ms}\n`;
+  const stand = await Stand.make(undefined, yml(5000), SERVERS);
+  const key = keyOf(stand, "s1");
+  const [waits, pushes] = [stand.talker().say("AUTH", "secret"), stand.talker().say("AUTH", "secret")];
+  stand.run(20);
+  for (const ms of [100, 50]) {
+    waits.read = "";
+    waits.say("BLPOP", key, "100");
+    stand.run(20);
+    await stand.reload(SERVERS, yml(ms));
+    stand.run(1000);
+    equal(waits.read, "");
+    pushes.say("RPUSH", key, "element");
+    stand.runUntil(() => waits.read.endsWith("\r\n") && waits.read.includes("element"));
+    ok(waits.read.startsWith(`*2\r\n${bulk(key)}`), waits.read);
+  }
+  stand.proxy.stop();
+});
+
 Deno.test("CLIENT TRACKING is answered although a server goes before it has named the ear", async () => {
   const stand = await Stand.make(undefined, "", SERVERS);
   const ear = stand.talker().say("CLIENT", "ID").say("SUBSCRIBE", "__redis__:invalidate");
