@@ -285,10 +285,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     this.server.counters[REQUESTS]!++;
   }
 
-  /** `queue` and `writeRun` may be used: what is written leaves at the end of the turn, and nothing of it is kept. */
+  /** `queue` and `writeRun` may be used: what is written leaves at the end of the turn. */
   get takesRuns(): boolean {
-    return this.gate === 0 && this.sent === null && this.heads === null && this.openLine === null &&
-      !this.congested && this.phase !== CLOSED;
+    return this.gate === 0 && this.heads === null && this.openLine === null && !this.congested &&
+      this.phase !== CLOSED;
   }
 
   /** As `enqueue`, for a request whose `size` bytes `writeRun` writes, with those of others that are queued before and after it. */
@@ -308,8 +308,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
 
   /** Appends the bytes of the `count` requests that were queued last; borrowed. */
   writeRun(bytes: Uint8Array, start: number, end: number, count: number): void {
-    const { server } = this;
-    this.socket.send(bytes, start, end);
+    const { server, sent } = this;
+    if (sent === null) this.socket.send(bytes, start, end);
+    else this.writeKept(sent, bytes, start, end);
     server.counters[REQUESTS]! += count;
     server.counters[REQUEST_BYTES]! += end - start;
     if (!this.dirty) server.pool.turn.touchServer(this);
@@ -766,11 +767,9 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
   takeRun(bytes: Uint8Array, at: number, end: number, scan: ReplyScan): number {
     let first = this.head;
     if (first === null || first.client === null) return at;
-    const { server, lateTo } = this;
+    const { server, lateTo, sent } = this;
     const { pool: { front }, counters, timing } = server;
-    if (front.scanPlain === undefined || this.sent !== null || this.heads !== null || this.holder !== null) {
-      return at;
-    }
+    if (front.scanPlain === undefined || this.heads !== null || this.holder !== null) return at;
     const from = at;
     let replies = 0;
     while (
@@ -784,6 +783,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       first.countedAs(kind);
       let last: Request = first;
       let { oldest } = this;
+      let { size } = first;
       if (oldest === first) oldest = first.nextInFlight;
       let count = 1;
       // Held replies are held one by one.
@@ -798,6 +798,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
         if (oldest === request) oldest = request.nextInFlight;
         last.nextInFlight = null;
         last = request;
+        size += request.size;
         next = after;
         count++;
       }
@@ -805,6 +806,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       this.head = last.nextInFlight;
       if (this.head === null) this.tail = null;
       last.nextInFlight = null;
+      if (sent !== null) this.forget(sent, size);
       timing.repliedRun(stamp, kind, count);
       client.deliverRun(first, last, count, bytes, at, next);
       at = next;
@@ -853,13 +855,10 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     }
     if (request.line !== null) return this.finishLine(request, request.line, bytes, start, end);
     if (this.sent !== null && request.replies === 1) {
-      // It has come before its request has left.
-      if (this.unsent > 0 && this.sent.size - request.size < this.unsent) this.giveUnsent();
       if (bytes[start] === MINUS && whole && this.isRedirected(request, bytes, start, end)) {
         return !this.closed;
       }
-      this.sent.skip(request.size);
-      if (this.congested) this.relieved();
+      this.forget(this.sent, request.size);
     }
     if (this.heads !== null) this.lookSlow(this.heads, request, request.client, this.writtenMs(request));
     if (request.sentAt > this.lateTo) server.timing.replied(request);
@@ -879,6 +878,18 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     }
     if (this.holder !== null && !request.swallowed && !this.closed) this.holder.answered(this);
     return this.isOpen;
+  }
+
+  /** The oldest requests that are kept, of so many bytes together, have been answered. */
+  private forget(sent: SentLog, size: number): void {
+    this.giveOldest(sent, size);
+    sent.skip(size);
+    if (this.congested) this.relieved();
+  }
+
+  /** The oldest so many bytes that are kept leave now, if a reply has come before its request has left. */
+  private giveOldest(sent: SentLog, size: number): void {
+    if (this.unsent > 0 && sent.size - size < this.unsent) this.giveUnsent();
   }
 
   /** When a request was written that has been answered. Not every runtime says at once what the kernel has taken. */
@@ -915,6 +926,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     server.counters[RESPONSE_BYTES]! += end - start;
     request.nextInFlight = null;
     server.timing.served(request, this.writtenMs(request));
+    this.giveOldest(sent!, request.size);
     const again = sent!.take(request.size);
     if (this.congested) this.relieved();
     redirects.follow(this, request, again, bytes, start, end);

@@ -1,10 +1,11 @@
 /**
  * What the core does for a request, counted, so that no busy machine can upset it: copies (every byte that goes through the proxy is put
- * somewhere by Outbox.append or Arena.keep), sends and records of requests; with ceilings. System calls: tests/real/syscalls_test.ts.
+ * somewhere by Outbox.append, Arena.keep or, behind it a cluster, SentLog.append), sends and records of requests; with ceilings. System calls: tests/real/syscalls_test.ts.
  */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { Arena } from "../../src/bytes/arena.ts";
 import { Outbox } from "../../src/bytes/outbox.ts";
+import { SentLog } from "../../src/bytes/sent_log.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { MemoryMemcached } from "../../src/demo/memory_memcached.ts";
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
@@ -26,6 +27,8 @@ const mcGet = (n: number) => latin1(`get ${key(n)}\r\n`);
 interface Load {
   readonly protocol: "redis" | "memcached";
   readonly servers: number;
+  /** The servers are a cluster's nodes, which own every other slot and never say otherwise. */
+  readonly cluster?: boolean;
   /** What each client sends in a turn, in one piece. */
   readonly requests: readonly Uint8Array[];
 }
@@ -41,15 +44,18 @@ interface Work {
 }
 
 /** What one round of `load` takes, when the clients are known. */
-async function workOf({ protocol, servers, requests }: Load): Promise<Work> {
+async function workOf({ protocol, servers, cluster = false, requests }: Load): Promise<Work> {
   const net = new CoreNet();
   // Time stands still: so the same requests are looked at (proxy/seen.ts) in every run, and few.
   net.clock.nowMs = () => 0;
-  const lines = Array.from({ length: servers }, (_, i) => `    - 127.0.0.1:${1 + i}:1 server${i}\n`);
+  const lines = Array.from(
+    { length: servers },
+    (_, i) => `    - 127.0.0.1:${1 + i}${cluster ? "" : `:1 server${i}`}\n`,
+  );
   const proxy = new Proxy({
     config: parseConfig(
-      `core:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n  preconnect: true\n  servers:\n` +
-        lines.join(""),
+      `core:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n  preconnect: true\n` +
+        `  cluster: ${cluster}\n  servers:\n${lines.join("")}`,
       "core.yml",
     ),
     net,
@@ -83,6 +89,7 @@ function counted(run: () => void, requests: number): Work {
   const all: Request[] = [];
   const { append } = Outbox.prototype;
   const { keep } = Arena.prototype;
+  const { appendHere } = SentLog.prototype;
   const { add, addRun } = ReplyQueue.prototype;
   Outbox.prototype.append = function (from, start, end) {
     copies++;
@@ -93,6 +100,13 @@ function counted(run: () => void, requests: number): Work {
     copies++;
     bytes += end - start;
     keep.call(this, from, start, end);
+  };
+  SentLog.prototype.appendHere = function (from, start, end) {
+    const has = appendHere.call(this, from, start, end);
+    ok(has, "little is kept in the one array");
+    copies++;
+    bytes += end - start;
+    return has;
   };
   ReplyQueue.prototype.add = function (added) {
     all.push(added);
@@ -107,6 +121,7 @@ function counted(run: () => void, requests: number): Work {
   } finally {
     Object.assign(Outbox.prototype, { append });
     Object.assign(Arena.prototype, { keep });
+    Object.assign(SentLog.prototype, { appendHere });
     Object.assign(ReplyQueue.prototype, { add, addRun });
   }
   return { copies: copies / requests, bytes: bytes / requests, records: all.length / requests, all };
@@ -145,6 +160,25 @@ const CASES: readonly Case[] = [
     copies: 1.75,
     // Some replies wait for those before them.
     bytes: GET_BYTES + 2 * VALUE_BYTES,
+  },
+  {
+    name: "GET to a cluster",
+    load: { protocol: "redis", servers: 2, cluster: true, requests: [get(1)] },
+    // What is kept leaves from there, that of a turn in one piece.
+    copies: 2 + 1 / CLIENTS,
+    bytes: 2 * GET_BYTES + VALUE_BYTES,
+  },
+  {
+    name: "GET in pipelines of 16 to a cluster, one node",
+    load: { protocol: "redis", servers: 1, cluster: true, requests: pipeline(16, get) },
+    copies: 5 / 16,
+    bytes: 2 * GET_BYTES + VALUE_BYTES,
+  },
+  {
+    name: "GET in pipelines of 16 to a cluster, two nodes",
+    load: { protocol: "redis", servers: 2, cluster: true, requests: pipeline(16, get) },
+    copies: 2,
+    bytes: 2 * GET_BYTES + 2 * VALUE_BYTES,
   },
   {
     name: "MGET of 10",
