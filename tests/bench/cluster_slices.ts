@@ -1,0 +1,107 @@
+/**
+ * CPU time a request with `cluster: true` beside a hashed pool of the same process, as many servers each, slice by slice in turns; and
+ * predixy's in cluster mode, if its path is given:
+ *
+ *   deno task bench:cluster [--slices=12] [--only=get-p16] [--predixy=PATH] [--base=PATH]
+ *
+ * One process serves both pools, so both have the same code, warm in the same way. Ratios are those of neighbours.
+ */
+import { parseArgs } from "node:util";
+import { startCluster } from "../lib/cluster.ts";
+import { Fixture } from "../lib/fixture.ts";
+import { freePort } from "../lib/ports.ts";
+import { poolYml } from "../lib/servers.ts";
+import { startPeer } from "./peers.ts";
+import { CpuWatch } from "./proc.ts";
+import { redisBenchmark } from "./redis_benchmark.ts";
+import { ratios, spread } from "./stats.ts";
+
+interface Kind {
+  readonly name: string;
+  readonly command: readonly string[];
+  readonly pipeline: number;
+  /** About a second's. */
+  readonly requests: number;
+}
+
+interface Subject {
+  readonly name: string;
+  readonly pid: number;
+  readonly port: number;
+}
+
+const NODES = 3;
+const GET = ["GET", "key:__rand_int__"];
+const SET = ["SET", "key:__rand_int__", "xxx"];
+const KINDS: readonly Kind[] = [
+  { name: "get", command: GET, pipeline: 1, requests: 40_000 },
+  { name: "set", command: SET, pipeline: 1, requests: 40_000 },
+  { name: "get-p16", command: GET, pipeline: 16, requests: 250_000 },
+  { name: "set-p16", command: SET, pipeline: 16, requests: 250_000 },
+];
+
+const { values } = parseArgs({
+  options: {
+    slices: { type: "string", default: "12" },
+    only: { type: "string", default: "" },
+    predixy: { type: "string" },
+    base: { type: "string" },
+  },
+});
+
+await using f = new Fixture();
+const plain = await Promise.all(Array.from({ length: NODES }, () => f.redis({ port: 0 })));
+const cluster = await startCluster(f, { primaries: NODES, replicas: 0 });
+const nodes = cluster.nodes.map(({ server }) => server);
+const keys = { preconnect: true, timeout: 20000 };
+const clusterPort = freePort();
+const pool = {
+  ...keys,
+  listen: `127.0.0.1:${clusterPort}`,
+  servers: nodes,
+  cluster: true,
+  hash: undefined,
+  distribution: undefined,
+};
+const proxy = await f.proxy("compiled", poolYml({ hashed: { ...keys, servers: plain }, cluster: pool }));
+const subjects: Subject[] = [
+  { name: "hashed", pid: proxy.pid, port: proxy.port },
+  { name: "cluster", pid: proxy.pid, port: clusterPort },
+];
+for (const name of ["predixy", "base"] as const) {
+  const program = values[name];
+  if (program === undefined) continue;
+  const yml = poolYml({ cluster: { ...pool, listen: undefined } });
+  subjects.push({ name, ...await startPeer(f, name, program, { servers: nodes, yml, cluster: true }) });
+}
+
+/** Microseconds a request. */
+async function slice({ pid, port }: Subject, { command, pipeline, requests }: Kind): Promise<number> {
+  const watch = new CpuWatch(pid);
+  await redisBenchmark({ port, requests, clients: 50, pipeline, keyspace: 100_000, command });
+  return watch.elapsedUs() / requests;
+}
+
+for (const kind of KINDS) {
+  if (!new RegExp(values.only).test(kind.name)) continue;
+  const us: number[][] = subjects.map(() => []);
+  // The first one is for the compiler.
+  for (let i = 0; i <= Number(values.slices); i++) {
+    for (let j = 0; j < subjects.length; j++) {
+      // A B, then B A.
+      const at = i % 2 === 0 ? j : subjects.length - 1 - j;
+      const taken = await slice(subjects[at]!, kind);
+      if (i > 0) us[at]!.push(taken);
+    }
+  }
+  const said = subjects.map(({ name }, i) => {
+    const { median, min, max } = ratios(us[1]!, us[i]!);
+    const own = `${name} ${spread(us[i]!).median.toFixed(2)} µs`;
+    return i === 1
+      ? own
+      : `${own} (cluster × ${median.toFixed(3)}, ${min.toFixed(2)} to ${max.toFixed(2)}; by medians ${
+        (spread(us[1]!).median / spread(us[i]!).median).toFixed(3)
+      })`;
+  });
+  console.log(`${kind.name}: ${said.join(", ")}`);
+}
