@@ -29,7 +29,7 @@ const TRIAL_PAUSE_MS = 500;
 /** Only a thread that is busy for this share of a window rests; it may be less busy for resting. */
 const BUSY_MIN = 0.5;
 const BUSY_MIN_RESTING = 0.3;
-/** After so long without being busy, what was found before is forgotten. */
+/** After so long that was less busy than one that rests may be, what was found before is forgotten: another load begins then. */
 const FORGET_MS = 200;
 /**
  * Microseconds of rest for each socket heard from in a window. Of so many requests under way each keeps clients and servers
@@ -95,14 +95,12 @@ export class Pace {
   private windowEnded(nowMs: number): void {
     const lengthMs = nowMs - this.windowBeganMs;
     const busyMin = this.mode === FREE ? BUSY_MIN : BUSY_MIN_RESTING;
-    const restUs = this.busyMs < lengthMs * busyMin
-      ? 0
-      : Math.min(this.heard * REST_PER_SOCKET_US, REST_MAX_US);
-    if (restUs < REST_MIN_US) this.calm(nowMs);
-    else {
-      this.lastBusyMs = nowMs;
-      this.next(nowMs, lengthMs, restUs);
-    }
+    const restUs = Math.min(this.heard * REST_PER_SOCKET_US, REST_MAX_US);
+    const mayRest = restUs >= REST_MIN_US;
+    // A load at a fixed rate is busy enough now and then: what was found lasts over its lulls, or it would be tried all the time.
+    if (mayRest && this.busyMs >= lengthMs * BUSY_MIN_RESTING) this.lastBusyMs = nowMs;
+    if (mayRest && this.busyMs >= lengthMs * busyMin) this.next(nowMs, lengthMs, restUs);
+    else this.calm(nowMs);
     this.window++;
     this.windowBeganMs = nowMs;
     this.busyMs = this.heard = this.bytes = 0;

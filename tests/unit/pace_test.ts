@@ -78,6 +78,16 @@ Deno.test("pace: a load that comes and goes is not tried all the time", () => {
   ok(restingMs < 1000, `${restingMs}`);
 });
 
+Deno.test("pace: a load that is busy enough now and then is not tried all the time", () => {
+  const thread = new Thread();
+  let restingMs = 0;
+  for (let i = 0; i < 80; i++) {
+    restingMs += thread.run({ ...GAINS, idleUs: 15, resting: 2000 }, 30).restingMs;
+    restingMs += thread.run({ ...GAINS, idleUs: 30, resting: 2000 }, 270).restingMs;
+  }
+  ok(restingMs < 300, `${restingMs}`);
+});
+
 Deno.test("pace: the rest grows with the sockets heard", () => {
   const rest = (sockets: number) => new Thread().run({ ...GAINS, sockets }, 500).lastUs;
   strictEqual(rest(500), 50);
