@@ -54,7 +54,10 @@ import {
 import { isSigned, isUnsigned, SIGNED_32, UNSIGNED_32, UNSIGNED_64 } from "./integers.ts";
 import type { MemcachedRequest } from "./request.ts";
 
-/** `rereadLine`: without the words behind `out.wordCount` every version reads the line alike. It is to be read once more, and they are cut off. */
+/**
+ * `rereadLine` returns this, or less: without the words behind `out.wordCount` every version reads the line alike. It is to be read once
+ * more, and they are cut off. See lengthBehind.
+ */
 export const CUT = -2;
 
 /** Bytes of the shortest line that may be a command, its end included. */
@@ -97,7 +100,7 @@ const WITH_ARGUMENTS = new Set(["cache_memlimit", "lru", "extstore"].map(rowOf))
 
 /**
  * Reads the line `bytes[start, lf)` anew, of which `out` says that it is answered here, or that it begins with a blank.
- * @returns as readLine of request.ts: the value's length, -1 if no data block follows; or CUT
+ * @returns as readLine of request.ts: the value's length, -1 if no data block follows; or CUT, or less
  */
 export function rereadLine(bytes: Uint8Array, start: number, lf: number, out: MemcachedRequest): number {
   const longKey = hasLongKey(out);
@@ -180,17 +183,14 @@ function refuse(out: MemcachedRequest, code: number, length = -1): number {
 /** What is behind the first `words` words says nothing. If there is nothing, the line is one that 1.6.18 reads otherwise. */
 function cut(words: number, length: number, out: MemcachedRequest): number {
   out.answer = ANSWER_BAD_FORMAT;
-  cutLength = length;
   if (out.wordCount < words) return length;
   out.wordCount = words;
-  return CUT;
+  return CUT - 1 - length;
 }
 
-let cutLength = -1;
-
-/** The value's length, of the line for which CUT has just been returned. */
-export function lengthBehindCut(): number {
-  return cutLength;
+/** The value's length that a line has, of which `rereadLine` has returned CUT or less; -1 if no data block follows. */
+export function lengthBehind(cut: number): number {
+  return CUT - 1 - cut;
 }
 
 /** The words, those behind the last that is looked at left out. */

@@ -84,7 +84,7 @@ import {
 import { encode } from "../../bytes/ascii.ts";
 import { isSigned, isStrict, isUnsigned, lowBits, SIGNED_32, UNSIGNED_32, UNSIGNED_64 } from "./integers.ts";
 import { isHttpWord } from "../http.ts";
-import { CUT, lengthBehindCut, rereadLine } from "./newer.ts";
+import { CUT, lengthBehind, rereadLine } from "./newer.ts";
 import { NEED_MORE, Scan } from "./scan.ts";
 
 export { KEY_MAX, NEED_MORE, ROW_HTTP };
@@ -337,7 +337,7 @@ function readAsNewer(
 ): number {
   if (out.row === ROW_VERSION && out.wordStarts[0] === start) return -1;
   const length = rereadLine(bytes, start, lf, out);
-  if (length !== CUT) return length;
+  if (length > CUT) return length;
   const { noreply, wordCount } = out;
   const keptEnd = out.wordEnds[wordCount - 1]!;
   out.strange = bytes.subarray(start, keptEnd).includes(0) ? 1 : 0;
@@ -345,7 +345,7 @@ function readAsNewer(
   out.noreply = noreply;
   if (out.answer !== ANSWER_NONE || out.strange === 1) {
     answer(out, ANSWER_BAD_FORMAT);
-    return lengthBehindCut();
+    return lengthBehind(length);
   }
   out.cutStart = keptEnd;
   out.cutEnd = bytes[lf - 1] === 13 ? lf - 1 : lf;
