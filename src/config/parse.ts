@@ -1251,7 +1251,7 @@ function isDefault(name: string, value: unknown): boolean {
 }
 
 /** How a user may log in: one of them. */
-/** Of a user: what is longer is not looked at (redis/users.ts), and in a memcached pool the name has to be with it (memcached/login.ts). */
+/** Of a user: what is longer is not looked at (proxy/users.ts), and in a memcached pool the name has to be with it (memcached/login.ts). */
 const PASSWORD_BYTES_MAX = 8 * 1024;
 const LOGINS = ["password", "password_file", "password_sha256", "password_hash", "nopass"];
 /** How long a visitor may take for the handshake; admin/server.ts looks at it. */

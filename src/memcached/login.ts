@@ -1,5 +1,5 @@
 /**
- * How clients of a memcached pool with `users` log in. Who they are and what is right or wrong is redis/users.ts's: slow hashes, and the
+ * How clients of a memcached pool with `users` log in. Who they are and what is right or wrong is proxy/users.ts's: slow hashes, and the
  * time that wrong attempts wait.
  *
  *   binary: sasl_auth PLAIN "\0user\0password"                 ──► Authenticated | 0x0020      as memcached -S
@@ -11,7 +11,7 @@ import { encode, latin1 } from "../bytes/ascii.ts";
 import { LINE_MAX, NEED_MORE } from "../protocol/memcached/request.ts";
 import type { Client } from "../proxy/client.ts";
 import type { Pool } from "../proxy/pool.ts";
-import { PoolUsers } from "../redis/users.ts";
+import { PoolUsers } from "../proxy/users.ts";
 import { PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import { LOCKED, type MemcachedSession } from "./session.ts";
 

@@ -1,7 +1,7 @@
 /** Where the scan of a memcached client's half-received request stands. The protocol keeps little other state of a client. */
 import { RequestScan } from "../protocol/memcached/request.ts";
 import type { Client } from "../proxy/client.ts";
-import type { Login, User } from "../redis/users.ts";
+import type { Login, User } from "../proxy/users.ts";
 import type { SlicedGet } from "./slices.ts";
 
 /** `MemcachedSession.skipBytes`, for good, of a client whose first byte was 0x80. */
@@ -34,7 +34,7 @@ export class MemcachedSession {
   sliced: SlicedGet | null = null;
   /** Who has logged in. */
   user: User | null = null;
-  /** What has become of the login that the client offers again (redis/users.ts); null if none waits. */
+  /** What has become of the login that the client offers again (proxy/users.ts); null if none waits. */
   login: Login | null = null;
 
   /** @param client whose it is */

@@ -13,8 +13,8 @@ import { COMMANDS, resolve } from "../protocol/redis/commands.ts";
 import { arityError, errorReply, NOT_AN_INTEGER, shown } from "../protocol/redis/errors.ts";
 import { findKeys, KeyList } from "../protocol/redis/keys.ts";
 import { OK, ReplyWriter } from "../protocol/redis/reply_writer.ts";
+import type { PoolUsers, Refused, User } from "../proxy/users.ts";
 import type { RedisSession } from "./session.ts";
-import type { PoolUsers, User } from "./users.ts";
 
 const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
@@ -70,8 +70,7 @@ export function answerAcl(
         return OK;
       }
       if (!/^[0-9]{1,9}$/.test(most)) return NOT_AN_INTEGER;
-      users.writeLog(reply, Number(most));
-      return reply.take();
+      return listRefused(users.refused(Number(most)), session.client.pool.clock.wallMs(), reply);
     }
     case "ACL|DRYRUN": {
       const user = users.find(text(2));
@@ -118,6 +117,21 @@ function getUser(user: User | undefined, reply: ReplyWriter): Uint8Array {
   for (const each of others) {
     reply.map(3).bulk("commands").bulk(each.commandsText).bulk("keys").bulk(each.keysText);
     reply.bulk("channels").bulk(each.channelsText);
+  }
+  return reply.take();
+}
+
+function listRefused(refused: readonly Refused[], nowMs: number, reply: ReplyWriter): Uint8Array {
+  reply.array(refused.length);
+  for (const each of refused) {
+    reply.map(10).bulk("count").integer(each.count).bulk("reason").bulk(each.reason)
+      .bulk("context").bulk(each.context).bulk("object").bulkLatin1(each.object)
+      .bulk("username").bulkLatin1(each.user)
+      .bulk("age-seconds").double(Math.max(0, nowMs - each.atMs) / 1000)
+      .bulk("client-info").bulkLatin1(each.client)
+      .bulk("entry-id").integer(each.id)
+      .bulk("timestamp-created").integer(Math.floor(each.firstMs))
+      .bulk("timestamp-last-updated").integer(Math.floor(each.atMs));
   }
   return reply.take();
 }

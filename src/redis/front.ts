@@ -89,7 +89,6 @@ import { SLICE_BYTES, SlicedRequest } from "./slices.ts";
 import { placeSlots, sendSlots } from "./slot_split.ts";
 import { answerSlowLog, SLOWLOG_COMMANDS } from "./slow_log.ts";
 import { anyNode, everyServer, MANY, NONE_LIVE, placeKeys, sendEverywhere, sendFragments } from "./split.ts";
-import { DEFAULT, PoolUsers, type User } from "./users.ts";
 import { Walk, WALK_ARGUMENTS } from "./walk.ts";
 import { Request } from "../proxy/request.ts";
 import type { Tap } from "../stats/tapped.ts";
@@ -99,6 +98,7 @@ import { refuse, sendRead, sendTo } from "../proxy/fan_out.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, SCRATCH } from "../proxy/split.ts";
+import { DEFAULT, PoolUsers, type User } from "../proxy/users.ts";
 
 const args = new Args();
 const keyList = new KeyList();
@@ -241,7 +241,7 @@ export class RedisFront implements Front, Sender {
 
   /** It is whoever it is without AUTH. @returns as `becomes` */
   private begin(users: PoolUsers, session: RedisSession, comes: boolean): Measure | null {
-    const { user, certified } = users.first(session, comes);
+    const { user, certified } = users.first(session.client, session, comes);
     return this.becomes(users, session, user, certified || user.isOpen, !certified && user.isOpen);
   }
 

@@ -11,7 +11,7 @@ import type { Args } from "../protocol/redis/args.ts";
 import { type Command, FINDER } from "../protocol/redis/command.ts";
 import { errorReply } from "../protocol/redis/errors.ts";
 import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
-import type { PoolUsers } from "./users.ts";
+import type { PoolUsers } from "../proxy/users.ts";
 import type { Preparation } from "./preparation.ts";
 import { PATTERN } from "./pubsub.ts";
 import type { RedisSession } from "./session.ts";

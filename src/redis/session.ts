@@ -14,7 +14,7 @@ import type { ClientRedirects } from "./redirect_queue.ts";
 import type { Subscriptions } from "./pubsub.ts";
 import type { Tracking } from "./tracking.ts";
 import type { Transaction } from "./transaction.ts";
-import type { Login, User } from "./users.ts";
+import type { Login, User } from "../proxy/users.ts";
 import { Marks } from "./writes.ts";
 import { RequestResume } from "../protocol/redis/request.ts";
 
@@ -65,7 +65,7 @@ export class RedisSession implements Session {
   rights: AclRules | null = null;
   /** Of a pool with users: it is authenticated, and has not been asked for a password. */
   open = false;
-  /** What has become of the login that the client offers again (redis/users.ts); null if none waits. */
+  /** What has become of the login that the client offers again (proxy/users.ts); null if none waits. */
   login: Login | null = null;
 
   /** No mode is on. Kept by `refresh`. */

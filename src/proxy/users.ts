@@ -15,13 +15,11 @@ import { verifyPassword } from "../config/password_hash.ts";
 import { ipOfPeer, unmapped } from "../net/ip_range.ts";
 import { NOTICE } from "../net/log.ts";
 import { type AclRules, parseRules } from "../protocol/redis/acl_rules.ts";
-import type { ReplyWriter } from "../protocol/redis/reply_writer.ts";
-import { type Client, LOGIN } from "../proxy/client.ts";
-import { type Part, whoOf } from "../proxy/limits.ts";
-import type { Pool } from "../proxy/pool.ts";
+import { type Client, LOGIN } from "./client.ts";
+import { type Part, whoOf } from "./limits.ts";
+import type { Pool } from "./pool.ts";
 import { AUTH_FAILURES } from "../stats/metrics.ts";
 import { LOCAL, type Rates, USER, type Who } from "../stats/quotas.ts";
-import type { RedisSession } from "./session.ts";
 
 const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
@@ -126,7 +124,7 @@ interface Attempt {
 }
 
 /** One line of ACL LOG. */
-interface Refused {
+export interface Refused {
   count: number;
   readonly reason: "command" | "key" | "channel" | "auth" | "tls-cert";
   readonly context: "toplevel" | "multi";
@@ -246,25 +244,29 @@ export class PoolUsers {
    * @param comes it has just connected: that its certificate is nobody's is counted and said
    * @returns whether that is proven by the certificate as well
    */
-  first(session: RedisSession, comes: boolean): { readonly user: User; readonly certified: boolean } {
-    const { certifiedNames } = session.client.socket;
+  first(
+    client: Client,
+    session: LoginSession,
+    comes: boolean,
+  ): { readonly user: User; readonly certified: boolean } {
+    const { certifiedNames } = client.socket;
     if (certifiedNames !== undefined) {
       for (const name of certifiedNames) {
         const user = this.byName.get(name);
         if (user?.rules.enabled) return { user, certified: true };
       }
-      if (comes) this.isNobodys(session, certifiedNames);
+      if (comes) this.isNobodys(client, session, certifiedNames);
     }
     return { user: this.anybody, certified: false };
   }
 
-  private isNobodys(session: RedisSession, names: readonly string[]): void {
+  private isNobodys(client: Client, session: LoginSession, names: readonly string[]): void {
     this.pool.counters[AUTH_FAILURES]!++;
     const shown = names.slice(0, NAMES_TOLD).map((name) =>
       `'${readable(name)}'${this.byName.has(name) ? ", a user that is off" : ""}`
     );
     const text = names.length === 0 ? `no ${this.pool.config.tls?.userFrom ?? "name"}` : shown.join(", ");
-    this.tell(`client ${session.client.peer()} is not logged in: no user has its certificate, with ${text}`);
+    this.tell(`client ${client.peer()} is not logged in: no user has its certificate, with ${text}`);
     this.note("tls-cert", "toplevel", "", names[0] ?? "", session);
   }
 
@@ -494,21 +496,9 @@ export class PoolUsers {
     if (this.refusals.length > LOG_MAX) this.refusals.pop();
   }
 
-  /** The reply to ACL LOG: the newest first. */
-  writeLog(reply: ReplyWriter, most: number): void {
-    const nowMs = this.pool.clock.wallMs();
-    const shown = this.refusals.slice(0, most);
-    reply.array(shown.length);
-    for (const each of shown) {
-      reply.map(10).bulk("count").integer(each.count).bulk("reason").bulk(each.reason)
-        .bulk("context").bulk(each.context).bulk("object").bulkLatin1(each.object)
-        .bulk("username").bulkLatin1(each.user)
-        .bulk("age-seconds").double(Math.max(0, nowMs - each.atMs) / 1000)
-        .bulk("client-info").bulkLatin1(each.client)
-        .bulk("entry-id").integer(each.id)
-        .bulk("timestamp-created").integer(Math.floor(each.firstMs))
-        .bulk("timestamp-last-updated").integer(Math.floor(each.atMs));
-    }
+  /** At most so many, the newest first. */
+  refused(most: number): readonly Readonly<Refused>[] {
+    return this.refusals.slice(0, most);
   }
 
   clearLog(): void {
