@@ -64,8 +64,8 @@ import { Illnesses } from "../proxy/illness.ts";
 import { sendGet } from "./get_batch.ts";
 import { BinaryFront } from "./binary_front.ts";
 import { PACKET_BYTES } from "./binary_request.ts";
-import { Logins, unlock } from "./login.ts";
-import { BINARY, BinarySession, LOCKED, MemcachedSession } from "./session.ts";
+import { Logins, takeLate, unlock } from "./login.ts";
+import { BINARY, BinarySession, LATE, LOCKED, MemcachedSession } from "./session.ts";
 import { SlicedGet } from "./slices.ts";
 import {
   checkOf,
@@ -207,6 +207,10 @@ export class MemcachedFront implements Front {
     const { binary } = session;
     if (binary !== null) return this.binary.step(client, binary, bytes, start, end);
     if (session.skipBytes === LOCKED) return this.stepLocked(client, session, bytes, start, end);
+    if (session.skipBytes === LATE) {
+      const next = takeLate(client, bytes, start, end);
+      return next === start ? this.step(client, bytes, start, end) : next;
+    }
     return skip(session, session.skipBytes, start, end);
   }
 
@@ -496,7 +500,7 @@ export class MemcachedFront implements Front {
     if (pool.config.users === null) {
       if (this.logins === null) return;
       this.logins = null;
-      for (const client of pool.clients) unlock(client.session as MemcachedSession);
+      for (const client of pool.clients) unlock(client);
       return;
     }
     if (this.logins === null) this.logins = new Logins(pool);

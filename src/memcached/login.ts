@@ -13,11 +13,12 @@ import type { Client } from "../proxy/client.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { PoolUsers } from "../proxy/users.ts";
 import { PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
-import { LOCKED, type MemcachedSession } from "./session.ts";
+import { LATE, LOCKED, type MemcachedSession } from "./session.ts";
 
 /** Bytes of what text clients say to log in, and of a password with its user in a packet. */
 export const SECRET_MAX = 16 * 1024;
 
+const S = 115;
 const UNAUTHENTICATED = encode("CLIENT_ERROR unauthenticated\r\n");
 const TOO_LONG = encode("CLIENT_ERROR auth token too long\r\n");
 const BAD_END = encode("CLIENT_ERROR bad command line termination\r\n");
@@ -69,11 +70,7 @@ export class Logins {
       client.protocolError();
       return NEED_MORE;
     }
-    const line = latin1(bytes, start, lf).replace(/\r$/, "");
-    const words = line.split(" ").filter((word) => word !== "");
-    const size = words.length >= 5 && line.startsWith("set") && /^\d{1,10}$/.test(words[4]!)
-      ? Number(words[4])
-      : -1;
+    const size = secretSize(bytes, start, lf);
     const next = lf + 1 + size + 2;
     if (size >= 0 && size <= SECRET_MAX && end < next) {
       client.lacks(next - start);
@@ -103,7 +100,7 @@ export class Logins {
     start: number,
     end: number,
   ): Uint8Array | null {
-    if (bytes[end - 2] !== 13 || bytes[end - 1] !== 10) return BAD_END;
+    if (!isEnd(bytes, end)) return BAD_END;
     const secret = bytes.subarray(start, end - 2);
     const blank = secret.indexOf(32);
     if (blank < 0) return BAD_SECRET;
@@ -115,8 +112,9 @@ export class Logins {
   adopt(client: Client): void {
     const session = client.session as MemcachedSession;
     if (session.user === null) {
+      if (session.skipBytes === LATE) session.skipBytes = LOCKED;
       // It came in without a password, and would not any more.
-      if (this.areOpen) unlock(session);
+      if (this.areOpen) unlock(client);
       else if (!session.isLocked) client.giveUp("is ended: it has given no password");
       return;
     }
@@ -127,9 +125,46 @@ export class Logins {
   }
 }
 
-/** Whoever had to log in need not any more. */
-export function unlock(session: MemcachedSession): void {
+/** The client had to log in, and need not any more. What it has begun to say may be its login: nothing to be stored (see takeLate). */
+export function unlock(client: Client): void {
+  const session = client.session as MemcachedSession;
   session.user = null;
-  if (session.skipBytes === LOCKED) session.skipBytes = 0;
+  if (session.skipBytes === LOCKED) session.skipBytes = client.inbox.size > 0 ? LATE : 0;
   if (session.binary?.skipBytes === LOCKED) session.binary.skipBytes = 0;
+}
+
+/**
+ * The request of a text client that had begun it when it was let in without. If it is a login it is as good as right, and answered here: else
+ * user and password would become a value.
+ * @returns as Front.step; `start`: it is a request like any other
+ */
+export function takeLate(client: Client, bytes: Uint8Array, start: number, end: number): number {
+  const session = client.session as MemcachedSession;
+  const lf = bytes.subarray(start, Math.min(end, start + LINE_MAX)).indexOf(10) + start;
+  const size = lf < start ? -1 : secretSize(bytes, start, lf);
+  const next = lf + 1 + size + 2;
+  const mayBe = bytes[start] === S && (lf < start ? end - start < LINE_MAX : size >= 0 && size <= SECRET_MAX);
+  if (mayBe && (lf < start || end < next)) {
+    client.lacks(lf < start ? 0 : next - start);
+    return NEED_MORE;
+  }
+  session.skipBytes = 0;
+  session.login = null;
+  if (!mayBe) return start;
+  client.pool.counters[REQUESTS_TOTAL]!++;
+  session.scan.started = 1;
+  client.answer(isEnd(bytes, next) ? STORED : BAD_END);
+  return next;
+}
+
+/** The length that a login's line says, `bytes[start, lf)`; -1: it is none. */
+function secretSize(bytes: Uint8Array, start: number, lf: number): number {
+  const line = latin1(bytes, start, lf).replace(/\r$/, "");
+  const words = line.split(" ").filter((word) => word !== "");
+  return words.length >= 5 && line.startsWith("set") && /^\d{1,10}$/.test(words[4]!) ? Number(words[4]) : -1;
+}
+
+/** Does a data block end before `next`? */
+function isEnd(bytes: Uint8Array, next: number): boolean {
+  return bytes[next - 2] === 13 && bytes[next - 1] === 10;
 }

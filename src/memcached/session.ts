@@ -8,6 +8,8 @@ import type { SlicedGet } from "./slices.ts";
 export const BINARY = -1;
 /** `skipBytes` of either, of a client that has to log in first (login.ts). */
 export const LOCKED = -2;
+/** `skipBytes` of a text client that had to log in, and need not any more: it has begun a request, which may be its login. */
+export const LATE = -3;
 
 export class BinarySession {
   /** SASL has begun, and its next step may bring the secret. */

@@ -1,6 +1,8 @@
 /** Clients of a memcached pool with users, when a reload changes who may come in. */
 import { strictEqual } from "node:assert/strict";
+import { hashPassword } from "../../src/config/password_hash.ts";
 import { parseConfig } from "../../src/config/parse.ts";
+import { REQUESTS } from "../../src/stats/metrics.ts";
 import { latin1, textOf } from "../lib/bytes.ts";
 import { TurnStand, type WideClient } from "../lib/turn_stand.ts";
 
@@ -23,7 +25,8 @@ async function stand(yml: string) {
   return {
     made,
     say,
-    reload: (users: string) => made.pool.adopt({ ...made.pool.config, users: usersOf(users) }),
+    reload: (users: string | null) =>
+      made.pool.adopt({ ...made.pool.config, users: users === null ? null : usersOf(users) }),
   };
 }
 
@@ -56,4 +59,36 @@ Deno.test("who hangs up while its login waits behind others of its address is go
   made.net.run();
   strictEqual(made.pool.clients.size, here - 10);
   made.stop();
+});
+
+Deno.test("a login under way when nobody has to log in any more is answered, and its password becomes no value", async () => {
+  const open = `    - { name: default, nopass: true, ${ALL} }\n`;
+  const slow = `    - { name: ann, password_hash: "${await hashPassword("secret")}", ${ALL} }\n`;
+  for (const after of [null, slow + open]) {
+    const { made, say, reload } = await stand(slow);
+    // One waits for the slow hash, of the others only a part has come; one says something else.
+    const begun = [LOGIN, LOGIN.slice(0, 2), LOGIN.slice(0, 17), LOGIN.slice(0, 21), "m"];
+    const clients = begun.map((words) => {
+      const client = made.join();
+      strictEqual(say(client, words), "");
+      return client;
+    });
+    const requests = () => made.pool.servers[0]!.counters[REQUESTS]!;
+    const before = requests();
+    reload(after);
+    clients.forEach((client, i) => {
+      if (i === 0 || i === 4) return;
+      strictEqual(say(client, LOGIN.slice(begun[i]!.length)), "STORED\r\n", begun[i]);
+    });
+    strictEqual(say(clients[4]!, "n\r\n"), "MN\r\n");
+    const [first] = clients;
+    while (first!.read.length === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      made.net.pass(10);
+    }
+    strictEqual(first!.read.map((bytes) => textOf(bytes)).join(""), "STORED\r\n");
+    for (const client of clients) strictEqual(say(client, "mn\r\n"), "MN\r\n");
+    strictEqual(requests(), before);
+    made.stop();
+  }
 });
