@@ -45,6 +45,7 @@ import {
   EPOLLHUP,
   EPOLLIN,
   EPOLLOUT,
+  EPOLLPRI,
   EPOLLRDHUP,
   errnoName,
   F_SETFD,
@@ -98,7 +99,10 @@ const BACKLOG_RETRY_MS = 5;
 /** Why bytes cannot pass at all: no such call, not with such sockets, or a sandbox does not let it. */
 const CANNOT_PASS: ReadonlySet<number> = new Set([EPERM, EINVAL, ENOSYS, EOPNOTSUPP]);
 
-const READING = EPOLLIN | EPOLLRDHUP | EPOLLET;
+/** When a pipe is asked for again that was not to be had. */
+const PIPE_AGAIN_MS = 1000;
+
+const READING = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET;
 const READING_AND_WRITING = READING | EPOLLOUT;
 const PEER_ENDED = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
@@ -115,8 +119,8 @@ export class EpollNet implements Net {
   readonly inboundAt: Pointer;
   /** What passes from socket to socket goes through it: made when it is first needed. */
   private pipe: SplicePipe | null = null;
-  /** The kernel does not let bytes pass: a sandbox, or no descriptors left. */
-  private passesNone = false;
+  /** Until then no pipe is asked for; Infinity: the kernel does not let bytes pass, or a sandbox. */
+  private noPipeMs = -Infinity;
   /** Its first n bytes, for short reads: to make a view costs more than to look at it. */
   private readonly views: (Uint8Array | undefined)[] = new Array(VIEWS).fill(undefined);
 
@@ -138,16 +142,20 @@ export class EpollNet implements Net {
 
   /** Null where there is none. */
   get splicing(): SplicePipe | null {
-    if (this.pipe === null && !this.passesNone) {
-      this.pipe = SplicePipe.open(this.libc);
-      this.passesNone = this.pipe === null;
-    }
-    return this.pipe;
+    return this.pipe ?? (this.loop.turnNowMs() >= this.noPipeMs ? this.openPipe() : null);
+  }
+
+  private openPipe(): SplicePipe | null {
+    const made = SplicePipe.open(this.libc);
+    if (typeof made !== "number") return this.pipe = made;
+    // Descriptors may run out, and be there again.
+    this.noPipeMs = CANNOT_PASS.has(made) ? Infinity : this.loop.turnNowMs() + PIPE_AGAIN_MS;
+    return null;
   }
 
   /** Nothing passes from now on. */
   stopSplicing(): void {
-    this.passesNone = true;
+    this.noPipeMs = Infinity;
     this.pipe?.close();
     this.pipe = null;
   }
@@ -343,6 +351,8 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
   private unread = false;
   /** Epoll has told of the peer's end: reading goes on until it is met. */
   private hungUp = false;
+  /** An urgent byte has come: a read ends before it, whatever lies behind, and splice(2) never gets past. */
+  private urgent = false;
   /** It will be called again in the next turn. */
   private eager = false;
   /** Where what comes may pass to, and how many bytes more. */
@@ -550,6 +560,7 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
     if (this.dialing) return this.dialed();
     if (this.blocked && (events & EPOLLOUT) !== 0) this.writable();
     if ((events & PEER_ENDED) !== 0) this.hungUp = true;
+    if ((events & EPOLLPRI) !== 0) this.urgent = true;
     if (events !== EPOLLOUT) this.readable(events);
   }
 
@@ -563,7 +574,7 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
   }
 
   private read(): void {
-    if (this.passing > 0 && this.pass()) return;
+    if (this.passing > 0 && !this.urgent && this.pass()) return;
     const { libc, loop, inboundAt } = this.net;
     const { readMax } = this;
     this.unread = false;
@@ -573,6 +584,10 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
     loop.pace.read(this, count);
     if (count === readMax || this.hungUp) {
       this.readMax = READ_MAX;
+      this.unread = true;
+      this.again();
+    } else if (this.urgent) {
+      // More may lie behind the urgent byte.
       this.unread = true;
       this.again();
     }
@@ -646,6 +661,7 @@ class EpollSocket implements Socket, Lingering, Pollable, Heard {
       this.unread = true;
       this.again();
     } else if (errno !== EAGAIN) this.lost(errno);
+    else this.urgent = false;
   }
 
   /** Calls `ready(0)` in the next turn, which begins at once. */

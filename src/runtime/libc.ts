@@ -14,6 +14,7 @@ export const EPOLLIN = 0x1;
 export const EPOLLOUT = 0x4;
 export const EPOLLERR = 0x8;
 export const EPOLLHUP = 0x10;
+export const EPOLLPRI = 2;
 export const EPOLLRDHUP = 0x2000;
 export const EPOLLET = 0x80000000 | 0;
 export const EPOLL_CTL_ADD = 1;
@@ -56,7 +57,7 @@ export const ECONNRESET = 104;
 export const EINPROGRESS = 115;
 const ENOMEM = 12;
 const ENFILE = 23;
-const EMFILE = 24;
+export const EMFILE = 24;
 const ENOBUFS = 105;
 
 /** errno → its name, for what sockets can meet. */

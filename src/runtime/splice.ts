@@ -27,10 +27,10 @@ export class SplicePipe {
     private readonly to: number,
   ) {}
 
-  /** Null where there is none to be had. */
-  static open(libc: Libc): SplicePipe | null {
+  /** @returns where there is none to be had why not (an errno) */
+  static open(libc: Libc): SplicePipe | number {
     const ends = new Int32Array(2);
-    if (libc.calls.pipe2(libc.addressOf(ends), PIPE_FLAGS) < 0) return null;
+    if (libc.calls.pipe2(libc.addressOf(ends), PIPE_FLAGS) < 0) return libc.errno();
     libc.calls.fcntl(ends[1]!, F_SETPIPE_SZ, PIPE_BYTES);
     return new SplicePipe(libc, ends[0]!, ends[1]!);
   }

@@ -14,6 +14,7 @@ import { EpollNet } from "../../src/runtime/epoll_net.ts";
 import { EINVAL, Libc } from "../../src/runtime/libc.ts";
 import { SplicePipe } from "../../src/runtime/splice.ts";
 import { contract } from "./contract.ts";
+import { epollContract } from "./epoll_contract.ts";
 import { kernelContract } from "./kernel_contract.ts";
 import { tlsOver } from "./tls_pair.ts";
 
@@ -25,6 +26,7 @@ const register = (name: string, run: () => Promise<void>) =>
 const [net, clock] = netAndClock(process.argv[2]!);
 contract(net, clock, register, dir);
 kernelContract(net, clock, register, dir, process.argv[2]!.startsWith("tls"));
+if (net instanceof EpollNet) epollContract(net, register);
 
 function netAndClock(name: string): [Net, Clock] {
   if (name === "bun") return [new BunNet(), new RunningClock(new SystemClock())];
