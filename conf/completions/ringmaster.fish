@@ -3,7 +3,7 @@ complete -c ringmaster -f
 complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan compare reload top tap health upgrade demo schema password completions man' -s h -l help -d 'this help'
 complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan compare reload top tap health upgrade demo schema password completions man' -s V -l version -d 'show version and exit'
 complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan compare reload top tap health upgrade demo schema password completions man' -s t -l test-conf -d 'test the configuration, print every error with its place, and exit'
-complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan compare reload top tap health upgrade demo schema password completions man' -s d -l daemonize -d 'run as a daemon; returns when it serves, or with 1 and why it cannot'
+complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan compare reload top tap health upgrade demo schema password completions man' -s d -l daemonize -d 'run as a daemon; returns when it serves, with 1 and why it cannot, or 75: see below'
 complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan compare reload top tap health upgrade demo schema password completions man' -s D -l describe-stats -d 'print what the statistics mean and exit'
 complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan compare reload top tap health upgrade demo schema password completions man' -s v -l verbose -x -d 'log level (default: 5, min: 0, max: 11)'
 complete -c ringmaster -n 'not __fish_seen_subcommand_from route plan compare reload top tap health upgrade demo schema password completions man' -s o -l output -r -F -d 'log file (default: stderr)'

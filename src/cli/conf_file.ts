@@ -27,13 +27,18 @@ export class ConfSource {
   readonly name: string;
   readonly #given: string | null;
 
-  private constructor(name: string, given: string | null) {
+  /** Nobody has named the file: it is the default. */
+  readonly isDefault: boolean;
+
+  private constructor(name: string, given: string | null, isDefault = false) {
     this.name = name;
     this.#given = given;
+    this.isDefault = isDefault;
   }
 
-  static file(file: string): ConfSource {
-    return new ConfSource(file, null);
+  /** @param file null: see findConfFile */
+  static file(file: string | null): ConfSource {
+    return new ConfSource(findConfFile(file), null, file === null);
   }
 
   /** The servers were words of the command line (cli/given_servers.ts). */
@@ -72,18 +77,24 @@ export class ConfSource {
 export function sourceOf(
   { confFile, config }: { readonly confFile: string | null; readonly config: string | null },
 ): ConfSource {
-  return config === null ? ConfSource.file(findConfFile(confFile)) : ConfSource.commandLine(config);
+  return config === null ? ConfSource.file(confFile) : ConfSource.commandLine(config);
 }
 
 /** Tells of a configuration that cannot be used: every problem, then nutcracker's verdict or, where there is no file, what to do. */
-export function complaint(error: ConfigError, { name, isFile }: ConfSource): string {
-  const verdict = !isFile
-    ? "these servers and this --listen make no pool"
-    : existsSync(name)
-    ? `configuration file '${name}' syntax is invalid`
-    : "nothing to start from: name a configuration file with -c, name servers as in 'ringmaster redis://HOST', or " +
-      "try 'ringmaster demo'";
-  return `${error.message}\nringmaster: ${verdict}\n`;
+export function complaint(error: ConfigError, source: ConfSource): string {
+  return `${error.message}\nringmaster: ${verdictOn(error, source)}\n`;
+}
+
+function verdictOn({ problems }: ConfigError, { name, isFile, isDefault }: ConfSource): string {
+  if (!isFile) return "these servers and this --listen make no pool";
+  if (isDefault && !existsSync(name)) {
+    const others = CONF_FILES.slice(1).map((file) => `no ${file} either`).join(", ");
+    return `nothing to start from (there is ${others}): name a configuration file with -c, name servers as in ` +
+      "'ringmaster redis://HOST', or try 'ringmaster demo'";
+  }
+  // Of none of its lines: it has not been read.
+  if (problems[0]?.line === 0) return `configuration file '${name}' cannot be read`;
+  return `configuration file '${name}' syntax is invalid`;
 }
 
 /**

@@ -260,7 +260,11 @@ export const COMMANDS: readonly Command[] = [
       HELP,
       flag("V", "version", "show version and exit"),
       flag("t", "test-conf", "test the configuration, print every error with its place, and exit"),
-      flag("d", "daemonize", "run as a daemon; returns when it serves, or with 1 and why it cannot"),
+      flag(
+        "d",
+        "daemonize",
+        "run as a daemon; returns when it serves, with 1 and why it cannot, or 75: see below",
+      ),
       flag("D", "describe-stats", "print what the statistics mean and exit"),
       flag(
         "v",
@@ -316,7 +320,8 @@ export const COMMANDS: readonly Command[] = [
       "not 1: one pool of these, without a configuration file. -t prints the file that it stands for.",
       "Signals: HUP reads the configuration again and reopens the log; TERM and INT finish what is in flight\n" +
       "and stop, the second one at once; TTIN and TTOU raise and lower the log level.",
-      "Exit codes: 0 success and clean stop, 1 configuration or start-up failure, 2 wrong command line.",
+      "Exit codes: 0 success and clean stop, 1 configuration or start-up failure, 2 wrong command line;\n" +
+      "with -d also 75: after 10 s the daemon, whose process number is told, still starts, and goes on.",
     ],
   },
   {

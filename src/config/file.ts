@@ -5,7 +5,8 @@
  *
  * What `stat` says of a size is not believed: it is 0 for /proc, and a file may grow while it is read.
  */
-import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
+import { closeSync, constants, existsSync, fstatSync, openSync, readSync, type Stats } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { ConfigError, problem } from "./config_error.ts";
 
 /** A larger file is refused, in bytes (of a text: UTF-16 units). */
@@ -18,7 +19,6 @@ const WAIT_MS = 10;
 const CHUNK_MIN = 64 * 1024;
 
 const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: "no such file",
   EACCES: "a file without permission to read it",
   EISDIR: "a directory",
 };
@@ -35,7 +35,8 @@ export function readConfigFile(file: string): Uint8Array {
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     const code = (error as { code?: string }).code ?? "";
-    throw unreadable(file, REASONS[code] ?? (error instanceof Error ? error.message : "an error"));
+    const reason = REASONS[code] ?? (error instanceof Error ? error.message : "an error");
+    throw unreadable(file, code === "ENOENT" ? missing(file) : reason);
   } finally {
     if (fd >= 0) closeSync(fd);
   }
@@ -48,6 +49,14 @@ export function tooLarge(file: string): ConfigError {
 
 function unreadable(file: string, found: string): ConfigError {
   return new ConfigError([problem(file, 0, 0, "", found, "a configuration file that can be read")]);
+}
+
+/** Where it has been looked for, if the name does not say it, and whether there is a folder to have it. */
+function missing(file: string): string {
+  const path = resolve(file);
+  const folder = dirname(path);
+  if (!existsSync(folder)) return `no such file, nor a folder ${folder}`;
+  return path === file ? "no such file" : `no such file in ${folder}`;
 }
 
 function kindOf(stats: Stats): string {

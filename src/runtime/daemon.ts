@@ -2,12 +2,14 @@
  * -d: the program starts itself again in a session of its own, and leaves when that one serves, or has said why it does not.
  *
  *   starter ──spawn──► daemon: … listens ──► SERVES ──┐
- *      ▲                  └── cannot start: why, end ─┴─► a pipe ──► exit code and standard error of the starter
+ *      ▲                  ├── cannot start: why, end ─┼─► a pipe ──► exit code and standard error of the starter
+ *      └──────────────────┴── nothing for 10 s ───────┘
  *
  * A running loop cannot be forked, so the second process is a new one, told by an environment variable that it is
  * the daemon, and where to say how it begins. The working directory is kept, as nutcracker keeps it.
  */
 import { closeSync, writeSync } from "node:fs";
+import type { ChildProcess } from "node:child_process";
 import type { Readable } from "node:stream";
 import type { Clock } from "../net/net.ts";
 import { builtin } from "../bytes/builtin.ts";
@@ -24,6 +26,8 @@ const PIPE_FD = 3;
 const SERVES = "\0";
 /** One that neither serves nor has ended after so long is left to itself: DNS, or a source of servers, may take its time. */
 const BEGIN_MAX_MS = 10_000;
+/** The starter's exit code then: EX_TEMPFAIL of sysexits.h. */
+export const STARTS_STILL = 75;
 
 /** Whether this process is the daemon. */
 export const isDaemon = (): boolean => process.env[MARK] !== undefined;
@@ -42,6 +46,11 @@ export function startDaemon(args: readonly string[], clock: Clock): Promise<Begi
     stdio: ["ignore", "ignore", "ignore", "pipe"],
     env: { ...process.env, [MARK]: String(PIPE_FD) },
   });
+  return beginningOf(child, clock);
+}
+
+/** How a daemon begins that has just been started. */
+export function beginningOf(child: ChildProcess, clock: Clock): Promise<Beginning> {
   return new Promise((resolve) => {
     let text = "";
     const leave = (code: number) => {
@@ -51,7 +60,7 @@ export function startDaemon(args: readonly string[], clock: Clock): Promise<Begi
     };
     const timer = clock.setTimer(BEGIN_MAX_MS, () => {
       text += `ringmaster: process ${child.pid} does not serve yet, and goes on starting\n`;
-      leave(0);
+      leave(STARTS_STILL);
     });
     const pipe = child.stdio[PIPE_FD] as Readable;
     pipe.on("error", () => {});

@@ -96,6 +96,11 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
       match(ended.stdout + ended.stderr, said);
       if (code !== 0) strictEqual(ended.stdout, "", "errors go to standard error");
     }));
+    const [program, ...before] = await command(runtime);
+    match(
+      (await run(program!, before, { cwd: f.dir })).stderr,
+      /^conf\/ringmaster\.yml: found no such file, nor a folder \/.*\/conf, .*\n.* \(there is no conf\/nutcracker\.yml either\)/,
+    );
   },
 
   "servers on the command line, without a file": async (

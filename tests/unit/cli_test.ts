@@ -633,8 +633,21 @@ Deno.test("testConf() prints every problem and the verdict", async () => {
   assert.equal(await testConf(ConfSource.file("none.yml"), io, here), 1);
   assert.match(
     io.errors,
-    /^none\.yml: found no such file, .*\nringmaster: nothing to start from: .*, or try 'ringmaster demo'\n$/,
+    /^none\.yml: found no such file in \/.*, expected a .* that can be read\nringmaster: .* 'none\.yml' cannot be read\n$/,
   );
+  const folder = mkdtempSync(join(tmpdir(), "ringmaster-"));
+  const said = async (file: string | null) => {
+    const io = new Recorder();
+    assert.equal(await testConf(ConfSource.file(file), io, here), 1);
+    return io.errors;
+  };
+  assert.equal(
+    await said(folder),
+    `${folder}: found a directory, expected a configuration file that can be read\n` +
+      `ringmaster: configuration file '${folder}' cannot be read\n`,
+  );
+  assert.match(await said(`${folder}/none/x.yml`), /found no such file, nor a folder \/.*\/none, expected/);
+  rmSync(folder, { recursive: true });
   await withFile(TWO_POOLS, async (file) => {
     const io = new Recorder();
     assert.equal(await testConf(ConfSource.file(file), io, here), 0);
