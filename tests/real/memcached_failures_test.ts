@@ -11,6 +11,7 @@ import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { Random } from "../lib/random.ts";
 import {
+import { memcachedVersion, OLD } from "./memcached_side.ts";
   freeze,
   type PoolKeys,
   poolYml,
@@ -452,6 +453,7 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     await client.send(stored.map((key) => `set ${key} 1 0 ${key.length}\r\n${key}\r\n`).join(""));
     strictEqual(textOf(await client.readExact(8 * stored.length)), "STORED\r\n".repeat(stored.length));
     const there = new Set(stored);
+    const old = await memcachedVersion(servers[0]!) === OLD;
     for (const name of ["get", "gat 0", "get", "bget"]) {
       // memcached takes no more than 2048 bytes of a bget.
       const count = name === "bget" ? 60 : 3000;
@@ -460,7 +462,9 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
         there.has(key)
       ).map((key) => `VALUE ${key} 1 ${key.length}\r\n${key}\r\n`).join("") + "END\r\n";
       await client.send(`${name} ${asked.join(" ")}\r\n`);
-      strictEqual(await client.readUntil("END\r\n"), expected);
+      // From 1.6.40 on there is no bget.
+      if (name === "bget" && !old) strictEqual(await client.readUntil("\r\n"), "ERROR\r\n");
+      else strictEqual(await client.readUntil("END\r\n"), expected);
     }
   },
 

@@ -853,7 +853,8 @@ export class World implements Judge {
   }
 
   get password(): string | null {
-    return passwordOf(this.config);
+    // A worker may have one already that the last one is still to take: whoever gets there has to say it.
+    return this.configs.map((config) => passwordOf(alphaOf(config))).findLast((one) => one !== null) ?? null;
   }
 
   mayCut(client: SimClient): boolean {
