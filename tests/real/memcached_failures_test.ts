@@ -11,7 +11,6 @@ import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { Random } from "../lib/random.ts";
 import {
-import { memcachedVersion, OLD } from "./memcached_side.ts";
   freeze,
   type PoolKeys,
   poolYml,
@@ -20,6 +19,7 @@ import { memcachedVersion, OLD } from "./memcached_side.ts";
   RUNTIMES,
   type Server,
 } from "../lib/servers.ts";
+import { memcachedVersion, OLD } from "./memcached_side.ts";
 
 type Counts = Record<string, number>;
 
@@ -463,8 +463,9 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
       ).map((key) => `VALUE ${key} 1 ${key.length}\r\n${key}\r\n`).join("") + "END\r\n";
       await client.send(`${name} ${asked.join(" ")}\r\n`);
       // From 1.6.40 on there is no bget.
-      if (name === "bget" && !old) strictEqual(await client.readUntil("\r\n"), "ERROR\r\n");
-      else strictEqual(await client.readUntil("END\r\n"), expected);
+      if (name === "bget" && !old) {
+        strictEqual(await client.readUntil("\r\n"), "ERROR\r\n");
+      } else strictEqual(await client.readUntil("END\r\n"), expected);
     }
   },
 
