@@ -2,11 +2,12 @@
  * Who has connected and not shaken hands, by address: whose turn is next, and who goes when they are too many.
  *
  *   add ─► SILENT ─asks─► ASKING ─next─► ANSWERED ─► remove
- *          we wait for it  it waits for us  we wait for it
+ *          we wait for it  it waits for us  we wait for it ─asksAgain─► RETURNED ─next─► ANSWERED
  *
  * There may be many who mean nothing but harm, from one address or from many, and few who are honest and take a moment. So:
  *
- *  - Those that ask have their turn address by address: who is alone at his does not stand behind hundreds of another.
+ *  - Those that ask have their turn address by address: who is alone at his does not stand behind hundreds of another. Those that have come
+ *    back after an answer have every other turn: they have shown that they go on.
  *  - An address may have a part of all that we wait for. One more pushes out its oldest.
  *  - When all places are taken, one goes of the address that has the most. Who is alone at his address stays as long as somebody
  *    else is not; addresses that have a few are alike.
@@ -18,8 +19,11 @@ import { ipOfPeer } from "../net/ip_range.ts";
 export const SILENT = 0;
 export const ASKING = 1;
 export const ANSWERED = 2;
-const KINDS = 3;
+export const RETURNED = 3;
+const KINDS = 4;
 
+/** Kinds that have turns. */
+const LANES = [ASKING, RETURNED] as const;
 /** With so many at most at an address it is not the address that is to blame. */
 const FEW = 8;
 /** Share of all places that those of one address may have for whom we wait. */
@@ -41,8 +45,12 @@ interface Place<T> {
 export class HalfOpen<T> {
   private readonly places = new Map<T, Place<T>>();
   private readonly groups = new Map<string, Group<T>>();
-  /** Those that have somebody who asks, in the order of their turns. */
-  private readonly turns = new Set<Group<T>>();
+  /** Those that have somebody who asks, or asks again, in the order of their turns. */
+  private readonly turns: readonly Set<Group<T>>[] = [new Set(), new Set()];
+  /** Who has the next turn: those who ask, or 1 = those who ask again. */
+  private lane = 0;
+  /** ANSWERED ones. */
+  answered = 0;
   private serial = 0;
 
   /** @param pushOut has to `remove`; not called for who has just been added */
@@ -54,7 +62,7 @@ export class HalfOpen<T> {
 
   /** Somebody asks. */
   get asked(): boolean {
-    return this.turns.size > 0;
+    return this.turns.some((each) => each.size > 0);
   }
 
   keys(): Iterable<T> {
@@ -83,24 +91,34 @@ export class HalfOpen<T> {
     const { group, kind } = place;
     this.places.delete(who);
     group.kinds[kind]!.delete(who);
+    if (kind === ANSWERED) this.answered--;
     if (--group.size === 0) this.groups.delete(group.address);
-    if (group.kinds[ASKING]!.size === 0) this.turns.delete(group);
+    LANES.forEach((kind, lane) => group.kinds[kind]!.size > 0 || this.turns[lane]!.delete(group));
     return true;
   }
 
   asks(who: T): void {
     const group = this.move(who, ASKING);
-    if (group !== null) this.turns.add(group);
+    if (group !== null) this.turns[0]!.add(group);
+  }
+
+  /** It has come back after `next`. */
+  asksAgain(who: T): void {
+    const group = this.move(who, RETURNED);
+    if (group !== null) this.turns[1]!.add(group);
   }
 
   /** Whose turn it is of those that ask; he has been answered then. Null: nobody asks. */
   next(): T | null {
-    for (const group of this.turns) {
-      for (const who of group.kinds[ASKING]!.keys()) {
-        this.turns.delete(group);
+    if (this.turns[this.lane]!.size === 0) this.lane = 1 - this.lane;
+    const [turns, kind] = [this.turns[this.lane]!, LANES[this.lane]!];
+    for (const group of turns) {
+      for (const who of group.kinds[kind]!.keys()) {
+        this.lane = 1 - this.lane;
+        turns.delete(group);
         this.move(who, ANSWERED);
         // Behind the others.
-        if (group.kinds[ASKING]!.size > 0) this.turns.add(group);
+        if (group.kinds[kind]!.size > 0) turns.add(group);
         this.limit(group);
         return who;
       }
@@ -113,6 +131,8 @@ export class HalfOpen<T> {
     if (place === undefined) return null;
     const { group } = place;
     group.kinds[place.kind]!.delete(who);
+    if (place.kind === ANSWERED) this.answered--;
+    if (kind === ANSWERED) this.answered++;
     group.kinds[place.kind = kind]!.set(who, this.serial++);
     return group;
   }
@@ -130,7 +150,7 @@ export class HalfOpen<T> {
     let most = 0;
     for (const group of this.groups.values()) most = Math.max(most, blame(group));
     const groups = [...this.groups.values()].filter((group) => blame(group) === most);
-    return chosen(groups, [SILENT, ANSWERED, ASKING]);
+    return chosen(groups, [SILENT, ANSWERED, ASKING, RETURNED]);
   }
 }
 
@@ -150,9 +170,10 @@ function chosen<T>(groups: readonly Group<T>[], kinds: readonly number[]): T | n
   let since = Infinity;
   for (const group of most === 0 ? [] : groups) {
     for (const [who, serial] of group.kinds[best]!) {
-      const age = best === ASKING ? -serial : serial;
+      const waits = best === ASKING || best === RETURNED;
+      const age = waits ? -serial : serial;
       if (age < since) [gone, since] = [who, age];
-      if (best !== ASKING) break;
+      if (!waits) break;
     }
   }
   return gone;

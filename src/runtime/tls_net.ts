@@ -7,7 +7,8 @@
  * Nothing is heard of an accepted connection before its handshake is over, and its certificate judged; a connect is `open` then. So
  * whoever limits the time of a connect limits the handshake too. What accepted connections may cost before that is limited here
  * (`Waiting`): nothing is made for one until its ClientHello is whole, some handshakes a turn, some half open ones (half_open.ts says who
- * goes), some time.
+ * goes), some time. While very many have been answered and keep still, clients of TLS 1.3 are asked to say it again, with a share of another
+ * group (RFC 8446, 4.1.4), which costs a fraction of an answer with a signature: who does not go on gets no more than that.
  *
  * Bytes are encrypted when they leave: while the socket below holds HELD_MAX they wait here as plaintext, so `queuedBytes` means what it
  * means without TLS, and `withdraw` gives them back.
@@ -26,7 +27,14 @@ import {
   type Socket,
   type TimerId,
 } from "../net/net.ts";
-import { HELLO_MAX, NEED_MORE, NOT_TLS, readClientHello } from "./client_hello.ts";
+import {
+  type Group,
+  HELLO_MAX,
+  NEED_MORE,
+  NOT_TLS,
+  readClientHello,
+  readSecondHello,
+} from "./client_hello.ts";
 import { addressText, SocketError } from "./errors.ts";
 import { addressOf, HalfOpen } from "./half_open.ts";
 import { Lingerers, type Lingering } from "./linger.ts";
@@ -36,8 +44,11 @@ import { Records } from "./tls_records.ts";
 
 /** How an accepted connection becomes TLS. */
 export interface Accepting {
-  /** @param serverName whose certificate is asked for; null: not said */
-  engine(serverName: string | null, events: EngineEvents): Engine;
+  /**
+   * @param serverName whose certificate is asked for; null: not said
+   * @param unshared the group to agree on if that can be: the client has to say it again with a share of it. Null: any
+   */
+  engine(serverName: string | null, unshared: Group | null, events: EngineEvents): Engine;
   /** Why who has shaken hands is not let in; null: he is. */
   refusal(engine: Engine, flaw: NetError | null): string | null;
   /** A handshake is over, and its client is let in. @returns Socket.certifiedNames */
@@ -46,6 +57,8 @@ export interface Accepting {
   failed(peer: string, why: string): void;
   /** How long a handshake may take. */
   readonly handshakeMs: number;
+  /** Whether a client can be asked to say it again: with TLS 1.3 alone. */
+  readonly asksAgain: boolean;
 }
 
 /** How a connection that we make becomes TLS. */
@@ -69,6 +82,8 @@ export const WAITING_MAX = 1024;
 const PARTING_SHARE = 1 / 4;
 /** Handshakes that begin in one turn: each takes some tenths of a millisecond, in which nobody else is served. */
 const BEGIN_MAX = 4;
+/** Share of half open handshakes that have been answered and keep still, from which on we are pressed. */
+const PRESSED_SHARE = 1 / 8;
 const SWEEP_MS = 500;
 
 export class TlsNet implements Net {
@@ -192,9 +207,15 @@ export class Waiting {
     if (this.parting.size > 0) this.parting.delete(socket);
   }
 
-  /** Calls `begin` of this one when it is its turn, perhaps now. */
-  begin(socket: TlsSocket): void {
-    this.sockets.asks(socket);
+  /** Very many have been answered, and keep still. */
+  get pressed(): boolean {
+    return this.sockets.answered > this.sockets.max * PRESSED_SHARE;
+  }
+
+  /** Calls `begin` of this one when it is its turn, perhaps now. @param again it has been asked to come again */
+  begin(socket: TlsSocket, again = false): void {
+    if (again) this.sockets.asksAgain(socket);
+    else this.sockets.asks(socket);
     this.beginSome();
     if (this.turns) return;
     this.turns = true;
@@ -205,8 +226,9 @@ export class Waiting {
     while (this.begun < BEGIN_MAX) {
       const socket = this.sockets.next();
       if (socket === null) return;
-      this.begun++;
-      socket.begin();
+      // Then one that costs much is enough for a turn.
+      const { pressed } = this;
+      this.begun += socket.begin(pressed) || !pressed ? 1 : BEGIN_MAX;
     }
   }
 
@@ -229,6 +251,7 @@ export class Waiting {
 
 const ENDED_EARLY = "the other side closed before the handshake was over";
 const NOTHING = new Uint8Array(0);
+const NO_HELLO = { serverName: null, unshared: null };
 
 class TlsSocket implements Socket, Lingering, EngineEvents {
   below!: Socket;
@@ -242,8 +265,10 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
   private records: Records | null = null;
   /** Null once the handshake is over. */
   private handshake: Handshake | null;
-  /** The beginning of the preface, then of a ClientHello. */
+  /** The beginning of the preface, then of a ClientHello, then of a second one. */
   private hello: Uint8Array = NOTHING;
+  /** It has been asked to say its ClientHello again. */
+  private asked = false;
   /** Plaintext that is not encrypted yet. */
   private readonly out = new Outbox();
   /** Plaintext bytes that have been encrypted, and of those what the kernel has certainly taken. */
@@ -367,15 +392,42 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
     this.start((events) => handshake.connecting.engine(handshake.address, events));
   }
 
-  /** The ClientHello is here and others have had their turn. */
-  begin(): void {
+  /**
+   * The ClientHello, or the second one, is here, and others have had their turn.
+   * @param cheaply it should be asked to say it again
+   * @returns whether that cost little
+   */
+  begin(cheaply: boolean): boolean {
     const { handshake, hello } = this;
-    if (this.state === CLOSED || handshake === null || !("accepting" in handshake)) return;
-    const said = readClientHello(hello);
-    const serverName = typeof said === "string" ? null : said.serverName;
-    if (!this.start((events) => handshake.accepting.engine(serverName, events))) return;
+    if (this.state === CLOSED || handshake === null || !("accepting" in handshake)) return true;
+    if (this.engine === null) {
+      const said = readClientHello(hello);
+      const { serverName, unshared } = typeof said === "string" ? NO_HELLO : said;
+      const group = cheaply && handshake.accepting.asksAgain ? unshared : null;
+      if (!this.start((events) => handshake.accepting.engine(serverName, group, events))) return true;
+      this.asked = group !== null;
+    } else this.asked = false;
     this.hello = NOTHING;
     this.decrypt(hello);
+    return this.asked;
+  }
+
+  /** Bytes of a client that has been asked to say its ClientHello again. */
+  private hearAgain(bytes: Uint8Array): void {
+    const before = this.hello;
+    const hello = new Uint8Array(before.length + bytes.length);
+    hello.set(before);
+    hello.set(bytes, before.length);
+    this.hello = hello;
+    const said = readSecondHello(hello);
+    if (said !== NEED_MORE && said !== NOT_TLS) {
+      if (typeof readSecondHello(before) === "string") this.net.waiting.begin(this, true);
+    } else if (said === NOT_TLS || hello.length > HELLO_MAX) {
+      // An alert, or what goes on without: the engine judges it.
+      this.asked = false;
+      this.hello = NOTHING;
+      this.decrypt(hello);
+    }
   }
 
   private start(make: (events: EngineEvents) => Engine): boolean {
@@ -460,6 +512,7 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
     if (this.state === CLOSED || this.ended) return;
     this.heard = true;
     if (this.engine === null) this.hear(bytes);
+    else if (this.asked) this.hearAgain(bytes);
     else this.decrypt(bytes);
   }
 

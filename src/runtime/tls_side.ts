@@ -22,6 +22,7 @@ import type {
   TlsTally,
 } from "../net/tls.ts";
 import { namesIn } from "./certificate_names.ts";
+import type { Group } from "./client_hello.ts";
 import { addressText, bare } from "./errors.ts";
 import { isIP } from "./ip_text.ts";
 import { Engine, type EngineEvents } from "./tls_engine.ts";
@@ -179,6 +180,12 @@ interface Chosen {
   readonly pair: Pair | null;
 }
 
+interface Shown extends Chosen {
+  readonly pair: Pair;
+  /** That agrees on this group alone. */
+  contextOf(group: Group): SecureContext;
+}
+
 /** Changes when a file does; "" of one that is not there. */
 function signatureOf(config: TlsConfig | ServerTlsConfig): string {
   return tlsFileNames(config).map((file) => {
@@ -197,7 +204,7 @@ function versionsOf({ minVersion, maxVersion }: TlsConfig | ServerTlsConfig) {
 
 /** Lets clients in. */
 class Guard implements Accepting {
-  private readonly identity: Identity<TlsConfig>;
+  private readonly identity: Identity<TlsConfig, Shown>;
   private config: TlsConfig;
   private lines = 0;
   private unsaid = 0;
@@ -217,16 +224,24 @@ class Guard implements Accepting {
       clock,
       log,
       (config, { pairs, ca }) =>
-        pairs.map((pair) => ({
-          pair,
-          context: tls().createSecureContext({
-            cert: pair.certificate,
-            key: pair.key,
-            ...ca === null ? {} : { ca },
-            ...versionsOf(config),
-            secureOptions: config.clientCertificates === "none" ? 0 : crypto().constants.SSL_OP_NO_TICKET,
-          }),
-        })),
+        pairs.map((pair) => {
+          const make = (ecdhCurve?: Group) =>
+            tls().createSecureContext({
+              cert: pair.certificate,
+              key: pair.key,
+              ...ca === null ? {} : { ca },
+              ...versionsOf(config),
+              ...ecdhCurve === undefined ? {} : { ecdhCurve },
+              secureOptions: config.clientCertificates === "none" ? 0 : crypto().constants.SSL_OP_NO_TICKET,
+            });
+          const made = new Map<Group, SecureContext>();
+          const contextOf = (group: Group) => {
+            let context = made.get(group);
+            if (context === undefined) made.set(group, context = make(group));
+            return context;
+          };
+          return { pair, context: make(), contextOf };
+        }),
     );
   }
 
@@ -247,11 +262,17 @@ class Guard implements Accepting {
     return this.config.handshakeMs;
   }
 
-  engine(serverName: string | null, events: EngineEvents): Engine {
+  get asksAgain(): boolean {
+    return this.config.maxVersion === "1.3";
+  }
+
+  engine(serverName: string | null, unshared: Group | null, events: EngineEvents): Engine {
     this.identity.look();
     const { contexts } = this.identity;
-    const chosen = serverName === null ? undefined : contexts.find(({ pair }) => hasName(pair!, serverName));
-    return Engine.accept((chosen ?? this.identity.first).context, this.config.clientCertificates, events);
+    const named = serverName === null ? undefined : contexts.find(({ pair }) => hasName(pair, serverName));
+    const chosen = named ?? this.identity.first;
+    const context = unshared === null ? chosen.context : chosen.contextOf(unshared);
+    return Engine.accept(context, this.config.clientCertificates, events);
   }
 
   refusal(engine: Engine, flaw: NetError | null): string | null {

@@ -426,6 +426,69 @@ for (const runtime of SUBJECTS) {
     stays.destroy();
   });
 
+  Deno.test(`${runtime}: while very many handshakes are half open clients of TLS 1.3 are asked to begin again, and are served`, async () => {
+    await using f = new Fixture();
+    const { dir } = f;
+    put(dir, "proxy", CERTIFICATES.proxy!);
+    put(dir, "client", CERTIFICATES.client!);
+    put(dir, "authority", authority);
+    const [port, mutual, split] = [freePort(), freePort(), freePort()];
+    const pool = { servers: [await f.redis()] };
+    const pair = `certificate: ${dir}/proxy.crt, key: ${dir}/proxy.key`;
+    await f.proxy(
+      runtime,
+      poolYml({
+        alpha: { ...pool, listen: `127.0.0.1:${port}`, tls: `{ ${pair} }` },
+        beta: {
+          ...pool,
+          listen: `127.0.0.1:${mutual}`,
+          tls: `{ ${pair}, client_certificates: required, ca: ${dir}/authority.crt }`,
+        },
+      }),
+    );
+    /** What openssl says of its handshake: the group that was agreed on. */
+    const group = async (to: number, ...args: string[]) => {
+      const { stdout } = await run("openssl", ["s_client", "-connect", `127.0.0.1:${to}`, ...args]);
+      return /Server Temp Key: (?:ECDH, )?([^,]+)/.exec(stdout)?.[1];
+    };
+    const client = ["-cert", `${dir}/client.crt`, "-key", `${dir}/client.key`];
+    const both = ["-groups", "X25519:P-256"];
+    strictEqual(await group(port, ...both), "X25519");
+
+    const first = await firstBytes();
+    const flood: Socket[] = [];
+    for (let i = 0; i < 200; i++) {
+      const socket = connectPlain({ host: "127.0.0.1", port });
+      socket.on("error", () => {});
+      socket.write(first);
+      flood.push(socket);
+    }
+    await poll(async () => await group(port, ...both) === "prime256v1", "to be asked for another group");
+    strictEqual(await group(mutual, ...client, ...both), "prime256v1");
+    strictEqual(await group(port, "-groups", "X25519:P-256:P-384"), "prime256v1");
+    strictEqual(await group(port, "-groups", "P-256:P-384"), "secp384r1");
+    // Who cannot be asked.
+    strictEqual(await group(port, "-groups", "X25519"), "X25519");
+    strictEqual(await group(port, "-tls1_2", ...both), "X25519");
+    const cli = ["--tls", "--cacert", `${dir}/authority.crt`, "-p", String(port), "ping"];
+    strictEqual((await run("redis-cli", cli)).stdout.trim(), "PONG");
+    for (let i = 0; i < 3; i++) strictEqual(await shown(port, "", authority.cert), "proxy.test");
+    // Both of its hellos byte by byte.
+    const relay = createServer((client) => {
+      const socket = connectPlain({ host: "127.0.0.1", port });
+      socket.setNoDelay(true);
+      for (const each of [client, socket]) each.on("error", () => {});
+      socket.pipe(client);
+      client.on("data", (bytes: Uint8Array) => bytes.forEach((byte) => socket.write(new Uint8Array([byte]))));
+      client.on("close", () => socket.destroy());
+    });
+    relay.listen(split, "127.0.0.1");
+    strictEqual(await group(split, ...both), "prime256v1");
+    relay.close();
+    for (const socket of flood) socket.destroy();
+    await poll(async () => await group(port, ...both) === "X25519", "the first group again");
+  });
+
   Deno.test(`${runtime}: memcached by TLS, towards clients and servers`, async () => {
     await using f = new Fixture();
     const { dir } = f;

@@ -1,6 +1,6 @@
 /**
  * The seam's contract on Bun's sockets: a program for Bun, started by bun_test.ts. One line a case:
- * "ok<tab>name" or "FAILED<tab>name<tab>error as JSON". Arguments: the net, "bun", "epoll", "epoll with pipes that give nothing" or "tls over" one
+ * "ok<tab>name" or "FAILED<tab>name<tab>error as JSON". Arguments: the net, "bun", "epoll", "epoll with pipes that give nothing" or "tls over" one, "pressed"
  * of the first two; part of a name to run only those cases.
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -32,6 +32,7 @@ function netAndClock(name: string): [Net, Clock] {
   if (name === "bun") return [new BunNet(), new RunningClock(new SystemClock())];
   if (name === "tls over bun") return tlsOver(...netAndClock("bun"));
   if (name === "tls over epoll") return tlsOver(...netAndClock("epoll"));
+  if (name === "tls over epoll, pressed") return tlsOver(...netAndClock("epoll"), true);
   if (name === "epoll with pipes that give nothing") SplicePipe.prototype.pour = () => EINVAL;
   const net = new EpollNet(Libc.open()!);
   return [net, net.clock];

@@ -1,4 +1,4 @@
-/** The seam's contract on Bun's sockets, on those of epoll_net.ts, and on TLS over both: runs bun_contract.ts under Bun, one step a case. */
+/** The seam's contract on Bun's sockets, on those of epoll_net.ts, and on TLS over both, also with handshakes that are begun twice: runs bun_contract.ts under Bun, one step a case. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 
@@ -8,6 +8,7 @@ const RUNS = [
   ["epoll", ""],
   ["tls over bun", ""],
   ["tls over epoll", ""],
+  ["tls over epoll, pressed", ""],
   ["epoll with pipes that give nothing", "passTo()"],
 ] as const;
 

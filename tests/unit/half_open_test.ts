@@ -137,6 +137,35 @@ Deno.test("addressOf() is an address of IPv4, a network of IPv6", () => {
   strictEqual(addressOf("unix"), "");
 });
 
+Deno.test("those that come back after an answer have every other turn, and count as answered in between", () => {
+  const stand = new Stand();
+  stand.come("back", 3, "answered");
+  strictEqual(stand.places.answered, 3);
+  for (let i = 0; i < 3; i++) stand.places.asksAgain(`back ${i}`);
+  strictEqual(stand.places.answered, 0);
+  stand.many("new", 4, "asks");
+  strictEqual(stand.places.asked, true);
+  const order = [];
+  for (let who = stand.places.next(); who !== null; who = stand.places.next()) order.push(who);
+  deepStrictEqual(order.filter((who) => who.startsWith("new")), ["new0 0", "new1 0", "new2 0", "new3 0"]);
+  deepStrictEqual(order.filter((who) => who.startsWith("back")), ["back 0", "back 1", "back 2"]);
+  // In turn, as long as there are both.
+  for (let i = 1; i < 6; i++) {
+    strictEqual(order[i]!.startsWith("new"), !order[i - 1]!.startsWith("new"), order.join());
+  }
+  strictEqual(stand.places.asked, false);
+  strictEqual(stand.places.answered, 7);
+  // Who goes before his turn has none.
+  stand.places.asksAgain("back 0");
+  stand.places.asksAgain("back 1");
+  stand.places.remove("back 0");
+  stand.places.remove("new0 0");
+  strictEqual(stand.places.next(), "back 1");
+  stand.places.remove("back 1");
+  strictEqual(stand.places.next(), null);
+  strictEqual(stand.places.answered, 4);
+});
+
 Deno.test("isOf() moves one to the address that it turns out to be of, where it counts with its like", () => {
   const stand = new Stand();
   stand.come("one", HALF);

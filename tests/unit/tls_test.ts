@@ -4,7 +4,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { hasName, readTlsFiles } from "../../src/config/certificates.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { HELLO_MAX, NEED_MORE, NOT_TLS, readClientHello } from "../../src/runtime/client_hello.ts";
+import {
+  HELLO_MAX,
+  NEED_MORE,
+  NOT_TLS,
+  readClientHello,
+  readSecondHello,
+} from "../../src/runtime/client_hello.ts";
 import { certificate } from "../lib/certificates.ts";
 
 const dir = mkdtempSync(`${tmpdir()}/ringmaster-tls-`);
@@ -136,9 +142,10 @@ Deno.test("readTlsFiles() knows the names, and until when they are good", () => 
   ]);
 });
 
+const bytes2 = (n: number) => [n >> 8, n & 255];
+
 /** A ClientHello of so many extensions, in records of `recordSize`. */
 function hello(extensions: readonly number[], recordSize = 16_384): Uint8Array {
-  const two = (n: number) => [n >> 8, n & 255];
   const body = [
     3,
     3,
@@ -146,19 +153,19 @@ function hello(extensions: readonly number[], recordSize = 16_384): Uint8Array {
     2,
     9,
     9,
-    ...two(2),
+    ...bytes2(2),
     0x13,
     0x01,
     1,
     0,
-    ...two(extensions.length),
+    ...bytes2(extensions.length),
     ...extensions,
   ];
-  const message = [1, 0, ...two(body.length), ...body];
+  const message = [1, 0, ...bytes2(body.length), ...body];
   const bytes: number[] = [];
   for (let at = 0; at < message.length; at += recordSize) {
     const part = message.slice(at, at + recordSize);
-    bytes.push(22, 3, 1, ...two(part.length), ...part);
+    bytes.push(22, 3, 1, ...bytes2(part.length), ...part);
   }
   return new Uint8Array(bytes);
 }
@@ -173,13 +180,54 @@ Deno.test("readClientHello() finds the name, however the bytes come", () => {
   const other = [0, 43, 0, 3, 2, 3, 4];
   for (const recordSize of [1, 7, 16_384]) {
     const bytes = hello([...other, ...nameExtension("A.Example"), ...other], recordSize);
-    deepEqual(readClientHello(bytes), { serverName: "a.example" });
+    deepEqual(readClientHello(bytes), { serverName: "a.example", unshared: null });
     for (let cut = 0; cut < bytes.length; cut++) {
       strictEqual(readClientHello(bytes.subarray(0, cut)), NEED_MORE);
     }
   }
-  deepEqual(readClientHello(hello(other)), { serverName: null });
-  deepEqual(readClientHello(hello([])), { serverName: null });
+  deepEqual(readClientHello(hello(other)), { serverName: null, unshared: null });
+  deepEqual(readClientHello(hello([])), { serverName: null, unshared: null });
+});
+
+/** What says that TLS 1.3 is spoken, which groups are taken, and of which there are shares. */
+function groupExtensions(groups: readonly number[], shares: readonly number[]): number[] {
+  const listed = groups.flatMap((each) => bytes2(each));
+  const shared = shares.flatMap((each) => [...bytes2(each), ...bytes2(3), 1, 2, 3]);
+  return [
+    ...[0, 43, 0, 5, 4, ...bytes2(0x0304), ...bytes2(0x0303)],
+    ...[0, 10, ...bytes2(listed.length + 2), ...bytes2(listed.length), ...listed],
+    ...[0, 51, ...bytes2(shared.length + 2), ...bytes2(shared.length), ...shared],
+  ];
+}
+
+Deno.test("readClientHello() finds a group that is taken and not shared, of clients of TLS 1.3", () => {
+  const [x25519, p256, p384, p521] = [29, 23, 24, 25];
+  const unshared = (groups: readonly number[], shares: readonly number[]) => {
+    const read = readClientHello(hello(groupExtensions(groups, shares)));
+    return typeof read === "string" ? read : read.unshared;
+  };
+  strictEqual(unshared([x25519, p384, p256], [x25519]), "P-256");
+  strictEqual(unshared([x25519, p256, p384], [x25519, p256]), "P-384");
+  strictEqual(unshared([x25519, p256, p521], [x25519, p256]), null);
+  strictEqual(unshared([x25519], []), null);
+  strictEqual(unshared([p256], []), "P-256");
+  const all = groupExtensions([p256], [x25519]);
+  // Without TLS 1.3.
+  all[6] = 2;
+  const read = readClientHello(hello(all));
+  deepEqual(read, { serverName: null, unshared: null });
+});
+
+Deno.test("readSecondHello() passes over a change of cipher, however the bytes come", () => {
+  const change = [20, 3, 3, 0, 1, 1];
+  const bytes = new Uint8Array([...change, ...hello([...nameExtension("a.example")])]);
+  deepEqual(readSecondHello(bytes), { serverName: "a.example", unshared: null });
+  for (let cut = 0; cut < bytes.length; cut++) {
+    strictEqual(readSecondHello(bytes.subarray(0, cut)), NEED_MORE, String(cut));
+    if (cut > change.length) strictEqual(readSecondHello(bytes.subarray(change.length, cut)), NEED_MORE);
+  }
+  strictEqual(readSecondHello(new Uint8Array([21, 3, 3, 0, 2, 2, 40])), NOT_TLS);
+  strictEqual(readSecondHello(new Uint8Array([...change, 21, 3, 3, 0, 2, 2, 40])), NOT_TLS);
 });
 
 Deno.test("readClientHello() takes nothing else for TLS, and nothing harms it", () => {
