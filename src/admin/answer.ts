@@ -30,8 +30,11 @@ export interface Stream {
 export type Answer = Whole | Stream;
 
 export interface Out {
-  /** Does nothing when the client has gone. One that does not read is cut off before much is held for it. */
-  write(text: string): void;
+  /**
+   * Does nothing when the client has gone. One that does not read is cut off before much is held for it.
+   * @param text as bytes may be given to several, and does not change after that
+   */
+  write(text: string | Uint8Array): void;
   end(): void;
   /** Bytes that the client has not taken yet. */
   readonly owedBytes: number;

@@ -8,19 +8,12 @@
  * POST without reading the answer: then a browser says where it comes from (Origin, Sec-Fetch-Site), and it is refused.
  * With TLS the browser has seen a certificate of the name. With a token a name is as good as an address: a page of another origin does not know the token, and a browser does not add it there.
  *
- * Headers are counted in `rawHeaders`: of two Hosts node:http tells only the first (seen on Bun 1.4.5 and Deno 2.9.6).
+ * Headers are counted as they were sent: two Hosts are refused.
  */
 import { builtin } from "../bytes/builtin.ts";
+import { type Head, valuesOf } from "./http.ts";
 
 const crypto = builtin<typeof import("node:crypto")>("node:crypto");
-
-export interface Head {
-  readonly method: string;
-  /** As sent. */
-  readonly target: string;
-  /** Names and values in turn, as sent. */
-  readonly rawHeaders: readonly string[];
-}
 
 export interface Refusal {
   readonly status: number;
@@ -33,7 +26,12 @@ export interface Refusal {
  * @param open true: the route asks for no token
  * @param secure by TLS: whoever made another name lead here has no certificate for it
  */
-export function refusalOf(head: Head, token: string | null, open: boolean, secure = false): Refusal | null {
+export function refusalOf(
+  head: Pick<Head, "method" | "target" | "rawHeaders">,
+  token: string | null,
+  open: boolean,
+  secure = false,
+): Refusal | null {
   const hosts = valuesOf(head.rawHeaders, "host");
   if (!head.target.startsWith("/")) return { status: 400, why: "expected a path that begins with /" };
   if (hosts.length !== 1) return { status: 400, why: `found ${hosts.length} Host headers, expected one` };
@@ -55,10 +53,6 @@ export function refusalOf(head: Head, token: string | null, open: boolean, secur
   }
   if (token === null || open || knows(head.rawHeaders, token)) return null;
   return { status: 401, why: "expected Authorization: Bearer TOKEN, or Basic with the token as password" };
-}
-
-function valuesOf(rawHeaders: readonly string[], name: string): string[] {
-  return rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === name);
 }
 
 /** The host of HOST or HOST:PORT, in lower case, an IPv6 address with its brackets; null if it is neither. */

@@ -1,17 +1,12 @@
 /**
- * The admin side's HTTP server: node:http on both runtimes, on the main thread alone.
+ * The admin side's HTTP server: on the main thread alone, on sockets of node:net that it accepts itself, on both runtimes.
  *
- *   node:net listener ──► Visit: a connection and its deadlines ──► http.Server (parses) ──► guard.ts ──► routes.ts ──► answer in pieces
+ *   listener ──► Visit: a connection and its deadlines ──► http.ts reads a head ──► guard.ts ──► routes.ts ──► answer in pieces ──► the next one
  *
- * One request a connection: nothing has to be known of what follows it, and whoever sends more is cut off. What a visitor may
- * take is bounded, whatever it does: connections (the longest idle one makes way), head, body, the time for each, bytes of answers that have
- * not been read, and routes that are being answered at a time. With one worker this thread carries the traffic.
- *
- * We listen ourselves and give http.Server the sockets (its documented `connection` event), since Bun 1.4.5 tells of a connection only
- * with its first byte. http.Server's own timeouts do not concern such sockets, so `sweep` looks at them; and on Deno 2.9.6 they
- * are closed behind the answer whatever it says of keep-alive.
+ * One request at a time in a connection, which stays for more. What a visitor may take is bounded, whatever it does: connections (the one
+ * that has been idle longest makes way), head, body, the time for each, bytes of answers that have not been read, what is sent ahead, and
+ * routes that are being answered at a time. With one worker this thread carries the traffic.
  */
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Server as NetServer, Socket } from "node:net";
 import { builtin } from "../bytes/builtin.ts";
 import type { Address, Clock, TimerId } from "../net/net.ts";
@@ -21,23 +16,24 @@ import type { TlsConfig } from "../net/tls.ts";
 import { TlsListener } from "../runtime/tls_listener.ts";
 import type { Around } from "./around.ts";
 import { refusalOf } from "./guard.ts";
+import { endOfHead, GO_ON, type Head, HEAD_MAX, headOf, readHead, valuesOf } from "./http.ts";
 import { findRoute, type Route } from "./routes.ts";
 
-const http = builtin<typeof import("node:http")>("node:http");
 const net = builtin<typeof import("node:net")>("node:net");
 
 /** Connections that may be streams. */
 const STREAMS_MAX = 64;
 /** Routes that are being answered at a time: twenty pages ask for a hundred things at once, and a long answer takes some turns. */
 const BUSY_MAX = 128;
-/** Bytes of a request's head (node:http counts its header lines), of its target, and of its body. */
-const HEAD_MAX = 16 * 1024;
-const TARGET_MAX = 8 * 1024;
+/** Bytes of a body; of what is sent before the request before it has been answered. */
 export const BODY_MAX = 1024 * 1024;
+const AHEAD_MAX = 64 * 1024;
 /** How long a visitor may take to send its head, and then its body, ms; and to take each piece of the answer, or all it is owed of a stream. */
 const HEAD_MS = 10_000;
 const BODY_MS = 20_000;
 const PIECE_MS = 10_000;
+/** How long a connection may be silent that has been answered, ms: a scraper comes again within a minute. */
+const IDLE_MS = 65_000;
 /** An answer goes out in pieces of about this many bytes, each when the one before has left. */
 const PIECE_SIZE = 64 * 1024;
 /** Bytes of all bodies and answers, beyond which more are refused; of one stream that have not left, beyond which it is cut off. */
@@ -47,19 +43,8 @@ const SWEEP_MS = 500;
 /** Mistakes of ours are logged this often. */
 const COMPLAINT_MS = 1000;
 
-/** No page may be framed, guessed at, kept, or given more than what comes from here. */
-const HEADERS: Readonly<Record<string, string>> = {
-  "Connection": "close",
-  "Cache-Control": "no-store",
-  "X-Content-Type-Options": "nosniff",
-  "X-Frame-Options": "DENY",
-  "Referrer-Policy": "no-referrer",
-  "Cross-Origin-Resource-Policy": "same-origin",
-  "Content-Security-Policy":
-    "default-src 'self' 'unsafe-inline' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-};
-
-type Stage = "handshake" | "head" | "body" | "answering" | "answer" | "stream";
+/** closing: the last answer has been written; what still comes is thrown away, so that the answer is read. */
+type Stage = "handshake" | "head" | "body" | "answering" | "answer" | "stream" | "closing";
 
 /** One connection. */
 class Visit {
@@ -67,6 +52,14 @@ class Visit {
   dueMs: number;
   /** Called when the connection has closed. */
   whenGone: (() => void) | null = null;
+  /** Bytes that have come and have not been looked at: of a head, or ahead of an answer. */
+  held: Uint8Array = NOTHING;
+  /** So many of them are known to have no end of a head. */
+  searched = 0;
+  /** Another request may follow. */
+  stays = true;
+  /** Takes what comes of a body. */
+  body: ((piece: Uint8Array) => void) | null = null;
 
   /** @param socket with TLS another one when it has shaken hands */
   constructor(public socket: Socket, public stage: Stage, nowMs: number) {
@@ -74,9 +67,10 @@ class Visit {
   }
 }
 
+const NOTHING = new Uint8Array();
+
 export class AdminServer {
   private readonly visits = new Map<Socket, Visit>();
-  private readonly http: Server;
   private listener: NetServer | null = null;
   /** Null: plain HTTP. */
   private tls: TlsListener | null = null;
@@ -86,6 +80,9 @@ export class AdminServer {
   /** Of bodies that have come, and of answers that have not gone. */
   private heldBytes = 0;
   private quietUntilMs = -Infinity;
+  /** The Date of answers, and until when it is true. */
+  private date = "";
+  private dateUntilMs = -Infinity;
 
   /**
    * @param token what visitors have to know; null = nothing
@@ -95,16 +92,7 @@ export class AdminServer {
     private readonly around: Around,
     private token: string | null,
     private readonly visitsMax: number,
-  ) {
-    this.http = http().createServer({ maxHeaderSize: HEAD_MAX }, (request, response) => {
-      // Whatever goes wrong here, this visitor pays for it and nobody else.
-      this.serve(request, response).catch((error) => {
-        this.complain(error);
-        request.socket.destroy();
-      });
-    });
-    this.http.on("clientError", (_error: Error, socket: Socket) => this.refuseHead(socket));
-  }
+  ) {}
 
   /** Rejects with the reason if it cannot listen there. @param tls null: plain HTTP */
   listen(address: Extract<Address, { readonly host: string }>, tls: TlsConfig | null = null): Promise<void> {
@@ -164,7 +152,8 @@ export class AdminServer {
   }
 
   private accept(socket: Socket): void {
-    if (this.enter(socket, "head")) this.carefully(() => this.http.emit("connection", socket));
+    const visit = this.enter(socket, "head");
+    if (visit !== null) this.hear(visit);
   }
 
   /** A handshake is over. */
@@ -180,22 +169,27 @@ export class AdminServer {
       socket.on("error", () => {});
       this.mind(socket, visit);
     }
-    this.carefully(() => this.http.emit("connection", socket));
+    this.hear(visit);
   }
 
-  /** False if there is no place. */
-  private enter(socket: Socket, stage: Stage): boolean {
+  /** From now on what comes is HTTP. */
+  private hear(visit: Visit): void {
+    visit.socket.on("data", (piece: Uint8Array) => this.carefully(() => this.heard(visit, piece)));
+  }
+
+  /** Null if there is no place. */
+  private enter(socket: Socket, stage: Stage): Visit | null {
     // Before anything else: an error that nobody hears ends the process.
     socket.on("error", () => {});
     if (this.visits.size >= this.visitsMax && !this.makeWay()) {
       socket.destroy();
-      return false;
+      return null;
     }
     const visit = new Visit(socket, stage, this.clock.nowMs());
     this.visits.set(socket, visit);
     this.mind(socket, visit);
     if (this.timer === null) this.sweepLater();
-    return true;
+    return visit;
   }
 
   private mind(socket: Socket, visit: Visit): void {
@@ -235,41 +229,108 @@ export class AdminServer {
     }
   }
 
-  /** What was sent is no HTTP, or its head is too large. */
-  private refuseHead(socket: Socket): void {
-    if (this.visits.get(socket)?.stage !== "head" || !socket.writable) return void socket.destroy();
-    socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-  }
-
   // ---- requests
 
-  private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const visit = this.visits.get(request.socket);
-    if (visit === undefined || visit.stage !== "head") return void request.socket.destroy();
-    visit.stage = "body";
-    visit.dueMs = this.clock.nowMs() + BODY_MS;
-    request.on("error", () => {});
-    response.on("error", () => {});
-    let answer: Answer;
-    try {
-      answer = await this.answerTo(request, visit);
-    } catch (error) {
-      answer = this.apology(error);
+  private heard(visit: Visit, piece: Uint8Array): void {
+    const { socket, stage } = visit;
+    switch (stage) {
+      case "head":
+        if (visit.held.length === 0) visit.dueMs = this.clock.nowMs() + HEAD_MS;
+        return this.look(visit, piece);
+      case "body":
+        return visit.body?.(piece);
+      case "answering":
+      case "answer":
+        if (!visit.stays) return;
+        // Of the next request, which has to wait; nobody needs to be so far ahead.
+        if (visit.held.length + piece.length > AHEAD_MAX) return void socket.destroy();
+        visit.held = joined(visit.held, piece.slice());
+        return;
+      case "stream":
+        // Nothing can follow it.
+        return void socket.destroy();
+      default:
+        // A handshake's bytes do not come here.
     }
-    if (!this.visits.has(visit.socket)) return;
-    const headOnly = request.method === "HEAD";
-    if (!("stream" in answer)) await this.send(answer, headOnly, response, visit);
-    else if (headOnly) await this.send({ status: 200, type: answer.type, body: "" }, true, response, visit);
-    else this.stream(answer, response, visit);
   }
 
-  private async answerTo(request: IncomingMessage, visit: Visit): Promise<Answer> {
-    const { method = "", url: target = "", rawHeaders } = request;
-    if (target.length > TARGET_MAX) throw new Refused(414, `found a target of more than ${TARGET_MAX} bytes`);
+  /** Is the head here? @param piece what has come behind what is held */
+  private look(visit: Visit, piece: Uint8Array): void {
+    const held = joined(visit.held, piece);
+    const end = endOfHead(held, visit.searched);
+    if (end > HEAD_MAX || end < 0 && held.length > HEAD_MAX) {
+      return this.refuseHead(visit, new Refused(431, `found a head of more than ${HEAD_MAX} bytes`));
+    }
+    if (end < 0) {
+      // Node's own memory may be reused.
+      visit.held = held === piece ? held.slice() : held;
+      visit.searched = held.length;
+      return;
+    }
+    visit.searched = 0;
+    let head: Head;
+    try {
+      head = readHead(held.subarray(0, end));
+    } catch (error) {
+      return this.refuseHead(visit, error);
+    }
+    visit.held = end === held.length ? NOTHING : held.slice(end);
+    // Whatever goes wrong here, this visitor pays for it and nobody else.
+    this.serve(visit, head).catch((error) => {
+      this.complain(error);
+      visit.socket.destroy();
+    });
+  }
+
+  /** Nobody knows what comes behind it. */
+  private refuseHead(visit: Visit, error: unknown): void {
+    visit.held = NOTHING;
+    visit.stays = false;
+    this.send(this.apology(error), false, visit).catch((error) => this.complain(error));
+  }
+
+  private async serve(visit: Visit, head: Head): Promise<void> {
+    visit.stage = "body";
+    visit.dueMs = this.clock.nowMs() + BODY_MS;
+    const headOnly = head.method === "HEAD";
+    // A body that nobody reads would be taken for the next request.
+    visit.stays = head.stays && (head.bodySize === 0 || head.method === "POST");
+    let answer: Answer;
+    try {
+      answer = await this.answerTo(head, visit);
+    } catch (error) {
+      answer = this.apology(error);
+      // Its body may not have come.
+      if (head.bodySize > 0) visit.stays = false;
+    }
+    if (!this.visits.has(visit.socket)) return;
+    if (!("stream" in answer)) await this.send(answer, headOnly, visit);
+    else if (headOnly) await this.send({ status: 200, type: answer.type, body: "" }, true, visit);
+    else await this.stream(answer, visit);
+  }
+
+  /** What it has sent ahead, or sends from now on, is its next request. */
+  private next(visit: Visit): void {
+    const { held, socket } = visit;
+    const nowMs = this.clock.nowMs();
+    visit.stage = "head";
+    visit.dueMs = nowMs + (held.length > 0 ? HEAD_MS : IDLE_MS);
+    // The last one of those that are idle.
+    this.visits.delete(socket);
+    this.visits.set(socket, visit);
+    if (held.length === 0) return;
+    // In a turn of its own, as if it came now: hundreds may have been sent ahead.
+    this.clock.setTimer(0, () => {
+      if (visit.stage === "head" && visit.held.length > 0) this.carefully(() => this.look(visit, NOTHING));
+    });
+  }
+
+  private async answerTo(head: Head, visit: Visit): Promise<Answer> {
+    const { method, target, rawHeaders } = head;
     const [path = "", search = ""] = target.split(/\?(.*)/s);
     const found = findRoute(method, path);
     const open = found !== null && "route" in found && found.route.open === true;
-    const refusal = refusalOf({ method, target, rawHeaders }, this.token, open, this.tls !== null);
+    const refusal = refusalOf(head, this.token, open, this.tls !== null);
     if (refusal !== null) throw new Refused(refusal.status, refusal.why);
     if (found === null) throw new Refused(404, "no such path; /api lists those that there are");
     if ("allow" in found) {
@@ -278,11 +339,11 @@ export class AdminServer {
     }
     const { route, names } = found;
     const query = queryOf(route, search);
-    const accept = request.headers.accept ?? "";
+    const accept = valuesOf(rawHeaders, "accept").join(",");
     if (route.method !== "POST") {
       return await this.answer(route, { names, query, body: NOTHING, accept }, visit);
     }
-    const body = await this.bodyOf(request);
+    const body = await this.bodyOf(visit, head);
     try {
       return await this.answer(route, { names, query, body, accept }, visit);
     } finally {
@@ -304,41 +365,41 @@ export class AdminServer {
   }
 
   /** Rejects if it is too large, or never ends. Its bytes are among the held ones then: whoever gets them gives them back. */
-  private bodyOf(request: IncomingMessage): Promise<Uint8Array> {
-    const tooLarge = new Refused(413, `expected a body of at most ${BODY_MAX} bytes`);
-    if (Number(request.headers["content-length"] ?? 0) > BODY_MAX) return Promise.reject(tooLarge);
+  private bodyOf(visit: Visit, { bodySize, waits }: Head): Promise<Uint8Array> {
+    if (bodySize > BODY_MAX) {
+      return Promise.reject(new Refused(413, `expected a body of at most ${BODY_MAX} bytes`));
+    }
+    if (waits && visit.held.length === 0 && bodySize > 0) visit.socket.write(GO_ON);
     return new Promise((resolve, reject) => {
       const pieces: Uint8Array[] = [];
       let size = 0;
-      let over = false;
       const refuse = (why: Refused) => {
-        if (over) return;
-        over = true;
+        visit.body = visit.whenGone = null;
         this.heldBytes -= size;
-        pieces.length = 0;
-        request.pause();
         reject(why);
       };
-      request.on("data", (piece: Uint8Array) => {
-        if (over) return;
-        size += piece.length;
-        this.heldBytes += piece.length;
-        if (size > BODY_MAX) refuse(tooLarge);
-        else if (this.heldBytes > HELD_MAX) refuse(tooMuch());
-        else pieces.push(piece);
-      });
-      request.on("end", () => {
-        if (over) return;
-        over = true;
-        const body = new Uint8Array(size);
+      visit.whenGone = () => refuse(new Refused(400, "the body has not ended"));
+      visit.body = (piece) => {
+        const more = Math.min(piece.length, bodySize - size);
+        size += more;
+        this.heldBytes += more;
+        if (this.heldBytes > HELD_MAX) return refuse(tooMuch());
+        // Node's own memory may be reused.
+        pieces.push(piece.slice(0, more));
+        if (size < bodySize) return;
+        visit.body = visit.whenGone = null;
+        // What comes before it has been answered is of the next request.
+        visit.stage = "answering";
+        visit.held = piece.slice(more);
+        const body = new Uint8Array(bodySize);
         let at = 0;
         for (const piece of pieces) {
           body.set(piece, at);
           at += piece.length;
         }
         resolve(body);
-      });
-      request.on("close", () => refuse(new Refused(400, "the body has not ended")));
+      };
+      visit.body(visit.held);
     });
   }
 
@@ -369,73 +430,81 @@ export class AdminServer {
 
   // ---- answers
 
-  private writeHead(response: ServerResponse, status: number, type: string, length: number | null): void {
-    const headers: Record<string, string> = { ...HEADERS, "Content-Type": type };
-    if (length !== null) headers["Content-Length"] = String(length);
-    if (status === 401) headers["WWW-Authenticate"] = 'Basic realm="ringmaster", charset="UTF-8"';
-    if (status === 503) headers["Retry-After"] = "1";
-    response.writeHead(status, headers);
+  private head(status: number, type: string, size: number | null, stays: boolean): Uint8Array {
+    const wallMs = this.clock.wallMs();
+    if (!(wallMs < this.dateUntilMs && wallMs >= this.dateUntilMs - 1000)) {
+      this.date = new Date(wallMs).toUTCString();
+      this.dateUntilMs = wallMs + 1000;
+    }
+    return headOf(status, type, size, stays, this.date);
   }
 
-  private async send(
-    { status, type, body }: Whole,
-    headOnly: boolean,
-    response: ServerResponse,
-    visit: Visit,
-  ): Promise<void> {
+  private async send({ status, type, body }: Whole, headOnly: boolean, visit: Visit): Promise<void> {
     const pieces = piecesOf(body);
     const size = pieces.reduce((sum, { length }) => sum + length, 0);
     visit.stage = "answer";
     visit.dueMs = this.clock.nowMs() + PIECE_MS;
-    this.writeHead(response, status, type, size);
-    if (headOnly) return void response.end();
+    const { socket, stays } = visit;
     this.heldBytes += size;
     try {
-      for (const bytes of pieces) {
+      let ahead = this.head(status, type, size, stays);
+      for (const bytes of headOnly ? [] : pieces) {
         for (let at = 0; at < bytes.length; at += PIECE_SIZE) {
-          const gone = !await this.written(response, bytes.subarray(at, at + PIECE_SIZE), visit);
-          if (gone) return;
+          const piece = bytes.subarray(at, at + PIECE_SIZE);
+          // One write, for most answers.
+          if (!await this.written(ahead.length === 0 ? piece : joined(ahead, piece), visit)) return;
+          ahead = NOTHING;
           visit.dueMs = this.clock.nowMs() + PIECE_MS;
         }
       }
-      response.end();
+      if (ahead.length > 0 && !await this.written(ahead, visit)) return;
     } finally {
       this.heldBytes -= size;
     }
+    if (stays) return this.next(visit);
+    visit.stage = "closing";
+    visit.held = NOTHING;
+    socket.end();
   }
 
   /** Resolves when the next piece may be written: false = the visitor has gone. */
-  private written(response: ServerResponse, piece: Uint8Array, visit: Visit): Promise<boolean> {
+  private written(piece: Uint8Array, visit: Visit): Promise<boolean> | boolean {
+    const { socket } = visit;
+    if (socket.destroyed || !socket.writable) return false;
+    if (socket.write(piece)) return true;
     return new Promise((resolve) => {
-      if (visit.socket.destroyed) return resolve(false);
       visit.whenGone = () => resolve(false);
-      if (response.write(piece)) return resolve(true);
-      response.once("drain", () => resolve(true));
+      socket.once("drain", () => {
+        visit.whenGone = null;
+        resolve(true);
+      });
     });
   }
 
-  private stream({ type, stream }: Stream, response: ServerResponse, visit: Visit): void {
+  private async stream({ type, stream }: Stream, visit: Visit): Promise<void> {
     if (this.streams >= STREAMS_MAX) {
-      const refused = json({ error: "too many listen already" }, 503);
-      return void this.send(refused, false, response, visit);
+      visit.stays = false;
+      return await this.send(json({ error: "too many listen already" }, 503), false, visit);
     }
+    const { socket } = visit;
+    if (socket.destroyed || !socket.writable) return;
     this.streams++;
     visit.stage = "stream";
+    visit.held = NOTHING;
     visit.dueMs = this.clock.nowMs() + PIECE_MS;
-    this.writeHead(response, 200, type, null);
-    response.flushHeaders();
     let over = false;
+    socket.write(this.head(200, type, null, false));
     const whenGone = stream({
       write: (text) => {
-        if (over) return;
-        response.write(text);
-        if (visit.socket.writableLength > STREAM_OWED_MAX) visit.socket.destroy();
+        if (over || !socket.writable) return;
+        socket.write(text);
+        if (socket.writableLength > STREAM_OWED_MAX) socket.destroy();
       },
       end: () => {
-        if (!over) response.end();
+        if (!over) socket.end();
       },
       get owedBytes(): number {
-        return visit.socket.writableLength;
+        return socket.writableLength;
       },
     });
     visit.whenGone = () => {
@@ -446,7 +515,14 @@ export class AdminServer {
   }
 }
 
-const NOTHING = new Uint8Array();
+/** @returns `piece` itself if there is nothing before it */
+function joined(before: Uint8Array, piece: Uint8Array): Uint8Array {
+  if (before.length === 0) return piece;
+  const all = new Uint8Array(before.length + piece.length);
+  all.set(before);
+  all.set(piece, before.length);
+  return all;
+}
 
 function piecesOf(body: Whole["body"]): readonly Uint8Array[] {
   if (typeof body === "string") return [new TextEncoder().encode(body)];

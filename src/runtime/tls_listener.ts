@@ -1,7 +1,7 @@
 /**
  * Listens with the runtime's own TLS for whoever serves node's sockets, as the admin side does: works on Deno too.
  *
- *   connection ──► came: may it stay? ──► handshake ──► shook: the socket that speaks ──► http.Server
+ *   connection ──► came: may it stay? ──► handshake ──► shook: the socket that speaks ──► admin/server.ts
  *
  * Files are looked at when somebody connects, as those of a pool are (tls_side.ts). Seen on Bun 1.4.5 and Deno 2.9.6: the socket that has
  * shaken hands is that of `connection` on Bun and another one on Deno, so the two are known by the client's address; `setSecureContext` counts for the

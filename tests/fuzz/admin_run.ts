@@ -166,6 +166,7 @@ const ODD_HEADERS = [
   "Accept: */*",
   "Accept: application/openmetrics-text;version=1.0.0",
   "Connection: keep-alive",
+  "Connection: close",
   "Connection: Upgrade\r\nUpgrade: websocket",
   "Expect: 100-continue",
   "Authorization: Basic eDp5",
@@ -268,22 +269,31 @@ async function exchange(admin: Admin, bytes: Uint8Array, random: Random): Promis
   } catch {
     // It does not have to listen to the end.
   }
-  const answer = await textOf(conn);
+  const answer = await textOf(conn, latin1(bytes).startsWith("HEAD "));
   clearTimeout(timer);
   close(conn);
   return answer;
 }
 
-async function textOf(conn: Deno.Conn): Promise<string> {
+/** To the end of the first answer that has one, or of all. */
+async function textOf(conn: Deno.Conn, headOnly: boolean): Promise<string> {
   const piece = new Uint8Array(16 * 1024);
   let text = "";
   for (;;) {
     const count = await conn.read(piece).catch(() => null);
     if (count === null) return text;
     text += latin1Of(piece.subarray(0, count));
+    if (isWhole(text, headOnly)) return text;
     // A stream does not end.
     if (text.length > 1_000_000 || (text.includes("event-stream") && text.includes("\r\n\r\n"))) return text;
   }
+}
+
+function isWhole(text: string, headOnly: boolean): boolean {
+  const end = text.indexOf("\r\n\r\n");
+  if (end < 0 || text.startsWith("HTTP/1.1 100 ")) return false;
+  const size = /\r\nContent-Length: (\d+)/.exec(text.slice(0, end))?.[1];
+  return size !== undefined && (headOnly || text.length >= end + 4 + Number(size));
 }
 
 const decoder = new TextDecoder("latin1");
