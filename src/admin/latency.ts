@@ -10,15 +10,28 @@ import { poolOf } from "./parameters.ts";
 const CLASSES_US = 80;
 
 /** Since the start: of a pool that stays, reloads included. */
-export function latency({ clock, turns, service, config }: Around, { query }: Asked): Promise<Answer> {
-  const only = poolOf(config, query.pool!);
+export function latency(around: Around, { query }: Asked): Promise<Answer> {
+  return answered(around, query.pool!, true);
+}
+
+/** As `latency`, without its servers. */
+export function commandLatency(around: Around, { query }: Asked): Promise<Answer> {
+  return answered(around, query.pool!, false);
+}
+
+function answered(
+  { clock, turns, service, config }: Around,
+  pool: string,
+  withServers: boolean,
+): Promise<Answer> {
+  const only = poolOf(config, pool);
   const pools = config.pools.flatMap(({ name, servers }, at) => {
     const board = service.board.pools[at];
     if (board === undefined || only !== null && name !== only) return [];
     return [{
       name,
       latency: board.latency,
-      servers: servers.flatMap(({ name }, i) => {
+      servers: !withServers ? [] : servers.flatMap(({ name }, i) => {
         const cells = board.servers[i];
         return cells === undefined ? [] : [{ name, latency: cells.latency }];
       }),

@@ -8,6 +8,7 @@
  * On the main thread, whether or not somebody listens. What is kept is bounded: SECONDS samples of POOLS_MAX pools. One that does not
  * read is cut off by the server (server.ts); nobody is waited for.
  */
+import { encode } from "../bytes/ascii.ts";
 import type { Clock, TimerId } from "../net/net.ts";
 import type { PoolStats, ProcessStats } from "../stats/document.ts";
 import {
@@ -73,7 +74,7 @@ export class Live {
   private before = new Map<string, Before>();
   /** The id of the last event that has been told. */
   private eventsTold: number;
-  private readonly listeners = new Set<(text: string) => void>();
+  private readonly listeners = new Set<(text: Uint8Array) => void>();
   private timer: TimerId | null = null;
   private asking = false;
   private running = false;
@@ -102,8 +103,8 @@ export class Live {
       type: "text/event-stream; charset=utf-8",
       stream: (out) => {
         // The history comes first, and takes some turns: of eight pools it is 50,000 numbers.
-        let waiting: string[] | null = [];
-        const listener = (text: string) => void (waiting === null ? out.write(text) : waiting.push(text));
+        let waiting: Uint8Array[] | null = [];
+        const listener = (text: Uint8Array) => void (waiting === null ? out.write(text) : waiting.push(text));
         this.listeners.add(listener);
         void new Steps(this.around.turns).all(textOf(this.history(pool))).then((text) => {
           out.write(`event: history\ndata: ${text}\n\n`);
@@ -169,7 +170,7 @@ export class Live {
         ? []
         : events.latest().filter(({ id }) => id > told).slice(-EVENTS_TOLD).map(eventShape),
     };
-    const text = `data: ${JSON.stringify(shape)}\n\n`;
+    const text = encode(`data: ${JSON.stringify(shape)}\n\n`);
     for (const listener of this.listeners) listener(text);
   }
 

@@ -17,6 +17,7 @@ import { bigKeys, hotKeys } from "./keys.ts";
 import { latency } from "./latency.ts";
 import { PAGE } from "./page/built.ts";
 import { metrics } from "./metrics.ts";
+import { panelsOf } from "./panels.ts";
 import { pools } from "./pools.ts";
 import { route } from "./route.ts";
 import { drain, eject, restore } from "./servers.ts";
@@ -110,10 +111,15 @@ export const ROUTES: readonly Route[] = [
     parameters: [{
       name: "pool",
       about: "whose last 15 minutes come first; absent: those of the first 8 pools",
+    }, {
+      name: "panels",
+      about:
+        "what the page shows besides: `pools` (as /api/pools) each second, and of that pool `commands`, `slow`, `hot`, `big` when they change",
+      flag: true,
     }],
     about:
       "a stream of server-sent events: `history`, then each second what every pool does, and what has happened",
-    answer: ({ live }, { query }) => live.stream(query.pool!),
+    answer: (around, { query }) => (query.panels ? panelsOf(around) : around.live).stream(query.pool!),
   },
   {
     method: "GET",

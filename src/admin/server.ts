@@ -497,8 +497,9 @@ export class AdminServer {
     const whenGone = stream({
       write: (text) => {
         if (over || !socket.writable) return;
-        socket.write(text);
+        // Before it is given more, so that one long message cuts nobody off.
         if (socket.writableLength > STREAM_OWED_MAX) socket.destroy();
+        else socket.write(text);
       },
       end: () => {
         if (!over) socket.end();

@@ -35,6 +35,7 @@ const TOGETHER = 12;
 /** What each route is asked, beyond its pools and counts. */
 const QUERIES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "/api/route": { pool: "pool0", key: "some key" },
+  "/api/live": { pool: "pool0", panels: "yes" },
   "/api/keys/hot": { count: "100" },
   "/api/keys/big": { count: "100" },
   "/api/clients": { count: "1000" },

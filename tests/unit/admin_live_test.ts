@@ -43,7 +43,7 @@ class Stand {
   listen(pool = ""): { texts: string[]; close: () => void } {
     const texts: string[] = [];
     const close = this.live.stream(pool).stream({
-      write: (text) => texts.push(text),
+      write: (text) => texts.push(typeof text === "string" ? text : new TextDecoder().decode(text)),
       end() {},
       owedBytes: 0,
     });

@@ -61,6 +61,8 @@ export async function post(path: string, body = "", type = "text/plain"): Promis
 export interface Hears {
   history(shape: HistoryShape): void;
   second(shape: LiveShape): void;
+  /** What is shown besides, by the name of the event (admin/panels.ts). */
+  panel(name: string, shape: unknown): void;
   /** @param why for people */
   broken(why: string): void;
 }
@@ -77,6 +79,11 @@ export class Stream {
     this.abort?.abort();
     const abort = this.abort = new AbortController();
     void this.run(pool, abort);
+  }
+
+  close(): void {
+    this.abort?.abort();
+    this.abort = null;
   }
 
   private async run(pool: string | null, abort: AbortController): Promise<void> {
@@ -101,7 +108,7 @@ export class Stream {
     const all = AbortSignal.any([signal, silence.signal]);
     let timer = setTimeout(() => silence.abort(), SILENCE_MS);
     try {
-      const path = pool === null ? "/api/live" : `/api/live?pool=${encodeURIComponent(pool)}`;
+      const path = `/api/live?panels${pool === null ? "" : `&pool=${encodeURIComponent(pool)}`}`;
       const response = await send(path, { signal: all });
       const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
       let held = "";
@@ -133,5 +140,6 @@ export class Stream {
     this.failures = 0;
     if (kind === "history") this.hears.history(JSON.parse(data));
     else if (kind === "message") this.hears.second(JSON.parse(data));
+    else this.hears.panel(kind, JSON.parse(data));
   }
 }

@@ -3,8 +3,10 @@
 /**
  * The page: what the proxy sees, second by second, and what an operator may do about it.
  *
- *   /api/live ──► plots, table of pools, and the pulse: without it the page says that it is stale
- *   /api/…    ──► panels, each asked as often as it changes, while it is in sight
+ *   /api/live?panels ──┬─► plots, table of pools, and the pulse: without it the page says that it is stale
+ *                      └─► panels, which are drawn while they are in sight
+ *
+ * Nothing else is asked for but by a click. While nobody sees the page (document.hidden) there is no stream.
  *
  * Built into one file by tests/repo/write_page.ts (`deno task page`); nothing is loaded from anywhere else.
  */
@@ -35,10 +37,6 @@ const EVENTS_KEPT = 500;
 const STALE_MS = 3500;
 /** Rates are taken over at least this long. */
 const RATE_MS = 900;
-/** How old an answer may be that is shared with other pages. */
-const SHARED_MS = 900;
-/** With more servers than this the pools are asked for every other second, unless something has happened. */
-const MANY_SERVERS = 50;
 
 // ---- what is known
 
@@ -130,7 +128,7 @@ const plots = new Plots(byId("plots"));
 const servers = new Servers(
   byId("servers"),
   byId("server-count"),
-  (action, server) => void act(action, chosen ?? "", server, () => void refreshPools(true)),
+  (action, server) => void act(action, chosen ?? "", server, () => void refreshPools()),
 );
 const keySpace = new KeySpace(byId("strip"), byId("strip-note"), (name) => servers.open(name));
 
@@ -164,8 +162,8 @@ byId("events").append(eventTable.element);
 
 const stream = new Stream({
   history(shape) {
-    // The proxy may be another one than before.
-    void learnRoutes();
+    // Another proxy, perhaps, with a clock of its own.
+    poolsAt = 0;
     events = shape.events.slice(-EVENTS_KEPT);
     if (chosen !== null) plots.history(shape, chosen);
     heard(shape.at.at(-1) ?? Date.now());
@@ -180,8 +178,14 @@ const stream = new Stream({
     }
     heard(at);
     plots.second(at, now.find(({ name }) => name === chosen));
-    if (more.length > 0 || ++seconds % secondsBetween() === 0) void refreshPools(more.length > 0);
     showPools();
+  },
+  panel(name, shape) {
+    if (name === "pools") return takePools(shape as PoolsShape);
+    const panel = panels.find(({ id }) => id === name);
+    if (panel === undefined) return;
+    panel.told = shape;
+    draw(panel);
   },
   broken(why) {
     broken = why;
@@ -218,31 +222,24 @@ function pulse(): void {
 
 // ---- pools and their servers
 
-let seconds = 0;
-const secondsBetween = (): number =>
-  pools.reduce((sum, pool) => sum + pool.servers.length, 0) > MANY_SERVERS ? 2 : 1;
 let asking = false;
 let again = false;
+let poolsAt = 0;
 /** Of each server: its counters when they were last looked at, and the rates since then. */
 const counted = new Map<
   string,
   { at: number; requests: number; errors: number; rates: [number, number] | null }
 >();
 
-/** @param now what is on its way may be older than what has just happened: ask once more after it */
-async function refreshPools(now = false): Promise<void> {
+/** Asks for them: something has been done here, and nobody wants to wait for the next second. */
+async function refreshPools(): Promise<void> {
   if (asking) {
-    again ||= now;
+    again = true;
     return;
   }
   asking = true;
   try {
-    const answer = await get<PoolsShape>(`/api/pools?max_age_ms=${SHARED_MS}`);
-    pools = answer.pools;
-    if (chosenPool() === undefined && pools.length > 0) choose(pools[0]!.name);
-    showPools();
-    showPool(answer.at);
-    showCertificates(answer);
+    takePools(await get<PoolsShape>("/api/pools"));
     showNote("pools-note", "");
   } catch (error) {
     showNote("pools-note", (error as Error).message);
@@ -253,6 +250,17 @@ async function refreshPools(now = false): Promise<void> {
       void refreshPools();
     }
   }
+}
+
+function takePools(answer: PoolsShape): void {
+  // One that was made before what is shown already.
+  if (answer.at < poolsAt) return;
+  poolsAt = answer.at;
+  pools = answer.pools;
+  if (chosenPool() === undefined && pools.length > 0) choose(pools[0]!.name);
+  showPools();
+  showPool(answer.at);
+  showCertificates(answer);
 }
 
 function showPools(): void {
@@ -320,8 +328,7 @@ function choose(name: string): void {
   showPools();
   showEvents();
   showPool(heardAt);
-  for (const panel of panels) panel.due = 0;
-  void tick();
+  for (const panel of panels) panel.told = null;
 }
 
 function showEvents(): void {
@@ -331,15 +338,15 @@ function showEvents(): void {
   showNote("events-note", wanted.length === 0 ? "Nothing has happened since the start." : "");
 }
 
-// ---- panels that are asked for
+// ---- panels that are told of the chosen pool
 
 interface Panel {
+  /** Of its section, and of the event. */
   readonly id: string;
-  readonly path: string;
-  readonly everyMs: number;
-  readonly ask: (pool: string) => Promise<string>;
-  due: number;
-  busy: boolean;
+  /** Shows what has been told; a note, or "". */
+  readonly show: (pool: string, told: any) => string;
+  /** What has been told and not been shown yet; null = nothing. */
+  told: unknown;
 }
 
 interface CommandRow {
@@ -418,8 +425,7 @@ const commandTable = new Table<CommandRow>(
 byId("commands").append(commandTable.element);
 const classes = new Map<string, { at: number; count: number; rate: number | null }>();
 
-async function askCommands(name: string): Promise<string> {
-  const answer = await get<LatencyShape>(`/api/latency?${new URLSearchParams({ pool: name })}`);
+function showCommands(name: string, answer: LatencyShape): string {
   const pool = answer.pools.find((one) => one.name === name);
   if (pool === undefined || pool.classes.every(({ served }) => served.count === 0)) {
     commandTable.set([]);
@@ -477,10 +483,7 @@ const slowTable = new Table<SlowEntry>(
 );
 byId("slow").append(slowTable.element);
 
-async function askSlow(name: string): Promise<string> {
-  const { entries } = await get<{ entries: SlowEntry[] }>(
-    `/api/slowlog?${new URLSearchParams({ pool: name, count: "50" })}`,
-  );
+function showSlow(_name: string, { entries }: { entries: SlowEntry[] }): string {
   slowTable.set(entries);
   return entries.length === 0 ? "No request has taken longer than slowlog_threshold." : "";
 }
@@ -520,33 +523,17 @@ const bigTable = new Table<KeyRow>(
 );
 byId("big").append(bigTable.element);
 
-async function askKeys(kind: "hot" | "big", table: Table<KeyRow>, name: string): Promise<string> {
-  const { pools } = await get<KeysShape>(`/api/keys/${kind}?${new URLSearchParams({ pool: name })}`);
+function showKeys(table: Table<KeyRow>, name: string, { pools }: KeysShape): string {
   const keys = pools.find((one) => one.name === name)?.keys ?? [];
   table.set(keys);
   return keys.length === 0 ? "No keys have been seen yet." : "";
 }
 
-/** What is not among the routes of this proxy is not asked for. */
 const panels: readonly Panel[] = [
-  { id: "commands", path: "/api/latency", everyMs: 2000, ask: askCommands, due: 0, busy: false },
-  { id: "slow", path: "/api/slowlog", everyMs: 3000, ask: askSlow, due: 0, busy: false },
-  {
-    id: "hot",
-    path: "/api/keys/hot",
-    everyMs: 3000,
-    ask: (name) => askKeys("hot", hotTable, name),
-    due: 0,
-    busy: false,
-  },
-  {
-    id: "big",
-    path: "/api/keys/big",
-    everyMs: 5000,
-    ask: (name) => askKeys("big", bigTable, name),
-    due: 0,
-    busy: false,
-  },
+  { id: "commands", show: showCommands, told: null },
+  { id: "slow", show: showSlow, told: null },
+  { id: "hot", show: (name, told) => showKeys(hotTable, name, told), told: null },
+  { id: "big", show: (name, told) => showKeys(bigTable, name, told), told: null },
 ];
 const inSight = new Set<Element>();
 const watcher = new IntersectionObserver((entries) => {
@@ -554,45 +541,16 @@ const watcher = new IntersectionObserver((entries) => {
     if (isIntersecting) inSight.add(target);
     else inSight.delete(target);
   }
-  void tick();
+  for (const panel of panels) draw(panel);
 }, { rootMargin: "200px" });
 for (const { id } of panels) watcher.observe(byId(id));
 
-/** Asks for the panels that are in sight and due. */
-function tick(): void {
-  pulse();
-  if (document.hidden || routes === null || chosen === null || chosenPool() === undefined || stale) return;
-  const now = performance.now();
-  for (const panel of panels) {
-    if (panel.busy || panel.due > now || !inSight.has(byId(panel.id))) continue;
-    if (!routes.has(panel.path)) {
-      showNote(`${panel.id}-note`, "This proxy does not keep it.");
-      panel.due = Infinity;
-      continue;
-    }
-    panel.busy = true;
-    const pool = chosen;
-    panel.ask(pool).then(
-      (note) => showNote(`${panel.id}-note`, note),
-      (error) => showNote(`${panel.id}-note`, (error as Error).message),
-    ).then(() => {
-      panel.busy = false;
-      panel.due = pool === chosen ? performance.now() + panel.everyMs : 0;
-    });
-  }
-}
-
-/** Which routes there are; asked again until it is known. */
-let routes: ReadonlySet<string> | null = null;
-
-async function learnRoutes(): Promise<void> {
-  try {
-    const answer = await get<{ routes: { path: string }[] }>("/api");
-    routes = new Set(answer.routes.map(({ path }) => path));
-    void tick();
-  } catch {
-    setTimeout(learnRoutes, 1000);
-  }
+/** If it is in sight, and there is something new. */
+function draw(panel: Panel): void {
+  if (panel.told === null || chosen === null || !inSight.has(byId(panel.id))) return;
+  const { told } = panel;
+  panel.told = null;
+  showNote(`${panel.id}-note`, panel.show(chosen, told));
 }
 
 function showNote(id: string, text: string): void {
@@ -626,7 +584,12 @@ byId("pools").append(poolTable.element);
 keyBox(() => chosen);
 planBox();
 setTheme(localStorage.getItem("ringmaster-theme") ?? "system");
-document.addEventListener("visibilitychange", () => void tick());
-setInterval(tick, 500);
-stream.open(chosen);
-void refreshPools();
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return stream.close();
+  // What has happened meanwhile is in the history that comes first.
+  heardMs = performance.now();
+  pulse();
+  stream.open(chosen);
+});
+setInterval(() => document.hidden || pulse(), 500);
+if (!document.hidden) stream.open(chosen);
