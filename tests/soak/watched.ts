@@ -3,7 +3,7 @@
  *
  *   --pairs=N      default 6: a slice of each, in turn
  *   --requests=N   of a slice, default 100000
- *   --pages=N      default 20: the stream, and what a page asks for besides, as often as it does
+ *   --pages=N      default 20: each reads the stream that a page reads
  *   --scrapes=N    /metrics a second, default 10
  *   --runtime=R    deno, bun or compiled (default)
  *   --workers=N    default 1: the thread that carries the traffic answers the pages too
@@ -29,14 +29,6 @@ const { values } = parseArgs({
   },
 });
 
-/** What a page asks for, and how often, ms (admin/page/main.ts). */
-const ASKED = [
-  ["/api/pools?max_age_ms=900", 1000],
-  ["/api/latency?pool=alpha", 2000],
-  ["/api/slowlog?pool=alpha&count=50", 3000],
-  ["/api/keys/hot?pool=alpha", 3000],
-  ["/api/keys/big?pool=alpha", 5000],
-] as const;
 const SERVERS = 20;
 /** Of the process's times in /proc: ticks a second. */
 const TICKS = 100;
@@ -89,8 +81,7 @@ async function slice(admin: Admin | null) {
 }
 
 function watch(admin: Admin, signal: AbortSignal): Promise<void>[] {
-  const every = async (path: string, ms: number, first: number) => {
-    await delay(first);
+  const every = async (path: string, ms: number) => {
     while (!signal.aborted) {
       const { status } = await admin.get(path);
       if (status !== 200) throw new Error(`${path}: ${status}`);
@@ -98,17 +89,15 @@ function watch(admin: Admin, signal: AbortSignal): Promise<void>[] {
     }
   };
   const stream = async () => {
-    const response = await fetch(`http://127.0.0.1:${admin.port}/api/live`, { signal });
+    const response = await fetch(`http://127.0.0.1:${admin.port}/api/live?panels&pool=alpha`, { signal });
     for await (const _ of response.body!);
   };
-  const pages = Array.from({ length: Number(values.pages) }, (_, i) => [
+  const pages = Array.from({ length: Number(values.pages) }, () =>
     stream().catch((error) => {
       if (!signal.aborted) throw error;
-    }),
-    ...ASKED.map(([path, ms]) => every(path, ms, 50 * i)),
-  ]).flat();
+    }));
   const scrapes = Number(values.scrapes);
-  return scrapes === 0 ? pages : [...pages, every("/metrics", 1000 / scrapes, 0)];
+  return scrapes === 0 ? pages : [...pages, every("/metrics", 1000 / scrapes)];
 }
 
 /** User's and system's, of all threads. */
