@@ -72,7 +72,11 @@ function open(
   path: string,
   timeoutMs: number,
 ): Promise<IncomingMessage> {
-  const headers: Record<string, string> = token === null ? {} : { Authorization: `Bearer ${token}` };
+  const headers: Record<string, string> = {
+    // One answer is all that is wanted.
+    Connection: "close",
+    ...token === null ? {} : { Authorization: `Bearer ${token}` },
+  };
   const options = { host, port, path, headers, agent: false, timeout: timeoutMs } as const;
   return new Promise((resolve, reject) => {
     const asked = tls === null

@@ -40,7 +40,7 @@ for (const [subject, workers] of [["compiled", 1], ["compiled", 2], ["deno", 1]]
     strictEqual(pool.servers.length, 2);
     ok(Math.abs(pool.servers[0].share + pool.servers[1].share - 1) < 1e-9);
     deepStrictEqual(pool.servers.map((server: any) => server.state), ["live", "live"]);
-    const head = await admin.raw("HEAD /api/pools HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    const head = await admin.raw("HEAD /api/pools HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     match(head, /^HTTP\/1\.1 200 [^]*\r\n\r\n$/);
   });
 }
@@ -104,7 +104,7 @@ Deno.test("reload, log level, events, topology: told what has been done; no pass
     if (method !== "GET") continue;
     const query = parameters.filter(({ required }) => required).map(({ name }) => `${name}=alpha`).join("&");
     const answer = await admin.raw(
-      `GET ${path}?${query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`,
+      `GET ${path}?${query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\nConnection: close\r\n\r\n`,
     );
     ok(answer.startsWith("HTTP/1.1 "), path);
     ok(!answer.includes("hunter2"), `${path} shows a password`);
