@@ -32,9 +32,9 @@ export const DEPTH_MAX = 64;
  * a file of commas alone would take all memory.
  */
 export const LEXEMES_MAX = 1_000_000;
-/** Pieces of a step, and what they take, µs. */
-const LEXEMES_STEP = 64;
-const LEXEMES_US = 100;
+/** Pieces of a step, and what they take, µs. Few: at the first reload the library is cold, and takes some tens of times that. */
+const LEXEMES_STEP = 8;
+const LEXEMES_US = 12;
 
 /**
  * What may be looked at again, by aliases and merges: entries, items, and REPEAT_LETTERS of a text. With aliases of aliases 350

@@ -97,6 +97,7 @@ export function* loadSteps(file: string, nowMs: number | null = null): Generator
   const text = new TextDecoder("utf-8").decode(bytes);
   // Only for a file that has them is it worth finding out whether the replacement characters are its own.
   if (text.includes("\uFFFD")) checkUtf8(bytes, text, file);
+  yield READ_US;
   return yield* parseSteps(text, file, true, nowMs);
 }
 

@@ -152,16 +152,39 @@ function* sortSteps(keys: Float64Array): Generator<number, void> {
   if (bits === 0) return void keys.sort();
   const width = 2 ** 53 / 2 ** bits;
   const ends = new Int32Array(2 ** bits);
-  for (let i = 0; i < keys.length; i++) ends[Math.floor(keys[i]! / width)]!++;
+  for (let i = 0; i < keys.length; i += POINTS_STEP) {
+    countParts(keys, i, Math.min(i + POINTS_STEP, keys.length), width, ends);
+    yield POINT_US * POINTS_STEP;
+  }
   for (let part = 1; part < ends.length; part++) ends[part]! += ends[part - 1]!;
   const next = ends.slice();
   const spread = new Float64Array(keys.length);
-  for (let i = 0; i < keys.length; i++) spread[--next[Math.floor(keys[i]! / width)]!] = keys[i]!;
+  for (let i = 0; i < keys.length; i += POINTS_STEP) {
+    spreadParts(keys, i, Math.min(i + POINTS_STEP, keys.length), width, next, spread);
+    yield POINT_US * POINTS_STEP;
+  }
   for (let part = 0, from = 0; part < ends.length; from = ends[part++]!) {
     spread.subarray(from, ends[part]!).sort();
     yield SORTED_US * (ends[part]! - from);
   }
   keys.set(spread);
+}
+
+/** How many of `keys[start, end)` are in each part. */
+function countParts(keys: Float64Array, start: number, end: number, width: number, counts: Int32Array): void {
+  for (let i = start; i < end; i++) counts[Math.floor(keys[i]! / width)]!++;
+}
+
+/** Puts `keys[start, end)` into their parts, of which each is filled from its end. */
+function spreadParts(
+  keys: Float64Array,
+  start: number,
+  end: number,
+  width: number,
+  next: Int32Array,
+  spread: Float64Array,
+): void {
+  for (let i = start; i < end; i++) spread[--next[Math.floor(keys[i]! / width)]!] = keys[i]!;
 }
 
 /**

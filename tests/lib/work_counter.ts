@@ -17,14 +17,15 @@ interface Coverage {
 }
 
 export class WorkCounter {
-  private constructor(private readonly session: Session) {}
+  private constructor(private readonly session: Session, private readonly of: RegExp) {}
 
-  static async start(): Promise<WorkCounter> {
+  /** @param of whose code is counted, by its URL */
+  static async start(of = /\/src\//): Promise<WorkCounter> {
     const session = new Session();
     session.connect();
     await session.post("Profiler.enable");
     await session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: true });
-    return new WorkCounter(session);
+    return new WorkCounter(session, of);
   }
 
   /** Blocks of src/ that have run since the last call, and the functions with the most of them. */
@@ -33,7 +34,7 @@ export class WorkCounter {
     let blocks = 0;
     let most: { name: string; count: number }[] = [];
     for (const { url, functions } of result) {
-      if (!url.includes("/src/")) continue;
+      if (!this.of.test(url)) continue;
       for (const { functionName, ranges } of functions) {
         let count = 0;
         for (const range of ranges) count += range.count;
