@@ -9,6 +9,7 @@ import { findCommand } from "../protocol/redis/commands.ts";
 import { type RequestLimits, scanRequest } from "../protocol/redis/request.ts";
 import type { Client } from "../proxy/client.ts";
 import type { Front } from "../proxy/front.ts";
+import { pin } from "../proxy/pins.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { Request } from "../proxy/request.ts";
 import type { Seen } from "../proxy/seen.ts";
@@ -97,6 +98,7 @@ export class RequestRuns {
     client.enqueueRun(first!, last!, count);
     counters[REQUESTS_TOTAL]! += count;
     session.command = command;
+    pin(count);
     return at;
   }
 }

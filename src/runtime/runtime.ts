@@ -4,6 +4,7 @@
  */
 import { builtin } from "../bytes/builtin.ts";
 import type { Clock, Net } from "../net/net.ts";
+import { unpin } from "../proxy/pins.ts";
 import type { Dns } from "../topology/dns.ts";
 import { BunNet } from "./bun.ts";
 import { SystemClock } from "./clock.ts";
@@ -78,6 +79,7 @@ export function currentRuntime(): Runtime {
     started: () => {
       if (own === null) return;
       new Lull(clock, processCpuMs, () => {
+        unpin();
         Bun.gc(true);
         letGoOfProgram(own.libc);
       });
