@@ -15,6 +15,7 @@
  */
 import { REQUEST_BYTES, REQUESTS } from "../stats/metrics.ts";
 import { command } from "../protocol/redis/encode.ts";
+import { ASKING } from "../protocol/redis/redirect_reply.ts";
 import { waitLeft, waitOf } from "../protocol/redis/wait_time.ts";
 import { integerOf } from "../protocol/redis/reply.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
@@ -24,7 +25,7 @@ import { type Internal, Request, SWALLOWED } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
-import { type Lane, type PoolRedirects, sayAskingOnLease } from "./redirect.ts";
+import { type Lane, type PoolRedirects, sayOnLease } from "./redirect.ts";
 
 const CLIENT_ID = command("CLIENT", "ID");
 const PING = command("PING");
@@ -76,7 +77,7 @@ export class BlockingCall implements Holder, Lane {
   reach(endpoint: Endpoint, asking: boolean): ServerConnection | null {
     const connection = this.leaseAt(endpoint);
     if (connection === null) return null;
-    if (asking) sayAskingOnLease(connection);
+    if (asking) sayOnLease(connection, ASKING);
     // The end of the wait is asked for when what is to wait is under way.
     if (this.client.leaving) this.client.pool.setTimer(0, () => this.interruptOne(connection));
     return connection;

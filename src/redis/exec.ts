@@ -28,7 +28,7 @@ import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection, Waiter } from "../proxy/server_connection.ts";
 import type { Joiner } from "../proxy/split.ts";
 import type { Postponed } from "../proxy/turn.ts";
-import { Placed, type PoolRedirects, Redirected } from "./redirect.ts";
+import { Placed, type PoolRedirects, Redirected, sayOnLease, UNHEARD } from "./redirect.ts";
 
 /** A slice has about this many bytes for each command that one may have (pool.sliceArguments). */
 const COMMAND_BYTES = 256;
@@ -93,15 +93,28 @@ export class Execution implements Holder, Postponed, Waiter {
 
   /** All in one piece. */
   send(connection: ServerConnection): void {
+    const { client, queue } = this;
+    const mayMove = client.pool.cluster && connection.holder === null;
+    const tells = client.pool.cluster && queue.namesScripts;
+    const block = mayMove || tells ? queue.take() : null;
+    if (tells) this.tellScripts(connection, block!);
     this.begin(connection);
-    const block = this.client.pool.cluster && connection.holder === null ? this.queue.take() : null;
-    if (block === null) connection.wrote(this.queue.writeTo(connection, Infinity));
-    else {
+    if (block === null) connection.wrote(queue.writeTo(connection, Infinity));
+    else connection.write(block, 0, block.length);
+    if (mayMove) {
       this.block = block;
-      this.session.readBytes += block.length;
-      connection.write(block, 0, block.length);
+      this.session.readBytes += block!.length;
     }
     this.finish();
+  }
+
+  /** In a cluster a node may lack a script, and would say so in the middle of what it does: it is told before. */
+  private tellScripts(connection: ServerConnection, block: Uint8Array): void {
+    const redirects = this.client.pool.front.redirects as PoolRedirects;
+    for (const each of redirects.named(connection, block)) {
+      if (connection.holder === null) connection.ask(each, UNHEARD);
+      else sayOnLease(connection, each);
+    }
   }
 
   /** The same on the connection that watches keys. */
@@ -276,6 +289,7 @@ export class Execution implements Holder, Postponed, Waiter {
       original,
       this.block!,
       queue.count,
+      queue.namesScripts,
     );
   }
 
@@ -349,12 +363,16 @@ class RedirectedBlock extends Redirected {
   /** What a command was refused with, without the minus. */
   private refusal: Uint8Array | null = null;
 
-  /** @param count of commands in `block` */
+  /**
+   * @param count of commands in `block`
+   * @param namesScripts by their digests
+   */
   constructor(
     redirects: PoolRedirects,
     original: Request,
     block: Uint8Array,
     private readonly count: number,
+    private readonly namesScripts: boolean,
   ) {
     super(redirects, original, block);
   }
@@ -366,6 +384,10 @@ class RedirectedBlock extends Redirected {
   /** What scripts in it answer is within EXEC's reply. */
   protected override tellsWords(): boolean {
     return false;
+  }
+
+  protected override before(connection: ServerConnection): readonly Uint8Array[] {
+    return this.namesScripts ? this.redirects.named(connection, this.bytes) : [];
   }
 
   protected override send(connection: ServerConnection, block: Uint8Array): void {

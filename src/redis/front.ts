@@ -213,6 +213,7 @@ export class RedisFront implements Front, Sender {
     return new PoolRedirects(
       pool,
       (by, reply, start, end, request) => this.scripts?.lacking(by, reply, start, end, request) ?? null,
+      (on, requests) => this.scripts?.named(on, requests) ?? [],
       (request, args) => this.known(request, args),
     );
   }

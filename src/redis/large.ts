@@ -9,10 +9,11 @@
  * nothing is owed to the client when it begins, and nothing more is taken until its reply has come.
  * Only for requests with one key whose last argument is the large one; others are kept whole as usual.
  */
+import { ASKING } from "../protocol/redis/redirect_reply.ts";
 import { type Client, IN_FLIGHT, LEASED } from "../proxy/client.ts";
 import type { Endpoint } from "../proxy/endpoint.ts";
 import { Request } from "../proxy/request.ts";
-import { sayAskingOnLease } from "./redirect.ts";
+import { sayOnLease } from "./redirect.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 
 export class LargeRequest implements Holder {
@@ -41,7 +42,7 @@ export class LargeRequest implements Holder {
     const connection = endpoint?.lease(client.pool.front.connectionClass(client), this) ?? null;
     if (connection === null) return false;
     this.connection = connection;
-    if (asking) sayAskingOnLease(connection);
+    if (asking) sayOnLease(connection, ASKING);
     client.enqueue(this.request);
     // With max_in_flight: 1 this one is the limit itself, and the rest of it still has to be read.
     client.unblock(IN_FLIGHT);

@@ -240,6 +240,7 @@ export class RedisModes {
     const owner = command.finder === FINDER.NONE ? KEYLESS : this.ownerOf(command, bytes);
     if (typeof owner !== "number") return transaction.refuse(owner);
     if (command.name === "PUBLISH" || !canQueue(command, false)) transaction.meansWholePool();
+    if (command.name.startsWith("EVALSHA")) transaction.namesScript();
     transaction.add(name, owner, bytes, start, end, sizeMax);
   }
 

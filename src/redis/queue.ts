@@ -18,6 +18,8 @@ interface Insert {
 export class CommandQueue {
   /** Commands kept, inserted ones included. */
   count = 0;
+  /** Scripts are named by their digest among them. */
+  namesScripts = false;
   private readonly bytes = new Outbox();
   private readonly inserts: Insert[] = [];
   private nextInsert = 0;
@@ -118,6 +120,7 @@ export class CommandQueue {
 
   clear(): void {
     this.bytes.clear();
+    this.namesScripts = false;
     this.inserts.length =
       this.nextInsert =
       this.count =

@@ -80,7 +80,7 @@ const NEVER_JOINED: Joiner = () => {
 };
 
 /** What is said to ASKING: a node that does not take it refuses what comes behind it. */
-const UNHEARD: Internal = () => {};
+export const UNHEARD: Internal = () => {};
 
 /** Who has the connections that a request goes by, if these are not its client's ordinary ones. */
 export interface Lane {
@@ -110,7 +110,13 @@ export class PoolRedirects implements Redirects {
   readonly waiting: Set<ClientRedirects> = new Set();
   private signedAtMs = -Infinity;
 
-  constructor(readonly pool: Pool, readonly lacking: Lacking, readonly known: Known) {}
+  /** @param named see Scripts.named */
+  constructor(
+    readonly pool: Pool,
+    readonly lacking: Lacking,
+    readonly named: (on: ServerConnection, requests: Uint8Array) => readonly Uint8Array[],
+    readonly known: Known,
+  ) {}
 
   /** The pool has other servers: what waits is tried again. Between two turns. */
   adopt(): void {
@@ -360,9 +366,9 @@ export class Redirected extends Placed implements Waiting {
    * @param lane null: it goes by its client's ordinary connections
    */
   constructor(
-    private readonly redirects: PoolRedirects,
+    protected readonly redirects: PoolRedirects,
     private readonly original: Request,
-    private readonly bytes: Uint8Array,
+    protected readonly bytes: Uint8Array,
     private readonly lane: Lane | null = null,
   ) {
     super(original.split === null ? original : original.split.parent, NEVER_JOINED, NO_OWNERS, 0);
@@ -568,11 +574,17 @@ export class Redirected extends Placed implements Waiting {
     this.asked++;
     this.asking = asking;
     for (const each of before) connection.ask(each, UNHEARD);
+    for (const each of this.before(connection)) connection.ask(each, UNHEARD);
     // It lasts for the next command alone.
     if (asking && lane === null) connection.ask(ASKING, UNHEARD);
     this.send(connection, lane === null ? this.bytes : lane.bytesNow(this.bytes));
     pace(client, connection);
     return true;
+  }
+
+  /** What this connection is told before it; nobody waits for the answers. */
+  protected before(_connection: ServerConnection): readonly Uint8Array[] {
+    return [];
   }
 
   /** Queues it, as a fragment of this, and writes it. */
@@ -646,11 +658,11 @@ export class Redirected extends Placed implements Waiting {
 }
 
 /** On a leased connection: whoever holds it is not told of the answer. */
-export function sayAskingOnLease(connection: ServerConnection): void {
-  const asking = new Request(null);
-  asking.replies = SWALLOWED;
-  connection.enqueue(asking, true);
-  connection.write(ASKING, 0, ASKING.length);
+export function sayOnLease(connection: ServerConnection, bytes: Uint8Array): void {
+  const said = new Request(null);
+  said.replies = SWALLOWED;
+  connection.enqueue(said, true);
+  connection.write(bytes, 0, bytes.length);
 }
 
 /** The client's connection to this node; null if there is none to be had. */

@@ -18,7 +18,7 @@
  *
  * In a cluster nobody can be kept away from a node until it has heard all that: others send requests there. So who says that it lacks a
  * script or function is told that one then, and asked once more (`lacking`, redis/redirect.ts). A library only if another node has it: it
- * may have been deleted through another proxy.
+ * may have been deleted through another proxy. A transaction cannot be asked once more: what it names is said before it (`named`).
  */
 import { builtin } from "../bytes/builtin.ts";
 import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
@@ -34,6 +34,7 @@ import type { Visit } from "../proxy/ejection.ts";
 import type { Pool } from "../proxy/pool.ts";
 import type { Internal } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
+import type { ServerConnection } from "../proxy/server_connection.ts";
 
 const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
@@ -71,6 +72,9 @@ const TOLD_MS = 1000;
 const WORDS = /[A-Za-z0-9_]+/g;
 const ANY_SIZE = { requestSizeMax: Infinity, argumentsMax: Infinity };
 const NOTHING: readonly Uint8Array[] = [];
+const BY_DIGEST = [encode("EVALSHA"), encode("EVALSHA_RO")];
+/** Of SHA1, in hex. */
+const DIGEST_SIZE = 40;
 /** SCRIPT FLUSH with any other word is an error. */
 const SYNC_WORDS = [encode("ASYNC"), encode("SYNC")];
 
@@ -158,7 +162,7 @@ export class Scripts {
   private readonly words = new WeakMap<Uint8Array, ReadonlySet<string>>();
   /** What nodes have been told lately. */
   private readonly toldOf = new WeakMap<
-    Endpoint,
+    Endpoint | ServerConnection,
     { readonly sinceMs: number; readonly texts: Set<Uint8Array> }
   >();
   /** All texts by digest, as they were after so many changes. */
@@ -314,8 +318,26 @@ export class Scripts {
     };
   }
 
-  /** Those that this node has not been told just now: from here on it has been. */
-  private newsFor(by: Endpoint, texts: readonly Uint8Array[]): readonly Uint8Array[] {
+  /**
+   * What is said on a connection before these requests, a transaction's, some of which name scripts by their digests: what this proxy knows
+   * of them, and has not said there just now. Another node may have joined or taken over.
+   */
+  named(on: ServerConnection, requests: Uint8Array): readonly Uint8Array[] {
+    const texts = new Set<Uint8Array>();
+    const args = new Args();
+    for (let at = 0; at < requests.length;) {
+      at = scanRequest(requests, at, requests.length, args, ANY_SIZE, new RequestResume());
+      if (at < 0) break;
+      const { starts, ends, count } = args;
+      if (count < 2 || ends[1]! - starts[1]! !== DIGEST_SIZE) continue;
+      if (!isOneOf(BY_DIGEST, requests, starts[0]!, ends[0]!)) continue;
+      for (const text of this.textOf(latin1(requests, starts[1]!, ends[1]!).toLowerCase())) texts.add(text);
+    }
+    return this.newsFor(on, [...texts]).map((text) => command("SCRIPT", "LOAD", text));
+  }
+
+  /** Those that this node, or who is at the other end, has not been told just now: from here on it has been. */
+  private newsFor(by: Endpoint | ServerConnection, texts: readonly Uint8Array[]): readonly Uint8Array[] {
     const nowMs = this.pool.turn.now();
     let told = this.toldOf.get(by);
     if (told === undefined || nowMs - told.sinceMs >= TOLD_MS) {

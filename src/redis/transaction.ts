@@ -250,6 +250,11 @@ export class Transaction implements Holder {
     this.client.answer(QUEUED);
   }
 
+  /** What is queued next names a script by its digest. */
+  namesScript(): void {
+    this.queue.namesScripts = true;
+  }
+
   /** What is queued next means the whole pool, and is one server's only as long as there is but one. */
   meansWholePool(): void {
     this.whole = true;

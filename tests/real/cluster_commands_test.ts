@@ -1,5 +1,6 @@
 /** Transactions and blocking commands through `cluster: true`, whose slot is on the move: nothing is lost, and nothing done twice. */
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { type ClusterNode, keyOf, startCluster } from "../lib/cluster.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
@@ -57,6 +58,32 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
       await cluster.moveKeys(slot, there!, here!);
       await cluster.closeSlot(slot, there!, here!);
       deepStrictEqual(await waits, ["OK", ["10", "20"]]);
+    });
+
+    await t.step("a script that its node lacks: it is told before the transaction", async () => {
+      const c = keyOf(slot, "c");
+      const adds = "return redis.call('INCRBY', KEYS[1], ARGV[1])";
+      const evaluated = "return redis.call('INCR', KEYS[1])";
+      const digests = [adds, evaluated].map((text) => createHash("sha1").update(text).digest("hex"));
+      const watcher = await f.client(proxy);
+      strictEqual(await client.command("SCRIPT", "LOAD", adds), digests[0]);
+      strictEqual(await client.command("EVAL", evaluated, "1", c), 1);
+      const run = [["EVALSHA", digests[0]!.toUpperCase(), "1", c, "10"], ["EVALSHA", digests[1]!, "1", c]];
+      for (const node of cluster.nodes) await node.tell("SCRIPT", "FLUSH");
+      deepStrictEqual(await result(...run), [11, 12]);
+      await cluster.openSlot(slot, here!, there!);
+      await cluster.moveKeys(slot, here!, there!);
+      deepStrictEqual(await result(...run), [22, 23]);
+      await cluster.closeSlot(slot, here!, there!);
+      deepStrictEqual(await result(...run), [33, 34]);
+      strictEqual(await watcher.command("WATCH", c), "OK");
+      await there!.tell("SCRIPT", "FLUSH");
+      deepStrictEqual((await watcher.pipeline(["MULTI"], ...run, ["EXEC"])).at(-1), [44, 45]);
+      // Nobody knows that one.
+      const unknown = (await result(["EVALSHA", "f".repeat(40), "1", c], ["INCR", c])) as unknown[];
+      strictEqual((unknown[0] as ReplyError).message.startsWith("NOSCRIPT "), true);
+      strictEqual(unknown[1], 46);
+      await cluster.moveSlots([slot], here!);
     });
 
     await t.step("keys of two slots are refused, as by a node", async () => {
