@@ -28,6 +28,9 @@ const ALIGN_BYTES = 128;
 /** Numbers of a pool's servers go round here; a pool has fewer servers at any time. */
 export const SERVER_NUMBERS = 65536;
 
+/** So many servers of a pool that have left are remembered. */
+const PAST_MAX = 64;
+
 /** Addresses whose failed logins are remembered, and for how long after the last one. */
 const FAILURES_MAX = 4096;
 const FAILURES_MS = 60_000;
@@ -53,8 +56,15 @@ export interface ServerMemory {
   readonly buffer: SharedArrayBuffer;
 }
 
-/** Where the pools of a new configuration come from: places on the board as it is, -1 for what is new. */
-export type Arrangement = readonly { readonly pool: number; readonly servers: readonly number[] }[];
+/** Where a pool of a new configuration comes from: places on the board as it is, -1 for what is new. */
+export interface PoolArrangement {
+  readonly pool: number;
+  readonly servers: readonly number[];
+  /** Where servers leave and return, as nodes of a cluster do that give all slots away for a while: who they were and are. */
+  readonly names?: { readonly before: readonly string[]; readonly after: readonly string[] };
+}
+
+export type Arrangement = readonly PoolArrangement[];
 
 export class Board {
   #pools: readonly PoolBoard[];
@@ -121,16 +131,22 @@ export class Board {
 
   /** The memory for pools that change: new where -1 stands, else what is there. The board itself stays as it is; main thread only. */
   arrange(plan: Arrangement): PoolMemory[] {
-    return plan.map(({ pool, servers }) => {
+    return plan.map(({ pool, servers, names }) => {
       const present = pool < 0 ? null : this.#pools[pool]!;
+      if (present !== null && names !== undefined) present.remember(names.before, servers);
       let last = present?.lastNumber ?? -1;
-      const taken = new Set(present?.servers.map((server) => server.number));
+      const taken = new Set(
+        [...present?.servers ?? [], ...present?.left ?? []].map((server) => server.number),
+      );
       const fresh = () => {
         do last = (last + 1) % SERVER_NUMBERS; while (taken.has(last));
         taken.add(last);
         return { number: last, buffer: withLatency(serverBytes(this.workers), this.workers) };
       };
-      const cells = servers.map((server) => server < 0 ? fresh() : present!.servers[server]!.memory);
+      const cells = servers.map((server, i) => {
+        if (server >= 0) return present!.servers[server]!.memory;
+        return names === undefined ? fresh() : present?.returning(names.after[i]!) ?? fresh();
+      });
       const { id, buffer } = present?.memory ??
         { id: this.#nextId++, buffer: withLatency(poolBytes(this.workers) + SlowLog.bytes, this.workers) };
       return { id, buffer, servers: cells };
@@ -227,6 +243,8 @@ export class PoolBoard {
   #servers: readonly ServerCells[];
   /** The highest number given so far; the next new server gets one after it. */
   lastNumber: number;
+  /** Servers that have left and may return, the latest last; main thread only. */
+  private readonly past = new Map<string, ServerCells>();
 
   constructor(readonly workers: number, { id, buffer, servers }: PoolMemory) {
     this.id = id;
@@ -259,6 +277,35 @@ export class PoolBoard {
     this.lastNumber = highest(servers, this.lastNumber);
   }
 
+  // ---- servers that leave and return
+
+  /** Of the present servers, with these names, those that are not among `stay` may leave. */
+  remember(names: readonly string[], stay: readonly number[]): void {
+    this.#servers.forEach((server, i) => {
+      if (stay.includes(i)) return;
+      this.past.delete(names[i]!);
+      this.past.set(names[i]!, server);
+    });
+    for (const name of this.past.keys()) {
+      if (this.past.size <= PAST_MAX) break;
+      this.past.delete(name);
+    }
+  }
+
+  get left(): Iterable<ServerCells> {
+    return this.past.values();
+  }
+
+  /** What had been counted for it when it left: it counts on. Nothing else of what was is true of it any more. */
+  returning(name: string): ServerMemory | null {
+    const cells = this.past.get(name);
+    if (cells === undefined) return null;
+    cells.hold(FREE);
+    cells.forgetTold();
+    cells.waitFactor = 0;
+    return cells.memory;
+  }
+
   // ---- rows
 
   /** A worker's own row of POOL_METRICS. */
@@ -283,7 +330,9 @@ export class PoolBoard {
   /** Returns how many clients the worker had. */
   bury(worker: number): number {
     clearGauges(POOL_METRICS, this.row(worker));
-    for (const server of this.#servers) clearGauges(SERVER_METRICS, server.row(worker));
+    for (const server of [...this.#servers, ...this.past.values()]) {
+      clearGauges(SERVER_METRICS, server.row(worker));
+    }
     const clients = Atomics.exchange(this.clients, 1 + worker, 0);
     Atomics.sub(this.clients, 0, clients);
     return clients;

@@ -90,7 +90,9 @@ export function* changeSteps(before: Config, after: Config): Generator<number, C
     }
     const places = new Map<string, number>();
     present.servers.forEach(({ name }, i) => places.has(name) || places.set(name, i));
-    return { pool: at, servers: pool.servers.map(({ name }) => places.get(name) ?? -1) };
+    const servers = pool.servers.map(({ name }) => places.get(name) ?? -1);
+    if (!pool.cluster) return { pool: at, servers };
+    return { pool: at, servers, names: { before: namesOf(present), after: namesOf(pool) } };
   });
   yield COMPARED_US;
   let same = sameText(before.process, after.process) && before.pools.length === after.pools.length;
@@ -117,6 +119,10 @@ export function* changeSteps(before: Config, after: Config): Generator<number, C
     waiting,
     same,
   };
+}
+
+function namesOf({ servers }: PoolConfig): string[] {
+  return servers.map(({ name }) => name);
 }
 
 /** As `changeSteps`, at once. @throws RefusedChange */

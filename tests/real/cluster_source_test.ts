@@ -245,3 +245,76 @@ Deno.test("a node that joins a cluster is told the scripts and the functions tha
   await poll(async () => await client.command("EVALSHA", sha, 1, key) === key, () => proxy.log);
   assert.equal(await client.command("FCALL", "f", 1, key), "newer");
 });
+
+Deno.test("a node that gives all of its slots away has no traffic, and counts on when it gets some again", async () => {
+  await using f = new Fixture();
+  // Else it would follow the one that got them.
+  const args = ["--cluster-allow-replica-migration", "no"];
+  const cluster = await startCluster(f, { replicas: 0, slots: [[[0, 8191]], [[8192, 16383]], []], args });
+  const [a, b, comes] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
+  const proxy = await f.proxy(
+    "deno",
+    yml(freePort(), cluster.seeds(1), "cluster: true", "cluster_refresh: 500"),
+  );
+  const client = await f.client(proxy);
+  const slots = [100, 101];
+  const keys = [100, 101, 102, 9000].map((slot) => keyOf(slot));
+  const channel = keyOf(100, "channel");
+  const heard: string[] = [];
+  for (
+    const [how, name] of [["SUBSCRIBE", "news"], ["PSUBSCRIBE", "ne?s"], ["SSUBSCRIBE", channel]] as const
+  ) {
+    const subscriber = await f.client(proxy);
+    await subscriber.command(how, name);
+    const listen = async () => {
+      for (;;) {
+        const message = (await subscriber.readReply()).value as string[];
+        if (/message$/.test(message[0]!)) heard.push(`${how} ${message.at(-1)}`);
+      }
+    };
+    // Until it is closed.
+    void listen().catch(() => {});
+  }
+  let said = 0;
+  const all = async () => {
+    for (const key of keys) assert.equal(await client.command("SET", key, key), "OK");
+    assert.equal(await client.command("DBSIZE"), keys.length);
+    const found: string[] = [];
+    for (let cursor = "0";;) {
+      const [next, page] = await client.command("SCAN", cursor) as [string, string[]];
+      found.push(...page);
+      if ((cursor = next) === "0") break;
+    }
+    assert.deepEqual(found.sort(), [...keys].sort());
+    const sha = await client.command("SCRIPT", "LOAD", "return KEYS[1]");
+    for (const key of keys) assert.equal(await client.command("EVALSHA", String(sha), 1, key), key);
+    const text = String(said++);
+    await poll(async () => {
+      await client.pipeline(["PUBLISH", "news", text], ["SPUBLISH", channel, text]);
+      return ["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"].every((how) => heard.includes(`${how} ${text}`));
+    }, () => `${heard}\n${proxy.log}`);
+  };
+  const requests = async () => (await servers(proxy))[comes.address]?.requests ?? -1;
+  const untouched = async () => {
+    const calls = String(await comes.tell("INFO", "commandstats")).match(
+      /cmdstat_(set|get|dbsize|scan|script\S*|evalsha|publish|spublish|subscribe|psubscribe|ssubscribe):calls/g,
+    );
+    assert.equal(calls, null);
+  };
+  await all();
+  await untouched();
+  let counted = 0;
+  for (let round = 0; round < 2; round++) {
+    await cluster.moveSlots(slots, comes);
+    await poll(async () => await places(proxy) === placesOf(a, b, comes), () => proxy.log);
+    await all();
+    const now = await requests();
+    assert.ok(now > counted, `round ${round}: ${now} requests, ${counted} before`);
+    counted = now;
+    await cluster.moveSlots(slots, a);
+    await poll(async () => await places(proxy) === placesOf(a, b), () => proxy.log);
+    await comes.tell("CONFIG", "RESETSTAT");
+    await all();
+    await untouched();
+  }
+});

@@ -245,3 +245,22 @@ Deno.test("Board.adopt() keeps what stays, on every thread, and gives new server
   board.bury(1);
   deepStrictEqual([board.clients, board.clientsOf(1)], [0, 0]);
 });
+
+Deno.test("Board.arrange(): a server that leaves and returns under its name counts on; nothing else of it is as it was", () => {
+  const board = Board.make(1, [2]);
+  const worker = Board.of(board.memory);
+  const take = (servers: number[], before: string[], after: string[]) => {
+    const memory = board.arrange([{ pool: 0, servers, names: { before, after } }]);
+    for (const each of [board, worker]) each.adopt(structuredClone(memory));
+    return worker.pools[0]!.servers;
+  };
+  const [, b] = worker.pools[0]!.servers as [ServerCells, ServerCells];
+  b.row(0)[REQUESTS] = 7;
+  b.hold(DRAINED);
+  deepStrictEqual(take([0], ["a", "b"], ["a"]).map((server) => server.number), [0]);
+  // What was in flight when it left is counted too; another server has a number of its own.
+  b.row(0)[REQUESTS]!++;
+  deepStrictEqual(take([0, -1], ["a"], ["a", "c"]).map((server) => server.number), [0, 2]);
+  const back = take([0, 1, -1], ["a", "c"], ["a", "c", "b"])[2]!;
+  deepStrictEqual([back.number, back.total(REQUESTS), back.held], [1, 8, FREE]);
+});
