@@ -1226,7 +1226,10 @@ const PIECES = [
 
 Deno.test("parseConfig() throws nothing but ConfigError, whatever the text", () => {
   const check = (text: string) => void problemsOf(text);
-  fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 200 }), check), { numRuns: runs(40) });
+  // fast-check's own `unit: "binary"` is the same but for surrogates, and makes tables for seconds.
+  const points = fc.array(fc.integer({ min: 0, max: 0x10ffff }), { maxLength: 200 });
+  const anything = points.map((all) => String.fromCodePoint(...all));
+  fc.assert(fc.property(anything, check), { numRuns: runs(40) });
   fc.assert(
     fc.property(
       fc.array(fc.constantFrom(...PIECES), { maxLength: 40 }).map((pieces) => pieces.join("")),
