@@ -37,7 +37,7 @@ const LIMITS: readonly Limit[] = [
   { key: "deny", beyond: "closed, with a line in the log", counter: "clients_denied" },
   {
     key: null,
-    what: "a PROXY header: 16 KiB, 10 s, from `proxy_from` only",
+    what: "a PROXY header: 16 KiB, 10 s (with `tls`: `handshake_timeout`), from `proxy_from` only",
     beyond: "closed, with a line in the log",
     counter: "proxy_header_errors",
   },
