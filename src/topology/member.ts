@@ -9,7 +9,7 @@
 import type { Credentials } from "../config/config.ts";
 import type { Clock, Net, TimerId } from "../net/net.ts";
 import { type Answer, LinkLost, RedisLink } from "./redis_link.ts";
-import { readInfo, type ServerSaid } from "./replica_health.ts";
+import { fieldsIn, saidIn, type ServerSaid } from "./replica_health.ts";
 import type { EndpointSpec } from "./state.ts";
 
 /** Whoever listens to it on a member keeps that member's word from counting, and may change whom it follows. */
@@ -212,23 +212,22 @@ export function readMember(fences: Answer | undefined, infos: readonly Answer[])
   if (!Array.isArray(fences)) return `PUBSUB NUMSUB is refused: ${textOf(fences)}`;
   const refused = infos.find((answer) => typeof answer !== "string");
   if (refused !== undefined) return `INFO is refused: ${textOf(refused)}`;
-  const text = infos.join("");
-  const info = readInfo(text);
+  const fields = fieldsIn(infos.join(""));
+  const info = saidIn(fields);
   if (info === null) return "INFO says nothing of replication";
-  const field = (name: string) => new RegExp(`^${name}:(.*?)\r?$`, "m").exec(text)?.[1];
   const number = (name: string, absent: number) => {
-    const value = Number(field(name) ?? "x");
+    const value = Number(fields.get(name) ?? "x");
     return Number.isFinite(value) ? value : absent;
   };
-  const host = field("master_host") ?? "";
+  const host = fields.get("master_host") ?? "";
   return {
     info,
     follows: info.master ? null : nameOf(host, number("master_port", 0)),
-    before: field("master_replid2") ?? "",
+    before: fields.get("master_replid2") ?? "",
     priority: number("slave_priority", number("replica_priority", 100)),
     uptimeMs: number("uptime_in_seconds", 0) * 1000,
     port: number("tcp_port", 0),
-    runId: field("run_id") ?? "",
+    runId: fields.get("run_id") ?? "",
     fenced: Number(fences[1]) > 0,
   };
 }
@@ -243,6 +242,11 @@ function textOf(answer: Answer | undefined): string {
 /** "host:port"; IPv6 in brackets. */
 export function nameOf(host: string, port: number): string {
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/** The port of "host:port". */
+export function portIn(name: string): number {
+  return Number(name.slice(name.lastIndexOf(":") + 1));
 }
 
 /** The two of "host:port", as a command wants them. */

@@ -14,7 +14,7 @@ import { NOTICE, WARN } from "../net/log.ts";
 import type { TimerId } from "../net/net.ts";
 import { ANOTHER, Fence } from "./fence.ts";
 import type { KeeperAround } from "./keepers.ts";
-import { hostAndPort, Member, type MemberAround } from "./member.ts";
+import { hostAndPort, Member, type MemberAround, portIn } from "./member.ts";
 import { Promotion, whyOf } from "./promotion.ts";
 import { serverAuth } from "./redis_link.ts";
 import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
@@ -246,7 +246,7 @@ class ReplicaSet {
       if (vote >= 0) members[vote]!.calledBy = said!.follows;
     });
     for (const name of voters[this.primary]?.said?.info.replicas ?? []) {
-      const port = Number(hostAndPort(name)[1]);
+      const port = portIn(name);
       const there = members.filter((_, place) => portOf(voters[place]!) === port);
       if (there.length === 1) there[0]!.calledBy ??= name;
     }

@@ -32,13 +32,23 @@ export interface ServerSaid {
   readonly replicas: readonly string[];
 }
 
-/** @param text of INFO replication, and of INFO persistence if it was asked for; null if it is neither */
-export function readInfo(text: string): ServerSaid | null {
+/** The lines `name:value` of INFO's answer. */
+export function fieldsIn(text: string): Map<string, string> {
   const fields = new Map<string, string>();
   for (const line of text.split("\r\n")) {
     const colon = line.indexOf(":");
     if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 1));
   }
+  return fields;
+}
+
+/** @param text of INFO replication, and of INFO persistence if it was asked for; null if it is neither */
+export function readInfo(text: string): ServerSaid | null {
+  return saidIn(fieldsIn(text));
+}
+
+/** As readInfo, of its lines. */
+export function saidIn(fields: ReadonlyMap<string, string>): ServerSaid | null {
   const role = fields.get("role");
   if (role === undefined) return null;
   const number = (name: string) => {

@@ -7,7 +7,7 @@
  * A vote is changed only by somebody who has fenced the member for longer than any such leave lasts (decision 39). So no two
  * primaries can have leave at one time, whoever promotes, however often, and whatever is cut, frozen or restarted meanwhile.
  */
-import { hostAndPort, type MemberSaid } from "./member.ts";
+import { type MemberSaid, portIn } from "./member.ts";
 
 /** How long after it has been asked for a majority's word allows to write. The same in all proxies. */
 export const LEASE_MS = 2000;
@@ -49,14 +49,14 @@ export function voteOf(voters: readonly Voter[], place: number): number {
   if (named >= 0) return named;
   // It may call it by another address than we do; a port that only one of them listens on is enough. That their data is the same is not:
   // it is that of whom they follow, and of whom that one follows too.
-  const port = Number(hostAndPort(follows)[1]);
+  const port = portIn(follows);
   const there = voters.flatMap((voter, i) => portOf(voter) === port ? [i] : []);
   return there.length === 1 ? there[0]! : -1;
 }
 
 /** Where it listens, as it says or as we believe. */
 export function portOf({ said, text }: Voter): number {
-  return said !== null && said.port > 0 ? said.port : Number(hostAndPort(text)[1]);
+  return said !== null && said.port > 0 ? said.port : portIn(text);
 }
 
 /** The one that this one is as well, under another address, by place; -1: none before it. One server has one vote. */

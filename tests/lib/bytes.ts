@@ -47,12 +47,19 @@ export type Argument = string | number | Uint8Array;
 
 /** A Redis request: `*N`, then each argument as a bulk string. */
 export function request(...args: Argument[]): Uint8Array<ArrayBuffer> {
-  const parts: Uint8Array[] = [utf8.encode(`*${args.length}\r\n`)];
+  const parts: (string | Uint8Array)[] = [`*${args.length}\r\n`];
   for (const arg of args) {
-    const bytes = arg instanceof Uint8Array ? arg : utf8.encode(String(arg));
-    parts.push(utf8.encode(`$${bytes.length}\r\n`), bytes, utf8.encode("\r\n"));
+    const bytes = arg instanceof Uint8Array ? arg : asSent(String(arg));
+    parts.push(`$${bytes.length}\r\n`, bytes, "\r\n");
   }
-  return concat(parts);
+  if (parts.every((part) => typeof part === "string")) return latin1(parts.join(""));
+  return concat(parts.map((part) => typeof part === "string" ? latin1(part) : part));
+}
+
+/** Text that is the same as UTF-8, as itself; else its bytes. */
+function asSent(text: string): string | Uint8Array {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return utf8.encode(text);
+  return text;
 }
 
 /** Bytes as a short quoted text for messages: `"GET a\r\n…" (1234 bytes)`. */
