@@ -5,7 +5,7 @@
  *
  * What two readers could understand differently is refused (RFC 9112): lines that do not end with CR LF, folded ones, a space before a
  * colon, two Content-Lengths, a Transfer-Encoding. So nothing that follows a request can be taken for another one. Bodies have a
- * Content-Length. Held to node:http, which costs five times as much, in decision 57.
+ * Content-Length. Held to node:http, which costs up to five times as much, in decision 57.
  */
 import { encode, latin1 } from "../bytes/ascii.ts";
 import { Refused } from "./answer.ts";
