@@ -329,13 +329,15 @@ export class Pool {
     if (door !== null && !door.letsOn(socket)) return socket.destroy();
     if (this.memory.full || this.memory.crowded) {
       this.counters[LIMIT_MEMORY]!++;
-      this.isRefused(socket, MEMORY_FULL_TEXT);
+      this.tellRefused(socket.announced || socket.peer(), MEMORY_FULL_TEXT);
       return this.refuse(socket, MEMORY_FULL_TEXT);
     }
     const poolMax = this.config.clientConnectionsMax || Infinity;
     if (this.stopped || !seat.board.admit(this.board, this.worker, poolMax, clientsMax)) {
       this.counters[LIMIT_CONNECTIONS]!++;
-      if (!this.stopped) this.isRefused(socket, `${TOO_MANY_CLIENTS}: ${this.whyFull(poolMax)}`);
+      if (!this.stopped) {
+        this.tellRefused(socket.announced || socket.peer(), `${TOO_MANY_CLIENTS}: ${this.whyFull(poolMax)}`);
+      }
       return this.refuse(socket, TOO_MANY_CLIENTS);
     }
     this.memory.noteClient(this);
@@ -388,14 +390,15 @@ export class Pool {
       : `the limit of open files leaves ${this.around.clientsMax} (ulimit -n; LimitNOFILE of a service)`;
   }
 
-  private isRefused(socket: Socket, why: string): void {
-    this.lines.write(this.turn.now(), `client ${socket.peer()} refused: ${why}`);
+  /** @param who "ip:port" */
+  private tellRefused(who: string, why: string): void {
+    this.lines.write(this.turn.now(), `client ${who} refused: ${why}`);
   }
 
   /** There are as many of its address or user as may be: counts it, and says so. */
   isTooMany(client: Client, { tooMany }: Measure): void {
     this.counters[LIMIT_MAX_CONNECTIONS]!++;
-    this.lines.write(this.turn.now(), `client ${client.peer()} refused: ${tooMany}`);
+    this.tellRefused(client.peer(), tooMany);
   }
 
   /** Its header has come, and the client may stay, unless there are too many of its address: then it has been told. */
