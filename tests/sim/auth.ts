@@ -24,8 +24,16 @@ export function passwordsOf({ pools }: Plan): ReadonlySet<string | null> {
  */
 export function authSteps(judge: Judge, tag: string): Step[] {
   const { password } = judge;
-  if (password === null) return [];
+  if (password === null) return judge.mayNeedPassword ? [step(["GET", "x"], getWithout(judge, tag))] : [];
   return [step(["GET", "x"], getBefore(judge, tag)), step(["AUTH", password], authOf(judge, tag, password))];
+}
+
+/**
+ * Of a client that comes when there is no password: one may be there before the proxy takes the connection, that the kernel has made
+ * before. Then it goes.
+ */
+function getWithout(judge: Judge, tag: string): Expect {
+  return { ...getBefore(judge, tag), gives: (reply) => reply === NOAUTH };
 }
 
 function getBefore(judge: Judge, tag: string): Expect {
@@ -34,7 +42,7 @@ function getBefore(judge: Judge, tag: string): Expect {
   return matching(
     "GET before AUTH",
     (reply) =>
-      reply === "-NOAUTH Authentication required\r\n"
+      reply === NOAUTH
         ? had((password) => password !== null)
         // Whoever was let in when there was no password stays in, as with Redis, though one has come before its first request.
         : judge.hadSinceItCame(tag, (config) => passwordOf(config) === null) &&
@@ -61,4 +69,5 @@ function authOf(judge: Judge, tag: string, mine: string): Expect {
   };
 }
 
+const NOAUTH = "-NOAUTH Authentication required\r\n";
 const WRONG = "-ERR invalid password\r\n";

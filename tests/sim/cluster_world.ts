@@ -270,6 +270,10 @@ export class ClusterWorld implements ClusterJudge, Judge {
     return this.clock.nowMs();
   }
 
+  get mayNeedPassword(): boolean {
+    return false;
+  }
+
   get password(): string | null {
     return this.plan.password;
   }

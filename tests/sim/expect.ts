@@ -42,6 +42,8 @@ export interface Judge {
   keysMoved(tag: string): boolean;
   /** What a client that comes now has to say; null: no password, now. */
   readonly password: string | null;
+  /** There is one at some time in this world. */
+  readonly mayNeedPassword: boolean;
   /** The proxy may have ended this client's connection for a reason of this world's (a limit, a fault, the end). */
   mayCut(client: unknown): boolean;
 }

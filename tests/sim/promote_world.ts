@@ -59,7 +59,7 @@ export class PromoteWorld {
     const world = new PromoteWorld(seed);
     try {
       await world.begin();
-      return world.go();
+      return await world.go();
     } catch (error) {
       if (error instanceof Violation) {
         error.message = `seed ${seed}: ${error.message}\n${world.log.slice(-80).join("\n")}`;

@@ -32,6 +32,7 @@ const JUDGE: Judge = {
   hadSinceItCame: () => true,
   keysMoved: () => false,
   password: null,
+  mayNeedPassword: false,
   mayCut: () => true,
 };
 const MANNERS = { requests: 0, batchMax: 1, patient: true, thinkMaxMs: 0, lazy: 0, vanish: 0, cut: 0 };

@@ -857,6 +857,10 @@ export class World implements Judge {
     return this.configs.map((config) => passwordOf(alphaOf(config))).findLast((one) => one !== null) ?? null;
   }
 
+  get mayNeedPassword(): boolean {
+    return passwordsOf(this.plan).size > 1;
+  }
+
   mayCut(client: SimClient): boolean {
     return this.stopping || this.plan.clientsLoseConnections || !client.opened || this.mayRefuse ||
       this.plan.pools.some((pool) => pool.idleTimeoutMs > 0) || this.board.total(LIMIT_OUTPUT) > 0 ||
