@@ -5,6 +5,8 @@ import { Timers } from "./timers.ts";
 
 /** An alarm that is later than this came while the thread did something else, or did not run. */
 const LATE_MS = 0.5;
+/** Who has not looked at the time for so long, ms, has slept until the alarm; or the thread did not run, and the alarm came in time. */
+const ASLEEP_MS = 10;
 /** So soon the sockets that are ready have been read. */
 const READ_MS = 1;
 
@@ -71,13 +73,15 @@ export class RunningClock implements Clock {
 
   /**
    * Runs what is due. These loops run timers before sockets: after a turn that was long what is ready is read first, so that nobody is
-   * judged by what lies there already.
+   * judged by what lies there already. So it is after a sleep, which a stop may have been that ended when the timer was due.
    */
   private ring(): void {
     this.alarm = null;
     this.alarmMs = Infinity;
+    const realMs = this.below.nowMs();
+    const mayLieThere = realMs - this.ringsAtMs > LATE_MS || realMs - this.time.lookedMs > ASLEEP_MS;
     const nowMs = this.nowMs();
-    if (!this.hasRead && this.below.nowMs() - this.ringsAtMs > LATE_MS) {
+    if (mayLieThere && !this.hasRead) {
       this.hasRead = true;
       this.alarmMs = nowMs;
       this.alarm = this.below.setTimer(READ_MS, () => this.ring());

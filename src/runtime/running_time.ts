@@ -17,7 +17,8 @@ const GRACE_MS = 10;
 
 export class RunningTime {
   private nowMs: number;
-  private lookedMs: number;
+  /** By the real time. */
+  lookedMs: number;
   private graceUntilMs = -Infinity;
 
   /** @param real monotonic ms */
