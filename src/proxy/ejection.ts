@@ -48,6 +48,7 @@ export class Ejection {
     if (ejected === "full") return this.tellFull(server);
     if (ejected === "not now") return;
     this.setLive(server, false);
+    this.hurry();
     // Another worker was quicker: it counts, logs and probes.
     if (ejected === "already") return;
     const again = nowMs - server.returnedAtMs < retryMs * FORGIVEN_AFTER;
@@ -108,6 +109,7 @@ export class Ejection {
         this.probeIn(server, this.spread(pool.config.serverRetryTimeoutMs * server.cells.waitFactor));
       }
     }
+    this.hurry();
   }
 
   /** An operator has taken it off the ring: nobody probes it, and when it is restored it returns as one that has answered. */
@@ -131,8 +133,20 @@ export class Ejection {
     // Nobody else has the slots of a node that joins a cluster: it serves while it is told.
     if (pool.cluster) return this.moved(server);
     if (!pool.config.autoEjectHosts || !pool.front.tells?.(server, true)) return;
-    server.ejected = true;
+    server.ejected = server.joins = true;
     if (server.cells.eject(pool.worker)) this.probeIn(server, 0);
+  }
+
+  /** Nobody else is on the ring any more: those that are still told what they lack serve meanwhile. */
+  private hurry(): void {
+    const { pool } = this;
+    if (pool.servers.some(({ ejected }) => !ejected)) return;
+    for (const server of pool.servers) {
+      if (!server.joins || server.cells.held !== FREE) continue;
+      pool.board.restore(server.cells);
+      this.setLive(server, true);
+      this.moved(server);
+    }
   }
 
   /** It has another address, where it may be well, and where scripts may be missing. */
@@ -226,6 +240,7 @@ export class Ejection {
     server.ejected = !live;
     server.failures = 0;
     if (live) {
+      server.joins = false;
       server.probe = 0;
       server.returnedAtMs = this.pool.turn.now();
     }

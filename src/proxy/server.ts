@@ -29,6 +29,8 @@ export class Server {
   /** Failures without a good reply between them; see ejection.ts. */
   failures = 0;
   ejected = false;
+  /** New, and off the ring only until it has been told what clients rely on (ejection.ts). */
+  joins = false;
   /** Ejected, and this worker's probe of this number is under way or due; 0 = none. */
   probe = 0;
   /** When it was last brought back; -Infinity = never. */

@@ -24,7 +24,7 @@ export function passwordsOf({ pools }: Plan): ReadonlySet<string | null> {
  */
 export function authSteps(judge: Judge, tag: string): Step[] {
   const { password } = judge;
-  if (password === null) return judge.mayNeedPassword ? [step(["GET", "x"], getWithout(judge, tag))] : [];
+  if (password === null) return judge.mayNeedPassword ? [step(["PING"], pingWithout(judge, tag))] : [];
   return [step(["GET", "x"], getBefore(judge, tag)), step(["AUTH", password], authOf(judge, tag, password))];
 }
 
@@ -32,21 +32,29 @@ export function authSteps(judge: Judge, tag: string): Step[] {
  * Of a client that comes when there is no password: one may be there before the proxy takes the connection, that the kernel has made
  * before. Then it goes.
  */
-function getWithout(judge: Judge, tag: string): Expect {
-  return { ...getBefore(judge, tag), gives: (reply) => reply === NOAUTH };
+function pingWithout(judge: Judge, tag: string): Expect {
+  return {
+    ...matching(
+      "PING, without a password",
+      (reply) => reply === "+PONG\r\n" || saysNoAuth(judge, tag, reply),
+    ),
+    gives: (reply) => reply === NOAUTH,
+  };
+}
+
+/** One that there has been since the request was made is wanted. */
+function saysNoAuth(judge: Judge, tag: string, reply: string): boolean {
+  return reply === NOAUTH && judge.had(tag, (config) => passwordOf(config) !== null);
 }
 
 function getBefore(judge: Judge, tag: string): Expect {
-  const had = (is: (password: string | null) => boolean) =>
-    judge.had(tag, (config) => is(passwordOf(config)));
   return matching(
     "GET before AUTH",
     (reply) =>
-      reply === NOAUTH
-        ? had((password) => password !== null)
-        // Whoever was let in when there was no password stays in, as with Redis, though one has come before its first request.
-        : judge.hadSinceItCame(tag, (config) => passwordOf(config) === null) &&
-          (reply === "$-1\r\n" || judge.isFailure(reply)),
+      saysNoAuth(judge, tag, reply) ||
+      // Whoever was let in when there was no password stays in, as with Redis, though one has come before its first request.
+      judge.hadSinceItCame(tag, (config) => passwordOf(config) === null) &&
+        (reply === "$-1\r\n" || judge.isFailure(reply)),
   );
 }
 

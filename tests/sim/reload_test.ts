@@ -176,6 +176,35 @@ Deno.test("servers that come when none stays are told the scripts", async () => 
   stand.proxy.stop();
 });
 
+Deno.test("servers that come serve at once when the last one goes that was there, or fails, before they have been told the scripts", async () => {
+  const ejects = "  auto_eject_hosts: true\n  server_failure_limit: 1\n  timeout: 50\n";
+  for (const lost of ["goes", "fails"]) {
+    const stand = await Stand.make(undefined, ejects, SERVERS.slice(0, 1));
+    const talker = stand.talker().say("SCRIPT", "LOAD", "return1");
+    stand.run(10);
+    // Nobody can tell it anything in that time.
+    stand.servers[1]!.frozenUntilMs = stand.clock.nowMs() + 70;
+    await stand.reload(SERVERS.slice(0, 2), ejects);
+    talker.take();
+    if (lost === "goes") await stand.reload(SERVERS.slice(1, 2), ejects);
+    else {
+      stand.servers[0]!.frozenUntilMs = Infinity;
+      talker.say("GET", "key");
+      stand.run(60);
+      match(talker.take(), /^-ERR Connection timed out/);
+    }
+    equal(stand.pool.onRing().map(({ config }) => config.name).join(" "), "s2", lost);
+    stand.run(70);
+    for (const words of [["GET", "key~1.1.0"], ["EVALSHA", digestOf("return1"), "1", "key~1.2.0"]]) {
+      talker.say(...words);
+      stand.run(60);
+      equal(talker.take(), "$-1\r\n", `${lost}: ${words[0]}`);
+    }
+    stand.pool.invariants();
+    stand.proxy.stop();
+  }
+});
+
 Deno.test("a process that is told to end during a reload stays as it is, and listens nowhere", async () => {
   const stand = await Stand.make();
   const elsewhere = { listen: { host: "127.0.0.1", port: 2 }, listenText: "127.0.0.1:2" };
