@@ -58,8 +58,8 @@ const KINDS: Readonly<Record<string, Kind>> = {
 const TELL_EVERY_MS = 15_000;
 const WORKER_TELLS_EVERY_MS = 5_000;
 const SHOWN_MAX = 3;
-/** Most worlds take less than a tenth of a second, a few with values of megabytes some seconds: on a busy machine a minute. */
-const ENDLESS_MS = 300_000;
+/** Most worlds take less than a tenth of a second, a few with values of megabytes half a minute: on a busy machine many. */
+const ENDLESS_MS = 900_000;
 /** A process that has run thousands of worlds holds gigabytes (buffers that its collector does not see): then comes another. */
 const WORLDS_A_PROCESS = 2000;
 
