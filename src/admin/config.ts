@@ -24,6 +24,7 @@ import type {
   TlsConfig,
   UserConfig,
 } from "../config/config.ts";
+import type { Zone } from "../net/zones.ts";
 import type { Rates } from "../stats/quotas.ts";
 import type { Answer } from "./answer.ts";
 import { Steps } from "../service/turns.ts";
@@ -103,6 +104,10 @@ function valueOf(key: Key, fields: object): unknown {
     }
     case "limits":
       return limitsShape(value as Rates);
+    case "zones":
+      return Object.fromEntries(
+        (value as readonly Zone[]).map(({ name, places }) => [name, places.map(({ text }) => text)]),
+      );
     case "replicas":
       return (value as readonly ReplicaConfig[]).map(({ text, zone }) => ({ address: text, zone }));
     case "credentials":

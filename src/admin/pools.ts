@@ -157,7 +157,7 @@ function serverOf(
     name,
     address: views.find((view) => view.primary !== "")?.primary ?? state?.primary?.text ?? addressText,
     weight,
-    zone,
+    zone: state?.primary?.zone ?? zone,
     state: condition,
     why,
     term: state?.term ?? null,

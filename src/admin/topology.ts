@@ -38,7 +38,7 @@ export function topology({ clock, turns, config, director, stamp }: Around): Pro
 function serverShape(server: ServerConfig, state: ServerState | undefined) {
   return {
     name: server.name,
-    zone: server.zone,
+    zone: state?.primary?.zone ?? server.zone,
     weight: server.weight,
     master: server.master,
     slots: server.slots,

@@ -8,9 +8,10 @@
  * (ring/placement.ts). Checked against tests/vectors/placement.json.
  */
 import { copy, encode } from "../bytes/ascii.ts";
-import type { PoolConfig } from "../config/config.ts";
+import type { PoolConfig, ProcessConfig } from "../config/config.ts";
 import { quoted } from "../config/config_error.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
+import { zoneOf } from "../net/zones.ts";
 import type { Placement } from "../ring/placement.ts";
 import { NOBODY, ownersOf } from "../ring/slots.ts";
 import { explain, explanationText } from "../topology/explain.ts";
@@ -37,7 +38,7 @@ export async function route(
   try {
     const config = await sources.fill(loadConfig(findConfFile(options.confFile)));
     for (const line of sources.silent()) io.err(`ringmaster route: ${line}\n`);
-    const targets = targetsOf(config.pools, options, config.process.zone);
+    const targets = targetsOf(config.pools, options, config.process);
     const writer = new Writer(io);
     for (const key of options.keys) {
       if (key === "-") routeLines(io.stdin(), targets, options, writer);
@@ -75,7 +76,7 @@ interface Target {
   readonly owners: Uint16Array | null;
 }
 
-function targetsOf(pools: readonly PoolConfig[], options: RouteOptions, zone: string | null): Target[] {
+function targetsOf(pools: readonly PoolConfig[], options: RouteOptions, process: ProcessConfig): Target[] {
   const chosen = options.pool === null ? pools : pools.filter((pool) => pool.name === options.pool);
   if (chosen.length === 0) {
     const names = pools.map((pool) => pool.name).join(", ");
@@ -86,10 +87,10 @@ function targetsOf(pools: readonly PoolConfig[], options: RouteOptions, zone: st
     const names = chosen.flatMap((pool) => pool.servers.map((server) => server.name)).join(", ");
     throw new UsageError(`option --ejected: found ${quoted(name)}, expected names of servers: ${names}`);
   }
-  return chosen.map((pool) => targetOf(pool, options, zone));
+  return chosen.map((pool) => targetOf(pool, options, process));
 }
 
-function targetOf(pool: PoolConfig, options: RouteOptions, zone: string | null): Target {
+function targetOf(pool: PoolConfig, options: RouteOptions, process: ProcessConfig): Target {
   const live = Uint8Array.from(pool.servers, (server) => options.ejected.includes(server.name) ? 0 : 1);
   const placement = placementOf(pool, () => 0, live);
   const anyone = pool.distribution === "random" && pool.servers.length > 1 && live.includes(1);
@@ -98,7 +99,7 @@ function targetOf(pool: PoolConfig, options: RouteOptions, zone: string | null):
   const end: typeof whole = (...of) =>
     owners === null ? whole(...of) : whole(...of).subarray(0, options.json ? -2 : -1);
   return {
-    told: options.explain ? (key) => encode(explained(pool, key, options, zone)) : null,
+    told: options.explain ? (key) => encode(explained(pool, key, options, process)) : null,
     placement,
     anyone,
     owners,
@@ -114,14 +115,19 @@ function explained(
   pool: PoolConfig,
   key: Uint8Array,
   { ejected, json }: RouteOptions,
-  zone: string | null,
+  { zone, zones }: ProcessConfig,
 ): string {
   const told = explain(pool, key, {
     zone,
     offRing: (server) => ejected.includes(pool.servers[server]!.name) ? "--ejected" : null,
     addressOf: (server) => pool.servers[server]!.addressText,
     replicasOf: (server) =>
-      pool.servers[server]!.replicas.map(({ text, zone }) => ({ address: text, zone, well: false, why: "" })),
+      pool.servers[server]!.replicas.map(({ address, text, zone }) => ({
+        address: text,
+        zone: zone ?? zoneOf(zones ?? [], address),
+        well: false,
+        why: "",
+      })),
   });
   return json ? JSON.stringify(told) + "\n" : explanationText(told) + "\n";
 }

@@ -179,5 +179,16 @@ function valueSchema(key: Key): Json {
       return { type: ["string", "number", "boolean"] };
     case "server_name":
       return { type: ["string", "number"] };
+    case "zones":
+      return {
+        type: "object",
+        minProperties: 1,
+        additionalProperties: {
+          type: "array",
+          minItems: 1,
+          maxItems: RANGES_MAX,
+          items: { type: "string", pattern: "^[0-9a-zA-Z:.*_-]+(/[0-9]+)?$" },
+        },
+      };
   }
 }

@@ -11,6 +11,7 @@ import { builtin } from "../bytes/builtin.ts";
 import { dirname, resolve } from "node:path";
 import { encode } from "../bytes/ascii.ts";
 import { type IpRange, RANGE_EXPECTED, readIpRange } from "../net/ip_range.ts";
+import { PLACE_EXPECTED, readPlace, type Zone } from "../net/zones.ts";
 import type { Rates } from "../stats/quotas.ts";
 import { parseRules, RuleError } from "../protocol/redis/acl_rules.ts";
 import { sortServers } from "../ring/server_order.ts";
@@ -67,6 +68,7 @@ import { resolveSecret } from "./secrets.ts";
 import {
   isAnyHost,
   isLoopback,
+  isServerName,
   makeMaster,
   makeServer,
   type Read,
@@ -626,6 +628,7 @@ class Reader {
       return this.#addresses(key, value);
     }
     if (key.type === "ranges") return this.#ranges(key, value);
+    if (key.type === "zones") return this.#zones(key, value);
     if (key.type === "log" && value.kind === "mapping") {
       return fieldsOf(LOG_KEYS, this.#values(this.#document.entries(value), "log", LOG_KEYS, value.place));
     }
@@ -792,6 +795,42 @@ class Reader {
       else this.#problem(item.place, key.name, described(item), read);
     }
     return ranges.length < items.length || items.length === 0 ? undefined : ranges;
+  }
+
+  /** A mapping of zones, a list of places each. Undefined if anything is wrong with one. */
+  #zones(key: Key, value: Value): readonly Zone[] | undefined {
+    if (value.kind !== "mapping") {
+      this.#problem(value.place, key.name, described(value), expectation(key));
+      return undefined;
+    }
+    const entries = this.#document.entries(value);
+    const firsts = new Map<string, Place>();
+    const zones = entries.map((entry) =>
+      this.#isSecond(firsts, entry, "the zone once") ? null : this.#zone(key, entry)
+    );
+    if (entries.length === 0) this.#problem(value.place, key.name, "an empty mapping", expectation(key));
+    return zones.includes(null) || zones.length === 0 ? undefined : zones as Zone[];
+  }
+
+  #zone(key: Key, { key: name, place, value }: Entry): Zone | null {
+    if (!isServerName(name)) {
+      this.#problem(place, key.name, `a zone named ${quoted(name)}`, "names without spaces");
+      return null;
+    }
+    const tooLong = value.kind === "list" && value.items.length > RANGES_MAX;
+    if (value.kind !== "list" || value.items.length === 0 || tooLong) {
+      const found = tooLong ? "a longer list" : value.kind === "list" ? "an empty list" : described(value);
+      this.#problem(value.place, key.name, found, `a list of at most ${RANGES_MAX}: ${PLACE_EXPECTED}`);
+      return null;
+    }
+    const items = this.#document.items(value);
+    const places: Zone["places"][number][] = [];
+    for (const item of items) {
+      const read = item.kind === "text" ? readPlace(item.text) : PLACE_EXPECTED;
+      if (typeof read !== "string") places.push(read);
+      else this.#problem(item.place, key.name, described(item), read);
+    }
+    return places.length < items.length || items.length === 0 ? null : { name, places };
   }
 
   #address(key: Key, item: Value): SentinelConfig | ReplicaConfig | null {

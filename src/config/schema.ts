@@ -34,6 +34,7 @@ import type {
   UserConfig,
   UserFrom,
 } from "./config.ts";
+import type { Zone } from "../net/zones.ts";
 import type { WrittenAddress } from "./values.ts";
 
 /** twemproxy's largest number: it counts in 32-bit signed integers. */
@@ -94,6 +95,7 @@ export interface ValueTypes {
   lag: LagMax;
   replicas: readonly ReplicaConfig[];
   server_name: string;
+  zones: readonly Zone[];
   tls: TlsConfig;
   server_tls: ServerTlsConfig;
   sni: readonly TlsPair[];
@@ -745,6 +747,13 @@ export const PROCESS_KEYS = [
     sentence: "Where this proxy runs; read_from: nearest prefers servers and replicas of the same zone.",
     reason: "Any word will do, as long as servers and replicas use the same ones.",
   }),
+  key("process", "zones", "zones", "zones", {
+    absent: "what servers and replicas say of themselves",
+    example: '{ eu-west-1a: [ 10.0.1.0/24, "*.a.example.com" ], eu-west-1b: [ 10.0.2.0/24 ] }',
+    sentence:
+      "Where addresses stand: ranges of them, and names of hosts, by zone; for read_from: nearest. The zone of a server or replica wins over it.",
+    reason: "Replicas that are learned have no zone in the file, and only Valkey says its own.",
+  }),
   key("process", "log", "log", "log", {
     default: "{ level, format, output }",
     sentence: "What is logged, how and where to: a mapping of the three keys below.",
@@ -798,7 +807,8 @@ export const SERVER_KEYS = [
   key("server", "zone", "server_name", "zone", {
     absent: "not said",
     example: "eu-west-1a",
-    sentence: "Where the server stands, for read_from: nearest.",
+    sentence:
+      "Where the server stands, for read_from: nearest; of one with a master, where those stand of which nobody says it.",
     reason: "The words are yours: the same as those of the proxies.",
   }),
   key("server", "replicas", "replicas", "replicas", {
@@ -1225,6 +1235,8 @@ export function expectation(key: Key): string {
       return "HOST:PORT with a port of 1 to 65535, or /PATH";
     case "server_name":
       return "a name without spaces";
+    case "zones":
+      return "a mapping of zones, each with a list of addresses, ranges of them, and names of hosts";
   }
 }
 

@@ -101,6 +101,7 @@ export function readValue(key: Key, text: string): Read<unknown> {
     case "sentinels":
     case "announced":
     case "ranges":
+    case "zones":
     case "replicas":
     case "servers_from":
     case "tls":

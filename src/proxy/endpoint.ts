@@ -66,8 +66,11 @@ export class Endpoint {
   /** The shortest time in which a connection was made, ms; 0 before the first. */
   connectMs = 0;
 
-  /** @param aside it is a node that the server has named, and not the server's own (Server.aside) */
-  constructor(readonly server: Server, readonly spec: EndpointSpec, private readonly aside = false) {
+  /**
+   * @param spec of its fields only the zone ever changes
+   * @param aside it is a node that the server has named, and not the server's own (Server.aside)
+   */
+  constructor(readonly server: Server, public spec: EndpointSpec, private readonly aside = false) {
     let seed = 0;
     for (let i = 0; i < spec.text.length; i++) seed = Math.imul(seed, 31) + spec.text.charCodeAt(i) | 0;
     this.seed = seed;

@@ -181,6 +181,7 @@ export class Server {
       return this.readFrom(replicas);
     }
     if (primary !== null && primary.text === this.yielding?.spec.text) this.stay(this.yielding);
+    if (primary !== null && primary.text === this.primary?.spec.text) this.primary.spec = primary;
     if (primary?.text !== this.primary?.spec.text && this.mayFollow(term, primary)) {
       this.replace(primary === null ? null : new Endpoint(this, primary), failureOf("ESWITCHED"));
       pool.front.ringChanged();
@@ -264,7 +265,9 @@ export class Server {
     this.replicas = specs.map((spec) => {
       const present = before.get(spec.text);
       before.delete(spec.text);
-      return present ?? new Endpoint(this, spec);
+      if (present === undefined) return new Endpoint(this, spec);
+      present.spec = spec;
+      return present;
     });
     // What has been asked there is asked elsewhere, now: it may never answer.
     for (const endpoint of before.values()) {

@@ -11,6 +11,7 @@ import type { Config, PoolConfig } from "../config/config.ts";
 import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Net, TimerId } from "../net/net.ts";
 import { towards } from "../net/tls.ts";
+import type { Zone } from "../net/zones.ts";
 import { Events, type EventsSeen } from "../topology/events.ts";
 import { type KeeperAround, keeperOf, KEPT_KEYS } from "../topology/keepers.ts";
 import type { Keeper, ReplicaHealth, ServerState, Sign } from "../topology/state.ts";
@@ -172,7 +173,8 @@ export class Director {
     const { options } = this;
     const { name } = pool;
     const before = this.kept.get(name);
-    const key = keyOf(pool);
+    const zones = this.config.process.zones ?? [];
+    const key = keyOf(pool, zones);
     if (before?.key === key) return;
     const memory = before?.keeper.memory?.() ?? new Map();
     before?.keeper.stop();
@@ -185,6 +187,7 @@ export class Director {
       clock: options.clock,
       random: options.random,
       log: options.log,
+      zones,
       known: new Map(states),
       memory,
       event: (kind, server, cause) => this.events.record(kind, name, server, cause),
@@ -266,7 +269,8 @@ function isElsewhere({ primaries }: Kept, { server, primary }: ServerState): boo
 }
 
 /** The same for configurations that a keeper works the same under: who owns which slots is nothing to it. */
-function keyOf(pool: PoolConfig): string {
+function keyOf(pool: PoolConfig, zones: readonly Zone[]): string {
   const places = pool.servers.map(({ slots: _s, heirOf: _h, ...server }) => server);
-  return JSON.stringify(KEPT_KEYS.map((key) => key === "servers" ? places : pool[key]));
+  const kept = KEPT_KEYS.map((key) => key === "servers" ? places : pool[key]);
+  return JSON.stringify([kept, pool.readFrom === "primary" ? [] : zones]);
 }

@@ -6,6 +6,7 @@
 import type { Failover, PoolConfig } from "../config/config.ts";
 import type { Log } from "../net/log.ts";
 import type { Clock, Net } from "../net/net.ts";
+import type { Zone } from "../net/zones.ts";
 import type { EventKind } from "./events.ts";
 import { PromoteKeeper } from "./promote.ts";
 import { dialLinks, ReplicaKeeper } from "./replicas.ts";
@@ -37,6 +38,8 @@ export interface KeeperAround {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly log: Log;
+  /** Where addresses stand, by the file; absent: it does not say. */
+  readonly zones?: readonly Zone[];
   /** What a keeper of this pool before it has said last, by server: terms go on from there. */
   readonly known: ReadonlyMap<string, ServerState>;
   /** What that one has left (Keeper.memory), by server; absent: nothing. */

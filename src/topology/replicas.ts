@@ -6,15 +6,17 @@
  *   each replica: INFO replication, persistence ──judge──► well, or not ──► states
  *
  * A replica that is not well is left out at once; one that is well again has to be so for some seconds, more of them the oftener it has
- * failed, so that one that comes and goes does not make all workers turn with it. Replicas that nobody names any more are asked for a
+ * failed, so that one that comes and goes does not make all workers turn with it. With read_from: nearest they are asked too in which
+ * zone they stand, which Valkey says: it counts where the file does not. Replicas that nobody names any more are asked for a
  * while longer: sentinels forget them at RESET, and a primary that has been replaced knows only its own.
  */
 import type { ServerConfig } from "../config/config.ts";
 import { makeServer } from "../config/values.ts";
 import { NOTICE } from "../net/log.ts";
 import type { Address, TimerId } from "../net/net.ts";
+import { zoneOf } from "../net/zones.ts";
 import type { KeeperAround } from "./keepers.ts";
-import { judge, PrimaryTrace, readInfo, type ServerSaid } from "./replica_health.ts";
+import { fieldsIn, judge, PrimaryTrace, saidIn, type ServerSaid } from "./replica_health.ts";
 import { RedisLink, serverAuth } from "./redis_link.ts";
 import type { EndpointSpec, Keeper, ReplicaHealth, ServerState, Sign } from "./state.ts";
 
@@ -35,6 +37,10 @@ const UNNAMED_MS = 60_000;
 const REPLICAS_MAX = 64;
 
 const SECTIONS = ["replication", "persistence"];
+/** With read_from: nearest also where they stand. */
+const SECTIONS_NEAREST = [...SECTIONS, "server"];
+/** What servers are believed to stand in: words that fit in a line of INFO. */
+const ZONE = /^[^\s,=]{1,100}$/;
 
 /** Asks one server; kept open between questions. */
 export interface Asker {
@@ -128,6 +134,9 @@ class Watch {
   private open = 0;
   private again = false;
   private stopped = false;
+  private readonly sections: readonly string[];
+  /** What servers have said last, by their texts. */
+  private readonly zonesSaid = new Map<string, string>();
 
   constructor(
     private readonly around: KeeperAround,
@@ -136,9 +145,15 @@ class Watch {
     private readonly dial: Dial,
     private readonly tell: (state: ServerState) => void,
   ) {
+    this.sections = around.pool.readFrom === "nearest" ? SECTIONS_NEAREST : SECTIONS;
     for (const { address, text, zone } of server.replicas) this.name({ address, text, zone });
-    // A keeper before this one knew them to be well: they are, until they say something else.
-    for (const spec of known?.replicas ?? []) this.name(spec, true);
+    // A keeper before this one knew them to be well: they are, until they say something else. Their zones too.
+    for (const spec of known?.replicas ?? []) {
+      this.remember(spec.text, spec.zone);
+      this.name({ ...spec, zone: null }, true);
+    }
+    const before = known?.primary ?? null;
+    if (before !== null) this.remember(before.text, before.zone);
   }
 
   private get nowMs(): number {
@@ -168,6 +183,7 @@ class Watch {
     const { address, addressText, zone } = this.server;
     if (address !== null) this.name({ address, text: addressText, zone });
     if (before !== this.primaryText) {
+      if (before !== undefined && !this.candidates.has(before)) this.zonesSaid.delete(before);
       this.primary.clear();
       this.primaryAsker?.close();
       this.primaryAsker = null;
@@ -231,9 +247,9 @@ class Watch {
       for (const each of this.candidates.values()) {
         if (each.spec.text === this.state?.primary?.text) continue;
         this.open++;
-        each.asker.info(SECTIONS, (text) => {
+        each.asker.info(this.sections, (text) => {
           if (serial !== this.serial || this.stopped) return;
-          this.heard(each, text === null ? null : readInfo(text));
+          this.heard(each, this.read(each.spec, text));
           this.answered();
         });
       }
@@ -256,9 +272,9 @@ class Watch {
       return done();
     }
     const asker = this.primaryAsker ??= this.dial(primary.address, primary.text);
-    asker.info(SECTIONS, (text) => {
+    asker.info(this.sections, (text) => {
       if (serial !== this.serial || this.stopped) return;
-      const said = text === null ? null : readInfo(text);
+      const said = this.read(primary, text);
       if (said === null || !said.master || said.loading) this.primary.silent();
       else {
         this.primary.said(said, this.roundAtMs);
@@ -266,6 +282,32 @@ class Watch {
       }
       done();
     });
+  }
+
+  /** What one of them has answered, and with it where it stands. */
+  private read(spec: EndpointSpec, text: string | null): ServerSaid | null {
+    if (text === null) return null;
+    const fields = fieldsIn(text);
+    if (this.sections === SECTIONS_NEAREST) {
+      const before = this.zoned(spec).zone;
+      this.remember(spec.text, fields.get("availability_zone") ?? null);
+      const { zone } = this.zoned(spec);
+      if (zone !== before) this.say(`${spec.text} stands in ${zone === null ? "no zone" : `zone ${zone}`}`);
+    }
+    return saidIn(fields);
+  }
+
+  private remember(text: string, zone: string | null): void {
+    if (zone !== null && ZONE.test(zone)) this.zonesSaid.set(text, zone);
+    else this.zonesSaid.delete(text);
+  }
+
+  /** By the file first, then by their own word. */
+  private zoned(spec: EndpointSpec): EndpointSpec {
+    const { around, server, zonesSaid } = this;
+    const zone = spec.zone ?? zoneOf(around.zones ?? [], spec.address) ?? zonesSaid.get(spec.text) ??
+      (server.master === null ? null : server.zone);
+    return zone === spec.zone ? spec : { ...spec, zone };
   }
 
   /** If it has no replicas by the file or by sentinels, it is asked itself. */
@@ -330,11 +372,12 @@ class Watch {
   private say(cause: string): void {
     const { state, told } = this;
     if (state === null || this.stopped) return;
-    const replicas = this.inOrder().filter(({ well }) => well).map(({ spec }) => spec);
-    const same = told !== null && told.term === state.term && told.primary?.text === state.primary?.text &&
+    const replicas = this.inOrder().filter(({ well }) => well).map(({ spec }) => this.zoned(spec));
+    const primary = state.primary === null ? null : this.zoned(state.primary);
+    const same = told !== null && told.term === state.term && textIn(told.primary) === textIn(primary) &&
       told.why === state.why && texts(told.replicas) === texts(replicas);
     if (same) return;
-    this.told = { ...state, replicas, cause };
+    this.told = { ...state, primary, replicas, cause };
     this.tell(this.told);
   }
 
@@ -379,12 +422,18 @@ class Watch {
       if (this.state?.replicas.some((spec) => spec.text === text)) continue;
       asker.close();
       this.candidates.delete(text);
+      this.zonesSaid.delete(text);
     }
   }
 }
 
 function texts(specs: readonly EndpointSpec[]): string {
-  return specs.map(({ text }) => text).join(" ");
+  return specs.map(textIn).join(" ");
+}
+
+/** With where it stands. */
+function textIn(spec: EndpointSpec | null): string {
+  return spec === null ? "" : `${spec.text}@${spec.zone ?? ""}`;
 }
 
 /** Asks over a connection that is made when there is something to ask, and again when it is lost. */

@@ -254,3 +254,60 @@ Deno.test("without read_your_writes the same clients see stale reads, and no err
   assert.deepEqual(outcome.errors.slice(0, 3), []);
   assert.ok(outcome.stale.length > 0, JSON.stringify(outcome));
 });
+
+Deno.test("nearest: replicas that are learned stand where `zones` has their addresses, or where they say themselves", async () => {
+  await using f = new Fixture();
+  const primary = await f.redis({ port: 0 });
+  const replica = (ip: string) =>
+    f.redis({
+      port: 0,
+      args: [
+        ...["--replicaof", "127.0.0.1", String(primary.port)],
+        ...["--bind", "127.0.0.1", ip, "--replica-announce-ip", ip],
+      ],
+    });
+  const replicas = [await replica("127.0.0.2"), await replica("127.0.0.3")];
+  const zones = "ringmaster: { zone: here, zones: { here: [ 127.0.0.2 ] } }\n";
+  const proxy = await f.proxy(
+    "deno",
+    zones + poolYml({ alpha: { servers: [`${primary.address}:1 a`], read_from: "nearest" } }),
+  );
+  const client = await f.client(proxy);
+  const told = async () =>
+    [
+      ...String(await client.command("INFO", "ringmaster")).matchAll(
+        /ringmaster_replica\d:server=a,address=(127.0.0.\d):\d+,zone=(\w*),/g,
+      ),
+    ].map(([, address, zone]) => `${address} ${zone}`).sort();
+  await poll(
+    async () => String(await told()) === "127.0.0.2 here,127.0.0.3 ",
+    () => `both replicas to be read from, and one in its zone`,
+  );
+  const calls = async (server: Server) => {
+    const info = String(await (await f.client(server)).command("INFO", "commandstats"));
+    return Number(/cmdstat_strlen:calls=(\d+)/.exec(info)?.[1] ?? 0);
+  };
+  const clients = [client];
+  for (let i = 0; i < 7; i++) clients.push(await f.client(proxy));
+  for (const each of clients) assert.equal(await each.command("STRLEN", "k"), 0);
+  assert.deepEqual([await calls(primary), ...await Promise.all(replicas.map(calls))], [0, 8, 0]);
+  // Valkey knows where it stands; to Redis there is no such setting, and it stands nowhere.
+  const other = await f.client(replicas[1]!);
+  const set = await other.command("CONFIG", "SET", "availability-zone", "here");
+  if (set instanceof ReplyError) {
+    assert.match(set.message, /^ERR Unknown option/);
+    assert.doesNotMatch(String(await other.command("INFO", "server")), /availability_zone/);
+    return;
+  }
+  await poll(
+    async () => String(await told()) === "127.0.0.2 here,127.0.0.3 here",
+    () => `the other to be heard`,
+  );
+  // Clients are shared among the two.
+  const before = await calls(replicas[1]!);
+  await poll(async () => {
+    for (const each of clients) await each.command("STRLEN", "k");
+    return await calls(replicas[1]!) > before;
+  }, "it to be read from");
+  assert.equal(await calls(primary), 0);
+});

@@ -217,6 +217,19 @@ Deno.test("reads: with read_from: nearest replicas of the proxy's zone are read 
   for (const client of clients) strictEqual(world.homeOf(client), 2);
   world.model(2).loadingUntilMs = Infinity;
   for (const client of clients) ok(world.homeOf(client) !== 2);
+  world.model(2).loadingUntilMs = -Infinity;
+  // They have said where they stand, later: connections stay, and reads go there.
+  const { connections } = world.stand.pool.servers[0]!;
+  world.stand.follow(
+    state("m1", 1, PRIMARY, { replicas: [endpoint(REPLICAS[0]!, "here"), endpoint(REPLICAS[1]!, "there")] }),
+  );
+  for (const client of clients) strictEqual(world.homeOf(client), 1);
+  world.stand.follow({
+    ...state("m1", 1, PRIMARY, { replicas: [endpoint(REPLICAS[0]!), endpoint(REPLICAS[1]!)] }),
+    primary: endpoint(PRIMARY, "here"),
+  });
+  for (const client of clients) strictEqual(world.homeOf(client), 0);
+  deepStrictEqual(world.stand.pool.servers[0]!.connections.filter((each) => !connections.includes(each)), []);
   world.stop();
 });
 

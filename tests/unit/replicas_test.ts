@@ -137,13 +137,21 @@ class Stand {
   readonly clock = new ManualClock();
   readonly says = new Map<string, string | null>();
   readonly asked = new Map<string, number>();
+  /** Of the last question. */
+  sections: readonly string[] = [];
   open = 0;
   readonly states: ServerState[] = [];
   readonly keeper: ReplicaKeeper;
   readonly logged: string[] = [];
 
-  constructor(keys: string, inner: Keeper | null = null, known = new Map<string, ServerState>()) {
-    const yml = `p:\n  listen: 127.0.0.1:1\n  redis: true\n  read_from: prefer_replica\n${keys}`;
+  constructor(
+    keys: string,
+    inner: Keeper | null = null,
+    known = new Map<string, ServerState>(),
+    { readFrom = "prefer_replica", process = "{}" } = {},
+  ) {
+    const yml =
+      `ringmaster: ${process}\np:\n  listen: 127.0.0.1:1\n  redis: true\n  read_from: ${readFrom}\n${keys}`;
     const config = parseConfig(yml, "test.yml");
     const log = {
       level: NOTICE,
@@ -156,6 +164,7 @@ class Stand {
         clock: this.clock,
         random: () => 0.5,
         log,
+        zones: config.process.zones ?? [],
         known,
         event: () => {},
       },
@@ -164,7 +173,8 @@ class Stand {
         let closed = false;
         this.open++;
         return {
-          info: (_, told) => {
+          info: (sections, told) => {
+            this.sections = sections;
             this.asked.set(text, (this.asked.get(text) ?? 0) + 1);
             this.clock.setTimer(1, () => {
               if (!closed) told(this.says.get(text) ?? null);
@@ -398,5 +408,94 @@ Deno.test("a keeper that takes over goes on with the replicas that were well", a
   stand.start();
   await stand.clock.pass(50);
   assert.ok(stand.states.every((state) => state.replicas.length === 1));
+  stand.keeper.stop();
+});
+
+// ---- zones
+
+const NEAREST = {
+  readFrom: "nearest",
+  process: "{ zone: z, zones: { east: [ 127.0.0.2 ], north: [ n.test ] } }",
+};
+const inZone = (info: string, zone: string) => `${info}# Server\r\navailability_zone:${zone}\r\n`;
+const zonesOf = ({ primary, replicas }: ServerState) =>
+  Object.fromEntries([primary!, ...replicas].map(({ text, zone }) => [text, zone]));
+
+Deno.test("a replica stands where the file says, else in the zone of its address, else where it says itself", async () => {
+  const stand = new Stand(
+    `  servers:
+    - { address: 127.0.0.1:10, name: a, replicas: [ 127.0.0.1:11, 127.0.0.2:12, { address: 127.0.0.2:13, zone: z }, N.test:14 ] }
+`,
+    null,
+    undefined,
+    NEAREST,
+  );
+  stand.says.set("127.0.0.1:10", inZone(primaryInfo(100), "p"));
+  for (const text of ["127.0.0.1:11", "127.0.0.2:12", "127.0.0.2:13", "N.test:14"]) {
+    stand.says.set(text, inZone(replicaInfo(), "own"));
+  }
+  stand.start();
+  await stand.clock.pass(50);
+  assert.deepEqual(stand.sections, ["replication", "persistence", "server"]);
+  assert.deepEqual(zonesOf(stand.states.at(-1)!), {
+    "127.0.0.1:10": "p",
+    "127.0.0.1:11": "own",
+    "127.0.0.2:12": "east",
+    "127.0.0.2:13": "z",
+    "N.test:14": "north",
+  });
+  // It is set there, or another process: workers are told once.
+  const told = stand.states.length;
+  stand.says.set("127.0.0.1:11", inZone(replicaInfo(), "other"));
+  await stand.clock.pass(1100);
+  assert.equal(zonesOf(stand.states.at(-1)!)["127.0.0.1:11"], "other");
+  assert.match(stand.states.at(-1)!.cause, /127.0.0.1:11 stands in zone other/);
+  await stand.clock.pass(5000);
+  assert.equal(stand.states.length, told + 1);
+  // What is no word is not believed, and what is not said any more does not count.
+  stand.says.set("127.0.0.1:11", inZone(replicaInfo(), "a b,c=d"));
+  stand.says.set("127.0.0.1:10", primaryInfo(100));
+  await stand.clock.pass(1100);
+  const last = zonesOf(stand.states.at(-1)!);
+  assert.deepEqual([last["127.0.0.1:10"], last["127.0.0.1:11"]], [null, null]);
+  stand.keeper.stop();
+});
+
+Deno.test("zones of servers that sentinels name: by address, by their word, then that of the name; they survive a reload", async () => {
+  const inner = new Inner();
+  const servers =
+    "  failover: sentinel\n  sentinels: [127.0.0.1:1]\n  servers: [{ name: a, master: a, zone: home }]\n";
+  const stand = new Stand(servers, inner, undefined, NEAREST);
+  stand.says.set("127.0.0.1:10", primaryInfo(100));
+  stand.says.set("127.0.0.1:11", inZone(replicaInfo(), "own"));
+  stand.says.set("127.0.0.1:12", replicaInfo());
+  stand.start();
+  const said: ServerState = {
+    server: "a",
+    term: 1,
+    primary: at(10),
+    replicas: [at(11), at(12)],
+    cause: "sentinel",
+    why: "",
+  };
+  inner.said([said]);
+  await stand.clock.pass(50);
+  const expected = { "127.0.0.1:10": "home", "127.0.0.1:11": "own", "127.0.0.1:12": "home" };
+  assert.deepEqual(zonesOf(stand.states.at(-1)!), expected);
+  stand.keeper.stop();
+  const next = new Inner();
+  const again = new Stand(servers, next, new Map([["a", stand.states.at(-1)!]]), NEAREST);
+  again.start();
+  next.said([said]);
+  assert.deepEqual(zonesOf(again.states[0]!), expected);
+  again.keeper.stop();
+});
+
+Deno.test("who does not read from the nearest is not asked where it stands", async () => {
+  const stand = new Stand(ONE);
+  stand.says.set("127.0.0.1:10", primaryInfo(100));
+  stand.start();
+  await stand.clock.pass(50);
+  assert.deepEqual(stand.sections, ["replication", "persistence"]);
   stand.keeper.stop();
 });
