@@ -14,8 +14,9 @@
  */
 import { concat, encode, startsWith } from "../bytes/ascii.ts";
 import { command } from "../protocol/redis/encode.ts";
+import { CROSSSLOT_SLOTS } from "../protocol/redis/errors.ts";
 import { nullArray } from "../protocol/redis/reply_writer.ts";
-import { CLUSTERDOWN, readRedirect } from "../protocol/redis/redirect_reply.ts";
+import { CLUSTERDOWN, readRedirect, type Redirect } from "../protocol/redis/redirect_reply.ts";
 import { REQUESTS } from "../stats/metrics.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import type { CommandQueue } from "./queue.ts";
@@ -24,6 +25,7 @@ import { type Aside, isArray, type Rerun, Weaver } from "./woven.ts";
 import { type Failure, failureOf } from "../proxy/failures.ts";
 import { sendFragment } from "../proxy/fan_out.ts";
 import { type Internal, Request } from "../proxy/request.ts";
+import type { Endpoint } from "../proxy/endpoint.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection, Waiter } from "../proxy/server_connection.ts";
 import type { Joiner } from "../proxy/split.ts";
@@ -39,6 +41,7 @@ const ABORTED_START = encode("-EXECABORT ");
 const ABORTED_BECAUSE = encode("-EXECABORT Transaction discarded because of: ");
 const MINUS = 45;
 const MINUS_BYTE = Uint8Array.of(MINUS);
+const APART = concat(ABORTED_BECAUSE, CROSSSLOT_SLOTS.subarray(1));
 const NO_OWNERS = new Uint16Array(0);
 
 /** What EXEC answers when a watched key has been touched. @param resp of the client */
@@ -362,6 +365,8 @@ const JOIN_ONE: Joiner = ({ replies: [reply] }) => reply!.bytes.subarray(reply!.
 class RedirectedBlock extends Redirected {
   /** What a command was refused with, without the minus. */
   private refusal: Uint8Array | null = null;
+  /** The slot of which nodes say that it is elsewhere; -1 = they have not. */
+  private slotTold = -1;
 
   /**
    * @param count of commands in `block`
@@ -375,6 +380,16 @@ class RedirectedBlock extends Redirected {
     private readonly namesScripts: boolean,
   ) {
     super(redirects, original, block);
+  }
+
+  /** Keys of two slots, which one node had when they were queued, are on two now: they would send it to each other. */
+  override refused(by: Endpoint, redirect: Redirect, bytes: Uint8Array, start: number, end: number): void {
+    const { slot } = redirect;
+    if (slot >= 0 && this.slotTold >= 0 && slot !== this.slotTold) {
+      return this.answer(APART, 0, APART.length, false);
+    }
+    if (slot >= 0) this.slotTold = slot;
+    super.refused(by, redirect, bytes, start, end);
   }
 
   override get endsRequestBefore(): boolean {

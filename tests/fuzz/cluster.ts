@@ -29,6 +29,8 @@ const endMs = performance.now() + Number(values.minutes) * 60_000;
 await using f = new Fixture();
 const options = {
   replicas: 0,
+  // Nobody dies here: a machine that has no time for them for a while is no reason to take them for dead.
+  nodeTimeoutMs: 60_000,
   args: ["--enable-debug-command", "yes"],
   ...(values.redis === undefined ? {} : { program: values.redis }),
 };
@@ -55,7 +57,8 @@ const tell = ({ round, command, direct, through, before }: Difference) => {
   for (const line of before) console.log(`    ${line}`);
 };
 const sides = { a, b, through: proxy.target, without: values.without.split(",") };
-const outcome = await compare(sides, seed, enough, tell, round);
+const showAll = (lines: readonly string[]) => console.log(lines.join("\n"));
+const outcome = await compare(sides, seed, enough, tell, round, values.round === undefined ? null : showAll);
 for (const [reason, count] of outcome.listed) console.log(`${count} × listed: ${reason}`);
 console.log(
   `\n${a.version}, seed ${seed}: ${outcome.commands} commands compared in ${outcome.rounds} rounds, ${outcome.moves} steps of moving slots`,

@@ -28,8 +28,10 @@ export interface Listed {
   readonly reason: string;
   /** The data may differ after it: the round ends. */
   readonly ends?: boolean;
-  /** Only where WATCH was said while a slot was on its way. */
+  /** Only where a slot was on its way when WATCH was said, or has moved since. */
   readonly watching?: boolean;
+  /** Only where more was sent in one go behind it. */
+  readonly pipelined?: boolean;
   readonly is: (command: Command, direct: string, through: string) => boolean;
 }
 
@@ -54,6 +56,20 @@ export const LISTED: readonly Listed[] = [
   },
   {
     reason:
+      "a script that the proxy knows it tells to a node that lacks it: SCRIPT EXISTS finds it on more of them",
+    is: (command, direct, through) =>
+      /^SCRIPT EXISTS$/i.test(command.slice(0, 2).join(" ")) && existsMore(direct, through),
+  },
+  {
+    reason:
+      "a script that is refused for keys that are on their way is asked again when what was sent behind it has been done",
+    ends: true,
+    pipelined: true,
+    is: (command, direct) =>
+      /^(EVAL|EVALSHA|FCALL)(_RO)?$/.test(nameOf(command)) && direct.startsWith("-TRYAGAIN"),
+  },
+  {
+    reason:
       "wrong in two ways: a proxy of several servers looks for the keys first, and says what is wrong there",
     is: (_, direct, through) => /^-(ERR|CROSSSLOT) /.test(direct) && through.startsWith("-ERR"),
   },
@@ -69,7 +85,7 @@ export const LISTED: readonly Listed[] = [
 /** What may differ in a transaction, from MULTI to EXEC: of the last replies. */
 const LISTED_TRANSACTIONS: readonly Listed[] = [
   {
-    reason: "WATCH of keys that are on their way: EXEC answers as if one had been touched",
+    reason: "WATCH of keys that are on their way, or are before EXEC: it answers as if one had been touched",
     ends: true,
     watching: true,
     is: (command, _, through) => nameOf(command) === "EXEC" && /^(_|\*-1)\r\n$/.test(through),
@@ -109,6 +125,8 @@ export interface Difference {
 export interface Outcome {
   /** Told of each difference at once. */
   readonly tell: (difference: Difference) => void;
+  /** Told of all commands of a round, and what they were answered. */
+  readonly show: ((lines: readonly string[]) => void) | null;
   commands: number;
   rounds: number;
   moves: number;
@@ -125,9 +143,11 @@ export async function compare(
   enough: (outcome: Outcome) => boolean,
   tell: Outcome["tell"],
   firstRound = 0,
+  show: Outcome["show"] = null,
 ): Promise<Outcome> {
   const outcome: Outcome = {
     tell,
+    show,
     commands: 0,
     rounds: firstRound,
     moves: 0,
@@ -158,7 +178,9 @@ interface Pair {
   readonly reference: Reference;
   readonly through: RawClient;
   readonly log: string[];
-  /** It has said WATCH while a slot was on its way. */
+  /** It has said WATCH, and nothing has ended that. */
+  watched: boolean;
+  /** … and a slot was on its way, or has moved since. */
   watching: boolean;
 }
 
@@ -219,12 +241,19 @@ class Round {
           await through.send(encode(words));
           await through.readReply();
         }
-        pairs.push({ reference: new Reference(this.sides.a, opening), through, log, watching: false });
+        pairs.push({
+          reference: new Reference(this.sides.a, opening),
+          through,
+          log,
+          watched: false,
+          watching: false,
+        });
       }
       for (let batch = random.between(3, 25); batch > 0; batch--) {
         const pair = random.below(3) === 0 ? pairs[1]! : pairs[0]!;
         if (this.moving && random.below(3) === 0) {
           const what = await this.shift();
+          for (const each of pairs) each.watching ||= each.watched;
           log.push(what);
         }
         const commands = this.batch();
@@ -234,6 +263,7 @@ class Round {
       }
       return true;
     } finally {
+      this.outcome.show?.(log);
       for (const { reference, through } of pairs) {
         reference.close();
         through.close();
@@ -371,8 +401,9 @@ class Round {
       if (different >= 0) {
         const [direct, through] = [textOf(expected[end]!), textOf(found[end]!)];
         const rows = multi ? LISTED_TRANSACTIONS : LISTED;
-        const listed = rows.find(({ is, watching }) =>
-          (!watching || pair.watching) && is(sent[end]!, direct, through)
+        const listed = rows.find(({ is, watching, pipelined }) =>
+          (!watching || pair.watching) && (!pipelined || end < sent.length - 1) &&
+          is(sent[end]!, direct, through)
         );
         if (listed === undefined) {
           for (let at = i; at < different; at++) pair.log.push(line(sent[at]!, expected[at]!));
@@ -381,7 +412,7 @@ class Round {
             shown(sent[different]!) + more,
             show(expected[different]!, 600),
             show(found[different]!, 600),
-            pair.log,
+            [...pair.log.slice(-SHOWN_BEFORE), ...sent.slice(end + 1).map((each) => `  then ${shown(each)}`)],
           );
           return false;
         }
@@ -389,8 +420,10 @@ class Round {
         if (listed.ends) return false;
       }
       const name = nameOf(sent[i]!);
-      if (name === "WATCH") pair.watching ||= this.open !== null;
-      else if (multi || name === "UNWATCH") pair.watching = false;
+      if (name === "WATCH") {
+        pair.watched = true;
+        pair.watching ||= this.open !== null;
+      } else if (multi || name === "UNWATCH") pair.watched = pair.watching = false;
       for (; i < end; i++) pair.log.push(line(sent[i]!, expected[i]!));
       pair.log.push(line(sent[end]!, expected[end]!));
     }
@@ -404,8 +437,7 @@ class Round {
 
   private differ(command: string, direct: string, through: string, log: readonly string[]): void {
     const { seed, round } = this;
-    const before = log.slice(-SHOWN_BEFORE);
-    const difference = { seed, round, command, direct, through, before };
+    const difference = { seed, round, command, direct, through, before: log };
     this.outcome.differences.push(difference);
     this.outcome.tell(difference);
   }
@@ -414,6 +446,13 @@ class Round {
 /** What the grammar's function reads if it is told no key. */
 function withoutOwnKey(word: string): string {
   return word.replace("k[1] or 'a'", "k[1]");
+}
+
+/** Two replies of SCRIPT EXISTS: is whatever `direct` has also in `through`? */
+function existsMore(direct: string, through: string): boolean {
+  const [one, other] = [direct, through].map((reply) => [...reply.matchAll(/^:([01])\r$/gm)]);
+  return one!.length > 0 && one!.length === other!.length &&
+    one!.every(([, exists], i) => exists! <= other![i]![1]!);
 }
 
 /** See EXCLUDED. */
