@@ -1,5 +1,5 @@
 /** Transactions and blocking commands through `cluster: true`, whose slot is on the move: nothing is lost, and nothing done twice. */
-import { deepStrictEqual, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { type ClusterNode, keyOf, startCluster } from "../lib/cluster.ts";
 import { Fixture } from "../lib/fixture.ts";
@@ -59,6 +59,23 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
       await cluster.closeSlot(slot, there!, here!);
       deepStrictEqual(await waits, ["OK", ["10", "20"]]);
     });
+
+    await t.step(
+      "keys of two slots, which have come to two nodes since: nobody is sent to and fro",
+      async () => {
+        const other = keyOf(slot + 1, "d");
+        await cluster.moveSlots([slot + 1], there!);
+        const reply = await result(["SET", a, "1"], ["SET", other, "1"]) as ReplyError;
+        // What the nodes have said the proxy knows by the next time, and says it at once.
+        match(
+          reply.message,
+          /^EXECABORT Transaction discarded because of: CROSSSLOT Keys in request don't hash to the same slot/,
+        );
+        strictEqual(await client.command("EXISTS", other), 0);
+        strictEqual(await client.command("GET", a), "10");
+        await cluster.moveSlots([slot + 1], here!);
+      },
+    );
 
     await t.step("a script that its node lacks: it is told before the transaction", async () => {
       const c = keyOf(slot, "c");
