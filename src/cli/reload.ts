@@ -11,6 +11,7 @@
  */
 import type { Config } from "../config/config.ts";
 import { ERR, type Log, NOTICE } from "../net/log.ts";
+import { atOnce } from "../ring/steps.ts";
 import type { Clock } from "../net/net.ts";
 import {
   changeLines,
@@ -30,6 +31,8 @@ import { askProcess, type OutcomeFile } from "./outcome.ts";
 const WATCH_MS = 1000;
 /** Longest cause of a change that a cluster has made, in characters. */
 const CAUSE_MAX = 200;
+/** What a line of a log takes, about: a system call. */
+const LINE_US = 20;
 /** When a change of a source that could not be made is tried again, ms. */
 const SOURCE_AGAIN_MS = 5000;
 
@@ -167,7 +170,7 @@ export class Reloader {
     this.around.reloading();
     const beganMs = this.clock.wallMs();
     const ended = await this.readFile(cause);
-    this.ended(ended, beganMs);
+    await this.ended(ended, beganMs);
     this.tell(waiting, ended);
     this.sources.keep(this.config);
     // What was refused may be allowed now, or is said once more.
@@ -181,6 +184,8 @@ export class Reloader {
 
   private async readFile(cause: string): Promise<Ended> {
     try {
+      // Log files have just been opened anew.
+      await nextTurn(this.clock);
       this.taken = this.source.text();
       const read = await inTurns(this.source.loadSteps(this.clock.wallMs()), this.clock);
       const next = await this.sources.fill(read);
@@ -191,6 +196,7 @@ export class Reloader {
         await nextTurn(this.clock);
       }
       await this.around.refresh();
+      await nextTurn(this.clock);
       const text = change.same
         ? `reload (${cause}): nothing is different in ${this.source.name}`
         : [`reloaded ${this.source.name} (${cause})`, ...changeLines(change)].join("\n");
@@ -255,11 +261,19 @@ export class Reloader {
   }
 
   private write(ok: boolean, text: string): void {
-    for (const line of text.split("\n")) this.log.write(ok ? NOTICE : ERR, line);
+    atOnce(this.writeSteps(ok, text));
   }
 
-  private ended({ ok, text }: Ended, beganMs: number): void {
-    this.write(ok, text);
+  private *writeSteps(ok: boolean, text: string): Generator<number, void> {
+    for (const line of text.split("\n")) {
+      this.log.write(ok ? NOTICE : ERR, line);
+      yield LINE_US;
+    }
+  }
+
+  private async ended({ ok, text }: Ended, beganMs: number): Promise<void> {
+    await inTurns(this.writeSteps(ok, text), this.clock);
+    await nextTurn(this.clock);
     this.around.reloaded(text);
     if (!this.stopped) this.outcomes?.write(ok, text + "\n", beganMs);
   }

@@ -120,6 +120,8 @@ export function parseConfig(
 
 /** A turn to itself: what it takes depends on the file. */
 const READ_US = 1000;
+/** What a server takes to be read, about. */
+const SERVER_US = 10;
 
 /** As `parseConfig`. */
 export function* parseSteps(
@@ -131,7 +133,7 @@ export function* parseSteps(
   if (text.length > FILE_SIZE_MAX) throw tooLarge(fileName);
   const document = new ConfigDocument(text, yield* lexSteps(text));
   yield READ_US;
-  return new Reader(document, fileName, opensFiles, opensFiles ? nowMs : null).read();
+  return yield* new Reader(document, fileName, opensFiles, opensFiles ? nowMs : null).readSteps();
 }
 
 /**
@@ -200,7 +202,8 @@ class Reader {
     this.#nowMs = nowMs;
   }
 
-  read(): Config {
+  /** In steps (ring/steps.ts): a pool may have hundreds of servers. */
+  *readSteps(): Generator<number, Config> {
     const root = this.#document.root;
     const pools: ReadPool[] = [];
     let process: ProcessConfig | null = null;
@@ -216,7 +219,8 @@ class Reader {
         if (entry.key === PROCESS_NAME && !entries.some((each) => each.key === "listen")) {
           process = this.#process(entry, entries);
         } else {
-          const pool = this.#pool(entry, entries);
+          const pool = yield* this.#poolSteps(entry, entries);
+          yield READ_US;
           if (pool !== null) pools.push(pool);
         }
       }
@@ -241,15 +245,15 @@ class Reader {
     const key = POOL_KEYS.find((each) => each.type === "servers")!;
     const { root } = this.#document;
     let servers: ServerConfig[] | undefined;
-    if (lines !== null) servers = this.#serversOf(key, lines);
-    else if (root.kind === "list") servers = this.#serversOf(key, this.#document.items(root));
+    if (lines !== null) servers = atOnce(this.#serversOf(key, lines));
+    else if (root.kind === "list") servers = atOnce(this.#serversOf(key, this.#document.items(root)));
     else this.#problem(root.place, key.name, described(root), expectation(key));
     for (const server of servers ?? []) this.#checkHasAddress(server);
     this.#report();
     return servers ?? [];
   }
 
-  #pool(pool: Entry, entries: readonly Entry[]): ReadPool | null {
+  *#poolSteps(pool: Entry, entries: readonly Entry[]): Generator<number, ReadPool | null> {
     if (pool.value.kind !== "mapping") {
       this.#problem(
         pool.value.place,
@@ -262,7 +266,7 @@ class Reader {
     this.#cluster = entries.some(({ key, value }) =>
       key === "cluster" && value.kind === "text" && value.text === "true"
     );
-    const values = this.#values(entries, "pool", POOL_KEYS, pool.place);
+    const values = yield* this.#valuesSteps(entries, "pool", POOL_KEYS, pool.place);
     const place = (name: string) => values.get(name)?.place ?? pool.place;
     const fields = fieldsOf(POOL_KEYS, values);
     if (fields.redis === false && fields.redisAuth !== null) {
@@ -593,6 +597,15 @@ class Reader {
 
   /** The values of a mapping's keys. Values that are wrong are noted and absent from the result. */
   #values(entries: readonly Entry[], scope: Scope, keys: readonly Key[], place: Place): Values {
+    return atOnce(this.#valuesSteps(entries, scope, keys, place));
+  }
+
+  *#valuesSteps(
+    entries: readonly Entry[],
+    scope: Scope,
+    keys: readonly Key[],
+    place: Place,
+  ): Generator<number, Values> {
     const values: Values = new Map();
     const firsts = new Map<string, Place>();
     for (const entry of entries) {
@@ -602,7 +615,9 @@ class Reader {
         this.#unknown(entry, scope, keys);
         continue;
       }
-      const value = this.#value(key, entry.value);
+      const value = key.type === "servers"
+        ? yield* this.#serversSteps(key, entry.value)
+        : this.#value(key, entry.value);
       if (value !== undefined) values.set(key.name, { value, place: entry.value.place });
     }
     for (const key of keys) {
@@ -614,7 +629,6 @@ class Reader {
 
   /** The value of a key; undefined if it is wrong, which has then been noted. */
   #value(key: Key, value: Value): unknown {
-    if (key.type === "servers") return this.#servers(key, value);
     if (key.type === "servers_from") return this.#serversFrom(key, value);
     if (key.type === "tls") return this.#tls(key, value);
     if (key.type === "server_tls") return this.#serverTls(key, value);
@@ -655,7 +669,7 @@ class Reader {
     return undefined;
   }
 
-  #servers(key: Key, value: Value): ServerConfig[] | undefined {
+  *#serversSteps(key: Key, value: Value): Generator<number, ServerConfig[] | undefined> {
     if (value.kind !== "list" || value.items.length === 0) {
       this.#problem(
         value.place,
@@ -665,15 +679,16 @@ class Reader {
       );
       return undefined;
     }
-    return this.#serversOf(key, this.#document.items(value));
+    return yield* this.#serversOf(key, this.#document.items(value));
   }
 
   /** Undefined if anything is wrong with one of them. */
-  #serversOf(key: Key, items: readonly Value[]): ServerConfig[] | undefined {
+  *#serversOf(key: Key, items: readonly Value[]): Generator<number, ServerConfig[] | undefined> {
     const servers: ServerConfig[] = [];
     const firsts = new Map<string, Place>();
     let wrong = false;
     for (const item of items) {
+      yield SERVER_US;
       const server = this.#server(key, item);
       if (server === null) {
         wrong = true;
