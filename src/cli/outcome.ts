@@ -2,7 +2,8 @@
  * How a command finds out what became of what it has asked a running process for by a signal: the process writes that to a file beside
  * its pid file, in one step, each time with another number.
  */
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
+import { rename, writeFile } from "node:fs/promises";
 import { ERR, type Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
@@ -23,25 +24,38 @@ export interface Outcome {
   readonly beganMs?: number;
 }
 
-/** Written by the process. */
+/**
+ * Written by the process, one after the other, and not on its own thread: in the place of another file a file is on the disk before its
+ * name is (ext4), which has taken 100 ms where that was busy.
+ */
 export class OutcomeFile {
   private serial = 0;
+  private removed = false;
+  private last: Promise<void> = Promise.resolve();
 
   constructor(private readonly path: string, private readonly log: Log) {}
 
-  /** @param beganMs as of Outcome */
-  write(ok: boolean, text: string, beganMs?: number): void {
+  /** @param beganMs as of Outcome @returns when it is there, or the log says why it is not; never rejects */
+  write(ok: boolean, text: string, beganMs?: number): Promise<void> {
     const outcome: Outcome = { serial: ++this.serial, pid: process.pid, ok, text, beganMs };
+    return this.last = this.last.then(() => this.put(JSON.stringify(outcome)));
+  }
+
+  private async put(text: string): Promise<void> {
+    const next = `${this.path}.new`;
     try {
-      writeFileSync(`${this.path}.new`, JSON.stringify(outcome));
-      renameSync(`${this.path}.new`, this.path);
+      await writeFile(next, text);
+      if (!this.removed) await rename(next, this.path);
     } catch (error) {
       this.log.write(ERR, `cannot write ${this.path}: ${(error as Error).message}`);
     }
+    if (this.removed) this.remove();
   }
 
+  /** The process ends: nobody is told anything any more. */
   remove(): void {
-    rmSync(this.path, { force: true });
+    this.removed = true;
+    for (const path of [this.path, `${this.path}.new`]) rmSync(path, { force: true });
   }
 }
 

@@ -332,7 +332,7 @@ export class Program {
         this.manager.handedOn(pid);
         this.stop(`process ${pid} has taken over`);
       },
-      tell: (ok, text) => this.upgrades?.write(ok, text + "\n"),
+      tell: async (ok, text) => await this.upgrades?.write(ok, text + "\n"),
     };
   }
 }

@@ -275,7 +275,7 @@ export class Reloader {
     await inTurns(this.writeSteps(ok, text), this.clock);
     await nextTurn(this.clock);
     this.around.reloaded(text);
-    if (!this.stopped) this.outcomes?.write(ok, text + "\n", beganMs);
+    if (!this.stopped) void this.outcomes?.write(ok, text + "\n", beganMs);
   }
 }
 

@@ -36,8 +36,8 @@ export interface Predecessor {
   takeBack(): void;
   /** It is there, and this process has to end. */
   giveWay(pid: number): void;
-  /** How it ended, for whoever has asked. */
-  tell(ok: boolean, text: string): void;
+  /** How it ended. @returns when whoever has asked can read it */
+  tell(ok: boolean, text: string): Promise<void>;
 }
 
 export class Successor {
@@ -102,9 +102,10 @@ export class Successor {
       if (failure === null) {
         child.unref();
         const text = `process ${child.pid} has taken the place of ${process.pid}`;
-        this.around.tell(true, text);
+        const told = this.around.tell(true, text);
         this.log.write(NOTICE, text);
-        return void this.service.gather("listeners", true).then(() => this.around.giveWay(child.pid!));
+        return void Promise.all([told, this.service.gather("listeners", true)])
+          .then(() => this.around.giveWay(child.pid!));
       }
       child.kill("SIGKILL");
       if (this.stopped) return;
@@ -130,7 +131,7 @@ export class Successor {
     this.begun = false;
     const text = `no successor, this process goes on: ${why}`;
     this.log.write(ERR, text);
-    this.around.tell(false, text);
+    void this.around.tell(false, text);
   }
 }
 

@@ -10,7 +10,7 @@ function stand() {
     makeWay: () => told.push("makes way"),
     takeBack: () => told.push("takes back"),
     giveWay: () => told.push("gives way"),
-    tell: (ok: boolean, text: string) => told.push(`${ok}: ${text}`),
+    tell: (ok: boolean, text: string) => (told.push(`${ok}: ${text}`), Promise.resolve()),
   };
   const lines: string[] = [];
   const log = { level: 11, write: (_level: number, text: string) => void lines.push(text) };
