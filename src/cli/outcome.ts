@@ -2,8 +2,7 @@
  * How a command finds out what became of what it has asked a running process for by a signal: the process writes that to a file beside
  * its pid file, in one step, each time with another number.
  */
-import { readFileSync, rmSync } from "node:fs";
-import { rename, writeFile } from "node:fs/promises";
+import { promises, readFileSync, rmSync } from "node:fs";
 import { ERR, type Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
@@ -44,8 +43,8 @@ export class OutcomeFile {
   private async put(text: string): Promise<void> {
     const next = `${this.path}.new`;
     try {
-      await writeFile(next, text);
-      if (!this.removed) await rename(next, this.path);
+      await promises.writeFile(next, text);
+      if (!this.removed) await promises.rename(next, this.path);
     } catch (error) {
       this.log.write(ERR, `cannot write ${this.path}: ${(error as Error).message}`);
     }
