@@ -70,7 +70,7 @@ import { type Client, LEARNING } from "../proxy/client.ts";
 import { pace } from "../proxy/fan_out.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
 import type { Pool } from "../proxy/pool.ts";
-import type { Request } from "../proxy/request.ts";
+import { Request } from "../proxy/request.ts";
 import type { Seen } from "../proxy/seen.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import type { Joiner } from "../proxy/split.ts";
@@ -78,7 +78,7 @@ import { NO_SERVER } from "../ring/placement.ts";
 import { CLASS_OTHER, CLASS_READ, CLASS_WRITE } from "../stats/latency.ts";
 import { LIMIT_MEMORY, LIMIT_REQUEST, PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import { sendBinaryGet } from "./binary_gets.ts";
-import { BinaryRequest, KEY_BYTES } from "./binary_request.ts";
+import { BinaryRequest, KEY_BYTES, KeyedRequest } from "./binary_request.ts";
 import { LACKS_META, learnMeta } from "./meta_learning.ts";
 import { type Logins, SECRET_MAX } from "./login.ts";
 import { type BinarySession, LOCKED, type MemcachedSession } from "./session.ts";
@@ -315,15 +315,19 @@ export class BinaryFront {
     if (stores && !isSet(opcode) && itemSize(bytes) > connection.reached) {
       return this.say(client, STATUS_TOO_LARGE);
     }
-    const request = new BinaryRequest(client, packet);
-    client.enqueue(request);
-    request.check = checkOf(lineRow(asks, form), 0) | CHECK_BINARY;
-    if (asks === GET && form === KEY_PLAIN) sendBinaryGet(connection, request, bytes, key, keyEnd);
-    else {
-      if (WITH_KEY[opcode] === 1 || asks === GAT) {
-        request.key = bytes.slice(key, keyEnd);
-        session.keyBytes += keyEnd - key + KEY_BYTES;
-      }
+    const check = checkOf(lineRow(asks, form), 0) | CHECK_BINARY;
+    if (asks === GET && form === KEY_PLAIN) {
+      const request = new Request(client);
+      client.enqueue(request);
+      request.check = check;
+      sendBinaryGet(connection, request, bytes, packet);
+    } else {
+      const keyed = WITH_KEY[opcode] === 1 || asks === GAT;
+      if (keyed) session.keyBytes += keyEnd - key + KEY_BYTES;
+      const request = keyed
+        ? new KeyedRequest(client, packet, check, bytes.slice(key, keyEnd))
+        : new BinaryRequest(client, packet, check);
+      client.enqueue(request);
       connection.enqueue(request);
       const size = writeLine(bytes, packet, form, line);
       if (stores) writeValue(connection, size, bytes, keyEnd, packet.end);
@@ -397,7 +401,7 @@ export class BinaryFront {
     if (pool.refusing !== 0) return this.refuseWork(client);
     if (pool.servers.every((server) => server.ejected)) return this.refuse(client, pool.front.noLiveServer);
     size = copy(line, size, CRLF, 0, CRLF.length);
-    const parent = new BinaryRequest(client, packet);
+    const parent = new BinaryRequest(client, packet, 0);
     client.enqueue(parent);
     askRing(client, parent, row, join, detail, (connection) => connection.write(line, 0, size));
   }

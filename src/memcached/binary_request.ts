@@ -33,9 +33,12 @@ import type { RequestLine } from "../proxy/request_line.ts";
 import type { Timing } from "../proxy/timing.ts";
 import type { MemcachedSession } from "./session.ts";
 
-/** What the record of a packet under way takes beyond that of a Request, about; and its key, beside its bytes. */
-export const PACKET_BYTES = 64;
-export const KEY_BYTES = 128;
+/** What the record of a packet under way that has its key takes beyond that of a Request, about, beside the key's bytes. */
+export const KEY_BYTES = 192;
+
+/** Of `Request.check`: it has been answered; and from OPCODE on the packet's opcode. */
+const ANSWERED = 0x400;
+const OPCODE = 16;
 
 const NONE = new Uint8Array(0);
 /** Where packets are written, values excepted: an error has the words of a line at most. */
@@ -49,18 +52,32 @@ const CRLF_SIZE = 2;
 const L = 76;
 const SPACE = 32;
 
+/** Has no field that a Request has not: see its size. */
 export class BinaryRequest extends Request implements RequestLine {
-  readonly opcode: number;
-  readonly opaque: number;
-  /** The key, if the reply has it (as a packet, or a gat's as a line) and no batch has it; owned. */
-  key: Uint8Array = NONE;
-  /** 1 until it has been answered. */
-  waiting = 1;
-
-  constructor(client: Client, { opcode, opaque }: Packet) {
+  /** @param check as `Request.check` */
+  constructor(client: Client, { opcode, opaque }: Packet, check: number) {
     super(client);
-    this.opcode = opcode;
-    this.opaque = opaque;
+    this.check = check | opcode << OPCODE;
+    // It is no fragment.
+    this.fragment = opaque;
+  }
+
+  get opcode(): number {
+    return this.check >>> OPCODE;
+  }
+
+  get opaque(): number {
+    return this.fragment;
+  }
+
+  /** The key, if the reply has it (as a packet, or a gat's as a line) and no batch has it; owned. */
+  get key(): Uint8Array {
+    return NONE;
+  }
+
+  /** 1 until it has been answered. */
+  get waiting(): number {
+    return (this.check & ANSWERED) === 0 ? 1 : 0;
   }
 
   get asks(): number {
@@ -134,36 +151,54 @@ export class BinaryRequest extends Request implements RequestLine {
   private give(bytes: Uint8Array): void {
     const { client, key } = this;
     this.client = null;
-    this.waiting = 0;
+    this.check |= ANSWERED;
     if (client === null) return;
     if (key.length > 0) (client.session as MemcachedSession).binary!.keyBytes -= key.length + KEY_BYTES;
-    deliverSaid(client, this, bytes, key, 0, key.length);
+    deliverSaid(client, this, this.opcode, this.opaque, bytes, key, 0, key.length);
+  }
+}
+
+/** One with its key. */
+export class KeyedRequest extends BinaryRequest {
+  constructor(client: Client, packet: Packet, check: number, private readonly own: Uint8Array) {
+    super(client, packet, check);
+  }
+
+  override get key(): Uint8Array {
+    return this.own;
   }
 }
 
 /**
  * Delivers the packet for `said`, which has been read from `bytes`; those borrowed, or shared from SHARE_MIN on.
+ * @param opcode and opaque are those of what asked for it
  * @param keys of which `[keyStart, keyEnd)` is the key
  */
 export function deliverSaid(
   client: Client,
-  request: BinaryRequest,
+  request: Request,
+  opcode: number,
+  opaque: number,
   bytes: Uint8Array,
   keys: Uint8Array,
   keyStart: number,
   keyEnd: number,
 ): void {
-  const { opcode, opaque, asks } = request;
   const { status, casHigh, casLow } = said;
+  const asks = ASKS[opcode]!;
   const gets = asks === GET || asks === GAT;
   const keySize = WITH_KEY[opcode] === 1 ? keyEnd - keyStart : 0;
   if (status !== STATUS_OK) {
-    if (!gets || status !== STATUS_NOT_FOUND) return deliverError(client, request, status, said.text);
-    if (request.quiet) return keepSilent(client, request);
-    if (keySize === 0) return deliverError(client, request, status, said.text);
+    const missed = gets && status === STATUS_NOT_FOUND;
+    if (missed && QUIET[opcode] === 1) return keepSilent(client, request);
     // A miss that names its key has no words.
-    const at = writeHeader(packet, 0, opcode, status, opaque, keySize, 0, keySize, 0, 0);
-    return client.deliver(request, packet, 0, copy(packet, at, keys, keyStart, keyEnd));
+    const text = missed && keySize > 0 ? NONE : said.text;
+    const named = missed ? keySize : 0;
+    const at = writeHeader(packet, 0, opcode, status, opaque, named, 0, named + text.length, 0, 0);
+    const end = missed && keySize > 0
+      ? copy(packet, at, keys, keyStart, keyEnd)
+      : copy(packet, at, text, 0, text.length);
+    return client.deliver(request, packet, 0, end);
   }
   if (gets) {
     const bodySize = 4 + keySize + said.valueEnd - said.value;
@@ -175,12 +210,13 @@ export function deliverSaid(
     }
     return client.deliverHeaded(request, packet, at, bytes, said.value, said.valueEnd);
   }
-  if (request.quiet) return keepSilent(client, request);
+  if (QUIET[opcode] === 1) return keepSilent(client, request);
   let end = HEADER;
   if (asks === TOUCH) end = writeUint32(packet, HEADER, said.flags);
   else if (asks === INCR || asks === DECR) {
     if (!readUint64(bytes, said.value, said.valueEnd)) {
-      return deliverError(client, request, STATUS_FAILED, NONE);
+      writeHeader(packet, 0, opcode, STATUS_FAILED, opaque, 0, 0, 0, 0, 0);
+      return client.deliver(request, packet, 0, HEADER);
     }
     end = writeUint32(packet, writeUint32(packet, HEADER, read.high), read.low);
   }
@@ -190,12 +226,7 @@ export function deliverSaid(
 }
 
 /** Nothing is wrong, and nothing is said. */
-function keepSilent(client: Client, request: BinaryRequest): void {
+function keepSilent(client: Client, request: Request): void {
   request.muted = true;
   client.deliver(request, NONE, 0, 0);
-}
-
-function deliverError(client: Client, request: BinaryRequest, status: number, text: Uint8Array): void {
-  const at = writeHeader(packet, 0, request.opcode, status, request.opaque, 0, 0, text.length, 0, 0);
-  client.deliver(request, packet, 0, copy(packet, at, text, 0, text.length));
 }

@@ -63,7 +63,6 @@ import type { Front, Greeting, ReplyScan } from "../proxy/front.ts";
 import { Illnesses } from "../proxy/illness.ts";
 import { sendGet } from "./get_batch.ts";
 import { BinaryFront } from "./binary_front.ts";
-import { PACKET_BYTES } from "./binary_request.ts";
 import { Logins, takeLate, unlock } from "./login.ts";
 import { BINARY, BinarySession, LATE, LOCKED, MemcachedSession } from "./session.ts";
 import { SlicedGet } from "./slices.ts";
@@ -360,7 +359,7 @@ export class MemcachedFront implements Front {
 
   holdsBytes(client: Client): number {
     const { binary, sliced, scan } = client.session as MemcachedSession;
-    if (binary !== null) return client.replies.length * PACKET_BYTES + binary.keyBytes;
+    if (binary !== null) return binary.keyBytes;
     return (sliced?.holdsBytes ?? 0) + scan.holdsBytes;
   }
 

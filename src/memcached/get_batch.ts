@@ -152,7 +152,7 @@ export class GetBatch implements RequestLine {
     while (at < end && bytes[at] === V) {
       const i = this.find(bytes, at, end);
       if (i < 0) return -1;
-      const past = blockEnd(bytes, at, this.keyEnds[i]! - this.keyStarts[i]!, end);
+      const past = this.pastOf(bytes, at, this.keyEnds[i]! - this.keyStarts[i]!, end);
       if (past < 0) return -1;
       this.giveValue(this.take(i), i, bytes, at, past);
       at = past;
@@ -182,6 +182,11 @@ export class GetBatch implements RequestLine {
       if (this.members[i] === null) continue;
       this.giveRest(this.take(i), i, bytes, start, end, failed);
     }
+  }
+
+  /** Offset past the value at `start`, whose key has `keySize` bytes; -1 if it does not end at `end` or before. */
+  protected pastOf(bytes: Uint8Array, start: number, keySize: number, end: number): number {
+    return blockEnd(bytes, start, keySize, end);
   }
 
   /** Answers the request for key i with the value `bytes[start, end)`. */

@@ -99,6 +99,7 @@ const KINDS: readonly Kind[] = [
   { ...BASE, protocol: "memcached", name: "memcached-set", request: mcSet },
   { ...BASE, protocol: "memcached", name: "memcached-get10-2servers", request: mcGet(10) },
   { ...BASE, protocol: "memcached", name: "memcached-get-p16", request: mcGet(1), pipeline: 16 },
+  { ...BASE, protocol: "memcached", name: "memcached-set-p16", request: mcSet, pipeline: 16 },
   { ...BASE, protocol: "memcached", name: "memcached-binary-get", request: binaryGet, binary: true },
   { ...BASE, protocol: "memcached", name: "memcached-binary-set", request: binarySet, binary: true },
   {
@@ -106,6 +107,14 @@ const KINDS: readonly Kind[] = [
     protocol: "memcached",
     name: "memcached-binary-get-p16",
     request: binaryGet,
+    pipeline: 16,
+    binary: true,
+  },
+  {
+    ...BASE,
+    protocol: "memcached",
+    name: "memcached-binary-set-p16",
+    request: binarySet,
     pipeline: 16,
     binary: true,
   },

@@ -626,7 +626,7 @@ export const CANARIES: readonly Canary[] = [
       const now = nth(20);
       return patch(BinaryRequest.prototype, "finish", (old) =>
         function (bytes, start, end) {
-          if (now()) this.opaque--;
+          if (now()) this.fragment--;
           return old.call(this, bytes, start, end);
         });
     },

@@ -1,11 +1,11 @@
 /** What becomes of a server's reply to a binary client's packet: the packet that memcached would have sent, silence, or "not mine". */
 import assert from "node:assert/strict";
 import { BinaryGets } from "../../src/memcached/binary_gets.ts";
-import { BinaryRequest, KEY_BYTES } from "../../src/memcached/binary_request.ts";
+import { BinaryRequest, KEY_BYTES, KeyedRequest } from "../../src/memcached/binary_request.ts";
 import { GetPace } from "../../src/memcached/get_pace.ts";
 import { Packet } from "../../src/protocol/memcached/binary.ts";
 import type { Client } from "../../src/proxy/client.ts";
-import type { Request } from "../../src/proxy/request.ts";
+import { Request } from "../../src/proxy/request.ts";
 import { Turn } from "../../src/proxy/turn.ts";
 import { allSaid, number, type Said } from "../lib/binary.ts";
 import { latin1, textOf } from "../lib/bytes.ts";
@@ -52,10 +52,15 @@ function requestOf(told: Told, opcode: number, key = "", opaque = -7): BinaryReq
   const packet = new Packet();
   packet.opcode = opcode;
   packet.opaque = opaque;
-  const request = new BinaryRequest(told as unknown as Client, packet);
-  request.key = latin1(key);
-  if (key !== "") told.session.binary.keyBytes += key.length + KEY_BYTES;
-  return request;
+  const client = told as unknown as Client;
+  if (key === "") return new BinaryRequest(client, packet, 5);
+  told.session.binary.keyBytes += key.length + KEY_BYTES;
+  return new KeyedRequest(client, packet, 5, latin1(key));
+}
+
+function addTo(batch: BinaryGets, told: Told, opcode: number, opaque: number, key: string): void {
+  const request = new Request(told as unknown as Client);
+  batch.addPacket(request, latin1(key), 0, key.length, opcode, opaque);
 }
 
 function finished(
@@ -75,6 +80,8 @@ Deno.test("BinaryRequest makes a packet of the reply, with its own opcode and op
   assert.deepEqual([said!.opcode, said!.status, said!.opaque, said!.cas], [1, 0, 0xfffffff9, 258n]);
   assert.equal(request.client, null, "the connection has nothing more for it");
   assert.equal(request.waiting, 0);
+  assert.equal(request.check & 0xff, 5, "what the front looks at is as it was");
+  assert.equal(Object.keys(request).length, Object.keys(new Request(null)).length, "no larger a record");
 });
 
 Deno.test("BinaryRequest: what is quiet is silent where nothing is wrong, and only there", () => {
@@ -154,7 +161,7 @@ Deno.test("BinaryGets gives each its packet: hits with keys, misses, silence; an
   batch.begin(latin1("gets"), 1, new GetPace(new Turn(new SimClock())));
   const told = [new Told(), new Told(), new Told(), new Told()];
   const opcodes = [0x0d, 0x09, 0x0c, 0x00];
-  told.forEach((one, i) => batch.add(requestOf(one, opcodes[i]!, "", i), latin1(`k${i}`), 0, 2));
+  told.forEach((one, i) => addTo(batch, one, opcodes[i]!, i, `k${i}`));
   const bytes = latin1("VALUE k0 1 1 5\r\nx\r\nVALUE k3 2 2 18446744073709551615\r\nEN\r\nEND\r\n");
   assert.ok(batch.finish(bytes, 0, bytes.length));
   assert.deepEqual(
@@ -171,7 +178,7 @@ Deno.test("BinaryGets gives each its packet: hits with keys, misses, silence; an
 
   batch.begin(latin1("gets"), 1, new GetPace(new Turn(new SimClock())));
   const failing = new Told();
-  batch.add(requestOf(failing, 0x09), latin1("k"), 0, 1);
+  addTo(batch, failing, 0x09, 0, "k");
   batch.fail(latin1("SERVER_ERROR x\r\n"));
   assert.deepEqual(failing.said.map(({ status }) => status), [0x84]);
   assert.equal(failing.errors, 1);
@@ -183,7 +190,7 @@ Deno.test("BinaryGets: a value without cas answers no gets, so the connection is
   const told = [new Told(), new Told()];
   const begin = () => {
     batch.begin(latin1("gets"), 1, pace);
-    told.forEach((one, i) => batch.add(requestOf(one, 0x00, "", i), latin1(`k${i}`), 0, 2));
+    told.forEach((one, i) => addTo(batch, one, 0x00, i, `k${i}`));
   };
   begin();
   const value = latin1("VALUE k0 1 1\r\nx\r\n");

@@ -49,6 +49,9 @@ export const said = {
   text: statusText(STATUS_OK),
 };
 
+/** Bytes of "VALUE ". */
+const VALUE_WORD = 6;
+const NO_TEXT = statusText(STATUS_OK);
 const SPACE = 32;
 const CR = 13;
 const LF = 10;
@@ -105,7 +108,7 @@ export function readReply(
 
 function settle(status: number): void {
   said.status = status;
-  said.text = statusText(status);
+  said.text = status === STATUS_OK ? NO_TEXT : statusText(status);
 }
 
 /** memcached says why something is not stored only in text's and meta's words. */
@@ -145,23 +148,29 @@ function readVa(bytes: Uint8Array, start: number, asks: number): boolean {
  * @returns false if there is no cas
  */
 export function readValue(bytes: Uint8Array, start: number): boolean {
-  settle(STATUS_OK);
-  let at = start + 6;
+  let at = start + VALUE_WORD;
   while (bytes[at] !== SPACE) at++;
+  return readBlock(bytes, start, at - start - VALUE_WORD) > 0;
+}
+
+/** As `readValue`, where the key is known to have `keySize` bytes. @returns offset past the value and its CRLF; 0 if there is no cas */
+export function readBlock(bytes: Uint8Array, start: number, keySize: number): number {
+  let at = start + VALUE_WORD + keySize + 1;
   let flags = 0;
-  for (at++; bytes[at]! >= 48 && bytes[at]! <= 57; at++) flags = flags * 10 + bytes[at]! - 48;
+  for (; bytes[at]! >= 48 && bytes[at]! <= 57; at++) flags = flags * 10 + bytes[at]! - 48;
   let size = 0;
   for (at++; bytes[at]! >= 48 && bytes[at]! <= 57; at++) size = size * 10 + bytes[at]! - 48;
-  if (bytes[at] !== SPACE) return false;
-  const cas = at + 1;
-  for (at = cas; bytes[at]! >= 48 && bytes[at]! <= 57;) at++;
-  if (!readUint64(bytes, cas, at)) return false;
+  if (bytes[at] !== SPACE) return 0;
+  const casAt = ++at;
+  while (bytes[at]! >= 48 && bytes[at]! <= 57) at++;
+  if (!readUint64(bytes, casAt, at)) return 0;
+  said.status = STATUS_OK;
+  said.text = NO_TEXT;
   said.casHigh = read.high;
   said.casLow = read.low;
   said.flags = flags;
   said.value = at + 2;
-  said.valueEnd = said.value + size;
-  return true;
+  return (said.valueEnd = said.value + size) + 2;
 }
 
 const HAS_CAS = 1;

@@ -24,7 +24,7 @@ export function writeUint64(to: Uint8Array, at: number, high: number, low: numbe
 export function readUint64(bytes: Uint8Array, start: number, end: number): boolean {
   const value = parseDecimal(bytes, start, end);
   if (value >= 0) {
-    read.high = Math.floor(value / TWO_32);
+    read.high = value < TWO_32 ? 0 : Math.floor(value / TWO_32);
     read.low = value >>> 0;
     return true;
   }
