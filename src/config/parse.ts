@@ -332,14 +332,9 @@ class Reader {
       this.#problem(values.get("per_user")!.place, "per_user", "per_user without users", "users as well");
     }
     const from = tls?.userFrom ?? "off";
-    if (from !== "off" && (redis === false || users === null)) {
-      const [found, expected] = redis === false
-        ? [
-          "in a memcached pool",
-          "redis: true, or no user_from: client_certificates: required says who may connect",
-        ]
-        : ["without users", "users as well, whose names are those of certificates"];
-      this.#problem(values.get("tls")!.place, "user_from", `user_from: ${from} ${found}`, expected);
+    if (from !== "off" && users === null) {
+      const expected = "users as well, whose names are those of certificates";
+      this.#problem(values.get("tls")!.place, "user_from", `user_from: ${from} without users`, expected);
     }
     for (const user of from === "off" ? users ?? [] : []) {
       if (user.secret.kind !== "certificate") continue;

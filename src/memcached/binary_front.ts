@@ -225,7 +225,8 @@ export class BinaryFront {
       case SASL_LIST:
         if (this.logins !== null) return this.say(client, STATUS_OK, MECHANISMS);
     }
-    // SASL's too, as from a server that has none.
+    // SASL's too, as from a server that has none. Its login may have waited while `users` were taken away.
+    if (asks >= SASL_AUTH) (client.session as MemcachedSession).login = null;
     this.say(client, STATUS_UNKNOWN_COMMAND);
   }
 

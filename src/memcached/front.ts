@@ -143,7 +143,9 @@ export class MemcachedFront implements Front {
   }
 
   newSession(client: Client): MemcachedSession {
-    return new MemcachedSession(client, this.logins !== null && !this.logins.areOpen);
+    const session = new MemcachedSession(client);
+    this.logins?.welcome(client, session);
+    return session;
   }
 
   // ---- requests

@@ -4,6 +4,7 @@
  *
  *   binary: sasl_auth PLAIN "\0user\0password"                 ──► Authenticated | 0x0020      as memcached -S
  *   text:   set anything 0 0 13 ⏎ user password ⏎              ──► STORED | CLIENT_ERROR …    as memcached -Y
+ *   either: by its certificate (user_from), before it has said anything
  *
  * Until then nothing else is taken: binary clients are told so and closed, text clients are told.
  */
@@ -36,6 +37,13 @@ export class Logins {
   /** May a client do everything from the start? */
   get areOpen(): boolean {
     return this.users.default.isOpen;
+  }
+
+  /** A new client: whoever its certificate says, or nobody; who has to log in is locked. */
+  welcome(client: Client, session: MemcachedSession): void {
+    const { user, certified } = this.users.first(client, session, true);
+    if (certified) session.user = user;
+    else if (!user.isOpen) session.skipBytes = LOCKED;
   }
 
   /** @param message "\0user\0password", perhaps with the user before it as well; borrowed. @returns as `login` */

@@ -40,9 +40,7 @@ export class MemcachedSession {
   login: Login | null = null;
 
   /** @param client whose it is */
-  constructor(private readonly client: Client, locked: boolean) {
-    if (locked) this.skipBytes = LOCKED;
-  }
+  constructor(private readonly client: Client) {}
 
   get isLocked(): boolean {
     return (this.binary?.skipBytes ?? this.skipBytes) === LOCKED;

@@ -3,11 +3,16 @@
  * memcached -S (its answers as they were seen on 1.6.18 and 1.6.45: not every memcached is built with it). A reload may take a user away.
  */
 import assert from "node:assert/strict";
+import { connect } from "node:tls";
 import { hashPassword } from "../../src/config/password_hash.ts";
-import { type Ask, HEADER, packet, saidAt, storeExtras } from "../lib/binary.ts";
+import { allSaid, type Ask, HEADER, packet, saidAt, storeExtras } from "../lib/binary.ts";
+import { latin1, textOf } from "../lib/bytes.ts";
+import { certificate, type Issued } from "../lib/certificates.ts";
 import type { RawClient, Target } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
+import { run } from "../lib/process.ts";
+import { PYTHON } from "../lib/repo.ts";
 import { poolYml } from "../lib/servers.ts";
 
 const NOOP: Ask = { opcode: 0x0a };
@@ -148,4 +153,119 @@ Deno.test("clients of a memcached pool log in: by SASL's PLAIN, or as at memcach
     await other.send(packet(NOOP));
     assert.deepEqual(await said(other, 1), ["0x0 "]);
   });
+});
+
+const authority = certificate({ name: "authority", ca: true });
+
+/** A TLS client with this certificate; null: with none. */
+class Certified {
+  text = "";
+  closed = false;
+  private readonly socket;
+
+  constructor(port: number, shown: Issued | null) {
+    this.socket = connect({ host: "127.0.0.1", port, ca: authority.cert, ...shown });
+    this.socket.on("error", () => {});
+    this.socket.on("close", () => this.closed = true);
+    this.socket.on("data", (data) => this.text += textOf(data as Uint8Array));
+  }
+
+  /** Sends bytes, and waits for as many. @returns what has come */
+  async ask(bytes: string, size: number): Promise<string> {
+    this.text = "";
+    this.socket.write(latin1(bytes));
+    await poll(() => this.text.length >= size || this.closed, `${size} bytes`);
+    return this.text;
+  }
+
+  end(): void {
+    this.socket.destroy();
+  }
+}
+
+const TEXT = "set k 5 0 1\r\nv\r\nget k none\r\ngets none\r\n";
+const META = "ms m 2 F3 c\r\nxy\r\nmg m v f\r\nmg none v\r\nmn\r\n";
+const PACKETS = [
+  { opcode: 0x01, key: "b", value: "val", extras: storeExtras(5), opaque: 1 },
+  { opcode: 0x0d, key: "none", opaque: 2 },
+  { opcode: 0x0c, key: "b", opaque: 3 },
+  { opcode: 0x0a, opaque: 4 },
+].map(packet).join("");
+
+Deno.test("compiled: clients of a memcached pool are the users whom their certificates name, in two workers", async () => {
+  await using f = new Fixture();
+  const { dir } = f;
+  const put = (name: string) => {
+    const made = certificate({ name, by: authority });
+    Deno.writeTextFileSync(`${dir}/${name}.crt`, made.cert);
+    Deno.writeTextFileSync(`${dir}/${name}.key`, made.key);
+    return made;
+  };
+  Deno.writeTextFileSync(`${dir}/authority.crt`, authority.cert);
+  put("proxy.test");
+  const [app, off, ghost] = ["app", "off", "ghost"].map(put) as [Issued, Issued, Issued];
+  const [server, direct] = [await f.memcached(), await f.memcached()];
+  const all = 'rules: "+@all ~* &*"';
+  const users =
+    `[ { name: app, ${all} }, { name: off, rules: off }, { name: ann, password: secret, ${all} } ]`;
+  const tls = `{ certificate: ${dir}/proxy.test.crt, key: ${dir}/proxy.test.key, ca: ${dir}/authority.crt, ` +
+    "client_certificates: optional, user_from: CN }";
+  const yml = "ringmaster:\n  workers: 2\n" + poolYml({ alpha: { servers: [server], users, tls } });
+  const proxy = await f.proxy("compiled", yml);
+  const { port } = proxy.target as { port: number };
+  const join = (shown: Issued | null) => {
+    const client = new Certified(port, shown);
+    f.add({ [Symbol.asyncDispose]: () => Promise.resolve(client.end()) });
+    return client;
+  };
+  // By certificate all is as from the server itself, CAS numbers too.
+  let last = join(app);
+  for (const [i, bytes] of [TEXT, META, PACKETS].entries()) {
+    await using raw = await f.client(direct);
+    await raw.send(bytes + (i === 2 ? packet({ opcode: 0x07 }) : "quit\r\n"));
+    const quits = i === 2 ? HEADER : 0;
+    const whole = await raw.readToEnd();
+    const expected = whole.slice(0, whole.length - quits);
+    if (i > 0) last = join(app);
+    assert.equal(await last.ask(bytes, expected.length), expected);
+  }
+  const statuses = (text: string) => allSaid(text).said.map(({ status }) => status);
+  for (const shown of [off, ghost, null]) {
+    const text = join(shown);
+    assert.equal(await text.ask("mn\r\n", 8), "CLIENT_ERROR unauthenticated\r\n");
+    assert.equal(await text.ask(LOGIN + "mn\r\n", 12), "STORED\r\nMN\r\n");
+    const binary = join(shown);
+    assert.deepEqual(statuses(await binary.ask(packet(NOOP), HEADER)), [0x20]);
+    await poll(() => binary.closed, "the end of who has not logged in");
+  }
+  await poll(
+    () => /client 127\S+ is not logged in: no user has its certificate, with 'ghost'/.test(proxy.log),
+    "a line about ghost",
+  );
+  // Another user by SASL, and nobody by a wrong password.
+  assert.deepEqual(statuses(await last.ask(packet(ANN) + packet(NOOP), 2 * HEADER + 13)), [0, 0]);
+  assert.deepEqual(statuses(await last.ask(packet(WRONG), HEADER + 13)), [0x20]);
+  assert.deepEqual(statuses(await last.ask(packet(NOOP), HEADER)), [0x20]);
+  const library = await run(PYTHON, [
+    "-c",
+    `import ssl
+from pymemcache.client.base import Client
+tls = ssl.create_default_context(cafile="${dir}/authority.crt")
+tls.load_cert_chain("${dir}/app.crt", "${dir}/app.key")
+client = Client(("127.0.0.1", ${port}), tls_context=tls)
+print(client.set("p", b"v", noreply=False), client.get("p"), client.get_many(["p", "b", "none"]))
+`,
+  ]);
+  assert.equal(library.stdout.trim(), "True b'v' {'p': b'v', 'b': b'val'}", library.stderr);
+  // A reload takes the user away.
+  const [mine, theirs] = [join(app), join(null)];
+  assert.equal(await mine.ask("mn\r\n", 4), "MN\r\n");
+  assert.equal(await theirs.ask(LOGIN, 8), "STORED\r\n");
+  await Deno.writeTextFile(
+    proxy.file,
+    (await Deno.readTextFile(proxy.file)).replace(`{ name: app, ${all} }, `, ""),
+  );
+  proxy.kill("SIGHUP");
+  await poll(() => mine.closed, "the end of who has no user");
+  assert.equal(await theirs.ask("mn\r\n", 4), "MN\r\n");
 });

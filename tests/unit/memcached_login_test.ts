@@ -1,8 +1,9 @@
 /** Clients of a memcached pool with users, when a reload changes who may come in. */
-import { strictEqual } from "node:assert/strict";
+import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { hashPassword } from "../../src/config/password_hash.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { REQUESTS } from "../../src/stats/metrics.ts";
+import { AUTH_FAILURES, REQUESTS } from "../../src/stats/metrics.ts";
+import { type Ask, packet, saidAt } from "../lib/binary.ts";
 import { latin1, textOf } from "../lib/bytes.ts";
 import { TurnStand, type WideClient } from "../lib/turn_stand.ts";
 
@@ -13,6 +14,20 @@ const LOGIN = "set auth 0 0 10\r\nann secret\r\n";
 const usersOf = (yml: string) =>
   parseConfig(`alpha:\n  listen: 127.0.0.1:1\n  users:\n${yml}  servers: [ 127.0.0.1:2:1 ]\n`, "f.yml")
     .pools[0]!.users;
+
+const NOOP: Ask = { opcode: 0x0a };
+const auth = (password: string): Ask => ({ opcode: 0x21, key: "PLAIN", value: `\0ann\0${password}` });
+
+/** Statuses of the packets. */
+function statuses(text: string): number[] {
+  const found: number[] = [];
+  for (let at = 0; at < text.length;) {
+    const { said, end } = saidAt(text, at)!;
+    found.push(said.status);
+    at = end;
+  }
+  return found;
+}
 
 async function stand(yml: string) {
   const made = await TurnStand.make("memcached", 1, (work) => work(), `  users:\n${yml}`);
@@ -91,4 +106,65 @@ Deno.test("a login under way when nobody has to log in any more is answered, and
     strictEqual(requests(), before);
     made.stop();
   }
+});
+
+Deno.test("a SASL login under way when users go reads what a server without SASL says, and is forgotten", async () => {
+  const slow = `    - { name: ann, password_hash: "${await hashPassword("secret")}", ${ALL} }\n`;
+  const { made, say, reload } = await stand(slow);
+  const client = made.join();
+  strictEqual(say(client, packet(auth("secret"))), "");
+  reload(null);
+  const read = () => client.read.map((bytes) => textOf(bytes)).join("");
+  while (client.read.length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    made.net.pass(10);
+  }
+  deepStrictEqual(statuses(read()), [0x81]);
+  strictEqual(saidAt(read(), 0)!.said.value, "Unknown command");
+  deepStrictEqual(statuses(say(client, packet(NOOP))), [0]);
+  // That it was right says nothing of another password, later.
+  reload(`${slow}    - { name: default, nopass: true, ${ALL} }\n`);
+  say(client, packet(auth("wrong")));
+  while (client.read.length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    made.net.pass(10);
+  }
+  deepStrictEqual(statuses(read()), [0x20]);
+  made.stop();
+});
+
+Deno.test("with user_from a client is the user of its certificate, whatever it speaks, and what a reload leaves of it", async () => {
+  const { made, say, reload } = await stand(`${ANN}    - { name: off, password: secret, rules: off }\n`);
+  const failures = () => made.pool.counters[AUTH_FAILURES]!;
+  const [text, binary, nobody, off, none] = [["ann"], ["no", "ann"], ["ghost"], ["off"], undefined].map((
+    names,
+  ) => made.join(names)) as WideClient[];
+  strictEqual(failures(), 2);
+  strictEqual(say(text!, "mn\r\n"), "MN\r\n");
+  deepStrictEqual(statuses(say(binary!, packet(NOOP))), [0]);
+  for (const client of [nobody!, off!, none!]) {
+    strictEqual(say(client, "mn\r\n"), "CLIENT_ERROR unauthenticated\r\n");
+    strictEqual(say(client, LOGIN), "STORED\r\n", "a password still logs in");
+  }
+  // A login that fails logs out, as on memcached; one that is right logs in.
+  const other = made.join(["ann"]);
+  deepStrictEqual(statuses(say(other, packet(auth("wrong")) + packet(auth("secret")) + packet(NOOP))), [
+    0x20,
+    0,
+    0,
+  ]);
+  const out = made.join(["ann"]);
+  deepStrictEqual(statuses(say(out, packet({ opcode: 0x22, key: "PLAIN", value: "" }) + packet(NOOP))), [
+    0x20,
+    0x20,
+  ]);
+  // Who may not come in any more, and has, goes on; whose user is gone does not.
+  reload("    - { name: ann, password: other, rules: off }\n");
+  made.net.run();
+  strictEqual(say(text!, "mn\r\n"), "MN\r\n");
+  strictEqual(say(made.join(["ann"]), "mn\r\n"), "CLIENT_ERROR unauthenticated\r\n");
+  reload(`    - { name: bob, password: secret, ${ALL} }\n`);
+  made.net.run();
+  deepStrictEqual([text!.socket.closed, binary!.socket.closed], [true, true]);
+  made.stop();
 });

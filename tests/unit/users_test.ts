@@ -85,7 +85,7 @@ Deno.test("users: what is wrong is told with its place, in Redis's words, and no
   match(wrong("  server_auth: { username: x }\n"), /neither password nor password_file/);
   match(
     wrong("  tls: { certificate: c, key: k, ca: a, client_certificates: required, user_from: URI }\n", false),
-    /:4:\d+: user_from: found user_from: URI in a memcached pool, expected redis: true/,
+    /:4:\d+: user_from: found user_from: URI without users/,
   );
   match(
     wrong(USERS("{ name: a, nopas: true, rules: +get }")),
