@@ -49,13 +49,28 @@ export function certificate(
   const openssl = (...args: string[]) =>
     execFileSync("openssl", args, { cwd: dir, stdio: ["ignore", "ignore", "pipe"] });
   try {
-    openssl("ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", "key.pem");
-    openssl("req", "-new", "-key", "key.pem", "-utf8", "-subj", subject, "-out", "request.pem");
     const others = names ?? (plainName ? `DNS:${name}` : `DNS:${name},IP:127.0.0.1,IP:::1`);
-    writeFileSync(
-      `${dir}/ext.cnf`,
-      `subjectAltName=${others}\nbasicConstraints=CA:${ca || by === undefined ? "TRUE" : "FALSE"}\n`,
-    );
+    const extensions = `subjectAltName=${others}\nbasicConstraints=CA:${
+      ca || by === undefined ? "TRUE" : "FALSE"
+    }\n`;
+    const request = ["req", "-utf8", "-subj", subject, "-nodes", "-keyout", "key.pem", "-newkey", "ec"];
+    request.push("-pkeyopt", "ec_paramgen_curve:prime256v1");
+    const issued = () => ({
+      cert: readFileSync(`${dir}/cert.pem`, "utf8"),
+      key: readFileSync(`${dir}/key.pem`, "utf8"),
+    });
+    // One that signs itself, from now on, is one call: there are many.
+    if (by === undefined && fromDays === undefined) {
+      writeFileSync(
+        `${dir}/req.cnf`,
+        `[req]\ndistinguished_name=dn\nx509_extensions=ext\n[dn]\n[ext]\n${extensions}`,
+      );
+      const numbers = ["-days", String(days), "-set_serial", String(serial++)];
+      openssl(...request, "-x509", "-config", "req.cnf", ...numbers, "-out", "cert.pem");
+      return issued();
+    }
+    openssl(...request, "-new", "-out", "request.pem");
+    writeFileSync(`${dir}/ext.cnf`, extensions);
     const signer = by === undefined ? ["-signkey", "key.pem"] : ["-CA", "ca.pem", "-CAkey", "ca.key"];
     if (by !== undefined) {
       writeFileSync(`${dir}/ca.pem`, by.cert);
@@ -74,13 +89,13 @@ export function certificate(
           ? ["-selfsign", "-keyfile", "key.pem"]
           : ["-cert", "ca.pem", "-keyfile", "ca.key"],
       );
-      return { cert: readFileSync(`${dir}/cert.pem`, "utf8"), key: readFileSync(`${dir}/key.pem`, "utf8") };
+      return issued();
     }
     openssl(
       ...["x509", "-req", "-in", "request.pem", "-out", "cert.pem", "-days", String(days)],
       ...["-set_serial", String(serial++), "-extfile", "ext.cnf", ...signer],
     );
-    return { cert: readFileSync(`${dir}/cert.pem`, "utf8"), key: readFileSync(`${dir}/key.pem`, "utf8") };
+    return issued();
   } finally {
     rmSync(dir, { recursive: true });
   }
