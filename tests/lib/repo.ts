@@ -66,7 +66,8 @@ async function compile(): Promise<string> {
   // The command is the task's own, written elsewhere first, so that a running executable is replaced in one step. The
   // file's own name is part of what is compiled and stays.
   const task: string = JSON.parse(Deno.readTextFileSync(`${ROOT}/deno.json`)).tasks.compile.command;
-  const folder = `${ROOT}/dist/${Deno.pid}`;
+  // One of its own: test files that run side by side are one process.
+  const folder = `${ROOT}/dist/${crypto.randomUUID()}`;
   const args = task.split(" ").slice(1).map((arg) => arg.replace("dist/ringmaster", `${folder}/ringmaster`));
   Deno.mkdirSync(folder, { recursive: true });
   const { code, stdout, stderr } = await new Deno.Command(BUN, { args, cwd: ROOT, stdin: "null" }).output();
