@@ -7,10 +7,10 @@
  * There may be many who mean nothing but harm, from one address or from many, and few who are honest and take a moment. So:
  *
  *  - Those that ask have their turn address by address: who is alone at his does not stand behind hundreds of another. Those that have come
- *    back after an answer have every other turn: they have shown that they go on.
+ *    back after an answer have turns of their own, and so have those of an address that has shaken hands before: they have shown that they go on.
  *  - An address may have a part of all that we wait for. One more pushes out its oldest.
  *  - When all places are taken, one goes of the address that has the most. Who is alone at his address stays as long as somebody
- *    else is not; addresses that have a few are alike.
+ *    else is not; addresses that have a few are alike. Those that have shaken hands before, and have a few, go last.
  *  - If many would do, one goes of the kind that is most numerous: whatever a flood does, it pushes out itself, be it one of the silent or
  *    one of those that ask and never go on. The oldest goes, of those that ask the newest: the oldest is next.
  */
@@ -22,19 +22,29 @@ export const ANSWERED = 2;
 export const RETURNED = 3;
 const KINDS = 4;
 
-/** Kinds that have turns. */
-const LANES = [ASKING, RETURNED] as const;
+/** Kinds that have turns: of those that ask first those of all addresses, in the end those of known ones. */
+const LANES = [ASKING, RETURNED, ASKING] as const;
+const LANE_OF_ALL = 0;
+const LANE_OF_RETURNED = 1;
+const LANE_OF_KNOWN = 2;
 /** With so many at most at an address it is not the address that is to blame. */
 const FEW = 8;
 /** Share of all places that those of one address may have for whom we wait. */
 const ADDRESS_SHARE = 1 / 2;
+/** Addresses of which it is known that they have shaken hands, the latest. */
+const KNOWN_MAX = 4096;
 
 /** Of one address, by kind, oldest first; and when each has come to be of its kind. */
 class Group<T> {
   readonly kinds: readonly Map<T, number>[] = Array.from({ length: KINDS }, () => new Map<T, number>());
   size = 0;
 
-  constructor(readonly address: string) {}
+  /** @param known somebody of this address has shaken hands before */
+  constructor(readonly address: string, public known: boolean) {}
+
+  get isTrusted(): boolean {
+    return this.known && this.size <= FEW;
+  }
 }
 
 interface Place<T> {
@@ -46,9 +56,11 @@ export class HalfOpen<T> {
   private readonly places = new Map<T, Place<T>>();
   private readonly groups = new Map<string, Group<T>>();
   /** Those that have somebody who asks, or asks again, in the order of their turns. */
-  private readonly turns: readonly Set<Group<T>>[] = [new Set(), new Set()];
-  /** Who has the next turn: those who ask, or 1 = those who ask again. */
-  private lane = 0;
+  private readonly turns: readonly Set<Group<T>>[] = LANES.map(() => new Set());
+  /** Who has the next turn. */
+  private lane = LANE_OF_ALL;
+  /** Addresses that have shaken hands, the latest last. */
+  private readonly known = new Set<string>();
   /** ANSWERED ones. */
   answered = 0;
   private serial = 0;
@@ -71,7 +83,9 @@ export class HalfOpen<T> {
 
   add(who: T, address: string): void {
     let group = this.groups.get(address);
-    if (group === undefined) this.groups.set(address, group = new Group(address));
+    if (group === undefined) {
+      this.groups.set(address, group = new Group(address, this.known.has(address)));
+    }
     group.size++;
     const gone = this.places.size >= this.max ? this.oneOfMost() : null;
     this.places.set(who, { group, kind: SILENT });
@@ -97,30 +111,47 @@ export class HalfOpen<T> {
     return true;
   }
 
+  /** It has shaken hands, and is half open no more. */
+  shook(who: T): void {
+    const place = this.places.get(who);
+    if (place === undefined) return;
+    const { group, group: { address } } = place;
+    group.known = true;
+    this.known.delete(address);
+    this.known.add(address);
+    if (this.known.size > KNOWN_MAX) this.known.delete(this.known.values().next().value!);
+    this.remove(who);
+  }
+
   asks(who: T): void {
     const group = this.move(who, ASKING);
-    if (group !== null) this.turns[0]!.add(group);
+    if (group === null) return;
+    const [lane, other] = group.isTrusted ? [LANE_OF_KNOWN, LANE_OF_ALL] : [LANE_OF_ALL, LANE_OF_KNOWN];
+    this.turns[lane]!.add(group);
+    this.turns[other]!.delete(group);
   }
 
   /** It has come back after `next`. */
   asksAgain(who: T): void {
     const group = this.move(who, RETURNED);
-    if (group !== null) this.turns[1]!.add(group);
+    if (group !== null) this.turns[LANE_OF_RETURNED]!.add(group);
   }
 
   /** Whose turn it is of those that ask; he has been answered then. Null: nobody asks. */
   next(): T | null {
-    if (this.turns[this.lane]!.size === 0) this.lane = 1 - this.lane;
-    const [turns, kind] = [this.turns[this.lane]!, LANES[this.lane]!];
-    for (const group of turns) {
-      for (const who of group.kinds[kind]!.keys()) {
-        this.lane = 1 - this.lane;
-        turns.delete(group);
-        this.move(who, ANSWERED);
-        // Behind the others.
-        if (group.kinds[kind]!.size > 0) turns.add(group);
-        this.limit(group);
-        return who;
+    for (let i = 0; i < LANES.length; i++) {
+      const lane = (this.lane + i) % LANES.length;
+      const [turns, kind] = [this.turns[lane]!, LANES[lane]!];
+      for (const group of turns) {
+        for (const who of group.kinds[kind]!.keys()) {
+          this.lane = (lane + 1) % LANES.length;
+          turns.delete(group);
+          this.move(who, ANSWERED);
+          // Behind the others.
+          if (group.kinds[kind]!.size > 0) turns.add(group);
+          this.limit(group);
+          return who;
+        }
       }
     }
     return null;
@@ -154,7 +185,8 @@ export class HalfOpen<T> {
   }
 }
 
-function blame<T>({ size }: Group<T>): number {
+function blame<T>({ isTrusted, size }: Group<T>): number {
+  if (isTrusted) return 0;
   return size === 1 || size > FEW ? size : FEW;
 }
 

@@ -192,8 +192,18 @@ export class Waiting {
     this.sockets.isOf(socket, addressOf(peer));
   }
 
+  /** Its handshake is over, and it is let in. */
+  shook(socket: TlsSocket): void {
+    this.sockets.shook(socket);
+    this.rest();
+  }
+
   remove(socket: TlsSocket): void {
-    if (!this.sockets.remove(socket) || this.sockets.size > 0 || this.timer === null) return;
+    if (this.sockets.remove(socket)) this.rest();
+  }
+
+  private rest(): void {
+    if (this.sockets.size > 0 || this.timer === null) return;
     this.clock.clearTimer(this.timer);
     this.timer = null;
   }
@@ -489,7 +499,7 @@ class TlsSocket implements Socket, Lingering, EngineEvents {
     if ("accepting" in handshake) this.certifiedNames = handshake.accepting.shook(engine);
     else handshake.connecting.shook(handshake.address);
     this.handshake = null;
-    this.net.waiting.remove(this);
+    this.net.waiting.shook(this);
     if (this.state === ENDING) return this.sendLast();
     this.state = OPEN;
     if (this.paused) this.below.pause();

@@ -19,10 +19,13 @@ export interface RedisLoad {
   keyspace: number;
   /** The request; `__rand_int__` in an argument is replaced anew each time. */
   command: readonly string[];
+  /** More flags: --tls, a name. */
+  flags?: readonly string[];
 }
 
 export async function redisBenchmark(load: RedisLoad): Promise<Load> {
   const args = [
+    ...load.flags ?? [],
     ...["-h", "127.0.0.1", "-p", String(load.port), "-n", String(load.requests), "-c", String(load.clients)],
     ...["-P", String(load.pipeline), "-r", String(load.keyspace), "--precision", "3"],
   ];

@@ -7,6 +7,7 @@ import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { Admin, adminYml } from "../lib/admin.ts";
 import { certificate, type Issued } from "../lib/certificates.ts";
+import { firstBytes } from "../lib/first_bytes.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
@@ -48,22 +49,8 @@ function shown(port: number, servername: string, ca: string): Promise<string> {
 }
 
 /** What a client of TLS says before it is answered. */
-function firstBytes(): Promise<Uint8Array> {
-  return new Promise((resolve) => {
-    const server = createServer((socket) => {
-      socket.on("error", () => {});
-      socket.once("data", (bytes) => {
-        socket.destroy();
-        server.close();
-        resolve(bytes as Uint8Array);
-      });
-    });
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      connect({ host: "127.0.0.1", port }).on("error", () => {});
-    });
-  });
-}
+const hello = (): Promise<Uint8Array> =>
+  firstBytes((port) => connect({ host: "127.0.0.1", port }).on("error", () => {}));
 
 /** Clients that go on until they are stopped: some ask on a connection that stays, one on a new one each time. */
 class Load {
@@ -406,7 +393,7 @@ for (const runtime of SUBJECTS) {
     stays.on("error", () => {});
     strictEqual(await pong(), "+PONG\r\n");
     // An address has 512 at most: every other of these says all that a client says first.
-    const first = await firstBytes();
+    const first = await hello();
     const flood: Socket[] = [];
     let closed = 0;
     for (let i = 0; i < 640; i++) {
@@ -455,7 +442,7 @@ for (const runtime of SUBJECTS) {
     const both = ["-groups", "X25519:P-256"];
     strictEqual(await group(port, ...both), "X25519");
 
-    const first = await firstBytes();
+    const first = await hello();
     const flood: Socket[] = [];
     for (let i = 0; i < 200; i++) {
       const socket = connectPlain({ host: "127.0.0.1", port });

@@ -13,10 +13,11 @@
  * an address of its own, shake hands, ask once and go: how many are served, how long each took, how many were closed or got nothing in 10 s.
  */
 import { execFileSync } from "node:child_process";
-import { connect as connectPlain, createServer, type Socket } from "node:net";
+import { connect as connectPlain, type Socket } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import { parseArgs } from "node:util";
 import { certificate, type Issued } from "../lib/certificates.ts";
+import { firstBytes } from "../lib/first_bytes.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { delay } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
@@ -67,29 +68,19 @@ function flood(): void {
   setInterval(() => console.log(`${made} made, ${open.size} open`), 1000);
 }
 
-/** The first words of a client of TLS. */
-function hello(version: "TLSv1.2" | "TLSv1.3"): Promise<string> {
-  return new Promise((resolve) => {
-    const server = createServer((socket) => {
-      socket.on("error", () => {});
-      socket.once("data", (bytes) => {
-        socket.destroy();
-        server.close();
-        resolve(btoa(Array.from(bytes as Uint8Array, (byte) => String.fromCharCode(byte)).join("")));
-      });
+/** The first words of a client of TLS, in base64. */
+async function hello(version: "TLSv1.2" | "TLSv1.3"): Promise<string> {
+  const bytes = await firstBytes((port) => {
+    // Of OpenSSL, as most clients': that of Deno has a share that few servers take.
+    const client = new Deno.Command("openssl", {
+      args: ["s_client", "-connect", `127.0.0.1:${port}`, version === "TLSv1.2" ? "-tls1_2" : "-tls1_3"],
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
     });
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      // Of OpenSSL, as most clients': that of Deno has a share that few servers take.
-      const client = new Deno.Command("openssl", {
-        args: ["s_client", "-connect", `127.0.0.1:${port}`, version === "TLSv1.2" ? "-tls1_2" : "-tls1_3"],
-        stdin: "null",
-        stdout: "null",
-        stderr: "null",
-      });
-      void client.output();
-    });
+    void client.output();
   });
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 }
 
 interface Seen {

@@ -166,6 +166,47 @@ Deno.test("those that come back after an answer have every other turn, and count
   strictEqual(stand.places.answered, 4);
 });
 
+Deno.test("an address that has shaken hands before has turns of its own, and goes last, unless it has more than a few", () => {
+  const stand = new Stand();
+  const shake = (address: string) => {
+    stand.come(address, 1, "answered", 1000);
+    stand.places.shook(`${address} 1000`);
+  };
+  shake("known");
+  shake("herd");
+  strictEqual(stand.places.size, 0);
+  stand.many("bad", MAX - 2, "asks");
+  stand.come("stranger", 1, "asks");
+  stand.come("known", 1, "asks");
+  // All places are taken: those go that have come last of those that nobody knows.
+  stand.many("more", 3, "asks");
+  deepStrictEqual(stand.gone, ["stranger 0", "more0 0", "more1 0"]);
+  const first = [stand.places.next(), stand.places.next()];
+  ok(first.includes("known 0"), String(first));
+  // Of it others have a turn too.
+  stand.come("known", 3, "asks", 1);
+  const next = [1, 2, 3, 4].map(() => stand.places.next()!);
+  strictEqual(next.filter((who) => who.startsWith("bad")).length, 2, String(next));
+  // A herd is one, but for those few.
+  stand.come("herd", 10, "asks");
+  stand.many("late", 3, "asks");
+  deepStrictEqual(stand.gone.filter((who) => who.startsWith("herd")), ["herd 7", "herd 8"]);
+});
+
+Deno.test("of addresses that have shaken hands the last 4,096 are known", () => {
+  const stand = new Stand();
+  for (let i = 0; i <= 4096; i++) {
+    stand.places.add(`who${i}`, `a${i}`);
+    stand.places.shook(`who${i}`);
+  }
+  strictEqual(stand.places.size, 0);
+  stand.many("bad", MAX - 2, "asks");
+  stand.come("a0", 1, "asks");
+  stand.come("a1", 1, "asks");
+  stand.many("more", 2, "asks");
+  deepStrictEqual(stand.gone, ["a0 0", "more0 0"]);
+});
+
 Deno.test("isOf() moves one to the address that it turns out to be of, where it counts with its like", () => {
   const stand = new Stand();
   stand.come("one", HALF);
