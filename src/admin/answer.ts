@@ -18,6 +18,8 @@ export interface Whole {
   readonly type: string;
   /** Or pieces of it, in order. */
   readonly body: string | Uint8Array | readonly Uint8Array[];
+  /** Called when nobody reads `body` any more, be it that nobody will: its bytes may change then. */
+  readonly release?: () => void;
 }
 
 /** For as long as the client listens. */

@@ -13,6 +13,9 @@ import {
   LOG_LEVELS,
   POOL_KEYS,
   PROCESS_KEYS,
+  SERVER_TLS_KEYS,
+  SNI_KEYS,
+  TLS_KEYS,
 } from "../config/schema.ts";
 import type {
   LagMax,
@@ -21,9 +24,9 @@ import type {
   ReplicaConfig,
   ServerConfig,
   ServersFrom,
-  TlsConfig,
   UserConfig,
 } from "../config/config.ts";
+import type { TlsPair } from "../net/tls.ts";
 import type { Zone } from "../net/zones.ts";
 import type { Rates } from "../stats/quotas.ts";
 import type { Answer } from "./answer.ts";
@@ -74,6 +77,7 @@ function valueOf(key: Key, fields: object): unknown {
     case "url":
     case "headers":
     case "nameserver":
+    case "path":
       return value;
     case "enum":
       // dangerous_commands: the one whose field is another word.
@@ -98,10 +102,14 @@ function valueOf(key: Key, fields: object): unknown {
     case "announced":
     case "ranges":
       return (value as readonly { readonly text: string }[]).map(({ text }) => text);
-    case "admin_tls": {
-      const tls = value as TlsConfig;
-      return Object.fromEntries(ADMIN_TLS_KEYS.map(({ name, field }) => [name, tls[field]]));
-    }
+    case "tls":
+      return shapeOf(TLS_KEYS, value);
+    case "sni":
+      return (value as readonly TlsPair[]).map((pair) => shapeOf(SNI_KEYS, pair));
+    case "server_tls":
+      return shapeOf(SERVER_TLS_KEYS, value);
+    case "admin_tls":
+      return shapeOf(ADMIN_TLS_KEYS, value);
     case "limits":
       return limitsShape(value as Rates);
     case "zones":
@@ -128,7 +136,14 @@ function valueOf(key: Key, fields: object): unknown {
     case "admin":
     case "listen":
       return null;
+    default:
+      return key.type satisfies never;
   }
+}
+
+/** Of files their paths, never what is in them. */
+function shapeOf(keys: readonly Key[], fields: object): Record<string, unknown> {
+  return Object.fromEntries(keys.map((key) => [key.name, valueOf(key, fields)]));
 }
 
 function limitsShape(rates: Rates) {

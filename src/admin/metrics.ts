@@ -1,6 +1,6 @@
 /** /metrics: what Prometheus is told (stats/families.ts), read from the board, the servers as workers see them, and keepers. */
 import type { Config } from "../config/config.ts";
-import { CONTENT_TYPES, expositionParts, type Format, formatFor } from "../stats/exposition.ts";
+import { CONTENT_TYPES, Exposition, formatFor } from "../stats/exposition.ts";
 import type { PoolBoard, ServerCells } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import {
@@ -9,6 +9,7 @@ import {
   readings,
   type ServerSnapshot,
   type Snapshot,
+  totalBuckets,
 } from "../stats/families.ts";
 import { LATENCY_CLASSES, SERVED, WAITED } from "../stats/latency.ts";
 import { SERVER_CONNECTIONS } from "../stats/metrics.ts";
@@ -18,34 +19,38 @@ import type { Gathered, PoolCertificate } from "../service/questions.ts";
 import type { Director } from "../service/director.ts";
 import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
-import { Pieces } from "./long_json.ts";
 
-/** What a line of the document takes, a server's histogram, and a pool's of all classes, µs, about. */
-const LINE_US = 1.5;
-const SERVER_US = 30;
-const POOL_US = 150;
+/** What a server takes, µs, about, most of it its histogram; and a pool's of all classes. */
+const SERVER_US = 5;
+const POOL_US = 30;
 
 /** The key that names certificates of the admin side. */
 export const ADMIN_KEY = "admin_tls";
+
+/** Documents as they were the last time. */
+interface Expositions {
+  readonly text: Exposition;
+  readonly openmetrics: Exposition;
+}
+
+const ofTurns = new WeakMap<Around["turns"], Expositions>();
+
+/** Those of a process. */
+function expositionsOf({ turns }: Around): Expositions {
+  let all = ofTurns.get(turns);
+  if (all === undefined) {
+    all = { text: new Exposition("text"), openmetrics: new Exposition("openmetrics") };
+    ofTurns.set(turns, all);
+  }
+  return all;
+}
 
 export async function metrics(around: Around, { accept }: Asked): Promise<Answer> {
   const format = formatFor(accept);
   const steps = new Steps(around.turns);
   const snapshot = await takeSnapshot(around, steps);
-  return {
-    status: 200,
-    type: CONTENT_TYPES[format],
-    body: await steps.all(documentOf(snapshot, format)),
-  };
-}
-
-function* documentOf(snapshot: Snapshot, format: Format): Generator<number, Uint8Array[]> {
-  const out = new Pieces();
-  for (const { text, lines } of expositionParts(readings(snapshot), format)) {
-    out.add(text);
-    yield lines * LINE_US;
-  }
-  return out.end();
+  const { bytes, release } = await steps.all(expositionsOf(around)[format].write(readings(snapshot)));
+  return { status: 200, type: CONTENT_TYPES[format], body: bytes, release };
 }
 
 /** The process as it is now. Takes a second if a worker does not answer. */
@@ -103,7 +108,7 @@ function* snapshotsOf(
         ejected: cells.isOff,
         // A worker that nobody has asked for it has not tried.
         down: counters[SERVER_CONNECTIONS] === 0 && failing.has(`${name}\0${server.name}`),
-        served: bucketsOf(cells.latency.total(SERVED)),
+        served: totalBuckets(cells.latency, SERVED),
         replicas: director.replicas(name, server.name),
       });
       yield SERVER_US;
@@ -123,8 +128,8 @@ function* snapshotsOf(
 function latencyOf({ latency }: PoolBoard): PoolSnapshot["latency"] {
   return LATENCY_CLASSES.flatMap((name, k) => {
     if (latency.isEmpty(k, WAITED)) return [];
-    const waited = bucketsOf(latency.histogram(k, WAITED));
-    return [{ class: name, waited, served: bucketsOf(latency.histogram(k, SERVED)) }];
+    const waited = bucketsOf(latency, k, WAITED);
+    return [{ class: name, waited, served: bucketsOf(latency, k, SERVED) }];
   });
 }
 

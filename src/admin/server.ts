@@ -36,6 +36,8 @@ const PIECE_MS = 10_000;
 const IDLE_MS = 65_000;
 /** An answer goes out in pieces of about this many bytes, each when the one before has left. */
 const PIECE_SIZE = 64 * 1024;
+/** The head of an answer has fewer bytes. */
+const HEAD_ROOM = 1024;
 /** Bytes of all bodies and answers, beyond which more are refused; of one stream that have not left, beyond which it is cut off. */
 const HELD_MAX = 32 * 1024 * 1024;
 const STREAM_OWED_MAX = 512 * 1024;
@@ -83,6 +85,8 @@ export class AdminServer {
   /** The Date of answers, and until when it is true. */
   private date = "";
   private dateUntilMs = -Infinity;
+  /** Where a piece of an answer lies until it has left; null: one is there. */
+  private room: Uint8Array | null = null;
 
   /**
    * @param token what visitors have to know; null = nothing
@@ -303,7 +307,7 @@ export class AdminServer {
       // Its body may not have come.
       if (head.bodySize > 0) visit.stays = false;
     }
-    if (!this.visits.has(visit.socket)) return;
+    if (!this.visits.has(visit.socket)) return "stream" in answer ? undefined : answer.release?.();
     if (!("stream" in answer)) await this.send(answer, headOnly, visit);
     else if (headOnly) await this.send({ status: 200, type: answer.type, body: "" }, true, visit);
     else await this.stream(answer, visit);
@@ -439,27 +443,38 @@ export class AdminServer {
     return headOf(status, type, size, stays, this.date);
   }
 
-  private async send({ status, type, body }: Whole, headOnly: boolean, visit: Visit): Promise<void> {
+  private async send({ status, type, body, release }: Whole, headOnly: boolean, visit: Visit): Promise<void> {
     const pieces = piecesOf(body);
     const size = pieces.reduce((sum, { length }) => sum + length, 0);
     visit.stage = "answer";
     visit.dueMs = this.clock.nowMs() + PIECE_MS;
     const { socket, stays } = visit;
     this.heldBytes += size;
+    // Nobody else's meanwhile.
+    const room = this.room ?? new Uint8Array(HEAD_ROOM + PIECE_SIZE);
+    this.room = null;
+    let inRoom = false;
     try {
       let ahead = this.head(status, type, size, stays);
       for (const bytes of headOnly ? [] : pieces) {
         for (let at = 0; at < bytes.length; at += PIECE_SIZE) {
-          const piece = bytes.subarray(at, at + PIECE_SIZE);
-          // One write, for most answers.
-          if (!await this.written(ahead.length === 0 ? piece : joined(ahead, piece), visit)) return;
-          ahead = NOTHING;
+          let piece = bytes.subarray(at, at + PIECE_SIZE);
+          // One write, for most answers; and from bytes that may change as soon as they have left.
+          if (ahead.length > 0 || release !== undefined) {
+            piece = joinedIn(inRoom ? null : room, ahead, piece);
+            ahead = NOTHING;
+            if (piece.buffer === room.buffer) inRoom = true;
+          }
+          if (!await this.written(piece, visit)) return;
+          if (socket.writableLength === 0) inRoom = false;
           visit.dueMs = this.clock.nowMs() + PIECE_MS;
         }
       }
       if (ahead.length > 0 && !await this.written(ahead, visit)) return;
     } finally {
       this.heldBytes -= size;
+      if (!inRoom) this.room = room;
+      release?.();
     }
     if (stays) return this.next(visit);
     visit.stage = "closing";
@@ -520,6 +535,15 @@ export class AdminServer {
 function joined(before: Uint8Array, piece: Uint8Array): Uint8Array {
   if (before.length === 0) return piece;
   const all = new Uint8Array(before.length + piece.length);
+  all.set(before);
+  all.set(piece, before.length);
+  return all;
+}
+
+/** @param room where it may lie; null: in memory of its own */
+function joinedIn(room: Uint8Array | null, before: Uint8Array, piece: Uint8Array): Uint8Array {
+  const size = before.length + piece.length;
+  const all = room !== null && size <= room.length ? room.subarray(0, size) : new Uint8Array(size);
   all.set(before);
   all.set(piece, before.length);
   return all;

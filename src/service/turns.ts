@@ -10,7 +10,7 @@
 import type { Clock } from "../net/net.ts";
 
 /** About what all steps of one turn take, µs, once the code is warm; when it runs for the first time some ms. */
-const TURN_US = 500;
+const TURN_US = 200;
 
 export class Turns {
   private readonly waiting: ((leftUs: number) => void)[] = [];

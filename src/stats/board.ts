@@ -327,6 +327,11 @@ export class PoolBoard {
     return totalOf(POOL_METRICS[metric]!, this.counters, metric);
   }
 
+  /** All of POOL_METRICS over all workers; a copy. */
+  totals(): Float64Array {
+    return totalsOf(POOL_METRICS, this.counters);
+  }
+
   /** Returns how many clients the worker had. */
   bury(worker: number): number {
     clearGauges(POOL_METRICS, this.row(worker));
@@ -409,6 +414,11 @@ export class ServerCells {
   /** One of SERVER_METRICS over all workers. */
   total(metric: number): number {
     return totalOf(SERVER_METRICS[metric]!, this.rows, metric);
+  }
+
+  /** All of SERVER_METRICS over all workers; a copy. */
+  totals(): Float64Array {
+    return totalsOf(SERVER_METRICS, this.rows);
   }
 
   /** How many times the retry timeout it has to wait when ejected. Written by the worker that ejects. */
@@ -534,6 +544,15 @@ function cutRows(buffer: SharedArrayBuffer, at: number, workers: number, length:
 /** One metric over the rows of all workers. */
 function totalOf(metric: Metric, rows: readonly Float64Array[], index: number): number {
   return rows.reduce((sum, row) => combine(metric, sum, row[index]!), 0);
+}
+
+/** All metrics over the rows of all workers. */
+function totalsOf(metrics: readonly Metric[], [first, ...others]: readonly Float64Array[]): Float64Array {
+  const totals = first!.slice();
+  for (const row of others) {
+    for (let i = 0; i < totals.length; i++) totals[i] = combine(metrics[i]!, totals[i]!, row[i]!);
+  }
+  return totals;
 }
 
 /** Adds one to a cell unless it has reached `max`. */

@@ -5,7 +5,10 @@
  * the type of what only informs, in what is escaped in HELP, and in the last line. Classic histograms only: neither of the two can
  * carry a native one. No exemplars, no timestamps.
  */
-import { BOUNDS_US, type Family, type HistogramPoint, type LabelValues, type Reading } from "./families.ts";
+import { copy } from "../bytes/ascii.ts";
+import { decimalLength, writeDecimal } from "../bytes/decimal.ts";
+import { atOnce } from "../ring/steps.ts";
+import { BOUNDS_US, type Buckets, type Family, type LabelValues, type Reading } from "./families.ts";
 
 export type Format = "text" | "openmetrics";
 
@@ -16,35 +19,258 @@ export const CONTENT_TYPES: Readonly<Record<Format, string>> = {
 
 /** The whole document. */
 export function exposition(readings: Iterable<Reading>, format: Format): string {
-  return [...expositionParts(readings, format)].map(({ text }) => text).join("");
+  return new TextDecoder().decode(atOnce(new Exposition(format).write(readings)).bytes);
 }
 
-/** Lines of a part, unless one point has more. */
+/** Lines that are written between two yields, unless one point has more. */
 const PART_LINES = 256;
+/** What they take, µs, about: those whose number alone may be another than the last time, and those that are made. */
+const AGAIN_US = 0.15;
+const MADE_US = 1.5;
+/** Documents that are remembered: as many as are written at a time without any of them being made from nothing. */
+const REMEMBERED_MAX = 2;
 
-/** Whole lines of the document. */
-export interface Part {
-  readonly text: string;
-  readonly lines: number;
+export interface Document {
+  /** As they are until `release` is called, once at most: the next document is made in their place. */
+  readonly bytes: Uint8Array;
+  readonly release: () => void;
 }
 
-/** The document in parts, each made when it is asked for. */
-export function* expositionParts(readings: Iterable<Reading>, format: Format): Generator<Part, void> {
-  const lines: string[] = [];
-  for (const reading of readings) {
-    if (reading.points.length + reading.histograms.length === 0) continue;
-    for (const _ of addFamily(lines, reading, format)) {
-      if (lines.length < PART_LINES) continue;
-      yield partOf(lines);
-      lines.length = 0;
+/**
+ * A document that is written again and again. Of the last one everything stays but the numbers that are others now; from the first point on
+ * that is not the same (a server more, another class of commands) it is made anew.
+ */
+export class Exposition {
+  private readonly remembered: Draft[] = [];
+
+  constructor(private readonly format: Format) {}
+
+  /** Yields about how many µs it has taken. */
+  *write(readings: Iterable<Reading>): Generator<number, Document> {
+    // Nobody else's meanwhile; of one that is given up nothing is left.
+    const draft = this.remembered.pop() ?? new Draft(this.format);
+    draft.begin();
+    let told = 0;
+    for (const { family, points, histograms } of readings) {
+      let first = true;
+      for (const { labels, value } of points) {
+        draft.point(family, labels, first);
+        draft.value(value);
+        first = false;
+        if (draft.lines - told < PART_LINES) continue;
+        yield draft.takeUs();
+        told = draft.lines;
+      }
+      for (const { labels, buckets } of histograms) {
+        draft.point(family, labels, first);
+        draft.histogram(buckets);
+        first = false;
+        if (draft.lines - told < PART_LINES) continue;
+        yield draft.takeUs();
+        told = draft.lines;
+      }
     }
+    return {
+      bytes: draft.end(),
+      release: () => {
+        if (this.remembered.length < REMEMBERED_MAX) this.remembered.push(draft);
+      },
+    };
   }
-  if (format === "openmetrics") lines.push("# EOF");
-  yield partOf(lines);
 }
 
-function partOf(lines: readonly string[]): Part {
-  return { text: lines.length === 0 ? "" : lines.join("\n") + "\n", lines: lines.length };
+const encoder = new TextEncoder();
+const NEWLINE = 10;
+
+/**
+ * The last document, and the one that is being made of it.
+ *
+ *   before:  head 17\nhead 4\nhead 99\nhead 5\n…     numbers of as many digits are written here
+ *                       └──── from                  up to here it has been copied
+ *   bytes:   head 17\nhead 4                         from the first on that has more or fewer digits
+ */
+class Draft {
+  /** Of points, in their order: what they were the last time. */
+  private readonly families: Family[] = [];
+  private readonly labels: LabelValues[] = [];
+  /** Of numbers, in their order: where they begin, how many bytes they have, and what they say. */
+  private starts = new Int32Array(1024);
+  private lengths = new Int32Array(1024);
+  private values = new Float64Array(1024);
+  private before = new Uint8Array(32 * 1024);
+  private beforeSize = 0;
+  private bytes = new Uint8Array(0);
+  private from = 0;
+  private size = 0;
+  private points = 0;
+  private numbers = 0;
+  /** From here on nothing is as it was. */
+  private anew = false;
+  private heads: readonly string[] = [];
+  private us = 0;
+
+  constructor(private readonly format: Format) {}
+
+  begin(): void {
+    this.from =
+      this.size =
+      this.points =
+      this.numbers =
+        0;
+    this.anew = this.families.length === 0;
+  }
+
+  /** Numbers so far. */
+  get lines(): number {
+    return this.numbers;
+  }
+
+  /** What has been done since it was asked last has taken so many µs, about. */
+  takeUs(): number {
+    const { us } = this;
+    this.us = 0;
+    return us;
+  }
+
+  /** Its numbers come next. @param first of its family */
+  point(family: Family, labels: LabelValues, first: boolean): void {
+    const at = this.points++;
+    if (!this.anew) {
+      if (this.families[at] === family && same(this.labels[at]!, labels)) return;
+      this.makeAnew(at);
+    }
+    this.families.push(family);
+    this.labels.push(labels);
+    if (first) this.text(this.headOf(family));
+    this.heads = family.kind === "histogram" ? histogramHeads(family, labels) : [headOf(family, labels)];
+  }
+
+  value(value: number): void {
+    this.number(0, value);
+  }
+
+  histogram({ below, count, sumUs }: Buckets): void {
+    let line = 0;
+    for (; line < EDGES.length; line++) this.number(line, below[line]!);
+    this.number(line++, count);
+    this.number(line++, sumUs / 1e6);
+    this.number(line, count);
+  }
+
+  /** @returns borrowed until `begin` */
+  end(): Uint8Array {
+    if (!this.anew && this.points < this.families.length) this.makeAnew(this.points);
+    if (this.anew) {
+      if (this.format === "openmetrics") this.text("# EOF\n");
+    } else if (this.from > 0) {
+      this.copyTo(this.beforeSize);
+    } else {
+      // Every number has as many digits as it had.
+      return this.before.subarray(0, this.beforeSize);
+    }
+    const { before } = this;
+    this.before = this.bytes;
+    this.bytes = before;
+    this.beforeSize = this.size;
+    return this.before.subarray(0, this.size);
+  }
+
+  /** @param line of its point */
+  private number(line: number, value: number): void {
+    const at = this.numbers++;
+    if (this.anew) {
+      this.us += MADE_US;
+      this.text(this.heads[line]!);
+      this.need(NUMBER_MAX);
+      if (at === this.starts.length) this.grow();
+      this.starts[at] = this.size;
+      this.size = writeNumber(this.bytes, this.size, value);
+      this.lengths[at] = this.size - this.starts[at]!;
+      this.bytes[this.size++] = NEWLINE;
+    } else {
+      this.us += AGAIN_US;
+      const start = this.starts[at]!;
+      this.starts[at] = start + this.size - this.from;
+      if (Object.is(this.values[at], value)) return;
+      const length = this.lengths[at]!;
+      const text = isCount(value) ? "" : numberText(value);
+      const now = text === "" ? decimalLength(value) : text.length;
+      if (now === length) {
+        if (text === "") writeDecimal(this.before, start, value);
+        else writeAscii(this.before, start, text);
+      } else {
+        this.copyTo(start);
+        this.need(NUMBER_MAX);
+        this.size = writeNumber(this.bytes, this.size, value);
+        this.from = start + length;
+        this.lengths[at] = now;
+      }
+    }
+    this.values[at] = value;
+  }
+
+  /** What comes before this place in the last document stays. */
+  private copyTo(end: number): void {
+    this.need(end - this.from);
+    this.size = copy(this.bytes, this.size, this.before, this.from, end);
+    this.from = end;
+  }
+
+  /** @param point the first that is another one, or has gone */
+  private makeAnew(point: number): void {
+    const { numbers } = this;
+    // Behind the line of the number before.
+    const end = numbers === 0
+      ? 0
+      : this.starts[numbers - 1]! + this.lengths[numbers - 1]! - (this.size - this.from) + 1;
+    this.copyTo(end);
+    this.families.length = this.labels.length = point;
+    this.anew = true;
+  }
+
+  private text(text: string): void {
+    this.need(3 * text.length);
+    this.size += encoder.encodeInto(text, this.bytes.subarray(this.size)).written;
+  }
+
+  private need(more: number): void {
+    if (this.size + more <= this.bytes.length) return;
+    const larger = new Uint8Array(Math.max(2 * this.bytes.length, this.size + more, this.before.length));
+    larger.set(this.bytes.subarray(0, this.size));
+    this.bytes = larger;
+  }
+
+  private grow(): void {
+    const length = 2 * this.starts.length;
+    const [starts, lengths, values] = [
+      new Int32Array(length),
+      new Int32Array(length),
+      new Float64Array(length),
+    ];
+    starts.set(this.starts);
+    lengths.set(this.lengths);
+    values.set(this.values);
+    this.starts = starts;
+    this.lengths = lengths;
+    this.values = values;
+  }
+
+  private headOf(family: Family): string {
+    const { kind, unit, help } = family;
+    const open = this.format === "openmetrics";
+    const name = open ? family.name : sampleName(family);
+    const lines = [
+      `# HELP ${name} ${open ? escapeAll(help) : escapeHelp(help)}`,
+      `# TYPE ${name} ${kind === "info" && !open ? "gauge" : kind}`,
+    ];
+    if (open && unit !== "") lines.push(`# UNIT ${name} ${unit}`);
+    return lines.join("\n") + "\n";
+  }
+}
+
+function same(a: LabelValues, b: LabelValues): boolean {
+  for (let i = 0; i < b.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 const SUFFIX: Readonly<Record<Family["kind"], string>> = {
@@ -57,27 +283,9 @@ const SUFFIX: Readonly<Record<Family["kind"], string>> = {
 /** What a family's samples are called, where they have all one name. */
 export const sampleName = ({ name, kind }: Family): string => name + SUFFIX[kind];
 
-/** @returns what adds a point when it is asked for */
-function* addFamily(
-  lines: string[],
-  { family, points, histograms }: Reading,
-  format: Format,
-): Generator<void, void> {
-  const { kind, unit, help, labels } = family;
-  const sample = sampleName(family);
-  const open = format === "openmetrics";
-  const name = open ? family.name : sample;
-  lines.push(`# HELP ${name} ${open ? escapeAll(help) : escapeHelp(help)}`);
-  lines.push(`# TYPE ${name} ${kind === "info" && !open ? "gauge" : kind}`);
-  if (open && unit !== "") lines.push(`# UNIT ${name} ${unit}`);
-  for (const point of points) {
-    lines.push(`${sample}${braced(labelText(labels, point.labels))} ${numberText(point.value)}`);
-    yield;
-  }
-  for (const point of histograms) {
-    addHistogram(lines, family, point);
-    yield;
-  }
+/** A line up to its number. */
+function headOf(family: Family, labels: LabelValues): string {
+  return `${sampleName(family)}${braced(labelText(family.labels, labels))} `;
 }
 
 /** Edges as Prometheus writes them, seconds. */
@@ -89,18 +297,16 @@ function decimal(us: number): string {
   return `${digits.slice(0, -6)}.${digits.slice(-6)}`.replace(/\.?0+$/, "");
 }
 
-function addHistogram(
-  lines: string[],
-  { name, labels }: Family,
-  { labels: values, buckets }: HistogramPoint,
-): void {
+/** Of its buckets, the last one included, its sum and its count. */
+function histogramHeads({ name, labels }: Family, values: LabelValues): string[] {
   const text = labelText(labels, values);
-  const head = `${name}_bucket{${text}${text === "" ? "" : ","}le="`;
-  const { below, count, sumUs } = buckets;
-  for (let i = 0; i < EDGES.length; i++) lines.push(`${head}${EDGES[i]}"} ${below[i]}`);
-  lines.push(`${head}+Inf"} ${count}`);
-  lines.push(`${name}_sum${braced(text)} ${numberText(sumUs / 1e6)}`);
-  lines.push(`${name}_count${braced(text)} ${count}`);
+  const bucket = `${name}_bucket{${text}${text === "" ? "" : ","}le="`;
+  return [
+    ...EDGES.map((edge) => `${bucket}${edge}"} `),
+    `${bucket}+Inf"} `,
+    `${name}_sum${braced(text)} `,
+    `${name}_count${braced(text)} `,
+  ];
 }
 
 function labelText(names: readonly string[], values: LabelValues): string {
@@ -113,9 +319,26 @@ function labelText(names: readonly string[], values: LabelValues): string {
 
 const braced = (text: string): string => text === "" ? "" : `{${text}}`;
 
+/** The longest: "-1.2345678901234567e-100" has 24. */
+const NUMBER_MAX = 32;
+
+/** Digits are all that it takes. */
+const isCount = (value: number): boolean =>
+  Number.isSafeInteger(value) && value >= 0 && !Object.is(value, -0);
+
 function numberText(value: number): string {
   if (value === Infinity) return "+Inf";
   return value === -Infinity ? "-Inf" : String(value);
+}
+
+/** @returns the offset past it */
+function writeNumber(to: Uint8Array, at: number, value: number): number {
+  return isCount(value) ? writeDecimal(to, at, value) : writeAscii(to, at, numberText(value));
+}
+
+function writeAscii(to: Uint8Array, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) to[at + i] = text.charCodeAt(i);
+  return at + text.length;
 }
 
 /** Of a label's value, and of OpenMetrics's HELP. Halves of characters, which have no UTF-8, are replaced. */

@@ -8,7 +8,7 @@
  * Labels are pools, servers, replicas and the words of our own tables, which nobody but the configuration can make more of: no label
  * is anything that a client sends.
  */
-import { bucketOf, type Histogram } from "./latency.ts";
+import { bucketOf, type Coarse, type Latency } from "./latency.ts";
 import { type Metric, POOL_METRICS, SERVER_METRICS } from "./metrics.ts";
 
 export interface Family {
@@ -31,13 +31,8 @@ export interface Point {
   readonly value: number;
 }
 
-/** Durations by classic buckets. */
-export interface Buckets {
-  /** How many took less than each of BOUNDS_US, one a bound. */
-  readonly below: readonly number[];
-  readonly count: number;
-  readonly sumUs: number;
-}
+/** Durations by classic buckets: `below` has one count a bound of BOUNDS_US. */
+export type Buckets = Coarse;
 
 export interface HistogramPoint {
   readonly labels: LabelValues;
@@ -65,16 +60,14 @@ export const BOUNDS_US: readonly number[] = [
 /** The first of the finer buckets that is beyond each of them. */
 const BEYOND = BOUNDS_US.map(bucketOf);
 
-/** A histogram of latency.ts by classic buckets. */
-export function bucketsOf({ counts, count, sumUs }: Histogram): Buckets {
-  const below: number[] = [];
-  let seen = 0;
-  let next = 0;
-  for (const beyond of BEYOND) {
-    while (next < beyond) seen += counts[next++]!;
-    below.push(seen);
-  }
-  return { below, count, sumUs };
+/** Of one class. */
+export function bucketsOf(latency: Latency, latencyClass: number, quantity: number): Buckets {
+  return latency.coarse(BEYOND, latencyClass, quantity);
+}
+
+/** Of all classes but those that wait for as long as they like. */
+export function totalBuckets(latency: Latency, quantity: number): Buckets {
+  return latency.coarseTotal(BEYOND, quantity);
 }
 
 // ---- what there is to tell

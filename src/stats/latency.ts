@@ -129,10 +129,22 @@ export class Latency {
   /** Of all classes but CLASS_BLOCKING, over all workers; a copy. */
   total(quantity: number): Histogram {
     const total = new Histogram();
-    for (let k = 0; k < LATENCY_CLASSES.length; k++) {
-      if (k !== CLASS_BLOCKING) this.addTo(total, k, quantity);
-    }
+    for (let k = 0; k < CLASS_BLOCKING; k++) this.addTo(total, k, quantity);
     return total;
+  }
+
+  /** As `histogram`, in a few wider buckets. @param beyond the first bucket that is not in each of them, ascending */
+  coarse(beyond: readonly number[], latencyClass: number, quantity: number): Coarse {
+    const coarse = { below: beyond.map(() => 0), count: 0, sumUs: 0 };
+    this.addCoarse(coarse, beyond, latencyClass, quantity);
+    return accumulated(coarse);
+  }
+
+  /** As `total`, in a few wider buckets. */
+  coarseTotal(beyond: readonly number[], quantity: number): Coarse {
+    const coarse = { below: beyond.map(() => 0), count: 0, sumUs: 0 };
+    for (let k = 0; k < CLASS_BLOCKING; k++) this.addCoarse(coarse, beyond, k, quantity);
+    return accumulated(coarse);
   }
 
   /** Nothing of it has been counted. */
@@ -146,9 +158,51 @@ export class Latency {
     for (const block of this.blocks) {
       // Of hundreds of servers that is most of what there is.
       if (isUnused(block, at)) continue;
-      histogram.addCounts(block.subarray(at + HEAD, at + ROW), block[at + SUM]!, block[at + LONGEST]!);
+      const longestUs = block[at + LONGEST]!;
+      histogram.addCounts(block, at + HEAD, bucketOf(longestUs) + 1, block[at + SUM]!, longestUs);
     }
   }
+
+  /** Of each of the wider buckets what is in it and not in those before. */
+  private addCoarse(
+    coarse: { readonly below: number[]; count: number; sumUs: number },
+    beyond: readonly number[],
+    latencyClass: number,
+    quantity: number,
+  ): void {
+    const { below } = coarse;
+    const at = (latencyClass * QUANTITIES + quantity) * ROW;
+    for (const block of this.blocks) {
+      if (isUnused(block, at)) continue;
+      coarse.sumUs += block[at + SUM]!;
+      // Another thread may be counting: what is longer is there the next time.
+      const end = at + HEAD + bucketOf(block[at + LONGEST]!) + 1;
+      let next = at + HEAD;
+      for (let i = 0; i <= beyond.length && next < end; i++) {
+        const stop = i < beyond.length ? Math.min(at + HEAD + beyond[i]!, end) : end;
+        let sum = 0;
+        while (next < stop) sum += block[next++]!;
+        if (i < beyond.length) below[i]! += sum;
+        coarse.count += sum;
+      }
+    }
+  }
+}
+
+/** Durations in a few buckets. */
+export interface Coarse {
+  /** How many took less than the end of each. */
+  readonly below: readonly number[];
+  readonly count: number;
+  readonly sumUs: number;
+}
+
+function accumulated(
+  coarse: { readonly below: number[]; readonly count: number; readonly sumUs: number },
+): Coarse {
+  const { below } = coarse;
+  for (let i = 1; i < below.length; i++) below[i]! += below[i - 1]!;
+  return coarse;
 }
 
 /** With nothing in the bucket of 0 µs either, nothing has been counted. */
@@ -164,16 +218,20 @@ export class Histogram {
   maxUs = 0;
 
   add({ counts, sumUs, maxUs }: Histogram): void {
-    this.addCounts(counts, sumUs, maxUs);
+    this.addCounts(counts, 0, BUCKETS, sumUs, maxUs);
   }
 
-  addCounts(counts: Float64Array, sumUs: number, maxUs: number): void {
-    for (let i = 0; i < BUCKETS; i++) {
-      const count = counts[i]!;
+  /** @param from where the counts of its buckets begin; `buckets` are all that are not 0 */
+  addCounts(from: Float64Array, at: number, buckets: number, sumUs: number, maxUs: number): void {
+    const { counts } = this;
+    let added = 0;
+    for (let i = 0; i < buckets; i++) {
+      const count = from[at + i]!;
       if (count === 0) continue;
-      this.counts[i]! += count;
-      this.count += count;
+      counts[i]! += count;
+      added += count;
     }
+    this.count += added;
     this.sumUs += sumUs;
     this.maxUs = Math.max(this.maxUs, maxUs);
   }

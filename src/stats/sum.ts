@@ -4,7 +4,6 @@
  */
 import type { Board } from "./board.ts";
 import type { ProcessStats } from "./document.ts";
-import { POOL_METRICS, SERVER_METRICS } from "./metrics.ts";
 
 /** Names of pools and servers, in the board's order; a Config's `pools` fit. */
 export type Names = readonly {
@@ -24,10 +23,10 @@ export function sumStats(
     currConnections: sum(board.connectionsCurrent),
     pools: board.pools.map((pool, p) => ({
       name: names[p]!.name,
-      values: POOL_METRICS.map((_, metric) => pool.total(metric)),
+      values: pool.totals(),
       servers: names[p]!.servers.map(({ name }, server) => ({
         name,
-        values: SERVER_METRICS.map((_, metric) => pool.servers[server]!.total(metric)),
+        values: pool.servers[server]!.totals(),
       })),
     })),
   };

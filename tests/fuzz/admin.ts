@@ -3,10 +3,9 @@
  * clients and 1,000 open connections, while a client of the proxy goes on. Ends with 1 if anything was not as it must be.
  */
 import { parseArgs } from "node:util";
-import { startAdmin } from "../lib/admin.ts";
 import { Fixture } from "../lib/fixture.ts";
-import { poolYml, type Runtime } from "../lib/servers.ts";
-import { fuzzAdmin } from "./admin_run.ts";
+import type { Runtime } from "../lib/servers.ts";
+import { fuzzAdmin, startGuarded } from "./admin_run.ts";
 
 const { values } = parseArgs({
   args: Deno.args,
@@ -25,12 +24,11 @@ const files = (pid: number): number => [...Deno.readDirSync(`/proc/${pid}/fd`)].
 let code = 1;
 {
   await using f = new Fixture();
-  const secret = "hunter2-of-the-servers";
-  const servers = [await f.redis({ args: ["--requirepass", secret] })];
-  const yml = poolYml({ alpha: { servers, redis_auth: secret } });
-  const { proxy, admin } = await startAdmin(f, values.runtime as Runtime, yml, {
-    process: [`workers: ${values.workers}`],
-  });
+  const { proxy, admin, password, secrets } = await startGuarded(
+    f,
+    values.runtime as Runtime,
+    Number(values.workers),
+  );
   const before = [residentMb(proxy.pid), files(proxy.pid)];
   const startMs = performance.now();
   const requests = Number(values.requests);
@@ -40,7 +38,8 @@ let code = 1;
     fuzzers: 24,
     crowd: 1000,
     sluggards: 32,
-    secret,
+    password,
+    secrets,
   });
   const seconds = (performance.now() - startMs) / 1000;
   for (const fault of result.faults) console.log(`fault: ${fault}`);

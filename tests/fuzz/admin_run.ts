@@ -8,10 +8,14 @@
  * What must hold: an answer is HTTP and no 500; foreign Hosts and Origins, and POSTs of another site, get nothing; no secret shows; the
  * caller gets every reply, right, and never waits long; at the end the admin side answers as at the beginning.
  */
-import { Admin } from "../lib/admin.ts";
+import { Admin, startAdmin } from "../lib/admin.ts";
+import { certificate } from "../lib/certificates.ts";
 import { RawClient, type Target } from "../lib/client.ts";
+import type { Fixture } from "../lib/fixture.ts";
+import { freePort } from "../lib/ports.ts";
 import { delay, poll } from "../lib/poll.ts";
 import { Random } from "../lib/random.ts";
+import { poolYml, type Runtime } from "../lib/servers.ts";
 
 export interface FuzzOptions {
   readonly requests: number;
@@ -20,8 +24,10 @@ export interface FuzzOptions {
   readonly fuzzers: number;
   readonly crowd: number;
   readonly sluggards: number;
-  /** The pool's password, which no answer may have. */
-  readonly secret: string;
+  /** Of the pool. */
+  readonly password: string;
+  /** What no answer may have. */
+  readonly secrets: readonly string[];
 }
 
 export interface FuzzResult {
@@ -36,13 +42,49 @@ export interface FuzzResult {
 
 const FAULTS_MAX = 20;
 
+/** A proxy to be fuzzed: a pool with a password for the caller, and another with every other kind of secret that there is. */
+export async function startGuarded(f: Fixture, runtime: Runtime, workers: number) {
+  const password = "hunter2-of-the-servers";
+  const server = await f.redis({ args: ["--requirepass", password] });
+  const { cert, key } = certificate({ name: "localhost" });
+  const { dir } = f;
+  await Deno.writeTextFile(`${dir}/cert.pem`, cert);
+  await Deno.writeTextFile(`${dir}/key.pem`, key);
+  const secrets = [
+    password,
+    "hunter2-of-a-user",
+    "hunter2-of-server-auth",
+    "hunter2-of-otlp",
+    // What tells the key: not its first lines, which are alike in all of them.
+    ...key.split("\n").filter((line) => line.length > 20 && !line.includes("-----")),
+  ];
+  const files = `certificate: ${dir}/cert.pem, key: ${dir}/key.pem`;
+  const yml = poolYml({
+    alpha: { servers: [server], redis_auth: password },
+    beta: {
+      servers: [server],
+      server_auth: "{ user: default, password: hunter2-of-server-auth }",
+      users: "[ { name: app, password: hunter2-of-a-user, rules: '+@all ~*' } ]",
+      tls: `{ ${files}, sni: [ { ${files} } ] }`,
+      server_tls: `{ ca: ${dir}/cert.pem, ${files} }`,
+    },
+  });
+  const process = [
+    `workers: ${workers}`,
+    // Nobody is there.
+    `otlp: http://127.0.0.1:${freePort()}`,
+    "otlp_headers: { authorization: Bearer hunter2-of-otlp }",
+  ];
+  return { ...await startAdmin(f, runtime, yml, { process }), password, secrets };
+}
+
 /** @param pool where the caller connects; it is the only one that writes there */
 export async function fuzzAdmin(admin: Admin, pool: Target, options: FuzzOptions): Promise<FuzzResult> {
   const faults: string[] = [];
   const fault = (text: string) => {
     if (faults.length < FAULTS_MAX) faults.push(text);
   };
-  const caller = new Caller(await RawClient.connect(pool), options.secret, fault);
+  const caller = new Caller(await RawClient.connect(pool), options.password, fault);
   const calling = caller.run();
   const sluggards = startSluggards(admin, options);
   const crowd = await openCrowd(admin, options.crowd);
@@ -63,7 +105,8 @@ export async function fuzzAdmin(admin: Admin, pool: Target, options: FuzzOptions
       if (answer !== "" && code === 0) fault(`no HTTP: ${told()}`);
       if (code >= 500 && code !== 503) fault(`a mistake of ours: ${told()}`);
       if (made.foreign && code >= 200 && code < 300) fault(`a foreigner was served: ${told()}`);
-      if (answer.includes(options.secret)) fault(`a secret: ${told()}`);
+      const secret = options.secrets.find((each) => answer.includes(each));
+      if (secret !== undefined) fault(`the secret ${secret}: ${told()}`);
     }
   }));
   for (const conn of crowd) close(conn);

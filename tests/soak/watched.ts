@@ -12,6 +12,7 @@
  * people: who looks and who asks share the machine, so nothing is asserted of them.
  */
 import { parseArgs } from "node:util";
+import { encode, latin1 } from "../../src/bytes/ascii.ts";
 import { type Admin, startAdmin } from "../lib/admin.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { delay } from "../lib/poll.ts";
@@ -41,10 +42,14 @@ const port = Number(/listen: \S+:(\d+)/.exec(yml)![1]);
 const { proxy, admin } = await startAdmin(f, values.runtime as Subject, yml, {
   process: [`workers: ${values.workers}`],
 });
+const scrapes = Number(values.scrapes);
+let scraped = 0;
 const lines = (await admin.get("/metrics")).text.split("\n").length;
 console.log(`${values.pages} pages, ${values.scrapes} scrapes of ${lines} lines a second, beside GETs`);
+// Once each, so that the code is warm.
 await slice(null);
-const seen: { readonly cpu: number; readonly p99: number; readonly rate: number }[][] = [];
+await slice(admin);
+const seen: Awaited<ReturnType<typeof slice>>[][] = [];
 for (let i = 0; i < Number(values.pairs); i++) {
   const pair = [await slice(null), await slice(admin)];
   seen.push(pair);
@@ -52,17 +57,23 @@ for (let i = 0; i < Number(values.pairs); i++) {
   console.log(
     `CPU ${alone.cpu.toFixed(2)} → ${watched.cpu.toFixed(2)} us × ${(watched.cpu / alone.cpu).toFixed(3)}, ` +
       `p99 ${alone.p99} → ${watched.p99} ms × ${(watched.p99 / alone.p99).toFixed(2)}, ` +
-      `${Math.round(alone.rate)} → ${Math.round(watched.rate)} a second`,
+      `${Math.round(alone.rate)} → ${Math.round(watched.rate)} a second, ` +
+      `${(watched.scraped / watched.seconds).toFixed(1)} scrapes a second`,
   );
 }
 for (const what of ["cpu", "p99"] as const) {
   const ratios = seen.map(([alone, watched]) => watched![what] / alone![what]).sort((a, b) => a - b);
-  console.log(`${what}: median × ${ratios[ratios.length >> 1]!.toFixed(3)}`);
+  console.log(
+    `${what}: median × ${ratios[ratios.length >> 1]!.toFixed(3)} (${ratios[0]!.toFixed(2)} to ${
+      ratios.at(-1)!.toFixed(2)
+    })`,
+  );
 }
 
 /** A slice of the load. @param admin who is looked at meanwhile; null: nobody looks */
 async function slice(admin: Admin | null) {
   const stop = new AbortController();
+  scraped = 0;
   const watching = admin === null ? [] : watch(admin, stop.signal);
   const [before, beganMs] = [cpuTicks(), performance.now()];
   const args = ["-p", `${port}`, "-n", values.requests, "-c", "50", "-r", "1000", "--csv"];
@@ -77,27 +88,56 @@ async function slice(admin: Admin | null) {
   await Promise.all(watching);
   // "test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"
   const row = new TextDecoder().decode(stdout).trim().split("\n").at(-1)!.replaceAll('"', "").split(",");
-  return { cpu, p99: Number(row.at(-2)), rate: Number(values.requests) / seconds };
+  return { cpu, p99: Number(row.at(-2)), rate: Number(values.requests) / seconds, seconds, scraped };
 }
 
+/** Readers cost as little as they can: they take the processors away from who is measured. */
 function watch(admin: Admin, signal: AbortSignal): Promise<void>[] {
-  const every = async (path: string, ms: number) => {
-    while (!signal.aborted) {
-      const { status } = await admin.get(path);
-      if (status !== 200) throw new Error(`${path}: ${status}`);
-      await delay(ms);
+  const reader = async (read: (conn: Deno.TcpConn) => Promise<void>) => {
+    using conn = await admin.connect();
+    const onAbort = () => conn.close();
+    signal.addEventListener("abort", onAbort);
+    try {
+      await read(conn);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+    if (!signal.aborted) throw new Error("the admin side has closed a connection");
+    signal.removeEventListener("abort", onAbort);
+  };
+  const ask = (conn: Deno.TcpConn, path: string) =>
+    conn.write(encode(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${admin.port}\r\n\r\n`));
+  const into = new Uint8Array(256 * 1024);
+  const page = async (conn: Deno.TcpConn) => {
+    await ask(conn, "/api/live?panels&pool=alpha");
+    while (await conn.read(into) !== null);
+  };
+  const scraper = async (conn: Deno.TcpConn) => {
+    for (let dueMs = performance.now(); !signal.aborted; dueMs += 1000 / scrapes) {
+      await delay(Math.max(0, dueMs - performance.now()));
+      await ask(conn, "/metrics");
+      await readAnswer(conn, into);
+      scraped++;
     }
   };
-  const stream = async () => {
-    const response = await fetch(`http://127.0.0.1:${admin.port}/api/live?panels&pool=alpha`, { signal });
-    for await (const _ of response.body!);
-  };
-  const pages = Array.from({ length: Number(values.pages) }, () =>
-    stream().catch((error) => {
-      if (!signal.aborted) throw error;
-    }));
-  const scrapes = Number(values.scrapes);
-  return scrapes === 0 ? pages : [...pages, every("/metrics", 1000 / scrapes)];
+  const pages = Array.from({ length: Number(values.pages) }, () => reader(page));
+  return scrapes === 0 ? pages : [...pages, reader(scraper)];
+}
+
+/** To its end. */
+async function readAnswer(conn: Deno.TcpConn, into: Uint8Array): Promise<void> {
+  let need = Infinity;
+  for (let got = 0; got < need;) {
+    const read = await conn.read(into);
+    if (read === null) throw new Error("an answer has not ended");
+    if (got === 0) {
+      const head = /^HTTP\/1.1 200 .*?content-length: (\d+)\r\n.*?\r\n\r\n/is.exec(
+        latin1(into, 0, Math.min(read, 1024)),
+      );
+      need = head![0].length + Number(head![1]);
+    }
+    got += read;
+  }
 }
 
 /** User's and system's, of all threads. */

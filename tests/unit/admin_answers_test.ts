@@ -9,7 +9,14 @@ import { pools } from "../../src/admin/pools.ts";
 import { adminRefusal } from "../../src/admin/side.ts";
 import { findRoute, ROUTES } from "../../src/admin/routes.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { KEYS, POOL_KEYS, PROCESS_KEYS } from "../../src/config/schema.ts";
+import {
+  ADMIN_TLS_KEYS,
+  KEYS,
+  POOL_KEYS,
+  PROCESS_KEYS,
+  SERVER_TLS_KEYS,
+  TLS_KEYS,
+} from "../../src/config/schema.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { Turns } from "../../src/service/turns.ts";
 import { EJECTED } from "../../src/stats/board.ts";
@@ -49,6 +56,37 @@ Deno.test("/api/config masks every secret of the table, and shows every other ke
     [pool.listen, pool.dangerous_commands, pool.timeout, pool.redis_auth, pool.servers[0].address],
     ["127.0.0.1:2", "deny", 0, null, "127.0.0.1:1"],
   );
+});
+
+Deno.test("/api/config shows tls, server_tls and admin_tls by their keys: of files their paths", async () => {
+  const directory = "/etc/ringmaster";
+  const yml = `ringmaster:
+  admin_tls: { certificate: ${directory}/server.pem, key: ${directory}/server.key }
+p:
+  listen: 127.0.0.1:2
+  tls:
+    certificate: ${directory}/server.pem
+    key: ${directory}/server.key
+    ca: ${directory}/ca.pem
+    client_certificates: optional
+    min_version: "1.3"
+    handshake_timeout: 1234
+    sni: [ { certificate: ${directory}/other.pem, key: ${directory}/other.key } ]
+  server_tls: { ca: ${directory}/ca.pem, name: redis.test, verify: full, certificate: ${directory}/client.pem, key: ${directory}/client.key }
+  servers: [ 127.0.0.1:1:1 ]
+`;
+  const body = await shown(yml);
+  const { ringmaster, pools: [pool] } = JSON.parse(body);
+  deepStrictEqual(
+    [pool.tls, pool.server_tls, ringmaster.admin_tls].map(Object.keys),
+    [TLS_KEYS, SERVER_TLS_KEYS, ADMIN_TLS_KEYS].map((keys) => keys.map(({ name }) => name)),
+  );
+  deepStrictEqual(
+    [pool.tls.key, pool.tls.client_certificates, pool.tls.min_version, pool.tls.handshake_timeout],
+    [`${directory}/server.key`, "optional", "1.3", 1234],
+  );
+  deepStrictEqual(pool.tls.sni, [{ certificate: `${directory}/other.pem`, key: `${directory}/other.key` }]);
+  deepStrictEqual([pool.server_tls.name, pool.server_tls.verify], ["redis.test", "full"]);
 });
 
 Deno.test("the table of keys says of every password that it is secret", () => {

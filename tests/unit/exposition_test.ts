@@ -1,7 +1,7 @@
 /** The document of /metrics, byte by byte, in both formats; and which of the two a reader gets. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
-import { exposition, type Format, formatFor, sampleName } from "../../src/stats/exposition.ts";
+import { Exposition, exposition, type Format, formatFor, sampleName } from "../../src/stats/exposition.ts";
 import {
   BOUNDS_US,
   bucketsOf,
@@ -10,6 +10,7 @@ import {
   type Reading,
   readings,
 } from "../../src/stats/families.ts";
+import { atOnce } from "../../src/ring/steps.ts";
 import { Latency } from "../../src/stats/latency.ts";
 import { snapshotOf } from "../lib/snapshot.ts";
 
@@ -124,6 +125,80 @@ Deno.test("exposition(): a histogram, its edges in seconds, without exponents", 
   deepStrictEqual(open.slice(-4), ['h_seconds_sum{p="a"} 2.5', 'h_seconds_count{p="a"} 40', "# EOF", ""]);
 });
 
+Deno.test("Exposition.write(): what it remembers changes nothing, whatever comes and goes, and however many write at a time", () => {
+  const families = [
+    family("counter", "a_bytes", "bytes", ["p"], 'the "first"'),
+    family("gauge", "b", "", ["p", "q"]),
+    family("histogram", "c_seconds", "seconds", ["p"]),
+  ];
+  const label = fc.constantFrom("", "x", "server1", 'a"b\\', "ü\u{1f600}");
+  const value = fc.oneof(
+    fc.nat(12),
+    fc.nat({ max: 2 ** 31 }),
+    fc.integer({ min: -5, max: 2 ** 53 }),
+    fc.double(),
+    fc.constantFrom(-0, Infinity, NaN, 2 ** 32 - 1, 2 ** 32, 999_999_999, 1e9, 2 ** 53 - 1),
+  );
+  const points = fc.array(fc.tuple(label, label, value), { maxLength: 4 });
+  const histograms = fc.array(fc.tuple(label, fc.nat(1e6), value), { maxLength: 2 });
+  const documents = fc.array(
+    fc.record({ a: points, b: points, c: histograms, kept: fc.boolean() }),
+    { maxLength: 8 },
+  );
+  fc.assert(fc.property(documents, fc.constantFrom<Format>("text", "openmetrics"), (all, format) => {
+    const remembering = new Exposition(format);
+    let last: Reading[] = [];
+    const writing: { readonly work: ReturnType<Exposition["write"]>; readonly expected: string }[] = [];
+    for (const { a, b, c, kept } of all) {
+      const [first, second, third] = families as [Family, Family, Family];
+      const now: Reading[] = [
+        reading(first, ...a.map(([p, , v]): [string[], number] => [[p], v])),
+        reading(second, ...b.map(([p, q, v]): [string[], number] => [[p, q], v])),
+        {
+          family: third,
+          points: [],
+          histograms: c.map(([p, count, us]) => ({
+            labels: [p],
+            buckets: { below: BOUNDS_US.map((_, i) => Math.floor(count * i / 20)), count, sumUs: us },
+          })),
+        },
+      ];
+      // The same points with other numbers, mostly.
+      last = kept
+        ? last.map(({ family, points, histograms }) => ({
+          family,
+          points: points.map(({ labels, value }, i) => ({
+            labels: [...labels],
+            value: a[i]?.[2] ?? value + 1,
+          })),
+          histograms,
+        }))
+        : now;
+      writing.push({ work: remembering.write(last), expected: exposition(last, format) });
+      // Two of them begin before either ends, now and then.
+      if (writing.length === 2 || kept) { for (const one of writing.splice(0)) end(one); }
+    }
+    for (const one of writing) end(one);
+  }));
+  function end({ work, expected }: { work: ReturnType<Exposition["write"]>; expected: string }): void {
+    const { bytes, release } = atOnce(work);
+    strictEqual(new TextDecoder().decode(bytes), expected);
+    release();
+  }
+});
+
+Deno.test("Exposition.write(): a document stays as it is until it is given back", () => {
+  const exposition = new Exposition("text");
+  const write = (value: number) => atOnce(exposition.write([reading(family("gauge", "a"), [[], value])]));
+  const first = write(1);
+  const second = write(2);
+  const text = ({ bytes }: { bytes: Uint8Array }) => new TextDecoder().decode(bytes).split("\n")[2];
+  deepStrictEqual([first, second].map(text), ["a 1", "a 2"]);
+  first.release();
+  const third = write(333);
+  deepStrictEqual([second, third].map(text), ["a 2", "a 333"]);
+});
+
 Deno.test("exposition(): no label's value ends a line or a value, whatever it is", () => {
   const one = family("gauge", "a", "", ["p"]);
   const odd = fc.oneof(fc.constantFrom(10, 13, 34, 92, 0xd83d, 0xde00), fc.integer({ min: 0, max: 0xffff }));
@@ -169,7 +244,7 @@ Deno.test("bucketsOf(): classic buckets have the counts of the finer ones, exact
   fc.assert(fc.property(fc.array(us, { maxLength: 50 }), (times) => {
     const latency = new Latency(new SharedArrayBuffer(Latency.bytes(2)), 0, 2);
     times.forEach((time, i) => latency.block(i % 2).count(0, 0, time / 1000, 1));
-    const { below, count, sumUs } = bucketsOf(latency.histogram(0, 0));
+    const { below, count, sumUs } = bucketsOf(latency, 0, 0);
     deepStrictEqual(below, BOUNDS_US.map((bound) => times.filter((time) => time < bound).length));
     deepStrictEqual([count, sumUs], [times.length, times.reduce((sum, time) => sum + time, 0)]);
   }));

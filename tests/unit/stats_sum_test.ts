@@ -22,8 +22,10 @@ Deno.test("sumStats() adds counters and gauges, and takes the latest time", () =
     const stats = sumStats(HEAD, [{ name: "a", servers: [{ name: "x" }, { name: "y" }] }], board);
     const sum = (at: number) => workers.reduce((all, numbers) => all + numbers[at]!, 0);
     const expected = (metrics: typeof POOL_METRICS, first: number) =>
-      metrics.map(({ kind }, i) =>
-        kind === "timestamp" ? Math.max(...workers.map((numbers) => numbers[first + i]!)) : sum(first + i)
+      Float64Array.from(
+        metrics,
+        ({ kind }, i) =>
+          kind === "timestamp" ? Math.max(...workers.map((numbers) => numbers[first + i]!)) : sum(first + i),
       );
     deepStrictEqual(stats, {
       ...HEAD,
@@ -33,7 +35,7 @@ Deno.test("sumStats() adds counters and gauges, and takes the latest time", () =
         name: "a",
         values: expected(POOL_METRICS, 0),
         servers: [
-          { name: "x", values: SERVER_METRICS.map(() => 0) },
+          { name: "x", values: new Float64Array(SERVER_METRICS.length) },
           { name: "y", values: expected(SERVER_METRICS, 20) },
         ],
       }],
