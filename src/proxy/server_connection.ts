@@ -363,9 +363,13 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
 
   /** Keeps what belongs to the first HEAD_BYTES of the request that is being written. */
   private keepHead(heads: SentHeads, bytes: Uint8Array, start: number, end: number): void {
-    const before = this.tail!.size + this.parts;
+    const tail = this.tail!;
+    const before = tail.size + this.parts;
     if (before < HEAD_BYTES) {
-      heads.keep(this.written + this.parts, bytes, start, Math.min(end, start + HEAD_BYTES - before));
+      const head = this.head!;
+      // Of the one that is being written it is not known yet where it ends.
+      const owed = head === tail ? this.written - tail.size : head.sentAt - head.size;
+      heads.keep(this.written + this.parts, bytes, start, Math.min(end, start + HEAD_BYTES - before), owed);
     }
     this.parts += end - start;
   }

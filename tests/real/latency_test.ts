@@ -96,6 +96,23 @@ const STEPS = 500_000;
 /** Keeps a server busy: not for a time by its own clock, which stands still while a script runs since Redis 7.2. */
 const busyFor = (steps: number) => `for i = 1, ${steps} do end return 1`;
 
+Deno.test("the slow log has the words of a request that much lies behind", async () => {
+  await using f = new Fixture();
+  const yml = poolYml({ alpha: { servers: [await f.redis()], slowlog_threshold: 90 } });
+  const { proxy, admin } = await startAdmin(f, "compiled", yml, { process: ["workers: 1"] });
+  const client = await f.client(proxy);
+  let steps = STEPS;
+  let found: any[] = [];
+  await poll(async () => {
+    // Three times what is kept of requests that are answered at once.
+    const behind = Array.from({ length: 60 }, () => ["SET", "key", "y".repeat(3000)]);
+    await client.pipeline(["EVAL", busyFor(steps *= 2), "1", "key"], ...behind);
+    found = (await admin.json("/api/slowlog?pool=alpha&count=128")).entries;
+    return found.some(({ command }) => command === "SET");
+  }, "requests that have waited for a script");
+  deepStrictEqual(new Set(found.map(({ command }) => command)), new Set(["EVAL", "SET"]));
+});
+
 Deno.test("two workers: what was slow is in the slow log, and SLOWLOG tells it", async () => {
   await using f = new Fixture();
   const pool = { servers: [await f.redis()], slowlog_threshold: 90, slowlog_max_len: 3 };

@@ -1,5 +1,6 @@
 /** The slow log: a ring that all workers write to, the bytes of what was sent, and what is shown of them. */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import { memcachedWords, redisWords, WORD_BYTES_MAX, WORDS_MAX } from "../../src/protocol/slow_words.ts";
 import { HEAD_BYTES, SentHeads } from "../../src/proxy/sent_heads.ts";
@@ -62,7 +63,7 @@ Deno.test("SentHeads gives what was written at a position, as long as that is no
     writes.forEach(({ size, skips, forgets }, i) => {
       position += skips;
       const bytes = Uint8Array.from({ length: size }, (_, k) => (i * 31 + k * 7) & 255);
-      heads.keep(position, bytes, 0, Math.min(size, HEAD_BYTES));
+      heads.keep(position, bytes, 0, Math.min(size, HEAD_BYTES), position);
       all.push({ position, bytes });
       position += size;
       if (forgets === 0) heads.forget(known = position);
@@ -74,6 +75,43 @@ Deno.test("SentHeads gives what was written at a position, as long as that is no
       }
     });
   }));
+});
+
+Deno.test("SentHeads knows every request that has not been answered, up to half a MiB of them, and gives the memory back later", () => {
+  // Requests that come before the first of them is answered; how many are answered then.
+  const rush = fc.record({
+    count: fc.integer({ min: 1, max: 600 }),
+    size: fc.integer({ min: 1, max: 5000 }),
+  });
+  fc.assert(
+    fc.property(fc.array(rush, { maxLength: 5 }), fc.nat(100), (rushes, left) => {
+      const heads = new SentHeads();
+      const least = heads.heldBytes;
+      let position = 0;
+      let owed: { position: number; bytes: Uint8Array }[] = [];
+      for (const { count, size } of rushes) {
+        for (let i = 0; i < count; i++) {
+          const bytes = Uint8Array.from({ length: size }, (_, k) => (position + k * 7) & 255);
+          owed.push({ position, bytes });
+          heads.keep(position, bytes, 0, Math.min(size, HEAD_BYTES), owed[0]!.position);
+          position += size;
+        }
+        for (const { position: at, bytes } of owed) {
+          const found = heads.read(at, bytes.length);
+          if (found === null) ok(position - at > 512 * 1024 - HEAD_BYTES, `${position - at} bytes back`);
+          else ok(Buffer.compare(found, bytes.subarray(0, HEAD_BYTES)) === 0, `the bytes at ${at}`);
+        }
+        ok(heads.heldBytes <= 512 * 1024);
+        owed = owed.slice(owed.length - Math.min(owed.length, left));
+      }
+      const bytes = new Uint8Array(HEAD_BYTES);
+      for (let calm = 0; calm <= 17 * 512 * 1024; calm += HEAD_BYTES, position += HEAD_BYTES) {
+        heads.keep(position, bytes, 0, HEAD_BYTES, position);
+      }
+      strictEqual(heads.heldBytes, least);
+    }),
+    { numRuns: 20 },
+  );
 });
 
 Deno.test("words are shown as redis-server shows them: 32 of them, 128 bytes of each", () => {
