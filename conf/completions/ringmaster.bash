@@ -21,6 +21,11 @@ _ringmaster() {
     " --admin") :; return ;;
     " --listen") :; return ;;
     "route -c"|"route --conf-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "route --admin") :; return ;;
+    "route --token-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "route --ca-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "route --cert-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
+    "route --key-file") compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); return ;;
     "route --pool") :; return ;;
     "route --ejected") :; return ;;
     "plan --pool") :; return ;;
@@ -74,7 +79,7 @@ _ringmaster() {
   esac
   case $command in
     "") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -V --version -t --test-conf -d --daemonize -D --describe-stats -v --verbose -o --output -c --conf-file -s --stats-port -a --stats-addr -i --stats-interval -p --pid-file -m --mbuf-size --workers --log-format --admin --listen" -- "$word")); else ((COMP_CWORD == 1)) && COMPREPLY=($(compgen -W "route plan compare reload top tap health upgrade demo schema password completions man" -- "$word")); fi ;;
-    "route") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --pool --hex --ejected --explain --json" -- "$word")); else :; fi ;;
+    "route") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -c --conf-file --admin --token-file --ca-file --cert-file --key-file --pool --hex --ejected --explain --json" -- "$word")); else :; fi ;;
     "plan") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --keys --json --svg" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
     "compare") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help --pool --old-at --new-at --direct --scan --keys --hex --count --rate --show --user --password-file --ca --json --record --replay --writes -c --conf-file --admin --token-file --ca-file --cert-file --key-file" -- "$word")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$word")); fi ;;
     "reload") if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "-h --help -p --pid-file" -- "$word")); else :; fi ;;

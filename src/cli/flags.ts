@@ -43,8 +43,7 @@ export interface RunOptions {
   readonly admin: { readonly address: Address | null; readonly text: string } | null;
 }
 
-export interface RouteOptions {
-  readonly confFile: string | null;
+export interface RouteOptions extends PeerOptions {
   /** null: all pools. */
   readonly pool: string | null;
   readonly hex: boolean;
@@ -330,7 +329,7 @@ export const COMMANDS: readonly Command[] = [
     sentence: "Which server owns a key: key, pool, server name and address, between tabs.",
     flags: [
       HELP,
-      CONF_FILE,
+      ...PEER,
       flag("", "pool", "only this pool (default: a line for every pool)", "S", "a name"),
       flag("", "hex", "keys are given, and printed, in hex"),
       flag("", "ejected", "answer for a ring without these servers", "S[,S]", "names"),
@@ -342,6 +341,8 @@ export const COMMANDS: readonly Command[] = [
       "Keys that begin with a dash come after --. A pool of several servers with distribution random\n" +
       "shows * as server and address: each request goes to any of them. If no server is left, - is shown.\n" +
       "In a pool of a cluster, whose nodes are asked, the key's slot stands behind the address.",
+      "With --admin, or where there is no configuration file, a running proxy is asked, key by key: who is off\n" +
+      "its ring now is passed over.",
       'With --json: {"key","key_hex","pool","server","address"}, and of a cluster "slot"; key is null if it is\n' +
       "not UTF-8, server and address if there is no single one.",
     ],
@@ -695,7 +696,7 @@ function shellOf(given: Given): Shell {
 function routeOptions(given: Given): RouteOptions {
   if (given.words.length === 0) throw new UsageError("route: no KEY given; - reads keys from standard input");
   return {
-    confFile: given.text("conf-file"),
+    ...peerOptions(given),
     pool: given.text("pool"),
     hex: given.has("hex"),
     json: given.has("json"),

@@ -1,5 +1,5 @@
 /**
- * `ringmaster route`: which server owns a key, without running a proxy.
+ * `ringmaster route`: which server owns a key, without running a proxy; or beside one (route_asked.ts).
  *
  *   keys (arguments, or lines of standard input) ──► each pool's placement ──► key ⇥ pool ⇥ server ⇥ address (⇥ slot, of a cluster)
  *                                                    └─ with --explain: each step (topology/explain.ts)
@@ -19,8 +19,10 @@ import { placementOf } from "../topology/placement.ts";
 import { random } from "../service/proxy_options.ts";
 import { SourceError } from "../topology/source.ts";
 import { type SourceAround, Sources } from "../topology/sources.ts";
-import { findConfFile } from "./conf_file.ts";
+import { NoPeer, peerOf } from "./admin_peer.ts";
+import { findConfFile, hasConfFile } from "./conf_file.ts";
 import type { RouteOptions } from "./flags.ts";
+import { routeAsked } from "./route_asked.ts";
 import { UsageError } from "./usage_error.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, type Io } from "./io.ts";
 
@@ -36,6 +38,7 @@ export async function route(
 ): Promise<number> {
   const sources = new Sources({ ...around, random });
   try {
+    if (asksProxy(options)) return await routeAsked(peerOf(options), options, io);
     const config = await sources.fill(loadConfig(findConfFile(options.confFile)));
     for (const line of sources.silent()) io.err(`ringmaster route: ${line}\n`);
     const targets = targetsOf(config.pools, options, config.process);
@@ -58,10 +61,20 @@ export async function route(
       io.err(`ringmaster route: ${error.message}\n`);
       return EXIT_USAGE;
     }
+    if (error instanceof NoPeer) {
+      io.err(`ringmaster route: ${error.message}\n`);
+      return EXIT_FAILURE;
+    }
     throw error;
   } finally {
     sources.stop();
   }
+}
+
+/** Where there is no file a proxy has its servers from its command line. */
+function asksProxy({ confFile, admin, tokenFile, caFile, certFile }: RouteOptions): boolean {
+  const named = admin !== null || tokenFile !== null || caFile !== null || certFile !== null;
+  return named || confFile === null && !hasConfFile();
 }
 
 /** A pool and the ends of its lines, by server index; the last is for no server. */

@@ -44,6 +44,9 @@ export interface Skipped {
   readonly place: string;
 }
 
+/** The `place` of any key then. */
+export const NO_SERVER = "no server is on the ring";
+
 /** Plain data; names are those of the JSON answers. */
 export interface Explanation {
   readonly pool: string;
@@ -107,7 +110,7 @@ export function* explainSteps(
     distribution: cluster ? "slots" : distribution,
     slot,
     place: !live.includes(1)
-      ? "no server is on the ring"
+      ? NO_SERVER
       : unknown
       ? `nobody owns slot ${slot}, as far as is known`
       : single

@@ -63,7 +63,7 @@ export async function startGuarded(f: Fixture, runtime: Runtime, workers: number
     alpha: { servers: [server], redis_auth: password },
     beta: {
       servers: [server],
-      server_auth: "{ user: default, password: hunter2-of-server-auth }",
+      server_auth: "{ username: default, password: hunter2-of-server-auth }",
       users: "[ { name: app, password: hunter2-of-a-user, rules: '+@all ~*' } ]",
       tls: `{ ${files}, sni: [ { ${files} } ] }`,
       server_tls: `{ ca: ${dir}/cert.pem, ${files} }`,
@@ -73,7 +73,7 @@ export async function startGuarded(f: Fixture, runtime: Runtime, workers: number
     `workers: ${workers}`,
     // Nobody is there.
     `otlp: http://127.0.0.1:${freePort()}`,
-    "otlp_headers: { authorization: Bearer hunter2-of-otlp }",
+    "otlp_headers: authorization=hunter2-of-otlp",
   ];
   return { ...await startAdmin(f, runtime, yml, { process }), password, secrets };
 }

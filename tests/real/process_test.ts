@@ -107,9 +107,20 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     f,
     runtime,
   ) => {
-    const [server, port, admin, statistics] = [freePort(), freePort(), freePort(), freePort()];
+    const [server, other, port, admin, statistics] = Array.from({ length: 5 }, freePort) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
     await f.redis({ port: server });
-    const words = [`redis://127.0.0.1:${server}`, `--listen=127.0.0.1:${port}`];
+    await f.redis({ port: other });
+    const words = [
+      `redis://127.0.0.1:${server}`,
+      `redis://127.0.0.1:${other}`,
+      `--listen=127.0.0.1:${port}`,
+    ];
     const shown = await runIt(runtime, "-t", ...words);
     strictEqual(shown.code, 0, shown.stderr);
     match(shown.stdout, new RegExp(`^redis:\\n  listen: 127\\.0\\.0\\.1:${port}$`, "m"));
@@ -130,6 +141,19 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     await poll(() => accepts(port), () => `a listener:\n${proxy.stderr}`);
     const client = await f.client({ port });
     strictEqual(await client.command("SET", "a", "1"), "OK");
+    // Where it is: the proxy is asked, since no file says so.
+    const route = (...words: string[]) =>
+      run(program!, [...before, "route", `--admin=127.0.0.1:${admin}`, ...words], { cwd: f.dir });
+    const line = await route("a");
+    strictEqual(line.code, 0, line.stderr);
+    const [key, pool, , address] = line.stdout.trimEnd().split("\t");
+    deepStrictEqual([key, pool], ["a", "redis"]);
+    const owner = await f.client({ port: Number(/^127\.0\.0\.1:(\d+)$/.exec(address!)![1]) });
+    strictEqual(await owner.command("GET", "a"), "1");
+    deepStrictEqual(JSON.parse((await route("--json", "--hex", "61")).stdout).address, address);
+    match((await route("--explain", "a")).stdout, new RegExp(`^server .* at ${address}$`, "m"));
+    match((await route("--pool=none", "a")).stderr, /--pool: found "none", expected one of redis\n$/);
+    strictEqual((await route("--ejected=x", "a")).code, 2);
     proxy.kill("SIGHUP");
     const told = /reload \(SIGHUP\): nothing is different in \(command line\)/;
     await poll(() => told.test(proxy.stderr), () => `${told} in:\n${proxy.stderr}`);

@@ -89,9 +89,11 @@ Deno.test('parseFlags() takes -o "" for standard error, as nutcracker does', () 
 });
 
 const PLAN = { before: "a.yml", after: "b.yml", pool: null, keys: null, json: false, svg: null };
-const ROUTE = { confFile: null, pool: null, hex: false, json: false, explain: false, ejected: [] };
-
 const NO_TLS = { caFile: null, certFile: null, keyFile: null };
+
+const PEER = { confFile: null, admin: null, tokenFile: null, ...NO_TLS };
+
+const ROUTE = { ...PEER, pool: null, hex: false, json: false, explain: false, ejected: [] };
 
 const OTHERS: readonly (readonly [string, Flags])[] = [
   ["-h", { command: "help", topic: null }],
@@ -107,6 +109,7 @@ const OTHERS: readonly (readonly [string, Flags])[] = [
   ["route -c f --pool p --hex --json --ejected a,b -- - -x", {
     command: "route",
     options: {
+      ...PEER,
       confFile: "f",
       pool: "p",
       hex: true,

@@ -1,0 +1,92 @@
+/**
+ * `ringmaster route` beside a running proxy, as one whose servers stand on its command line: each key is asked of its admin side, which
+ * says where it lives now, with who is off the ring.
+ *
+ *   /api/topology ──► pools ──► a key: /api/route of each ──► the same lines as for a file
+ */
+import { type AdminPeer, askAdmin } from "../admin/client.ts";
+import { quoted } from "../config/config_error.ts";
+import { type Explanation, explanationText, NO_SERVER } from "../topology/explain.ts";
+import type { RouteOptions } from "./flags.ts";
+import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
+import { UsageError } from "./usage_error.ts";
+
+const ANSWER_MAX_MS = 5000;
+const NEWLINE = 10;
+
+/** @returns the exit code. Throws UsageError */
+export async function routeAsked(peer: AdminPeer, options: RouteOptions, io: Io): Promise<number> {
+  if (options.ejected.length > 0) {
+    throw new UsageError(
+      "option --ejected: expected it with a configuration file; a running proxy knows who is off",
+    );
+  }
+  const ask = async (path: string) => {
+    const { status, text } = await askAdmin(peer, path, ANSWER_MAX_MS);
+    const said = JSON.parse(text);
+    if (status !== 200) throw new Error(said.error ?? `it says ${status}`);
+    return said;
+  };
+  try {
+    const { pools } = await ask("/api/topology") as { readonly pools: readonly { readonly name: string }[] };
+    const names = pools.map(({ name }) => name);
+    const { pool } = options;
+    if (pool !== null && !names.includes(pool)) {
+      throw new UsageError(`option --pool: found ${quoted(pool)}, expected one of ${names.join(", ")}`);
+    }
+    for (const { bytes, place } of keysOf(options, io)) {
+      const hex = options.hex ? textOf(bytes) : hexOf(bytes);
+      if (!/^([0-9a-f]{2})*$/i.test(hex)) {
+        throw new UsageError(`${place}: found ${quoted(hex)}, expected pairs of hex digits`);
+      }
+      for (const name of pool === null ? names : [pool]) {
+        const told: Explanation = await ask(`/api/route?hex&key=${hex}&pool=${encodeURIComponent(name)}`);
+        if (options.json) io.out(JSON.stringify(options.explain ? told : shortOf(told)) + "\n");
+        else if (options.explain) io.out(explanationText(told) + "\n");
+        else io.out(lineOf(bytes, told));
+      }
+    }
+    return EXIT_OK;
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    const { host, port } = peer;
+    io.err(`ringmaster route: ${host}:${port}: ${(error as Error).message}\n`);
+    return EXIT_FAILURE;
+  }
+}
+
+/** Arguments, and lines of standard input. */
+function* keysOf({ keys }: RouteOptions, io: Io): Generator<{ bytes: Uint8Array; place: string }, void> {
+  for (const key of keys) {
+    if (key !== "-") {
+      yield { bytes: new TextEncoder().encode(key), place: "KEY" };
+      continue;
+    }
+    const all = io.stdin();
+    let line = 0;
+    for (let start = 0; start < all.length;) {
+      const found = all.indexOf(NEWLINE, start);
+      const end = found < 0 ? all.length : found;
+      yield { bytes: all.subarray(start, end), place: `line ${++line} of standard input` };
+      start = end + 1;
+    }
+  }
+}
+
+function shortOf({ key, key_hex, pool, server, address, slot }: Explanation) {
+  return { key, key_hex, pool, server, address, ...slot === null ? {} : { slot } };
+}
+
+/** @param key as it was given */
+function lineOf(
+  key: Uint8Array,
+  { pool, server, address, slot, place, distribution }: Explanation,
+): Uint8Array {
+  const nobody = distribution === "random" && place !== NO_SERVER ? "*" : "-";
+  const end = `\t${pool}\t${server ?? nobody}\t${address ?? nobody}${slot === null ? "" : `\t${slot}`}\n`;
+  return new Uint8Array([...key, ...new TextEncoder().encode(end)]);
+}
+
+const textOf = (bytes: Uint8Array): string => new TextDecoder("latin1").decode(bytes);
+const hexOf = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
