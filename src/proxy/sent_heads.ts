@@ -38,9 +38,10 @@ export class SentHeads {
   keep(position: number, bytes: Uint8Array, start: number, end: number, owed: number): void {
     const past = position + end - start;
     const { length } = this.bytes;
-    if (past - owed > length ? length < RING_MAX : length > RING && past - owed < RING / 2) {
-      this.resize(past - owed);
-    }
+    if (past - owed > RING) {
+      this.calmFrom = past;
+      if (past - owed > length && length < RING_MAX) this.resize(past - owed);
+    } else if (length > RING && past - this.calmFrom > CALM * length) this.resize(RING);
     this.end = past;
     this.put(position, bytes, start, end);
   }

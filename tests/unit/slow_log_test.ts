@@ -110,7 +110,7 @@ Deno.test("SentHeads knows every request that has not been answered, up to half 
       }
       strictEqual(heads.heldBytes, least);
     }),
-    { numRuns: 20 },
+    { numRuns: 8 },
   );
 });
 
