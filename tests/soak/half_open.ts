@@ -9,8 +9,9 @@
  *   --only=WORDS  floods with these words in their name
  *
  * Each flood comes from one address or from an address for each connection (127.0.0.0/8 is all this machine), says nothing, a whole ClientHello
- * of TLS 1.3, or one of TLS 1.2, and then keeps still. Meanwhile a client that stays asks every 20 ms, and others come one after the other, each from
- * an address of its own, shake hands, ask once and go: how many are served, how long each took, how many were closed or got nothing in 10 s.
+ * of TLS 1.3, or one of TLS 1.2, and then keeps still. Meanwhile a client that stays asks every 20 ms, and others come one after the other, shake
+ * hands, ask once and go: how many are served, how long each took, how many were closed or got nothing in 10 s. Some come each from an address
+ * of its own (strangers), others from one that has shaken hands with all workers before.
  */
 import { execFileSync } from "node:child_process";
 import { connect as connectPlain, type Socket } from "node:net";
@@ -26,6 +27,7 @@ import { compiled } from "../lib/repo.ts";
 import { poolYml } from "../lib/servers.ts";
 
 const GIVEN_UP_MS = 10_000;
+const KNOWN = "127.100.0.1";
 
 const { values } = parseArgs({
   args: Deno.args,
@@ -204,7 +206,8 @@ async function measure(): Promise<void> {
     ];
     const proxy = f.add(new Process(executable, args, { output: `${f.dir}/proxy.log` }));
     const early: Seen = { times: [], closed: 0, waited: 0 };
-    while (early.times.length === 0) await visit(port, own.cert, "127.100.0.1", early);
+    // So many that each worker has seen it.
+    while (early.times.length < 20) await visit(port, own.cert, KNOWN, early);
     const script = new URL(import.meta.url).pathname;
     if (kind !== "none") {
       const options = [`--flood=${kind}`, `--port=${port}`, `--rate=${values.rate}`, `--hello=${words}`];
@@ -219,22 +222,27 @@ async function measure(): Promise<void> {
     let over = false;
     const staying: number[] = [];
     const asked = stays(port, own.cert, staying, () => over);
-    const seen: Seen = { times: [], closed: 0, waited: 0 };
+    const strangers: Seen = { times: [], closed: 0, waited: 0 };
+    const known: Seen = { times: [], closed: 0, waited: 0 };
     const beforeS = cpuSeconds(proxy.pid);
     const beganMs = performance.now();
-    for (let i = 0; performance.now() - beganMs < seconds * 1000; i++) {
-      await visit(port, own.cert, `127.100.1.${1 + i % 250}`, seen);
-      await delay(50);
-    }
+    const come = async (addressOf: (i: number) => string, seen: Seen) => {
+      for (let i = 0; performance.now() - beganMs < seconds * 1000; i++) {
+        await visit(port, own.cert, addressOf(i), seen);
+        await delay(50);
+      }
+    };
+    await Promise.all([come((i) => `127.100.1.${1 + i % 250}`, strangers), come(() => KNOWN, known)]);
     const tookS = (performance.now() - beganMs) / 1000;
     const cpu = (cpuSeconds(proxy.pid) - beforeS) / tookS;
     over = true;
     const failure = await asked;
-    console.log(
-      `${name || "no flood"}: ${seen.times.length} served (${
-        told(seen.times)
-      }), ${seen.closed} closed, ${seen.waited} waited in vain`,
-    );
+    console.log(name || "no flood");
+    for (const [who, { times, closed, waited }] of [["strangers", strangers], ["known", known]] as const) {
+      console.log(
+        `  ${who}: ${times.length} served (${told(times)}), ${closed} closed, ${waited} waited in vain`,
+      );
+    }
     console.log(
       `  who stays: ${staying.length} answers (${told(staying)})${failure && `, then ${failure}`}; CPU ${
         cpu.toFixed(2)

@@ -207,6 +207,60 @@ Deno.test("of addresses that have shaken hands the last 4,096 are known", () => 
   deepStrictEqual(stand.gone, ["a0 0", "more0 0"]);
 });
 
+/** In virtual time: a worker that takes 1.55 ms for an answer, 1,000 a second who ask and never go on, each of an address of its own. */
+function flood(whose: string, comesAgain: boolean): { times: number[]; closed: number } {
+  const gone = new Set<string>();
+  const places = new HalfOpen<string>(256, (who) => {
+    gone.add(who);
+    places.remove(who);
+  });
+  const times: number[] = [];
+  let [closed, serial, hostile, freeMs, nextMs, sinceMs] = [0, 0, 0, 0, 2000, 0];
+  let who: string | null = null;
+  const come = (name: string, address: string) => {
+    places.add(name, address);
+    places.asks(name);
+  };
+  if (comesAgain) {
+    come(whose, whose);
+    places.next();
+    places.shook(whose);
+  }
+  for (let ms = 0; ms < 8000; ms += 0.5) {
+    for (; hostile < ms; hostile++) come(`h${hostile}`, `h${hostile}`);
+    if (who === null && ms >= nextMs) {
+      sinceMs ||= ms;
+      who = `${whose}${serial++}`;
+      come(who, comesAgain ? whose : who);
+    } else if (who !== null && gone.has(who)) {
+      closed++;
+      who = null;
+      nextMs = ms + 10;
+    }
+    for (; freeMs <= ms; freeMs += 1.55) {
+      const answered = places.next();
+      if (answered === null) break;
+      if (answered !== who) continue;
+      places.shook(who);
+      times.push(ms - sinceMs);
+      who = null;
+      [nextMs, sinceMs] = [ms + 50, 0];
+    }
+    freeMs = Math.max(freeMs, ms);
+  }
+  return { times, closed };
+}
+
+Deno.test("of a flood from very many addresses that is more than can be answered strangers wait for a turn of all places, known ones do not", () => {
+  const strangers = flood("stranger", false);
+  ok(strangers.times.length >= 4, String(strangers.times));
+  ok(Math.max(...strangers.times) < 400, String(strangers.times));
+  const known = flood("known", true);
+  ok(known.times.length > 80, String(known.times.length));
+  ok(Math.max(...known.times) < 10, String(known.times));
+  strictEqual(known.closed, 0);
+});
+
 Deno.test("isOf() moves one to the address that it turns out to be of, where it counts with its like", () => {
   const stand = new Stand();
   stand.come("one", HALF);
