@@ -476,7 +476,7 @@ export class Client implements Flushable, Postponed, ReplySink {
     end: number,
   ): void {
     if (first !== this.replies.head) {
-      this.replies.deliver(first, bytes, start, end);
+      this.replies.holdUntouched(first, bytes, start, end);
       return;
     }
     this.replies.deliverRun(last, count, bytes, start, end);

@@ -12,6 +12,7 @@ import { assert } from "../bytes/assert.ts";
 import { Outbox, SHARE_MIN } from "../bytes/outbox.ts";
 import type { Client } from "./client.ts";
 import { DONE, OWED, Request } from "./request.ts";
+import { giveRequest } from "./spare_requests.ts";
 
 /** From this size on a held reply leaves in the chunk it lies in: a system call of its own costs less than the copy. */
 const HAND_OVER_MIN = 32 * 1024;
@@ -77,25 +78,37 @@ export class ReplyQueue {
       return false;
     }
     if (!request.muted) this.sink.send(bytes, start, end);
-    this.leave(request, 1);
+    if ((this.amid & PARTS) !== 0) this.ended(PARTS);
+    this.left(unlink(request), 1);
     return true;
   }
 
-  /** As `deliver`, for whole replies to the oldest request and those behind it up to `last`, of which none is muted. */
+  /**
+   * As `deliver`, for whole replies to the oldest request and those behind it up to `last`, of which none is muted. Nothing else has become
+   * of them: nobody may ask for them any more.
+   */
   deliverRun(last: Request, count: number, bytes: Uint8Array, start: number, end: number): void {
     this.sink.send(bytes, start, end);
-    this.leave(last, count);
+    if ((this.amid & PARTS) !== 0) this.ended(PARTS);
+    for (let r = this.head!;;) {
+      const next = unlink(r);
+      if (r.isUsedAgain) giveRequest(r);
+      if (r === last) return this.left(next, count);
+      r = next!;
+    }
   }
 
-  /** The reply to `last`, and with it those to the `count` oldest requests, has been sent: so are those held behind it. */
-  private leave(last: Request, count: number): void {
-    if ((this.amid & PARTS) !== 0) this.ended(PARTS);
-    for (let r = this.head!; r !== last;) r = unlink(r)!;
-    let head = unlink(last);
+  /** The `count` oldest requests have been sent their replies; `head` is the next. Those behind them that are held leave too. */
+  private left(head: Request | null, count: number): void {
     this.length -= count;
     while (head !== null && head.progress === DONE) {
       this.sendHeld(head);
-      head = unlink(head);
+      const next = unlink(head);
+      if (head.isUsedAgain) {
+        head.dropReply();
+        giveRequest(head);
+      }
+      head = next;
       this.length--;
     }
     this.head = head;
@@ -207,6 +220,13 @@ export class ReplyQueue {
     this.holdHere(request, bytes, 0, bytes.length);
   }
 
+  /** As `deliver`, for a reply whose turn has not come, to a request as those of `deliverRun`. */
+  holdUntouched(request: Request, bytes: Uint8Array, start: number, end: number): void {
+    const again = request.isUsedAgain;
+    this.hold(request, bytes, start, end);
+    request.isUsedAgain = again;
+  }
+
   private hold(request: Request, bytes: Uint8Array, start: number, end: number): void {
     if (end - start >= SHARE_MIN) return this.holdHere(request, bytes, start, end);
     arena.keep(bytes, start, end);
@@ -222,6 +242,7 @@ export class ReplyQueue {
   /** Holds a reply that is owned or shared. */
   private holdHere(request: Request, bytes: Uint8Array, start: number, end: number): void {
     request.progress = DONE;
+    request.isUsedAgain = false;
     request.reply = bytes;
     request.replyStart = start;
     request.replyEnd = end;

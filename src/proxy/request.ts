@@ -37,7 +37,11 @@ const FAILED = 32;
 const FOLLOWED = 64;
 /** `writtenMs` says when it was written: it is one of several, or was asked of another before. */
 const TIMED = 128;
-const CLASS = 8;
+/** When it has been answered its record serves another (proxy/spare_requests.ts): nobody may know it any more then. */
+const AGAIN = 256;
+const CLASS = 9;
+/** Of `bits`, what tells that something has become of it. */
+const TOUCHED = (1 << CLASS) - 1 & ~AGAIN;
 
 /** `Request.replies` of one at whose reply nobody but the proxy looks (AUTH, SELECT). */
 export const SWALLOWED = 0;
@@ -64,7 +68,7 @@ export class Request {
   /** The connection's byte count just past it: tells whether it has left. */
   sentAt = 0;
   /**
-   * PROGRESS, MUTED, OWNS_REPLY, UNCOUNTED, FAILED and FOLLOWED, and from CLASS on 1 + the class (stats/latency.ts): one field, for the size of
+   * PROGRESS, MUTED, OWNS_REPLY, UNCOUNTED, FAILED, FOLLOWED and AGAIN, and from CLASS on 1 + the class (stats/latency.ts): one field, for the size of
    * the record.
    */
   private bits = OWED;
@@ -116,6 +120,22 @@ export class Request {
     this.bits = counts === 0 ? bits : bits | UNCOUNTED | counts << CLASS;
   }
 
+  /** As a new one of `client`'s that has entered, not muted; it is used again. All else is as in one that was untouched until it was answered. */
+  serve(client: Client, stamp: Stamp, counts: number): void {
+    this.client = client;
+    this.stamp = stamp;
+    this.deadlineMs = Infinity;
+    this.bits = UNCOUNTED | AGAIN | counts << CLASS;
+  }
+
+  get isUsedAgain(): boolean {
+    return (this.bits & AGAIN) !== 0;
+  }
+
+  set isUsedAgain(again: boolean) {
+    this.bits = again ? this.bits | AGAIN : this.bits & ~AGAIN;
+  }
+
   /** 1 + its class; 0 = none: the proxy's own, or a part of another. */
   get counts(): number {
     return this.bits >> CLASS;
@@ -142,7 +162,7 @@ export class Request {
 
   /** As isPlain, and as it was when it was queued: nothing of its reply has come, and that will be sent. */
   get isUntouched(): boolean {
-    return (this.bits & (1 << CLASS) - 1) === UNCOUNTED && this.check === 0 && this.line === null;
+    return (this.bits & TOUCHED) === UNCOUNTED && this.check === 0 && this.line === null;
   }
 
   /** A server that it, or a part of it, was written to at `ms` has answered. */

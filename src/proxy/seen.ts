@@ -23,6 +23,10 @@ const TAPPED_PER_SECOND = 20_000;
 const FOLLOWED_MAX = 512;
 /** Bytes of a key whose reply is looked at. */
 const KEY_MAX = 1024;
+/** Places in `Seen.#at`. */
+const HOT = 0;
+const TAP = 1;
+const DRAW = 2;
 
 /** A request that is followed to its reply. */
 export interface Followed {
@@ -38,8 +42,11 @@ export interface Followed {
 }
 
 export class Seen {
-  /** The next request is drawn when REQUESTS_TOTAL has come so far. */
-  drawAt: number;
+  /**
+   * When a request is drawn next, of REQUESTS_TOTAL: HOT and TAP, and DRAW, the sooner. In an array of numbers with fractions, since these
+   * are some of one kind and some of the other for the engine, which would compile whoever asks twice.
+   */
+  readonly #at = new Float64Array([0, Infinity, 0]);
   /** A message that is larger is noted; bytes. */
   bigFloor: number;
   /** Who listens. */
@@ -47,9 +54,7 @@ export class Seen {
   readonly #big = new BigKeys();
   #hot: HeavyHitters | null = null;
   readonly #draws: Draws;
-  #hotAt: number;
   readonly #tapDraws: Draws;
-  #tapAt = Infinity;
   /** The request that is taken now, before it has a record. */
   #following: Followed | null = null;
   readonly #followed = new Map<Request, Followed>();
@@ -61,7 +66,17 @@ export class Seen {
     this.bigFloor = this.#big.floor;
     this.#draws = new Draws(seed, nowMs, PER_SECOND, GAP_MIN);
     this.#tapDraws = new Draws(-seed, nowMs, TAPPED_PER_SECOND, 1);
-    this.drawAt = this.#hotAt = requests + this.#draws.next(nowMs);
+    this.#at[HOT] = requests + this.#draws.next(nowMs);
+    this.#next();
+  }
+
+  /** The next request is drawn when REQUESTS_TOTAL has come so far. */
+  get drawAt(): number {
+    return this.#at[DRAW]!;
+  }
+
+  #next(): void {
+    this.#at[DRAW] = Math.min(this.#at[HOT]!, this.#at[TAP]!);
   }
 
   /**
@@ -71,15 +86,15 @@ export class Seen {
    */
   draw(requests: number, nowMs: number): number {
     let weight = 0;
-    if (requests >= this.#hotAt) {
+    if (requests >= this.#at[HOT]!) {
       weight = this.#draws.mean;
-      this.#hotAt = requests + this.#draws.next(nowMs);
+      this.#at[HOT] = requests + this.#draws.next(nowMs);
     }
-    if (this.#tapAt <= requests) {
+    if (this.#at[TAP]! <= requests) {
       this.taps = this.taps.filter((tap) => !tap.isOver(nowMs));
-      this.#tapAt = this.taps.length === 0 ? Infinity : requests + this.#tapDraws.next(nowMs);
+      this.#at[TAP] = this.taps.length === 0 ? Infinity : requests + this.#tapDraws.next(nowMs);
     }
-    this.drawAt = Math.min(this.#hotAt, this.#tapAt);
+    this.#next();
     return weight;
   }
 
@@ -202,9 +217,9 @@ export class Seen {
     this.taps = filters.map((filter) =>
       this.taps.find((tap) => tap.filter.id === filter.id) ?? new Tap(filter, nowMs)
     );
-    if (this.taps.length === 0) this.#tapAt = Infinity;
-    else if (this.#tapAt === Infinity) this.#tapAt = requests + this.#tapDraws.next(nowMs);
-    this.drawAt = Math.min(this.#hotAt, this.#tapAt);
+    if (this.taps.length === 0) this.#at[TAP] = Infinity;
+    else if (this.#at[TAP]! === Infinity) this.#at[TAP] = requests + this.#tapDraws.next(nowMs);
+    this.#next();
     return this.taps.map((tap) => tap.take(nowMs));
   }
 }

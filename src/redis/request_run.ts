@@ -9,11 +9,11 @@ import { findCommand } from "../protocol/redis/commands.ts";
 import { type RequestLimits, scanRequest } from "../protocol/redis/request.ts";
 import type { Client } from "../proxy/client.ts";
 import type { Front } from "../proxy/front.ts";
-import { pin } from "../proxy/pins.ts";
 import type { Pool } from "../proxy/pool.ts";
-import { Request } from "../proxy/request.ts";
+import type { Request } from "../proxy/request.ts";
 import type { Seen } from "../proxy/seen.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
+import { takeRequest } from "../proxy/spare_requests.ts";
 import { NO_SERVER } from "../ring/placement.ts";
 import { REQUESTS_TOTAL } from "../stats/metrics.ts";
 import type { RedisSession } from "./session.ts";
@@ -50,8 +50,7 @@ export class RequestRuns {
     end: number,
     limits: RequestLimits,
   ): number {
-    const { args, front, seen, pool: { placement, servers, counters } } = this;
-    const { resume, rights } = session;
+    const { front, seen, pool: { servers, counters } } = this;
     const { stamp } = client;
     const most = Math.min(client.room, seen.drawAt - 1 - counters[REQUESTS_TOTAL]!);
     const sizeMax = Math.min(RUN_REQUEST_MAX, seen.bigFloor);
@@ -65,40 +64,53 @@ export class RequestRuns {
     let connection: ServerConnection | null = null;
     let from = start;
     let pieces = 0;
-    while (count < most && at < end) {
-      const next = this.scanned = scanRequest(bytes, at, end, args, limits, resume);
-      if (next < 0 || next - at > sizeMax || args.count === 0) break;
-      const found = this.found = findCommand(bytes, args.starts[0]!, args.ends[0]!);
-      if (found === undefined || !found.direct || !checkArity(found, args.count)) break;
-      if (rights !== null && rights.free[found.id] !== 1) break;
-      const key = found.firstKey;
-      const index = placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
-      if (index !== owner || connection === null) {
-        const other = index < 0 ? null : front.connectionTo(client, servers[index]!);
-        if (other === null || !other.takesRuns) break;
+    for (;;) {
+      const index = count < most && at < end
+        ? this.serverAt(session, bytes, at, end, limits, sizeMax)
+        : NO_SERVER;
+      if (index !== owner || index < 0) {
+        // Written in one place only: engines put all of it in where it is called.
         if (connection !== null) connection.writeRun(bytes, from, at, pieces);
-        connection = other;
+        if (index < 0) break;
+        connection = front.connectionTo(client, servers[index]!);
+        if (connection === null || !connection.takesRuns) break;
         owner = index;
         from = at;
         pieces = 0;
       }
-      const request = new Request(client);
-      request.enter(stamp, false, 1 + found.latencyClass);
-      connection.queue(request, next - at);
+      command = this.found!;
+      const request = takeRequest(client, stamp, 1 + command.latencyClass);
+      connection!.queue(request, this.scanned - at);
       if (last === null) first = request;
       else last.next = request;
       last = request;
-      command = found;
-      at = next;
+      at = this.scanned;
       count++;
       pieces++;
     }
-    if (connection === null) return start;
-    connection.writeRun(bytes, from, at, pieces);
+    if (count === 0) return start;
     client.enqueueRun(first!, last!, count);
     counters[REQUESTS_TOTAL]! += count;
     session.command = command;
-    pin(count);
     return at;
+  }
+
+  /** @returns where the request at `at` goes, of which `scanned` and `found` tell; negative: it is not one for a run */
+  private serverAt(
+    { resume, rights }: RedisSession,
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    limits: RequestLimits,
+    sizeMax: number,
+  ): number {
+    const { args } = this;
+    const next = this.scanned = scanRequest(bytes, at, end, args, limits, resume);
+    if (next < 0 || next - at > sizeMax || args.count === 0) return NO_SERVER;
+    const found = this.found = findCommand(bytes, args.starts[0]!, args.ends[0]!);
+    if (found === undefined || !found.direct || !checkArity(found, args.count)) return NO_SERVER;
+    if (rights !== null && rights.free[found.id] !== 1) return NO_SERVER;
+    const key = found.firstKey;
+    return this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
   }
 }

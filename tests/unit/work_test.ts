@@ -39,6 +39,8 @@ interface Work {
   readonly bytes: number;
   /** Records put into clients' queues, a request. */
   readonly records: number;
+  /** Of those, how many were not there before, a request. */
+  readonly made: number;
   /** All of those. */
   readonly all: readonly Request[];
 }
@@ -79,11 +81,14 @@ async function workOf({ protocol, servers, cluster = false, requests }: Load): P
   const bytes = concat([...requests]);
   net.rehearse(bytes, session);
   for (let i = 0; i < WARM_ROUNDS; i++) net.round(bytes);
-  return counted(() => net.round(bytes), CLIENTS * requests.length);
+  const count = CLIENTS * requests.length;
+  const before = new Set(counted(() => net.round(bytes), count).all);
+  const work = counted(() => net.round(bytes), count);
+  return { ...work, made: work.all.filter((r) => !before.has(r)).length / count };
 }
 
 /** Counts while `run` runs. */
-function counted(run: () => void, requests: number): Work {
+function counted(run: () => void, requests: number): Omit<Work, "made"> {
   let copies = 0;
   let bytes = 0;
   const all: Request[] = [];
@@ -138,6 +143,7 @@ interface Case {
   /** At most. */
   readonly copies: number;
   readonly bytes: number;
+  readonly made: number;
 }
 
 const CASES: readonly Case[] = [
@@ -146,6 +152,7 @@ const CASES: readonly Case[] = [
     load: { protocol: "redis", servers: 2, requests: [get(1)] },
     copies: 2,
     bytes: GET_BYTES + VALUE_BYTES,
+    made: 0,
   },
   {
     name: "GET in pipelines of 16, one server",
@@ -153,6 +160,7 @@ const CASES: readonly Case[] = [
     // Each pipeline twice, were it not for those that are looked at.
     copies: 4 / 16,
     bytes: GET_BYTES + VALUE_BYTES,
+    made: 0,
   },
   {
     name: "GET in pipelines of 16, two servers",
@@ -160,6 +168,7 @@ const CASES: readonly Case[] = [
     copies: 1.75,
     // Some replies wait for those before them.
     bytes: GET_BYTES + 2 * VALUE_BYTES,
+    made: 0,
   },
   {
     name: "GET to a cluster",
@@ -167,37 +176,43 @@ const CASES: readonly Case[] = [
     // What is kept leaves from there, that of a turn in one piece.
     copies: 2 + 1 / CLIENTS,
     bytes: 2 * GET_BYTES + VALUE_BYTES,
+    made: 0,
   },
   {
     name: "GET in pipelines of 16 to a cluster, one node",
     load: { protocol: "redis", servers: 1, cluster: true, requests: pipeline(16, get) },
     copies: 5 / 16,
     bytes: 2 * GET_BYTES + VALUE_BYTES,
+    made: 0,
   },
   {
     name: "GET in pipelines of 16 to a cluster, two nodes",
     load: { protocol: "redis", servers: 2, cluster: true, requests: pipeline(16, get) },
     copies: 2,
     bytes: 2 * GET_BYTES + 2 * VALUE_BYTES,
+    made: 0,
   },
   {
     name: "MGET of 10",
     load: { protocol: "redis", servers: 2, requests: [mget(1)] },
     copies: 8,
     bytes: mget(1).length + 20 * VALUE_BYTES,
+    made: 1,
   },
   {
     name: "memcached get",
     load: { protocol: "memcached", servers: 2, requests: [mcGet(1)] },
     copies: 2.5,
     bytes: 2 * mcGet(1).length + `VALUE ${key(0)} 0 3\r\nxxx\r\nEND\r\n`.length,
+    made: 1,
   },
 ];
 
 for (const { name, load, ...ceiling } of CASES) {
   Deno.test(`work for a request: ${name}`, async () => {
-    const { copies, bytes, records, all } = await workOf(load);
+    const { copies, bytes, records, made, all } = await workOf(load);
     const found = `${copies.toFixed(3)} copies of ${bytes.toFixed(1)} bytes`;
+    ok(made <= ceiling.made, `${made} new records, at most ${ceiling.made}`);
     ok(copies <= ceiling.copies && bytes <= ceiling.bytes, `${found}, at most ${JSON.stringify(ceiling)}`);
     strictEqual(records, 1, "one record a request");
     // Else the collector keeps, with one that it has kept once, all that came behind it.

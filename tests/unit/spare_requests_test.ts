@@ -1,0 +1,93 @@
+/** Records that are used again: only of requests of which nothing has become but their answer, and then they are as new ones. */
+import { deepStrictEqual, notStrictEqual, ok, strictEqual } from "node:assert/strict";
+import type { Client } from "../../src/proxy/client.ts";
+import { ReplyQueue } from "../../src/proxy/reply_queue.ts";
+import { Request } from "../../src/proxy/request.ts";
+import { giveRequest, SPARES_MAX, takeRequest } from "../../src/proxy/spare_requests.ts";
+import { Stamp } from "../../src/proxy/turn.ts";
+
+const CLIENT = {} as Client;
+const REPLY = new TextEncoder().encode("+OK\r\n");
+
+function queueOf(requests: readonly Request[]): ReplyQueue {
+  const queue = new ReplyQueue({ send: () => {}, sendChunks: () => {}, holdsMore: () => {} });
+  for (const request of requests) queue.add(request);
+  return queue;
+}
+
+const taken = (count: number, counts = 1) =>
+  Array.from({ length: count }, () => takeRequest(CLIENT, new Stamp(0), counts));
+
+Deno.test("spare requests: those answered in a run serve the next ones, as new ones would", () => {
+  const stamp = new Stamp(1);
+  const used = taken(3, 5);
+  for (const request of used) {
+    request.sentAt = request.size = 7;
+    request.deadlineMs = 9;
+  }
+  queueOf(used).deliverRun(used[2]!, 3, REPLY, 0, REPLY.length);
+  for (const request of used) strictEqual(request.client, null, "what is spare keeps nobody");
+  const again = taken(3, 2).reverse();
+  for (const [i, request] of again.entries()) strictEqual(request, used[i], "the last one first");
+  for (const request of again) {
+    request.stamp = stamp;
+    request.sentAt = request.size = 0;
+    ok(request.isUntouched && request.isPlain && request.uncounted);
+    strictEqual(request.counts, 2);
+  }
+  const made = new Request(CLIENT);
+  made.enter(stamp, false, 2);
+  const [a, b] = [{ ...again[0]! }, { ...made }];
+  deepStrictEqual({ ...a, bits: 0 }, { ...b, bits: 0 });
+});
+
+Deno.test("spare requests: who may be known to somebody is not used again", () => {
+  const others: ((request: Request, queue: ReplyQueue) => void)[] = [
+    // Its reply has waited for its turn.
+    (request, queue) => {
+      queue.deliver(request, REPLY, 0, REPLY.length);
+      queue.deliver(queue.head!, REPLY, 0, REPLY.length);
+    },
+    // It was answered by itself, as one that is followed, failed or asked again is.
+    (request, queue) => {
+      queue.deliver(queue.head!, REPLY, 0, REPLY.length);
+      queue.deliver(request, REPLY, 0, REPLY.length);
+    },
+    // Its client is gone.
+    (_, queue) => queue.abandon(),
+  ];
+  for (const other of others) {
+    const [head, request] = taken(2);
+    other(request!, queueOf([head!, request!]));
+    for (const next of taken(2 * SPARES_MAX)) {
+      notStrictEqual(next, request);
+      notStrictEqual(next, head);
+    }
+  }
+});
+
+Deno.test("spare requests: a reply of a run that has waited for its turn leaves a spare record too", () => {
+  const [head, request] = taken(2);
+  const queue = queueOf([head!, request!]);
+  queue.holdUntouched(request!, REPLY, 0, REPLY.length);
+  queue.deliverRun(head!, 1, REPLY, 0, REPLY.length);
+  const again = taken(2);
+  deepStrictEqual(again.map((r) => r === head ? "head" : r === request ? "held" : "new"), ["held", "head"]);
+  for (const { reply, replyEnd } of again) strictEqual(reply.length + replyEnd, 0);
+  ok(again.every((r) => r.uncounted && r.progress === 0));
+});
+
+Deno.test("spare requests: what a run of ordinary records leaves is the collector's", () => {
+  const made = new Request(CLIENT);
+  made.enter(new Stamp(0), false, 1);
+  queueOf([made]).deliverRun(made, 1, REPLY, 0, REPLY.length);
+  strictEqual(made.client, CLIENT);
+  for (const next of taken(2 * SPARES_MAX)) notStrictEqual(next, made);
+});
+
+Deno.test("spare requests: no more than SPARES_MAX are kept", () => {
+  const many = taken(SPARES_MAX + 10);
+  for (const request of many) giveRequest(request);
+  const again = new Set(taken(SPARES_MAX + 10));
+  strictEqual(many.filter((request) => again.has(request)).length, SPARES_MAX);
+});
