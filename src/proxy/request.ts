@@ -120,12 +120,12 @@ export class Request {
     this.bits = counts === 0 ? bits : bits | UNCOUNTED | counts << CLASS;
   }
 
-  /** As a new one of `client`'s that has entered, not muted; it is used again. All else is as in one that was untouched until it was answered. */
-  serve(client: Client, stamp: Stamp, counts: number): void {
+  /** As a new one of `client`'s; it is used again (proxy/spare_requests.ts). All else is as in a new one already. */
+  serve(client: Client | null): void {
     this.client = client;
-    this.stamp = stamp;
     this.deadlineMs = Infinity;
-    this.bits = UNCOUNTED | AGAIN | counts << CLASS;
+    this.size = 0;
+    this.bits = AGAIN;
   }
 
   get isUsedAgain(): boolean {

@@ -36,6 +36,7 @@ import { ReplyStream, type ReplyTaker } from "./reply_stream.ts";
 import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "./request.ts";
 import type { RequestLine } from "./request_line.ts";
 import type { Server } from "./server.ts";
+import { giveSplitRequest } from "./spare_requests.ts";
 import { type Flushable, NO_STAMP } from "./turn.ts";
 import { type Flight, joinUnsent, putBehind, takeKept, takeUnwritten, type Unsent } from "./unsent.ts";
 import { CLASS_BLOCKING } from "../stats/latency.ts";
@@ -876,6 +877,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       server.counters[RESPONSES]!++;
       server.counters[RESPONSE_BYTES]! += end - start;
       request.split.take(request.fragment, bytes, start, end, false);
+      if (request.isUsedAgain) giveSplitRequest(request);
     } else {
       if (request.replies > 1) this.expectMore(request);
       if (request.internal !== null) request.internal(bytes, start, end, false);

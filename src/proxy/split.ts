@@ -8,7 +8,8 @@ import { Arena } from "../bytes/arena.ts";
 import { giveChunk } from "../bytes/chunks.ts";
 import { Scratch } from "../bytes/scratch.ts";
 import type { Client } from "./client.ts";
-import { BEGUN, OWED, type Request } from "./request.ts";
+import { BEGUN, OWED, Request } from "./request.ts";
+import { giveSplitRequest, takeRequest } from "./spare_requests.ts";
 
 /** What a fragment came back with: `bytes[start, end)`, owned. */
 export interface FragmentReply {
@@ -29,10 +30,18 @@ export const SCRATCH = new Scratch();
 
 const arena = new Arena();
 
+/** Splits that have been answered and serve the next ones, at most so many. */
+const SPARES_MAX = 128;
+const spares: Split[] = [];
+const spareReplies: FragmentReply[] = [];
+export const NO_OWNERS: Uint16Array = new Uint16Array(0);
+
 export class Split {
   readonly replies: FragmentReply[] = [];
   private missing = 0;
   private failed = false;
+  /** When all have answered well it serves the next one, as its parent does: nobody else knows either. */
+  private isUsedAgain = false;
 
   /**
    * @param parent the request in the client's queue
@@ -41,11 +50,45 @@ export class Split {
    * @param detail a number for the joiner (a join kind, a protocol version)
    */
   constructor(
-    readonly parent: Request,
-    readonly join: Joiner,
-    readonly owners: Uint16Array,
+    public parent: Request,
+    public join: Joiner,
+    public owners: Uint16Array,
     readonly detail: number,
   ) {}
+
+  /**
+   * As a new one with a parent of `client`'s, which is not in its queue yet.
+   * @param keys of so many `owners` is to tell, and is not filled; 0 = of none
+   */
+  static take(client: Client, join: Joiner, keys: number): Split {
+    const parent = takeRequest(client);
+    let split = spares.pop();
+    if (split === undefined) {
+      split = new Split(parent, join, NO_OWNERS, 0);
+      split.isUsedAgain = true;
+    } else {
+      split.parent = parent;
+      split.join = join;
+    }
+    if (split.owners.length !== keys) split.owners = keys === 0 ? NO_OWNERS : new Uint16Array(keys);
+    return split;
+  }
+
+  /** Its reply has been delivered, to a client that was owed nothing before it if `atOnce`. */
+  private give(atOnce: boolean): void {
+    const { parent, replies } = this;
+    if (atOnce) giveSplitRequest(parent);
+    this.parent = GIVEN;
+    for (let i = 0; i < replies.length; i++) {
+      const reply = replies[i]!;
+      reply.bytes = EMPTY;
+      reply.start = reply.end = 0;
+      reply.ownsBytes = reply.failed = false;
+      spareReplies.push(reply);
+    }
+    replies.length = 0;
+    spares.push(this);
+  }
 
   /** A fragment is the end of what the request before it on its connection has begun: it goes nowhere without that one. */
   get endsRequestBefore(): boolean {
@@ -78,7 +121,9 @@ export class Split {
   /** Makes room for one more fragment; returns its place. */
   add(): number {
     this.missing++;
-    this.replies.push({ bytes: EMPTY, start: 0, end: 0, ownsBytes: false, failed: false });
+    this.replies.push(
+      spareReplies.pop() ?? { bytes: EMPTY, start: 0, end: 0, ownsBytes: false, failed: false },
+    );
     return this.replies.length - 1;
   }
 
@@ -105,13 +150,18 @@ export class Split {
   }
 
   private finish(): void {
-    const client = this.parent.client;
+    const { client, isFollowed, isUsedAgain } = this.parent;
+    const atOnce = client !== null && client.head === this.parent;
     if (client !== null) {
       const joined = this.join(this);
       if (this.failed) client.countForwardError();
       this.deliver(client, joined, joined === SCRATCH.bytes ? SCRATCH.end : joined.length);
     }
-    for (const reply of this.replies) if (reply.ownsBytes) giveChunk(reply.bytes);
+    const { replies } = this;
+    for (let i = 0; i < replies.length; i++) if (replies[i]!.ownsBytes) giveChunk(replies[i]!.bytes);
+    if (this.isUsedAgain && !this.failed && spares.length < SPARES_MAX) {
+      this.give(atOnce && isUsedAgain && !isFollowed);
+    }
   }
 
   /** Hands `joined[0, end)` on; owned unless it lies in SCRATCH. */
@@ -121,3 +171,5 @@ export class Split {
 }
 
 const EMPTY = new Uint8Array(0);
+/** The parent of those that are spare. */
+const GIVEN = new Request(null);

@@ -79,7 +79,8 @@ export class RequestRuns {
         pieces = 0;
       }
       command = this.found!;
-      const request = takeRequest(client, stamp, 1 + command.latencyClass);
+      const request = takeRequest(client);
+      request.enter(stamp, false, 1 + command.latencyClass);
       connection!.queue(request, this.scanned - at);
       if (last === null) first = request;
       else last.next = request;

@@ -16,9 +16,9 @@ import type { Client } from "../proxy/client.ts";
 import { enqueueFragment, pace, refuseFragment } from "../proxy/fan_out.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { KEPT_MAX, KeptRequest } from "../proxy/request.ts";
-import type { Joiner, Split } from "../proxy/split.ts";
+import { type Joiner, NO_OWNERS, type Split } from "../proxy/split.ts";
 import type { RedisSession } from "./session.ts";
-import { beginSplit, header, MANY, NO_OWNERS, NONE_LIVE, writeHead } from "./split.ts";
+import { beginSplit, header, MANY, NONE_LIVE, writeHead } from "./split.ts";
 
 /** Of the request at hand, whose slots are numbered as they are met. By slot: its number, -1 = not met. */
 const numberOf = new Int16Array(SLOTS).fill(-1);

@@ -21,7 +21,8 @@ import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { ReadFragment } from "./reads.ts";
 import type { RedisSession } from "./session.ts";
-import { type Joiner, Split } from "../proxy/split.ts";
+import { takeRequest } from "../proxy/spare_requests.ts";
+import { type Joiner, NO_OWNERS, Split } from "../proxy/split.ts";
 
 /** The server of each key of the request at hand; grows. */
 let ownerOf = new Uint16Array(64);
@@ -76,8 +77,11 @@ export function sendFragments(
 ): void {
   const pool = client.pool;
   const keys = (args.count - 1) / step;
-  const owners = keepOwners ? new Uint16Array(keys) : NO_OWNERS;
-  const split = beginSplit(client, join, owners, sliceOf);
+  const split = sliceOf !== null
+    ? sliceOf(keepOwners ? new Uint16Array(keys) : NO_OWNERS)
+    : Split.take(client, join, keepOwners ? keys : 0);
+  if (sliceOf === null) client.enqueue(split.parent);
+  const { owners } = split;
   const keeps = pool.config.retryReads && (command.flags & FLAG.READ) !== 0;
   const placeOf = keysOf;
   openFragments(client, split, command, step, placeOf, keeps);
@@ -133,8 +137,6 @@ function keep({ request, bytes }: { request: KeptRequest; bytes: Outbox }): void
   bytes.moveTo(request.bytes);
 }
 
-export const NO_OWNERS: Uint16Array = new Uint16Array(0);
-
 /** Queues a fragment for each server that has keys and writes its head; `keysOf` turns from counts into places. */
 function openFragments(
   client: Client,
@@ -161,7 +163,7 @@ function openFragments(
     if (writer === null) continue;
     const size = writeHead(command, count * step + 1);
     if (read === null) {
-      const request = keeps ? new KeptRequest(null) : new Request(null);
+      const request = keeps ? new KeptRequest(null) : takeRequest(null);
       enqueueFragment(split, place, writer as ServerConnection, false, request);
       if (request instanceof KeptRequest) {
         const written = kept[server] = { request, bytes: new Outbox() };

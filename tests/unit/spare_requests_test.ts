@@ -4,6 +4,7 @@ import type { Client } from "../../src/proxy/client.ts";
 import { ReplyQueue } from "../../src/proxy/reply_queue.ts";
 import { Request } from "../../src/proxy/request.ts";
 import { giveRequest, SPARES_MAX, takeRequest } from "../../src/proxy/spare_requests.ts";
+import { Split } from "../../src/proxy/split.ts";
 import { Stamp } from "../../src/proxy/turn.ts";
 
 const CLIENT = {} as Client;
@@ -15,8 +16,13 @@ function queueOf(requests: readonly Request[]): ReplyQueue {
   return queue;
 }
 
-const taken = (count: number, counts = 1) =>
-  Array.from({ length: count }, () => takeRequest(CLIENT, new Stamp(0), counts));
+function taken(count: number, counts = 1): Request[] {
+  return Array.from({ length: count }, () => {
+    const request = takeRequest(CLIENT);
+    request.enter(new Stamp(0), false, counts);
+    return request;
+  });
+}
 
 Deno.test("spare requests: those answered in a run serve the next ones, as new ones would", () => {
   const stamp = new Stamp(1);
@@ -31,7 +37,7 @@ Deno.test("spare requests: those answered in a run serve the next ones, as new o
   for (const [i, request] of again.entries()) strictEqual(request, used[i], "the last one first");
   for (const request of again) {
     request.stamp = stamp;
-    request.sentAt = request.size = 0;
+    request.sentAt = 0;
     ok(request.isUntouched && request.isPlain && request.uncounted);
     strictEqual(request.counts, 2);
   }
@@ -90,4 +96,68 @@ Deno.test("spare requests: no more than SPARES_MAX are kept", () => {
   for (const request of many) giveRequest(request);
   const again = new Set(taken(SPARES_MAX + 10));
   strictEqual(many.filter((request) => again.has(request)).length, SPARES_MAX);
+});
+
+/** A client that is owed `head` first, and takes whatever comes. */
+const clientOf = (head: () => Request | null) =>
+  ({
+    deliver: () => {},
+    countForwardError: () => {},
+    get head() {
+      return head();
+    },
+  }) as unknown as Client;
+
+Deno.test("spare requests: a split that two servers have answered serves the next one, with its parent", () => {
+  let parent: Request | null = null;
+  const client = clientOf(() => parent);
+  const first = Split.take(client, () => REPLY, 3);
+  parent = first.parent;
+  const { owners } = first;
+  strictEqual(owners.length, 3);
+  const [a, b] = [first.add(), first.add()];
+  first.take(a, REPLY, 0, REPLY.length, false);
+  strictEqual(first.heldBytes, REPLY.length);
+  first.take(b, REPLY, 0, REPLY.length, false);
+  const next = Split.take(client, () => REPLY, 3);
+  strictEqual(next, first);
+  strictEqual(next.parent, parent);
+  strictEqual(next.owners, owners, "as many keys");
+  strictEqual(next.replies.length, 0);
+  strictEqual(next.parent.progress, 0);
+  strictEqual(next.add(), 0);
+  strictEqual(next.heldBytes, 0, "what the last one held is forgotten");
+  next.take(0, REPLY, 0, REPLY.length, false);
+  strictEqual(Split.take(client, () => REPLY, 5).owners.length, 5);
+});
+
+Deno.test("spare requests: a split that has failed, or whose parent others may know, leaves what they know alone", () => {
+  let parent: Request | null = null;
+  const client = clientOf(() => parent);
+  const begin = () => {
+    const split = Split.take(client, () => REPLY, 1);
+    split.add();
+    return split;
+  };
+  // A server has not answered: its record may still be in flight.
+  const failed = begin();
+  parent = failed.parent;
+  failed.take(0, REPLY, 0, REPLY.length, true);
+  notStrictEqual(begin(), failed);
+  // Another reply goes first, somebody follows it, its client is gone.
+  const others: ((split: Split) => void)[] = [
+    () => parent = null,
+    (split) => {
+      parent = split.parent;
+      parent.follow();
+    },
+    (split) => split.parent.client = parent = null,
+  ];
+  for (const other of others) {
+    const split = begin();
+    const known = split.parent;
+    other(split);
+    split.take(0, REPLY, 0, REPLY.length, false);
+    for (const request of taken(2 * SPARES_MAX)) notStrictEqual(request, known);
+  }
 });
