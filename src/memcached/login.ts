@@ -13,6 +13,7 @@ import { LINE_MAX, NEED_MORE } from "../protocol/memcached/request.ts";
 import type { Client } from "../proxy/client.ts";
 import type { Pool } from "../proxy/pool.ts";
 import { PoolUsers } from "../proxy/users.ts";
+import { CLASS_OTHER } from "../stats/latency.ts";
 import { PROTOCOL_ERROR, REQUESTS_TOTAL } from "../stats/metrics.ts";
 import { LATE, LOCKED, type MemcachedSession } from "./session.ts";
 
@@ -93,10 +94,8 @@ export class Logins {
       client.lacks(0);
       return NEED_MORE;
     }
-    pool.counters[REQUESTS_TOTAL]!++;
     if (told === STORED) session.skipBytes = 0;
-    session.scan.started = 1;
-    client.answer(told);
+    tell(client, session, told);
     return size < 0 || size > SECRET_MAX ? lf + 1 : next;
   }
 
@@ -159,10 +158,18 @@ export function takeLate(client: Client, bytes: Uint8Array, start: number, end: 
   session.skipBytes = 0;
   session.login = null;
   if (!mayBe) return start;
-  client.pool.counters[REQUESTS_TOTAL]!++;
-  session.scan.started = 1;
-  client.answer(isEnd(bytes, next) ? STORED : BAD_END);
+  tell(client, session, isEnd(bytes, next) ? STORED : BAD_END);
   return next;
+}
+
+/** Answers a request of a text client that has not logged in, or had not: one that is counted, and timed, as any other. */
+function tell(client: Client, session: MemcachedSession, words: Uint8Array): void {
+  const { pool } = client;
+  pool.counters[REQUESTS_TOTAL]!++;
+  pool.counting = 1 + CLASS_OTHER;
+  session.scan.started = 1;
+  client.answer(words);
+  client.countHere();
 }
 
 /** The length that a login's line says, `bytes[start, lf)`; -1: it is none. */

@@ -2,16 +2,23 @@
  * How simulated clients say who they are, where redis_auth may change meanwhile: with the password that is in force when
  * they come. Who is refused, since there has been another one by then, goes.
  */
+import { createHash } from "node:crypto";
 import type { PoolConfig } from "../../src/config/config.ts";
 import { textOf } from "../lib/bytes.ts";
 import { type Expect, type Judge, matching } from "./expect.ts";
 import type { Plan } from "./plan.ts";
 import { type Step, step } from "./step.ts";
 
-/** redis_auth as text; null: none. */
-export function passwordOf({ redisAuth }: PoolConfig): string | null {
+/** redis_auth as text, or the password of the only user of a memcached pool; null: none. */
+export function passwordOf({ redisAuth, users }: PoolConfig): string | null {
+  const secret = users?.[0]?.secret;
+  if (secret?.kind === "sha256") return SECRETS.get(secret.hex)!;
   return redisAuth === null ? null : textOf(redisAuth);
 }
+
+const SECRETS = new Map(
+  ["secret", "hidden"].map((text) => [createHash("sha256").update(text).digest("hex"), text]),
+);
 
 /** What redis_auth is at some time. */
 export function passwordsOf({ pools }: Plan): ReadonlySet<string | null> {

@@ -5,6 +5,8 @@
 import type { PoolConfig } from "../../src/config/config.ts";
 import { addExtras, type Ask, number, packet, saidAt, storeExtras } from "../lib/binary.ts";
 import { exactly, type Expect, type Judge, matching, silence } from "./expect.ts";
+import { binaryLogin } from "./memcached_auth.ts";
+import { Versions } from "./memcached_versions.ts";
 import type { Plan } from "./plan.ts";
 import type { Random } from "./random.ts";
 import type { Workload } from "./sim_client.ts";
@@ -54,6 +56,7 @@ export class BinaryWorkload implements Workload {
   private opaque = 0;
   private limited = 0;
   private modest = false;
+  private readonly versions: Versions;
 
   constructor(
     private readonly plan: Plan,
@@ -63,6 +66,7 @@ export class BinaryWorkload implements Workload {
     private readonly sentAtMs: (tag: string) => void,
   ) {
     this.pool = plan.pool;
+    this.versions = new Versions(plan, judge);
     for (const kind of KINDS) if (random.chance(0.5)) this.weights.set(kind, random.magnitude(1, 30));
     if (this.weights.size === 0) this.weights.set("gets", 1);
   }
@@ -87,7 +91,10 @@ export class BinaryWorkload implements Workload {
   }
 
   hello(): Step {
-    return { bytes: "", expects: [], last: false };
+    const { judge, random } = this;
+    const tag = `${this.client}.hello`;
+    this.sentAtMs(tag);
+    return binaryLogin({ judge, random, tag, guesses: this.client <= this.plan.clients });
   }
 
   epilogue(): Step {
@@ -140,7 +147,7 @@ export class BinaryWorkload implements Workload {
       case "gat":
         return this.single({ opcode: random.pick([0x1d, 0x1e, 0x23, 0x24]), extras: number(100, 4) });
       case "local":
-        return random.chance(0.5) ? this.noop() : this.local(0x0b, 0, "1.6.18");
+        return random.chance(0.5) ? this.noop() : this.version();
       case "bad":
         return this.local(random.pick([0x1b, 0x30, 0xff]), 0x81, UNKNOWN, random.chance(0.5) ? "body" : "");
     }
@@ -158,6 +165,19 @@ export class BinaryWorkload implements Workload {
     const { random } = this;
     const opcode = random.pick(quiet ? [0x11, 0x11, 0x12, 0x13] : [0x01, 0x01, 0x02, 0x03]);
     return this.stored({ opcode, extras: storeExtras(5), cas: random.chance(0.2) ? 7n : 0n });
+  }
+
+  private version(): Step {
+    const tag = this.newTag();
+    const opaque = ++this.opaque;
+    const expect = matching(
+      "version",
+      (text) =>
+        [...this.versions.possible].some((version) =>
+          text === reply(0x0b, opaque, 0, version) && this.versions.maySay(version, tag)
+        ),
+    );
+    return { bytes: packet({ opcode: 0x0b, opaque }), expects: [expect], last: false };
   }
 
   private noop(): Step {

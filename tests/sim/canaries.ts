@@ -10,7 +10,11 @@ import { GetBatch } from "../../src/memcached/get_batch.ts";
 import { Endpoint } from "../../src/proxy/endpoint.ts";
 import { Ejection } from "../../src/proxy/ejection.ts";
 import { MemcachedFront } from "../../src/memcached/front.ts";
+import { Logins } from "../../src/memcached/login.ts";
 import type { MemcachedSession } from "../../src/memcached/session.ts";
+import { OLDEST, ServerVersions } from "../../src/memcached/versions.ts";
+import { READ_AS_1_6_18 } from "../../src/protocol/memcached/request.ts";
+import { PoolUsers } from "../../src/proxy/users.ts";
 import { RedisFront } from "../../src/redis/front.ts";
 import { ReplyQueue } from "../../src/proxy/reply_queue.ts";
 import { ReplyStream } from "../../src/proxy/reply_stream.ts";
@@ -87,6 +91,12 @@ const inSlices = (plan: Plan) => plan.sliceArguments < 100 && plan.transactionsM
 
 /** Worlds in which redis_auth changes. */
 const changesAuth = (plan: Plan) => passwordsOf(plan).size > 1;
+
+/** Worlds in which memcached clients have to log in, at first at least. */
+const hasUsers = (plan: Plan) => plan.pool.users !== null;
+
+/** Worlds in which it is certain what the proxy knows of its memcacheds. */
+const knowsVersions = (plan: Plan) => plan.calm && !plan.longTurns && plan.stops.length === 0;
 
 /** Worlds in which others take the place of servers. */
 const isReplaced = (plan: Plan) => plan.switches.length > 0;
@@ -575,6 +585,49 @@ export const CANARIES: readonly Canary[] = [
           client.enqueue(request);
           connection.forward(request, bytes, start, end);
         }),
+  },
+  {
+    name: "the pool is as new as its newest memcached",
+    only: "memcached",
+    where: (plan) => knowsVersions(plan) && new Set(plan.versions).size > 2,
+    plant: () =>
+      patch(ServerVersions.prototype, "answered", (old) =>
+        function () {
+          this.known = this.known.map(() => this.known.toSorted().at(-1));
+          old.call(this);
+        }),
+  },
+  {
+    name: "lines are read as of old whatever the servers say they are",
+    only: "memcached",
+    where: (plan) => knowsVersions(plan) && !plan.versions.includes(OLDEST),
+    plant: () =>
+      patch(ServerVersions.prototype, "answered", (old) =>
+        function () {
+          const { changed } = this;
+          this.changed = () => changed(READ_AS_1_6_18);
+          old.call(this);
+          this.changed = changed;
+        }),
+  },
+  {
+    name: "who comes may do everything before it has logged in",
+    only: "memcached",
+    where: hasUsers,
+    plant: () => patch(Logins.prototype, "welcome", () => function () {}),
+  },
+  {
+    name: "logins are judged by the users of the first configuration",
+    only: "memcached",
+    where: (plan) => hasUsers(plan) && changesAuth(plan),
+    plant() {
+      const known = new WeakSet<object>();
+      return patch(PoolUsers.prototype, "adopt", (old) =>
+        function (config) {
+          if (!known.has(this)) old.call(this, config);
+          known.add(this);
+        });
+    },
   },
   {
     name: "noreply and q are cut out, and then forgotten",

@@ -15,7 +15,7 @@ export const OF_TRACKING = 9;
 export const TAGS = ["{}", "{}", "$$"];
 
 /** Machines beyond those of the first configuration. */
-const SPARES = 3;
+export const SPARES = 3;
 const CHANGES_MAX = 5;
 const CHANGES_MAX_MEETING = 12;
 /** Pools listen on one of so many ports. */
@@ -35,6 +35,8 @@ export interface Draft {
   readonly port: number;
   readonly keys: ReadonlyMap<string, string | number | boolean>;
   readonly servers: readonly DraftServer[];
+  /** A memcached pool that has users, at some time. */
+  readonly hasUsers?: boolean;
   /** Another pool, without clients: where it stands in the file; absent: there is none. */
   readonly beta?: "before" | "behind";
 }
@@ -174,6 +176,11 @@ const SETTINGS: readonly ((random: Random) => [string, string | number | boolean
 
 const PASSWORDS = ["secret", "hidden", null];
 
+/** `users` of a memcached pool. */
+export function usersWith(password: string): string {
+  return `[ { name: ann, password: ${password}, rules: "+@all ~* &*" } ]`;
+}
+
 const LIMITS: readonly ((random: Random) => [string, number])[] = [
   (random) => ["max_request_size", random.magnitude(200, 64 * 1024)],
   (random) => ["max_arguments", random.int(OF_TRACKING, 16)],
@@ -231,11 +238,13 @@ const KINDS: readonly (readonly [string, Redraft])[] = [
     return { ...draft, keys };
   }],
   ["another password", (random, draft) => {
-    if (draft.keys.get("redis") !== true) return draft;
+    const redis = draft.keys.get("redis") === true;
+    if (!redis && draft.hasUsers !== true) return draft;
     const keys = new Map(draft.keys);
     const password = random.pick(PASSWORDS);
-    if (password === null) keys.delete("redis_auth");
-    else keys.set("redis_auth", password);
+    const key = redis ? "redis_auth" : "users";
+    if (password === null) keys.delete(key);
+    else keys.set(key, redis ? password : usersWith(password));
     return { ...draft, keys };
   }],
   ["other limits", (random, draft) => {

@@ -1,6 +1,8 @@
 /** What a simulated memcached client asks for: text and meta commands, quiet ones too, each with what may come back. */
 import type { PoolConfig } from "../../src/config/config.ts";
 import { exactly, type Expect, type Judge, matching, silence } from "./expect.ts";
+import { textLogin } from "./memcached_auth.ts";
+import { Versions } from "./memcached_versions.ts";
 import type { Plan } from "./plan.ts";
 import type { Random } from "./random.ts";
 import { type Step, together } from "./step.ts";
@@ -29,6 +31,7 @@ export class MemcachedWorkload {
   private modest = false;
   /** Requests so far that are over a limit that there is at some time. */
   private limited = 0;
+  private readonly versions: Versions;
 
   constructor(
     private readonly plan: Plan,
@@ -38,12 +41,16 @@ export class MemcachedWorkload {
     private readonly sentAtMs: (tag: string) => void,
   ) {
     this.pool = plan.pool;
+    this.versions = new Versions(plan, judge);
     for (const kind of KINDS) if (random.chance(0.5)) this.weights.set(kind, random.magnitude(1, 30));
     if (this.weights.size === 0) this.weights.set("get", 1);
   }
 
   hello(): Step {
-    return { bytes: "", expects: [], last: false };
+    const { judge, random } = this;
+    const tag = `${this.client}.hello`;
+    this.sentAtMs(tag);
+    return textLogin({ judge, random, tag, guesses: this.client <= this.plan.clients });
   }
 
   epilogue(): Step {
@@ -80,8 +87,12 @@ export class MemcachedWorkload {
         return together(steps);
       }
       case "local":
-        return { bytes: "version\r\n", expects: [exactly("version", "VERSION 1.6.18\r\n")], last: false };
+        return bad(
+          "version\r\n",
+          (reply) => /^VERSION /.test(reply) && this.versions.maySay(reply.slice(8, -2), tag),
+        );
       case "bad":
+        if (this.versions.matter) return this.badOf(tag);
         return this.random.pick([
           () => bad("nosuch\r\n", "ERROR\r\n"),
           () => bad("get\r\n", "ERROR\r\n"),
@@ -93,6 +104,53 @@ export class MemcachedWorkload {
   }
 
   // ---- kinds
+
+  /** What the lines of memcached answer differently. */
+  private badOf(tag: string): Step {
+    const { versions } = this;
+    /** @param older and newer: what is answered, "" for silence */
+    const either = (bytes: string, older: string, newer: string): Step => ({
+      bytes,
+      expects: [{
+        ...matching(
+          bytes.slice(0, 20).trim(),
+          (reply) =>
+            reply === older && versions.mayRead(false, tag) || reply === newer && versions.mayRead(true, tag),
+        ),
+        maybeSilent: () => newer === "" && versions.mayRead(true, tag),
+      }],
+      last: false,
+    });
+    const ERROR = "ERROR\r\n";
+    return this.random.pick([
+      () => bad("nosuch\r\n", ERROR),
+      () => either("get\r\n", ERROR, BAD_FORMAT),
+      () => either("mn\n", "MN\r\n", BAD_FORMAT),
+      () => either("nosuch noreply\r\n", ERROR, ""),
+      () => {
+        const step = bad(`get ${"k".repeat(251)}\r\n`, BAD_FORMAT);
+        const blank = {
+          ...matching("its blank line", (reply) => reply === "\r\n" && versions.mayRead(true, tag)),
+          maybeSilent: () => versions.mayRead(false, tag),
+          counted: false,
+        };
+        return { ...step, expects: [...step.expects, blank] };
+      },
+      () => {
+        const key = this.key(tag);
+        const block = `mg ${key} v`;
+        const run = {
+          ...this.truly(block, tag),
+          maybeSilent: () => versions.mayRead(false, tag),
+          counted: versions.newer === true,
+          unsure: versions.newer === null,
+        };
+        const step = bad(`set ${key} 5 0 +${block.length}\r\n${block}\r\n`, BAD_FORMAT);
+        return { ...step, expects: [...step.expects, run] };
+      },
+      () => this.judged("incr a x\r\n", "CLIENT_ERROR invalid numeric delta argument\r\n"),
+    ])();
+  }
 
   /** A line that some memcacheds refuse and run the data block of, which is a command: it must reach none. */
   private odd(): Step {
@@ -301,6 +359,10 @@ const QUIET: Readonly<Record<string, RegExp>> = {
   ma: /^(HD|VA)/,
 };
 
-function bad(bytes: string, reply: string): Step {
-  return { bytes, expects: [exactly(bytes.slice(0, 20).trim(), reply)], last: false };
+const BAD_FORMAT = "CLIENT_ERROR bad command line format\r\n";
+
+function bad(bytes: string, reply: string | ((reply: string) => boolean)): Step {
+  const shown = bytes.slice(0, 20).trim();
+  const expect = typeof reply === "string" ? exactly(shown, reply) : matching(shown, reply);
+  return { bytes, expects: [expect], last: false };
 }

@@ -26,6 +26,7 @@ export class ModelMemcachedSession {
     private readonly connection: number,
     private readonly truth: Truth,
     private readonly clockMs: () => number,
+    private readonly version: string,
   ) {
     this.inner = server.session();
   }
@@ -67,6 +68,7 @@ export class ModelMemcachedSession {
 
   private run(words: string[], block: string): string {
     const name = words[0] ?? "";
+    if (name === "version") return `VERSION ${this.version}\r\n`;
     const isGet = GETS.has(name);
     if (isGet || GATS.has(name)) return this.runGet(words, isGet ? 1 : 2);
     // A key in base64 has its tag inside.

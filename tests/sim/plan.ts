@@ -14,9 +14,12 @@ import {
   type DraftServer,
   HASHES,
   OF_TRACKING,
+  SPARES,
   TAGS,
   textOf,
+  usersWith,
 } from "./changes.ts";
+import { OLDEST } from "../../src/memcached/versions.ts";
 import { CALM, type Faults, swarm } from "./faults.ts";
 import { Random } from "./random.ts";
 import { GOOD, type Habits } from "./sim_server.ts";
@@ -80,6 +83,8 @@ export interface Plan {
   readonly passMin: number;
   /** Worker threads that the clients are spread over. */
   readonly workers: number;
+  /** Of a memcached world: what each machine's server answers to `version`. */
+  readonly versions: readonly string[];
 }
 
 export interface ServerEvent {
@@ -107,12 +112,18 @@ function drawRedis(random: Random): boolean {
 
 /** @param meeting it is to be a world of changes that meet clients in the middle of something */
 export function planOf(random: Random, meeting = false): Plan {
+  const aside = random.aside();
   const redis = drawRedis(random);
   const servers = random.chance(0.15) ? 1 : random.int(2, 6);
   const calm = random.chance(0.1);
   const chaosMs = random.magnitude(200, 10_000);
   const password = redis && random.chance(0.1) ? "secret" : null;
-  const draft = draftOf(random, redis, servers, password);
+  let draft = draftOf(random, redis, servers, password);
+  const versions = redis ? [] : versionsOf(aside, servers + SPARES);
+  if (!redis && aside.chance(0.3)) {
+    const keys = new Map(draft.keys).set("users", usersWith("secret"));
+    draft = { ...draft, keys, hasUsers: true };
+  }
   const text = textOf(draft);
   const config = parseConfig(text, "sim.yml");
   const serverFaults = calm ? CALM : random.chance(0.3) ? CALM : swarm(random);
@@ -168,6 +179,7 @@ export function planOf(random: Random, meeting = false): Plan {
     scripts: redis && config.pools[0]!.autoEjectHosts && random.chance(0.4) &&
       config.pools[0]!.maxEjected === 1,
     stops: stopsOf(random, calm ? 0.5 : 0.15, chaosMs),
+    versions,
   };
   if (!random.chance(calm ? 0.6 : 0.25) && !meeting) {
     const still = { ...plan, changes: [], meets: false, pools: [plan.pool], workers: 1 };
@@ -223,6 +235,15 @@ export function isOrdered(plan: Plan): boolean {
   const sameTags = plan.pools.every((pool) => String(pool.hashTag) === String(hashTag));
   return hashTag !== null && sameTags && databases === 1 && !ejects(plan) && !isDrawn(plan);
 }
+
+/** Of one line, old or new, or of both. */
+function versionsOf(aside: Random, machines: number): string[] {
+  const all = aside.pick([OLD, OLD, NEWER, NEWER, [...OLD, ...NEWER]]);
+  return Array.from({ length: machines }, () => aside.pick(all));
+}
+
+const OLD = [OLDEST, "1.6.21"];
+const NEWER = ["1.6.41", "1.6.45"];
 
 function stopsOf(random: Random, chance: number, chaosMs: number): Plan["stops"] {
   if (!random.chance(chance)) return [];

@@ -6,6 +6,7 @@
 import { MemoryMemcached } from "../../src/demo/memory_memcached.ts";
 import type { MemorySession } from "../../src/demo/serve.ts";
 import { toBytes } from "../../src/demo/redis/resp.ts";
+import { OLDEST } from "../../src/memcached/versions.ts";
 import type { Address, Handler, Socket } from "../../src/net/net.ts";
 import type { SimClock } from "./clock.ts";
 import { ModelMemcachedSession } from "./model_memcached.ts";
@@ -78,6 +79,8 @@ export class SimServer implements Handler {
     private readonly random: Random,
     /** Each opens it; null among them: it is open to all. Null: it knows none. */
     private readonly passwords: ReadonlySet<string | null> | null,
+    /** Of a memcached. */
+    private readonly version: string = OLDEST,
   ) {
     this.model = this.newModel();
   }
@@ -139,6 +142,7 @@ export class SimServer implements Handler {
         number,
         this.truth,
         () => this.clock.nowMs(),
+        this.version,
       );
     }
     const connection: Connection = { session, waiting: [], busy: false, mute: false, rest: null, gone };

@@ -163,6 +163,7 @@ export class World implements Judge {
         this.truth,
         serverRandom.fork(),
         passwordsOf(plan),
+        plan.versions[i],
       )
     );
     this.servers.forEach((server, i) => {
@@ -863,7 +864,8 @@ export class World implements Judge {
 
   mayCut(client: SimClient): boolean {
     return this.stopping || this.plan.clientsLoseConnections || !client.opened || this.mayRefuse ||
-      this.plan.pools.some((pool) => pool.idleTimeoutMs > 0) || this.board.total(LIMIT_OUTPUT) > 0 ||
+      this.plan.pools.some((pool) => pool.idleTimeoutMs > 0) || !this.plan.redis && this.mayNeedPassword ||
+      this.board.total(LIMIT_OUTPUT) > 0 ||
       (this.brokenOff > 0 && !this.plan.calm && !this.strict);
   }
 

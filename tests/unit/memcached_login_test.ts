@@ -5,6 +5,7 @@ import { parseConfig } from "../../src/config/parse.ts";
 import { AUTH_FAILURES, REQUESTS } from "../../src/stats/metrics.ts";
 import { type Ask, packet, saidAt } from "../lib/binary.ts";
 import { latin1, textOf } from "../lib/bytes.ts";
+import { checkTimed } from "../sim/checkers.ts";
 import { TurnStand, type WideClient } from "../lib/turn_stand.ts";
 
 const ALL = 'rules: "+@all ~* &*"';
@@ -50,6 +51,7 @@ Deno.test("a reload lets in who waits if everybody may come in, ends who is gone
   const [stranger, ann] = [made.join(), made.join()];
   strictEqual(say(stranger, "get a\r\n"), "CLIENT_ERROR unauthenticated\r\n");
   strictEqual(say(ann, LOGIN), "STORED\r\n");
+  checkTimed(made.pool.board);
   reload(`${ANN}    - { name: default, nopass: true, ${ALL} }\n`);
   strictEqual(say(stranger, "mn\r\n"), "MN\r\n");
   strictEqual(say(ann, "mn\r\n"), "MN\r\n");
@@ -104,6 +106,7 @@ Deno.test("a login under way when nobody has to log in any more is answered, and
     strictEqual(first!.read.map((bytes) => textOf(bytes)).join(""), "STORED\r\n");
     for (const client of clients) strictEqual(say(client, "mn\r\n"), "MN\r\n");
     strictEqual(requests(), before);
+    checkTimed(made.pool.board);
     made.stop();
   }
 });
