@@ -30,7 +30,7 @@ import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection, Waiter } from "../proxy/server_connection.ts";
 import type { Joiner } from "../proxy/split.ts";
 import type { Postponed } from "../proxy/turn.ts";
-import { Placed, type PoolRedirects, Redirected, sayOnLease, UNHEARD } from "./redirect.ts";
+import { connectionAt, Placed, type PoolRedirects, Redirected, sayOnLease, UNHEARD } from "./redirect.ts";
 
 /** A slice has about this many bytes for each command that one may have (pool.sliceArguments). */
 const COMMAND_BYTES = 256;
@@ -100,6 +100,7 @@ export class Execution implements Holder, Postponed, Waiter {
     const mayMove = client.pool.cluster && connection.holder === null;
     const tells = client.pool.cluster && queue.namesScripts;
     const block = mayMove || tells ? queue.take() : null;
+    if (mayMove && this.learns(connection, block!)) return;
     if (tells) this.tellScripts(connection, block!);
     this.begin(connection);
     if (block === null) connection.wrote(queue.writeTo(connection, Infinity));
@@ -109,6 +110,23 @@ export class Execution implements Holder, Postponed, Waiter {
       this.session.readBytes += block!.length;
     }
     this.finish();
+  }
+
+  /**
+   * In a cluster a node may lack a function too, but has to be asked before it is told: all of it waits for that, as behind a redirect. The
+   * client is at rest.
+   */
+  private learns(connection: ServerConnection, block: Uint8Array): boolean {
+    const { client, session } = this;
+    const redirects = client.pool.front.redirects as PoolRedirects;
+    const { functions } = this.queue;
+    if (functions === null || redirects.called(connection, functions).length === 0) return false;
+    client.enqueue(this.parent);
+    if (this.asides.length > 0) client.beginWoven();
+    this.block = block;
+    session.readBytes += block.length;
+    this.redirected().begin(connection.server);
+    return true;
   }
 
   /** In a cluster a node may lack a script, and would say so in the middle of what it does: it is told before. */
@@ -293,6 +311,7 @@ export class Execution implements Holder, Postponed, Waiter {
       this.block!,
       queue.count,
       queue.namesScripts,
+      queue.functions,
     );
   }
 
@@ -365,12 +384,15 @@ const JOIN_ONE: Joiner = ({ replies: [reply] }) => reply!.bytes.subarray(reply!.
 class RedirectedBlock extends Redirected {
   /** What a command was refused with, without the minus. */
   private refusal: Uint8Array | null = null;
+  /** Who is to be asked which libraries it lacks, before it is asked. */
+  private learner: { readonly endpoint: Endpoint; readonly asking: boolean } | null = null;
   /** The slot of which nodes say that it is elsewhere; -1 = they have not. */
   private slotTold = -1;
 
   /**
    * @param count of commands in `block`
    * @param namesScripts by their digests
+   * @param functions that are called, which its node may lack; null: none is
    */
   constructor(
     redirects: PoolRedirects,
@@ -378,8 +400,35 @@ class RedirectedBlock extends Redirected {
     block: Uint8Array,
     private readonly count: number,
     private readonly namesScripts: boolean,
+    private readonly functions: ReadonlySet<string> | null,
   ) {
     super(redirects, original, block);
+  }
+
+  protected override ask(endpoint: Endpoint, asking: boolean, before: readonly Uint8Array[] = []): boolean {
+    const { functions } = this;
+    if (functions === null) return super.ask(endpoint, asking, before);
+    const connection = connectionAt(this.client, endpoint);
+    if (connection === null) return false;
+    if (this.redirects.called(connection, functions).length === 0) {
+      return super.ask(endpoint, asking, before);
+    }
+    // Its client sends nothing more meanwhile.
+    this.learner = { endpoint, asking };
+    this.own.wait(this, 0);
+    return true;
+  }
+
+  override tryAgain(): void {
+    const { learner, redirects, client } = this;
+    this.learner = null;
+    const connection = learner === null ? null : connectionAt(client, learner.endpoint);
+    if (connection === null || this.parent.client === null) return super.tryAgain();
+    const { endpoint, asking } = learner!;
+    redirects.learn(client, connection, redirects.called(connection, this.functions!), (loads) => {
+      if (this.parent.client === null) return this.over();
+      if (!super.ask(endpoint, asking, loads)) super.tryAgain();
+    });
   }
 
   /** Keys of two slots, which one node had when they were queued, are on two now: they would send it to each other. */

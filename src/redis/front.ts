@@ -214,6 +214,7 @@ export class RedisFront implements Front, Sender {
       pool,
       (by, reply, start, end, request) => this.scripts?.lacking(by, reply, start, end, request) ?? null,
       (on, requests) => this.scripts?.named(on, requests) ?? [],
+      (on, functions) => this.scripts?.librariesOf(on, functions) ?? [],
       (request, args) => this.known(request, args),
     );
   }

@@ -37,6 +37,7 @@ import { joinInfoTexts } from "../protocol/redis/info_join.ts";
 import { isAcl } from "./acl.ts";
 import { BlockingCall } from "./blocking.ts";
 import type { PoolRedirects } from "./redirect.ts";
+import { NAME_MAX } from "./scripts.ts";
 import { GONE, SILENT } from "../proxy/client_question.ts";
 import { ClientsWork, viewOf } from "./clients.ts";
 import { DocsQuestion, EveryServerWork, InfoRows } from "./command_walk.ts";
@@ -241,7 +242,13 @@ export class RedisModes {
     if (typeof owner !== "number") return transaction.refuse(owner);
     if (command.name === "PUBLISH" || !canQueue(command, false)) transaction.meansWholePool();
     if (command.name.startsWith("EVALSHA")) transaction.namesScript();
+    if (command.name.startsWith("FCALL")) transaction.callsFunction(this.functionName(bytes));
     transaction.add(name, owner, bytes, start, end, sizeMax);
+  }
+
+  private functionName(bytes: Uint8Array): string {
+    const { starts, ends } = this.sender.args;
+    return latin1(bytes, starts[1]!, Math.min(ends[1]!, starts[1]! + NAME_MAX));
   }
 
   /** What a command costs that is kept aside in a transaction (redis/woven.ts); 0 if its server gets it, or it is refused. */

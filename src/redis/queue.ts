@@ -20,6 +20,8 @@ export class CommandQueue {
   count = 0;
   /** Scripts are named by their digest among them. */
   namesScripts = false;
+  /** Names of functions that are called among them, FUNCTIONS_MAX at most; null: none is. */
+  functions: Set<string> | null = null;
   private readonly bytes = new Outbox();
   private readonly inserts: Insert[] = [];
   private nextInsert = 0;
@@ -121,6 +123,7 @@ export class CommandQueue {
   clear(): void {
     this.bytes.clear();
     this.namesScripts = false;
+    this.functions = null;
     this.inserts.length =
       this.nextInsert =
       this.count =

@@ -48,7 +48,7 @@ import { type Joiner, Split } from "../proxy/split.ts";
 import { isKeyless, keysOf, keysToAsk, type Known, slotOfAny, suitsHeir, tellsWords } from "./kept_keys.ts";
 import { TrackedRead } from "./reads.ts";
 import { ClientRedirects, type Waiting } from "./redirect_queue.ts";
-import type { Missing } from "./scripts.ts";
+import type { Library, Missing } from "./scripts.ts";
 import type { RedisSession } from "./session.ts";
 
 /** So many nodes are asked one after the other, before there is a pause. */
@@ -110,11 +110,12 @@ export class PoolRedirects implements Redirects {
   readonly waiting: Set<ClientRedirects> = new Set();
   private signedAtMs = -Infinity;
 
-  /** @param named see Scripts.named */
+  /** @param named see Scripts.named @param called see Scripts.librariesOf */
   constructor(
     readonly pool: Pool,
     readonly lacking: Lacking,
     readonly named: (on: ServerConnection, requests: Uint8Array) => readonly Uint8Array[],
+    readonly called: (on: ServerConnection, functions: ReadonlySet<string>) => readonly Library[],
     readonly known: Known,
   ) {}
 
@@ -298,6 +299,37 @@ export class PoolRedirects implements Redirects {
     askNext(0);
   }
 
+  /**
+   * Asks a node which of these libraries it lacks, and others whether they have those.
+   * @param told called once, unless the client is gone, with what the node is to be told
+   */
+  learn(
+    client: Client,
+    connection: ServerConnection,
+    libraries: readonly Library[],
+    told: (loads: readonly Uint8Array[]) => void,
+  ): void {
+    const missing: Library[] = [];
+    let left = libraries.length;
+    const heard = () => {
+      if (--left > 0 || client.closed) return;
+      if (missing.length === 0) return told([]);
+      this.haveLibraries(client, connection.endpoint, missing.map(({ name }) => name), (loaded) => {
+        for (const each of missing) each.seen();
+        told(missing.filter((_, i) => loaded === null || loaded[i]).map(({ load }) => load));
+      });
+    };
+    for (const library of libraries) {
+      const question = command("FUNCTION", "LIST", "LIBRARYNAME", library.name);
+      connection.ask(question, (bytes, start, _end, failed) => {
+        const isList = !failed && bytes[start] !== MINUS;
+        if (isList && bytes[start + 1] === ZERO) missing.push(library);
+        else if (isList) library.seen();
+        heard();
+      });
+    }
+  }
+
   /** The pool's source should look who owns what. */
   noteMoved(from: Server, cause: string): void {
     const nowMs = this.pool.turn.now();
@@ -321,8 +353,8 @@ export abstract class Placed extends Split {
 export class Redirected extends Placed implements Waiting {
   /** Counts the client's: an earlier one has a lower number. */
   readonly number: number;
-  private readonly own: ClientRedirects;
-  private readonly client: Client;
+  protected readonly own: ClientRedirects;
+  protected readonly client: Client;
   private sinceMs: number;
   /** Since when it is tried again for another reason than TRYAGAIN; -1 = it is not. */
   private downSinceMs = -1;
@@ -485,7 +517,7 @@ export class Redirected extends Placed implements Waiting {
     return tellsWords(this.bytes);
   }
 
-  private wait(forKeys: boolean): void {
+  protected wait(forKeys: boolean): void {
     const { pool } = this.redirects;
     const nowMs = pool.turn.now();
     const { clusterTryagainMs } = pool.config;
@@ -563,7 +595,7 @@ export class Redirected extends Placed implements Waiting {
   }
 
   /** @param before what else is said before; nobody waits for its answer */
-  private ask(endpoint: Endpoint, asking: boolean, before: readonly Uint8Array[] = []): boolean {
+  protected ask(endpoint: Endpoint, asking: boolean, before: readonly Uint8Array[] = []): boolean {
     const { client, lane } = this;
     const connection = lane === null ? connectionAt(client, endpoint) : lane.reach(endpoint, asking);
     if (connection === null) return false;
@@ -649,7 +681,7 @@ export class Redirected extends Placed implements Waiting {
     tracking.readUnheard(parent, keysOf(bytes));
   }
 
-  private over(): void {
+  protected over(): void {
     if (this.isOver) return;
     this.isOver = true;
     this.lane?.settled();
@@ -666,7 +698,7 @@ export function sayOnLease(connection: ServerConnection, bytes: Uint8Array): voi
 }
 
 /** The client's connection to this node; null if there is none to be had. */
-function connectionAt(client: Client, endpoint: Endpoint): ServerConnection | null {
+export function connectionAt(client: Client, endpoint: Endpoint): ServerConnection | null {
   const session = client.session as RedisSession;
   const { server } = endpoint;
   if (session.tracking === null) return endpoint.connection(session.connectionClass, client.serial);

@@ -50,7 +50,7 @@ const LIBRARIES_BYTES_MAX = 1024 * 1024;
 const TEXT_BYTES = 100;
 /** Libraries whose deletion a server has missed; beyond that it keeps the others. */
 const DELETED_MAX = 1000;
-const NAME_MAX = 256;
+export const NAME_MAX = 256;
 /** While a server is told more may come; so often it is told that too. */
 const ROUNDS_MAX = 8;
 const DOLLAR = 36;
@@ -144,6 +144,14 @@ class Missed {
   }
 }
 
+/** A library that a node may lack. */
+export interface Library {
+  readonly name: string;
+  readonly load: Uint8Array;
+  /** It is there, or nobody has it. */
+  seen(): void;
+}
+
 /** What a node has to be told. */
 export interface Missing {
   readonly requests: readonly Uint8Array[];
@@ -164,6 +172,11 @@ export class Scripts {
   private readonly toldOf = new WeakMap<
     Endpoint | ServerConnection,
     { readonly sinceMs: number; readonly texts: Set<Uint8Array> }
+  >();
+  /** Libraries that whoever is at the other end was seen to have, since there were so many changes. */
+  private readonly seenOn = new WeakMap<
+    ServerConnection,
+    { readonly changes: number; readonly texts: Set<Uint8Array> }
   >();
   /** All texts by digest, as they were after so many changes. */
   private byDigest: ReadonlyMap<string, Uint8Array> = new Map();
@@ -334,6 +347,25 @@ export class Scripts {
       for (const text of this.textOf(latin1(requests, starts[1]!, ends[1]!).toLowerCase())) texts.add(text);
     }
     return this.newsFor(on, [...texts]).map((text) => command("SCRIPT", "LOAD", text));
+  }
+
+  /**
+   * Libraries that these functions, which a transaction calls, may be of, and that nobody has seen at the other end of this connection:
+   * whether they are there has to be asked, since one that has been deleted through another proxy is not to come back.
+   */
+  librariesOf(on: ServerConnection, functions: ReadonlySet<string>): readonly Library[] {
+    if (this.libraries.size === 0) return [];
+    const texts = new Set([...functions].flatMap((name) => this.librariesWith(name)));
+    let seen = this.seenOn.get(on);
+    if (seen === undefined || seen.changes !== this.functionChanges) {
+      this.seenOn.set(on, seen = { changes: this.functionChanges, texts: new Set() });
+    }
+    const { texts: there } = seen;
+    return [...texts].filter((text) => !there.has(text)).map((text) => ({
+      name: libraryOf(text),
+      load: command("FUNCTION", "LOAD", text),
+      seen: () => there.add(text),
+    }));
   }
 
   /** Those that this node, or who is at the other end, has not been told just now: from here on it has been. */

@@ -48,6 +48,8 @@ const MOVED_APART =
 const TOO_LARGE = encode("-ERR transaction too large (max_request_size)\r\n");
 /** About what a command that waits aside takes beside its bytes; those in the queue lie back to back. */
 const ASIDE_BYTES = 160;
+/** Of a transaction: so many are asked for by name where a node may lack them. */
+const FUNCTIONS_MAX = 64;
 /** In a cluster: so many nodes are asked to watch without a pause, for so long, with such pauses. */
 const WATCH_HOPS = 5;
 const WATCH_MS = 1000;
@@ -255,6 +257,12 @@ export class Transaction implements Holder {
     this.queue.namesScripts = true;
   }
 
+  /** What is queued next calls this function. */
+  callsFunction(name: string): void {
+    const functions = this.queue.functions ??= new Set();
+    if (functions.size < FUNCTIONS_MAX) functions.add(name);
+  }
+
   /** What is queued next means the whole pool, and is one server's only as long as there is but one. */
   meansWholePool(): void {
     this.whole = true;
@@ -457,6 +465,8 @@ export class Transaction implements Holder {
     if (this.watch !== null && !this.broken && !this.align(this.watch)) return false;
     if (!this.watchLost && !this.broken && !this.placeAnew(long)) return false;
     const server = this.execServer(fixed);
+    // What has been asked before may yet be sent elsewhere, and would be overtaken by what is held up here.
+    if (!this.broken && !this.watchLost && this.lacksFunctions(server) && !client.atRest()) return false;
     const asides = this.tellApart(server);
     const { broken, because, watchLost } = this;
     if (!broken && !watchLost) this.queue = new CommandQueue();
@@ -484,6 +494,16 @@ export class Transaction implements Holder {
       new Weaver(this.session, parent, asides, this.rerun).weave(NO_ELEMENTS, 0, NO_ELEMENTS.length);
     }
     return true;
+  }
+
+  /** Is its node to be asked first which functions it has? */
+  private lacksFunctions(server: Server | null): boolean {
+    const { client, queue: { functions } } = this;
+    const { pool } = client;
+    if (functions === null || server === null || !pool.cluster) return false;
+    const connection = pool.front.connectionTo(client, server);
+    return connection !== null &&
+      (pool.front.redirects as PoolRedirects).called(connection, functions).length > 0;
   }
 
   /** Where EXEC goes: without a key, to the first message's server. */

@@ -8,7 +8,7 @@
  */
 import { concat, latin1, show, textOf } from "../lib/bytes.ts";
 import { RawClient, type Target } from "../lib/client.ts";
-import { type Cluster, slotOf } from "../lib/cluster.ts";
+import { type Cluster, type ClusterNode, slotOf } from "../lib/cluster.ts";
 import { encode } from "../lib/cluster_client.ts";
 import { poll } from "../lib/poll.ts";
 import { Random } from "../lib/random.ts";
@@ -137,6 +137,10 @@ export interface Outcome {
   differences: Difference[];
 }
 
+/** Of the grammar, and what makes one slot of them. */
+const KEYS = ["a", "b", "c", "d", "e", "f", "g", "{t}1", "k\x00\r\n\xff", ""];
+const TAGS = ["{t}", "{1}", "{abc}"];
+
 const MAX_DIFFERENCES = Number(Deno.env.get("FUZZ_MAX") ?? 25);
 const SHOWN_BEFORE = Number(Deno.env.get("FUZZ_BEFORE") ?? 12);
 
@@ -235,7 +239,7 @@ class Round {
     if (this.transactional && connection >= 0) this.families.splice(connection, 1);
     if (this.families.length === 0) this.families.push("string");
     this.favourite = random.pick(this.families);
-    this.tag = this.transactional || random.below(2) === 0 ? random.pick(["{t}", "{1}", "{abc}"]) : null;
+    this.tag = this.transactional || random.below(2) === 0 ? random.pick(TAGS) : null;
     this.moving = random.below(3) > 0;
     this.home = sides.a.nodes.map((_, i) => i);
   }
@@ -307,9 +311,8 @@ class Round {
   /** Keys get the round's tag, wherever they are: what is a key, and what a value, is for the servers to say. */
   private rewrite(command: Command): Command {
     if (this.tag === null) return command.map(withoutOwnKey);
-    const keys = ["a", "b", "c", "d", "e", "f", "g", "{t}1", "k\x00\r\n\xff", ""];
     return command.map((word, i) =>
-      i > 0 && keys.includes(word) ? `${this.tag}${word}` : withoutOwnKey(word)
+      i > 0 && KEYS.includes(word) ? `${this.tag}${word}` : withoutOwnKey(word)
     );
   }
 
@@ -371,15 +374,24 @@ class Round {
     if (this.open !== null) slots.add(this.open.slot);
     await this.both(async ({ nodes }) => {
       for (const node of nodes) await node.ask("FLUSHALL");
-      for (const slot of slots) {
-        const home = nodes[this.homeOf(slot)]!;
-        // Whatever anybody has said of it before is old from now on.
-        await home.tell("CLUSTER", "BUMPEPOCH");
-        for (const node of nodes) await node.tell("CLUSTER", "SETSLOT", slot, "STABLE");
-        for (const node of [home, ...nodes]) await node.tell("CLUSTER", "SETSLOT", slot, "NODE", home.id);
-      }
+      await this.bring(slots, nodes);
     });
-    await poll(async () => !await this.areApart(), "the nodes to agree", 60_000);
+    const all = new Set([...KEYS, ...TAGS].map(slotOf));
+    await poll(async () => {
+      if (!await this.areApart()) return true;
+      await this.both(({ nodes }) => this.bring(all, nodes));
+      return false;
+    }, "the nodes to agree");
+  }
+
+  private async bring(slots: ReadonlySet<number>, nodes: readonly ClusterNode[]): Promise<void> {
+    // Whatever anybody has said of them before is old from then on, as far as their owners know.
+    if (slots.size > 0) { for (const node of nodes) await node.tell("CLUSTER", "BUMPEPOCH"); }
+    for (const slot of slots) {
+      const home = nodes[this.homeOf(slot)]!;
+      for (const node of nodes) await node.tell("CLUSTER", "SETSLOT", slot, "STABLE");
+      for (const node of [home, ...nodes]) await node.tell("CLUSTER", "SETSLOT", slot, "NODE", home.id);
+    }
   }
 
   /** Do nodes of one cluster say different things of who has which slots? */

@@ -110,6 +110,51 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
     });
 
     await t.step(
+      "a function that its node lacks: it is told before the transaction, unless it has been deleted",
+      async () => {
+        const c = keyOf(slot, "counted");
+        const library = (name: string) =>
+          `#!lua name=${name}\nredis.register_function('${name}_adds', function(keys, args) ` +
+          "return redis.call('INCRBY', keys[1], args[1]) end)";
+        for (const name of ["one", "two"]) {
+          strictEqual(await client.command("FUNCTION", "LOAD", library(name)), name);
+        }
+        const run = ["one", "two"].map((name) => ["FCALL", `${name}_adds`, "1", c, "10"]);
+        // As a node that has joined.
+        await there!.tell("FUNCTION", "FLUSH");
+        deepStrictEqual(await result(...run), [10, 20]);
+        await cluster.openSlot(slot, here!, there!);
+        await cluster.moveKeys(slot, here!, there!);
+        const other = await f.client(proxy);
+        const replies = await Promise.all([result(...run), other.pipeline(["MULTI"], ...run, ["EXEC"])]);
+        // Whoever of the two was first.
+        const both = [replies[0], replies[1].at(-1)].sort((one, two) => String(one) < String(two) ? -1 : 1);
+        deepStrictEqual(both, [[30, 40], [50, 60]]);
+        await cluster.closeSlot(slot, here!, there!);
+        // What the client sends behind it comes behind it, also where the node has to be told first.
+        const late = await f.client(proxy);
+        await late.command("HELLO", "3");
+        await there!.tell("FUNCTION", "FLUSH");
+        const told = await late.pipeline(["SET", c, "0"], ["MULTI"], ...run, ["EXEC"], ["GET", c], [
+          "DEL",
+          c,
+        ]);
+        deepStrictEqual(told.slice(4), [[10, 20], "20", 1]);
+        // Deleted through another proxy: it does not come back.
+        for (const node of cluster.nodes) await node.tell("FUNCTION", "DELETE", "two");
+        await there!.tell("FUNCTION", "DELETE", "one");
+        await cluster.moveSlots([slot], here!);
+        await late.command("HELLO", "2");
+        await client.command("FUNCTION", "LOAD", "REPLACE", library("three"));
+        const [one, two] = await result(...run) as unknown[];
+        strictEqual(one, 10);
+        match((two as ReplyError).message, /^ERR Function not found/);
+        deepStrictEqual(await here!.tell("FUNCTION", "LIST", "LIBRARYNAME", "two"), []);
+        for (const name of ["one", "three"]) await client.command("FUNCTION", "DELETE", name);
+      },
+    );
+
+    await t.step(
       "what is watched while its slot moves: no step is lost, and nobody has a lock twice",
       async () => {
         const [counter, lock] = [keyOf(slot, "counter"), keyOf(slot, "lock")];
