@@ -70,6 +70,11 @@ export const LISTED: readonly Listed[] = [
       /^(EVAL|EVALSHA|FCALL)(_RO)?$/.test(nameOf(command)) && direct.startsWith("-TRYAGAIN"),
   },
   {
+    reason: "SCAN with a cursor that nobody has given is over, whatever else is wrong with it",
+    is: (command, direct, through) =>
+      nameOf(command) === "SCAN" && direct.startsWith("-ERR") && through === "*2\r\n$1\r\n0\r\n*0\r\n",
+  },
+  {
     reason:
       "wrong in two ways: a proxy of several servers looks for the keys first, and says what is wrong there",
     is: (_, direct, through) => /^-(ERR|CROSSSLOT) /.test(direct) && through.startsWith("-ERR"),

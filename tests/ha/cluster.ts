@@ -93,6 +93,7 @@ async function phase(name: string, action: () => Promise<Moments | void>): Promi
   book.begin();
   for (const each of writers) each.acknowledged.clear();
   const missed = subscriptions.reduce((sum, each) => sum + each.missed, 0);
+  const twice = subscriptions.reduce((sum, each) => sum + each.twice, 0);
   await delay(BEFORE_MS);
   const fromMs = performance.now();
   const { zeroMs = fromMs, okMs } = await action() ?? {};
@@ -126,7 +127,8 @@ async function phase(name: string, action: () => Promise<Moments | void>): Promi
       `${acknowledged}${
         lostOfDead > 0 ? ` (and ${lostOfDead} of the dead one's)` : ""
       }; silent ${silent.length}; ` +
-      `messages missed ${subscriptions.reduce((sum, each) => sum + each.missed, -missed)}`,
+      `messages missed ${subscriptions.reduce((sum, each) => sum + each.missed, -missed)}, ` +
+      `heard twice ${subscriptions.reduce((sum, each) => sum + each.twice, -twice)}`,
   );
   if (okMs !== undefined) {
     const last = Math.max(...book.errors.map(({ atMs }) => atMs));

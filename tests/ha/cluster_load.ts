@@ -361,6 +361,8 @@ export class Subscription {
   private sent = 0;
   heard = 0;
   missed = 0;
+  /** The last one, once more. */
+  twice = 0;
   stopped = false;
   private readonly turns = new Turns();
   private client: RawClient | null = null;
@@ -406,6 +408,11 @@ export class Subscription {
     const [kind, channel, text] = reply as [string, string, string | number];
     if (kind === command.toLowerCase()) return;
     const [owner, n] = String(text).split("/").map(Number);
+    // Nodes pass messages on when they come to it: who listens to another one from now on may hear the last one once more there.
+    if (channel === this.channel && owner === this.i && n === this.heard && !this.sharded) {
+      this.twice++;
+      return;
+    }
     const right = /^s?message$/.test(kind) && channel === this.channel && owner === this.i &&
       n! > this.heard &&
       n! <= this.sent;
