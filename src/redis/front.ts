@@ -170,6 +170,8 @@ export class RedisFront implements Front, Sender {
   /** The last of its client's queue before the request that is looked at came. */
   private before: Request | null = null;
   readonly noLiveServer: Uint8Array;
+  /** No node of the cluster has been heard yet: what is for all of them would reach some. */
+  private unlearned: boolean;
   private readonly memoryFull: Uint8Array;
   /** retry_reads. */
   private keepsReads = false;
@@ -204,6 +206,7 @@ export class RedisFront implements Front, Sender {
     this.scripts = pool.tellsScripts ? new Scripts(pool) : null;
     this.seen = pool.seen;
     this.runs = new RequestRuns(pool, args, this);
+    this.unlearned = isUnlearned(pool);
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
@@ -856,6 +859,10 @@ export class RedisFront implements Front, Sender {
         }
       }
     }
+    if (this.unlearned && !queueing && FOR_ALL.has(command!.route)) {
+      client.answer(NODES_UNKNOWN);
+      return true;
+    }
     if (this.scripts !== null) {
       // What is not sent yet is nothing that a node could be told meanwhile.
       const waits = !queueing && command!.route === ROUTE.EVERY_SERVER && (command!.flags & FLAG.APART) === 0;
@@ -1274,6 +1281,7 @@ export class RedisFront implements Front, Sender {
     this.redirects ??= this.redirectsOf(pool);
     this.redirects?.adopt();
     this.scripts = pool.tellsScripts ? this.scripts ?? new Scripts(pool) : null;
+    this.unlearned = isUnlearned(pool);
     const { users } = pool.config;
     if (users === null) this.users = null;
     else if (this.users === null) this.users = new PoolUsers(pool);
@@ -1446,6 +1454,14 @@ const NO_WORDS: readonly string[] = [];
 /** May it be done twice, and is it done in no time? */
 function isRead({ flags }: Command): boolean {
   return (flags & (FLAG.READ | FLAG.WRITE | FLAG.BLOCKING)) === FLAG.READ;
+}
+
+const FOR_ALL: ReadonlySet<Command["route"]> = new Set([ROUTE.EVERY_SERVER, ROUTE.SCAN, ROUTE.RANDOM_SERVER]);
+const NODES_UNKNOWN = errorReply("CLUSTERDOWN The nodes of the cluster are not known yet: none has answered");
+
+/** Its servers are the seeds of the file, of which nobody knows whether they own slots. */
+function isUnlearned({ cluster, config }: Pool): boolean {
+  return cluster && config.servers.every(({ slots }) => slots === "");
 }
 
 /** Are the arguments read here, or by a server that tells the keys, so that no sensible request has very many of them? */

@@ -138,14 +138,16 @@ export class Board {
       const taken = new Set(
         [...present?.servers ?? [], ...present?.left ?? []].map((server) => server.number),
       );
-      const fresh = () => {
+      const next = (): number => {
         do last = (last + 1) % SERVER_NUMBERS; while (taken.has(last));
         taken.add(last);
-        return { number: last, buffer: withLatency(serverBytes(this.workers), this.workers) };
+        return last;
       };
       const cells = servers.map((server, i) => {
         if (server >= 0) return present!.servers[server]!.memory;
-        return names === undefined ? fresh() : present?.returning(names.after[i]!) ?? fresh();
+        const row = names === undefined ? null : present?.returning(names.after[i]!) ?? null;
+        // A number is never that of one that has left: walks (SCAN) that were beyond that would not come to what it owns now.
+        return { number: next(), buffer: row ?? withLatency(serverBytes(this.workers), this.workers) };
       });
       const { id, buffer } = present?.memory ??
         { id: this.#nextId++, buffer: withLatency(poolBytes(this.workers) + SlowLog.bytes, this.workers) };
@@ -296,14 +298,14 @@ export class PoolBoard {
     return this.past.values();
   }
 
-  /** What had been counted for it when it left: it counts on. Nothing else of what was is true of it any more. */
-  returning(name: string): ServerMemory | null {
+  /** What had been counted for it when it left: it counts on there. Nothing else of what was is true of it any more. */
+  returning(name: string): SharedArrayBuffer | null {
     const cells = this.past.get(name);
     if (cells === undefined) return null;
     cells.hold(FREE);
     cells.forgetTold();
     cells.waitFactor = 0;
-    return cells.memory;
+    return cells.memory.buffer;
   }
 
   // ---- rows
