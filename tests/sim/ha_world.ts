@@ -320,7 +320,11 @@ export class HaWorld {
 
   private elect(group: Group, old: ReplicaNode): void {
     const { clock, random } = this;
-    const alive = group.nodes.filter((node) => node !== old && !node.dead && !node.loading && !node.syncing);
+    // Sentinels elect nobody who does not answer.
+    const answers = ({ dead, server }: ReplicaNode) => !dead && server.frozenUntilMs <= clock.nowMs();
+    const alive = group.nodes.filter((node) =>
+      node !== old && answers(node) && !node.loading && !node.syncing
+    );
     // Nobody is good enough yet: the next round.
     if (alive.length === 0) return void clock.setTimer(500, () => this.elect(group, old));
     const chosen = alive.reduce((best, node) => node.offset > best.offset ? node : best);
