@@ -63,6 +63,8 @@ const EVENTS_SHOWN = 50;
 const STOP_TRIES = 5000;
 /** So long a change waits for a client that it could disturb. */
 const AWAITED_MS = 300;
+/** How often one looks whether the process goes on again. */
+const STOP_LOOK_MS = 10;
 /** A server with another address knows the scripts so soon. */
 const MOVED_MS = 200;
 
@@ -310,6 +312,8 @@ export class World implements Judge {
     }
     for (const change of this.plan.changes) await this.change(change);
     this.turns(this.plan.chaosMs);
+    // What a stopped process has not found out yet it would find out in the calm.
+    while (this.process.stopped) this.turns(this.clock.nowMs() + STOP_LOOK_MS);
     this.heal();
     this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.clients.every((client) => client.quiet));
     this.checkAnswered();
