@@ -297,6 +297,7 @@ function suits(name: SubjectName, test: Case): boolean {
   if (name === "haproxy") return test.kind !== "idle";
   if (test.topology === "cluster3") return !CLUSTERLESS.includes(name);
   if (name === "hashed") return false;
+  if (test.binary) return name === "ringmaster" || name === "base";
   if (name === "predixy") return test.topology !== "memcached2";
   if (name === "memcached-proxy") return test.topology === "memcached2";
   if (name !== "floor") return true;

@@ -22,6 +22,8 @@ export interface Case {
   pipeline: number;
   /** Keys of one MGET or MSET; 1 for the rest. */
   keys: number;
+  /** memcached's binary protocol, which only Ringmaster speaks. */
+  binary: boolean;
   /** True: at half of the rate nutcracker reaches with this load. */
   halfRate: boolean;
   /** In the default set. */
@@ -60,6 +62,7 @@ const BASE = {
   clients: 50,
   pipeline: 1,
   keys: 1,
+  binary: false,
   halfRate: false,
 } as const;
 
@@ -149,16 +152,16 @@ function* memcached(): Generator<Case> {
   for (const [size, short, long] of SIZES.slice(0, 3)) {
     for (const pipeline of [1, 16]) {
       for (const op of ["get", "set"] as const) {
+        const row = { ...BASE, kind: "load", topology: "memcached2", op, size, pipeline } as const;
+        const what = `${op}-${short}-c50-p${pipeline}`;
+        const label = describe(op, long, 50, pipeline);
+        yield { ...row, name: `memcached-${what}`, label: `memcached ${label}`, standard: size < 16384 };
         yield {
-          ...BASE,
-          kind: "load",
-          topology: "memcached2",
-          op,
-          size,
-          pipeline,
-          name: `memcached-${op}-${short}-c50-p${pipeline}`,
-          label: `memcached ${describe(op, long, 50, pipeline)}`,
-          standard: size < 16384,
+          ...row,
+          binary: true,
+          name: `memcached-binary-${what}`,
+          label: `memcached, binary, ${label}`,
+          standard: false,
         };
       }
     }

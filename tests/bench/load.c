@@ -1,10 +1,11 @@
 /*
  * A small load generator for what redis-benchmark cannot do: memcached, a fixed rate, and a check of every answer.
  *
- *   load PORT redis|memcached get|set|fill CLIENTS PIPELINE REQUESTS KEYS SIZE RATE
+ *   load PORT redis|memcached|binary get|set|fill CLIENTS PIPELINE REQUESTS KEYS SIZE RATE
  *
  * One thread, epoll, CLIENTS connections to 127.0.0.1. A value is its key's number repeated up to SIZE, so the reply to
- * each request is known to the byte and is compared; the first difference ends the run with exit code 2.
+ * each request is known to the byte and is compared; the first difference ends the run with exit code 2. "binary" is
+ * memcached's binary protocol, where the eight bytes of cas are the server's own and are left out.
  *
  * RATE 0: closed loop; each client sends PIPELINE requests, waits for all replies, sends the next. Latency is that of a
  * batch. RATE > 0 (PIPELINE 1): request i is due at i / RATE seconds whether or not earlier ones were answered, and its
@@ -38,7 +39,7 @@ struct client {
     int polls_out;
 };
 
-static int redis, filling, setting, pipeline, size;
+static int redis, binary, filling, setting, pipeline, size;
 static long keys, next_key;
 static char *value;
 static uint64_t seed = 88172645463325252ull;
@@ -62,6 +63,33 @@ static long pick(void) {
     return (long)(seed % (uint64_t)keys);
 }
 
+#define HEADER 24
+#define CAS 16
+
+/* A header of the binary protocol at `at`; returns what is behind it. */
+static char *header(char *at, int magic, int key_len, int extras, int body) {
+    memset(at, 0, HEADER);
+    at[0] = (char)magic;
+    at[1] = (char)setting;
+    at[3] = (char)key_len;
+    at[4] = (char)extras;
+    for (int i = 0; i < 4; i++) at[8 + i] = (char)(body >> (24 - 8 * i));
+    return at + HEADER;
+}
+
+/* The length of a reply of the binary protocol: all are as long. */
+static size_t reply_size(void) {
+    return setting ? HEADER : HEADER + 4 + (size_t)size;
+}
+
+/* Takes out of `bytes[0, len)`, which lie at `from` of all replies, what is the server's own. */
+static void blank(char *bytes, size_t len, size_t from) {
+    for (size_t i = 0; i < len; i++) {
+        size_t at = (from + i) % reply_size();
+        if (at >= CAS && at < HEADER) bytes[i] = 0;
+    }
+}
+
 /* Writes one request to c->out and its reply to c->want. */
 static void add(struct client *c) {
     char key[32];
@@ -69,7 +97,22 @@ static void add(struct client *c) {
     int key_len = sprintf(key, "load:%012ld", k);
     char *o = c->out + c->out_len, *w = c->want + c->want_len;
     for (int i = 0; i < size; i += 12) memcpy(value + i, key + 5, size - i < 12 ? size - i : 12);
-    if (redis && setting) {
+    if (binary) {
+        int extras = setting ? 8 : 0;
+        o = header(o, 0x80, key_len, extras, extras + key_len + (setting ? size : 0));
+        memset(o, 0, extras);
+        o += extras;
+        memcpy(o, key, key_len);
+        o += key_len;
+        if (setting) memcpy(o, value, size);
+        o += setting ? size : 0;
+        w = header(w, 0x81, 0, setting ? 0 : 4, setting ? 0 : 4 + size);
+        if (!setting) {
+            memset(w, 0, 4);
+            memcpy(w + 4, value, size);
+            w += 4 + size;
+        }
+    } else if (redis && setting) {
         o += sprintf(o, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n", key_len, key, size);
         memcpy(o, value, size);
         o += size;
@@ -123,11 +166,12 @@ static int by_value(const void *a, const void *b) {
 
 int main(int argc, char **argv) {
     if (argc != 10) {
-        fprintf(stderr, "usage: load PORT redis|memcached get|set|fill CLIENTS PIPELINE REQUESTS KEYS SIZE RATE\n");
+        fprintf(stderr, "usage: load PORT redis|memcached|binary get|set|fill CLIENTS PIPELINE REQUESTS KEYS SIZE RATE\n");
         return 1;
     }
     int port = atoi(argv[1]), clients = atoi(argv[4]);
     redis = argv[2][0] == 'r';
+    binary = argv[2][0] == 'b';
     filling = argv[3][0] == 'f';
     setting = argv[3][0] != 'g';
     pipeline = atoi(argv[5]);
@@ -197,6 +241,7 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "load: the proxy closed a connection after %ld of %ld replies\n", done, requests);
                 return 2;
             }
+            if (binary) blank(buffer, got, c->got);
             if (c->got + got > c->want_len || memcmp(buffer, c->want + c->got, got)) {
                 fprintf(stderr, "load: wrong answer: expected \"%.200s\", got \"%.200s\"\n", c->want + c->got, buffer);
                 return 2;

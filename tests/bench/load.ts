@@ -7,7 +7,8 @@ import { type Load } from "./redis_benchmark.ts";
 export interface LoadRun {
   program: string;
   port: number;
-  protocol: "redis" | "memcached";
+  /** binary: memcached's. */
+  protocol: "redis" | "memcached" | "binary";
   op: "get" | "set" | "fill";
   clients: number;
   pipeline: number;

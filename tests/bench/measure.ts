@@ -124,7 +124,7 @@ export async function drive(test: Case, subject: Subject, plan: Plan): Promise<L
     return await load({
       program: plan.loadProgram!,
       port: subject.port,
-      protocol: isMemcached(subject) ? "memcached" : "redis",
+      protocol: test.binary ? "binary" : isMemcached(subject) ? "memcached" : "redis",
       op: test.op === "set" ? "set" : "get",
       clients: test.clients,
       pipeline: test.pipeline,
