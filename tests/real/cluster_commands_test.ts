@@ -45,6 +45,7 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
     await t.step("some of its keys have: it is tried again until they are together", async () => {
       // Back where they came from, one of them.
       await cluster.closeSlot(slot, here!, there!);
+      await cluster.settled();
       deepStrictEqual(await result(["INCR", a]), [4]);
       await cluster.openSlot(slot, there!, here!);
       strictEqual(await cluster.moveKeys(slot, there!, here!, 1), 1);
@@ -57,6 +58,7 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
       strictEqual(answered, false);
       await cluster.moveKeys(slot, there!, here!);
       await cluster.closeSlot(slot, there!, here!);
+      await cluster.settled();
       deepStrictEqual(await waits, ["OK", ["10", "20"]]);
     });
 
@@ -65,6 +67,7 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
       async () => {
         const other = keyOf(slot + 1, "d");
         await cluster.moveSlots([slot + 1], there!);
+        await cluster.settled();
         const reply = await result(["SET", a, "1"], ["SET", other, "1"]) as ReplyError;
         // What the nodes have said the proxy knows by the next time, and says it at once.
         match(
@@ -74,6 +77,7 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
         strictEqual(await client.command("EXISTS", other), 0);
         strictEqual(await client.command("GET", a), "10");
         await cluster.moveSlots([slot + 1], here!);
+        await cluster.settled();
       },
     );
 
@@ -92,6 +96,7 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
       await cluster.moveKeys(slot, here!, there!);
       deepStrictEqual(await result(...run), [22, 23]);
       await cluster.closeSlot(slot, here!, there!);
+      await cluster.settled();
       deepStrictEqual(await result(...run), [33, 34]);
       // The proxy may hear only now who has the slot, and a watch ends then.
       let watched: unknown = null;
@@ -107,6 +112,7 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
       strictEqual((unknown[0] as ReplyError).message.startsWith("NOSCRIPT "), true);
       strictEqual(unknown[1], 46);
       await cluster.moveSlots([slot], here!);
+      await cluster.settled();
     });
 
     await t.step(
@@ -131,6 +137,7 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
         const both = [replies[0], replies[1].at(-1)].sort((one, two) => String(one) < String(two) ? -1 : 1);
         deepStrictEqual(both, [[30, 40], [50, 60]]);
         await cluster.closeSlot(slot, here!, there!);
+        await cluster.settled();
         // What the client sends behind it comes behind it, also where the node has to be told first.
         const late = await f.client(proxy);
         await late.command("HELLO", "3");
@@ -144,6 +151,7 @@ for (const runtime of ["deno", "compiled"] satisfies Runtime[]) {
         for (const node of cluster.nodes) await node.tell("FUNCTION", "DELETE", "two");
         await there!.tell("FUNCTION", "DELETE", "one");
         await cluster.moveSlots([slot], here!);
+        await cluster.settled();
         await late.command("HELLO", "2");
         await client.command("FUNCTION", "LOAD", "REPLACE", library("three"));
         const [one, two] = await result(...run) as unknown[];

@@ -199,7 +199,9 @@ export const CANARIES: readonly Canary[] = [
       patch(Split.prototype, "take", (old) =>
         function (fragment, bytes, start, end, failed) {
           old.call(this, fragment, bytes, start, end, failed);
-          const reply = this.replies[fragment]!;
+          const reply = this.replies[fragment];
+          // With the last one all has been joined, and is used again.
+          if (reply === undefined) return;
           reply.bytes = bytes;
           reply.start = start;
           reply.end = end;
