@@ -347,6 +347,8 @@ export class World implements Judge {
   private async change(next: Change): Promise<void> {
     const { atMs, config, what, prepareMs, betweenMs, abandons, awaits } = next;
     this.turns(Math.max(atMs, this.clock.nowMs()));
+    // Whoever is stopped does nothing, and does not look at the time either.
+    while (this.process.stopped) this.turns(this.clock.nowMs() + STOP_LOOK_MS);
     this.log.add(this.clock.nowMs(), "-", `prepare: ${what}`);
     const change = changeOf(this.configs[0]!, config);
     const memory = this.boards[0]!.arrange(change.arrangement);
