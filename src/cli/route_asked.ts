@@ -5,8 +5,9 @@
  *   /api/topology ──► pools ──► a key: /api/route of each ──► the same lines as for a file
  */
 import { type AdminPeer, askAdmin } from "../admin/client.ts";
+import { concat, encode } from "../bytes/ascii.ts";
 import { quoted } from "../config/config_error.ts";
-import { type Explanation, explanationText, NO_SERVER } from "../topology/explain.ts";
+import { type Explanation, explanationText, hexOf, NO_SERVER } from "../topology/explain.ts";
 import type { RouteOptions } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { UsageError } from "./usage_error.ts";
@@ -35,7 +36,7 @@ export async function routeAsked(peer: AdminPeer, options: RouteOptions, io: Io)
       throw new UsageError(`option --pool: found ${quoted(pool)}, expected one of ${names.join(", ")}`);
     }
     for (const { bytes, place } of keysOf(options, io)) {
-      const hex = options.hex ? textOf(bytes) : hexOf(bytes);
+      const hex = options.hex ? new TextDecoder("latin1").decode(bytes) : hexOf(bytes);
       if (!/^([0-9a-f]{2})*$/i.test(hex)) {
         throw new UsageError(`${place}: found ${quoted(hex)}, expected pairs of hex digits`);
       }
@@ -59,7 +60,7 @@ export async function routeAsked(peer: AdminPeer, options: RouteOptions, io: Io)
 function* keysOf({ keys }: RouteOptions, io: Io): Generator<{ bytes: Uint8Array; place: string }, void> {
   for (const key of keys) {
     if (key !== "-") {
-      yield { bytes: new TextEncoder().encode(key), place: "KEY" };
+      yield { bytes: encode(key), place: "KEY" };
       continue;
     }
     const all = io.stdin();
@@ -84,9 +85,5 @@ function lineOf(
 ): Uint8Array {
   const nobody = distribution === "random" && place !== NO_SERVER ? "*" : "-";
   const end = `\t${pool}\t${server ?? nobody}\t${address ?? nobody}${slot === null ? "" : `\t${slot}`}\n`;
-  return new Uint8Array([...key, ...new TextEncoder().encode(end)]);
+  return concat(key, encode(end));
 }
-
-const textOf = (bytes: Uint8Array): string => new TextDecoder("latin1").decode(bytes);
-const hexOf = (bytes: Uint8Array): string =>
-  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

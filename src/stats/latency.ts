@@ -34,6 +34,8 @@ export const CLASS_PUBSUB = 5;
 export const CLASS_OTHER = 6;
 /** Waits for as long as its client likes (BLPOP): no part of any total. */
 export const CLASS_BLOCKING = 7;
+/** Those that do not wait for as long as they like. */
+const PROMPT_CLASSES: readonly number[] = [...LATENCY_CLASSES.keys()].filter((k) => k !== CLASS_BLOCKING);
 
 /** From the turn that read a request until it was written to a server, or answered without one. */
 export const WAITED = 0;
@@ -129,7 +131,7 @@ export class Latency {
   /** Of all classes but CLASS_BLOCKING, over all workers; a copy. */
   total(quantity: number): Histogram {
     const total = new Histogram();
-    for (let k = 0; k < CLASS_BLOCKING; k++) this.addTo(total, k, quantity);
+    for (const k of PROMPT_CLASSES) this.addTo(total, k, quantity);
     return total;
   }
 
@@ -143,7 +145,7 @@ export class Latency {
   /** As `total`, in a few wider buckets. */
   coarseTotal(beyond: readonly number[], quantity: number): Coarse {
     const coarse = { below: beyond.map(() => 0), count: 0, sumUs: 0 };
-    for (let k = 0; k < CLASS_BLOCKING; k++) this.addCoarse(coarse, beyond, k, quantity);
+    for (const k of PROMPT_CLASSES) this.addCoarse(coarse, beyond, k, quantity);
     return accumulated(coarse);
   }
 
@@ -165,7 +167,7 @@ export class Latency {
 
   /** Of each of the wider buckets what is in it and not in those before. */
   private addCoarse(
-    coarse: { readonly below: number[]; count: number; sumUs: number },
+    coarse: Counting,
     beyond: readonly number[],
     latencyClass: number,
     quantity: number,
@@ -197,9 +199,14 @@ export interface Coarse {
   readonly sumUs: number;
 }
 
-function accumulated(
-  coarse: { readonly below: number[]; readonly count: number; readonly sumUs: number },
-): Coarse {
+/** A Coarse that is being counted: of each bucket what is in it alone. */
+interface Counting {
+  readonly below: number[];
+  count: number;
+  sumUs: number;
+}
+
+function accumulated(coarse: Counting): Coarse {
   const { below } = coarse;
   for (let i = 1; i < below.length; i++) below[i]! += below[i - 1]!;
   return coarse;

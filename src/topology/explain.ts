@@ -207,7 +207,7 @@ function readsOf(readFrom: ReadFrom, zone: string | null): string {
 }
 
 const hex32 = (value: number): string => `0x${value.toString(16).padStart(8, "0")}`;
-const hexOf = (bytes: Uint8Array): string =>
+export const hexOf = (bytes: Uint8Array): string =>
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 

@@ -12,23 +12,8 @@ import { Fixture } from "../lib/fixture.ts";
 import { freePort } from "../lib/ports.ts";
 import { poolYml } from "../lib/servers.ts";
 import { startPeer } from "./peers.ts";
-import { CpuWatch } from "./proc.ts";
-import { redisBenchmark } from "./redis_benchmark.ts";
+import { type Kind, type Subject, takeSlices } from "./slices.ts";
 import { ratios, spread } from "./stats.ts";
-
-interface Kind {
-  readonly name: string;
-  readonly command: readonly string[];
-  readonly pipeline: number;
-  /** About a second's. */
-  readonly requests: number;
-}
-
-interface Subject {
-  readonly name: string;
-  readonly pid: number;
-  readonly port: number;
-}
 
 const NODES = 3;
 const GET = ["GET", "key:__rand_int__"];
@@ -65,35 +50,20 @@ const pool = {
 };
 const proxy = await f.proxy("compiled", poolYml({ hashed: { ...keys, servers: plain }, cluster: pool }));
 const subjects: Subject[] = [
-  { name: "hashed", pid: proxy.pid, port: proxy.port },
-  { name: "cluster", pid: proxy.pid, port: clusterPort },
+  { name: "hashed", pids: [proxy.pid], port: proxy.port },
+  { name: "cluster", pids: [proxy.pid], port: clusterPort },
 ];
 for (const name of ["predixy", "base"] as const) {
   const program = values[name];
   if (program === undefined) continue;
   const yml = poolYml({ cluster: { ...pool, listen: undefined } });
-  subjects.push({ name, ...await startPeer(f, name, program, { servers: nodes, yml, cluster: true }) });
-}
-
-/** Microseconds a request. */
-async function slice({ pid, port }: Subject, { command, pipeline, requests }: Kind): Promise<number> {
-  const watch = new CpuWatch(pid);
-  await redisBenchmark({ port, requests, clients: 50, pipeline, keyspace: 100_000, command });
-  return watch.elapsedUs() / requests;
+  const { pid, port } = await startPeer(f, name, program, { servers: nodes, yml, cluster: true });
+  subjects.push({ name, pids: [pid], port });
 }
 
 for (const kind of KINDS) {
   if (!new RegExp(values.only).test(kind.name)) continue;
-  const us: number[][] = subjects.map(() => []);
-  // The first one is for the compiler.
-  for (let i = 0; i <= Number(values.slices); i++) {
-    for (let j = 0; j < subjects.length; j++) {
-      // A B, then B A.
-      const at = i % 2 === 0 ? j : subjects.length - 1 - j;
-      const taken = await slice(subjects[at]!, kind);
-      if (i > 0) us[at]!.push(taken);
-    }
-  }
+  const us = await takeSlices(subjects, kind, { warm: 1, slices: Number(values.slices) });
   const said = subjects.map(({ name }, i) => {
     const { median, min, max } = ratios(us[1]!, us[i]!);
     const own = `${name} ${spread(us[i]!).median.toFixed(2)} µs`;

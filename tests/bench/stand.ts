@@ -12,13 +12,13 @@ import { RawClient, type Target } from "../lib/client.ts";
 import { startCluster } from "../lib/cluster.ts";
 import { type Fixture } from "../lib/fixture.ts";
 import { pollProcess } from "../lib/poll.ts";
-import { freePort } from "../lib/ports.ts";
 import { Process } from "../lib/process.ts";
 import { need } from "../lib/repo.ts";
 import { poolYml, type Server, type Subject as ProxySubject } from "../lib/servers.ts";
 import { type Case, type Topology } from "./cases.ts";
 import { buildC } from "./compiler.ts";
 import { pin } from "./cores.ts";
+import { startHaproxy } from "./haproxy.ts";
 import { type Peer, PEERS, startPeer } from "./peers.ts";
 
 /**
@@ -139,30 +139,8 @@ export class Stand {
   }
 
   async #haproxy(servers: Server[]): Promise<Subject> {
-    const port = freePort();
-    const file = `${this.fixture.dir}/haproxy${port}.cfg`;
-    await Deno.writeTextFile(
-      file,
-      `global
-  nbthread 1
-defaults
-  mode tcp
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-listen bench
-  bind 127.0.0.1:${port}
-  server alone 127.0.0.1:${servers[0].port}
-`,
-    );
-    const process = this.fixture.add(
-      new Process(this.programs.haproxy ?? need("haproxy"), ["-db", "-f", file], { output: `${file}.log` }),
-    );
-    await pollProcess(process, async () => {
-      (await RawClient.connect({ port })).close();
-      return true;
-    }, "haproxy to listen");
-    return { name: "haproxy", pid: process.pid, port, servers };
+    const program = this.programs.haproxy ?? need("haproxy");
+    return { name: "haproxy", ...await startHaproxy(this.fixture, program, servers[0].port), servers };
   }
 }
 

@@ -10,30 +10,14 @@
 import { parseArgs } from "node:util";
 import { certificate } from "../lib/certificates.ts";
 import { Fixture } from "../lib/fixture.ts";
-import { poll, pollProcess } from "../lib/poll.ts";
+import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
 import { Process } from "../lib/process.ts";
 import { compiled, need } from "../lib/repo.ts";
 import { poolYml } from "../lib/servers.ts";
-import { CpuWatch } from "./proc.ts";
-import { redisBenchmark } from "./redis_benchmark.ts";
+import { startHaproxy } from "./haproxy.ts";
+import { type Kind, type Subject, takeSlices } from "./slices.ts";
 import { ratios, spread } from "./stats.ts";
-
-interface Kind {
-  readonly name: string;
-  readonly command: readonly string[];
-  readonly pipeline: number;
-  /** About a second's. */
-  readonly requests: number;
-}
-
-interface Subject {
-  readonly name: string;
-  readonly pids: readonly number[];
-  readonly port: number;
-  /** More flags of redis-benchmark. */
-  readonly flags: readonly string[];
-}
 
 const GET = ["GET", "key:__rand_int__"];
 const KINDS: readonly Kind[] = [
@@ -95,7 +79,7 @@ async function ringmaster(program: string): Promise<{ pid: number; ports: number
 
 if (wanted.has("redis")) {
   const redis = await f.redis({ port: 0 });
-  subjects.push({ name: "redis", pids: [redis.pid], port: redis.port, flags: [] });
+  subjects.push({ name: "redis", pids: [redis.pid], port: redis.port });
 }
 if (wanted.has("redis-tls")) {
   const port = freePort();
@@ -108,7 +92,7 @@ if (wanted.has("redis-tls")) {
 }
 const proxy = await ringmaster(values.executable ?? await compiled());
 subjects.push(
-  { name: "plain", pids: [proxy.pid], port: proxy.ports[0]!, flags: [] },
+  { name: "plain", pids: [proxy.pid], port: proxy.ports[0]! },
   { name: "users", pids: [proxy.pid], port: proxy.ports[1]!, flags: ["--user", "app", "-a", "secret"] },
   { name: "tls", pids: [proxy.pid], port: proxy.ports[2]!, flags: TLS },
 );
@@ -117,52 +101,18 @@ if (values.base !== undefined) {
   subjects.push({ name: "base", pids: [base.pid], port: base.ports[2]!, flags: TLS });
 }
 if (wanted.has("haproxy")) {
-  const port = freePort();
   const nutcracker = await f.proxy("nutcracker", poolYml({ alpha: { ...keys, auto_eject_hosts: false } }));
-  Deno.writeTextFileSync(
-    `${dir}/haproxy.cfg`,
-    `global
-  nbthread 1
-defaults
-  mode tcp
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-listen bench
-  bind 127.0.0.1:${port} ssl crt ${dir}/both.pem
-  server alone 127.0.0.1:${nutcracker.port}
-`,
-  );
-  const haproxy = f.add(
-    new Process(values.haproxy ?? need("haproxy"), ["-db", "-f", `${dir}/haproxy.cfg`], {
-      output: `${dir}/haproxy.log`,
-    }),
-  );
-  await pollProcess(haproxy, () => listening(port).then(() => true), "haproxy to listen");
-  subjects.push({ name: "haproxy", pids: [haproxy.pid, nutcracker.pid], port, flags: TLS });
-}
-
-/** Microseconds a request. */
-async function slice({ pids, port, flags }: Subject, kind: Kind): Promise<number> {
-  const { command, pipeline, requests } = kind;
-  const watches = pids.map((pid) => new CpuWatch(pid));
-  await redisBenchmark({ port, requests, clients: 50, pipeline, keyspace: 100_000, command, flags });
-  return watches.reduce((sum, watch) => sum + watch.elapsedUs(), 0) / requests;
+  const program = values.haproxy ?? need("haproxy");
+  const haproxy = await startHaproxy(f, program, nutcracker.port, `ssl crt ${dir}/both.pem`);
+  subjects.push({ name: "haproxy", pids: [haproxy.pid, nutcracker.pid], port: haproxy.port, flags: TLS });
 }
 
 const taking = subjects.filter(({ name }) => wanted.has(name));
 for (const kind of KINDS) {
   if (!new RegExp(values.only).test(kind.name)) continue;
-  const us = new Map<string, number[]>(taking.map(({ name }) => [name, []]));
-  // The first ones are for the compiler.
-  const warm = Number(values.warm);
-  for (let i = 0; i < warm + Number(values.slices); i++) {
-    // A B, then B A.
-    for (const subject of i % 2 === 0 ? taking : taking.toReversed()) {
-      const taken = await slice(subject, kind);
-      if (i >= warm) us.get(subject.name)!.push(taken);
-    }
-  }
+  const counts = { warm: Number(values.warm), slices: Number(values.slices) };
+  const lists = await takeSlices(taking, kind, counts);
+  const us = new Map(taking.map(({ name }, i) => [name, lists[i]!]));
   console.log(kind.name);
   for (const [name, own] of us) {
     const beside = BESIDE.filter((each) => each !== name && us.has(each)).map((each) => {
