@@ -45,6 +45,7 @@ import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "../p
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
+import { parseSlots } from "../ring/slots.ts";
 import { isKeyless, keysOf, keysToAsk, type Known, slotOfAny, suitsHeir, tellsWords } from "./kept_keys.ts";
 import { TrackedRead } from "./reads.ts";
 import { ClientRedirects, type Waiting } from "./redirect_queue.ts";
@@ -572,12 +573,16 @@ export class Redirected extends Placed implements Waiting {
     this.wait(false);
   }
 
-  /** The server that has come in this one's place, with all of its slots, or it itself; null if there is none. */
+  /** The server that has come in this one's place, with all of its slots and perhaps more, or it itself; null if there is none. */
   private heirOf(server: Server): Server | null {
     if (!server.gone) return server;
-    const { slots } = server.config;
-    if (slots === null || slots === "") return null;
-    return this.redirects.pool.servers.find(({ config }) => config.slots === slots) ?? null;
+    const { placement, servers } = this.redirects.pool;
+    let heir = -1;
+    for (const [first, last] of parseSlots(server.config.slots ?? "")) {
+      if (heir < 0) heir = placement.serverOfSlot(first);
+      for (let slot = first; slot <= last; slot++) if (placement.serverOfSlot(slot) !== heir) return null;
+    }
+    return servers[heir] ?? null;
   }
 
   private isHeldUp(endpoint: Endpoint): boolean {

@@ -8,7 +8,10 @@
  * yet does no harm; and what is known stays known, however few answer, until
  *  - a higher epoch claims the slot,
  *  - its owner says itself that it does not own it, or that its epoch is another one (a node's own word counts),
+ *  - its owner is a replica by a later epoch, or most nodes have been heard and none of them says that it owns it (it may be dead),
  *  - or no node that sees most of the cluster knows its owner any more.
+ * Of a node that has lost a slot and gained another, who has heard of the second only says that it has both, by its newest epoch: what a
+ * node does not say of itself nobody can say of it, unless it is of a later epoch.
  * A node that sees less than half of the primaries is behind a broken network, or dead to the others: it cannot tell what has
  * happened since, and only a higher epoch counts that it has.
  */
@@ -239,18 +242,31 @@ function slotsOf({ nodes }: ClusterView): number {
 
 const NOBODY = -1;
 
+/** What a node has said of itself. */
+interface OwnWord {
+  readonly epoch: number;
+  /** By slot: 1 if it is its own. */
+  readonly owned: Uint8Array;
+  readonly round: number;
+}
+
 /** Who owns which slot, by all that has been heard. */
 export class ClusterMap {
   /** Ids of those that own slots, or did. */
   private readonly ids: string[] = [];
   private readonly owners = new Int32Array(SLOTS).fill(NOBODY);
   private readonly epochs = new Float64Array(SLOTS).fill(-1);
+  /** What each has said last of itself, by id; of those that are known. */
+  private readonly words = new Map<string, OwnWord>();
+  private round = 0;
 
   /** Takes what several nodes have said at about the same time. */
   merge(views: readonly ClusterView[]): void {
+    this.round++;
     for (const view of views) if (view.me !== null) this.hearOwner(view, view.me);
     const wide = views.filter((view) => !view.alone);
     if (wide.length > 0) this.forget((id) => !wide.some((view) => view.nodes.has(id)));
+    this.dropUnclaimed(wide);
     for (const view of views) {
       for (const node of view.nodes.values()) if (node.slots.length > 0) this.claim(node, view.coarse);
     }
@@ -258,16 +274,50 @@ export class ClusterMap {
 
   /** An owner speaks of itself. */
   private hearOwner(view: ClusterView, me: string): void {
-    const owner = this.ids.indexOf(me);
-    if (owner < 0) return;
     const { slots, epoch } = view.nodes.get(me) ?? { slots: [], epoch: 0 };
     const owned = new Uint8Array(SLOTS);
     for (const [first, last] of slots) owned.fill(1, first, last + 1);
+    if (!view.coarse) this.words.set(me, { epoch, owned, round: this.round });
+    const owner = this.ids.indexOf(me);
+    if (owner < 0) return;
     for (let slot = 0; slot < SLOTS; slot++) {
       if (this.owners[slot] !== owner) continue;
       if (owned[slot] === 1) this.epochs[slot] = epoch;
       else this.drop(slot);
     }
+  }
+
+  /** Of an owner that cannot speak of itself: what nobody says any more that it owns. */
+  private dropUnclaimed(wide: readonly ClusterView[]): void {
+    const known = new Set(wide.flatMap(({ nodes }) => [...nodes.keys()]));
+    const claimed = 2 * wide.length > known.size ? this.claimedBy(wide) : null;
+    /** By owner: the latest epoch by which it is a replica. */
+    const replicaSince = this.ids.map((id) =>
+      wide.reduce((latest, { nodes, coarse }) => {
+        const node = nodes.get(id);
+        return coarse || node === undefined || node.primary === null ? latest : Math.max(latest, node.epoch);
+      }, -1)
+    );
+    for (let slot = 0; slot < SLOTS; slot++) {
+      const owner = this.owners[slot]!;
+      if (owner === NOBODY) continue;
+      if (replicaSince[owner]! > this.epochs[slot]! || claimed?.[slot] === 0) this.drop(slot);
+    }
+  }
+
+  /** By slot: 1 if any of them says that its owner owns it. */
+  private claimedBy(views: readonly ClusterView[]): Uint8Array {
+    const claimed = new Uint8Array(SLOTS);
+    for (const { nodes } of views) {
+      for (const { id, slots } of nodes.values()) {
+        const owner = this.ids.indexOf(id);
+        if (owner < 0) continue;
+        for (const [first, last] of slots) {
+          for (let slot = first; slot <= last; slot++) if (this.owners[slot] === owner) claimed[slot] = 1;
+        }
+      }
+    }
+    return claimed;
   }
 
   private drop(slot: number): void {
@@ -276,6 +326,7 @@ export class ClusterMap {
   }
 
   private forget(gone: (id: string) => boolean): void {
+    for (const id of this.words.keys()) if (gone(id)) this.words.delete(id);
     const left = this.ids.map(gone);
     if (!left.includes(true)) return;
     for (let slot = 0; slot < SLOTS; slot++) {
@@ -288,14 +339,26 @@ export class ClusterMap {
   private claim({ id, epoch, slots }: SeenNode, coarse: boolean): void {
     const { owners, epochs } = this;
     const owner = this.numberOf(id);
+    const owned = coarse ? null : this.limitOf(id, epoch);
     for (const [first, last] of slots) {
       for (let slot = first; slot <= last; slot++) {
+        if (owned !== null && owned[slot] === 0) continue;
         const known = epochs[slot]!;
         if (epoch < known || (epoch === known && !coarse)) continue;
         owners[slot] = owner;
         epochs[slot] = epoch;
       }
     }
+  }
+
+  /**
+   * The slots that can be claimed for a node by this epoch; null: any. It may gain slots and keep its epoch, if that is the highest: what
+   * it has said in another round limits only older epochs.
+   */
+  private limitOf(id: string, epoch: number): Uint8Array | null {
+    const word = this.words.get(id);
+    if (word === undefined || epoch > word.epoch) return null;
+    return epoch < word.epoch || word.round === this.round ? word.owned : null;
   }
 
   private numberOf(id: string): number {

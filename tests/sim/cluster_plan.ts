@@ -43,6 +43,8 @@ export interface ClusterPlan {
 }
 
 export const TIMEOUT_MS = 2000;
+/** No reply here has so many bytes. */
+export const PASS_MIN = 64 * 1024;
 
 export function nodeText(node: number): string {
   return `10.0.0.${node + 1}:7000`;
@@ -78,7 +80,7 @@ export function clusterPlanOf(random: Random): ClusterPlan {
     manner,
     password,
     sliceArguments: random.chance(0.3) ? random.magnitude(4, 20) : 4096,
-    passMin: random.chance(0.2) ? random.magnitude(4, 40) : 64 * 1024,
+    passMin: random.chance(0.2) ? random.magnitude(4, 40) : PASS_MIN,
     readsFromReplicas: readFrom !== "primary",
     workers: random.pick([1, 1, 1, 2]),
     clients: random.int(2, 6),

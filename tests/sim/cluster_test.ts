@@ -37,6 +37,20 @@ const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] 
     found:
       "a node that returned had its old number, behind which a SCAN was already: it did not come to its keys",
   },
+  {
+    seed: 81007751,
+    found:
+      "who had heard that a node had gained a slot, and not that it had lost another, gave it the lost one back",
+  },
+  {
+    seed: 81001889,
+    found: "a dead node kept a slot for ever that nobody said any more it had",
+  },
+  {
+    seed: 81008973,
+    found:
+      "DBSIZE that had not been sent yet found no heir that had one slot more, and read that its outcome is unknown",
+  },
 ];
 
 for (const { seed, found } of REGRESSIONS) {

@@ -29,7 +29,7 @@ import type { ServerState, Sign } from "../../src/topology/state.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import { checkPool, checkTimed } from "./checkers.ts";
 import { SimClock } from "./clock.ts";
-import { type ClusterPlan, clusterPlanOf, nodeText } from "./cluster_plan.ts";
+import { type ClusterPlan, clusterPlanOf, nodeText, PASS_MIN } from "./cluster_plan.ts";
 import { type ClusterJudge, ClusterWorkload } from "./cluster_workload.ts";
 import { EventLog } from "./event_log.ts";
 import type { Judge } from "./expect.ts";
@@ -132,6 +132,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
     this.cluster = new ModelCluster(plan.shards, plan.manner, clock);
     this.cluster.isCalm = plan.faults === null && plan.kills === 0;
     this.cluster.settledMs = () => this.cluster.isCalm && plan.stops === 0 ? this.toldMs : Infinity;
+    this.cluster.matesOf = (tag) => this.truth.transactions.find((tags) => tags.includes(tag)) ?? [tag];
     this.cluster.executes = (tags, keys) => this.executes(tags, keys);
     this.primaries = Array.from({ length: plan.shards }, (_, shard) => shard);
     for (let number = 0; number < plan.shards * (1 + plan.replicas); number++) {
@@ -368,6 +369,11 @@ export class ClusterWorld implements ClusterJudge, Judge {
     return this.owners.get(slot) ?? this.cluster.firstShardOf(slot);
   }
 
+  private handOver(slot: number, to: number): void {
+    this.owners.set(slot, to);
+    this.cluster.handedOver(slot);
+  }
+
   private get whole(): boolean {
     return this.primaries.every((number) => !this.dead.has(number));
   }
@@ -443,7 +449,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
           by: { ...by },
         };
         this.note(`slot ${slot} is shard ${to}'s`);
-        this.owners.set(slot, to);
+        this.handOver(slot, to);
         this.primaryOf(to).learn(news);
         this.after(random.next() * (random.chance(0.5) ? 1 : 50), () =>
           this.whenWhole(() => {
@@ -466,7 +472,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
       this.whenWhole(() => {
         this.note(`slot ${slot} is shard ${to}'s`);
         for (const key of cluster.keysIn(slot)) cluster.moveKey(key, to);
-        this.owners.set(slot, to);
+        this.handOver(slot, to);
         const by = this.primaryOf(to).view.primaries[to]!;
         const news: ClusterNews = {
           kind: "slots",
@@ -588,7 +594,11 @@ export class ClusterWorld implements ClusterJudge, Judge {
     if (this.plan.faults !== null) {
       this.disturbed = {
         fromMs: 0,
-        untilMs: Math.max(this.disturbed.untilMs, this.clock.nowMs() + CALMS_MS),
+        // What was held up before arrives after that.
+        untilMs: Math.max(
+          this.disturbed.untilMs,
+          this.clock.nowMs() + CALMS_MS + this.plan.faults.stallMaxMs,
+        ),
       };
     }
     for (const address of this.dead) this.net.down(this.servers[address]!.address);
@@ -739,8 +749,12 @@ export class ClusterWorld implements ClusterJudge, Judge {
   keysMoved(): boolean {
     return true;
   }
+  /** Of a reply that goes on in parts nothing can be taken back when its server fails. */
   mayCut(): boolean {
-    return this.stopping;
+    const { fromMs, untilMs } = this.disturbed;
+    const nowMs = this.clock.nowMs();
+    const isDisturbed = this.plan.faults !== null && !this.healed || nowMs >= fromMs && nowMs <= untilMs;
+    return this.stopping || isDisturbed && this.plan.passMin < PASS_MIN;
   }
   private stopping = false;
 

@@ -55,8 +55,9 @@ export class ModelCluster {
   epoch: number;
   /** Tags of requests that were told ASK, with the shard. */
   readonly asked = new Map<string, number>();
-  /** When a node first had a request "client.request", and when one first told it to wait (TRYAGAIN, CLUSTERDOWN). */
+  /** When a node first had a request "client.request". */
   private readonly seen = new Map<string, number>();
+  /** By tag: when a node first told it to wait (TRYAGAIN, CLUSTERDOWN). Fragments of other slots wait for themselves. */
   private readonly held = new Map<string, { ms: number; serial: number; node: number; slot: number }>();
   private readonly movedBy = new Map<string, number>();
   /** Who refused a request's fragment of a slot last, by "client.request slot". */
@@ -68,6 +69,9 @@ export class ModelCluster {
   settledMs: (slot: number) => number = () => Infinity;
   /** By slot: when MOVED was first said of it since then. */
   private readonly movedSince = new Map<number, number>();
+  /** By slot: how often it has got another owner; by tag: how often its slot had when ASK was said to it. */
+  private readonly hands = new Map<number, number>();
+  private readonly handsAsked = new Map<string, number>();
   private readonly unasked = new Map<string, number>();
   /** By tag: how often it was sent on since when. */
   private readonly sentOn = new Map<string, { sinceMs: number; times: number }>();
@@ -81,6 +85,8 @@ export class ModelCluster {
   readonly scripts = new Set<string>();
   /** Of replication: grows with each change. */
   offset = 1;
+  /** All tags of the transaction that a tag is in, or itself: what is said to one command is said to all. */
+  matesOf: (tag: string) => readonly string[] = (tag) => [tag];
   /** Told of what is about to be executed. */
   executes: (tags: readonly string[], keys: readonly string[]) => void = () => {};
   /** What was said of redirects, for worlds that want to know that there were some. */
@@ -116,20 +122,19 @@ export class ModelCluster {
 
   noteHeld(tags: readonly string[], node: number, slot: number): void {
     for (const tag of tags) {
-      const request = requestOf(tag);
       const serial = ++this.serial;
-      if (!this.held.has(request)) this.held.set(request, { ms: this.clock.nowMs(), serial, node, slot });
+      if (!this.held.has(tag)) this.held.set(tag, { ms: this.clock.nowMs(), serial, node, slot });
     }
   }
 
-  /** Had a request been told to wait, and when; Infinity: never. */
+  /** Had this fragment been told to wait, and when; Infinity: never. */
   heldMs(tag: string): number {
-    return this.held.get(requestOf(tag))?.ms ?? Infinity;
+    return this.held.get(tag)?.ms ?? Infinity;
   }
 
   /** Was this request, which has overtaken one that waits, refused as well, by the same node and after it? Then it could have waited. */
   refusedBehind(request: string, waiting: string): boolean {
-    const held = this.held.get(requestOf(waiting));
+    const held = this.held.get(waiting);
     // Of another slot is another fragment.
     const refused = this.refused.get(`${request} ${held?.slot}`);
     return held !== undefined && refused !== undefined && held.node === refused.node &&
@@ -166,8 +171,31 @@ export class ModelCluster {
     }
   }
 
+  handedOver(slot: number): void {
+    this.hands.set(slot, (this.hands.get(slot) ?? 0) + 1);
+  }
+
+  noteAsk(tags: readonly string[], slot: number, to: number): void {
+    for (const tag of tags) {
+      this.asked.set(tag, to);
+      this.handsAsked.set(tag, this.hands.get(slot) ?? 0);
+    }
+  }
+
+  /** Has the slot got another owner since one of these was told to ask elsewhere? */
+  askedBefore(tags: readonly string[], slot: number): boolean {
+    const now = this.hands.get(slot) ?? 0;
+    return tags.flatMap((tag) => [...this.matesOf(tag)]).some((tag) =>
+      (this.handsAsked.get(tag) ?? now) < now
+    );
+  }
+
+  wasAsked(tag: string, shard: number): boolean {
+    return this.matesOf(tag).some((mate) => this.asked.get(mate) === shard);
+  }
+
   wasSentOn(tag: string): boolean {
-    return this.sentOn.has(tag);
+    return this.matesOf(tag).some((mate) => this.sentOn.has(mate));
   }
 
   /** It comes to where it was told to ask, and says no ASKING: once or twice it may, if it has waited and was placed anew. */
@@ -364,7 +392,9 @@ export class ClusterRedis extends ModelRedis {
       known.node = news.node;
       known.epoch = news.epoch;
       this.role = this.isPrimary ? "master" : "slave";
-      if (was !== this.number && this.isPrimary) this.succeed(this.cluster.nodes[was]!);
+      if (news.shard === this.shard && was !== this.number && this.isPrimary) {
+        this.succeed(this.cluster.nodes[was]!);
+      }
       if (was === this.number && !this.isPrimary) this.demoted();
     } else {
       if (news.by !== undefined) this.learn({ kind: "primary", shard: news.shard, ...news.by });
@@ -604,7 +634,7 @@ export class ClusterRedis extends ModelRedis {
       }
       said.ask++;
       // What is said of a script's keys is said of the script.
-      for (const tag of [...tags, ...this.about]) cluster.asked.set(tag, to);
+      cluster.noteAsk([...tags, ...this.about], slot, to);
       return `-ASK ${slot} ${this.primaryText(to)}\r\n`;
     }
     if (imports && mood.asking) {
@@ -617,12 +647,21 @@ export class ClusterRedis extends ModelRedis {
         for (const tag of tags) cluster.asked.delete(tag);
         return TRYAGAIN;
       }
-      if (missing > 0 && !queues) this.checkImported(slot, keys);
-      return null;
+      if (missing === 0 || queues || this.isImported(slot, keys)) return null;
+      if (!cluster.askedBefore(tags, slot)) {
+        throw new Violation(
+          `${keys.join(" ")} was asked of ${this.text} with ASKING, although slot ${slot} is not migrating`,
+        );
+      }
+      // The slot went there, away and there again while ASKING was on its way: a real one would say that there is no such key.
+      said.tryAgain++;
+      cluster.noteHeld(tags, this.number, slot);
+      return TRYAGAIN;
     }
     if (mine) return null;
     if (follows) return null;
-    if (imports && cluster.isCalm) cluster.noteUnasked(tags, this.shard, this.text);
+    // Of what is on its way WATCH waits until it is there.
+    if (imports && cluster.isCalm && name !== "watch") cluster.noteUnasked(tags, this.shard, this.text);
     cluster.noteSentOn(tags, this.text, this.number, slot);
     cluster.noteMoved(slot, tags, this.number);
     said.moved++;
@@ -636,23 +675,19 @@ export class ClusterRedis extends ModelRedis {
 
   /** Each request with ASKING was told so, for itself; a transaction for one of its commands. */
   private checkAsking(tags: readonly string[]): void {
-    if (tags.length === 0 || tags.some((tag) => this.cluster.asked.get(tag) === this.shard)) return;
+    if (tags.length === 0 || tags.some((tag) => this.cluster.wasAsked(tag, this.shard))) return;
     throw new Violation(
       `request ${tags[0]} came to ${this.text} with ASKING, although nobody had told it to ask there`,
     );
   }
 
   /** Its source would have said ASK: it migrates the slot. */
-  private checkImported(slot: number, keys: readonly string[]): void {
+  private isImported(slot: number, keys: readonly string[]): boolean {
     const { nodes, places } = this.cluster;
     const source = nodes.find((node) => node.owns(slot) && node.migrating.has(slot));
-    const key = keys.find((key) =>
-      this.databases[0]!.find(key) !== undefined && places.get(key) !== this.shard
-    );
-    if (source !== undefined && key === undefined) return;
-    throw new Violation(
-      `${keys.join(" ")} was asked of ${this.text} with ASKING, although slot ${slot} is not migrating`,
-    );
+    const isElsewhere = (key: string) =>
+      this.databases[0]!.find(key) !== undefined && places.get(key) !== this.shard;
+    return source !== undefined && !keys.some(isElsewhere);
   }
 
   // ---- what it says of the cluster

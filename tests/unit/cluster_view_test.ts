@@ -141,7 +141,10 @@ Deno.test("readView() finds out who sees less than half of the primaries", () =>
   assert.equal(alone(line("b", "disconnected")), true);
 });
 
-/** Nodes that say who owns slot 0, in rounds: "A a5 b6" is the view of A, in which a claims it at epoch 5 and b at 6; in lower case the view of one that is cut off, "a" without a number is a node that claims nothing. */
+/**
+ * Nodes that say who owns slot 0, in rounds: "A a5 b6" is the view of A, in which a claims it at epoch 5 and b at 6; in lower case the view of
+ * one that is cut off; "a" is a node that claims nothing, "a-6" too, at epoch 6, and "a~6" is the replica of one with epoch 6.
+ */
 const STORIES: readonly (readonly [string, readonly (readonly string[])[], string])[] = [
   ["the highest epoch, whoever says it first", [["A a5 b", "B a b6"]], "b"],
   ["the highest epoch, whoever says it last", [["B a b6", "A a5 b"]], "b"],
@@ -159,16 +162,29 @@ const STORIES: readonly (readonly [string, readonly (readonly string[])[], strin
   ["a cluster built anew: nobody knows its owner", [["A a5"], ["C c1 d"]], "c"],
   ["a node that nobody knows, by one cut off", [["A a5 b"], ["b b1"]], "a"],
   ["an owner from a backup", [["A a5 b"], ["A a2 b"], ["B a b3"]], "b"],
+  ["an owner that has gained other slots since, by who has not heard of its loss", [[
+    "A a8 b-10 c",
+    "B a8 b-10 c",
+    "C a b9 c",
+  ]], "a"],
+  ["the same, by its word of before", [["A a8 b-10 c", "B a8 b-10 c"], ["A a8 b-10 c", "C a b9 c"]], "a"],
+  ["the same, of one that has gained it since", [["B a8 b-10 c"], ["C a b11 c"]], "b"],
+  ["the same, with the epoch that it had", [["B a8 b-10 c"], ["C a b10 c"]], "b"],
+  ["a dead owner that nobody takes for one any more", [["C a b9 c"], ["A a8 b-9 c", "C a8 b-9 c"]], "a"],
+  ["the same, by less than half", [["C a b9 c"], ["A a8 b-9 c"]], "b"],
+  ["a dead owner that is a replica by now", [["D a b9 c d"], ["A a8 b~11 c d"]], "a"],
+  ["the same, by a view of before", [["D a b9 c d"], ["A a8 b~7 c d"]], "b"],
   ["a takeover in a cluster that lost its majority", [["A a5 b c"], ["b a5 b6 c"]], "b"],
 ];
 
 function storyView(text: string): ClusterView {
   const [me, ...claims] = text.split(" ");
   const nodes = claims.map((claim, i) => {
-    const id = claim[0]!;
-    const epoch = claim.slice(1);
-    const flags = id === me!.toLowerCase() ? "myself,master" : "master";
-    return `${id} h:${i + 1}@9 ${flags} - 0 0 ${epoch || 1} connected ${epoch === "" ? "" : 0}\n`;
+    const [, id, mark, epoch] = /^(.)([-~]?)(\d*)$/.exec(claim)!;
+    const myself = id === me!.toLowerCase() ? "myself," : "";
+    const role = mark === "~" ? "slave x" : "master -";
+    const slot = epoch === "" || mark !== "" ? "" : 0;
+    return `${id} h:${i + 1}@9 ${myself}${role} 0 0 ${epoch || 1} connected ${slot}\n`;
   });
   return { ...viewOf(nodes.join("")), alone: me === me!.toLowerCase() };
 }
