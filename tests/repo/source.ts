@@ -118,3 +118,24 @@ export function usesOf(path: string, names: ReadonlySet<string>): Use[] {
   });
   return found;
 }
+
+/** Loops that run when a file is loaded, not when a function is called: their lines. */
+export function loopsAtLoad(path: string): number[] {
+  const found: number[] = [];
+  const loop = (node: Deno.lint.Node) => {
+    let at: Deno.lint.Node = node;
+    while (at.type !== "Program") {
+      if (/Function|StaticBlock/.test(at.type)) return;
+      at = at.parent!;
+    }
+    found.push(lineAt(path, node.range[0]));
+  };
+  visit(path, {
+    ForStatement: loop,
+    ForOfStatement: loop,
+    ForInStatement: loop,
+    WhileStatement: loop,
+    DoWhileStatement: loop,
+  });
+  return found;
+}

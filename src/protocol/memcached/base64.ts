@@ -9,14 +9,10 @@
 /** No byte of a key decodes to this. */
 const SKIP = 0x80;
 const VALUES = new Uint8Array(256).fill(SKIP);
-for (let i = 0; i < 26; i++) {
-  VALUES[65 + i] = i;
-  VALUES[97 + i] = 26 + i;
-}
-for (let i = 0; i < 10; i++) VALUES[48 + i] = 52 + i;
-VALUES[43] = 62;
-VALUES[47] = 63;
-VALUES[61] = 0;
+[..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"].forEach((letter, value) => {
+  VALUES[letter.charCodeAt(0)] = value;
+});
+VALUES["=".charCodeAt(0)] = 0;
 
 /**
  * Writes what the base64 text `bytes[start, end)` stands for to the front of `to`.

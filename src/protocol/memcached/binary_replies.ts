@@ -200,7 +200,7 @@ function readFlags(bytes: Uint8Array, at: number, lf: number): number {
 
 /** W, X, Z; and b, which 1.6.18 gives back though nobody has asked for it. */
 const TELLING = new Uint8Array(256);
-for (const letter of [87, X, 90, 98]) TELLING[letter] = 1;
+[87, X, 90, 98].forEach((letter) => TELLING[letter] = 1);
 
 function lineEnd(bytes: Uint8Array, at: number, end: number): number {
   while (at < end && bytes[at] !== LF) at++;

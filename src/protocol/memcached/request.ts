@@ -767,7 +767,7 @@ function refuseFlags(bytes: Uint8Array, first: number, out: MemcachedRequest): v
 
 const FLAGS = encode("bNTROPLkstcfvhuqlFCMJDI");
 const IS_FLAG = new Uint8Array(256);
-for (const flag of FLAGS) IS_FLAG[flag] = 1;
+FLAGS.forEach((flag) => IS_FLAG[flag] = 1);
 
 /** What is wrong first with flags of which one is given twice. */
 function flagFault(bytes: Uint8Array, first: number, out: MemcachedRequest): number {

@@ -52,13 +52,18 @@ const ROWS: readonly (readonly [first: number, rest: number, names: string])[] =
 ];
 
 /** By id of the command: the access of the first key, and of all others from bit 2 on. */
-const ACCESSES = new Uint8Array(COMMANDS.length).fill(ACCESS.BOTH | ACCESS.BOTH << 2);
-for (const [first, rest, names] of ROWS) {
-  for (const name of names.split(" ")) {
-    const command = findByName(name);
-    if (command === undefined) throw new Error(`acl_table.ts: no row in command_rows.ts for ${name}`);
-    ACCESSES[command.id] = first | rest << 2;
+const ACCESSES = accessesOf(ROWS);
+
+function accessesOf(rows: typeof ROWS): Uint8Array {
+  const accesses = new Uint8Array(COMMANDS.length).fill(ACCESS.BOTH | ACCESS.BOTH << 2);
+  for (const [first, rest, names] of rows) {
+    for (const name of names.split(" ")) {
+      const command = findByName(name);
+      if (command === undefined) throw new Error(`acl_table.ts: no row in command_rows.ts for ${name}`);
+      accesses[command.id] = first | rest << 2;
+    }
   }
+  return accesses;
 }
 
 /** Commands of which the options decide. */

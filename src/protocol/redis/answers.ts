@@ -450,7 +450,7 @@ on("COMMAND|LIST", (bytes, args, session) => commandList(bytes, args, session.re
 on("COMMAND|GETKEYS", (bytes, args, session) => commandGetkeys(bytes, args, false, session.resp));
 on("COMMAND|GETKEYSANDFLAGS", (bytes, args, session) => commandGetkeys(bytes, args, true, session.resp));
 
-for (const subcommand of findByName("CLUSTER")!.subcommands!) {
+findByName("CLUSTER")!.subcommands!.forEach((subcommand) => {
   HANDLERS[subcommand.id] = (bytes, args, session, host, command) => {
     if (host.announced == null) {
       return host.cluster ? hiddenAnswer(command, bytes, args, session.resp) : CLUSTER_DISABLED;
@@ -467,7 +467,7 @@ for (const subcommand of findByName("CLUSTER")!.subcommands!) {
     };
     return clusterAnswer(command, announcer, bytes, args);
   };
-}
+});
 
 function isCluster({ announced }: Host): boolean {
   return announced != null;

@@ -168,6 +168,6 @@ function impliedCategories(flags: number): number {
   return categories;
 }
 
-for (const [name, arity, flags, categories, route, keys, detail, hint] of ROWS) {
+ROWS.forEach(([name, arity, flags, categories, route, keys, detail, hint]) => {
   add(name, arity, flags, categories, route, keys, detail ?? 0, hint ?? "");
-}
+});
