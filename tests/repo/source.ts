@@ -123,10 +123,10 @@ export function usesOf(path: string, names: ReadonlySet<string>): Use[] {
 export function loopsAtLoad(path: string): number[] {
   const found: number[] = [];
   const loop = (node: Deno.lint.Node) => {
-    let at: Deno.lint.Node = node;
+    let at: any = node;
     while (at.type !== "Program") {
       if (/Function|StaticBlock/.test(at.type)) return;
-      at = at.parent!;
+      at = at.parent;
     }
     found.push(lineAt(path, node.range[0]));
   };
