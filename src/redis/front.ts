@@ -859,8 +859,9 @@ export class RedisFront implements Front, Sender {
         }
       }
     }
-    if (this.unlearned && !queueing && FOR_ALL.has(command!.route)) {
-      client.answer(NODES_UNKNOWN);
+    if (this.unlearned && isForAll(command!)) {
+      if (queueing) session.transaction!.refuseOurs(command!.name, NODES_UNKNOWN);
+      else client.answer(NODES_UNKNOWN);
       return true;
     }
     if (this.scripts !== null) {
@@ -1457,6 +1458,12 @@ function isRead({ flags }: Command): boolean {
 }
 
 const FOR_ALL: ReadonlySet<Command["route"]> = new Set([ROUTE.EVERY_SERVER, ROUTE.SCAN, ROUTE.RANDOM_SERVER]);
+
+/** Does its answer come from all servers, or is there none without asking all? */
+function isForAll({ name, route }: Command): boolean {
+  return FOR_ALL.has(route) || route === ROUTE.PUBSUB && name.startsWith("PUBSUB|");
+}
+
 const NODES_UNKNOWN = errorReply("CLUSTERDOWN The nodes of the cluster are not known yet: none has answered");
 
 /** Its servers are the seeds of the file, of which nobody knows whether they own slots. */

@@ -92,6 +92,15 @@ class World {
     this.whole = after;
   }
 
+  /** As at a start when no node has answered: the seeds are servers, and nobody knows of their slots. */
+  async forget(): Promise<void> {
+    const config = { ...this.config, servers: this.config.servers.map((s) => ({ ...s, slots: "" })) };
+    const after = { ...this.whole, pools: [config] };
+    const stamp = { epoch: ++this.epoch, cause: "cluster", atMs: this.clock.wallMs() };
+    await this.proxy.reload(changeOf(this.whole, after), stamp);
+    this.whole = after;
+  }
+
   node(index: number): FakeNode {
     return this.cluster.node(index);
   }
@@ -1047,3 +1056,29 @@ testOf("a client that goes away while it waits leaves nothing behind", (world) =
     for (const connection of connections) ok(connection.idle && connection.holdsBytes === 0);
   }
 });
+
+testOf(
+  "before any node has been heard, what concerns all of them says so, in MULTI too; keys are asked for",
+  async (world) => {
+    const client = world.talker();
+    match(world.ask(client, "DBSIZE"), /^:\d+\r\n$/);
+    await world.forget();
+    const down = "-CLUSTERDOWN The nodes of the cluster are not known yet: none has answered\r\n";
+    for (
+      const words of [
+        "DBSIZE",
+        "KEYS *",
+        "SCAN 0",
+        "RANDOMKEY",
+        "PUBSUB CHANNELS",
+        "PUBSUB NUMSUB a",
+        "PUBSUB SHARDCHANNELS",
+        "SCRIPT EXISTS a",
+      ]
+    ) strictEqual(world.ask(client, ...words.split(" ")), down, words);
+    strictEqual(world.ask(client, "MULTI"), "+OK\r\n");
+    strictEqual(world.ask(client, "DBSIZE"), down);
+    match(world.ask(client, "EXEC"), /^-EXECABORT /);
+    strictEqual(world.ask(client, "SET", ONE, "v"), "+OK\r\n");
+  },
+);
