@@ -50,6 +50,8 @@ const EVENTS_SHOWN = 80;
 const CALMS_MS = 1000;
 /** A round of the source takes so long. */
 const LEARNT_MS = 200;
+/** Whoever is sent on and on reads after so long what was said last (DOWN_MS in redirect.ts). */
+const SENT_ON_MS = 1000;
 /** When all is well everybody must have been answered within this time. */
 const PATIENCE_MS = 60_000;
 
@@ -115,6 +117,8 @@ export class ClusterWorld implements ClusterJudge, Judge {
   private disturbed = { fromMs: Infinity, untilMs: -Infinity };
   /** By then all nodes have been told of all that has happened so far. */
   private toldMs = 0;
+  /** The same of who is a shard's primary. */
+  private primariesToldMs = 0;
   private healed = false;
   private turnsToCheck = 0;
   /** By the tag of WATCH: its key and how often that had changed. */
@@ -497,6 +501,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
     const news: ClusterNews = { kind: "primary", epoch: ++this.cluster.epoch, shard, node: node.number };
     this.primaries[shard] = node.number;
     this.gossip(news, [node, ...knowing]);
+    this.primariesToldMs = this.toldMs;
   }
 
   /** CLUSTER FAILOVER: the old one stands still for a moment, and then sends everybody to the new one. */
@@ -708,6 +713,10 @@ export class ClusterWorld implements ClusterJudge, Judge {
     const isCluster = /^-(CLUSTERDOWN|MOVED|ASK|TRYAGAIN|EXECABORT|LOADING) /.test(reply);
     if (nowMs >= fromMs && madeAtMs <= untilMs && (isFailure || isCluster)) return this.refuse();
     if (this.plan.faults !== null && !this.healed && (isFailure || isCluster)) return this.refuse();
+    // The source of a slot that migrates may not have heard that another is its target by now, and that one sends everybody back.
+    if (reply.startsWith("-MOVED ") && madeAtMs <= this.primariesToldMs) {
+      return nowMs - madeAtMs >= SENT_ON_MS;
+    }
     if (!reply.startsWith("-TRYAGAIN ") && !reply.startsWith("-EXECABORT ")) return false;
     const { tryAgainMs } = this.plan;
     return nowMs - madeAtMs >= tryAgainMs &&
