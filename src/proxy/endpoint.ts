@@ -162,6 +162,7 @@ export class Endpoint {
     connection.detached = this.gone;
     this.connections.add(connection);
     this.server.pool.countConnection(1);
+    this.server.connected(this);
   }
 
   /** A connection of its own, for a probe or a lease. @param waitMs see ServerConnection */

@@ -618,6 +618,12 @@ export class Pool {
     }
   }
 
+  /** One that has left owes something again. */
+  watchLeaving(server: Server): void {
+    this.leaving.add(server);
+    this.sweepSoon();
+  }
+
   /** Those that have left but still owe something too. */
   get everyServer(): readonly Server[] {
     return this.leaving.size === 0 ? this.servers : [...this.servers, ...this.leaving];

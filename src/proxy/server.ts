@@ -315,6 +315,15 @@ export class Server {
     for (const endpoint of this.own) endpoint.detach();
   }
 
+  /**
+   * An endpoint has a new connection, which has to be seen to its end: also of one, or of a server, that had left and owed nothing any
+   * more, when somebody who had asked it before asks it once more.
+   */
+  connected(endpoint: Endpoint): void {
+    if (!this.endpoints.includes(endpoint)) this.past.add(endpoint);
+    if (this.gone) this.pool.watchLeaving(this);
+  }
+
   /** An endpoint that is gone owes nothing any more. */
   forget(endpoint: Endpoint): void {
     this.past.delete(endpoint);

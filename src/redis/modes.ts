@@ -20,6 +20,7 @@ import { bulksOf, integerOf, isError } from "../protocol/redis/reply.ts";
 import { joinSettings, POOL_SETTINGS } from "../protocol/redis/settings.ts";
 import { parseTracking, trackingConflict } from "../protocol/redis/tracking_options.ts";
 import {
+  emptyPageAfter,
   numberAfter,
   placeOf,
   readCursor,
@@ -56,6 +57,7 @@ import { type Joiner, Split } from "../proxy/split.ts";
 import { type SliceWork, Walk, WALK_ARGUMENTS, WalkSplit } from "./walk.ts";
 
 /** Nothing more, from nowhere. */
+const MINUS = 45;
 const SCANNED = encode("*2\r\n$1\r\n0\r\n*0\r\n");
 const BAD_CURSOR = encode("-ERR invalid cursor\r\n");
 const SYNTAX = encode("-ERR syntax error\r\n");
@@ -452,7 +454,8 @@ export class RedisModes {
     const request = scanRequestFor(bytes, start, end, this.sender.args, place!.cursor);
     this.sendJoined(client, server.index, request, 0, request.length, (split) => {
       const reply = split.replies[0]!;
-      // The servers may be others when the reply comes.
+      // The servers may be others when the reply comes. Of one that has left meanwhile the walk comes to whoever has its keys now.
+      if (server.gone && reply.bytes[reply.start] === MINUS) return emptyPageAfter(number, this.scanServers);
       return scanReplyFrom(reply.bytes, reply.start, reply.end, number, this.scanServers);
     });
   }

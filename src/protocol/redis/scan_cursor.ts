@@ -117,6 +117,12 @@ export function scanReplyFrom(
   return splice(bytes, start, end, from, to, encode(`$${next.length}\r\n${next}\r\n`));
 }
 
+/** A page without keys that goes on behind the server of this number. */
+export function emptyPageAfter(number: number, servers: ScanServers): Uint8Array {
+  const next = nextCursor(0n, number, servers);
+  return encode(`*2\r\n$${next.length}\r\n${next}\r\n*0\r\n`);
+}
+
 function nextCursor(cursor: bigint, number: number, { numbers, several }: ScanServers): string {
   if (!several) return String(cursor);
   if (cursor !== 0n) return String(MARK + cursor * NUMBERS + BigInt(number));
