@@ -92,6 +92,10 @@ export class BlockingCall implements Holder, Lane {
     return client.leaving || client.pool.turn.now() - sinceMs >= waitOf(bytes);
   }
 
+  sentOn(): void {
+    this.spoiled = true;
+  }
+
   settled(): void {
     this.roams = false;
     this.finishIfDone();
@@ -202,7 +206,7 @@ export class BlockingCall implements Holder, Lane {
 
   answered(connection: ServerConnection): void {
     this.connections.delete(connection);
-    // Who has been a primary ends the connections of those that waited.
+    // Who has been a primary ends the connections of those that waited (sentOn).
     connection.endpoint.giveBack(connection, !this.spoiled && !this.roams);
     this.finishIfDone();
   }

@@ -10,7 +10,7 @@
  * the source of the pool's servers hears of MOVED (the sign "moved") and brings another one, which all workers take up at once.
  *
  * Order. Requests of one client for one slot are on one connection, so the node's words come in their order, and so they go on to the
- * next node: again on one connection. While something of a client pauses, what else of this client is refused waits behind it, one is tried
+ * next node: again on one connection. Where it has named another node for the later one, that one waits for the earlier. While something of a client pauses, what else of this client is refused waits behind it, one is tried
  * at a time, once nothing earlier is asked of another node, and nothing more is taken from the client until it has been answered. What the client had sent before, and the node has
  * answered, has overtaken it: that is so for whoever sends on without waiting for replies.
  *
@@ -91,6 +91,8 @@ export interface Lane {
   bytesNow(bytes: Uint8Array): Uint8Array;
   /** The client does not want to wait any longer. @param bytes as they were at first */
   hasWaited(bytes: Uint8Array): boolean;
+  /** A node has sent it on, and may be about to close the connection that it was asked by. */
+  sentOn(): void;
   /** The request has its answer, or is about to get it. */
   settled(): void;
 }
@@ -359,12 +361,11 @@ export class Redirected extends Placed implements Waiting {
   private sinceMs: number;
   /** Since when it is tried again for another reason than TRYAGAIN; -1 = it is not. */
   private downSinceMs = -1;
-  private slot = NOT_LOOKED;
+  slot = NOT_LOOKED;
   /** It was for one server among all of them, and goes to whoever has all of its slots by then. */
   isForHeir = false;
   private pauses = 0;
-  /** Who is asked now. */
-  private at: Endpoint | null = null;
+  at: Endpoint | null = null;
   /** Since when; turn time. */
   private askedAtMs = 0;
   /** How many have been asked since the last pause, and which of them have said MOVED. */
@@ -427,19 +428,23 @@ export class Redirected extends Placed implements Waiting {
       if (this.keys?.length === 0) return this.answer(bytes, start, end, false);
     }
     this.from = by.server;
-    if (this.lane !== null) this.forgive();
+    if (this.lane !== null) {
+      this.lane.sentOn();
+      this.forgive();
+    }
     if (slot >= 0) this.slot = slot;
     if (kind === MOVED) {
       redirects.noteMoved(by.server, `slot ${slot} is at ${redirect.host}:${port}`);
       this.moved.push(by);
     } else if (kind === ASK) this.sentBy = by;
-    if (port > 0 && this.asked < NODES_MAX && own.mayPass(this)) {
+    if (port > 0 && this.asked < NODES_MAX) {
       const target = redirects.target(by, redirect, tells);
       if (
         // Who has said MOVED may be who is asked with ASKING: a slot on its way back to it.
         target !== null && target !== by && (kind === ASK || !this.moved.includes(target)) &&
         // And who is sent back to where it was sent from has met nodes that have not heard of each other yet.
-        (kind === ASK || target !== this.sentBy) && this.ask(target, kind === ASK)
+        (kind === ASK || target !== this.sentBy) && own.mayPassTo(this, target) &&
+        this.ask(target, kind === ASK)
       ) {
         return;
       }

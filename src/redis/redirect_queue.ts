@@ -8,12 +8,17 @@
  */
 import type { TimerId } from "../net/net.ts";
 import type { Client } from "../proxy/client.ts";
+import type { Endpoint } from "../proxy/endpoint.ts";
 import type { Postponed } from "../proxy/turn.ts";
 
 /** Waits, or is tried again. */
 export interface Waiting {
   /** Counts the client's: an earlier one has a lower number. */
   readonly number: number;
+  /** Of its keys, as a node has told it; below 0: none has. */
+  readonly slot: number;
+  /** Who is asked now. */
+  readonly at: Endpoint | null;
   tryAgain(): void;
 }
 
@@ -42,9 +47,19 @@ export class ClientRedirects implements Postponed {
     return this.made++;
   }
 
-  /** May it go on to another node without a pause? Not if something earlier waits, which it would overtake. */
+  /** Need it not wait? It must if something earlier does, which it would overtake. */
   mayPass(request: Waiting): boolean {
     return this.queue.length === 0 || this.trying === request || request.number < this.queue[0]!.number;
+  }
+
+  /** May it go on to this node without a pause? Not if an earlier one of its slot is under way at another, which may be slower to send it here. */
+  mayPassTo(request: Waiting, target: Endpoint): boolean {
+    if (!this.mayPass(request)) return false;
+    for (const { number, slot, at } of this.going) {
+      if (number >= request.number) break;
+      if (slot === request.slot && at !== target) return false;
+    }
+    return true;
   }
 
   /** It is tried again after a pause, ms, and after what was there before it. */

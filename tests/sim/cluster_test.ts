@@ -47,6 +47,24 @@ const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] 
     found: "a dead node kept a slot for ever that nobody said any more it had",
   },
   {
+    seed: 82009841,
+    found:
+      "a server that had left and owed nothing was asked once more, and nobody saw to those connections' ends",
+  },
+  {
+    seed: 82012954,
+    found: "a SCAN that waited for a node that left read that its outcome is unknown",
+  },
+  {
+    seed: 82015153,
+    found:
+      "WATCH was asked by the connection of a wait that a demoted node had ended, and was about to close",
+  },
+  {
+    seed: 82015848,
+    found: "a later request for a slot was sent on past an earlier one, which stood still at another node",
+  },
+  {
     seed: 81008973,
     found:
       "DBSIZE that had not been sent yet found no heir that had one slot more, and read that its outcome is unknown",
