@@ -11,6 +11,7 @@ import type { Board } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import type { Stamp } from "../topology/change.ts";
 import type { Turns } from "../service/turns.ts";
+import type { Kept } from "./kept.ts";
 import type { Live } from "./live.ts";
 
 /** What carries the traffic: one Proxy on this thread, or Workers. */
@@ -57,6 +58,7 @@ export interface Around {
   /** The last fifteen minutes; it runs while the admin side listens. */
   readonly live: Live;
   readonly control: Control;
+  readonly kept: Kept;
   /** Those in use by the admin side itself, taken anew if their files have changed. */
   certificates(): readonly CertificateSeen[];
   /** Who listens to requests. */

@@ -2,7 +2,6 @@
 import { quoted } from "../config/config_error.ts";
 import { CLIENTS_MAX, type ClientSeen } from "../service/seen.ts";
 import { type Answer, type Asked, Refused } from "./answer.ts";
-import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 import { each, longJson } from "./long_json.ts";
 import { countOf, poolOf } from "./parameters.ts";
@@ -21,7 +20,7 @@ export async function clients(around: Around, { query }: Asked): Promise<Answer>
   const page = all.slice(0, count);
   const last = page.at(-1);
   const cursor = page.length < count || last === undefined ? null : `${last.id}@${last.pool}`;
-  return await longJson(new Steps(turns), {
+  return await longJson(turns, {
     at: clock.wallMs(),
     clients: each(page, 1, (client) => client),
     cursor,

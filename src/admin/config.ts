@@ -30,7 +30,6 @@ import type { TlsPair } from "../net/tls.ts";
 import type { Zone } from "../net/zones.ts";
 import type { Rates } from "../stats/quotas.ts";
 import type { Answer } from "./answer.ts";
-import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 import { each, longJson } from "./long_json.ts";
 import { fromShape } from "./topology.ts";
@@ -46,7 +45,7 @@ export function config({ clock, turns, config: { process, pools } }: Around): Pr
   for (const key of PROCESS_KEYS) {
     shown[key.name] = key.type === "admin" ? process.adminText : valueOf(key, process);
   }
-  return longJson(new Steps(turns), {
+  return longJson(turns, {
     at: clock.wallMs(),
     ringmaster: shown,
     pools: each(pools, POOL_US, (pool) => ({ name: pool.name, ...poolShape(pool) })),

@@ -1,7 +1,6 @@
 /** /api/events: what has happened to servers and configuration. */
 import type { TopologyEvent } from "../topology/events.ts";
 import { type Answer, type Asked, Refused } from "./answer.ts";
-import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 import { each, longJson } from "./long_json.ts";
 
@@ -11,7 +10,7 @@ export function events({ clock, turns, director }: Around, { query }: Asked): Pr
     throw new Refused(400, `after: found ${JSON.stringify(query.after)}, expected an event's id`);
   }
   const { events } = director;
-  return longJson(new Steps(turns), {
+  return longJson(turns, {
     at: clock.wallMs(),
     last: events.seen.count,
     events: each(events.latest().filter(({ id }) => id > after), 1, eventShape),

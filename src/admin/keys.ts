@@ -4,7 +4,6 @@ import type { Config } from "../config/config.ts";
 import { BIG_KEPT_MS, BIG_MIN, mergeBig } from "../stats/big_keys.ts";
 import { KEY_KEPT, KEYS_MAX, mergeHot, WINDOW_SECONDS } from "../stats/heavy_hitters.ts";
 import type { Answer, Asked } from "./answer.ts";
-import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 import { each, longJson } from "./long_json.ts";
 import { countOf, poolOf } from "./parameters.ts";
@@ -40,7 +39,7 @@ export async function hotKeys(around: Around, { query }: Asked): Promise<Answer>
       })),
     };
   });
-  return await longJson(new Steps(turns), { at: clock.wallMs(), pools });
+  return await longJson(turns, { at: clock.wallMs(), pools });
 }
 
 export async function bigKeys(around: Around, { query }: Asked): Promise<Answer> {
@@ -60,7 +59,7 @@ export async function bigKeys(around: Around, { query }: Asked): Promise<Answer>
       side,
     })),
   }));
-  return await longJson(new Steps(turns), { at: clock.wallMs(), pools });
+  return await longJson(turns, { at: clock.wallMs(), pools });
 }
 
 /**

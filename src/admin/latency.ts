@@ -1,6 +1,5 @@
 /** /api/latency: how long requests waited here, and how long servers took, by pool, server and class of command. */
 import { type Histogram, type Latency, LATENCY_CLASSES, SERVED, WAITED } from "../stats/latency.ts";
-import { Steps } from "../service/turns.ts";
 import type { Answer, Asked } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { each, longJson } from "./long_json.ts";
@@ -37,7 +36,7 @@ function answered(
       }),
     }];
   });
-  return longJson(new Steps(turns), {
+  return longJson(turns, {
     at: clock.wallMs(),
     pools: each(pools, CLASSES_US, ({ name, latency, servers }) => ({
       name,

@@ -20,7 +20,7 @@ import {
   REQUESTS_TOTAL,
 } from "../stats/metrics.ts";
 import type { Events } from "../topology/events.ts";
-import { Steps, type Turns } from "../service/turns.ts";
+import type { Turns } from "../service/turns.ts";
 import type { Stream } from "./answer.ts";
 import { eventShape } from "./events.ts";
 import { type HistoryShape, type LiveShape, type Sample, SERIES, type SeriesName } from "./page/shapes.ts";
@@ -106,7 +106,7 @@ export class Live {
         let waiting: Uint8Array[] | null = [];
         const listener = (text: Uint8Array) => void (waiting === null ? out.write(text) : waiting.push(text));
         this.listeners.add(listener);
-        void new Steps(this.around.turns).all(textOf(this.history(pool))).then((text) => {
+        void this.around.turns.all(textOf(this.history(pool))).then((text) => {
           out.write(`event: history\ndata: ${text}\n\n`);
           for (const later of waiting ?? []) out.write(later);
           waiting = null;

@@ -1,5 +1,5 @@
 /** JSON that may be long, made and written an item at a time (service/turns.ts): of hundreds of servers or clients it takes many ms. */
-import type { Steps } from "../service/turns.ts";
+import type { Turns } from "../service/turns.ts";
 import type { Whole } from "./answer.ts";
 
 /** A list whose items are made when they are written. */
@@ -17,9 +17,9 @@ export function each<T>(items: readonly T[], us: number, shape: (item: T) => unk
 }
 
 /** @param data lists of `each` may be fields of it, and of their items; any other value is written in one go */
-export async function longJson(steps: Steps, data: object): Promise<Whole> {
+export async function longJson(turns: Turns, data: object): Promise<Whole> {
   const out = new Pieces();
-  await steps.all(write(out, data));
+  await turns.all(write(out, data));
   out.add("\n");
   return { status: 200, type: "application/json; charset=utf-8", body: out.end() };
 }

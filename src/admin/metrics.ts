@@ -1,6 +1,6 @@
 /** /metrics: what Prometheus is told (stats/families.ts), read from the board, the servers as workers see them, and keepers. */
 import type { Config } from "../config/config.ts";
-import { CONTENT_TYPES, Exposition, formatFor } from "../stats/exposition.ts";
+import { CONTENT_TYPES, formatFor } from "../stats/exposition.ts";
 import type { PoolBoard, ServerCells } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import {
@@ -17,7 +17,6 @@ import { VERSION } from "../stats/version.ts";
 import type { Answer, Asked } from "./answer.ts";
 import type { Gathered, PoolCertificate } from "../service/questions.ts";
 import type { Director } from "../service/director.ts";
-import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 
 /** What a server takes, µs, about, most of it its histogram; and a pool's of all classes. */
@@ -27,35 +26,16 @@ const POOL_US = 30;
 /** The key that names certificates of the admin side. */
 export const ADMIN_KEY = "admin_tls";
 
-/** Documents as they were the last time. */
-interface Expositions {
-  readonly text: Exposition;
-  readonly openmetrics: Exposition;
-}
-
-const ofTurns = new WeakMap<Around["turns"], Expositions>();
-
-/** Those of a process. */
-function expositionsOf({ turns }: Around): Expositions {
-  let all = ofTurns.get(turns);
-  if (all === undefined) {
-    all = { text: new Exposition("text"), openmetrics: new Exposition("openmetrics") };
-    ofTurns.set(turns, all);
-  }
-  return all;
-}
-
 export async function metrics(around: Around, { accept }: Asked): Promise<Answer> {
   const format = formatFor(accept);
-  const steps = new Steps(around.turns);
-  const snapshot = await takeSnapshot(around, steps);
-  const { bytes, release } = await steps.all(expositionsOf(around)[format].write(readings(snapshot)));
+  const snapshot = await takeSnapshot(around);
+  const { bytes, release } = await around.turns.all(around.kept[format].write(readings(snapshot)));
   return { status: 200, type: CONTENT_TYPES[format], body: bytes, release };
 }
 
 /** The process as it is now. Takes a second if a worker does not answer. */
-export async function takeSnapshot(around: Around, steps: Steps): Promise<Snapshot> {
-  const { clock, service, director, machine } = around;
+export async function takeSnapshot(around: Around): Promise<Snapshot> {
+  const { clock, turns, service, director, machine } = around;
   const [servers, held] = await Promise.all([service.gather("servers", null), certificatesHeld(around)]);
   const failing = failingServers(servers);
   const certificates = certificatesOf(held);
@@ -75,7 +55,7 @@ export async function takeSnapshot(around: Around, steps: Steps): Promise<Snapsh
     epochAtMs: stamp.atMs,
     events: director.events.counts,
     certificates: around.certificates().map((one) => ({ key: ADMIN_KEY, ...one })),
-    pools: await steps.all(snapshotsOf(config, boards, director, stats, failing, certificates)),
+    pools: await turns.all(snapshotsOf(config, boards, director, stats, failing, certificates)),
   };
 }
 

@@ -13,7 +13,7 @@ import { builtin } from "../bytes/builtin.ts";
 import type { Config, ProcessConfig } from "../config/config.ts";
 import { type Log, NOTICE, WARN } from "../net/log.ts";
 import type { Clock, TimerId } from "../net/net.ts";
-import { Steps, type Turns } from "../service/turns.ts";
+import type { Turns } from "../service/turns.ts";
 import { readings, type Snapshot } from "../stats/families.ts";
 import {
   metricsBody,
@@ -57,7 +57,7 @@ export interface OtlpAround {
   readonly random: () => number;
   readonly resource: Resource;
   /** The process as it is now. */
-  snapshot(steps: Steps): Promise<Snapshot>;
+  snapshot(): Promise<Snapshot>;
   /** Tells of some requests, so many a second at most, from now on. @returns what ends it; null: too many listen */
   listen(perSecond: number, told: (samples: readonly SampledRequest[]) => void): (() => void) | null;
   /** Absent: by HTTP. Never rejects. */
@@ -85,9 +85,8 @@ export class Otlp {
     const headers = { ...Object.fromEntries(otlpHeaders ?? []), "content-type": "application/json" };
     const metrics = new Exporter(around, "metrics", `${otlp}/v1/metrics`, headers, otlpIntervalMs, {
       async next() {
-        const steps = new Steps(around.turns);
-        const snapshot = await around.snapshot(steps);
-        return await steps.all(metricsBody(snapshot, readings(snapshot), around.resource));
+        const snapshot = await around.snapshot();
+        return await around.turns.all(metricsBody(snapshot, readings(snapshot), around.resource));
       },
       sent() {},
     });

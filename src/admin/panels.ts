@@ -198,11 +198,7 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
-const ofLive = new WeakMap<Around["live"], Panels>();
-
 /** Those of a process. */
 export function panelsOf(around: Around): Panels {
-  let panels = ofLive.get(around.live);
-  if (panels === undefined) ofLive.set(around.live, panels = new Panels(around));
-  return panels;
+  return around.kept.panels ??= new Panels(around);
 }

@@ -1,7 +1,6 @@
 /** /api/pools: every pool with its servers, how each is doing and how much of the keys it has. */
 import type { CertificateSeen } from "../net/tls.ts";
 import type { Config, PoolConfig, ServerConfig } from "../config/config.ts";
-import type { Director } from "../service/director.ts";
 import type { ServerSeen } from "../service/questions.ts";
 import { DRAINED, FREE, type ServerCells } from "../stats/board.ts";
 import {
@@ -15,7 +14,6 @@ import {
 import { shareSteps } from "../topology/plan.ts";
 import type { ReplicaHealth, ServerState } from "../topology/state.ts";
 import { type Answer, type Asked, Refused } from "./answer.ts";
-import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 import { each, longJson } from "./long_json.ts";
 import { shortLatency } from "./latency.ts";
@@ -35,18 +33,16 @@ export function conditionOf(cells: ServerCells | undefined): "ejected" | "draine
 const AGE_MAX_MS = 10_000;
 
 /** An answer, and what it was made of. */
-interface Kept {
+export interface PoolsMade {
   readonly madeMs: number;
   readonly config: Config;
   readonly events: number;
   readonly answer: Promise<Answer>;
 }
 
-const kept = new WeakMap<Director, Kept>();
-
 /** Who says how old it may be shares it with others who ask: of 200 servers it takes 20 ms, and twenty pages are open perhaps. */
 export function pools(around: Around, { query }: Asked): Promise<Answer> {
-  const { clock, director, config } = around;
+  const { clock, director, config, kept } = around;
   const age = query.max_age_ms === "" ? 0 : Number(query.max_age_ms);
   if (!(age >= 0 && age <= AGE_MAX_MS)) {
     throw new Refused(
@@ -56,12 +52,12 @@ export function pools(around: Around, { query }: Asked): Promise<Answer> {
   }
   const nowMs = clock.nowMs();
   const events = director.events.seen.count;
-  const last = kept.get(director);
-  if (last !== undefined && last.config === config && last.events === events && nowMs - last.madeMs < age) {
+  const last = kept.pools;
+  if (last !== null && last.config === config && last.events === events && nowMs - last.madeMs < age) {
     return last.answer;
   }
   const answer = made(around);
-  kept.set(director, { madeMs: nowMs, config, events, answer });
+  kept.pools = { madeMs: nowMs, config, events, answer };
   return answer;
 }
 
@@ -83,11 +79,10 @@ async function made(around: Around): Promise<Answer> {
     seen.flatMap(({ answer }) => answer),
     ({ pool, server }) => `${pool}\0${server}`,
   );
-  const steps = new Steps(turns);
   // A reload between two steps has other servers on the board, in another order.
   const cells = service.board.pools.map(({ servers }) => servers);
   const shares: Float64Array[] = [];
-  for (const [at, pool] of config.pools.entries()) shares.push(await steps.all(sharesNow(pool, cells[at])));
+  for (const [at, pool] of config.pools.entries()) shares.push(await turns.all(sharesNow(pool, cells[at])));
   const pools = each([...config.pools.entries()], POOL_US, ([at, pool]) => {
     // A reload may have come between.
     const counted = stats.pools.find(({ name }) => name === pool.name);
@@ -124,7 +119,7 @@ async function made(around: Around): Promise<Answer> {
       servers,
     };
   });
-  return await longJson(steps, {
+  return await longJson(turns, {
     at: clock.wallMs(),
     // Of the admin side itself.
     certificates: around.certificates().map((one) => certificateShape({ key: ADMIN_KEY, ...one })),

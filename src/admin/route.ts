@@ -1,8 +1,9 @@
 /** /api/route: where a key lives and why, with the servers as they are now. */
+import { encode } from "../bytes/ascii.ts";
+import { unhex } from "../bytes/hex.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { explainSteps, type ReadCandidate } from "../topology/explain.ts";
 import { type Answer, type Asked, json, Refused } from "./answer.ts";
-import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 import { replicasOf, whyOff } from "./pools.ts";
 
@@ -28,7 +29,7 @@ export async function route(around: Around, { query }: Asked): Promise<Answer> {
       );
     },
   });
-  return json(await new Steps(turns).all(steps));
+  return json(await turns.all(steps));
 }
 
 function poolOf(pools: readonly PoolConfig[], name: string): PoolConfig {
@@ -40,10 +41,11 @@ function poolOf(pools: readonly PoolConfig[], name: string): PoolConfig {
 
 function keyOf(text: string, hex: boolean): Uint8Array {
   if (!hex) {
-    const key = new TextEncoder().encode(text);
+    const key = encode(text);
     if (key.length <= KEY_MAX) return key;
-  } else if (text.length <= 2 * KEY_MAX && /^([0-9a-f]{2})*$/i.test(text)) {
-    return Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+  } else if (text.length <= 2 * KEY_MAX) {
+    const key = unhex(encode(text));
+    if (key !== null) return key;
   }
   throw new Refused(400, `key: expected at most ${KEY_MAX} bytes${hex ? " in pairs of hex digits" : ""}`);
 }

@@ -59,7 +59,7 @@ export class AdminSide {
       turns,
       random,
       resource: machine.facts,
-      snapshot: (steps) => takeSnapshot(around, steps),
+      snapshot: () => takeSnapshot(around),
       listen: (rate, told) => {
         const all = { pool: null, key: null, command: null, client: null, rate };
         return around.tapping.listen(all, (samples) => told(samples));

@@ -1,6 +1,5 @@
 /** /api/slowlog: the requests that have taken long, of all pools or of one. */
 import type { SlowEntry } from "../stats/slow_log.ts";
-import { Steps } from "../service/turns.ts";
 import type { Answer, Asked } from "./answer.ts";
 import type { Around } from "./around.ts";
 import { each, longJson } from "./long_json.ts";
@@ -20,9 +19,8 @@ export async function slowLog(around: Around, { query }: Asked): Promise<Answer>
   const { clock, turns, config } = around;
   const only = poolOf(config, query.pool!);
   const count = countOf(query.count!, COUNT, COUNT_MAX);
-  const steps = new Steps(turns);
-  const entries = await steps.all(newest(around, only, count));
-  return await longJson(steps, { at: clock.wallMs(), entries: each(entries, 1, shapeOf) });
+  const entries = await turns.all(newest(around, only, count));
+  return await longJson(turns, { at: clock.wallMs(), entries: each(entries, 1, shapeOf) });
 }
 
 /** Of the pools as they are when it is called: a reload may come between two steps. @param only null: of all pools */

@@ -2,7 +2,6 @@
 import { POOL_METRICS, SERVER_METRICS } from "../stats/metrics.ts";
 import type { Metric } from "../stats/metrics.ts";
 import type { Answer } from "./answer.ts";
-import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 import { each, longJson } from "./long_json.ts";
 
@@ -11,7 +10,7 @@ const SERVER_US = 8;
 
 export async function stats({ clock, turns, service }: Around): Promise<Answer> {
   const { source, version, uptimeSeconds, totalConnections, currConnections, pools } = await service.stats();
-  return await longJson(new Steps(turns), {
+  return await longJson(turns, {
     at: clock.wallMs(),
     source,
     version,

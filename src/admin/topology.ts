@@ -2,7 +2,6 @@
 import type { ServerConfig, ServersFrom } from "../config/config.ts";
 import type { Answer } from "./answer.ts";
 import type { ServerState } from "../topology/state.ts";
-import { Steps } from "../service/turns.ts";
 import type { Around } from "./around.ts";
 import { each, longJson } from "./long_json.ts";
 
@@ -11,7 +10,7 @@ const SERVER_US = 3;
 
 export function topology({ clock, turns, config, director, stamp }: Around): Promise<Answer> {
   const states = director.states();
-  return longJson(new Steps(turns), {
+  return longJson(turns, {
     at: clock.wallMs(),
     epoch: stamp.epoch,
     cause: stamp.cause,

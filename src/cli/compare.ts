@@ -20,7 +20,8 @@ import { Side } from "../compare/side.ts";
 import { Tally } from "../compare/tally.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { quoted } from "../config/config_error.ts";
-import { latin1 } from "../bytes/ascii.ts";
+import { encode, latin1 } from "../bytes/ascii.ts";
+import { unhex } from "../bytes/hex.ts";
 import { ConfigError } from "../config/parse.ts";
 import { random } from "../service/proxy_options.ts";
 import { SourceError } from "../topology/source.ts";
@@ -255,7 +256,7 @@ class PoolComparison {
         for (let j = i; j < Math.min(ends.length, i + 2 * BATCH) && left > 0; j += 2) {
           line++;
           const key = bytes.slice(ends[j], ends[j + 1]);
-          batch.push({ key: this.options.hex ? unhex(key, `${path}:${line}`) : key, foundAt: null });
+          batch.push({ key: this.options.hex ? spelled(key, `${path}:${line}`) : key, foundAt: null });
           left--;
         }
         yield batch;
@@ -339,10 +340,9 @@ function selectsNothing({ redisDb, redisAuth, servers }: PoolConfig): boolean {
   return redisDb > 0 && (redisAuth !== null || onPaths);
 }
 
-function unhex(line: Uint8Array, place: string): Uint8Array {
+function spelled(line: Uint8Array, place: string): Uint8Array {
   const text = latin1(line).trim();
-  if (!/^([0-9A-Fa-f]{2})*$/.test(text)) {
-    throw new UsageError(`${place}: found ${quoted(text.slice(0, 80))}, expected pairs of hex digits`);
-  }
-  return Uint8Array.from({ length: text.length / 2 }, (_, i) => parseInt(text.slice(2 * i, 2 * i + 2), 16));
+  const key = unhex(encode(text));
+  if (key !== null) return key;
+  throw new UsageError(`${place}: found ${quoted(text.slice(0, 80))}, expected pairs of hex digits`);
 }

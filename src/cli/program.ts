@@ -9,6 +9,7 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import type { AdminService, Around, Phase } from "../admin/around.ts";
 import { Live } from "../admin/live.ts";
+import { Kept } from "../admin/kept.ts";
 import { AdminSide } from "../admin/side.ts";
 import { adviceFor } from "../config/advice.ts";
 import type { Config } from "../config/config.ts";
@@ -131,6 +132,7 @@ export class Program {
       this.surroundings(),
       log,
       runtime.clock,
+      this.turns,
       outcomes(reloadStatusFile),
     );
     this.successor = new Successor(argv, this.service, this.predecessor(), log, runtime.clock);
@@ -264,6 +266,7 @@ export class Program {
       tapping,
       machine: new Machine(config, runtime),
       live: liveOf(runtime, turns, service, director),
+      kept: new Kept(),
       get config(): Config {
         return service.config;
       },

@@ -21,7 +21,7 @@ import {
   type Stamp,
 } from "../topology/change.ts";
 import type { Sources } from "../topology/sources.ts";
-import { inTurns, nextTurn } from "../service/proxy_options.ts";
+import { nextTurn, type Turns } from "../service/turns.ts";
 import type { ConfSource } from "./conf_file.ts";
 import type { ReloadOptions } from "./flags.ts";
 import type { Io } from "./io.ts";
@@ -96,6 +96,7 @@ export class Reloader {
     private readonly around: Surroundings,
     private readonly log: Log,
     private readonly clock: Clock,
+    private readonly turns: Turns,
     private readonly outcomes: OutcomeFile | null,
   ) {
     this.seen = this.taken = source.text();
@@ -187,7 +188,7 @@ export class Reloader {
       // Log files have just been opened anew.
       await nextTurn(this.clock);
       this.taken = this.source.text();
-      const read = await inTurns(this.source.loadSteps(this.clock.wallMs()), this.clock);
+      const read = await this.turns.rarely(this.source.loadSteps(this.clock.wallMs()));
       const next = await this.sources.fill(read);
       const change = await this.changeTo(next);
       if (!change.same) {
@@ -257,7 +258,7 @@ export class Reloader {
 
   /** Others have their turns meanwhile: with one worker this thread carries the traffic. */
   private changeTo(next: Config): Promise<ConfigChange> {
-    return inTurns(changeSteps(this.config, next), this.clock);
+    return this.turns.rarely(changeSteps(this.config, next));
   }
 
   private write(ok: boolean, text: string): void {
@@ -272,7 +273,7 @@ export class Reloader {
   }
 
   private async ended({ ok, text }: Ended, beganMs: number): Promise<void> {
-    await inTurns(this.writeSteps(ok, text), this.clock);
+    await this.turns.rarely(this.writeSteps(ok, text));
     await nextTurn(this.clock);
     this.around.reloaded(text);
     if (!this.stopped) void this.outcomes?.write(ok, text + "\n", beganMs);

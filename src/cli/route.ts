@@ -8,6 +8,7 @@
  * (ring/placement.ts). Checked against tests/vectors/placement.json.
  */
 import { copy, encode } from "../bytes/ascii.ts";
+import { hexOf } from "../bytes/hex.ts";
 import type { PoolConfig, ProcessConfig } from "../config/config.ts";
 import { quoted } from "../config/config_error.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
@@ -23,10 +24,10 @@ import { NoPeer, peerOf } from "./admin_peer.ts";
 import { findConfFile, hasConfFile } from "./conf_file.ts";
 import type { RouteOptions } from "./flags.ts";
 import { routeAsked } from "./route_asked.ts";
+import { type GivenKey, givenKeys, nobodyOf, textOf } from "./route_lines.ts";
 import { UsageError } from "./usage_error.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, type Io } from "./io.ts";
 
-const NEWLINE = 10;
 /** Output is handed over in pieces of about this many bytes. */
 const PIECE_SIZE = 64 * 1024;
 
@@ -43,13 +44,7 @@ export async function route(
     for (const line of sources.silent()) io.err(`ringmaster route: ${line}\n`);
     const targets = targetsOf(config.pools, options, config.process);
     const writer = new Writer(io);
-    for (const key of options.keys) {
-      if (key === "-") routeLines(io.stdin(), targets, options, writer);
-      else {
-        const given = encode(key);
-        routeKey(given, 0, given.length, targets, options, writer, () => "KEY");
-      }
-    }
+    for (const key of givenKeys(options, io)) routeKey(key, targets, options, writer);
     writer.flush();
     return EXIT_OK;
   } catch (error) {
@@ -108,17 +103,21 @@ function targetOf(pool: PoolConfig, options: RouteOptions, process: ProcessConfi
   const placement = placementOf(pool, () => 0, live);
   const anyone = pool.distribution === "random" && pool.servers.length > 1 && live.includes(1);
   const owners = pool.cluster ? ownersOf(pool.servers) : null;
-  const whole = options.json ? jsonEnd : textEnd;
-  const end: typeof whole = (...of) =>
-    owners === null ? whole(...of) : whole(...of).subarray(0, options.json ? -2 : -1);
+  // Of a cluster the slot comes behind it.
+  const end = (name: string, server: string | null, address: string | null): Uint8Array => {
+    const text = options.json
+      ? jsonOf(name, server, address)
+      : textOf(name, server, address, nobodyOf(anyone));
+    return encode(owners === null ? `${text}${options.json ? "}" : ""}\n` : text);
+  };
   return {
     told: options.explain ? (key) => encode(explained(pool, key, options, process)) : null,
     placement,
     anyone,
     owners,
     ends: [
-      ...pool.servers.map((server) => end(pool.name, server.name, server.addressText, "")),
-      end(pool.name, null, null, anyone ? "*" : "-"),
+      ...pool.servers.map((server) => end(pool.name, server.name, server.addressText)),
+      end(pool.name, null, null),
     ],
   };
 }
@@ -145,61 +144,26 @@ function explained(
   return json ? JSON.stringify(told) + "\n" : explanationText(told) + "\n";
 }
 
-function textEnd(pool: string, server: string | null, address: string | null, nobody: string): Uint8Array {
-  return encode(`\t${pool}\t${server ?? nobody}\t${address ?? nobody}\n`);
+/** As `textOf`, without the brace at the end. */
+function jsonOf(pool: string, server: string | null, address: string | null): string {
+  return `,${JSON.stringify({ pool, server, address }).slice(1, -1)}`;
 }
 
-function jsonEnd(pool: string, server: string | null, address: string | null): Uint8Array {
-  return encode(`,${JSON.stringify({ pool, server, address }).slice(1)}\n`);
-}
-
-function routeLines(
-  bytes: Uint8Array,
-  targets: readonly Target[],
-  options: RouteOptions,
-  writer: Writer,
-): void {
-  let line = 0;
-  const place = () => `line ${line} of standard input`;
-  for (let start = 0; start < bytes.length;) {
-    let end = bytes.indexOf(NEWLINE, start);
-    if (end === -1) end = bytes.length;
-    line++;
-    routeKey(bytes, start, end, targets, options, writer, place);
-    start = end + 1;
-  }
-}
-
-/** Writes a line for each target of the key that `bytes[start, end)` are, or spell in hex. */
-function routeKey(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  targets: readonly Target[],
-  options: RouteOptions,
-  writer: Writer,
-  place: () => string,
-): void {
-  let key = bytes;
-  let keyStart = start;
-  let keyEnd = end;
-  if (options.hex) {
-    key = unhex(bytes, start, end, place);
-    keyStart = 0;
-    keyEnd = key.length;
-  }
-  const head = options.json ? jsonHead(key.subarray(keyStart, keyEnd)) : null;
+/** Writes a line for each target. */
+function routeKey(key: GivenKey, targets: readonly Target[], options: RouteOptions, writer: Writer): void {
+  const { bytes, start, end, given, givenStart, givenEnd } = key;
+  const head = options.json ? jsonHead(bytes.subarray(start, end)) : null;
   for (const target of targets) {
     const { placement, owners, ends } = target;
     if (target.told !== null) {
-      const told = target.told(key.subarray(keyStart, keyEnd));
+      const told = target.told(bytes.subarray(start, end));
       writer.write(told, 0, told.length);
       continue;
     }
-    const slot = owners === null ? -1 : placement.slotOf(key, keyStart, keyEnd);
+    const slot = owners === null ? -1 : placement.slotOf(bytes, start, end);
     const known = !target.anyone && (owners === null || owners[slot] !== NOBODY);
-    const server = known ? placement.serverOf(key, keyStart, keyEnd) : -1;
-    if (head === null) writer.write(bytes, start, end);
+    const server = known ? placement.serverOf(bytes, start, end) : -1;
+    if (head === null) writer.write(given, givenStart, givenEnd);
     else writer.write(head, 0, head.length);
     const tail = ends[server === -1 ? ends.length - 1 : server]!;
     writer.write(tail, 0, tail.length);
@@ -209,39 +173,16 @@ function routeKey(
   }
 }
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function jsonHead(key: Uint8Array): Uint8Array {
-  let hex = "";
-  for (const byte of key) hex += HEX[byte];
   let text: string | null = null;
   try {
     text = strictDecoder.decode(key);
   } catch {
     // Not UTF-8: key_hex alone says what it is.
   }
-  return encode(`{"key":${JSON.stringify(text)},"key_hex":"${hex}"`);
-}
-
-function unhex(bytes: Uint8Array, start: number, end: number, place: () => string): Uint8Array {
-  const key = new Uint8Array((end - start) >> 1);
-  let wrong = (end - start) % 2 === 1;
-  for (let i = 0; i < key.length && !wrong; i++) {
-    const high = hexDigit(bytes[start + 2 * i]!);
-    const low = hexDigit(bytes[start + 2 * i + 1]!);
-    wrong = high < 0 || low < 0;
-    key[i] = high * 16 + low;
-  }
-  if (!wrong) return key;
-  const found = quoted(new TextDecoder("latin1").decode(bytes.subarray(start, end)));
-  throw new UsageError(`${place()}: found ${found}, expected pairs of hex digits`);
-}
-
-function hexDigit(byte: number): number {
-  if (byte >= 48 && byte <= 57) return byte - 48;
-  const letter = byte | 32;
-  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
+  return encode(`{"key":${JSON.stringify(text)},"key_hex":"${hexOf(key)}"`);
 }
 
 /** Gathers output in pieces, so that a million lines are not a million writes. */

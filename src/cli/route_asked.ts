@@ -6,14 +6,15 @@
  */
 import { type AdminPeer, askAdmin } from "../admin/client.ts";
 import { concat, encode } from "../bytes/ascii.ts";
+import { hexOf } from "../bytes/hex.ts";
 import { quoted } from "../config/config_error.ts";
-import { type Explanation, explanationText, hexOf, NO_SERVER } from "../topology/explain.ts";
+import { type Explanation, explanationText, NO_SERVER } from "../topology/explain.ts";
 import type { RouteOptions } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
+import { type GivenKey, givenKeys, nobodyOf, textOf } from "./route_lines.ts";
 import { UsageError } from "./usage_error.ts";
 
 const ANSWER_MAX_MS = 5000;
-const NEWLINE = 10;
 
 /** @returns the exit code. Throws UsageError */
 export async function routeAsked(peer: AdminPeer, options: RouteOptions, io: Io): Promise<number> {
@@ -35,16 +36,13 @@ export async function routeAsked(peer: AdminPeer, options: RouteOptions, io: Io)
     if (pool !== null && !names.includes(pool)) {
       throw new UsageError(`option --pool: found ${quoted(pool)}, expected one of ${names.join(", ")}`);
     }
-    for (const { bytes, place } of keysOf(options, io)) {
-      const hex = options.hex ? new TextDecoder("latin1").decode(bytes) : hexOf(bytes);
-      if (!/^([0-9a-f]{2})*$/i.test(hex)) {
-        throw new UsageError(`${place}: found ${quoted(hex)}, expected pairs of hex digits`);
-      }
+    for (const key of givenKeys(options, io)) {
+      const hex = hexOf(key.bytes, key.start, key.end);
       for (const name of pool === null ? names : [pool]) {
         const told: Explanation = await ask(`/api/route?hex&key=${hex}&pool=${encodeURIComponent(name)}`);
         if (options.json) io.out(JSON.stringify(options.explain ? told : shortOf(told)) + "\n");
         else if (options.explain) io.out(explanationText(told) + "\n");
-        else io.out(lineOf(bytes, told));
+        else io.out(lineOf(key, told));
       }
     }
     return EXIT_OK;
@@ -56,34 +54,15 @@ export async function routeAsked(peer: AdminPeer, options: RouteOptions, io: Io)
   }
 }
 
-/** Arguments, and lines of standard input. */
-function* keysOf({ keys }: RouteOptions, io: Io): Generator<{ bytes: Uint8Array; place: string }, void> {
-  for (const key of keys) {
-    if (key !== "-") {
-      yield { bytes: encode(key), place: "KEY" };
-      continue;
-    }
-    const all = io.stdin();
-    let line = 0;
-    for (let start = 0; start < all.length;) {
-      const found = all.indexOf(NEWLINE, start);
-      const end = found < 0 ? all.length : found;
-      yield { bytes: all.subarray(start, end), place: `line ${++line} of standard input` };
-      start = end + 1;
-    }
-  }
-}
-
 function shortOf({ key, key_hex, pool, server, address, slot }: Explanation) {
   return { key, key_hex, pool, server, address, ...slot === null ? {} : { slot } };
 }
 
-/** @param key as it was given */
 function lineOf(
-  key: Uint8Array,
+  { given, givenStart, givenEnd }: GivenKey,
   { pool, server, address, slot, place, distribution }: Explanation,
 ): Uint8Array {
-  const nobody = distribution === "random" && place !== NO_SERVER ? "*" : "-";
-  const end = `\t${pool}\t${server ?? nobody}\t${address ?? nobody}${slot === null ? "" : `\t${slot}`}\n`;
-  return concat(key, encode(end));
+  const nobody = nobodyOf(distribution === "random" && place !== NO_SERVER);
+  const text = textOf(pool, server, address, nobody);
+  return concat(given.subarray(givenStart, givenEnd), encode(`${text}${slot === null ? "" : `\t${slot}`}\n`));
 }

@@ -1,5 +1,5 @@
 /** What came of it, for an operator and for programs. */
-import { latin1 } from "../bytes/ascii.ts";
+import { hexOf } from "../bytes/hex.ts";
 import type { Cause } from "./cause.ts";
 import type { PlacingFault } from "./comparison.ts";
 import { keyShown, type Kind, KINDS, type Tally } from "./tally.ts";
@@ -173,7 +173,7 @@ function plain({ pool, old, young, tally, settings, causes, load, stopped }: Poo
     examples: tally.examples.map(({ kind, key, text }) => ({
       kind,
       key: utf8(key),
-      key_hex: hex(key),
+      key_hex: hexOf(key),
       text,
     })),
     settings,
@@ -213,6 +213,3 @@ function utf8(key: Uint8Array): string | null {
     return null;
   }
 }
-
-const hex = (key: Uint8Array): string =>
-  latin1(key).replace(/[^]/g, (letter) => letter.charCodeAt(0).toString(16).padStart(2, "0"));

@@ -54,9 +54,7 @@ export interface ProxyOptions {
   readonly events?: EventsSeen;
   /** Who is told what is seen of the servers; absent: nobody. Not if there is a seat, which has its own. */
   readonly sign?: (pool: string, server: string, sign: Sign, cause: string) => void;
-  /** Does work of some ms while others have turns between; absent: nobody else has any, and it is done at once. */
-  readonly inTurns?: <T>(steps: Generator<number, T>) => Promise<T>;
-  /** Of this thread; absent: its own. */
+  /** Of this thread; absent: nobody else has any, so a reload is done at once. */
   readonly turns?: Turns;
   /** Arguments of a slice (see redis/slices.ts): few, if the simulator wants to see slices. */
   readonly sliceArguments?: number;
@@ -328,7 +326,8 @@ export class Proxy {
       listeners: new Map(),
       late: [],
     };
-    const { inTurns = (steps) => Promise.resolve(atOnce(steps)) } = this.options;
+    const { turns } = this.options;
+    const done = <T>(work: Generator<number, T>): T | Promise<T> => turns?.rarely(work) ?? atOnce(work);
     try {
       for (const [i, next] of config.pools.entries()) {
         const board = this.seat.board.boardOf(memory[i]!);
@@ -339,9 +338,9 @@ export class Proxy {
           pool = this.makePool(
             next,
             board,
-            await inTurns(placementSteps(next, undefined, this.options.random)),
+            await done(placementSteps(next, undefined, this.options.random)),
           );
-        } else if (differs) prepared.placements.set(pool, await inTurns(pool.placementSteps(next)));
+        } else if (differs) prepared.placements.set(pool, await done(pool.placementSteps(next)));
         prepared.pools.push(pool);
         if (present !== undefined && !listenerDiffers(present.config, next)) {
           const take = differs ? present.prepareTls(next) : null;

@@ -3,35 +3,11 @@ import { readFileSync } from "node:fs";
 import { hostname, machine, release, totalmem, type as osType } from "node:os";
 import type { Config } from "../config/config.ts";
 import type { Log } from "../net/log.ts";
-import type { Clock } from "../net/net.ts";
 import type { ProxyOptions } from "./proxy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
 /** The process's randomness: what draws waits and servers, nothing secret. */
 export const random: () => number = Math.random;
-
-/** Resolves when all that is ready has had its turn. */
-export function nextTurn(clock: Clock): Promise<void> {
-  return new Promise((resolve) => void clock.setTimer(0, resolve));
-}
-
-/** So long work is done in one turn, ms, where it may be done in several. */
-const TURN_MS = 1;
-
-/**
- * Does work in steps (ring/steps.ts) a while a turn, from the next one on. By the clock, unlike Steps of turns.ts: a reload is rare, so
- * its code is cold, and takes ten times what it says and more.
- */
-export async function inTurns<T>(steps: Generator<number, T>, clock: Clock): Promise<T> {
-  for (;;) {
-    await nextTurn(clock);
-    const endMs = clock.nowMs() + TURN_MS;
-    do {
-      const step = steps.next();
-      if (step.done) return step.value;
-    } while (clock.nowMs() < endMs);
-  }
-}
 
 export function proxyOptions(
   config: Config,
@@ -44,7 +20,6 @@ export function proxyOptions(
     clock: runtime.clock,
     random,
     log,
-    inTurns: (steps) => inTurns(steps, runtime.clock),
     system: {
       hostName: hostname(),
       processId: process.pid,

@@ -11,7 +11,7 @@ import type { Address } from "../net/net.ts";
 import type { CertificateSeen } from "../net/tls.ts";
 import type { Proxy } from "./proxy.ts";
 import { bigKeys, clients, hotKeys, taps } from "./seen.ts";
-import { Steps, type Turns } from "./turns.ts";
+import type { Turns } from "./turns.ts";
 
 /** A worker's answer of more characters than this is as good as none. */
 export const ANSWER_MAX = 4 * 1024 * 1024;
@@ -113,7 +113,7 @@ async function answer<K extends QuestionKind>(
   const ask = QUESTIONS[kind] as unknown as (proxy: Proxy, argument: unknown) => Part | Generator<Part, void>;
   const answer = ask(proxy, argument);
   if (Array.isArray(answer)) return take(answer);
-  await new Steps(turns).all(partsOf(answer, take));
+  await turns.all(partsOf(answer, take));
 }
 
 /** What a part takes, µs, about. */

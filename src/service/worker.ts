@@ -14,6 +14,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Appointment, Order, Report } from "./workers.ts";
 import { Board } from "../stats/board.ts";
 import { proxyOptions } from "./proxy_options.ts";
+import { Turns } from "./turns.ts";
 
 const threads = builtin<typeof import("node:worker_threads")>("node:worker_threads");
 
@@ -38,6 +39,7 @@ export function work(runtime: Runtime): void {
   );
   const proxy = new Proxy({
     ...proxyOptions(config, { ...runtime, net }, new WorkerLog(board)),
+    turns: new Turns(runtime.clock),
     startedAtMs,
     stamp,
     states,

@@ -65,7 +65,7 @@ const COMPARED_US = 100;
 const MOVES_MAX = 20;
 
 /**
- * A step at a time: whoever carries traffic too takes turns between (inTurns, service/proxy_options.ts).
+ * A step at a time: whoever carries traffic too takes turns between (`rarely` of service/turns.ts).
  * @throws RefusedChange: with a line for each reason
  */
 export function* changeSteps(before: Config, after: Config): Generator<number, ConfigChange> {

@@ -6,6 +6,7 @@
  * The server is the one that `Placement.serverOf` gives (tests/property/explain_test.ts); the rest tells how it comes to that.
  */
 import { latin1 } from "../bytes/ascii.ts";
+import { hexOf } from "../bytes/hex.ts";
 import type { PoolConfig, ReadFrom } from "../config/config.ts";
 import { HASHES } from "../hash/hash.ts";
 import { tagEnd, tagStart } from "../ring/hash_tag.ts";
@@ -207,8 +208,6 @@ function readsOf(readFrom: ReadFrom, zone: string | null): string {
 }
 
 const hex32 = (value: number): string => `0x${value.toString(16).padStart(8, "0")}`;
-export const hexOf = (bytes: Uint8Array): string =>
-  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function textOf(bytes: Uint8Array): string | null {

@@ -10,6 +10,7 @@
 import "../../src/runtime/bun.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { makeBoard, Proxy } from "../../src/service/proxy.ts";
+import { Turns } from "../../src/service/turns.ts";
 import { changeLines, changeSteps } from "../../src/topology/change.ts";
 import { request } from "../lib/bytes.ts";
 import { TurnNet } from "../lib/turn_net.ts";
@@ -34,7 +35,13 @@ function step<T>(what: string, run: () => T): T {
   return result;
 }
 
-/** As inTurns of service/proxy_options.ts, without the turns of others. */
+/** As `rarely` of service/turns.ts, without the turns of others. */
+class LongestTurn extends Turns {
+  override rarely<T>(steps: Generator<number, T>): Promise<T> {
+    return Promise.resolve(longestTurn("new ring", steps));
+  }
+}
+
 function longestTurn<T>(what: string, steps: Generator<number, T>): T {
   let most = 0;
   for (;;) {
@@ -57,7 +64,7 @@ const proxy = new Proxy({
   clock: net.clock,
   random: () => 0.5,
   log: { level: 0, write: () => {} },
-  inTurns: (steps) => Promise.resolve(longestTurn("new ring", steps)),
+  turns: new LongestTurn(net.clock),
   system: { hostName: "turn", processId: 1, os: "turn", filesMax: 0, memoryBytes: () => 0 },
   seat: {
     worker: 0,

@@ -10,13 +10,14 @@ import { WorkCounter } from "../lib/work_counter.ts";
 const counter = await WorkCounter.start();
 const { ROUTES } = await import("../../src/admin/routes.ts");
 const { Live } = await import("../../src/admin/live.ts");
+const { Kept } = await import("../../src/admin/kept.ts");
 const { metricsBody } = await import("../../src/stats/otlp.ts");
 const { readings } = await import("../../src/stats/families.ts");
 const { takeSnapshot } = await import("../../src/admin/metrics.ts");
 const { jsonSchema } = await import("../../src/cli/schema.ts");
 const { parseConfig } = await import("../../src/config/parse.ts");
 const { Proxy } = await import("../../src/service/proxy.ts");
-const { Steps, Turns } = await import("../../src/service/turns.ts");
+const { Turns } = await import("../../src/service/turns.ts");
 const { SERVED } = await import("../../src/stats/latency.ts");
 const { EVENTS_MAX, Events } = await import("../../src/topology/events.ts");
 const { EJECTED } = await import("../../src/stats/board.ts");
@@ -112,6 +113,7 @@ async function makeAround(clock: TurnClock): Promise<Around> {
     phase: "serving",
     certificates: () => [],
     live,
+    kept: new Kept(),
     control: { schema: jsonSchema },
     tapping: { listen: () => () => {} },
   } as unknown as Around;
@@ -206,10 +208,9 @@ Deno.test("no question to the admin side takes much of a turn", async () => {
   };
   await ask("");
   await check("OTLP", async () => {
-    const steps = new Steps(around.turns);
-    const snapshot = await takeSnapshot(around, steps);
+    const snapshot = await takeSnapshot(around);
     const resource = { runtime: "deno", runtimeVersion: "2", hostName: "h", processId: 1 };
-    await steps.all(metricsBody(snapshot, readings(snapshot), resource));
+    await around.turns.all(metricsBody(snapshot, readings(snapshot), resource));
   });
   // Another ring for each of those that a key passes over.
   for (const cells of around.service.board.pools[0]!.servers.slice(0, SERVERS / 2)) cells.hold(EJECTED);

@@ -1,6 +1,6 @@
 /**
  * How much each step of a reload does: reading a file of 100 servers, what moves, the new ring. Others have their turns between steps
- * (inTurns, src/service/proxy_options.ts), so none may do much, however cold its code is; counted, not timed (lib/work_counter.ts), the
+ * (`rarely` of src/service/turns.ts), so none may do much, however cold its code is; counted, not timed (lib/work_counter.ts), the
  * YAML library with it.
  */
 import { ok } from "node:assert/strict";

@@ -4,6 +4,7 @@ import { config, MASK } from "../../src/admin/config.ts";
 import type { Whole } from "../../src/admin/answer.ts";
 import type { Around } from "../../src/admin/around.ts";
 import { readyz } from "../../src/admin/health.ts";
+import { Kept } from "../../src/admin/kept.ts";
 import { metrics } from "../../src/admin/metrics.ts";
 import { pools } from "../../src/admin/pools.ts";
 import { adminRefusal } from "../../src/admin/side.ts";
@@ -18,11 +19,10 @@ import {
   TLS_KEYS,
 } from "../../src/config/schema.ts";
 import { Proxy } from "../../src/service/proxy.ts";
-import { Turns } from "../../src/service/turns.ts";
 import { EJECTED } from "../../src/stats/board.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import { TurnNet } from "../lib/turn_net.ts";
-import { bodyOf, TURNS } from "../lib/turns.ts";
+import { bodyOf, ReloadsAtOnce, TURNS } from "../lib/turns.ts";
 import { wideRedisServer } from "../lib/wide_servers.ts";
 
 const shown = async (yml: string): Promise<string> => {
@@ -171,7 +171,7 @@ Deno.test("a reload between the steps of an answer gives no server another's sta
       setTimer: (_: number, run: () => void) => due.push(run),
     };
     const net = new TurnNet(wideRedisServer, (work) => work());
-    const turns = new Turns(clock as unknown as Around["clock"]);
+    const turns = new ReloadsAtOnce(clock as unknown as Around["clock"]);
     const before = parseConfig(yml(1), "x.yml");
     const proxy = new Proxy({
       config: before,
@@ -199,6 +199,7 @@ Deno.test("a reload between the steps of an answer gives no server another's sta
       stamp: { epoch: 0, cause: "start", atMs: 1 },
       machine: { facts, read: () => ({ cpuSeconds: 1, residentBytes: 1, openFiles: 1, memoryMaxBytes: 1 }) },
       certificates: () => [],
+      kept: new Kept(),
     } as unknown as Around;
     let body: string | null = null;
     const asked = { names: {}, query: { max_age_ms: "" }, body: new Uint8Array(), accept: "" };

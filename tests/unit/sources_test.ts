@@ -9,6 +9,7 @@ import type { Config, DnsFrom } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { readServer } from "../../src/config/values.ts";
 import type { Log } from "../../src/net/log.ts";
+import { Turns } from "../../src/service/turns.ts";
 import type { ConfigChange, Stamp } from "../../src/topology/change.ts";
 import { askDns, type Dns, type Service } from "../../src/topology/dns.ts";
 import { fileReader } from "../../src/topology/file.ts";
@@ -279,6 +280,7 @@ class Stand implements Disposable {
       around,
       this.log,
       this.clock,
+      new Turns(this.clock),
       null,
     );
     if (serves) this.reloader.watch();
