@@ -7,13 +7,16 @@
  *   --scrapes=N    /metrics a second, default 10
  *   --runtime=R    deno, bun or compiled (default)
  *   --workers=N    default 1: the thread that carries the traffic answers the pages too
+ *   --warm=S       default 20: so long it is looked at before anything counts; what looks once a second is compiled for two minutes
+ *   --apart=PORT   a slice more in which the same readers read from whoever listens at that port (0: another process of the same kind), once
+ *                  or several times: what readers and bytes cost on this machine, whoever sends them
  *
  * Twenty servers: some 1,500 lines of /metrics. CPU is that of the whole process, by request; p99 is the load generator's. Figures are for
  * people: who looks and who asks share the machine, so nothing is asserted of them.
  */
 import { parseArgs } from "node:util";
 import { encode, latin1 } from "../../src/bytes/ascii.ts";
-import { type Admin, startAdmin } from "../lib/admin.ts";
+import { Admin, startAdmin } from "../lib/admin.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { delay } from "../lib/poll.ts";
 import { poolYml, type Subject } from "../lib/servers.ts";
@@ -27,6 +30,8 @@ const { values } = parseArgs({
     scrapes: { type: "string", default: "10" },
     runtime: { type: "string", default: "compiled" },
     workers: { type: "string", default: "1" },
+    warm: { type: "string", default: "20" },
+    apart: { type: "string", multiple: true, default: [] },
   },
 });
 
@@ -39,35 +44,59 @@ const real = await f.redis();
 const servers = Array.from({ length: SERVERS }, (_, i) => `${real.path}:1 server${i}`);
 const yml = poolYml({ alpha: { servers } });
 const port = Number(/listen: \S+:(\d+)/.exec(yml)![1]);
-const { proxy, admin } = await startAdmin(f, values.runtime as Subject, yml, {
-  process: [`workers: ${values.workers}`],
-});
+const process = [`workers: ${values.workers}`];
+const { proxy, admin } = await startAdmin(f, values.runtime as Subject, yml, { process });
+const apart = await Promise.all(values.apart.map(async (port): Promise<[string, Admin]> => {
+  if (port !== "0") return [`port ${port}`, new Admin(Number(port))];
+  const other = poolYml({ alpha: { servers } });
+  return ["another", (await startAdmin(f, values.runtime as Subject, other, { process })).admin];
+}));
+/** Whose pages and /metrics are read in a slice; null: nobody's. */
+const kinds: readonly (readonly [string, Admin | null])[] = [["alone", null], ["watched", admin], ...apart];
 const scrapes = Number(values.scrapes);
 let scraped = 0;
 const lines = (await admin.get("/metrics")).text.split("\n").length;
 console.log(`${values.pages} pages, ${values.scrapes} scrapes of ${lines} lines a second, beside GETs`);
-// Once each, so that the code is warm.
-await slice(null);
-await slice(admin);
-const seen: Awaited<ReturnType<typeof slice>>[][] = [];
+await warm();
+const seen = new Map(kinds.map(([name]) => [name, [] as Awaited<ReturnType<typeof slice>>[]]));
 for (let i = 0; i < Number(values.pairs); i++) {
-  const pair = [await slice(null), await slice(admin)];
-  seen.push(pair);
-  const [alone, watched] = pair as [typeof pair[0], typeof pair[0]];
-  console.log(
-    `CPU ${alone.cpu.toFixed(2)} → ${watched.cpu.toFixed(2)} us × ${(watched.cpu / alone.cpu).toFixed(3)}, ` +
-      `p99 ${alone.p99} → ${watched.p99} ms × ${(watched.p99 / alone.p99).toFixed(2)}, ` +
-      `${Math.round(alone.rate)} → ${Math.round(watched.rate)} a second, ` +
-      `${(watched.scraped / watched.seconds).toFixed(1)} scrapes a second`,
-  );
+  // Each kind is first, second, … as often.
+  for (let k = 0; k < kinds.length; k++) {
+    const [name, admin] = kinds[(i + k) % kinds.length]!;
+    const one = await slice(admin);
+    seen.get(name)!.push(one);
+    console.log(
+      `${name}: CPU ${one.cpu.toFixed(2)} us, p50 ${one.p50}, p99 ${one.p99} ms, ` +
+        `${Math.round(one.rate)} a second, ${(one.scraped / one.seconds).toFixed(1)} scrapes a second`,
+    );
+  }
 }
-for (const what of ["cpu", "p99"] as const) {
-  const ratios = seen.map(([alone, watched]) => watched![what] / alone![what]).sort((a, b) => a - b);
-  console.log(
-    `${what}: median × ${ratios[ratios.length >> 1]!.toFixed(3)} (${ratios[0]!.toFixed(2)} to ${
-      ratios.at(-1)!.toFixed(2)
-    })`,
-  );
+const alone = seen.get("alone")!;
+for (const [name, slices] of [...seen].slice(1)) {
+  for (const what of ["cpu", "p50", "p99", "rate"] as const) {
+    const ratios = slices.map((one, i) => one[what] / alone[i]![what]).sort((a, b) => a - b);
+    console.log(
+      `${name}: ${what} × ${ratios[ratios.length >> 1]!.toFixed(3)} (${ratios[0]!.toFixed(2)} to ${
+        ratios.at(-1)!.toFixed(2)
+      }), of medians × ${
+        (median(slices.map((one) => one[what])) / median(alone.map((one) => one[what]))).toFixed(3)
+      }`,
+    );
+  }
+}
+
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[values.length >> 1]!;
+}
+
+/** All are looked at at once. */
+async function warm(): Promise<void> {
+  await slice(null);
+  const stop = new AbortController();
+  const watching = kinds.flatMap(([, admin]) => admin === null ? [] : watch(admin, stop.signal));
+  await Promise.race([delay(1000 * Number(values.warm)), ...watching]);
+  stop.abort();
+  await Promise.all(watching);
 }
 
 /** A slice of the load. @param admin who is looked at meanwhile; null: nobody looks */
@@ -88,7 +117,8 @@ async function slice(admin: Admin | null) {
   await Promise.all(watching);
   // "test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"
   const row = new TextDecoder().decode(stdout).trim().split("\n").at(-1)!.replaceAll('"', "").split(",");
-  return { cpu, p99: Number(row.at(-2)), rate: Number(values.requests) / seconds, seconds, scraped };
+  const [p50, p99] = [Number(row.at(-4)), Number(row.at(-2))];
+  return { cpu, p50, p99, rate: Number(values.requests) / seconds, seconds, scraped };
 }
 
 /** Readers cost as little as they can: they take the processors away from who is measured. */
