@@ -12,6 +12,7 @@ import { builtin } from "../bytes/builtin.ts";
 import type { Address, Clock, TimerId } from "../net/net.ts";
 import { ERR } from "../net/log.ts";
 import { type Answer, type Asked, json, plain, Refused, type Stream, type Whole } from "./answer.ts";
+import { nextTurn } from "../service/turns.ts";
 import type { TlsConfig } from "../net/tls.ts";
 import { TlsListener } from "../runtime/tls_listener.ts";
 import type { Around } from "./around.ts";
@@ -34,8 +35,8 @@ const BODY_MS = 20_000;
 const PIECE_MS = 10_000;
 /** How long a connection may be silent that has been answered, ms: a scraper comes again within a minute. */
 const IDLE_MS = 65_000;
-/** An answer goes out in pieces of about this many bytes, each when the one before has left. */
-const PIECE_SIZE = 64 * 1024;
+/** An answer goes out in pieces of about this many bytes, each in a turn of its own when the one before has left: a µs a KiB. */
+const PIECE_SIZE = 32 * 1024;
 /** The head of an answer has fewer bytes. */
 const HEAD_ROOM = 1024;
 /** Bytes of all bodies and answers, beyond which more are refused; of one stream that have not left, beyond which it is cut off. */
@@ -458,6 +459,7 @@ export class AdminServer {
       let ahead = this.head(status, type, size, stays);
       for (const bytes of headOnly ? [] : pieces) {
         for (let at = 0; at < bytes.length; at += PIECE_SIZE) {
+          if (ahead.length === 0) await nextTurn(this.clock);
           let piece = bytes.subarray(at, at + PIECE_SIZE);
           // One write, for most answers; and from bytes that may change as soon as they have left.
           if (ahead.length > 0 || release !== undefined) {

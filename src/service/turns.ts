@@ -11,7 +11,7 @@
 import type { Clock } from "../net/net.ts";
 
 /** About what all steps of one turn take, µs, once the code is warm; when it runs for the first time some ms. */
-const TURN_US = 200;
+const TURN_US = 100;
 /** What is done rarely takes so long a turn, ms. */
 const RARE_TURN_MS = 1;
 
