@@ -22,19 +22,21 @@ import type { Around } from "./around.ts";
 /** What a server takes, µs, about, most of it its histogram; and a pool's of all classes. */
 const SERVER_US = 5;
 const POOL_US = 30;
+/** So many times that with native buckets. */
+const NATIVE_TIMES = 5;
 
 /** The key that names certificates of the admin side. */
 export const ADMIN_KEY = "admin_tls";
 
 export async function metrics(around: Around, { accept }: Asked): Promise<Answer> {
   const format = formatFor(accept);
-  const snapshot = await takeSnapshot(around);
+  const snapshot = await takeSnapshot(around, format === "protobuf");
   const { bytes, release } = await around.turns.all(around.kept[format].write(readings(snapshot)));
   return { status: 200, type: CONTENT_TYPES[format], body: bytes, release };
 }
 
-/** The process as it is now. Takes a second if a worker does not answer. */
-export async function takeSnapshot(around: Around): Promise<Snapshot> {
+/** The process as it is now. Takes a second if a worker does not answer. @param native histograms with native buckets as well */
+export async function takeSnapshot(around: Around, native = false): Promise<Snapshot> {
   const { clock, turns, service, director, machine } = around;
   const [servers, held] = await Promise.all([service.gather("servers", null), certificatesHeld(around)]);
   const failing = failingServers(servers);
@@ -55,7 +57,7 @@ export async function takeSnapshot(around: Around): Promise<Snapshot> {
     epochAtMs: stamp.atMs,
     events: director.events.counts,
     certificates: around.certificates().map((one) => ({ key: ADMIN_KEY, ...one })),
-    pools: await turns.all(snapshotsOf(config, boards, director, stats, failing, certificates)),
+    pools: await turns.all(snapshotsOf(config, boards, director, stats, failing, certificates, native)),
   };
 }
 
@@ -66,6 +68,7 @@ function* snapshotsOf(
   stats: ProcessStats,
   failing: ReadonlySet<string>,
   certificates: readonly PoolCertificate[],
+  native: boolean,
 ): Generator<number, PoolSnapshot[]> {
   const counts = new Map(stats.pools.map((pool) => [pool.name, pool]));
   const snapshots: PoolSnapshot[] = [];
@@ -75,8 +78,8 @@ function* snapshotsOf(
     const here = boards[at];
     if (counted === undefined || here === undefined) continue;
     const values = new Map(counted.servers.map((server) => [server.name, server.values]));
-    const latency = latencyOf(here.board);
-    yield POOL_US;
+    const latency = latencyOf(here.board, native);
+    yield native ? NATIVE_TIMES * POOL_US : POOL_US;
     const seen: ServerSnapshot[] = [];
     for (const [k, server] of servers.entries()) {
       const counters = values.get(server.name);
@@ -88,10 +91,10 @@ function* snapshotsOf(
         ejected: cells.isOff,
         // A worker that nobody has asked for it has not tried.
         down: counters[SERVER_CONNECTIONS] === 0 && failing.has(`${name}\0${server.name}`),
-        served: totalBuckets(cells.latency, SERVED),
+        served: totalBuckets(cells.latency, SERVED, native),
         replicas: director.replicas(name, server.name),
       });
-      yield SERVER_US;
+      yield native ? NATIVE_TIMES * SERVER_US : SERVER_US;
     }
     snapshots.push({
       name,
@@ -105,11 +108,11 @@ function* snapshotsOf(
 }
 
 /** Of the classes that anybody has asked for. */
-function latencyOf({ latency }: PoolBoard): PoolSnapshot["latency"] {
+function latencyOf({ latency }: PoolBoard, native: boolean): PoolSnapshot["latency"] {
   return LATENCY_CLASSES.flatMap((name, k) => {
     if (latency.isEmpty(k, WAITED)) return [];
-    const waited = bucketsOf(latency, k, WAITED);
-    return [{ class: name, waited, served: bucketsOf(latency, k, SERVED) }];
+    const waited = bucketsOf(latency, k, WAITED, native);
+    return [{ class: name, waited, served: bucketsOf(latency, k, SERVED, native) }];
   });
 }
 

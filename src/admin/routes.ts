@@ -85,7 +85,7 @@ export const ROUTES: readonly Route[] = [
     method: "GET",
     path: "/metrics",
     about:
-      "what Prometheus reads (docs/metrics.md): OpenMetrics for whoever prefers it, else the text format 0.0.4",
+      "what Prometheus reads (docs/metrics.md): OpenMetrics or protobuf for whoever prefers it, else the text format 0.0.4",
     answer: metrics,
   },
   { method: "GET", path: "/api", about: "this list", answer: () => json({ routes: listed() }) },

@@ -1,24 +1,26 @@
 /**
- * The document of `/metrics`: Prometheus's text format 0.0.4, or OpenMetrics 1.0 for whoever prefers it.
+ * The document of `/metrics` as text: Prometheus's format 0.0.4, or OpenMetrics 1.0 for whoever prefers it; which of the formats a reader gets.
  *
  * Both are lines of UTF-8 text ended by LF. They differ in the name of a counter's family (OpenMetrics: without `_total`), in UNIT, in
  * the type of what only informs, in what is escaped in HELP, and in the last line. Classic histograms only: neither of the two can
- * carry a native one. No exemplars, no timestamps.
+ * carry a native one (protobuf.ts does). No exemplars, no timestamps.
  */
 import { copy } from "../bytes/ascii.ts";
 import { decimalLength, writeDecimal } from "../bytes/decimal.ts";
 import { atOnce } from "../ring/steps.ts";
 import { BOUNDS_US, type Buckets, type Family, type LabelValues, type Reading } from "./families.ts";
 
-export type Format = "text" | "openmetrics";
+export type TextFormat = "text" | "openmetrics";
+export type Format = TextFormat | "protobuf";
 
 export const CONTENT_TYPES: Readonly<Record<Format, string>> = {
   text: "text/plain; version=0.0.4; charset=utf-8",
   openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+  protobuf: "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
 };
 
 /** The whole document. */
-export function exposition(readings: Iterable<Reading>, format: Format): string {
+export function exposition(readings: Iterable<Reading>, format: TextFormat): string {
   return new TextDecoder().decode(atOnce(new Exposition(format).write(readings)).bytes);
 }
 
@@ -43,7 +45,7 @@ export interface Document {
 export class Exposition {
   private readonly remembered: Draft[] = [];
 
-  constructor(private readonly format: Format) {}
+  constructor(private readonly format: TextFormat) {}
 
   /** Yields about how many µs it has taken. */
   *write(readings: Iterable<Reading>): Generator<number, Document> {
@@ -109,7 +111,7 @@ class Draft {
   private heads: readonly string[] = [];
   private us = 0;
 
-  constructor(private readonly format: Format) {}
+  constructor(private readonly format: TextFormat) {}
 
   begin(): void {
     this.from =
@@ -352,10 +354,10 @@ function escapeHelp(text: string): string {
   return text.toWellFormed().replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
 }
 
-// ---- which of the two
+// ---- which of the formats
 
 /**
- * Which format an Accept header asks for; text if it does not care, or accepts neither: better what can be read than nothing.
+ * Which format an Accept header asks for; text if it does not care, or accepts none: better what can be read than nothing.
  *
  * Prometheus gives `version=1.0.0` to both types, and asks for OpenMetrics by a higher q only. What is said most precisely of a type
  * counts for it (RFC 9110, 12.5.1): a range with the version before one without, that before `text/*`, that before `*` alone.
@@ -363,22 +365,26 @@ function escapeHelp(text: string): string {
  */
 export function formatFor(accept: string | null): Format {
   if (accept === null) return "text";
+  let wire: Preference = NONE;
   let open: Preference = NONE;
   let text: Preference = NONE;
   for (const part of accept.split(",")) {
     const range = rangeOf(part);
     if (range === null) continue;
+    if (isProtobuf(range)) wire = better(wire, { precision: NAMED + 1, q: range.q });
     open = better(open, preference(range, "application", "openmetrics-text", OPEN_VERSIONS));
     text = better(text, preference(range, "text", "plain", TEXT_VERSIONS));
   }
-  // Whoever has named neither gets what every reader knows.
+  // Prometheus names it only if it wants native histograms.
+  if (wire.q > 0 && wire.q >= open.q && wire.q >= text.q) return "protobuf";
+  // Whoever has named none gets what every reader knows.
   return open.precision >= NAMED && open.q > 0 && open.q >= text.q ? "openmetrics" : "text";
 }
 
 interface Range {
   readonly type: string;
   readonly subtype: string;
-  readonly version: string | null;
+  readonly parameters: ReadonlyMap<string, string>;
   readonly q: number;
 }
 
@@ -399,23 +405,35 @@ function rangeOf(part: string): Range | null {
   const [name, ...parameters] = part.split(";").map((each) => each.trim().toLowerCase());
   const [type, subtype, ...more] = name!.split("/");
   if (!type || !subtype || more.length > 0) return null;
-  let version: string | null = null;
-  let q = 1;
+  const values = new Map<string, string>();
   for (const parameter of parameters) {
     const [key, value = ""] = parameter.split("=").map((each) => each.trim());
-    if (key === "version") version = value.replace(/^"(.*)"$/, "$1");
-    if (key === "q") q = /^(0(\.\d{0,3})?|1(\.0{0,3})?)$/.test(value) ? Number(value) : 0;
+    values.set(key!, key === "q" ? value : value.replace(/^"(.*)"$/, "$1"));
   }
-  return { type, subtype, version, q };
+  const q = values.get("q") ?? "1";
+  return {
+    type,
+    subtype,
+    parameters: values,
+    q: /^(0(\.\d{0,3})?|1(\.0{0,3})?)$/.test(q) ? Number(q) : 0,
+  };
+}
+
+/** Of these messages, each behind its size: as text, or one alone, it is something else. */
+function isProtobuf({ type, subtype, parameters }: Range): boolean {
+  return type === "application" && subtype === "vnd.google.protobuf" &&
+    parameters.get("proto") === "io.prometheus.client.metricfamily" &&
+    parameters.get("encoding") === "delimited";
 }
 
 function preference(range: Range, type: string, subtype: string, versions: readonly string[]): Preference {
-  const { q, version } = range;
+  const { q, parameters } = range;
+  const version = parameters.get("version");
   if (range.type === "*" && range.subtype === "*") return { precision: 0, q };
   if (range.type !== type) return NONE;
   if (range.subtype === "*") return { precision: 1, q };
   if (range.subtype !== subtype) return NONE;
-  if (version === null) return { precision: NAMED, q };
+  if (version === undefined) return { precision: NAMED, q };
   return versions.includes(version) ? { precision: NAMED + 1, q } : NONE;
 }
 

@@ -8,7 +8,7 @@
  * Labels are pools, servers, replicas and the words of our own tables, which nobody but the configuration can make more of: no label
  * is anything that a client sends.
  */
-import { bucketOf, type Coarse, type Latency } from "./latency.ts";
+import { bucketFromUs, bucketOf, BUCKETS, bucketToUs, type Coarse, type Latency } from "./latency.ts";
 import { type Metric, POOL_METRICS, SERVER_METRICS } from "./metrics.ts";
 
 export interface Family {
@@ -32,7 +32,10 @@ export interface Point {
 }
 
 /** Durations by classic buckets: `below` has one count a bound of BOUNDS_US. */
-export type Buckets = Coarse;
+export interface Buckets extends Coarse {
+  /** If they have been asked for: what took 0 µs, then what is in each of the native buckets from NATIVE_LOWEST on. */
+  readonly native?: readonly number[];
+}
 
 export interface HistogramPoint {
   readonly labels: LabelValues;
@@ -60,14 +63,68 @@ export const BOUNDS_US: readonly number[] = [
 /** The first of the finer buckets that is beyond each of them. */
 const BEYOND = BOUNDS_US.map(bucketOf);
 
-/** Of one class. */
-export function bucketsOf(latency: Latency, latencyClass: number, quantity: number): Buckets {
-  return latency.coarse(BEYOND, latencyClass, quantity);
+/** Of native buckets each ends at 2^(1/8) times where the one before ends, 9 % more; number 0 ends at one second. */
+export const NATIVE_SCHEMA = 3;
+/** Which of the native buckets has the middle of a finer one that is not the first, 0 µs. */
+const nativeOf = (bucket: number): number => {
+  const fromUs = bucketFromUs(bucket);
+  const toUs = bucketToUs(bucket);
+  const middleUs = toUs === Infinity ? fromUs : (fromUs + toUs - 1) / 2;
+  return Math.ceil(Math.log2(middleUs / 1e6) * 2 ** NATIVE_SCHEMA);
+};
+/** The first of them: that of 1 µs. */
+export const NATIVE_LOWEST: number = nativeOf(1);
+
+/** How native buckets, and classic ones with them, are made of the finer ones: counted together, so that they agree while others count. */
+interface Both {
+  /** As of Latency.coarse: of both kinds. */
+  readonly beyond: readonly number[];
+  /** Where among those each of the classic ones ends; and 0 µs, and then each of the native ones. */
+  readonly classic: readonly number[];
+  readonly native: readonly number[];
+}
+
+/** Made when somebody wants them. */
+let both: Both | null = null;
+
+function makeBoth(): Both {
+  const ends = [1];
+  for (let bucket = 1; bucket < BUCKETS; bucket++) {
+    const at = nativeOf(bucket) - NATIVE_LOWEST + 1;
+    // Those that no time is in end where the one before does.
+    while (ends.length <= at) ends.push(bucket);
+    ends[at] = bucket + 1;
+  }
+  const beyond = [...new Set([...BEYOND, ...ends])].sort((a, b) => a - b);
+  const places = new Map(beyond.map((bucket, at) => [bucket, at]));
+  return {
+    beyond,
+    classic: BEYOND.map((bucket) => places.get(bucket)!),
+    native: ends.map((bucket) => places.get(bucket)!),
+  };
+}
+
+function split({ below, count, sumUs }: Coarse, { classic, native }: Both): Buckets {
+  return {
+    below: classic.map((at) => below[at]!),
+    count,
+    sumUs,
+    native: native.map((at, i) => below[at]! - (i === 0 ? 0 : below[native[i - 1]!]!)),
+  };
+}
+
+/** Of one class. @param native native buckets as well */
+export function bucketsOf(latency: Latency, latencyClass: number, quantity: number, native = false): Buckets {
+  if (!native) return latency.coarse(BEYOND, latencyClass, quantity);
+  both ??= makeBoth();
+  return split(latency.coarse(both.beyond, latencyClass, quantity), both);
 }
 
 /** Of all classes but those that wait for as long as they like. */
-export function totalBuckets(latency: Latency, quantity: number): Buckets {
-  return latency.coarseTotal(BEYOND, quantity);
+export function totalBuckets(latency: Latency, quantity: number, native = false): Buckets {
+  if (!native) return latency.coarseTotal(BEYOND, quantity);
+  both ??= makeBoth();
+  return split(latency.coarseTotal(both.beyond, quantity), both);
 }
 
 // ---- what there is to tell

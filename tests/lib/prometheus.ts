@@ -22,8 +22,12 @@ export interface RuleState {
 export class Prometheus {
   private constructor(readonly port: number, readonly process: Process) {}
 
-  /** Resolves when it answers. @param port of the target, on the loopback address; the job is called "ringmaster" */
-  static async start(f: Fixture, target: number): Promise<Prometheus> {
+  /**
+   * Resolves when it answers.
+   * @param target its port, on the loopback address; the job is called "ringmaster"
+   * @param features that are off unless asked for
+   */
+  static async start(f: Fixture, target: number, features: readonly string[] = []): Promise<Prometheus> {
     const port = freePort();
     const file = `${f.dir}/prometheus.yml`;
     await Deno.writeTextFile(
@@ -40,6 +44,7 @@ scrape_configs:
       `--storage.tsdb.path=${f.dir}/prometheus`,
       `--web.listen-address=127.0.0.1:${port}`,
       "--log.level=warn",
+      ...features.map((feature) => `--enable-feature=${feature}`),
     ];
     const process = f.add(new Process(need("prometheus"), args, { output: `${f.dir}/prometheus.log` }));
     const prometheus = new Prometheus(port, process);

@@ -10,6 +10,7 @@ import { need, PYTHON } from "../lib/repo.ts";
 import { poolYml, type Proxy } from "../lib/servers.ts";
 
 const OPEN = "application/openmetrics-text; version=1.0.0";
+const PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
 
 /** What a document of the text format says: values by series, as they are written. */
 function seriesIn(text: string): Map<string, number> {
@@ -116,6 +117,42 @@ Deno.test("/metrics: promtool and a strict reader of OpenMetrics have nothing to
   strictEqual(sum(series, "ringmaster_server_up", 'server="gone"'), 0);
   strictEqual(sum(series, "ringmaster_server_up", 'server="b"'), 1);
   ok(series.has('ringmaster_client_connections{pool="be\\"ta"}'));
+});
+
+Deno.test("native histograms: a real Prometheus that wants them has every request in them, and all else as it is", async () => {
+  await using f = new Fixture();
+  const { proxy, admin } = await start(f);
+  const asked = await ask(f, proxy);
+  const wanted = await admin.get("/metrics", { Accept: PROTOBUF });
+  strictEqual(wanted.headers.get("content-type"), PROTOBUF.replaceAll(";", "; "));
+  const text = await admin.get("/metrics");
+  const series = seriesIn(text.text);
+  const prometheus = await Prometheus.start(f, admin.port, ["native-histograms"]);
+  const value = async (expression: string) => {
+    const [one, ...more] = await prometheus.query(expression);
+    strictEqual(more.length, 0);
+    return one === undefined ? null : Number(one.value[1]);
+  };
+  await poll(async () => {
+    const { health, lastError } = await prometheus.target();
+    if (health === "down") throw new Error(lastError);
+    return await value("sum(ringmaster_requests_total)") === asked;
+  }, "Prometheus to read /metrics");
+  strictEqual(await value("sum(histogram_count(ringmaster_request_waited_seconds))"), asked);
+  const served = 'ringmaster_server_served_seconds{server="b"}';
+  strictEqual(
+    await value(`histogram_count(${served})`),
+    sum(series, "ringmaster_server_served_seconds_count", 'server="b"'),
+  );
+  // The whole distribution is there: nothing is below its least, nor above its greatest.
+  strictEqual(await value(`histogram_fraction(0, 300, ${served})`), 1);
+  const [p50, p99] = [
+    await value(`histogram_quantile(0.5, ${served})`),
+    await value(`histogram_quantile(0.99, ${served})`),
+  ];
+  ok(p50! > 0 && p50! <= p99! && p99! < 10, `${p50} and ${p99} s`);
+  strictEqual(await value('ringmaster_server_up{server="gone"}'), 0);
+  ok(!/ingest|duplicate|out-of-order|out of order|error/i.test(prometheus.log), prometheus.log);
 });
 
 Deno.test("conf/grafana.json, conf/alerts.yml: a real Prometheus finds something for every query, and alerts come", async () => {

@@ -1,7 +1,14 @@
 /** The document of /metrics, byte by byte, in both formats; and which of the two a reader gets. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
-import { Exposition, exposition, type Format, formatFor, sampleName } from "../../src/stats/exposition.ts";
+import {
+  Exposition,
+  exposition,
+  type Format,
+  formatFor,
+  sampleName,
+  type TextFormat,
+} from "../../src/stats/exposition.ts";
 import {
   BOUNDS_US,
   bucketsOf,
@@ -145,7 +152,7 @@ Deno.test("Exposition.write(): what it remembers changes nothing, whatever comes
     fc.record({ a: points, b: points, c: histograms, kept: fc.boolean() }),
     { maxLength: 8 },
   );
-  fc.assert(fc.property(documents, fc.constantFrom<Format>("text", "openmetrics"), (all, format) => {
+  fc.assert(fc.property(documents, fc.constantFrom<TextFormat>("text", "openmetrics"), (all, format) => {
     const remembering = new Exposition(format);
     let last: Reading[] = [];
     const writing: { readonly work: ReturnType<Exposition["write"]>; readonly expected: string }[] = [];
@@ -266,6 +273,9 @@ const PROMETHEUS_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-
   "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4," +
   "text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
 
+/** With native histograms Prometheus 2 puts it before the others, Prometheus 3 too. */
+const PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+
 const ACCEPTED: readonly [accept: string | null, format: Format][] = [
   [null, "text"],
   ["", "text"],
@@ -289,7 +299,18 @@ const ACCEPTED: readonly [accept: string | null, format: Format][] = [
   ["application/openmetrics-text;q=", "text"],
   ["application/*", "text"],
   ["application/openmetrics-text/1.0.0, ;;;, /, text", "text"],
-  ["application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", "text"],
+  [PROTOBUF, "protobuf"],
+  [`${PROTOBUF},${PROMETHEUS_2.replace("1.0.0", "1.0.0;q=0.8")}`, "protobuf"],
+  [`${PROTOBUF};q=0.7,${PROMETHEUS_3}`, "protobuf"],
+  [`${PROTOBUF};q=0.5,${PROMETHEUS_3}`, "openmetrics"],
+  [`${PROTOBUF};q=0`, "text"],
+  [
+    'APPLICATION/vnd.google.protobuf; Proto="io.prometheus.client.MetricFamily"; encoding="delimited"',
+    "protobuf",
+  ],
+  ["application/vnd.google.protobuf", "text"],
+  ["application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text", "text"],
+  ["application/vnd.google.protobuf;proto=other;encoding=delimited", "text"],
 ];
 
 for (const [accept, format] of ACCEPTED) {
@@ -300,6 +321,6 @@ for (const [accept, format] of ACCEPTED) {
 
 Deno.test("formatFor() takes any header", () => {
   fc.assert(fc.property(fc.string({ maxLength: 200 }), (accept) => {
-    ok(["text", "openmetrics"].includes(formatFor(accept)));
+    ok(["text", "openmetrics", "protobuf"].includes(formatFor(accept)));
   }));
 });
