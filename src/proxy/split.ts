@@ -30,10 +30,20 @@ export const SCRATCH = new Scratch();
 
 const arena = new Arena();
 
-/** Splits that have been answered and serve the next ones, at most so many. */
-const SPARES_MAX = 128;
-const spares: Split[] = [];
-const spareReplies: FragmentReply[] = [];
+/** Splits that have been answered and serve the next ones, at most so many: what 64 clients have under way in pipelines of 16. */
+const SPARES_MAX = 1024;
+/** Whose keys are of more than this is not kept with them. */
+const OWNERS_MAX = 128;
+const REPLIES_MAX = 4 * SPARES_MAX;
+let spares: Split[] = [];
+let spareReplies: FragmentReply[] = [];
+
+/** For a lull: what only a load needs goes with the next collection. */
+export function forgetSplits(): void {
+  spares = [];
+  spareReplies = [];
+}
+
 export const NO_OWNERS: Uint16Array = new Uint16Array(0);
 
 export class Split {
@@ -84,9 +94,10 @@ export class Split {
       reply.bytes = EMPTY;
       reply.start = reply.end = 0;
       reply.ownsBytes = reply.failed = false;
-      spareReplies.push(reply);
+      if (spareReplies.length < REPLIES_MAX) spareReplies.push(reply);
     }
     replies.length = 0;
+    if (this.owners.length > OWNERS_MAX) this.owners = NO_OWNERS;
     spares.push(this);
   }
 

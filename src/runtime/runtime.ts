@@ -5,6 +5,8 @@
 import { builtin } from "../bytes/builtin.ts";
 import type { Clock, Net } from "../net/net.ts";
 import { unpin } from "../proxy/pins.ts";
+import { forgetRequests } from "../proxy/spare_requests.ts";
+import { forgetSplits } from "../proxy/split.ts";
 import type { Dns } from "../topology/dns.ts";
 import { BunNet } from "./bun.ts";
 import { SystemClock } from "./clock.ts";
@@ -80,6 +82,8 @@ export function currentRuntime(): Runtime {
       if (own === null) return;
       new Lull(clock, processCpuMs, () => {
         unpin();
+        forgetRequests();
+        forgetSplits();
         Bun.gc(true);
         letGoOfProgram(own.libc);
       });

@@ -3,8 +3,8 @@ import { deepStrictEqual, notStrictEqual, ok, strictEqual } from "node:assert/st
 import type { Client } from "../../src/proxy/client.ts";
 import { ReplyQueue } from "../../src/proxy/reply_queue.ts";
 import { Request } from "../../src/proxy/request.ts";
-import { giveRequest, SPARES_MAX, takeRequest } from "../../src/proxy/spare_requests.ts";
-import { Split } from "../../src/proxy/split.ts";
+import { forgetRequests, giveRequest, SPARES_MAX, takeRequest } from "../../src/proxy/spare_requests.ts";
+import { forgetSplits, Split } from "../../src/proxy/split.ts";
 import { Stamp } from "../../src/proxy/turn.ts";
 
 const CLIENT = {} as Client;
@@ -98,6 +98,16 @@ Deno.test("spare requests: no more than SPARES_MAX are kept", () => {
   strictEqual(many.filter((request) => again.has(request)).length, SPARES_MAX);
 });
 
+Deno.test("spare requests: after a lull there are none, and a load has them again", () => {
+  const many = taken(10);
+  for (const request of many) giveRequest(request);
+  forgetRequests();
+  const made = taken(10);
+  for (const request of made) ok(!many.includes(request));
+  giveRequest(made[0]!);
+  strictEqual(taken(1)[0], made[0]);
+});
+
 /** A client that is owed `head` first, and takes whatever comes. */
 const clientOf = (head: () => Request | null) =>
   ({
@@ -129,6 +139,24 @@ Deno.test("spare requests: a split that two servers have answered serves the nex
   strictEqual(next.heldBytes, 0, "what the last one held is forgotten");
   next.take(0, REPLY, 0, REPLY.length, false);
   strictEqual(Split.take(client, () => REPLY, 5).owners.length, 5);
+});
+
+Deno.test("spare requests: whose keys were very many is not kept, and after a lull no split is", () => {
+  let parent: Request | null = null;
+  const client = clientOf(() => parent);
+  const answered = (keys: number) => {
+    const split = Split.take(client, () => REPLY, keys);
+    parent = split.parent;
+    split.take(split.add(), REPLY, 0, REPLY.length, false);
+    return split;
+  };
+  const few = answered(3);
+  strictEqual(few.owners.length, 3);
+  const many = answered(4096);
+  strictEqual(many, few);
+  strictEqual(many.owners.length, 0);
+  forgetSplits();
+  notStrictEqual(answered(3), few);
 });
 
 Deno.test("spare requests: a split that has failed, or whose parent others may know, leaves what they know alone", () => {
