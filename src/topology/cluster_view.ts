@@ -245,9 +245,15 @@ const NOBODY = -1;
 /** What a node has said of itself. */
 interface OwnWord {
   readonly epoch: number;
-  /** By slot: 1 if it is its own. */
-  readonly owned: Uint8Array;
+  readonly slots: readonly SlotRange[];
   readonly round: number;
+}
+
+/** By slot: 1 if it is in one of them. */
+function bitmapOf(ranges: readonly SlotRange[]): Uint8Array {
+  const bitmap = new Uint8Array(SLOTS);
+  for (const [first, last] of ranges) bitmap.fill(1, first, last + 1);
+  return bitmap;
 }
 
 /** Who owns which slot, by all that has been heard. */
@@ -275,11 +281,10 @@ export class ClusterMap {
   /** An owner speaks of itself. */
   private hearOwner(view: ClusterView, me: string): void {
     const { slots, epoch } = view.nodes.get(me) ?? { slots: [], epoch: 0 };
-    const owned = new Uint8Array(SLOTS);
-    for (const [first, last] of slots) owned.fill(1, first, last + 1);
-    if (!view.coarse) this.words.set(me, { epoch, owned, round: this.round });
+    if (!view.coarse) this.words.set(me, { epoch, slots, round: this.round });
     const owner = this.ids.indexOf(me);
     if (owner < 0) return;
+    const owned = bitmapOf(slots);
     for (let slot = 0; slot < SLOTS; slot++) {
       if (this.owners[slot] !== owner) continue;
       if (owned[slot] === 1) this.epochs[slot] = epoch;
@@ -339,7 +344,8 @@ export class ClusterMap {
   private claim({ id, epoch, slots }: SeenNode, coarse: boolean): void {
     const { owners, epochs } = this;
     const owner = this.numberOf(id);
-    const owned = coarse ? null : this.limitOf(id, epoch);
+    const limit = coarse ? null : this.limitOf(id, epoch);
+    const owned = limit === null ? null : bitmapOf(limit);
     for (const [first, last] of slots) {
       for (let slot = first; slot <= last; slot++) {
         if (owned !== null && owned[slot] === 0) continue;
@@ -355,10 +361,10 @@ export class ClusterMap {
    * The slots that can be claimed for a node by this epoch; null: any. It may gain slots and keep its epoch, if that is the highest: what
    * it has said in another round limits only older epochs.
    */
-  private limitOf(id: string, epoch: number): Uint8Array | null {
+  private limitOf(id: string, epoch: number): readonly SlotRange[] | null {
     const word = this.words.get(id);
     if (word === undefined || epoch > word.epoch) return null;
-    return epoch < word.epoch || word.round === this.round ? word.owned : null;
+    return epoch < word.epoch || word.round === this.round ? word.slots : null;
   }
 
   private numberOf(id: string): number {
