@@ -58,7 +58,14 @@ export async function release({ out, targets, say }: Release): Promise<string[]>
 }
 
 async function compile({ name, runtime }: Target, base: string, path: string, commit: string): Promise<void> {
-  const flags = ["--compile", "--minify", "--bytecode", "--format=esm", "--no-compile-autoload-dotenv"];
+  const flags = [
+    "--compile",
+    "--minify",
+    "--bytecode",
+    "--splitting",
+    "--format=esm",
+    "--no-compile-autoload-dotenv",
+  ];
   await run(`${ROOT}/node_modules/.bin/bun`, [
     "build",
     ...flags,

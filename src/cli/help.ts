@@ -14,11 +14,6 @@ export function helpText(topic: CommandName | null): string {
   return parts.join("\n\n") + "\n";
 }
 
-/** One line for what went wrong, and where to read more. For standard error. */
-export function usageText(message: string): string {
-  return `ringmaster: ${message}\nringmaster --help shows what there is.\n`;
-}
-
 /** @param runtime name and version of what it runs on, such as "bun 1.4.5" */
 export function versionText(version: string, runtime: string): string {
   return `This is ringmaster-${version}\n${runtime}\n`;

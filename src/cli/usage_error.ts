@@ -2,3 +2,8 @@
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
+
+/** One line for what went wrong, and where to read more. For standard error. */
+export function usageText(message: string): string {
+  return `ringmaster: ${message}\nringmaster --help shows what there is.\n`;
+}

@@ -39,18 +39,6 @@ export interface Runtime {
   readonly closeAll?: () => void;
 }
 
-const threads = builtin<typeof import("node:worker_threads")>("node:worker_threads");
-
-/** Whether this is the thread that the process has begun with. */
-export function isMainThread(): boolean {
-  return "Bun" in globalThis ? Bun.isMainThread : threads().isMainThread;
-}
-
-/** What the thread that has started this one has given it. */
-export function workerData(): unknown {
-  return threads().workerData;
-}
-
 /** With this in the environment the executable uses Bun's own sockets: "runtime". For comparing, and should ours ever fail somewhere. */
 const SOCKETS_VARIABLE = "RINGMASTER_SOCKETS";
 

@@ -1,7 +1,7 @@
 /**
  * Work that takes too long for a thread that carries traffic, done on one of its own that ends with it.
  *
- *   main: runErrand(kind, argument) ──► a thread: this program again (`errandOf` in main.ts) ──► ERRANDS[kind] ──► text, or why not
+ *   main: runErrand(kind, argument) ──► a thread: this program again (`isErrand` in main.ts) ──► ERRANDS[kind] ──► text, or why not
  *
  * A thread costs some tens of ms of another core. It is ended when it takes longer than it may, whatever it is doing.
  */
@@ -9,6 +9,7 @@ import { builtin } from "../bytes/builtin.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { ConfigError, parseConfig } from "../config/parse.ts";
 import type { Clock } from "../net/net.ts";
+import type { Order } from "./errand_order.ts";
 import { changeOf, RefusedChange } from "../topology/change.ts";
 import { changesOf } from "../topology/plan.ts";
 
@@ -64,12 +65,6 @@ const ERRANDS = { plan };
 export type ErrandKind = keyof typeof ERRANDS;
 export type ErrandArgument<K extends ErrandKind> = Parameters<typeof ERRANDS[K]>[0];
 
-/** What a thread for an errand is started with. */
-interface Order {
-  readonly errand: ErrandKind;
-  readonly argument: unknown;
-}
-
 interface Outcome {
   readonly ok: boolean;
   readonly text: string;
@@ -108,21 +103,17 @@ export function runErrand<K extends ErrandKind>(
 
 const FAILED: Outcome = { ok: false, text: "it could not be done" };
 
-/** Does what this thread was started for; null if that is no errand. */
-export function errandOf(data: unknown): (() => void) | null {
-  const order = data as Order | null;
-  if (typeof order !== "object" || order === null || !("errand" in order)) return null;
-  return () => {
-    // Who listens does not end, and whoever gets the answer ends us: on Deno 2.9.6 it might be lost with the thread.
-    const port = threads().parentPort!;
-    port.on("message", () => {});
-    port.postMessage(outcomeOf(order));
-  };
+/** Does what this thread was started for. @param order `isErrand` */
+export function doErrand(order: Order): void {
+  // Who listens does not end, and whoever gets the answer ends us: on Deno 2.9.6 it might be lost with the thread.
+  const port = threads().parentPort!;
+  port.on("message", () => {});
+  port.postMessage(outcomeOf(order));
 }
 
 function outcomeOf({ errand, argument }: Order): Outcome {
   try {
-    return { ok: true, text: ERRANDS[errand](argument as PlanErrand) };
+    return { ok: true, text: ERRANDS[errand as ErrandKind](argument as PlanErrand) };
   } catch (error) {
     if (error instanceof ConfigError || error instanceof ErrandError) {
       return { ok: false, text: error.message };
