@@ -37,7 +37,7 @@ const ROWS: readonly (readonly [first: number, rest: number, names: string])[] =
     "DEL EXPIRE EXPIREAT PERSIST PEXPIRE PEXPIREAT RESTORE UNLINK APPEND MSET MSETNX PSETEX SETEX SETNX SETRANGE " +
     "LINSERT LPUSH LPUSHX LREM LSET LTRIM RPUSH RPUSHX HDEL HMSET HSET HSETNX SADD SREM ZADD ZREM ZREMRANGEBYLEX " +
     "ZREMRANGEBYRANK ZREMRANGEBYSCORE XACK XADD XAUTOCLAIM XCLAIM XDEL XGROUP|CREATE XGROUP|CREATECONSUMER " +
-    "XGROUP|DELCONSUMER XGROUP|DESTROY XGROUP|SETID XSETID XTRIM GEOADD PFADD RESTORE-ASKING DELIFEQ MSETEX HEXPIRE " +
+    "XGROUP|DELCONSUMER XGROUP|DESTROY XGROUP|SETID XSETID XTRIM GEOADD PFADD RESTORE-ASKING DELEX DELIFEQ MSETEX HEXPIRE " +
     "HEXPIREAT HPERSIST HPEXPIRE HPEXPIREAT HSETEX XACKDEL XCFGSET XDELEX XIDMPRECORD",
   ],
   // Destination and sources, or the other way round.
@@ -69,7 +69,6 @@ function accessesOf(rows: typeof ROWS): Uint8Array {
 /** Commands of which the options decide. */
 const SET = findByName("SET")!;
 const BITFIELD = findByName("BITFIELD")!;
-const DELEX = findByName("DELEX")!;
 
 const WORD_GET = encode("GET");
 const WORD_SET = encode("SET");
@@ -84,13 +83,12 @@ export function accessOf(command: Command, k: number, bytes: Uint8Array, args: A
   if (k > 0) return ACCESSES[id]! >> 2;
   if (command === SET) return setReads(bytes, args) ? ACCESS.BOTH : ACCESS.WRITE;
   if (command === BITFIELD) return fieldsWrite(bytes, args) ? ACCESS.BOTH : ACCESS.READ;
-  if (command === DELEX) return args.count > 2 ? ACCESS.BOTH : ACCESS.WRITE;
   return ACCESSES[id]! & ACCESS.BOTH;
 }
 
 /** The access that the first key of a request of the command, which is in the table, needs at most, whatever its options are. */
 export function mostAccess(command: Command): number {
-  const decides = command === SET || command === BITFIELD || command === DELEX;
+  const decides = command === SET || command === BITFIELD;
   return decides ? ACCESS.BOTH : ACCESSES[command.id]! & ACCESS.BOTH;
 }
 
