@@ -281,7 +281,7 @@ export class HalfOpen<T> {
 
   /** Who goes when all places are taken. */
   private oneOfMost(): T | null {
-    while (this.most > 0 && !(this.levels[this.most]!?.groups > 0)) this.most--;
+    while (this.most > 0 && (this.levels[this.most]?.groups ?? 0) === 0) this.most--;
     const { most } = this;
     const kinds = this.levels[most]?.kinds;
     let best = SILENT;

@@ -61,7 +61,6 @@ const {
 /** What the flags do not already say: WRITE, READ, ADMIN, PUBSUB, BLOCKING, FAST and SLOW follow from them. */
 const {
   KEYSPACE: C_KEYSPACE,
-  READ: C_READ,
   SET: C_SET,
   SORTEDSET: C_SORTEDSET,
   LIST: C_LIST,
