@@ -80,11 +80,18 @@ function readPair(pair: TlsPair, nowMs: number): Pair {
   try {
     privateKey = crypto().createPrivateKey(key);
   } catch {
-    const found = /ENCRYPTED/.test(key) ? "an encrypted key" : "no private key that can be read";
-    throw new TlsFileError("key", `${found} in ${pair.key}`, "a private key in PEM, without a passphrase");
+    const found = /ENCRYPTED/.test(key)
+      ? `an encrypted key in ${pair.key}`
+      : `no private key that can be read in ${pair.key}${butWhat("key", key)}`;
+    throw new TlsFileError("key", found, "a private key in PEM, without a passphrase");
   }
   const [leaf] = chain;
   if (!leaf!.checkPrivateKey(privateKey)) {
+    const at = chain.findIndex((each) => each.checkPrivateKey(privateKey));
+    if (at > 0) {
+      const found = `the certificate of ${pair.key} as number ${at + 1} in ${pair.certificate}`;
+      throw new TlsFileError("certificate", found, "it first, then those that have signed it");
+    }
     const found = `the key of another certificate in ${pair.key}`;
     throw new TlsFileError("key", found, `the one that belongs to ${pair.certificate}`);
   }
@@ -102,6 +109,8 @@ function read(key: string, file: string): string {
       ? "no such file"
       : code === "EACCES"
       ? "permission denied"
+      : code === "EISDIR"
+      ? "a directory"
       : code ?? "unreadable";
     throw new TlsFileError(key, `${file}, which cannot be read (${why})`, "a file in PEM");
   }
@@ -113,7 +122,9 @@ const PEM =
 
 function certificatesOf(key: string, file: string, text: string): X509Certificate[] {
   const blocks = text.match(PEM);
-  if (blocks === null) throw new TlsFileError(key, `no certificate in ${file}`, "certificates in PEM");
+  if (blocks === null) {
+    throw new TlsFileError(key, `no certificate in ${file}${butWhat(key, text)}`, "certificates in PEM");
+  }
   return blocks.map((block, i) => {
     try {
       return new (crypto().X509Certificate)(block);
@@ -125,6 +136,18 @@ function certificatesOf(key: string, file: string, text: string): X509Certificat
       );
     }
   });
+}
+
+/** What a file has instead, as far as that can be told without showing any of it. */
+function butWhat(of: string, text: string): string {
+  if (text.trim() === "") return ", but nothing at all";
+  const label = /-----BEGIN ([A-Z0-9 ]{1,40})-----/.exec(text)?.[1];
+  if (label !== undefined) {
+    const whole = text.includes(`-----END ${label}-----`);
+    if (whole && /^(?:EC |RSA )?PRIVATE KEY$/.test(label) && of === "key") return ", but a damaged one";
+    return `, but '${label.toLowerCase()}'${whole ? "" : ", cut off"}`;
+  }
+  return text.includes("\uFFFD") ? ", but binary data, as PKCS #12 and DER are" : "";
 }
 
 /** @throws if one has ended or not begun: nobody would take it. Of authorities one that has not ended is enough. */

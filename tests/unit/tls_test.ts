@@ -28,6 +28,13 @@ put("two.key", two.key);
 put("garbage", "garbage");
 put("broken.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
 
+put("order.crt", two.cert + one.cert);
+put("nothing", "\n");
+put("cut.crt", one.cert.slice(0, 200));
+put("request.csr", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n");
+put("damaged.key", one.key.replace(/\n.{20}/, "\nAAAA"));
+writeFileSync(`${dir}/one.p12`, new Uint8Array([0x30, 0x82, 0x03, 0xff, 0x02, 0x01, 0x03]));
+
 const pool = (keys: string) =>
   `alpha:\n  listen: 127.0.0.1:22121\n  redis: true\n  servers: [ 127.0.0.1:6379:1 ]\n${keys}`;
 const parse = (keys: string, nowMs: number | null = NOW) =>
@@ -75,6 +82,43 @@ const REFUSED: readonly [string, RegExp, number?][] = [
   [
     "tls: { certificate: broken.crt, key: one.key }",
     /found something else than a certificate \(number 1\) in .*broken\.crt/,
+  ],
+  [
+    "tls: { certificate: order.crt, key: one.key }",
+    /:5:23: tls: certificate: found the certificate of .*one\.key as number 2 in .*order\.crt, expected it first, then those that/,
+  ],
+  [
+    "tls: { certificate: one.p12, key: one.key }",
+    /found no certificate in .*one\.p12, but binary data, as PKCS #12 and DER are, expected certificates in PEM/,
+  ],
+  [
+    "tls: { certificate: one.crt, key: one.p12 }",
+    /no private key that can be read in .*, but binary data, as PKCS/,
+  ],
+  [
+    "tls: { certificate: nothing, key: one.key }",
+    /found no certificate in .*nothing, but nothing at all, expected/,
+  ],
+  ["tls: { certificate: cut.crt, key: one.key }", /in .*cut\.crt, but 'certificate', cut off, expected/],
+  [
+    "tls: { certificate: request.csr, key: one.key }",
+    /in .*request\.csr, but 'certificate request', expected/,
+  ],
+  [
+    "tls: { certificate: one.key, key: one.crt }",
+    /no certificate in .*one\.key, but '(?:ec )?private key', expected/,
+  ],
+  [
+    "tls: { certificate: one.crt, key: two.crt }",
+    /that can be read in .*two\.crt, but 'certificate', expected/,
+  ],
+  [
+    "tls: { certificate: one.crt, key: damaged.key }",
+    /in .*damaged\.key, but a damaged one, expected a private key/,
+  ],
+  [
+    "tls: { certificate: ., key: one.key }",
+    /certificate: found .*, which cannot be read \(a directory\), expected/,
   ],
   [`tls: { ${GOOD} }`, /:5:23: tls: certificate: found a certificate that expired on 20/, 40 * DAY_MS],
   [`tls: { ${GOOD} }`, /found a certificate that begins on 20/, -2 * DAY_MS],
