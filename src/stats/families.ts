@@ -436,35 +436,62 @@ interface Labelled<T> {
   readonly of: T;
 }
 
-/** In the order of FAMILIES, each made when it is asked for. One of which nothing is known has no points. */
-export function* readings(snapshot: Snapshot): Generator<Reading, void> {
-  const { version, runtime, runtimeVersion, pools, events } = snapshot;
-  const labelled = pools.map((of) => ({ labels: [of.name], of }));
+/** What a snapshot is of, with labels. */
+interface All {
+  readonly snapshot: Snapshot;
+  readonly process: readonly Labelled<Snapshot>[];
+  readonly pools: readonly Labelled<PoolSnapshot>[];
+  readonly servers: readonly Labelled<ServerSnapshot>[];
+  readonly replicas: readonly Labelled<ReplicaSnapshot>[];
+  readonly certificates: readonly Labelled<CertificateSnapshot>[];
+  readonly latency: readonly Labelled<PoolSnapshot["latency"][number]>[];
+}
+
+function allOf(snapshot: Snapshot): All {
+  const { pools } = snapshot;
   const servers = pools.flatMap((pool) =>
     pool.servers.map((of): Labelled<ServerSnapshot> => ({ labels: [pool.name, of.name], of }))
   );
-  const replicas = servers.flatMap(({ labels, of }) =>
-    of.replicas.map((of): Labelled<ReplicaSnapshot> => ({ labels: [...labels, of.address], of }))
-  );
-  const certificates = [{ name: "", certificates: snapshot.certificates }, ...pools].flatMap((each) =>
-    each.certificates.map((of) => ({ labels: [each.name, of.key, of.file], of }))
-  );
-  const process = [{ labels: [], of: snapshot }];
-  const latency = pools.flatMap((pool) => pool.latency.map((of) => ({ labels: [pool.name, of.class], of })));
-  yield simple(BUILD, [{ labels: [version, runtime, runtimeVersion], value: 1 }]);
-  for (const each of PROCESS_ROWS) yield read(each, process);
-  yield simple(EVENTS, [...events].map(([kind, value]) => ({ labels: [kind], value })));
-  for (const each of POOL_COUNTED) yield readCounted(each, labelled);
-  yield histograms(WAITED, latency.map(({ labels, of }) => ({ labels, buckets: of.waited })));
-  yield histograms(SERVED, latency.map(({ labels, of }) => ({ labels, buckets: of.served })));
-  for (const each of SERVER_ROWS) yield read(each, servers);
-  for (const each of SERVER_COUNTED) yield readCounted(each, servers);
-  yield histograms(
-    SERVER_SERVED,
-    servers.flatMap(({ labels, of }) => of.served === null ? [] : [{ labels, buckets: of.served }]),
-  );
-  for (const each of REPLICA_ROWS) yield read(each, replicas);
-  for (const each of CERTIFICATE_ROWS) yield read(each, certificates);
+  return {
+    snapshot,
+    process: [{ labels: [], of: snapshot }],
+    pools: pools.map((of) => ({ labels: [of.name], of })),
+    servers,
+    replicas: servers.flatMap(({ labels, of }) =>
+      of.replicas.map((of): Labelled<ReplicaSnapshot> => ({ labels: [...labels, of.address], of }))
+    ),
+    certificates: [{ name: "", certificates: snapshot.certificates }, ...pools].flatMap((each) =>
+      each.certificates.map((of) => ({ labels: [each.name, of.key, of.file], of }))
+    ),
+    latency: pools.flatMap((pool) => pool.latency.map((of) => ({ labels: [pool.name, of.class], of }))),
+  };
+}
+
+/** In the order of FAMILIES. A function each: in one, an engine would compile all of it again and again, for a second and more. */
+const READINGS: readonly ((all: All) => Reading)[] = [
+  ({ snapshot: { version, runtime, runtimeVersion } }) =>
+    simple(BUILD, [{ labels: [version, runtime, runtimeVersion], value: 1 }]),
+  ...PROCESS_ROWS.map((row) => (all: All) => read(row, all.process)),
+  ({ snapshot: { events } }) =>
+    simple(EVENTS, [...events].map(([kind, value]) => ({ labels: [kind], value }))),
+  ...POOL_COUNTED.map((counted) => (all: All) => readCounted(counted, all.pools)),
+  ({ latency }) => histograms(WAITED, latency.map(({ labels, of }) => ({ labels, buckets: of.waited }))),
+  ({ latency }) => histograms(SERVED, latency.map(({ labels, of }) => ({ labels, buckets: of.served }))),
+  ...SERVER_ROWS.map((row) => (all: All) => read(row, all.servers)),
+  ...SERVER_COUNTED.map((counted) => (all: All) => readCounted(counted, all.servers)),
+  ({ servers }) =>
+    histograms(
+      SERVER_SERVED,
+      servers.flatMap(({ labels, of }) => of.served === null ? [] : [{ labels, buckets: of.served }]),
+    ),
+  ...REPLICA_ROWS.map((row) => (all: All) => read(row, all.replicas)),
+  ...CERTIFICATE_ROWS.map((row) => (all: All) => read(row, all.certificates)),
+];
+
+/** In the order of FAMILIES, each made when it is asked for. One of which nothing is known has no points. */
+export function* readings(snapshot: Snapshot): Generator<Reading, void> {
+  const all = allOf(snapshot);
+  for (const readingOf of READINGS) yield readingOf(all);
 }
 
 function simple(family: Family, points: readonly Point[]): Reading {
