@@ -36,7 +36,7 @@ import { ReplyStream, type ReplyTaker } from "./reply_stream.ts";
 import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "./request.ts";
 import type { RequestLine } from "./request_line.ts";
 import type { Server } from "./server.ts";
-import { giveSplitRequest } from "./spare_requests.ts";
+import { giveTimedRequest } from "./spare_requests.ts";
 import { type Flushable, NO_STAMP } from "./turn.ts";
 import { type Flight, joinUnsent, putBehind, takeKept, takeUnwritten, type Unsent } from "./unsent.ts";
 import { CLASS_BLOCKING } from "../stats/latency.ts";
@@ -866,6 +866,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       this.forget(this.sent, request.size);
     }
     if (this.heads !== null) this.lookSlow(this.heads, request, request.client, this.writtenMs(request));
+    const untouched = whole && request.isUntouched;
     if (request.sentAt > this.lateTo) server.timing.replied(request);
     else server.timing.served(request, this.writtenMs(request));
     const client = request.client;
@@ -873,11 +874,13 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       server.counters[RESPONSES]!++;
       server.counters[RESPONSE_BYTES]! += end - start;
       client.deliver(request, bytes, start, end);
+      // Where it waits for its turn it is not used again.
+      if (untouched && request.isUsedAgain) giveTimedRequest(request);
     } else if (request.split !== null) {
       server.counters[RESPONSES]!++;
       server.counters[RESPONSE_BYTES]! += end - start;
       request.split.take(request.fragment, bytes, start, end, false);
-      if (request.isUsedAgain) giveSplitRequest(request);
+      if (request.isUsedAgain) giveTimedRequest(request);
     } else {
       if (request.replies > 1) this.expectMore(request);
       if (request.internal !== null) request.internal(bytes, start, end, false);

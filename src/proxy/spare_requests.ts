@@ -42,8 +42,8 @@ export function giveRequest(request: Request): void {
   if (count < SPARES_MAX) spares[count++] = request;
 }
 
-/** As `giveRequest`, for one that was split, or is a fragment; all are answered. */
-export function giveSplitRequest(request: Request): void {
+/** As `giveRequest`, for one that was split (all fragments are answered), is a fragment, or has been answered by itself. */
+export function giveTimedRequest(request: Request): void {
   request.split = null;
   request.fragment = 0;
   request.writtenMs = -1;

@@ -9,7 +9,7 @@ import { giveChunk } from "../bytes/chunks.ts";
 import { Scratch } from "../bytes/scratch.ts";
 import type { Client } from "./client.ts";
 import { BEGUN, OWED, Request } from "./request.ts";
-import { giveSplitRequest, takeRequest } from "./spare_requests.ts";
+import { giveTimedRequest, takeRequest } from "./spare_requests.ts";
 
 /** What a fragment came back with: `bytes[start, end)`, owned. */
 export interface FragmentReply {
@@ -87,7 +87,7 @@ export class Split {
   /** Its reply has been delivered, to a client that was owed nothing before it if `atOnce`. */
   private give(atOnce: boolean): void {
     const { parent, replies } = this;
-    if (atOnce) giveSplitRequest(parent);
+    if (atOnce) giveTimedRequest(parent);
     this.parent = GIVEN;
     for (let i = 0; i < replies.length; i++) {
       const reply = replies[i]!;

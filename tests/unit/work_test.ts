@@ -157,6 +157,20 @@ const CASES: readonly Case[] = [
     made: 0,
   },
   {
+    name: "a reply that is no plain value: an error",
+    load: { protocol: "redis", servers: 2, requests: [request("LRANGE", key(1), "0", "-1")] },
+    copies: 2,
+    bytes: request("LRANGE", key(1), "0", "-1").length + 80,
+    made: 0,
+  },
+  {
+    name: "a reply that is no plain value: an array",
+    load: { protocol: "redis", servers: 2, requests: [request("LRANGE", "none", "0", "-1")] },
+    copies: 2,
+    bytes: request("LRANGE", "none", "0", "-1").length + 80,
+    made: 0,
+  },
+  {
     name: "GET in pipelines of 16, one server",
     load: { protocol: "redis", servers: 1, requests: pipeline(16, get) },
     // Each pipeline twice, were it not for those that are looked at.
