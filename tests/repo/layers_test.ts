@@ -2,7 +2,7 @@
  * Imports point to the same folder or down, folders do not import each other in a circle, and packages are imported
  * only where they belong.
  */
-import { strictEqual } from "node:assert/strict";
+import { ok, strictEqual } from "node:assert/strict";
 import { exists, ROOT } from "../lib/repo.ts";
 import { type Import, importsOf, loopsAtLoad, SOURCES } from "./source.ts";
 
@@ -205,6 +205,33 @@ Deno.test("what the start does not need is loaded when it is first used", () => 
   none(
     findings,
     `take builtin("node:…") of src/bytes/builtin.ts; loaded at the start: ${AT_START.join(", ")}`,
+  );
+});
+
+Deno.test("a worker loads no command line, no admin side and nothing that reads configurations; the proxy none of the tools", () => {
+  const loads = new Map<string, string[]>(SOURCES.map((path) => [path, []]));
+  for (const { from, to, typeOnly, waits } of imports()) {
+    if (to !== null && !typeOnly && !waits) loads.get(from)!.push(to);
+  }
+  const loadedBy = (...parts: string[]) => {
+    const all = new Set(parts);
+    for (const path of all) for (const to of loads.get(path)!) all.add(to);
+    return [...all];
+  };
+  const worker = loadedBy("src/service/worker.ts", "src/runtime/runtime.ts");
+  ok(worker.includes("src/redis/front.ts"), "it serves");
+  none(
+    worker.filter((path) =>
+      /^src\/(cli|admin|demo|compare)\/|^src\/config\/(parse|document|schema)\.ts$/.test(path)
+    ),
+    "loaded by each worker (main.ts)",
+  );
+  const proxy = loadedBy("src/cli/serve.ts");
+  none(
+    proxy.filter((path) =>
+      /^src\/(demo|compare\/(?!tally|reading))|^src\/cli\/(tools|demo|route|compare|top)/.test(path)
+    ),
+    "loaded by the proxy, which does not need it (cli/serve.ts)",
   );
 });
 

@@ -16,6 +16,8 @@ export interface Import {
   typeOnly: boolean;
   /** Loaded when it is first used: builtin() of src/bytes/builtin.ts. */
   later: boolean;
+  /** import(): loaded when it is come to, in a file of its own in the executable. */
+  waits: boolean;
 }
 
 export interface Use {
@@ -55,11 +57,16 @@ function visit(path: string, visitor: Deno.lint.LintVisitor): void {
 /** Every import, export … from, import() and builtin() of a file. */
 export function importsOf(path: string): Import[] {
   const found: Import[] = [];
-  const add = (source: Deno.lint.Node | null | undefined, typeOnly: boolean, later = false) => {
+  const add = (
+    source: Deno.lint.Node | null | undefined,
+    typeOnly: boolean,
+    later = false,
+    waits = false,
+  ) => {
     if (source?.type !== "Literal" || typeof source.value !== "string") return;
     const specifier = source.value;
     const line = lineAt(path, source.range[0]);
-    found.push({ from: path, specifier, to: resolve(path, specifier), line, typeOnly, later });
+    found.push({ from: path, specifier, to: resolve(path, specifier), line, typeOnly, later, waits });
   };
   visit(path, {
     ImportDeclaration(node) {
@@ -70,7 +77,7 @@ export function importsOf(path: string): Import[] {
     },
     ExportNamedDeclaration: (node) => add(node.source, node.exportKind === "type"),
     ExportAllDeclaration: (node) => add(node.source, node.exportKind === "type"),
-    ImportExpression: (node) => add(node.source, false),
+    ImportExpression: (node) => add(node.source, false, false, true),
     CallExpression(node) {
       const { callee } = node;
       if (callee.type === "Identifier" && callee.name === "builtin") add(node.arguments[0], false, true);

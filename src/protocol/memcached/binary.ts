@@ -144,10 +144,14 @@ export const ASKS: Uint8Array = byCode(({ asks }) => asks);
 export const QUIET: Uint8Array = byCode(({ quiet }) => quiet ? 1 : 0);
 /** Opcode → 1: its reply has the key. */
 export const WITH_KEY: Uint8Array = byCode(({ key }) => key ? 1 : 0);
-export const NAMES_BY_CODE: readonly string[] = Array.from(
-  { length: 256 },
-  (_, code) => OPCODES.find((opcode) => opcode.code === code)?.name ?? "unknown",
-);
+export const NAMES_BY_CODE: readonly string[] = namesByCode();
+
+function namesByCode(): string[] {
+  const names = new Array<string>(256).fill("unknown");
+  for (const { code, name } of OPCODES) names[code] = name;
+  return names;
+}
+
 export const OPCODE_SET = 0x01;
 export const OPCODE_SETQ = 0x11;
 export const OPCODE_ADD = 0x02;
