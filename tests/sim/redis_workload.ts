@@ -389,6 +389,11 @@ export class RedisWorkload {
           this.cursor = "0";
           return true;
         }
+        // Its server has left meanwhile, and did not answer any more: the walk goes on behind it.
+        if (match !== null && execution === undefined && this.plan.changes.length > 0) {
+          this.cursor = match[1]!;
+          return reply.endsWith("\r\n*0\r\n");
+        }
         if (match === null || execution === undefined) {
           this.cursor = "0";
           return this.badlyOnRing(reply, tag) || execution?.reply === reply;
