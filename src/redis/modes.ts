@@ -454,8 +454,11 @@ export class RedisModes {
     const request = scanRequestFor(bytes, start, end, this.sender.args, place!.cursor);
     this.sendJoined(client, server.index, request, 0, request.length, (split) => {
       const reply = split.replies[0]!;
-      // The servers may be others when the reply comes. Of one that has left meanwhile the walk comes to whoever has its keys now.
-      if (server.gone && reply.bytes[reply.start] === MINUS) return emptyPageAfter(number, this.scanServers);
+      // The servers may be others when the reply comes. Of one that has left meanwhile, or leaves as we are told, the walk comes to
+      // whoever has its keys now.
+      if (server.gone && reply.bytes[reply.start] === MINUS) {
+        return emptyPageAfter(number, this.numberServers(this.scanServers));
+      }
       return scanReplyFrom(reply.bytes, reply.start, reply.end, number, this.scanServers);
     });
   }
