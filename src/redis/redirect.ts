@@ -358,8 +358,8 @@ export class Redirected extends Placed implements Waiting {
   readonly number: number;
   protected readonly own: ClientRedirects;
   protected readonly client: Client;
-  private sinceMs: number;
-  /** Since when it is tried again for another reason than TRYAGAIN; -1 = it is not. */
+  /** Since when it is tried again because of TRYAGAIN, and for another reason; -1 = it is not. */
+  private sinceMs = -1;
   private downSinceMs = -1;
   slot = NOT_LOOKED;
   /** It was for one server among all of them, and goes to whoever has all of its slots by then. */
@@ -410,7 +410,6 @@ export class Redirected extends Placed implements Waiting {
     const session = this.client.session as RedisSession;
     this.own = session.redirects ??= new ClientRedirects(redirects.waiting, this.client);
     this.number = this.own.begin(this, bytes.length);
-    this.sinceMs = redirects.pool.turn.now();
     // Who has it now, replicas of which may have been read from, may be another than whoever was written to.
     session.marks?.wrote(null);
   }
@@ -499,7 +498,7 @@ export class Redirected extends Placed implements Waiting {
   private forgive(): void {
     const nowMs = this.redirects.pool.turn.now();
     if (nowMs - this.askedAtMs <= PAUSE_MAX_MS) return;
-    this.sinceMs = nowMs;
+    this.sinceMs = -1;
     this.downSinceMs = -1;
     this.pauses =
       this.doubts =
@@ -527,6 +526,7 @@ export class Redirected extends Placed implements Waiting {
     const { pool } = this.redirects;
     const nowMs = pool.turn.now();
     const { clusterTryagainMs } = pool.config;
+    if (forKeys && this.sinceMs < 0) this.sinceMs = nowMs;
     if (!forKeys && this.downSinceMs < 0) this.downSinceMs = nowMs;
     const { lane } = this;
     const downMs = lane === null ? DOWN_MS : WAITS_DOWN_MS;

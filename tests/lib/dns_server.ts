@@ -95,6 +95,8 @@ export class DnsServer implements AsyncDisposable {
       labels.push(bytes.toString("latin1", at + 1, at + 1 + length));
       at += 1 + length;
     }
+    // No question, but what was meant for whoever had this port before.
+    if (at + 5 > bytes.length) return null;
     const type = bytes.readUInt16BE(at + 1);
     const name = labels.join(".").toLowerCase();
     this.asked.push(`${name} ${type === A ? "A" : type === AAAA ? "AAAA" : type === SRV ? "SRV" : type}`);

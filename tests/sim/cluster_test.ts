@@ -60,6 +60,10 @@ const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] 
     found: "a SCAN whose node left ended, since the heir was not yet among those it walks",
   },
   {
+    seed: 84003876,
+    found: "the time for which a node had stood still before counted as trying again because of TRYAGAIN",
+  },
+  {
     seed: 82015153,
     found:
       "WATCH was asked by the connection of a wait that a demoted node had ended, and was about to close",
