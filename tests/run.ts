@@ -16,8 +16,8 @@ const SUITES = ["unit", "property", "repo", "sim", "runtime", "conformance", "re
 const SUITE_TIMEOUT_MS = 40 * 60_000;
 /** Where all files run one after the other by wish. */
 const SERIAL_TIMEOUT_MS = 3 * SUITE_TIMEOUT_MS;
-/** Files of these suites run side by side, so many at a time: they mostly wait for servers, or need one core each. */
-const SIDE_BY_SIDE: Readonly<Record<string, number>> = { unit: 2, property: 2, sim: 2, real: 2, clients: 2 };
+/** Files of these suites run side by side, so many at a time: they need one core each, or mostly wait for servers. */
+const SIDE_BY_SIDE: Readonly<Record<string, number>> = { unit: 2, property: 2, sim: 2, real: 3, clients: 3 };
 /** They start before the others, which then fit beside them. */
 const LONG = /\/(wide|wide_more|clients)_test\.ts$/;
 /** But not these, which measure the process or load the machine: they run alone, one after the other. */
