@@ -389,10 +389,10 @@ export class RedisWorkload {
           this.cursor = "0";
           return true;
         }
-        // Its server has left meanwhile, and did not answer any more: the walk goes on behind it.
-        if (match !== null && execution === undefined && this.plan.changes.length > 0) {
+        // Its server has left meanwhile, and did not answer any more, or nobody heard it: the walk goes on behind it.
+        if (match !== null && reply.endsWith("\r\n*0\r\n") && this.plan.changes.length > 0) {
           this.cursor = match[1]!;
-          return reply.endsWith("\r\n*0\r\n");
+          return true;
         }
         if (match === null || execution === undefined) {
           this.cursor = "0";
