@@ -57,7 +57,6 @@ import { type Joiner, Split } from "../proxy/split.ts";
 import { type SliceWork, Walk, WALK_ARGUMENTS, WalkSplit } from "./walk.ts";
 
 /** Nothing more, from nowhere. */
-const MINUS = 45;
 const SCANNED = encode("*2\r\n$1\r\n0\r\n*0\r\n");
 const BAD_CURSOR = encode("-ERR invalid cursor\r\n");
 const SYNTAX = encode("-ERR syntax error\r\n");
@@ -456,7 +455,7 @@ export class RedisModes {
       const reply = split.replies[0]!;
       // The servers may be others when the reply comes. Of one that has left meanwhile, or leaves as we are told, the walk comes to
       // whoever has its keys now.
-      if (server.gone && reply.bytes[reply.start] === MINUS) {
+      if (server.gone && isError(reply.bytes, reply.start)) {
         return emptyPageAfter(number, this.numberServers(this.scanServers));
       }
       return scanReplyFrom(reply.bytes, reply.start, reply.end, number, this.scanServers);

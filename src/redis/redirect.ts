@@ -10,8 +10,9 @@
  * the source of the pool's servers hears of MOVED (the sign "moved") and brings another one, which all workers take up at once.
  *
  * Order. Requests of one client for one slot are on one connection, so the node's words come in their order, and so they go on to the
- * next node: again on one connection. Where it has named another node for the later one, that one waits for the earlier. While something of a client pauses, what else of this client is refused waits behind it, one is tried
- * at a time, once nothing earlier is asked of another node, and nothing more is taken from the client until it has been answered. What the client had sent before, and the node has
+ * next node: again on one connection. Where it has named another node for the later one, that one waits for the earlier. While
+ * something of a client pauses, what else of this client is refused waits behind it, one is tried at a time, once nothing earlier is
+ * asked of another node, and nothing more is taken from the client until it has been answered. What the client had sent before, and the node has
  * answered, has overtaken it: that is so for whoever sends on without waiting for replies.
  *
  * Scripts. What a script answers may be these words too, made up by a client; and what a module's command says nobody knows. Such a
