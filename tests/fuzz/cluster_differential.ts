@@ -383,7 +383,7 @@ class Round {
     });
     const all = new Set([...KEYS, ...TAGS].map(slotOf));
     await poll(async () => {
-      if (!await this.areApart()) return true;
+      if (!await this.areApart(true)) return true;
       await this.both(({ nodes }) => this.bring(all, nodes));
       return false;
     }, "the nodes to agree");
@@ -399,13 +399,16 @@ class Round {
     }
   }
 
-  /** Do nodes of one cluster say different things of who has which slots? */
-  async areApart(): Promise<boolean> {
+  /** Do nodes of one cluster say different things of who has which slots? @param epochs since which epoch, too */
+  async areApart(epochs = false): Promise<boolean> {
     for (const { nodes } of [this.sides.a, this.sides.b]) {
       const views = new Set<string>();
       for (const node of nodes) {
         const lines = await node.view();
-        views.add(lines.map(({ id, ranges }) => `${id} ${ranges.join(" ")}`).sort().join("\n"));
+        views.add(
+          lines.map(({ id, epoch, ranges }) => `${id} ${epochs ? epoch : ""} ${ranges.join(" ")}`).sort()
+            .join("\n"),
+        );
       }
       if (views.size > 1) return true;
     }

@@ -60,6 +60,8 @@ export interface NodeLine {
   readonly flags: readonly string[];
   /** "" of a primary. */
   readonly primary: string;
+  /** Of its claims; a replica's is its primary's. */
+  readonly epoch: number;
   readonly linked: boolean;
   /** First and last slot of each range. */
   readonly ranges: readonly (readonly [number, number])[];
@@ -162,12 +164,13 @@ function must(reply: Value, node: ClusterNode, what: string): Value {
 }
 
 function readLine(line: string): NodeLine {
-  const [id, address, flags, primary, , , , link, ...ranges] = line.split(" ");
+  const [id, address, flags, primary, , , epoch, link, ...ranges] = line.split(" ");
   return {
     id: id!,
     port: Number(/:(\d+)/.exec(address!)![1]),
     flags: flags!.split(","),
     primary: primary === "-" ? "" : primary!,
+    epoch: Number(epoch),
     linked: link === "connected",
     // What begins with a bracket is on its way.
     ranges: ranges.filter((each) => !each.startsWith("[")).map((each) => {
@@ -234,7 +237,7 @@ export class Cluster {
     return owner;
   }
 
-  /** Resolves when all that run say that all is well, agree on who owns what, and replicas have their primary's data. */
+  /** Resolves when all that run say that all is well, agree on who owns what since which epoch, and replicas have their primary's data. */
   async settled(patienceMs = 60_000): Promise<void> {
     let seen = "";
     await poll(
@@ -246,8 +249,9 @@ export class Cluster {
           if (state !== "ok") return false;
           const lines = await node.view();
           views.add(
-            lines.flatMap(({ id, ranges }) => ranges.map(([first, last]) => `${first}-${last} ${id}`)).sort()
-              .join(),
+            lines.flatMap(({ id, ranges, epoch }) =>
+              ranges.map(([first, last]) => `${first}-${last} ${id} ${epoch}`)
+            ).sort().join(),
           );
           const [role, , , link] = await node.tell("ROLE") as Value[];
           const own = lines.find(({ flags }) => flags.includes("myself"))!;
@@ -264,8 +268,21 @@ export class Cluster {
 
   // ---- slots by hand, as redis-cli moves them
 
+  /**
+   * A slot that goes to a node which has not heard yet of its source's epoch is lost to it again, keys and all, when that word comes: SETSLOT
+   * NODE makes no new epoch where a node takes its own for the highest. So whoever moves a slot back at once waits here.
+   */
+  private async hasHeard(target: ClusterNode, source: ClusterNode): Promise<void> {
+    await poll(async () => {
+      const [heard, own] = await Promise.all([target.view(), source.view()]);
+      const epochs = [heard, own].map((lines) => lines.find(({ id }) => id === source.id)?.epoch);
+      return epochs[0] === epochs[1];
+    }, `${target.address} to hear of the epoch of ${source.address}`);
+  }
+
   /** SETSLOT IMPORTING and MIGRATING: the target first. */
   async openSlot(slot: number, source: ClusterNode, target: ClusterNode): Promise<void> {
+    await this.hasHeard(target, source);
     await target.tell("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id);
     await source.tell("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id);
   }
@@ -346,6 +363,7 @@ export class Cluster {
   ): Promise<void> {
     const set = (how: string, node: ClusterNode) =>
       slots.map((slot): Argument[] => ["CLUSTER", "SETSLOT", slot, how, node.id]);
+    await this.hasHeard(target, source);
     await target.tellAll(set("IMPORTING", source), this.lanes);
     await source.tellAll(set("MIGRATING", target), this.lanes);
     for (const slot of slots) while (await this.moveKeys(slot, source, target) > 0);
