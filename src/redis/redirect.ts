@@ -313,6 +313,8 @@ export class PoolRedirects implements Redirects {
     libraries: readonly Library[],
     told: (loads: readonly Uint8Array[]) => void,
   ): void {
+    // Another client has asked meanwhile.
+    if (libraries.length === 0) return told([]);
     const missing: Library[] = [];
     let left = libraries.length;
     const heard = () => {

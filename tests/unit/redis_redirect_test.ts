@@ -13,6 +13,7 @@ import {
   TRYAGAIN,
   UNBLOCKED,
 } from "../../src/protocol/redis/redirect_reply.ts";
+import type { PoolRedirects } from "../../src/redis/redirect.ts";
 import { SLOTS } from "../../src/ring/slots.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { changeOf } from "../../src/topology/change.ts";
@@ -1064,6 +1065,26 @@ testOf("a library that has been deleted, through another proxy, is not loaded ag
   world.run(30);
   strictEqual(client.take(), `$${library.length}\r\n${library}\r\n`.repeat(2));
 });
+
+testOf(
+  "a node that another client has asked for its libraries in the meantime is asked for none, and the transaction goes on",
+  (world) => {
+    const client = world.talker();
+    const library = "#!lua name=lib\nredis.register_function('lib', f)";
+    strictEqual(world.ask(client, "FUNCTION", "LOAD", library), "$3\r\nlib\r\n");
+    const redirects = world.pool.front.redirects as PoolRedirects;
+    const { called } = redirects;
+    let times = 0;
+    // Three times until it is to be asked; then the other one's answer comes, in the same turn.
+    Object.assign(redirects, {
+      called: (...of: Parameters<typeof called>) => ++times > 3 ? [] : called(...of),
+    });
+    client.say("MULTI").say("FCALL", "lib", "1", ONE).say("EXEC");
+    world.run(30);
+    strictEqual(client.take(), `+OK\r\n+QUEUED\r\n*1\r\n$${library.length}\r\n${library}\r\n`);
+    ok(times > 3);
+  },
+);
 
 testOf("a client that goes away while it waits leaves nothing behind", (world) => {
   const client = world.talker();
