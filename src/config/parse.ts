@@ -32,7 +32,8 @@ import type {
 } from "./config.ts";
 import { readTlsFiles, TlsFileError } from "./certificates.ts";
 import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
-import { ConfigDocument, type Entry, lexSteps, type Place, type Value } from "./document.ts";
+import { documentSteps, NO_DOCUMENT } from "./document.ts";
+import type { ConfigDocument, Entry, Place, Value } from "./tree.ts";
 import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
 import { findClashes } from "./listens.ts";
 import { isPasswordHash, PASSWORD_HASH_EXPECTED } from "./password_hash.ts";
@@ -131,7 +132,7 @@ export function* parseSteps(
   nowMs: number | null = null,
 ): Generator<number, Config> {
   if (text.length > FILE_SIZE_MAX) throw tooLarge(fileName);
-  const document = new ConfigDocument(text, yield* lexSteps(text));
+  const document = yield* documentSteps(text);
   yield READ_US;
   return yield* new Reader(document, fileName, opensFiles, opensFiles ? nowMs : null).readSteps();
 }
@@ -153,7 +154,7 @@ export function parseServers(text: string, fileName: string): readonly ServerCon
   if (first === undefined) return [];
   // An IPv6 address begins with a bracket too.
   const isList = /^(-($|\s)|---|\[)/.test(first.text) && !("value" in readServer(first.text));
-  const reader = new Reader(new ConfigDocument(isList ? text : ""), fileName);
+  const reader = new Reader(isList ? atOnce(documentSteps(text)) : NO_DOCUMENT, fileName);
   return reader.readServers(isList ? null : lines);
 }
 
@@ -1319,8 +1320,8 @@ function processOf(fields: Fields<typeof PROCESS_KEYS>, adminToken: string | nul
 function textOf(key: Key, value: Value): string | null {
   if (value.kind === "text") return value.text;
   if (key.type !== "hash_tag") return null;
-  if (value.kind === "mapping" && value.flow && value.node.items.length === 0) return "{}";
-  return value.kind === "list" && value.flow && value.items.length === 0 ? "[]" : null;
+  if (value.kind === "mapping" && value.empty) return "{}";
+  return value.kind === "list" && value.empty ? "[]" : null;
 }
 
 function described(value: Value): string {

@@ -14,7 +14,7 @@ export interface Import {
   line: number;
   /** Nothing of it is left when the program runs. */
   typeOnly: boolean;
-  /** Loaded when it is first used: builtin() of src/bytes/builtin.ts. */
+  /** Loaded when it is first used: builtin() of src/bytes/builtin.ts, or require(). */
   later: boolean;
   /** import(): loaded when it is come to, in a file of its own in the executable. */
   waits: boolean;
@@ -54,7 +54,7 @@ function visit(path: string, visitor: Deno.lint.LintVisitor): void {
   );
 }
 
-/** Every import, export … from, import() and builtin() of a file. */
+/** Every import, export … from, import(), builtin() and require() of a file. */
 export function importsOf(path: string): Import[] {
   const found: Import[] = [];
   const add = (
@@ -80,7 +80,8 @@ export function importsOf(path: string): Import[] {
     ImportExpression: (node) => add(node.source, false, false, true),
     CallExpression(node) {
       const { callee } = node;
-      if (callee.type === "Identifier" && callee.name === "builtin") add(node.arguments[0], false, true);
+      const later = callee.type === "Identifier" && ["builtin", "require"].includes(callee.name);
+      if (later) add(node.arguments[0], false, true);
     },
   });
   return found;
