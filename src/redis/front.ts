@@ -66,7 +66,7 @@ import { TLS_ON_PLAIN_PORT } from "../proxy/http_guard.ts";
 import type { Visit } from "../proxy/ejection.ts";
 import { type Failure, NO_LIVE_SERVER_TEXT } from "../proxy/failures.ts";
 import { type Front, type Greeting, PRIMARY, REPLICA, type ReplyScan } from "../proxy/front.ts";
-import { DEMOTED, Illnesses } from "../proxy/illness.ts";
+import { DEMOTED, Illnesses, REQUEST } from "../proxy/illness.ts";
 import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
 import { type Pool, TOO_MANY_CLIENTS } from "../proxy/pool.ts";
 import { answerAcl, isAcl } from "./acl.ts";
@@ -215,7 +215,7 @@ export class RedisFront implements Front, Sender {
     if (!pool.cluster) return null;
     return new PoolRedirects(
       pool,
-      (by, reply, start, end, request) => this.scripts?.lacking(by, reply, start, end, request) ?? null,
+      (reply, start, end, request) => this.scripts?.lacking(reply, start, end, request) ?? null,
       (on, requests) => this.scripts?.named(on, requests) ?? [],
       (on, functions) => this.scripts?.librariesOf(on, functions) ?? [],
       (request, args) => this.known(request, args),
@@ -1433,7 +1433,9 @@ export class RedisFront implements Front, Sender {
   }
 
   illness(bytes: Uint8Array, start: number, end: number, where: number): Failure | null {
-    return bytes[start] === 45 ? ILLNESSES.find(bytes, start, end, where | this.demoted) : null;
+    if (bytes[start] !== 45) return null;
+    // As the first line on a connection it answers a request as well.
+    return ILLNESSES.find(bytes, start, end, (where & REQUEST) === 0 ? where : where | this.demoted);
   }
 
   /** Cluster clients and go-redis wait after TRYAGAIN and ask again; to others it is an error that says what it is. */

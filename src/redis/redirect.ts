@@ -100,7 +100,6 @@ export interface Lane {
 
 /** See Scripts.lacking. */
 export type Lacking = (
-  by: Endpoint,
   reply: Uint8Array,
   start: number,
   end: number,
@@ -160,7 +159,7 @@ export class PoolRedirects implements Redirects {
     if (redirect !== null) {
       return new Redirected(this, request, sent).refused(endpoint, redirect, bytes, start, end);
     }
-    const lacking = this.lacking(endpoint, bytes, start, end, sent);
+    const lacking = this.lacking(bytes, start, end, sent);
     if (lacking === null) request.client!.deliver(request, bytes, start, end);
     else new Redirected(this, request, sent).told(endpoint, lacking, bytes, start, end);
   }
@@ -472,27 +471,32 @@ export class Redirected extends Placed implements Waiting {
    * @param bytes what it says; borrowed
    */
   told(by: Endpoint, missing: Missing, bytes: Uint8Array, start: number, end: number): void {
-    const passes = this.own.mayPass(this);
-    if (passes) this.taught = by;
-    if (passes && missing.libraries.length === 0) {
-      if (!this.ask(by, this.asking, missing.requests)) this.answer(bytes, start, end, false);
-      return;
-    }
     this.from = by.server;
     this.reply = bytes.slice(start, end);
     this.isFailure = false;
-    if (!passes) return this.wait(false);
+    // What waits will be refused once more, and is told then.
+    if (!this.own.mayPass(this)) return this.wait(false);
+    this.taught = by;
+    const connection = connectionAt(this.client, by);
+    if (missing.libraries.length === 0 || connection === null || missing.saidOn(connection)) {
+      if (connection === null || !this.ask(by, this.asking, missing.say(connection))) {
+        this.answer(this.reply, 0, this.reply.length, false);
+      }
+      return;
+    }
     this.untold = missing;
     this.own.wait(this, 0);
   }
 
   /** Other nodes are asked whether they have it, then it is told. */
-  private tell({ requests, libraries }: Missing): void {
+  private tell(missing: Missing): void {
     const by = this.taught!;
-    this.redirects.haveLibraries(this.client, by, libraries, (loaded) => {
+    this.redirects.haveLibraries(this.client, by, missing.libraries, (loaded) => {
       if (this.parent.client === null) return this.over();
-      const wanted = loaded === null ? requests : requests.filter((_, i) => loaded[i]);
-      if (wanted.length > 0 && this.ask(by, this.asking, wanted)) return;
+      const connection = connectionAt(this.client, by);
+      const isThere = loaded === null || loaded.includes(true);
+      const requests = connection === null ? [] : missing.say(connection, loaded ?? undefined);
+      if (connection !== null && isThere && this.ask(by, this.asking, requests)) return;
       this.answer(this.reply, 0, this.reply.length, false);
     });
   }
@@ -658,7 +662,7 @@ export class Redirected extends Placed implements Waiting {
     const redirect = bytes[start] === MINUS ? readRedirect(bytes, start, end) : null;
     if (redirect !== null) return this.refused(this.at!, redirect, bytes, start, end);
     const lacking = this.lane === null && this.taught !== this.at && lacks(bytes, start, end)
-      ? this.redirects.lacking(this.at!, bytes, start, end, this.bytes)
+      ? this.redirects.lacking(bytes, start, end, this.bytes)
       : null;
     if (lacking === null) this.answer(bytes, start, end, false);
     else this.told(this.at!, lacking, bytes, start, end);

@@ -29,7 +29,6 @@ import { resolve } from "../protocol/redis/commands.ts";
 import { bulk, command, commandHead } from "../protocol/redis/encode.ts";
 import { lacksFunction, lacksScript } from "../protocol/redis/redirect_reply.ts";
 import { RequestResume, scanRequest } from "../protocol/redis/request.ts";
-import type { Endpoint } from "../proxy/endpoint.ts";
 import type { Visit } from "../proxy/ejection.ts";
 import type { Pool } from "../proxy/pool.ts";
 import type { Internal } from "../proxy/request.ts";
@@ -154,9 +153,16 @@ export interface Library {
 
 /** What a node has to be told. */
 export interface Missing {
-  readonly requests: readonly Uint8Array[];
-  /** Of a function: the name of the library that each of them loads. Of a script none. */
+  /** Of a function: the names of the libraries that may have it. Of a script none. */
   readonly libraries: readonly string[];
+  /** Has it been said on this connection just now? Then it is on its way, or has not helped. */
+  saidOn(connection: ServerConnection): boolean;
+  /**
+   * From here on it has been said on this connection, or nobody has it.
+   * @param wanted absent: all of the libraries are
+   * @returns the requests that say what has not been said there just now
+   */
+  say(connection: ServerConnection, wanted?: readonly boolean[]): readonly Uint8Array[];
 }
 
 export class Scripts {
@@ -168,9 +174,9 @@ export class Scripts {
   private readonly digests = new WeakMap<Uint8Array, string>();
   /** Of libraries: the words in their text. */
   private readonly words = new WeakMap<Uint8Array, ReadonlySet<string>>();
-  /** What nodes have been told lately. */
-  private readonly toldOf = new WeakMap<
-    Endpoint | ServerConnection,
+  /** What has been said lately. By connection: what is said on one may come behind what is asked on another. */
+  private readonly toldOn = new WeakMap<
+    ServerConnection,
     { readonly sinceMs: number; readonly texts: Set<Uint8Array> }
   >();
   /** Libraries that whoever is at the other end was seen to have, since there were so many changes. */
@@ -305,17 +311,11 @@ export class Scripts {
   }
 
   /**
-   * What a node that has answered `reply[start, end)` to `request` has to be told before it is asked once more: nothing if it has been told
-   * just now. A script that makes up just such words is run twice.
+   * What a node that has answered `reply[start, end)` to `request` has to be told before it is asked once more. A script that makes up just
+   * such words is run twice.
    * @returns null if it is no word about a script or function that it lacks, or nobody has sent that through this proxy
    */
-  lacking(
-    by: Endpoint,
-    reply: Uint8Array,
-    start: number,
-    end: number,
-    request: Uint8Array,
-  ): Missing | null {
+  lacking(reply: Uint8Array, start: number, end: number, request: Uint8Array): Missing | null {
     const isScript = lacksScript(reply, start, end);
     if (!isScript && !lacksFunction(reply, start, end)) return null;
     const args = new Args();
@@ -324,10 +324,15 @@ export class Scripts {
     const name = latin1(request, args.starts[1]!, Math.min(args.ends[1]!, args.starts[1]! + NAME_MAX));
     const texts = isScript ? this.textOf(name.toLowerCase()) : this.librariesWith(name);
     if (texts.length === 0) return null;
-    const news = this.newsFor(by, texts);
     return {
-      requests: news.map((text) => command(isScript ? "SCRIPT" : "FUNCTION", "LOAD", text)),
-      libraries: isScript ? [] : news.map(libraryOf),
+      libraries: isScript ? [] : texts.map(libraryOf),
+      saidOn: (connection) => {
+        const { texts: told } = this.toldTo(connection);
+        return texts.every((text) => told.has(text));
+      },
+      say: (connection, wanted) =>
+        this.newsFor(connection, texts).filter((text) => wanted?.[texts.indexOf(text)] !== false)
+          .map((text) => command(isScript ? "SCRIPT" : "FUNCTION", "LOAD", text)),
     };
   }
 
@@ -368,14 +373,18 @@ export class Scripts {
     }));
   }
 
-  /** Those that this node, or who is at the other end, has not been told just now: from here on it has been. */
-  private newsFor(by: Endpoint | ServerConnection, texts: readonly Uint8Array[]): readonly Uint8Array[] {
+  private toldTo(connection: ServerConnection): { readonly texts: Set<Uint8Array> } {
     const nowMs = this.pool.turn.now();
-    let told = this.toldOf.get(by);
+    let told = this.toldOn.get(connection);
     if (told === undefined || nowMs - told.sinceMs >= TOLD_MS) {
-      this.toldOf.set(by, told = { sinceMs: nowMs, texts: new Set() });
+      this.toldOn.set(connection, told = { sinceMs: nowMs, texts: new Set() });
     }
-    const { texts: before } = told;
+    return told;
+  }
+
+  /** Those that who is at the other end has not been told just now: from here on it has been. */
+  private newsFor(connection: ServerConnection, texts: readonly Uint8Array[]): readonly Uint8Array[] {
+    const { texts: before } = this.toldTo(connection);
     const news = texts.filter((text) => !before.has(text));
     for (const text of news) before.add(text);
     return news;

@@ -70,6 +70,8 @@ export class FakeNode {
   readonly believed = new Map<number, FakeNode>();
   /** Who waits with BLPOP. */
   readonly waiting: FakeConnection[] = [];
+  /** It does not say which libraries it has. */
+  mute = false;
   /** Whether it looks at keys when a command is queued, as Redis does, or only at EXEC, as Valkey 9.1 while a slot moves. */
   checksQueued = true;
   private readonly asking = new Set<FakeConnection>();
@@ -210,12 +212,14 @@ export class FakeNode {
   private executeFunction([what, ...words]: readonly string[]): string {
     const { libraries } = this;
     const text = words.at(-1)!;
+    if (what === "LIST" && this.mute) return "";
     if (what === "LIST") return libraries.has(text) ? `*1\r\n${bulk(text)}` : "*0\r\n";
     if (what === "DUMP") return bulk(`dump of libraries:${[...libraries.values()].join("|")}`);
-    if (libraries.size > 0) return "-ERR Library already exists\r\n";
     const texts = what === "LOAD" ? [text] : text.slice(text.indexOf(":") + 1).split("|").filter(Boolean);
-    for (const each of texts) libraries.set(/name=(\S+)/.exec(each)![1]!, each);
-    return what === "LOAD" ? bulk([...libraries.keys()][0]) : "+OK\r\n";
+    const names = texts.map((each) => /name=(\S+)/.exec(each)![1]!);
+    if (names.some((name) => libraries.has(name))) return "-ERR Library already exists\r\n";
+    texts.forEach((each, i) => libraries.set(names[i]!, each));
+    return what === "LOAD" ? bulk(names[0]) : "+OK\r\n";
   }
 }
 

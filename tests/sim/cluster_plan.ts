@@ -40,6 +40,19 @@ export interface ClusterPlan {
   readonly faults: Faults | null;
   readonly requestsMax: number;
   readonly troubleMs: number;
+  /** Of the shards: so many have no slots at first, and are no servers of the pool until they get one. */
+  readonly empty: number;
+  /** Clients load scripts and functions, and take them away again in some of these worlds. */
+  readonly scripts: boolean;
+  readonly flushes: boolean;
+  /** So many clients subscribe, and others publish. */
+  readonly listeners: number;
+  /** So often a node forgets its scripts. */
+  readonly forgets: number;
+  /** What is sent arrives at its multiples, ms; 0: at any time. */
+  readonly gridMs: number;
+  /** A turn takes up to so long, ms: what comes meanwhile is of the same. */
+  readonly turnMaxMs: number;
 }
 
 export const TIMEOUT_MS = 2000;
@@ -50,7 +63,17 @@ export function nodeText(node: number): string {
   return `10.0.0.${node + 1}:7000`;
 }
 
-export function clusterPlanOf(random: Random): ClusterPlan {
+/** @param plain without what worlds had no part of at first */
+export function clusterPlanOf(random: Random, plain = false): ClusterPlan {
+  // Drawn aside: worlds without are as they were.
+  const aside = random.aside();
+  const scripts = !plain && aside.chance(0.5);
+  const flushes = scripts && aside.chance(0.3);
+  const empty = !plain && aside.chance(0.3) ? 1 : 0;
+  const forgets = scripts && aside.chance(0.2) ? aside.int(1, 3) : 0;
+  const gridMs = !plain && aside.chance(0.5) ? aside.pick([0.3, 1, 2]) : 0;
+  const listeners = !plain && aside.chance(0.3) ? aside.int(1, 3) : 0;
+  const turnMaxMs = !plain && aside.chance(0.3) ? aside.pick([0.5, 2]) : 0;
   const shards = random.int(2, 3);
   const replicas = random.chance(0.7) ? 1 : 0;
   const tryAgainMs = random.pick([500, 2000, 5000]);
@@ -74,8 +97,15 @@ export function clusterPlanOf(random: Random): ClusterPlan {
       `  cluster_refresh: ${random.pick([500, 1000, 3000])}\n  cluster_tryagain: ${tryAgainMs}\n` +
       `  server_connections: ${random.int(1, 2)}\n${reads}${
         password === null ? "" : `  redis_auth: ${password}\n`
-      }  servers:\n${seeds}`,
-    shards,
+      }${flushes ? "  dangerous_commands: allow\n" : ""}  servers:\n${seeds}`,
+    shards: shards + empty,
+    empty,
+    scripts,
+    flushes,
+    forgets,
+    listeners,
+    gridMs,
+    turnMaxMs,
     replicas,
     manner,
     password,

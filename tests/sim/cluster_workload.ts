@@ -3,9 +3,12 @@
  * slots that migrate; keys `…c7` are one client's own.
  */
 import { exactly, type Expect, matching } from "./expect.ts";
-import { digestOf } from "./model_redis.ts";
+import { channelOf, type Told } from "./cluster_listener.ts";
+import { NO_FUNCTION } from "./model_cluster.ts";
+import { NOSCRIPT } from "./model_redis.ts";
 import type { Random } from "./random.ts";
-import { type Step, step, together } from "./step.ts";
+import { functionOf, LIBRARIES, libraryText, type Loaded, SCRIPTS, sha1 } from "./scripts.ts";
+import { bulk, type Step, step, together } from "./step.ts";
 import { type Execution, type Truth, Violation } from "./truth.ts";
 
 const KINDS = [
@@ -26,7 +29,16 @@ const KINDS = [
 ] as const;
 const BLOCKING = ["block", "push"] as const;
 const WAITS: readonly string[] = ["BLPOP", "BRPOP"];
-type Kind = typeof KINDS[number] | typeof BLOCKING[number];
+/** In worlds of scripts. */
+const SCRIPTED = ["load", "digest", "call", "block of scripts"] as const;
+const LOSSES = ["lose"] as const;
+const TELLING = ["publish"] as const;
+type Kind =
+  | typeof KINDS[number]
+  | typeof BLOCKING[number]
+  | typeof SCRIPTED[number]
+  | typeof LOSSES[number]
+  | typeof TELLING[number];
 
 /** What its world tells a client. */
 export interface ClusterJudge {
@@ -36,6 +48,15 @@ export interface ClusterJudge {
   readonly keysPerSlot: number;
   readonly blocks: boolean;
   readonly password: string | null;
+  readonly scripts: boolean;
+  readonly flushes: boolean;
+  readonly loaded: Loaded;
+  /** Some subscribe. */
+  readonly listens: boolean;
+  /** What has been published. */
+  readonly told: Told;
+  /** A node has taken another's place just now, or a connection was lost. */
+  mayTellAgain(): boolean;
   /** May this error be read now, for a request that was made then? */
   mayFail(reply: string, slots: readonly string[], madeAtMs: number): boolean;
   nowMs(): number;
@@ -43,6 +64,17 @@ export interface ClusterJudge {
   walked(seen: ReadonlySet<string>, fromMs: number): void;
   /** The transaction that begins with `first` relies on what `watch` has seen of its key. */
   watched(watch: string, first: string, key: string): void;
+}
+
+/** One command of a transaction, or alone. */
+interface Command {
+  readonly key: string;
+  readonly tag: string;
+  readonly args: readonly string[];
+  /** Of the script, or the library that its function is of. */
+  readonly name: string;
+  /** What is said of it where it is not known. */
+  readonly lacks: string | null;
 }
 
 export class ClusterWorkload {
@@ -62,12 +94,23 @@ export class ClusterWorkload {
     if (judge.blocks && random.chance(0.5)) {
       for (const kind of BLOCKING) this.weights.set(kind, random.magnitude(3, 20));
     }
+    if (judge.scripts) {
+      for (const kind of SCRIPTED) if (random.chance(0.7)) this.weights.set(kind, random.magnitude(1, 30));
+      if (judge.flushes && random.chance(0.5)) this.weights.set("lose", 1);
+    }
+    if (judge.listens) this.weights.set("publish", random.magnitude(3, 20));
     if (this.weights.size === 0) this.weights.set("set", 1);
   }
 
   hello(): Step {
     const { password } = this.judge;
-    return together(password === null ? [] : [step(["AUTH", password], exactly("AUTH", "+OK\r\n"))]);
+    const steps = password === null ? [] : [step(["AUTH", password], exactly("AUTH", "+OK\r\n"))];
+    // What all know is lacked only by whoever has come since.
+    if (this.judge.scripts && this.client === 1) {
+      steps.push(...SCRIPTS.map((text) => this.loadScript(text)));
+      steps.push(...LIBRARIES.map((name) => this.loadLibrary(name)));
+    }
+    return together(steps);
   }
 
   goodbye(): Step {
@@ -81,11 +124,19 @@ export class ClusterWorkload {
       this.keyed(["APPEND", `{${slot}}k0`], [], slot),
       this.keyed(["GET", `{${slot}}k0`], [], slot),
     ]);
+    if (this.judge.scripts) {
+      for (const slot of slots) {
+        steps.push(...SCRIPTS.map((text) => this.run(this.digest(text, slot))));
+        steps.push(...LIBRARIES.map((name) => this.run(this.call(name, slot))));
+        steps.push(this.block(slot, [...SCRIPTS.map((text) => this.digest(text, slot))]));
+        steps.push(this.block(slot, [...LIBRARIES.map((name) => this.call(name, slot))]));
+      }
+    }
     return together([...steps, this.mget(slots.map((slot) => `{${slot}}k0`))]);
   }
 
   next(): Step {
-    const { random } = this;
+    const { random, judge } = this;
     switch (this.draw()) {
       case "get":
         return this.keyed([random.pick(["GET", "STRLEN", "TYPE"]), this.key()]);
@@ -117,6 +168,22 @@ export class ClusterWorkload {
         return step(["DBSIZE"], this.expect("DBSIZE", [], (reply) => /^:\d+\r\n$/.test(reply)));
       case "block":
         return this.keyed([random.pick(WAITS), this.key("l")], [String(random.magnitude(1, 3000) / 1000)]);
+      case "load":
+        return random.chance(0.5)
+          ? this.loadScript(random.pick(SCRIPTS))
+          : this.loadLibrary(random.pick(LIBRARIES));
+      case "publish":
+        return this.publish(random.chance(0.7), random.pick(judge.slots));
+      case "lose":
+        return this.lose();
+      case "digest":
+        return this.run(this.digest(random.pick(SCRIPTS)));
+      case "call":
+        return this.run(this.call(random.pick(LIBRARIES)));
+      case "block of scripts": {
+        const slot = random.pick(judge.slots);
+        return this.block(slot, Array.from({ length: random.int(1, 4) }, () => this.any(slot)));
+      }
       case "push":
         return this.keyed([random.pick(["RPUSH", "LPUSH"]), this.key("l")], ["value"]);
     }
@@ -178,11 +245,139 @@ export class ClusterWorkload {
   }
 
   private script(): Step {
-    const [key, name] = [this.key(), `return${this.random.int(0, 2)}`];
+    const [key, text] = [this.key(), `return${this.random.int(0, 2)}`];
     const [tag] = this.tags(1);
     const loaded = this.random.chance(0.5);
-    const args = [loaded ? "EVALSHA" : "EVAL", loaded ? digestOf(name) : name, "1", `${key}~${tag}`];
-    return step(args, this.expect(args.join(" "), [key], (reply) => this.isTrue([tag!], reply)));
+    const args = [loaded ? "EVALSHA" : "EVAL", loaded ? sha1(text) : text, "1", `${key}~${tag}`];
+    return this.run({ key, tag: tag!, args, name: text, lacks: loaded ? NOSCRIPT : null });
+  }
+
+  /** All that may be published on, when all must hear it. @returns the messages, with the steps */
+  publishAll(): { readonly steps: Step; readonly messages: readonly string[] } {
+    const before = new Set(this.judge.told.keys());
+    const steps = this.judge.slots.flatMap((slot) => [true, false].map((shard) => this.publish(shard, slot)));
+    return {
+      steps: together(steps),
+      messages: [...this.judge.told.keys()].filter((message) => !before.has(message)),
+    };
+  }
+
+  private publish(shard: boolean, slot: string): Step {
+    const [channel, [tag]] = [channelOf(slot), this.tags(1)];
+    const args = [shard ? "SPUBLISH" : "PUBLISH", channel, `=${tag};`];
+    this.judge.told.set(args[2]!, { shard, channel });
+    const isCount = (reply: string) => /^:\d+\r\n$/.test(reply) && this.executions([tag!]) !== null;
+    return step(args, this.expect(args.join(" "), shard ? [channel] : [], isCount));
+  }
+
+  // ---- scripts and functions
+
+  private digest(text: string, slot?: string): Command {
+    const [key, [tag]] = [this.key("k", slot), this.tags(1)];
+    return {
+      key,
+      tag: tag!,
+      args: ["EVALSHA", sha1(text), "1", `${key}~${tag}`],
+      name: text,
+      lacks: NOSCRIPT,
+    };
+  }
+
+  private call(name: string, slot?: string): Command {
+    const [key, [tag]] = [this.key("k", slot), this.tags(1)];
+    const args = ["FCALL", functionOf(name), "1", `${key}~${tag}`];
+    return { key, tag: tag!, args, name, lacks: NO_FUNCTION };
+  }
+
+  /** What a transaction may have among its commands. */
+  private any(slot: string): Command {
+    const { random } = this;
+    switch (random.int(0, 3)) {
+      case 0:
+        return this.digest(random.pick(SCRIPTS), slot);
+      case 1:
+        return this.call(random.pick(LIBRARIES), slot);
+      default: {
+        const [key, [tag]] = [this.key("k", slot), this.tags(1)];
+        const args = ["APPEND", `${key}~${tag}`, `=${tag};`];
+        return { key, tag: tag!, args, name: "", lacks: null };
+      }
+    }
+  }
+
+  private run({ key, tag, args, name, lacks }: Command): Step {
+    const expect = this.expect(
+      args.join(" "),
+      [key],
+      (reply) => this.isTrue([tag], reply) || this.isLacking(reply, lacks, name, expect.madeAtMs),
+    );
+    return step(args, expect);
+  }
+
+  private isLacking(reply: string, lacks: string | null, name: string, madeAtMs: number): boolean {
+    return reply === lacks && this.judge.loaded.mayLack(name, madeAtMs);
+  }
+
+  /** MULTI … EXEC of these commands, for keys of one slot. */
+  private block(slot: string, commands: readonly Command[]): Step {
+    const { judge } = this;
+    const tags = commands.map(({ tag }) => tag);
+    judge.truth.transactions.push(tags);
+    const steps = commands.map(({ key, args }) =>
+      step(args, this.expect(args.join(" "), [key], (reply) => reply === "+QUEUED\r\n"))
+    );
+    const expect = this.expect(`EXEC of ${tags.join(" ")}`, [`{${slot}}`], (reply) => {
+      const found = this.executions(tags);
+      if (found === null) {
+        return !tags.some((tag) => judge.truth.executions.has(tag)) && reply.startsWith("-EXECABORT ") &&
+          judge.mayFail(reply, [slot], expect.madeAtMs);
+      }
+      for (const [i, { lacks, name }] of commands.entries()) {
+        const said = found[i]!.reply;
+        if (said !== lacks || judge.loaded.mayLack(name, expect.madeAtMs)) continue;
+        throw new Violation(`client ${this.client} reads ${said.trimEnd()} within EXEC, of ${name}`);
+      }
+      return reply === `*${tags.length}\r\n${found.map((one) => one.reply).join("")}`;
+    });
+    return together([
+      step(["MULTI"], exactly("MULTI", "+OK\r\n")),
+      ...steps,
+      step(["EXEC"], expect),
+    ]);
+  }
+
+  private loadScript(text: string): Step {
+    return this.loading(["SCRIPT", "LOAD", text], text, sha1(text));
+  }
+
+  private loadLibrary(name: string): Step {
+    const text = libraryText(name, this.random.int(0, 2));
+    return this.loading(["FUNCTION", "LOAD", "REPLACE", text], name, name);
+  }
+
+  private loading(args: readonly string[], name: string, answer: string): Step {
+    const { judge } = this;
+    const { loaded } = judge;
+    const sentMs = judge.nowMs();
+    const isDone = (reply: string) => {
+      if (reply === bulk(answer)) loaded.loaded(name, sentMs);
+      return reply === bulk(answer);
+    };
+    return step(args, this.expect(`${args[0]} LOAD ${name}`, [], isDone));
+  }
+
+  /** Takes some or all of them away. */
+  private lose(): Step {
+    const { random, judge } = this;
+    const name = random.pick(LIBRARIES);
+    const args = random.pick([["SCRIPT", "FLUSH"], ["FUNCTION", "FLUSH"], ["FUNCTION", "DELETE", name]]);
+    const over = judge.loaded.loses();
+    const isSaid = (reply: string) => {
+      over();
+      // Nodes may differ in what they have.
+      return reply === "+OK\r\n" || args[1] === "DELETE" && reply.startsWith("-ERR ");
+    };
+    return step(args, this.expect(args.join(" "), [], isSaid));
   }
 
   /** A walk goes on where it was; whoever has ended it has seen all that stayed where it was meanwhile. */

@@ -14,7 +14,10 @@
  *  5. errors are read only while a primary is missing and one second longer, or where the network fails;
  *     TRYAGAIN only of a slot that has migrated for longer than cluster_tryagain;
  *  6. EXEC does nothing if what was watched has changed;
- *  7. at the end all is served, nothing is held, and nothing is left after the stop.
+ *  7. no client reads that a node has never heard of a script or function, once a client has been told that it is loaded; in and out of
+ *     MULTI, on nodes that have lost it, or have just got their first slot;
+ *  8. what is published comes to who is subscribed, once at most, and at the end just once;
+ *  9. at the end all is served, nothing is held, and nothing is left after the stop.
  */
 import { dropChunks } from "../../src/bytes/chunks.ts";
 import type { Config } from "../../src/config/config.ts";
@@ -30,6 +33,7 @@ import { changeOf } from "../../src/topology/change.ts";
 import { checkPool, checkTimed } from "./checkers.ts";
 import { SimClock } from "./clock.ts";
 import { type ClusterPlan, clusterPlanOf, nodeText, PASS_MIN } from "./cluster_plan.ts";
+import { ClusterListener, type Told } from "./cluster_listener.ts";
 import { type ClusterJudge, ClusterWorkload } from "./cluster_workload.ts";
 import { EventLog } from "./event_log.ts";
 import type { Judge } from "./expect.ts";
@@ -38,6 +42,7 @@ import { type ClusterNews, ClusterRedis, ModelCluster, slotOf } from "./model_cl
 import { SimNet } from "./net.ts";
 import { Random } from "./random.ts";
 import { SYSTEM } from "./reader.ts";
+import { Loaded } from "./scripts.ts";
 import { type Manners, SimClient } from "./sim_client.ts";
 import { SimServer } from "./sim_server.ts";
 import { Truth, Violation } from "./truth.ts";
@@ -54,6 +59,10 @@ const LEARNT_MS = 200;
 const SENT_ON_MS = 1000;
 /** When all is well everybody must have been answered within this time. */
 const PATIENCE_MS = 60_000;
+/** What has been published has been heard after so long. */
+const HEARD_MS = 100;
+/** What a node has said just before another takes its place has come once more after so long. */
+const TOLD_AGAIN_MS = 50;
 
 export interface ClusterResult {
   readonly seed: number;
@@ -63,6 +72,8 @@ export interface ClusterResult {
   readonly moved: number;
   readonly asks: number;
   readonly tryAgains: number;
+  /** How often a node lacked a script or function. */
+  readonly lacking: number;
   readonly hash: number;
 }
 
@@ -73,9 +84,12 @@ export class ClusterFailure extends Error {
   }
 }
 
-/** @throws ClusterFailure */
-export async function runClusterSeed(seed: number): Promise<ClusterResult> {
-  const world = new ClusterWorld(seed);
+/**
+ * @param plain without what worlds had no part of at first (clusterPlanOf)
+ * @throws ClusterFailure
+ */
+export async function runClusterSeed(seed: number, plain = false): Promise<ClusterResult> {
+  const world = new ClusterWorld(seed, plain);
   try {
     return await world.run();
   } catch (error) {
@@ -126,14 +140,21 @@ export class ClusterWorld implements ClusterJudge, Judge {
   /** By the tag that a transaction begins with: what it has watched. */
   private readonly relies = new Map<string, { readonly watch: string; readonly key: string }>();
 
-  constructor(readonly seed: number) {
+  readonly loaded = new Loaded(() => this.clock.nowMs());
+
+  constructor(readonly seed: number, plain = false) {
     dropChunks(0);
     this.random = new Random(seed);
-    this.plan = clusterPlanOf(this.random.fork());
+    this.plan = clusterPlanOf(this.random.fork(), plain);
     const { plan, clock, log, random } = this;
     this.net = new SimNet(clock, random.fork(), { log, faults: plan.faults ?? CALM });
+    this.net.gridMs = plan.gridMs;
+    if (plan.turnMaxMs > 0) {
+      const turnRandom = new Random(seed);
+      clock.turnMs = () => turnRandom.chance(0.5) ? turnRandom.next() * plan.turnMaxMs : 0;
+    }
     this.slots = Array.from({ length: plan.slots }, () => `s${random.int(0, 999)}`);
-    this.cluster = new ModelCluster(plan.shards, plan.manner, clock);
+    this.cluster = new ModelCluster(plan.shards, plan.manner, clock, plan.empty);
     this.cluster.isCalm = plan.faults === null && plan.kills === 0;
     this.cluster.settledMs = () => this.cluster.isCalm && plan.stops === 0 ? this.toldMs : Infinity;
     this.cluster.matesOf = (tag) => this.truth.transactions.find((tags) => tags.includes(tag)) ?? [tag];
@@ -215,15 +236,18 @@ export class ClusterWorld implements ClusterJudge, Judge {
     void this.sources.fill(this.config).then((config) => filled = config);
     await clock.runAsync(() => filled !== null);
     this.config = filled!;
+    this.noteServers(this.config);
     this.makeProxies();
     await this.startSource();
     for (const proxy of this.proxies) await proxy.listen(null);
     for (let i = 0; i < plan.clients; i++) this.addClient();
+    for (let i = 0; i < plan.listeners; i++) this.addListener();
     const at = (run: () => void) => clock.at(clock.nowMs() + random.next() * plan.troubleMs, run);
     for (let i = 0; i < plan.migrations; i++) at(() => this.migrate(random.pick(this.slots)));
     for (let i = 0; i < plan.failovers; i++) at(() => this.makeWay(random.int(0, plan.shards - 1)));
     for (let i = 0; i < plan.kills; i++) at(() => this.kill(random.int(0, plan.shards - 1)));
     for (let i = 0; i < plan.stops; i++) at(() => this.stopNode(random.int(0, plan.shards - 1)));
+    for (let i = 0; i < plan.forgets; i++) at(() => this.forget());
     await this.turns(clock.nowMs() + plan.troubleMs);
     this.heal();
     await this.turns(
@@ -237,9 +261,9 @@ export class ClusterWorld implements ClusterJudge, Judge {
       );
     }
     // All nodes have heard of everything, and after another refresh so has the proxy.
-    const refreshMs = this.config.pools[0]!.clusterRefreshMs;
-    await this.turns(Math.max(clock.nowMs(), this.toldMs) + 1.2 * refreshMs + LEARNT_MS);
+    await this.turns(Math.max(clock.nowMs(), this.toldMs) + this.learntMs);
     await this.epilogue();
+    await this.tellAll();
     await this.turns(clock.nowMs() + PATIENCE_MS, () => this.unrest === null);
     if (this.unrest !== null) throw new Violation(this.unrest);
     this.checkTransactions();
@@ -251,8 +275,14 @@ export class ClusterWorld implements ClusterJudge, Judge {
       moved: this.cluster.said.moved,
       asks: this.cluster.said.ask,
       tryAgains: this.cluster.said.tryAgain,
+      lacking: this.cluster.said.lacking,
       hash: this.log.hash,
     };
+  }
+
+  /** So long after the nodes the proxy knows it too. */
+  private get learntMs(): number {
+    return 1.2 * this.config.pools[0]!.clusterRefreshMs + LEARNT_MS;
   }
 
   private note(what: string): void {
@@ -289,6 +319,14 @@ export class ClusterWorld implements ClusterJudge, Judge {
 
   get blocks(): boolean {
     return this.plan.blocks;
+  }
+
+  get scripts(): boolean {
+    return this.plan.scripts;
+  }
+
+  get flushes(): boolean {
+    return this.plan.flushes;
   }
 
   private get pools(): Pool[] {
@@ -353,10 +391,27 @@ export class ClusterWorld implements ClusterJudge, Judge {
       );
       this.checkObjects();
     }
+    this.noteServers(said!);
+    this.adoptedMs = clock.nowMs();
     this.config = said!;
     this.sources.take(this.key, said!.pools[0]!.servers);
     this.director!.adopt(said!, "the cluster", "alpha");
     for (let i = 0; i < 5; i++) await Promise.resolve();
+  }
+
+  /** By shard that is a server of the pool: since when. */
+  private readonly servesSince = new Map<number, number>();
+  private adoptedMs = -Infinity;
+  private noteServers({ pools: [pool] }: Config): void {
+    const shards = new Set(
+      pool!.servers.map(({ addressText }) =>
+        this.cluster.nodes.find(({ text }) => text === addressText)?.shard ?? -1
+      ),
+    );
+    for (const shard of this.servesSince.keys()) if (!shards.has(shard)) this.servesSince.delete(shard);
+    for (const shard of shards) {
+      if (!this.servesSince.has(shard)) this.servesSince.set(shard, this.clock.nowMs());
+    }
   }
 
   // ---- what happens to the cluster
@@ -529,6 +584,14 @@ export class ClusterWorld implements ClusterJudge, Judge {
     server.frozenUntilMs = Math.max(server.frozenUntilMs, this.clock.nowMs() + forMs);
   }
 
+  /** SCRIPT FLUSH, said to one node by somebody else. */
+  private forget(): void {
+    const node = this.random.pick(this.cluster.nodes);
+    this.note(`${node.text} forgets its scripts`);
+    node.forgetScripts();
+    this.loaded.forgotten();
+  }
+
   private kill(shard: number): void {
     const { random, plan, clock } = this;
     if (!this.whole || this.healed) return;
@@ -560,6 +623,9 @@ export class ClusterWorld implements ClusterJudge, Judge {
       this.note(`${old.text} is back`);
       this.dead.delete(old.number);
       const known = this.cluster.nodes.find((node) => node !== old && !this.dead.has(node.number))!;
+      old.forgetScripts();
+      // It has begun as another, without a disk; functions are not a node's that has followed it.
+      if (alone && random.chance(0.5)) old.forgetLibraries();
       old.recall(alone ? known : this.primaryOf(shard));
       server.restart(false, random.chance(0.5) ? random.next() * 500 : 0);
       this.net.up(server.address);
@@ -614,10 +680,10 @@ export class ClusterWorld implements ClusterJudge, Judge {
 
   // ---- clients
 
-  private addClient(manners: Partial<Manners> = {}): SimClient {
+  private addClient(manners: Partial<Manners> = {}, listener?: ClusterListener): SimClient {
     const { random, plan } = this;
     const id = this.clients.length + 1;
-    const workload = new ClusterWorkload(this, id, random.fork());
+    const workload = listener ?? new ClusterWorkload(this, id, random.fork());
     const all: Manners = {
       requests: random.int(5, plan.requestsMax),
       batchMax: random.magnitude(1, 20),
@@ -645,6 +711,41 @@ export class ClusterWorld implements ClusterJudge, Judge {
     return client;
   }
 
+  readonly told: Told = new Map();
+  private readonly listeners: { readonly client: SimClient; readonly workload: ClusterListener }[] = [];
+
+  get listens(): boolean {
+    return this.plan.listeners > 0;
+  }
+
+  mayTellAgain(): boolean {
+    const nowMs = this.clock.nowMs();
+    const { fromMs, untilMs } = this.disturbed;
+    return nowMs - this.adoptedMs < TOLD_AGAIN_MS || this.plan.faults !== null ||
+      nowMs >= fromMs && nowMs <= untilMs;
+  }
+
+  private addListener(): void {
+    const random = this.random.fork();
+    const workload = new ClusterListener(this, this.told, this.clients.length + 1, random);
+    const client = this.addClient({ batchMax: random.magnitude(1, 5), vanish: 0 }, workload);
+    this.listeners.push({ client, workload });
+  }
+
+  /** What is published now all hear who are subscribed. */
+  private async tellAll(): Promise<void> {
+    if (!this.listens) return;
+    const client = this.addClient({ requests: 0, cut: 0, vanish: 0 });
+    const { steps, messages } = (client.workload as ClusterWorkload).publishAll();
+    client.says = [steps];
+    await this.turns(this.clock.nowMs() + PATIENCE_MS, () => client.opened && client.quiet);
+    await this.turns(this.clock.nowMs() + HEARD_MS);
+    for (const { client, workload } of this.listeners) {
+      if (client.closed) continue;
+      for (const message of messages) workload.mustHaveHeard(message);
+    }
+  }
+
   /** A new client is served for all slots, and sees no error. */
   private async epilogue(): Promise<void> {
     const { said } = this.cluster;
@@ -667,7 +768,9 @@ export class ClusterWorld implements ClusterJudge, Judge {
 
   walked(seen: ReadonlySet<string>, fromMs: number): void {
     for (const [key, sinceMs] of this.cluster.thereSince) {
-      if (sinceMs < fromMs && !seen.has(key)) {
+      // Whoever imports its first slot has keys, and is no server of the pool yet.
+      const shard = this.cluster.places.get(key)!;
+      if (Math.max(sinceMs, this.servesSince.get(shard) ?? Infinity) < fromMs && !seen.has(key)) {
         throw new Violation(
           `a SCAN from ${fromMs.toFixed(1)} on has not shown ${key}, which is there since ${
             sinceMs.toFixed(1)
@@ -717,6 +820,8 @@ export class ClusterWorld implements ClusterJudge, Judge {
     if (reply.startsWith("-MOVED ") && madeAtMs <= this.primariesToldMs) {
       return nowMs - madeAtMs >= SENT_ON_MS;
     }
+    // What has no key is said MOVED by nobody: a replica that was its shard's primary takes no functions.
+    if (reply.startsWith("-READONLY ")) return madeAtMs <= this.primariesToldMs + this.learntMs;
     if (!reply.startsWith("-TRYAGAIN ") && !reply.startsWith("-EXECABORT ")) return false;
     const { tryAgainMs } = this.plan;
     return nowMs - madeAtMs >= tryAgainMs &&

@@ -63,10 +63,14 @@ export interface HaPlan {
   readonly times: LinkTimes;
   /** How often, at a failover, a sentinel says the old address again. */
   readonly stale: number;
+  /** What is sent arrives at its multiples, ms; 0: at any time. */
+  readonly gridMs: number;
   readonly text: string;
 }
 
 function planOf(random: Random): HaPlan {
+  // Drawn aside: worlds without are as they were.
+  const aside = random.aside();
   const [masters, sentinels] = [random.int(1, 2), random.pick([1, 3, 3, 3])];
   const readFrom = random.pick(["primary", "prefer_replica", "replica", "any"]);
   const readYourWrites = readFrom !== "primary" && random.chance(0.6);
@@ -94,6 +98,7 @@ function planOf(random: Random): HaPlan {
       loadMaxMs: random.magnitude(10, 5000),
     },
     stale: random.pick([0, 0.3, 1]),
+    gridMs: aside.chance(0.4) ? aside.pick([0.3, 1, 3]) : 0,
   };
 }
 
@@ -163,6 +168,7 @@ export class HaWorld {
     this.plan = planOf(this.random.fork());
     const { plan, clock, log, random } = this;
     this.net = new SimNet(clock, random.fork(), { log });
+    this.net.gridMs = plan.gridMs;
     this.config = parseConfig(plan.text, "sim.yml");
     const note = (text: string) => log.add(clock.nowMs(), "proxy", text);
     const board = makeBoard(this.config, plan.workers);

@@ -8,19 +8,25 @@
  * There is one store for all nodes, and a key is in one shard at a time. So a node that is asked for what is not its own, in a
  * way to which it could not say so (ASKING too early), makes no second copy as a real one would: it is found out on the spot.
  * Replicas have all that their primary has. A slot's migration is known to a primary's successor, as in Valkey 8 and later.
+ * Functions are a shard's, and its replicas have them; scripts are a node's, and are gone when it ends.
  */
 import type { Session } from "../../src/demo/redis/command.ts";
 import { fits } from "../../src/demo/redis/command.ts";
 import { unwatch } from "../../src/demo/redis/connection.ts";
 import { slotOf, SLOTS } from "../lib/slots.ts";
 import type { SimClock } from "./clock.ts";
-import { ModelRedis, takeTags } from "./model_redis.ts";
+import { ModelRedis, NOSCRIPT, type Tagged, takeTags } from "./model_redis.ts";
+import { sha1 } from "./scripts.ts";
 import { type Truth, Violation } from "./truth.ts";
 
 export { slotOf };
 export const CLUSTER_DOWN = "-CLUSTERDOWN The cluster is down\r\n";
 const CROSSSLOT = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 const NOT_SERVED = "-CLUSTERDOWN Hash slot not served\r\n";
+export const NO_FUNCTION = "-ERR Function not found\r\n";
+const READONLY = "-READONLY You can't write against a read only replica.\r\n";
+/** A dump without functions is so long. */
+const DUMP_MARK = "0123456789";
 const TRYAGAIN = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
 /** Whoever is sent on more often than this within a second is sent in a circle. */
 const SENT_ON_MAX = 40;
@@ -83,6 +89,8 @@ export class ModelCluster {
   readonly reads = new Set<string>();
   /** Tags of scripts that some node was asked to run. */
   readonly scripts = new Set<string>();
+  /** Libraries by name, with their texts, of each shard. */
+  readonly libraries: Map<string, string>[];
   /** Of replication: grows with each change. */
   offset = 1;
   /** All tags of the transaction that a tag is in, or itself: what is said to one command is said to all. */
@@ -90,15 +98,31 @@ export class ModelCluster {
   /** Told of what is about to be executed. */
   executes: (tags: readonly string[], keys: readonly string[]) => void = () => {};
   /** What was said of redirects, for worlds that want to know that there were some. */
-  readonly said = { moved: 0, ask: 0, tryAgain: 0, down: 0, asking: 0 };
+  readonly said = { moved: 0, ask: 0, tryAgain: 0, down: 0, asking: 0, lacking: 0 };
 
-  constructor(readonly shards: number, readonly manner: Manner, private readonly clock: SimClock) {
+  /** @param empty of the shards: so many have no slots at first */
+  constructor(
+    readonly shards: number,
+    readonly manner: Manner,
+    private readonly clock: SimClock,
+    readonly empty = 0,
+  ) {
     this.epoch = shards;
+    this.libraries = Array.from({ length: shards }, () => new Map());
+  }
+
+  private get filled(): number {
+    return this.shards - this.empty;
+  }
+
+  /** Where parts of the slots begin, as it is created. */
+  get cuts(): number[] {
+    return Array.from({ length: this.filled }, (_, shard) => Math.ceil(SLOTS / this.filled) * shard);
   }
 
   /** As it is created: an equal part of the slots each. */
   firstShardOf(slot: number): number {
-    return Math.min(this.shards - 1, Math.floor(slot / Math.ceil(SLOTS / this.shards)));
+    return Math.min(this.filled - 1, Math.floor(slot / Math.ceil(SLOTS / this.filled)));
   }
 
   keysIn(slot: number): string[] {
@@ -230,6 +254,11 @@ function requestOf(tag: string): string {
   return tag.split(".", 2).join(".");
 }
 
+/** The name in `#!lua name=library`. */
+function libraryOf(text: string): string {
+  return /\sname=(\S+)/.exec(text)![1]!;
+}
+
 /** What a node believes. */
 class View {
   /** Node by shard, and since which epoch. */
@@ -262,6 +291,13 @@ const FIRST = new Set(
     "pexpire llen").split(" "),
 );
 const ALL = new Set(["mget", "del", "exists", "unlink", "touch", "watch"]);
+/** Of shard channels: keys that migrate are nothing to them. */
+const SHARDED = new Set(["ssubscribe", "sunsubscribe", "spublish"]);
+const TELLS = new Set(["subscribe", "unsubscribe", "psubscribe", "punsubscribe", "publish", ...SHARDED]);
+/** What is published comes to other nodes within this time. */
+const BUS_MS = 2;
+/** What runs a script or a function. */
+const RUNS = new Set(["eval", "evalsha", "fcall"]);
 const BOTH = new Set(["rename", "copy"]);
 const READS = new Set("get strlen mget exists type lrange touch watch hgetall llen".split(" "));
 const BEFORE_AUTH = new Set(["auth", "hello", "quit", "reset"]);
@@ -273,13 +309,15 @@ function keysOf(args: readonly string[]): string[] {
   const name = args[0]!.toLowerCase();
   const found = FIRST.has(name)
     ? args.slice(1, 2)
+    : SHARDED.has(name)
+    ? (name === "spublish" ? args.slice(1, 2) : args.slice(1))
     : ALL.has(name)
     ? args.slice(1)
     : BOTH.has(name)
     ? args.slice(1, 3)
     : name === "mset"
     ? args.slice(1).filter((_, i) => i % 2 === 0)
-    : name === "eval" || name === "evalsha"
+    : RUNS.has(name)
     ? args.slice(3, 3 + Number(args[2]))
     : [];
   return found;
@@ -408,6 +446,7 @@ export class ClusterRedis extends ModelRedis {
         if (news.shard !== this.shard) {
           const moved = `-MOVED ${slot} ${this.ownerText(slot)}\r\n`;
           this.answerWaiting((key) => slotOf(key) === slot ? moved : null, false);
+          this.endShardChannels((channel) => slotOf(channel) === slot);
         }
       }
     }
@@ -462,7 +501,10 @@ export class ClusterRedis extends ModelRedis {
   override execute(session: Session, args: string[]): void {
     const { tags } = takeTags(args);
     this.noteScript(args[0]!.toLowerCase(), tags);
-    if (this.executing) return this.executeServed(session, args, keysOf(args), tags);
+    if (this.executing) {
+      const told = TELLS.has(args[0]!.toLowerCase());
+      return told ? super.execute(session, args) : this.executeServed(session, args, keysOf(args), tags);
+    }
     const mood = this.moodOf(session);
     const name = args[0]!.toLowerCase();
     this.executeOne(session, mood, name, args);
@@ -475,7 +517,7 @@ export class ClusterRedis extends ModelRedis {
   /** Who has been refused a script may ask, with EXISTS, where its keys are: that executes nothing of it. */
   private noteScript(name: string, tags: string[]): void {
     const { scripts } = this.cluster;
-    if (name === "eval" || name === "evalsha") { for (const tag of tags) scripts.add(tag); }
+    if (RUNS.has(name)) { for (const tag of tags) scripts.add(tag); }
     this.about = name === "exists" && tags.some((tag) => scripts.has(tag)) ? tags.splice(0) : [];
   }
 
@@ -539,7 +581,13 @@ export class ClusterRedis extends ModelRedis {
       this.executing = true;
       super.execute(session, args);
       this.executing = false;
+    } else if (session.queued !== null && RUNS.has(name)) {
+      // src/demo's would refuse what it does not know.
+      session.queued.push(args);
+      reply.text += "+QUEUED\r\n";
     } else if (session.queued !== null) super.execute(session, args);
+    else if (TELLS.has(name)) super.execute(session, args);
+    else if (this.lacks(args) !== null) this.refuseLacking(session, args, keys, tags);
     else {
       this.executeServed(session, args, keys, tags);
     }
@@ -569,6 +617,133 @@ export class ClusterRedis extends ModelRedis {
     if (READS.has(args[0]!.toLowerCase())) { for (const tag of tags) cluster.reads.add(tag); }
     cluster.executes(tags, keys);
     super.execute(session, args);
+  }
+
+  protected override publish(
+    session: Session,
+    name: string,
+    channel: string,
+    message: string,
+    tagged: Tagged,
+  ): void {
+    super.publish(session, name, channel, message, tagged);
+    for (const node of this.cluster.nodes) {
+      if (node === this || name === "spublish" && node.shard !== this.shard) continue;
+      this.time.setTimer(this.busMs(), () => node.tell(null, name, channel, message));
+    }
+  }
+
+  private busMs(): number {
+    return this.options.random() * BUS_MS;
+  }
+
+  // ---- scripts and functions
+
+  /** What it says if it lacks what this is to run; null: it does not. */
+  private lacks(args: readonly string[]): string | null {
+    const name = args[0]!.toLowerCase();
+    if (name === "evalsha") return this.scripts.has(args[1]!.toLowerCase()) ? null : NOSCRIPT;
+    if (name !== "fcall") return null;
+    const called = `'${args[1]}'`;
+    for (const text of this.libraries.values()) if (text.includes(called)) return null;
+    return NO_FUNCTION;
+  }
+
+  /** Nothing has been done, and it may be asked once more. */
+  private refuseLacking(
+    session: Session,
+    args: readonly string[],
+    keys: readonly string[],
+    tags: readonly string[],
+  ): void {
+    const { cluster, number } = this;
+    const slot = keys.length === 0 ? -1 : slotOf(keys[0]!);
+    cluster.said.lacking++;
+    cluster.noteHeld(tags, number, slot);
+    cluster.noteSentOn(tags, this.text, number, slot);
+    session.reply.text += this.lacks(args);
+  }
+
+  private get libraries(): Map<string, string> {
+    return this.cluster.libraries[this.shard]!;
+  }
+
+  /** Its process is another one. */
+  forgetScripts(): void {
+    this.scripts.clear();
+  }
+
+  /** It had them on no disk. */
+  forgetLibraries(): void {
+    this.libraries.clear();
+  }
+
+  protected override script(
+    session: Session,
+    name: string,
+    args: readonly string[],
+    tagged: Tagged,
+  ): void {
+    const { reply } = session;
+    if (this.isLoading) return reply.error("LOADING Redis is loading the dataset in memory");
+    const what = args[1]!.toLowerCase();
+    if (name === "script") {
+      if (what === "load") {
+        this.scripts.add(sha1(args[2]!));
+        reply.bulk(sha1(args[2]!));
+      } else if (what === "flush") {
+        this.scripts.clear();
+        reply.ok();
+      } else {
+        reply.array(args.length - 2);
+        for (const digest of args.slice(2)) reply.integer(this.scripts.has(digest.toLowerCase()) ? 1 : 0);
+      }
+      return;
+    }
+    if (name === "function") return this.functions(session, what, args);
+    const lacking = this.lacks(args);
+    if (lacking !== null) {
+      reply.text += lacking;
+      return this.note(session, tagged, lacking, null);
+    }
+    if (name === "eval") this.scripts.add(sha1(args[1]!));
+    this.runScript(session, args, tagged);
+  }
+
+  private functions({ reply }: Session, what: string, args: readonly string[]): void {
+    const { libraries } = this;
+    if (what === "list") {
+      const names = [...libraries.keys()].filter((name) => args[3] === undefined || name === args[3]);
+      return reply.bulks(names, names.length);
+    }
+    if (what === "dump") {
+      return reply.bulk(DUMP_MARK + [...libraries.values()].map((text) => `\0${text}`).join(""));
+    }
+    if (!this.isPrimary) {
+      reply.text += READONLY;
+      return;
+    }
+    const replaces = args.some((word) => word.toUpperCase() === "REPLACE");
+    switch (what) {
+      case "load":
+      case "restore": {
+        const texts = what === "load" ? [args.at(-1)!] : args[2]!.split("\0").slice(1);
+        const names = texts.map(libraryOf);
+        const there = names.find((name) => libraries.has(name));
+        if (there !== undefined && !replaces) {
+          return reply.error(`ERR Library ${what === "load" ? `'${there}'` : there} already exists`);
+        }
+        names.forEach((name, i) => libraries.set(name, texts[i]!));
+        return what === "load" ? reply.bulk(names[0]!) : reply.ok();
+      }
+      case "delete":
+        return libraries.delete(args[2]!) ? reply.ok() : reply.error("ERR Library not found");
+      case "flush":
+        libraries.clear();
+        return reply.ok();
+      default:
+        reply.error(`ERR unknown subcommand '${args[1]}'. Try FUNCTION HELP.`);
+    }
   }
 
   /** It tells of what is in its own shard, asked with ASKING or not. */
@@ -611,6 +786,7 @@ export class ClusterRedis extends ModelRedis {
       return CLUSTER_DOWN;
     }
     const mine = this.owns(slot);
+    if (SHARDED.has(name) && mine) return null;
     const follows = !mine && view.shardOf(slot) === this.shard && mood.readOnly && READS.has(name);
     // A replica of Valkey's knows what migrates, one of Redis 7 answers that there is no such key.
     const to = mine
@@ -746,8 +922,7 @@ export class ClusterRedis extends ModelRedis {
   private ranges(): [number, number][][] {
     const { cluster, view } = this;
     const found: [number, number][][] = Array.from({ length: cluster.shards }, () => []);
-    const cuts = new Set([0]);
-    for (let shard = 0; shard < cluster.shards; shard++) cuts.add(Math.ceil(SLOTS / cluster.shards) * shard);
+    const cuts = new Set(cluster.cuts);
     for (const slot of view.moved.keys()) {
       cuts.add(slot);
       cuts.add(slot + 1);

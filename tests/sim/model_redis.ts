@@ -78,6 +78,8 @@ interface Waiter {
 interface Subscriber {
   readonly channels: Set<string>;
   readonly patterns: Set<string>;
+  /** Of shards, in a cluster. */
+  readonly shards: Set<string>;
 }
 
 const PUSHES = new Set(["lpush", "rpush"]);
@@ -130,7 +132,8 @@ export class ModelRedis extends MemoryRedis {
   restarted = false;
   /** When it answered its first PING, which is what asks an ejected server whether it is well; Infinity = not yet. */
   probedAtMs = Infinity;
-  private readonly scripts = new Set<string>();
+  /** Digests of those it knows. */
+  protected readonly scripts = new Set<string>();
   private readonly connections = new WeakMap<Session, number>();
   /** Those that have not said anything yet, and since when they are. */
   private readonly strangers = new WeakMap<Session, number>();
@@ -144,7 +147,7 @@ export class ModelRedis extends MemoryRedis {
     private readonly index: number,
     private readonly truth: Truth,
     private readonly clock: SimClock,
-    private readonly options: { random: () => number; passwords?: ReadonlySet<string | null> },
+    protected readonly options: { random: () => number; passwords?: ReadonlySet<string | null> },
   ) {
     super({ random: options.random, nowMs: () => clock.wallMs(), ...passwordIn(options.passwords) });
     for (const db of this.databases) {
@@ -196,7 +199,7 @@ export class ModelRedis extends MemoryRedis {
     if (name === "ping") this.probedAtMs = Math.min(this.probedAtMs, this.clockMs());
     this.tracking.around(session, args, () => {
       if (session.queued === null && this.executeHere(session, name, args, tagged)) return;
-      if (session.queued !== null && name === "publish") {
+      if (session.queued !== null && (name === "publish" || name === "spublish")) {
         // src/demo's would refuse what it does not know.
         session.queued.push(args);
         session.reply.text += "+QUEUED\r\n";
@@ -312,14 +315,19 @@ export class ModelRedis extends MemoryRedis {
       case "psubscribe":
       case "unsubscribe":
       case "punsubscribe":
+      case "ssubscribe":
+      case "sunsubscribe":
         for (const channel of args.slice(1)) this.subscribe(session, name, channel);
         return true;
       case "publish":
-        this.publish(session, args[1]!, args[2]!, tagged);
+      case "spublish":
+        this.publish(session, name, args[1]!, args[2]!, tagged);
         return true;
       case "script":
+      case "function":
       case "eval":
       case "evalsha":
+      case "fcall":
         this.script(session, name, args, tagged);
         return true;
       default:
@@ -327,7 +335,7 @@ export class ModelRedis extends MemoryRedis {
     }
   }
 
-  private script(session: Session, name: string, args: readonly string[], tagged: Tagged): void {
+  protected script(session: Session, name: string, args: readonly string[], tagged: Tagged): void {
     const { reply } = session;
     if (this.loadingUntilMs > this.clockMs()) {
       reply.text += LOADING;
@@ -343,6 +351,11 @@ export class ModelRedis extends MemoryRedis {
       reply.text += NOSCRIPT;
       return this.note(session, tagged, NOSCRIPT, null);
     }
+    this.runScript(session, args, tagged);
+  }
+
+  /** Whatever its text, it is GET of its first key. */
+  protected runScript(session: Session, args: readonly string[], tagged: Tagged): void {
     const get = ["get", args[3]!];
     taggedArgs.set(get, tagged);
     this.executeThere(session, "get", get, tagged);
@@ -425,17 +438,19 @@ export class ModelRedis extends MemoryRedis {
   private subscribe(session: Session, name: string, channel: string): void {
     let mine = this.subscribers.get(session);
     if (mine === undefined) {
-      this.subscribers.set(session, mine = { channels: new Set(), patterns: new Set() });
+      this.subscribers.set(session, mine = { channels: new Set(), patterns: new Set(), shards: new Set() });
     }
-    const names = name.startsWith("p") ? mine.patterns : mine.channels;
+    const ofShards = name === "ssubscribe" || name === "sunsubscribe";
+    const names = ofShards ? mine.shards : name.startsWith("p") ? mine.patterns : mine.channels;
     if (name.includes("unsub")) names.delete(channel);
     else names.add(channel);
     session.reply.text += `${session.reply.protocol === 3 ? ">" : "*"}3\r\n${bulk(name)}${bulk(channel)}:${
-      mine.channels.size + mine.patterns.size
+      ofShards ? mine.shards.size : mine.channels.size + mine.patterns.size
     }\r\n`;
   }
 
-  private publish(session: Session, channel: string, message: string, tagged: Tagged): void {
+  /** Tells who is subscribed here. @param session who has asked for it, here; null: it comes from another node @returns how many */
+  protected tell(session: Session | null, name: string, channel: string, message: string): number {
     let count = 0;
     const speak = (to: Session, words: readonly string[]) => {
       count++;
@@ -443,18 +458,46 @@ export class ModelRedis extends MemoryRedis {
       if (to === session) session.reply.text += text;
       else this.speakers.get(to)?.(text);
     };
-    for (const [to, { channels, patterns }] of this.subscribers) {
+    for (const [to, { channels, patterns, shards }] of this.subscribers) {
+      if (name === "spublish") {
+        if (shards.has(channel)) speak(to, ["smessage", channel, message]);
+        continue;
+      }
       if (channels.has(channel)) speak(to, ["message", channel, message]);
       for (const pattern of patterns) {
         if (globMatches(pattern, channel)) speak(to, ["pmessage", pattern, channel, message]);
       }
     }
-    const text = `:${count}\r\n`;
+    return count;
+  }
+
+  /** Subscriptions to these shard channels are over, and who has them is told. */
+  protected endShardChannels(isOver: (channel: string) => boolean): void {
+    for (const [to, { shards }] of this.subscribers) {
+      for (const channel of [...shards].filter(isOver)) {
+        shards.delete(channel);
+        this.speakers.get(to)?.(
+          `${to.reply.protocol === 3 ? ">" : "*"}3\r\n${bulk("sunsubscribe")}${
+            bulk(channel)
+          }:${shards.size}\r\n`,
+        );
+      }
+    }
+  }
+
+  protected publish(
+    session: Session,
+    name: string,
+    channel: string,
+    message: string,
+    tagged: Tagged,
+  ): void {
+    const text = `:${this.tell(session, name, channel, message)}\r\n`;
     session.reply.text += text;
     this.note(session, { ...tagged, keys: [channel] }, text, null);
   }
 
-  private note(
+  protected note(
     session: Session,
     { tags, keys }: Tagged,
     reply: string,

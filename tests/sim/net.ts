@@ -601,6 +601,8 @@ export class SimNet implements Net {
   readonly processes = new WeakMap<Handler, SimProcess>();
   /** Sockets that have not closed yet. */
   readonly sockets = new Set<SimSocket>();
+  /** Above 0 what is sent arrives at its multiples, ms: many sockets have something to read in the same turn, as it is under load. */
+  gridMs = 0;
   private faults: Faults;
   private readonly hosts = new Map<string, Host>();
   private readonly listeners = new Map<string, Accepting[]>();
@@ -796,7 +798,8 @@ export class SimNet implements Net {
   /** When something that leaves now gets there. */
   arrivalMs(key: string): number {
     const atMs = this.clock.nowMs() + this.latencyMs(key);
-    return Math.max(atMs, this.hosts.get(key)?.stalledUntilMs ?? 0);
+    const unstalledMs = Math.max(atMs, this.hosts.get(key)?.stalledUntilMs ?? 0);
+    return this.gridMs > 0 ? Math.ceil(unstalledMs / this.gridMs) * this.gridMs : unstalledMs;
   }
 
   note(socket: SimSocket, what: string, bytes = -1): void {

@@ -85,6 +85,8 @@ export interface Plan {
   readonly workers: number;
   /** Of a memcached world: what each machine's server answers to `version`. */
   readonly versions: readonly string[];
+  /** What is sent arrives at its multiples, ms, so that many sockets have something to read in the same turn; 0: at any time. */
+  readonly gridMs: number;
 }
 
 export interface ServerEvent {
@@ -110,8 +112,11 @@ function drawRedis(random: Random): boolean {
   return random.chance(0.6);
 }
 
-/** @param meeting it is to be a world of changes that meet clients in the middle of something */
-export function planOf(random: Random, meeting = false): Plan {
+/**
+ * @param meeting it is to be a world of changes that meet clients in the middle of something
+ * @param plain without what worlds had no part of at first
+ */
+export function planOf(random: Random, meeting = false, plain = false): Plan {
   const aside = random.aside();
   const redis = drawRedis(random);
   const servers = random.chance(0.15) ? 1 : random.int(2, 6);
@@ -180,6 +185,7 @@ export function planOf(random: Random, meeting = false): Plan {
       config.pools[0]!.maxEjected === 1,
     stops: stopsOf(random, calm ? 0.5 : 0.15, chaosMs),
     versions,
+    gridMs: !plain && !meeting && aside.chance(0.4) ? aside.pick([0.3, 1, 3]) : 0,
   };
   if (!random.chance(calm ? 0.6 : 0.25) && !meeting) {
     const still = { ...plan, changes: [], meets: false, pools: [plan.pool], workers: 1 };

@@ -53,6 +53,8 @@ export class PromoteWorld {
     this.random = new Random(seed);
     this.reloads = new Random(seed + 300);
     this.net = new SimNet(this.clock, new Random(seed + 1));
+    const together = new Random(seed + 400);
+    if (together.chance(0.3)) this.net.gridMs = together.pick([0.3, 1, 3]);
   }
 
   static async run(seed: number): Promise<PromoteResult> {

@@ -84,9 +84,9 @@ export class SimFailure extends Error {
   }
 }
 
-/** @param meeting see planOf; @throws SimFailure */
-export async function runSeed(seed: number, meeting = false): Promise<Result> {
-  const world = new World(seed, meeting);
+/** @param meeting, plain see planOf; @throws SimFailure */
+export async function runSeed(seed: number, meeting = false, plain = false): Promise<Result> {
+  const world = new World(seed, meeting, plain);
   try {
     return await world.run();
   } catch (error) {
@@ -136,11 +136,11 @@ export class World implements Judge {
   private turnsToCheck = 0;
   private readonly turnMaxMs: number;
 
-  constructor(readonly seed: number, meeting = false) {
+  constructor(readonly seed: number, meeting = false, plain = false) {
     // Nothing of the world before it.
     dropChunks(0);
     this.random = new Random(seed);
-    this.plan = planOf(this.random.fork(), meeting);
+    this.plan = planOf(this.random.fork(), meeting, plain);
     const { plan } = this;
     this.turnMaxMs = plan.longTurns ? LONG_TURN_MAX_MS : 0;
     if (plan.longTurns || plan.slowTurns) {
@@ -153,6 +153,7 @@ export class World implements Judge {
           : 0;
     }
     this.net = new SimNet(this.clock, this.random.fork(), { faults: plan.serverFaults, log: this.log });
+    this.net.gridMs = plan.gridMs;
     for (const pool of plan.pools) this.net.setFaults(plan.clientFaults, pool.listen);
     const serverRandom = this.random.fork();
     this.servers = plan.habits.map((_, i) =>

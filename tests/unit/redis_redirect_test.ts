@@ -1006,9 +1006,24 @@ testOf("a node that takes no writes any more is told to the source", (world) => 
   strictEqual(world.ask(client, "FLUSHALL"), "+OK\r\n");
   deepStrictEqual(world.signs, []);
   node.follows = true;
-  match(world.ask(client, "FLUSHALL"), /^-READONLY /);
+  const said = world.ask(client, "FLUSHALL");
+  console.log(said);
+  match(said, /^-READONLY /);
+  console.log(world.signs);
   deepStrictEqual(world.signs, [`${node.name} not a primary`]);
 }, "  dangerous_commands: allow\n");
+
+testOf(
+  "a node that takes no writes any more says so itself, though it is the first that it says",
+  (world) => {
+    const client = world.talker();
+    const node = world.cluster.owner(SLOT);
+    node.follows = true;
+    match(world.ask(client, "FLUSHALL"), /^-READONLY /);
+    deepStrictEqual(world.signs, [`${node.name} not a primary`]);
+  },
+  "  dangerous_commands: allow\n",
+);
 
 testOf("a library that comes behind the call of its function comes too late for it", (world) => {
   const client = world.talker();
@@ -1083,6 +1098,63 @@ testOf(
     world.run(30);
     strictEqual(client.take(), `+OK\r\n+QUEUED\r\n*1\r\n$${library.length}\r\n${library}\r\n`);
     ok(times > 3);
+  },
+);
+
+testOf(
+  "functions of several libraries that a node does not know, asked for in one go and by several clients",
+  (world) => {
+    const clients = Array.from({ length: 3 }, () => world.talker());
+    const libraries = ["lib", "other"].map((name) =>
+      `#!lua name=${name}\nredis.register_function('${name}', f)`
+    );
+    for (const [i, name] of ["lib", "other"].entries()) {
+      strictEqual(
+        world.ask(clients[0]!, "FUNCTION", "LOAD", libraries[i]!),
+        `$${name.length}\r\n${name}\r\n`,
+      );
+    }
+    const owner = world.cluster.owner(SLOT);
+    owner.libraries.clear();
+    for (const client of clients) {
+      for (const name of ["lib", "other", "lib"]) client.say("FCALL", name, "1", ONE);
+    }
+    world.run(300);
+    const replies = ["lib", "other", "lib"].map((name) => owner.libraries.get(name)!)
+      .map((text) => `$${text.length}\r\n${text}\r\n`).join("");
+    for (const client of clients) strictEqual(client.take(), replies);
+  },
+);
+
+testOf("scripts that a node does not know, asked for by clients on several connections", (world) => {
+  const clients = Array.from({ length: 4 }, () => world.talker());
+  const digest = world.ask(clients[0]!, "SCRIPT", "LOAD", "return1").split("\r\n")[1]!;
+  for (let round = 0; round < 20; round++) {
+    world.cluster.owner(SLOT).scripts.clear();
+    for (const client of clients) client.say("EVALSHA", digest, "1", ONE);
+    world.run(1500);
+    for (const client of clients) strictEqual(client.take(), "$7\r\nreturn1\r\n");
+  }
+}, "  server_connections: 2\n");
+
+testOf(
+  "a node that goes away when it is asked for its libraries is asked once more when it is there again",
+  (world) => {
+    const client = world.talker();
+    const library = "#!lua name=lib\nredis.register_function('lib', f)";
+    strictEqual(world.ask(client, "FUNCTION", "LOAD", library), "$3\r\nlib\r\n");
+    const owner = world.cluster.owner(SLOT);
+    owner.mute = true;
+    client.say("MULTI").say("FCALL", "lib", "1", ONE).say("EXEC");
+    world.run(30);
+    strictEqual(client.take(), "+OK\r\n+QUEUED\r\n");
+    const address = { host: owner.host, port: PORT };
+    world.net.down(address);
+    world.run(5);
+    world.net.up(address);
+    owner.mute = false;
+    world.run(1000);
+    strictEqual(client.take(), `*1\r\n$${library.length}\r\n${library}\r\n`);
   },
 );
 
