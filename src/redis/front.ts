@@ -71,7 +71,7 @@ import { MEMORY_FULL_TEXT } from "../proxy/memory.ts";
 import { type Pool, TOO_MANY_CLIENTS } from "../proxy/pool.ts";
 import { answerAcl, isAcl } from "./acl.ts";
 import { CommandLearner } from "./learn.ts";
-import { RedisSession, REPLIES_ON, REPLIES_SKIP_NEXT } from "./session.ts";
+import { RedisSession, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT, REPLIES_SKIPPING } from "./session.ts";
 import type { ClientQuestion, Told } from "../proxy/client_question.ts";
 import { answerQuestion, viewOf } from "./clients.ts";
 import { sendApart } from "./errand.ts";
@@ -631,7 +631,10 @@ export class RedisFront implements Front, Sender {
       return true;
     }
     const skipped = session.replies === REPLIES_SKIP_NEXT;
-    if (skipped) client.muted = true;
+    if (skipped) {
+      client.muted = true;
+      session.replies = REPLIES_SKIPPING;
+    }
     // It is counted when it has been taken.
     const requests = this.pool.counters[REQUESTS_TOTAL]! + 1;
     const looked = session.authenticated &&
@@ -645,8 +648,9 @@ export class RedisFront implements Front, Sender {
     this.pool.counting = 1 + CLASS_OTHER;
     const taken = this.take(client, session, named, bytes, start, end);
     if (skipped) {
-      client.muted = false;
-      if (taken && session.replies === REPLIES_SKIP_NEXT) session.replies = REPLIES_ON;
+      // CLIENT REPLY OFF or SKIP may have been what was skipped.
+      if (session.replies === REPLIES_SKIPPING) session.replies = taken ? REPLIES_ON : REPLIES_SKIP_NEXT;
+      client.muted = session.replies === REPLIES_OFF;
     }
     if (looked) this.sent(client);
     if (taken) session.told = null;

@@ -22,6 +22,7 @@ export const REPLIES_ON = 0;
 export const REPLIES_OFF = 1;
 /** The next request's reply is dropped. */
 export const REPLIES_SKIP_NEXT = 2;
+/** This request's is. */
 export const REPLIES_SKIPPING = 3;
 
 const NONE = new Uint8Array(0);

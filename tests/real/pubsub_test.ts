@@ -278,6 +278,15 @@ Deno.test("CLIENT REPLY OFF silences replies, not messages", async () => {
   await client.send(concat([request("CLIENT", "REPLY", "SKIP"), request("GET", "k"), request("GET", "k")]));
   strictEqual((await client.readReply()).value, "v");
   strictEqual(await client.command("PING"), "PONG");
+  // SKIP of another SKIP, or of OFF: these count, though nothing is said to them.
+  const reply = (how: string) => request("CLIENT", "REPLY", how);
+  await client.send(concat([reply("SKIP"), reply("SKIP"), request("ECHO", "1"), request("ECHO", "2")]));
+  strictEqual((await client.readReply()).value, "2");
+  await client.send(concat([reply("SKIP"), reply("OFF"), request("ECHO", "3"), reply("ON")]));
+  strictEqual((await client.readReply()).value, "OK");
+  await client.send(concat([reply("SKIP"), reply("ON"), request("ECHO", "4")]));
+  strictEqual((await client.readReply()).value, "OK");
+  strictEqual((await client.readReply()).value, "4");
 });
 
 Deno.test("large and binary messages pass whole to many subscribers", async () => {
