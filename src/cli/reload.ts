@@ -198,10 +198,10 @@ export class Reloader {
       }
       await this.around.refresh();
       await nextTurn(this.clock);
-      const text = change.same
+      const head = change.same
         ? `reload (${cause}): nothing is different in ${this.source.name}`
-        : [`reloaded ${this.source.name} (${cause})`, ...changeLines(change)].join("\n");
-      return { ok: true, text };
+        : `reloaded ${this.source.name} (${cause})`;
+      return { ok: true, text: [head, ...changeLines(change)].join("\n") };
     } catch (error) {
       return { ok: false, text: `reload (${cause}) refused, nothing has changed:\n${messageOf(error)}` };
     }

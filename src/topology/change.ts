@@ -33,6 +33,7 @@ const FIXED_PROCESS_KEYS: readonly (readonly [keyof ProcessConfig, string])[] = 
 ];
 
 export interface ConfigChange {
+  /** What is in force then: the new file's, but for what counts from the next start on, which stays as it is. */
   readonly after: Config;
   /** See Board.arrange. */
   readonly arrangement: Arrangement;
@@ -68,11 +69,11 @@ const MOVES_MAX = 20;
  * A step at a time: whoever carries traffic too takes turns between (`rarely` of service/turns.ts).
  * @throws RefusedChange: with a line for each reason
  */
-export function* changeSteps(before: Config, after: Config): Generator<number, ConfigChange> {
+export function* changeSteps(before: Config, file: Config): Generator<number, ConfigChange> {
   const reasons: string[] = [];
-  const waiting = FIXED_PROCESS_KEYS.filter(([field]) => before.process[field] !== after.process[field])
+  const waiting = FIXED_PROCESS_KEYS.filter(([field]) => before.process[field] !== file.process[field])
     .map(([, key]) => `ringmaster: ${key}`);
-  const arrangement = after.pools.map((pool) => {
+  const arrangement = file.pools.map((pool) => {
     const at = before.pools.findIndex((each) => each.name === pool.name);
     if (at < 0) return { pool: -1, servers: pool.servers.map(() => -1) };
     const present = before.pools[at]!;
@@ -94,6 +95,7 @@ export function* changeSteps(before: Config, after: Config): Generator<number, C
     if (!pool.cluster) return { pool: at, servers };
     return { pool: at, servers, names: { before: namesOf(present), after: namesOf(pool) } };
   });
+  const after = inForce(before, file);
   yield COMPARED_US;
   let same = sameText(before.process, after.process) && before.pools.length === after.pools.length;
   for (const [i, pool] of after.pools.entries()) {
@@ -119,6 +121,23 @@ export function* changeSteps(before: Config, after: Config): Generator<number, C
     waiting,
     same,
   };
+}
+
+/** `file`, with what `before` has where another value waits for the next start: so that it is named until then, and not when it is taken back. */
+function inForce(before: Config, file: Config): Config {
+  const pools = file.pools.map((pool) => {
+    const present = before.pools.find(({ name }) => name === pool.name);
+    return present === undefined || listenerDiffers(present, pool)
+      ? pool
+      : kept(pool, present, LISTENER_KEYS);
+  });
+  return { ...file, process: kept(file.process, before.process, FIXED_PROCESS_KEYS), pools };
+}
+
+function kept<T extends object>(next: T, present: T, keys: readonly (readonly [keyof T, string])[]): T {
+  const values: Partial<T> = {};
+  for (const [field] of keys) values[field] = present[field];
+  return { ...next, ...values };
 }
 
 function namesOf({ servers }: PoolConfig): string[] {

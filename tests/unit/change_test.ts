@@ -96,6 +96,13 @@ Deno.test("changeOf() names what has to wait for the next start", () => {
     "pool alpha: tcpkeepalive",
     "pool alpha: reuseport",
   ]);
+  // It is named until it counts, and not when it is taken back.
+  const next = changeOf(configOf("", {}), configOf("workers: 2, max_memory: 1gb", { keys })).after;
+  const again = changeOf(next, configOf("workers: 2", { keys: "  backlog: 7\n" }));
+  deepStrictEqual(again.waiting, ["ringmaster: workers", "pool alpha: backlog"]);
+  ok(again.same);
+  const back = changeOf(again.after, configOf("", {}));
+  deepStrictEqual([back.waiting, back.same], [[], true]);
   // A pool that listens elsewhere does so as the new file says.
   const elsewhere = configOf("", { name: "beta" }, { keys });
   deepStrictEqual(changeOf(configOf("", {}), elsewhere).waiting, []);
