@@ -22,6 +22,7 @@ import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { logSettings } from "./log_settings.ts";
 import { Program } from "./program.ts";
 import { refusal } from "./refusal.ts";
+import { tellPredecessor } from "./successor.ts";
 
 /**
  * Resolves with the exit code when the proxy has stopped.
@@ -36,7 +37,7 @@ export async function run(
   program: string,
   given: Io,
 ): Promise<number> {
-  const io = isDaemon() ? heardByStarter(given) : given;
+  const io = heardAround(given);
   const checked = await readAndCheck(source, options, runtime, io);
   if (checked === null) return EXIT_FAILURE;
   const { config, sources } = checked;
@@ -64,12 +65,20 @@ export async function run(
   const why = await new Program({ source, config, sources, options, argv, runtime, program, log }).run();
   if (why === null) return EXIT_OK;
   if (log.toFile || isDaemon()) io.err(`ringmaster: ${why}\n`);
+  else tellPredecessor(`${why}\n`);
   return EXIT_FAILURE;
 }
 
-/** A daemon's standard error goes nowhere. */
-function heardByStarter(io: Io): Io {
-  return { ...io, err: tellStarter };
+/** What is complained of is said to whose place it was to take, too. A daemon's standard error goes nowhere. */
+function heardAround(io: Io): Io {
+  const err = isDaemon() ? tellStarter : io.err;
+  return {
+    ...io,
+    err(text) {
+      err(text);
+      tellPredecessor(text);
+    },
+  };
 }
 
 /** The configuration, with what its sources say; null if this process cannot start with it, and why has been said. */

@@ -2,14 +2,15 @@
  * Another process that takes this one's place: the same command line, the executable that lies there now, the same listening sockets.
  *
  *   ringmaster upgrade ──USR2──► this process ──start, with sockets──► successor
- *                                     ▲ ──── "ready" through a pipe ◄──── listens, serves
+ *                                     ▲ ◄──── a pipe: why it cannot, or READY ────┘ listens, serves
  *                                     └─► tells the manager its pid, and finishes what is in flight, as at TERM
  *
  * If it ends before it is ready, this process goes on as if nothing had been. What a successor needs is in the environment:
- * RINGMASTER_SUCCESSOR is the descriptor through which it says that it is ready; runtime/heirloom.ts has the sockets.
+ * RINGMASTER_SUCCESSOR is the descriptor through which it says so; runtime/heirloom.ts has the sockets.
  */
 import type { ChildProcess } from "node:child_process";
 import { closeSync, writeSync } from "node:fs";
+import type { Readable } from "node:stream";
 import { builtin } from "../bytes/builtin.ts";
 import { ERR, type Log, NOTICE } from "../net/log.ts";
 import type { Clock, TimerId } from "../net/net.ts";
@@ -23,6 +24,8 @@ import { askProcess } from "./outcome.ts";
 const processes = builtin<typeof import("node:child_process")>("node:child_process");
 
 const VARIABLE = "RINGMASTER_SUCCESSOR";
+/** What it says through the pipe when it serves; what comes before is what it complains of. */
+const READY = "\0";
 /** It has to be ready in this time, ms. */
 const READY_MAX_MS = 30_000;
 /** Descriptors below are standard input and output. */
@@ -113,11 +116,18 @@ export class Successor {
       this.fail(failure);
     };
     child.on("error", (error) => end(error.message));
-    child.on("exit", (code, signal) => {
-      end(`its process has ended with ${code ?? signal} before it was ready; its log says why`);
+    let said = "";
+    // When the pipe has been read to its end, too.
+    child.on("close", (code, signal) => {
+      const why = said === "" ? "; its log says why" : `:\n${said.trimEnd()}`;
+      end(`its process has ended with ${code ?? signal} before it was ready${why}`);
     });
-    (child.stdio as unknown as { on(event: "data", heard: () => void): void }[])[pipeFd]!
-      .on("data", () => end(null));
+    const pipe = (child.stdio as unknown as Readable[])[pipeFd]!;
+    pipe.on("error", () => {});
+    pipe.on("data", (bytes: Uint8Array) => {
+      said += new TextDecoder().decode(bytes);
+      if (said.endsWith(READY)) end(null);
+    });
     this.timer = this.clock.setTimer(READY_MAX_MS, () => end(`it was not ready in ${READY_MAX_MS / 1000} s`));
   }
 
@@ -130,7 +140,7 @@ export class Successor {
   private fail(why: string): void {
     this.begun = false;
     const text = `no successor, this process goes on: ${why}`;
-    this.log.write(ERR, text);
+    for (const line of text.split("\n")) this.log.write(ERR, line);
     void this.around.tell(false, text);
   }
 }
@@ -146,15 +156,27 @@ export function upgrade({ pidFile }: ReloadOptions, clock: Clock, io: Io): Promi
   return askProcess(pidFile, question, clock, io);
 }
 
+/** For a process that is to take another's place: tells it why it will not. Does nothing in any other, nor when it serves. */
+export function tellPredecessor(text: string): void {
+  const fd = pipeToPredecessor();
+  if (fd === null) return;
+  try {
+    writeSync(fd, text);
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
 /** For a process that takes another's place: tells it, once, that it may go. Does nothing in any other. */
 export function sayReady(): void {
-  const fd = Number(process.env[VARIABLE]);
+  const fd = pipeToPredecessor();
+  if (fd === null) return;
+  tellPredecessor(READY);
   delete process.env[VARIABLE];
-  if (!(fd >= FIRST_FD)) return;
-  try {
-    writeSync(fd, "ready\n");
-    closeSync(fd);
-  } catch {
-    // It has ended meanwhile: then nobody has to go.
-  }
+  closeSync(fd);
+}
+
+function pipeToPredecessor(): number | null {
+  const fd = Number(process.env[VARIABLE]);
+  return fd >= FIRST_FD ? fd : null;
 }

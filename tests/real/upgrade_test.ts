@@ -82,7 +82,7 @@ for (const workers of [1, 2]) {
       deepStrictEqual([refused.code, pids()], [1, pid]);
       match(
         refused.stderr,
-        /^no successor, this process goes on: its process has ended with 1 before it was ready/,
+        /^no successor, this process goes on: its process has ended with 1 before it was ready:\n\S+:1:8: alpha: found "1", expected a pool/,
       );
       const client = await f.client({ target: { port } });
       strictEqual(await client.command("PING"), "PONG");
