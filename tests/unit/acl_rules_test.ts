@@ -44,6 +44,12 @@ Deno.test("scripts take a word of their own of whoever is restricted in any way"
   strictEqual(word("+@all ~*", request, true), "OK");
   strictEqual(word("allcommands allkeys allchannels", request, false), "OK");
   strictEqual(word("+@all ~app:*", "EVAL x 1 b", true), "access the 'b' key");
+  // Others, who may, call what a function is.
+  strictEqual(word("+@all ~*", "FUNCTION LOAD REPLACE #!lua", false), "run the 'function|load' command");
+  strictEqual(word("+@all ~*", "FUNCTION RESTORE x REPLACE", false), "run the 'function|restore' command");
+  strictEqual(word("+@all ~*", "FUNCTION LOAD #!lua", true), "OK");
+  strictEqual(word("+@all ~*", "FUNCTION LIST", false), "OK");
+  strictEqual(word("+@all ~*", "SCRIPT LOAD x", false), "OK");
   const rules = parseRules(["+@all ~* &*"], false);
   ok(rules.unrestricted);
   ok(!parseRules(["+@all ~* &* -flushall"], false).unrestricted);

@@ -11,7 +11,7 @@
 import { encode, equalsFolded, startsWith } from "../../bytes/ascii.ts";
 import { ACCESS, accessOf, aclCommand, CHANNELS_OF, channelsOf, hasKeys, mostAccess } from "./acl_table.ts";
 import type { Args } from "./args.ts";
-import { CATEGORY_NAMES, type Command, FLAG, ROUTE } from "./command.ts";
+import { CATEGORY_NAMES, type Command, FLAG } from "./command.ts";
 import { COMMANDS, findByName, TOP_COMMANDS } from "./commands.ts";
 import { Glob } from "./glob.ts";
 import type { KeyList } from "./keys.ts";
@@ -339,10 +339,9 @@ export class AclRules {
     return null;
   }
 
-  /** Is it a script that this user may not call, whatever the rules say? */
+  /** Is it about scripts that this user may neither call nor put in others' place, whatever the rules say? */
   withholds(command: Command): boolean {
-    return command.route === ROUTE.SCRIPT_KEYED && isScript(command) && !this.runsScripts &&
-      !this.unrestricted;
+    return SCRIPTS.has(command.name) && !this.runsScripts && !this.unrestricted;
   }
 
   /** Is the command in the hands of rules that look at its keys? Of all others they need not be found. */
@@ -532,10 +531,20 @@ function isContainer({ subcommands, flags }: Command): boolean {
   return subcommands !== null && (flags & FLAG.OPEN) === 0;
 }
 
-/** EVAL and FCALL and their kin run commands that the proxy does not see. (MOVE shares their route.) */
-export function isScript({ name }: Command): boolean {
-  return /^(EVAL|EVALSHA|FCALL)(_RO)?$/.test(name);
-}
+/**
+ * They run commands that the proxy does not see, or say what a function is that somebody else calls, with all of the proxy's rights.
+ * (SCRIPT LOAD does neither: a script is called by what it says.)
+ */
+const SCRIPTS: ReadonlySet<string> = new Set([
+  "EVAL",
+  "EVAL_RO",
+  "EVALSHA",
+  "EVALSHA_RO",
+  "FCALL",
+  "FCALL_RO",
+  "FUNCTION|LOAD",
+  "FUNCTION|RESTORE",
+]);
 
 function bytesOf(rule: string, from: number): Uint8Array {
   const text = rule.slice(from);
