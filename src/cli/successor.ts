@@ -10,7 +10,6 @@
  */
 import type { ChildProcess } from "node:child_process";
 import { closeSync, writeSync } from "node:fs";
-import type { Readable } from "node:stream";
 import { builtin } from "../bytes/builtin.ts";
 import { ERR, type Log, NOTICE } from "../net/log.ts";
 import type { Clock, TimerId } from "../net/net.ts";
@@ -41,6 +40,12 @@ export interface Predecessor {
   giveWay(pid: number): void;
   /** How it ended. @returns when whoever has asked can read it */
   tell(ok: boolean, text: string): Promise<void>;
+}
+
+/** This end of the pipe. */
+interface Heard {
+  on(event: "error", heard: () => void): void;
+  on(event: "data", heard: (bytes: Uint8Array) => void): void;
 }
 
 export class Successor {
@@ -122,9 +127,9 @@ export class Successor {
       const why = said === "" ? "; its log says why" : `:\n${said.trimEnd()}`;
       end(`its process has ended with ${code ?? signal} before it was ready${why}`);
     });
-    const pipe = (child.stdio as unknown as Readable[])[pipeFd]!;
+    const pipe = (child.stdio as unknown as Heard[])[pipeFd]!;
     pipe.on("error", () => {});
-    pipe.on("data", (bytes: Uint8Array) => {
+    pipe.on("data", (bytes) => {
       said += new TextDecoder().decode(bytes);
       if (said.endsWith(READY)) end(null);
     });
