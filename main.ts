@@ -7,7 +7,7 @@
 import { Buffer } from "node:buffer";
 import { readFileSync, writeSync } from "node:fs";
 import type { Io } from "./src/cli/io.ts";
-import { isMainThread, workerData } from "./src/runtime/threads.ts";
+import { isMainThread, started } from "./src/runtime/threads.ts";
 import { isErrand } from "./src/service/errand_order.ts";
 
 const io: Io = {
@@ -30,15 +30,17 @@ function writeAll(fd: number, bytes: Uint8Array): void {
 }
 
 // Other threads are this program again (src/service/workers.ts, errands.ts).
-const given = isMainThread() ? null : workerData();
 if (isMainThread()) {
   const { command } = await import("./src/cli/command.ts");
   process.exit(await command(process.argv.slice(2), import.meta.url, io));
-} else if (isErrand(given)) {
-  const { doErrand } = await import("./src/service/errands.ts");
-  doErrand(given);
 } else {
-  const { work } = await import("./src/service/worker.ts");
-  const { currentRuntime } = await import("./src/runtime/runtime.ts");
-  work(currentRuntime());
+  started(async (starter) => {
+    if (isErrand(starter.given)) {
+      const { doErrand } = await import("./src/service/errands.ts");
+      return doErrand(starter, starter.given);
+    }
+    const { work } = await import("./src/service/worker.ts");
+    const { currentRuntime } = await import("./src/runtime/runtime.ts");
+    work(currentRuntime(), starter);
+  });
 }

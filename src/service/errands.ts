@@ -5,16 +5,13 @@
  *
  * A thread costs some tens of ms of another core. It is ended when it takes longer than it may, whatever it is doing.
  */
-import { builtin } from "../bytes/builtin.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { ConfigError, parseConfig } from "../config/parse.ts";
 import type { Clock } from "../net/net.ts";
 import type { Order } from "./errand_order.ts";
+import { type Starter, startThread } from "../runtime/threads.ts";
 import { changeOf, RefusedChange } from "../topology/change.ts";
 import { changesOf } from "../topology/plan.ts";
-
-const url = builtin<typeof import("node:url")>("node:url");
-const threads = builtin<typeof import("node:worker_threads")>("node:worker_threads");
 
 /** It could not be done, and this is why, for people. */
 export class ErrandError extends Error {
@@ -83,7 +80,6 @@ export function runErrand<K extends ErrandKind>(
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const order: Order = { errand, argument };
-    const thread = new (threads().Worker)(new (url().URL)(program), { workerData: order });
     let settled = false;
     // First, then the thread: on Deno 2.9.6 `terminate` says that it has ended before it returns.
     const settle = ({ ok, text }: Outcome) => {
@@ -92,23 +88,24 @@ export function runErrand<K extends ErrandKind>(
       clock.clearTimer(timer);
       if (ok) resolve(text);
       else reject(new ErrandError(text));
-      void thread.terminate();
+      thread.end();
     };
     const timer = clock.setTimer(maxMs, () => settle({ ok: false, text: "it takes too long" }));
-    thread.on("message", settle);
-    thread.on("error", () => settle(FAILED));
-    thread.on("exit", () => settle(FAILED));
+    const thread = startThread(program, order, {
+      message: (outcome) => settle(outcome as Outcome),
+      failed: () => settle(FAILED),
+      ended: () => settle(FAILED),
+    });
   });
 }
 
 const FAILED: Outcome = { ok: false, text: "it could not be done" };
 
 /** Does what this thread was started for. @param order `isErrand` */
-export function doErrand(order: Order): void {
+export function doErrand(starter: Starter, order: Order): void {
   // Who listens does not end, and whoever gets the answer ends us: on Deno 2.9.6 it might be lost with the thread.
-  const port = threads().parentPort!;
-  port.on("message", () => {});
-  port.postMessage(outcomeOf(order));
+  starter.listen(() => {});
+  starter.post(outcomeOf(order));
 }
 
 function outcomeOf({ errand, argument }: Order): Outcome {

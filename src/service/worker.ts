@@ -4,24 +4,25 @@
  * What is thrown here is a mistake of ours. Its state cannot be trusted then, so the thread ends, and with it its
  * clients' connections; the main thread replaces it.
  */
-import { builtin } from "../bytes/builtin.ts";
 import type { Log } from "../net/log.ts";
 import { type Prepared, Proxy } from "./proxy.ts";
 import { CrashNet } from "../runtime/crash_net.ts";
 import { Peers } from "./peers.ts";
 import { answerText } from "./questions.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Starter } from "../runtime/threads.ts";
 import type { Appointment, Order, Report } from "./workers.ts";
 import { Board } from "../stats/board.ts";
 import { proxyOptions } from "./proxy_options.ts";
 import { Turns } from "./turns.ts";
 
-const threads = builtin<typeof import("node:worker_threads")>("node:worker_threads");
+/** Says something to the main thread. */
+let report: (what: Report) => void;
 
-/** Starts the worker and returns; it lives until it dies or the main thread terminates it. */
-export function work(runtime: Runtime): void {
-  const { worker, config, board: memory, startedAtMs, stamp, states, events } = threads()
-    .workerData as Appointment;
+/** Starts the worker and returns; it lives until it dies or the main thread ends it. */
+export function work(runtime: Runtime, starter: Starter): void {
+  const { worker, config, board: memory, startedAtMs, stamp, states, events } = starter.given as Appointment;
+  report = starter.post;
   const die = (error: unknown) => {
     report({ kind: "died", stack: error instanceof Error ? error.stack ?? error.message : String(error) });
     runtime.closeAll?.();
@@ -53,7 +54,7 @@ export function work(runtime: Runtime): void {
       ask: (to, pool, question, told) => peers.ask(to, pool, question, told),
     },
   });
-  threads().parentPort!.on("message", (order: Order) => obey(proxy, peers, order, runtime));
+  starter.listen((order) => obey(proxy, peers, order as Order, runtime));
   report({ kind: "ready" });
 }
 
@@ -132,10 +133,6 @@ function prepare(proxy: Proxy, { id, config, memory, stamp }: Order & { kind: "p
     },
     (error: Error) => report({ kind: "prepared", id, refused: error.message }),
   );
-}
-
-function report(what: Report): void {
-  threads().parentPort!.postMessage(what);
 }
 
 /** The main thread writes the lines, so there is one file to open, and to open anew. */

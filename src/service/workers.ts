@@ -9,12 +9,9 @@
  * buried and replaced, after a wait that grows if it keeps dying; its replacement counts on where it has stopped.
  *
  * Each worker is this program again (`isMainThread` in main.ts), since that works on Deno, on Bun and in the compiled
- * executable, which has one entry point. Seen on Deno 2.9.6 and Bun 1.4.5: when a worker ends, however that
- * comes, its sockets and listeners are closed before `exit` is emitted; messages posted before its end arrive before that
- * too; and an error given to `error` has no stack on Deno, so a worker reports its own.
+ * executable, which has one entry point (runtime/threads.ts). An error that ends a thread has no stack on Deno, so a worker
+ * reports its own.
  */
-import type { Worker } from "node:worker_threads";
-import { builtin } from "../bytes/builtin.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { type EventsSeen, NO_EVENTS } from "../topology/events.ts";
 import type { ServerState, Sign } from "../topology/state.ts";
@@ -25,14 +22,12 @@ import { makeBoard } from "./proxy.ts";
 import type { ClientAnswer, ClientQuestion } from "../proxy/client_question.ts";
 import { type ArgumentOf, GATHER_MAX_MS, type Gathered, type QuestionKind } from "./questions.ts";
 import { isInherited } from "../runtime/heirloom.ts";
+import { startThread, type Thread } from "../runtime/threads.ts";
 import { StatsPort } from "./stats_port.ts";
 import type { Board, BoardMemory, PoolMemory } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
 import { sumStats } from "../stats/sum.ts";
 import { VERSION } from "../stats/version.ts";
-
-const url = builtin<typeof import("node:url")>("node:url");
-const threads = builtin<typeof import("node:worker_threads")>("node:worker_threads");
 
 /** What a worker is given at its start. */
 export interface Appointment {
@@ -157,7 +152,7 @@ const STOPPED = "stopped before it was ready";
 /** One worker's place, whoever fills it. */
 interface Post {
   readonly index: number;
-  thread: Worker | null;
+  thread: Thread | null;
   /** It waits for the order to listen. */
   ready: boolean;
   listening: boolean;
@@ -234,7 +229,7 @@ export class Workers {
     for (const post of this.posts) this.start(post);
     await this.untilAll((post) => post.ready);
     // All together, so that the first clients do not all come to the worker that was made first.
-    for (const post of this.posts) post.thread!.postMessage(LISTEN);
+    for (const post of this.posts) post.thread!.post(LISTEN);
     await this.untilAll((post) => post.listening);
     this.starting = false;
     log.write(NOTICE, `${this.posts.length} workers are listening`);
@@ -303,15 +298,14 @@ export class Workers {
       events: this.options.director?.events.seen ?? NO_EVENTS,
       startedAtMs: this.startedAtMs,
     };
-    const thread = new (threads().Worker)(new (url().URL)(program), { workerData: appointment });
-    post.thread = thread;
+    const thread = post.thread = startThread(program, appointment, {
+      message: (report) => this.heard(post, report as Report),
+      failed: (error) => post.lastWords ||= (error as Error | null)?.stack ?? String(error),
+      ended: () => this.exited(post, thread),
+    });
     post.ready = post.listening = false;
     post.lastWords = "";
     post.startedAtMs = clock.nowMs();
-    thread.on("message", (report: Report) => this.heard(post, report));
-    // Without a listener the error would end the whole process.
-    thread.on("error", (error: Error) => post.lastWords ||= error?.stack ?? String(error));
-    thread.on("exit", () => this.exited(post, thread));
   }
 
   private heard(post: Post, report: Report): void {
@@ -335,7 +329,7 @@ export class Workers {
       }
       case "ready":
         post.ready = true;
-        if (!this.starting) post.thread?.postMessage(LISTEN);
+        if (!this.starting) post.thread?.post(LISTEN);
         break;
       case "listening":
         post.listening = true;
@@ -345,7 +339,7 @@ export class Workers {
         break;
       case "failed":
         post.lastWords = report.message;
-        if (!this.starting) void post.thread?.terminate();
+        if (!this.starting) post.thread?.end();
         break;
       case "died":
         post.lastWords = report.stack;
@@ -379,7 +373,7 @@ export class Workers {
   }
 
   private tell(post: Post, order: Order): void {
-    if (post.listening) post.thread?.postMessage(order);
+    if (post.listening) post.thread?.post(order);
   }
 
   /** A question for another worker. */
@@ -398,7 +392,7 @@ export class Workers {
     for (const other of this.posts) other.asked = other.asked.filter(({ from }) => from !== post);
   }
 
-  private exited(post: Post, thread: Worker): void {
+  private exited(post: Post, thread: Thread): void {
     if (post.thread !== thread) return;
     const { clock, log } = this.options;
     post.thread = null;
@@ -473,7 +467,7 @@ export class Workers {
       if (isThere(post)) this.tell(post, { kind: "commit", id });
       else if (post.thread !== null) {
         post.lastWords = "it was starting with the configuration before";
-        void post.thread.terminate();
+        post.thread.end();
       }
     }
     const missing = () => [...asked.keys()].some((post) => isThere(post) && !change.committed.has(post));
@@ -602,7 +596,7 @@ export class Workers {
   private terminate(post: Post): void {
     const { thread } = post;
     post.thread = null;
-    void thread?.terminate();
+    thread?.end();
   }
 
   // ---- waiting
