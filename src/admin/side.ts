@@ -2,14 +2,14 @@
 import { isLoopback } from "../config/values.ts";
 import type { Config, ProcessConfig } from "../config/config.ts";
 import type { Address } from "../net/net.ts";
-import { visitsMax } from "../service/proxy.ts";
+import { visitsMax } from "../service/ceilings.ts";
 import { ERR, NOTICE, WARN } from "../net/log.ts";
 import type { CertificateSeen } from "../net/tls.ts";
 import { filesMax, random } from "../service/proxy_options.ts";
 import type { Around } from "./around.ts";
 import { takeSnapshot } from "./metrics.ts";
 import { Otlp } from "./otlp.ts";
-import { AdminServer } from "./server.ts";
+import type { AdminServer } from "./server.ts";
 
 /** Where it listens, as written; address null: nowhere. */
 export interface AdminAddress {
@@ -82,6 +82,8 @@ export class AdminSide {
   private async listen({ process }: Config): Promise<void> {
     const { address, text } = adminAddress(process, this.given);
     if (address === null || "path" in address) return;
+    // The page and all answers: most processes have no admin side (docs/decisions/53-first-request.md).
+    const { AdminServer } = await import("./server.ts");
     const server = new AdminServer(this.around, process.adminToken, visitsMax(filesMax()));
     try {
       await server.listen(address, process.adminTls);

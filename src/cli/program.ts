@@ -27,7 +27,8 @@ import { AccessLog } from "../service/access_log.ts";
 import { Director, type Followed } from "../service/director.ts";
 import { runErrand } from "../service/errands.ts";
 import { Machine } from "../service/machine.ts";
-import { fewFiles, Proxy } from "../service/proxy.ts";
+import { fewFiles } from "../service/ceilings.ts";
+import type { Proxy } from "../service/proxy.ts";
 import { filesMax, memoryTotal, proxyOptions, random } from "../service/proxy_options.ts";
 import { Tapping } from "../service/tapping.ts";
 import { Turns } from "../service/turns.ts";
@@ -70,6 +71,9 @@ export interface Start {
   /** URL of the module that starts the program, and its workers. */
   readonly program: string;
   readonly log: LogFile;
+  readonly workers: number;
+  /** Null if workers carry the traffic, and this thread none. */
+  readonly carrier: typeof Proxy | null;
 }
 
 export class Program {
@@ -91,9 +95,9 @@ export class Program {
   private hasDrained = () => {};
 
   constructor(private readonly start: Start) {
-    const { config, sources, options, argv, runtime, program, log } = start;
+    const { config, sources, options, argv, runtime, program, log, carrier } = start;
     this.drained = new Promise((resolve) => this.hasDrained = resolve);
-    this.workers = workerCount(options.workers ?? config.process.workers);
+    this.workers = start.workers;
     this.director = new Director({
       ...runtime,
       config,
@@ -102,8 +106,8 @@ export class Program {
       hint: (...seen) => sources.hint(...seen),
     });
     this.turns = new Turns(runtime.clock);
-    this.service = this.workers === 1
-      ? new Proxy({
+    this.service = carrier !== null
+      ? new carrier({
         ...proxyOptions(config, runtime, log),
         turns: this.turns,
         sign: (...seen) => this.director.sign(...seen),
@@ -385,6 +389,6 @@ function reopen(log: LogFile): void {
 }
 
 /** @param wanted 0 = auto: a worker a core */
-function workerCount(wanted: number): number {
+export function workerCount(wanted: number): number {
   return wanted > 0 ? wanted : Math.min(coresAvailable(), WORKERS_MAX);
 }

@@ -20,7 +20,7 @@ import { strangersOf } from "./environment.ts";
 import type { RunOptions } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { logSettings } from "./log_settings.ts";
-import { Program } from "./program.ts";
+import { Program, workerCount } from "./program.ts";
 import { refusal } from "./refusal.ts";
 import { tellPredecessor } from "./successor.ts";
 
@@ -62,7 +62,10 @@ export async function run(
   );
   for (const line of adviceFor(config)) log.write(NOTICE, line);
   for (const line of strangersOf(process.env, name)) log.write(WARN, line);
-  const why = await new Program({ source, config, sources, options, argv, runtime, program, log }).run();
+  const workers = workerCount(options.workers ?? config.process.workers);
+  const carrier = workers === 1 ? (await import("../service/proxy.ts")).Proxy : null;
+  const start = { source, config, sources, options, argv, runtime, program, log, workers, carrier };
+  const why = await new Program(start).run();
   if (why === null) return EXIT_OK;
   if (log.toFile || isDaemon()) io.err(`ringmaster: ${why}\n`);
   else tellPredecessor(`${why}\n`);

@@ -3,7 +3,7 @@ import { readdirSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import type { Config } from "../config/config.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { memoryMax } from "./proxy.ts";
+import { memoryMax } from "./ceilings.ts";
 import { filesMax, memoryTotal } from "./proxy_options.ts";
 
 /** What stays as it is while the process runs. */

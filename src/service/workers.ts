@@ -18,7 +18,7 @@ import type { ServerState, Sign } from "../topology/state.ts";
 import type { ConfigChange, Stamp } from "../topology/change.ts";
 import { ALERT, INFO, type Log, NOTICE } from "../net/log.ts";
 import type { Address, Clock, Net, TimerId } from "../net/net.ts";
-import { makeBoard } from "./proxy.ts";
+import { makeBoard } from "./ceilings.ts";
 import type { ClientAnswer, ClientQuestion } from "../proxy/client_question.ts";
 import { type ArgumentOf, GATHER_MAX_MS, type Gathered, type QuestionKind } from "./questions.ts";
 import { isInherited } from "../runtime/heirloom.ts";

@@ -9,7 +9,8 @@
  */
 import "../../src/runtime/bun.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { makeBoard, Proxy } from "../../src/service/proxy.ts";
+import { makeBoard } from "../../src/service/ceilings.ts";
+import { Proxy } from "../../src/service/proxy.ts";
 import { Turns } from "../../src/service/turns.ts";
 import { changeLines, changeSteps } from "../../src/topology/change.ts";
 import { request } from "../lib/bytes.ts";

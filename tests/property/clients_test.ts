@@ -4,7 +4,8 @@
  */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { parseConfig } from "../../src/config/parse.ts";
-import { makeBoard, Proxy } from "../../src/service/proxy.ts";
+import { makeBoard } from "../../src/service/ceilings.ts";
+import { Proxy } from "../../src/service/proxy.ts";
 import { type ClientQuestion, GONE, SILENT, type Told } from "../../src/proxy/client_question.ts";
 import { latin1 } from "../lib/bytes.ts";
 import { thorough } from "../lib/runs.ts";

@@ -237,6 +237,12 @@ Deno.test("a worker loads no command line, no admin side and nothing that reads 
     ),
     "loaded by the proxy, which does not need it (cli/serve.ts)",
   );
+  none(
+    proxy.filter((path) =>
+      /^src\/(redis|memcached)\/|^src\/admin\/(server|routes|page\/built)\.ts$/.test(path)
+    ),
+    "loaded at the start, though workers carry the traffic (cli/run.ts), or there is no admin side (admin/side.ts)",
+  );
 });
 
 Deno.test("loops stand in functions: bundled, all files are one function, and a loop of its own has all of it compiled", () => {

@@ -34,8 +34,6 @@ const EXCEPTIONS: Record<string, readonly string[]> = {
   "src/service/proxy_options.ts": ["Math.random"],
   // Runs in a browser; no part of it runs in the process.
   "src/admin/page/": ["fetch", "Date.now", "performance.now", "setTimeout", "clearTimeout", "setInterval"],
-  // Starts the worker threads.
-  "src/service/workers.ts": ["Worker"],
 };
 
 const allowed = (path: string, name: string): boolean =>

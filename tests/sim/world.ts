@@ -11,7 +11,8 @@ import type { Client } from "../../src/proxy/client.ts";
 import type { Address } from "../../src/net/net.ts";
 import type { ServerState } from "../../src/topology/state.ts";
 import type { Pool, Seat } from "../../src/proxy/pool.ts";
-import { makeBoard, type Prepared, Proxy } from "../../src/service/proxy.ts";
+import { makeBoard } from "../../src/service/ceilings.ts";
+import { type Prepared, Proxy } from "../../src/service/proxy.ts";
 import type { RedisSession } from "../../src/redis/session.ts";
 import { Board, type PoolBoard } from "../../src/stats/board.ts";
 import {

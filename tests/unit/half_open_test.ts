@@ -1,7 +1,7 @@
 /** Who goes when too many handshakes are half open, and whose turn is next. */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { addressOf, HalfOpen } from "../../src/runtime/half_open.ts";
-import { handshakesMax } from "../../src/service/proxy.ts";
+import { handshakesMax } from "../../src/service/ceilings.ts";
 
 const MAX = 64;
 const HALF = MAX / 2;

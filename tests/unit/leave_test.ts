@@ -2,7 +2,7 @@ import { equal, ok } from "node:assert/strict";
 import fc from "fast-check";
 import { parseConfig } from "../../src/config/parse.ts";
 import { Leave } from "../../src/proxy/leave.ts";
-import { makeBoard } from "../../src/service/proxy.ts";
+import { makeBoard } from "../../src/service/ceilings.ts";
 import { LEAVE_MAX_MS } from "../../src/stats/board.ts";
 import { runs } from "../lib/runs.ts";
 
