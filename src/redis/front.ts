@@ -202,7 +202,7 @@ export class RedisFront implements Front, Sender {
     this.modes = new RedisModes(pool, this, host);
     const { listen, listenText } = pool.config;
     this.local = "path" in listen ? `${listen.path}:0` : listenText;
-    this.anyAddress = "host" in listen && ANY_HOSTS.has(listen.host);
+    this.anyAddress = "host" in listen && (ANY_HOSTS.has(listen.host) || !IP.test(listen.host));
     this.scripts = pool.tellsScripts ? new Scripts(pool) : null;
     this.seen = pool.seen;
     this.runs = new RequestRuns(pool, args, this);
@@ -1493,6 +1493,8 @@ function needsFirst({ route, flags, finder, firstKey, lastKey }: Command): boole
 
 /** Where `listen` means every address of the machine. */
 const ANY_HOSTS: ReadonlySet<string> = new Set(["0.0.0.0", "::", "[::]"]);
+/** Of a name the socket says which address it is. */
+const IP = /^[0-9.]+$|:/;
 
 const ANY_ARGUMENT = Int32Array.of(0);
 

@@ -89,7 +89,7 @@ export class RedisSession implements Session {
     public authenticated: boolean,
     readonly sinceMs: number,
     private readonly local: string,
-    /** `local` stands for every address of the machine. */
+    /** `local` stands for every address of the machine, or is a name. */
     private readonly anyAddress: boolean,
   ) {
     this.id = client.serial;

@@ -128,16 +128,24 @@ Deno.test("CLIENT LIST of a worker that dies meanwhile goes on without it", asyn
   await poll(async () => (await names(a)).join() === "a", "b to be gone from the list");
 });
 
-Deno.test("CLIENT LIST tells the address that a client has come to, also where the pool listens on all, and a socket's path", async () => {
+Deno.test("CLIENT LIST tells the address that a client has come to, also where the pool listens on all or by a name, and a socket's path", async () => {
   await using f = new Fixture();
   const port = freePort();
   const path = `${f.dir}/pool.sock`;
   const servers = [await f.redis()];
-  const yml = poolYml({ any: { listen: `0.0.0.0:${port}`, servers }, unix: { listen: path, servers } });
+  const named = freePort();
+  const yml = poolYml({
+    any: { listen: `0.0.0.0:${port}`, servers },
+    // A name, but in need of no resolver.
+    named: { listen: `0x7f.1:${named}`, servers },
+    unix: { listen: path, servers },
+  });
   for (const runtime of ["compiled", "deno"] as const) {
     const proxy = await f.proxy(runtime, yml);
     const client = await f.client({ port });
     strictEqual((await list(client))[0]!.get("laddr"), `127.0.0.1:${port}`);
+    const byName = await f.client({ port: named });
+    strictEqual((await list(byName))[0]!.get("laddr"), `127.0.0.1:${named}`);
     const local = await f.client({ path });
     const [fields] = await list(local, "FLAGS", "U");
     deepStrictEqual([fields!.get("addr"), fields!.get("laddr")], [`${path}:0`, `${path}:0`]);

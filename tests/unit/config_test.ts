@@ -467,6 +467,30 @@ Deno.test("adviceFor() tells who announces a cluster of several servers without 
   assert.deepEqual(advice("announce_cluster: false"), []);
 });
 
+Deno.test("adviceFor() tells of a pool that is its own server, and what a listen of * is", () => {
+  const advice = (listen: string, servers: string) =>
+    adviceFor(parseConfig(poolWith("redis: true", servers, listen), "x.yml"));
+  const OWN = /^pool p: server (b|127.0.0.1:7) is where the pool listens itself/;
+  for (
+    const [listen, server] of [["h:7", "h:7:1 b"], ["0.0.0.0:7", "127.0.0.1:7:1"], [
+      "'[::]:7'",
+      "localhost:7:1 b",
+    ], [
+      "/r",
+      "/r:1 b",
+    ]] as const
+  ) {
+    const [line, ...more] = advice(listen, `[ 'h:1:1', '${server}' ]`);
+    assert.match(line!, OWN, listen);
+    assert.deepEqual(more, []);
+  }
+  // Others may have the same port, elsewhere.
+  for (const server of ["h:7:1", "10.0.0.1:7:1", "127.0.0.1:8:1", "/r:1"]) {
+    assert.deepEqual(advice("0.0.0.0:7", `[ '${server}' ]`), [], server);
+  }
+  assert.match(advice("'*:7'", "[ h:1:1 ]")[0]!, /^pool p: listen: "\*" is 127\.0\.0\.1 or ::1 alone/);
+});
+
 /** The lines of a Redis pool behind its listen, and what differs from the defaults or is wrong. */
 const FAILOVERS: readonly (readonly [string, string, Partial<PoolConfig> | RegExp])[] = [
   [
