@@ -276,3 +276,10 @@ Deno.test("blocks() is true of XREAD only with BLOCK", () => {
     assert.equal(blocks(resolve(bytes, args)!, bytes, args), expected, line);
   }
 });
+
+Deno.test("a subcommand's row follows those of its own container", () => {
+  for (const { name, container } of COMMANDS) {
+    const bar = name.indexOf("|");
+    assert.equal(container?.name, bar < 0 ? undefined : name.slice(0, bar), name);
+  }
+});

@@ -8,8 +8,8 @@
  */
 import { encode } from "../../bytes/ascii.ts";
 import type { Args } from "./args.ts";
-import { CATEGORY, Command, FLAG, type KeySpec } from "./command.ts";
-import { ROWS } from "./command_rows.ts";
+import { CATEGORY, Command, FLAG } from "./command.ts";
+import { type Row, ROWS } from "./command_rows.ts";
 
 export { CATEGORY, checkArity, Command, FINDER, FLAG, JOIN, needsAuth, ROUTE } from "./command.ts";
 
@@ -131,20 +131,24 @@ export function probesOf(command: Command): number {
   return probes;
 }
 
-function add(
-  name: string,
-  arity: number,
-  flags: number,
-  categories: number,
-  route: number,
-  keys: KeySpec,
-  detail: number,
-  hint: string,
-): void {
-  const bar = name.indexOf("|");
-  const container = bar === -1 ? null : findByName(name.slice(0, bar))!;
-  const all = impliedCategories(flags) | categories;
-  const command = new Command(COMMANDS.length, name, arity, flags, all, route, keys, detail, hint, container);
+function add(row: Row): void {
+  const name = row[0];
+  // Its row is the last one without a bar: they follow it.
+  const container = name.includes("|") ? TOP_COMMANDS[TOP_COMMANDS.length - 1]! : null;
+  const flags = row[2];
+  const all = impliedCategories(flags) | row[3];
+  const command = new Command(
+    COMMANDS.length,
+    name,
+    row[1],
+    flags,
+    all,
+    row[4],
+    row[5],
+    row[6] ?? 0,
+    row[7] ?? "",
+    container,
+  );
   COMMANDS.push(command);
   if (container !== null) {
     (container.subcommands ??= []).push(command);
@@ -168,6 +172,4 @@ function impliedCategories(flags: number): number {
   return categories;
 }
 
-ROWS.forEach(([name, arity, flags, categories, route, keys, detail, hint]) => {
-  add(name, arity, flags, categories, route, keys, detail ?? 0, hint ?? "");
-});
+ROWS.forEach(add);
