@@ -30,7 +30,7 @@ import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection, Waiter } from "../proxy/server_connection.ts";
 import type { Joiner } from "../proxy/split.ts";
 import type { Postponed } from "../proxy/turn.ts";
-import { connectionAt, Placed, type PoolRedirects, Redirected, sayOnLease, UNHEARD } from "./redirect.ts";
+import { connectionAt, Placed, type PoolRedirects, Redirected, sayOnLease } from "./redirect.ts";
 
 /** A slice has about this many bytes for each command that one may have (pool.sliceArguments). */
 const COMMAND_BYTES = 256;
@@ -133,7 +133,7 @@ export class Execution implements Holder, Postponed, Waiter {
   private tellScripts(connection: ServerConnection, block: Uint8Array): void {
     const redirects = this.client.pool.front.redirects as PoolRedirects;
     for (const each of redirects.named(connection, block)) {
-      if (connection.holder === null) connection.ask(each, UNHEARD);
+      if (connection.holder === null) redirects.teach(connection, each);
       else sayOnLease(connection, each);
     }
   }
@@ -427,6 +427,8 @@ class RedirectedBlock extends Redirected {
     const { endpoint, asking } = learner!;
     redirects.learn(client, connection, redirects.called(connection, this.functions!), (loads) => {
       if (this.parent.client === null) return this.over();
+      // Whoever has its slot by now may lack them as well.
+      if (loads === null) return void this.unsent(endpoint.server, endpoint.server.whyRefused, true);
       if (!super.ask(endpoint, asking, loads)) super.tryAgain();
     });
   }

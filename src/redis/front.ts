@@ -219,6 +219,7 @@ export class RedisFront implements Front, Sender {
       (on, requests) => this.scripts?.named(on, requests) ?? [],
       (on, functions) => this.scripts?.librariesOf(on, functions) ?? [],
       (request, args) => this.known(request, args),
+      (on) => this.scripts?.untold(on),
     );
   }
 

@@ -23,6 +23,7 @@
  * Bounds. NODES_MAX nodes are asked without a pause between them, none twice that has said MOVED, and none that has sent it on with ASK. TRYAGAIN is tried again for
  * `cluster_tryagain`, all else for DOWN_MS; then the client reads the server's own words. `timeout` is for each node that is asked.
  */
+import { encode, startsWith } from "../bytes/ascii.ts";
 import { command } from "../protocol/redis/encode.ts";
 import {
   ASK,
@@ -71,6 +72,7 @@ const SIGN_EVERY_MS = 20;
 
 const NO_OWNERS = new Uint16Array(0);
 const NOTHING = new Uint8Array(0);
+const ERR = encode("-ERR ");
 const MINUS = 45;
 const ZERO = 48;
 
@@ -113,14 +115,23 @@ export class PoolRedirects implements Redirects {
   readonly waiting: Set<ClientRedirects> = new Set();
   private signedAtMs = -Infinity;
 
-  /** @param named see Scripts.named @param called see Scripts.librariesOf */
+  /** @param named see Scripts.named @param called see Scripts.librariesOf @param untold see Scripts.untold */
   constructor(
     readonly pool: Pool,
     readonly lacking: Lacking,
     readonly named: (on: ServerConnection, requests: Uint8Array) => readonly Uint8Array[],
     readonly called: (on: ServerConnection, functions: ReadonlySet<string>) => readonly Library[],
     readonly known: Known,
+    private readonly untold: (on: ServerConnection) => void,
   ) {}
+
+  /** Says what a node may lack before a request that needs it. */
+  teach(connection: ServerConnection, load: Uint8Array): void {
+    connection.ask(load, (bytes, start, end, failed) => {
+      // It cannot take it now, and may be asked again; of an -ERR another time changes nothing.
+      if (!failed && bytes[start] === MINUS && !startsWith(bytes, start, end, ERR)) this.untold(connection);
+    });
+  }
 
   /** The pool has other servers: what waits is tried again. Between two turns. */
   adopt(): void {
@@ -304,20 +315,22 @@ export class PoolRedirects implements Redirects {
 
   /**
    * Asks a node which of these libraries it lacks, and others whether they have those.
-   * @param told called once, unless the client is gone, with what the node is to be told
+   * @param told called once, unless the client is gone, with what the node is to be told; null: it could not be asked
    */
   learn(
     client: Client,
     connection: ServerConnection,
     libraries: readonly Library[],
-    told: (loads: readonly Uint8Array[]) => void,
+    told: (loads: readonly Uint8Array[] | null) => void,
   ): void {
     // Another client has asked meanwhile.
     if (libraries.length === 0) return told([]);
     const missing: Library[] = [];
     let left = libraries.length;
+    let lost = false;
     const heard = () => {
       if (--left > 0 || client.closed) return;
+      if (lost) return told(null);
       if (missing.length === 0) return told([]);
       this.haveLibraries(client, connection.endpoint, missing.map(({ name }) => name), (loaded) => {
         for (const each of missing) each.seen();
@@ -327,6 +340,7 @@ export class PoolRedirects implements Redirects {
     for (const library of libraries) {
       const question = command("FUNCTION", "LIST", "LIBRARYNAME", library.name);
       connection.ask(question, (bytes, start, _end, failed) => {
+        lost ||= failed;
         const isList = !failed && bytes[start] !== MINUS;
         if (isList && bytes[start + 1] === ZERO) missing.push(library);
         else if (isList) library.seen();
@@ -474,6 +488,8 @@ export class Redirected extends Placed implements Waiting {
     this.from = by.server;
     this.reply = bytes.slice(start, end);
     this.isFailure = false;
+    // What comes behind it and is sent to another node must not pass it.
+    this.lookForSlot();
     // What waits will be refused once more, and is told then.
     if (!this.own.mayPass(this)) return this.wait(false);
     this.taught = by;
@@ -566,7 +582,7 @@ export class Redirected extends Placed implements Waiting {
     this.asked = 0;
     this.moved.length = 0;
     this.sentBy = null;
-    if (this.slot === NOT_LOOKED) this.slot = slotOfAny(redirects.pool, this.bytes, redirects.known);
+    this.lookForSlot();
     const { untold } = this;
     this.untold = null;
     if (untold !== null) return this.tell(untold);
@@ -583,6 +599,11 @@ export class Redirected extends Placed implements Waiting {
     this.reply = owner === null ? redirects.pool.front.noLiveServer : owner.refusal();
     this.isFailure = true;
     this.wait(false);
+  }
+
+  private lookForSlot(): void {
+    const { pool, known } = this.redirects;
+    if (this.slot === NOT_LOOKED) this.slot = slotOfAny(pool, this.bytes, known);
   }
 
   /** The server that has come in this one's place, with all of its slots and perhaps more, or it itself; null if there is none. */
@@ -622,8 +643,8 @@ export class Redirected extends Placed implements Waiting {
     this.askedAtMs = this.redirects.pool.turn.now();
     this.asked++;
     this.asking = asking;
-    for (const each of before) connection.ask(each, UNHEARD);
-    for (const each of this.before(connection)) connection.ask(each, UNHEARD);
+    for (const each of before) this.redirects.teach(connection, each);
+    for (const each of this.before(connection)) this.redirects.teach(connection, each);
     // It lasts for the next command alone.
     if (asking && lane === null) connection.ask(ASKING, UNHEARD);
     this.send(connection, lane === null ? this.bytes : lane.bytesNow(this.bytes));

@@ -373,6 +373,12 @@ export class Scripts {
     }));
   }
 
+  /** What has been said there has not been taken. */
+  untold(on: ServerConnection): void {
+    this.toldOn.delete(on);
+    this.seenOn.delete(on);
+  }
+
   private toldTo(connection: ServerConnection): { readonly texts: Set<Uint8Array> } {
     const nowMs = this.pool.turn.now();
     let told = this.toldOn.get(connection);

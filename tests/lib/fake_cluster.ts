@@ -70,6 +70,8 @@ export class FakeNode {
   readonly believed = new Map<number, FakeNode>();
   /** Who waits with BLPOP. */
   readonly waiting: FakeConnection[] = [];
+  /** It takes no scripts now. */
+  loading = false;
   /** It does not say which libraries it has. */
   mute = false;
   /** Whether it looks at keys when a command is queued, as Redis does, or only at EXEC, as Valkey 9.1 while a slot moves. */
@@ -184,6 +186,7 @@ export class FakeNode {
           ? bulk(this.scripts.get(words[0]!))
           : "-NOSCRIPT No matching script. Please use EVAL.\r\n";
       case "SCRIPT":
+        if (words[0] === "LOAD" && this.loading) return "-LOADING Redis is loading the dataset in memory\r\n";
         if (words[0] === "LOAD") this.scripts.set(digestOf(words[1]!), words[1]!);
         else this.scripts.clear();
         return words[0] === "LOAD" ? bulk(digestOf(words[1]!)) : "+OK\r\n";

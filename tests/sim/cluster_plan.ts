@@ -47,6 +47,8 @@ export interface ClusterPlan {
   readonly flushes: boolean;
   /** So many clients subscribe, and others publish. */
   readonly listeners: number;
+  /** Some values are so large that their requests stream through. */
+  readonly large: boolean;
   /** So often a node forgets its scripts. */
   readonly forgets: number;
   /** What is sent arrives at its multiples, ms; 0: at any time. */
@@ -73,6 +75,7 @@ export function clusterPlanOf(random: Random, plain = false): ClusterPlan {
   const forgets = scripts && aside.chance(0.2) ? aside.int(1, 3) : 0;
   const gridMs = !plain && aside.chance(0.5) ? aside.pick([0.3, 1, 2]) : 0;
   const listeners = !plain && aside.chance(0.3) ? aside.int(1, 3) : 0;
+  const large = !plain && aside.chance(0.04);
   const turnMaxMs = !plain && aside.chance(0.3) ? aside.pick([0.5, 2]) : 0;
   const shards = random.int(2, 3);
   const replicas = random.chance(0.7) ? 1 : 0;
@@ -104,6 +107,7 @@ export function clusterPlanOf(random: Random, plain = false): ClusterPlan {
     flushes,
     forgets,
     listeners,
+    large,
     gridMs,
     turnMaxMs,
     replicas,
@@ -127,7 +131,7 @@ export function clusterPlanOf(random: Random, plain = false): ClusterPlan {
     keyMaxMs: random.magnitude(5, 400),
     fullCoverage: random.chance(0.7),
     tryAgainMs,
-    faults: random.chance(0.25) ? { ...swarm(random), blackHole: 0, vanish: 0 } : null,
+    faults: random.chance(0.25) && !large ? { ...swarm(random), blackHole: 0, vanish: 0 } : null,
     requestsMax: random.magnitude(40, 150),
     troubleMs: random.magnitude(500, 3000),
   };

@@ -33,12 +33,16 @@ const WAITS: readonly string[] = ["BLPOP", "BRPOP"];
 const SCRIPTED = ["load", "digest", "call", "block of scripts"] as const;
 const LOSSES = ["lose"] as const;
 const TELLING = ["publish"] as const;
+const LARGE = ["large"] as const;
+/** More is not kept, and streams through. */
+const LARGE_BYTES = 520 * 1024;
 type Kind =
   | typeof KINDS[number]
   | typeof BLOCKING[number]
   | typeof SCRIPTED[number]
   | typeof LOSSES[number]
-  | typeof TELLING[number];
+  | typeof TELLING[number]
+  | typeof LARGE[number];
 
 /** What its world tells a client. */
 export interface ClusterJudge {
@@ -49,8 +53,14 @@ export interface ClusterJudge {
   readonly blocks: boolean;
   readonly password: string | null;
   readonly scripts: boolean;
+  /** Requests with more arguments, and transactions of more commands, go out in slices. */
+  readonly sliceArguments: number;
   readonly flushes: boolean;
   readonly loaded: Loaded;
+  /** Some values are so large that their requests stream through. */
+  readonly large: boolean;
+  /** Nodes are asked with EXISTS who has the key of this request. */
+  asksFirst(tag: string): void;
   /** Some subscribe. */
   readonly listens: boolean;
   /** What has been published. */
@@ -59,6 +69,8 @@ export interface ClusterJudge {
   mayTellAgain(): boolean;
   /** May this error be read now, for a request that was made then? */
   mayFail(reply: string, slots: readonly string[], madeAtMs: number): boolean;
+  /** May the slot have been on its way since then, or nobody have known where it is? */
+  mayHaveMoved(slot: string, sinceMs: number): boolean;
   nowMs(): number;
   /** A SCAN that has begun then is over, and has shown these keys. @throws Violation if one is missing */
   walked(seen: ReadonlySet<string>, fromMs: number): void;
@@ -75,7 +87,12 @@ interface Command {
   readonly name: string;
   /** What is said of it where it is not known. */
   readonly lacks: string | null;
+  /** No server of the transaction's has it: what its part of EXEC's reply is. */
+  readonly aside?: RegExp;
 }
+
+/** A message's receivers, or why there are none. */
+const TOLD = /^(:\d+|-[^\r]*)\r\n/;
 
 export class ClusterWorkload {
   readonly blocks = false;
@@ -98,6 +115,7 @@ export class ClusterWorkload {
       for (const kind of SCRIPTED) if (random.chance(0.7)) this.weights.set(kind, random.magnitude(1, 30));
       if (judge.flushes && random.chance(0.5)) this.weights.set("lose", 1);
     }
+    if (judge.large) this.weights.set("large", 2);
     if (judge.listens) this.weights.set("publish", random.magnitude(3, 20));
     if (this.weights.size === 0) this.weights.set("set", 1);
   }
@@ -172,6 +190,8 @@ export class ClusterWorkload {
         return random.chance(0.5)
           ? this.loadScript(random.pick(SCRIPTS))
           : this.loadLibrary(random.pick(LIBRARIES));
+      case "large":
+        return this.large();
       case "publish":
         return this.publish(random.chance(0.7), random.pick(judge.slots));
       case "lose":
@@ -182,7 +202,8 @@ export class ClusterWorkload {
         return this.run(this.call(random.pick(LIBRARIES)));
       case "block of scripts": {
         const slot = random.pick(judge.slots);
-        return this.block(slot, Array.from({ length: random.int(1, 4) }, () => this.any(slot)));
+        const most = judge.sliceArguments < 100 && random.chance(0.3) ? 2 * judge.sliceArguments : 4;
+        return this.block(slot, Array.from({ length: random.int(1, most) }, () => this.any(slot)));
       }
       case "push":
         return this.keyed([random.pick(["RPUSH", "LPUSH"]), this.key("l")], ["value"]);
@@ -252,6 +273,20 @@ export class ClusterWorkload {
     return this.run({ key, tag: tag!, args, name: text, lacks: loaded ? NOSCRIPT : null });
   }
 
+  /** It cannot be sent twice: it goes to whoever has the key when it begins. */
+  private large(): Step {
+    const { random, judge } = this;
+    const [slot, [tag]] = [random.pick(judge.slots), this.tags(1)];
+    const key = this.key("k", slot);
+    const args = [random.pick(["SET", "SETNX"]), `${key}~${tag}`, `=${tag};`.padEnd(LARGE_BYTES, "x")];
+    judge.asksFirst(tag!);
+    const shown = `${args[0]} ${args[1]} large`;
+    const expect = this.expect(shown, [key], (reply) =>
+      this.isTrue([tag!], reply) ||
+      /^-(MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /.test(reply) && judge.mayHaveMoved(slot, expect.madeAtMs));
+    return step(args, expect);
+  }
+
   /** All that may be published on, when all must hear it. @returns the messages, with the steps */
   publishAll(): { readonly steps: Step; readonly messages: readonly string[] } {
     const before = new Set(this.judge.told.keys());
@@ -291,18 +326,43 @@ export class ClusterWorkload {
 
   /** What a transaction may have among its commands. */
   private any(slot: string): Command {
-    const { random } = this;
-    switch (random.int(0, 3)) {
+    const { random, judge } = this;
+    switch (random.int(0, judge.listens ? 7 : 4)) {
       case 0:
         return this.digest(random.pick(SCRIPTS), slot);
       case 1:
         return this.call(random.pick(LIBRARIES), slot);
+      case 2: {
+        // The proxy's own answer.
+        const args = ["ECHO", `of ${this.client}`];
+        return {
+          key: "",
+          tag: "",
+          args,
+          name: "",
+          lacks: null,
+          aside: new RegExp(`^\\$\\d+\r\n${args[1]}\r\n`),
+        };
+      }
+      case 5:
+      case 6:
+        // A shard channel is like a key: of another slot it is refused.
+        return random.chance(0.5) ? this.telling(true, slot) : this.telling(false, random.pick(judge.slots));
       default: {
         const [key, [tag]] = [this.key("k", slot), this.tags(1)];
         const args = ["APPEND", `${key}~${tag}`, `=${tag};`];
         return { key, tag: tag!, args, name: "", lacks: null };
       }
     }
+  }
+
+  /** It is published when EXEC has been answered, by whichever node. */
+  private telling(shard: boolean, slot: string): Command {
+    const [channel, [tag]] = [channelOf(slot), this.tags(1)];
+    const args = [shard ? "SPUBLISH" : "PUBLISH", channel, `=${tag};`];
+    this.judge.told.set(args[2]!, { shard, channel });
+    this.judge.truth.late.add(tag!);
+    return { key: "", tag: "", args, name: "", lacks: null, aside: TOLD };
   }
 
   private run({ key, tag, args, name, lacks }: Command): Step {
@@ -321,23 +381,32 @@ export class ClusterWorkload {
   /** MULTI … EXEC of these commands, for keys of one slot. */
   private block(slot: string, commands: readonly Command[]): Step {
     const { judge } = this;
-    const tags = commands.map(({ tag }) => tag);
+    const tags = commands.filter(({ aside }) => aside === undefined).map(({ tag }) => tag);
     judge.truth.transactions.push(tags);
     const steps = commands.map(({ key, args }) =>
-      step(args, this.expect(args.join(" "), [key], (reply) => reply === "+QUEUED\r\n"))
+      step(args, this.expect(args.join(" "), key === "" ? [] : [key], (reply) => reply === "+QUEUED\r\n"))
     );
+    const isLong = commands.length > judge.sliceArguments;
     const expect = this.expect(`EXEC of ${tags.join(" ")}`, [`{${slot}}`], (reply) => {
       const found = this.executions(tags);
       if (found === null) {
-        return !tags.some((tag) => judge.truth.executions.has(tag)) && reply.startsWith("-EXECABORT ") &&
-          judge.mayFail(reply, [slot], expect.madeAtMs);
+        if (tags.some((tag) => judge.truth.executions.has(tag))) return false;
+        // It is not kept, and goes nowhere else.
+        return isLong && /^-(EXECABORT|MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /.test(reply) &&
+            judge.mayHaveMoved(slot, expect.madeAtMs) ||
+          reply.startsWith("-EXECABORT ") && judge.mayFail(reply, [slot], expect.madeAtMs);
       }
-      for (const [i, { lacks, name }] of commands.entries()) {
-        const said = found[i]!.reply;
-        if (said !== lacks || judge.loaded.mayLack(name, expect.madeAtMs)) continue;
+      const head = `*${commands.length}\r\n`;
+      if (!reply.startsWith(head)) return false;
+      let rest = reply.slice(head.length);
+      for (const { tag, lacks, name, aside } of commands) {
+        const said = aside === undefined ? found[tags.indexOf(tag)]!.reply : aside.exec(rest)?.[0];
+        if (said === undefined || !rest.startsWith(said)) return false;
+        rest = rest.slice(said.length);
+        if (said !== lacks || isLong || judge.loaded.mayLack(name, expect.madeAtMs)) continue;
         throw new Violation(`client ${this.client} reads ${said.trimEnd()} within EXEC, of ${name}`);
       }
-      return reply === `*${tags.length}\r\n${found.map((one) => one.reply).join("")}`;
+      return rest === "";
     });
     return together([
       step(["MULTI"], exactly("MULTI", "+OK\r\n")),
@@ -434,7 +503,19 @@ export class ClusterWorkload {
     }
     steps.push(step(["MULTI"], exactly("MULTI", "+OK\r\n")));
     const tags: string[] = [];
+    // By its tag: of which script.
+    const digests = new Map<string, string>();
     for (let i = random.int(1, 4); i > 0; i--) {
+      if (judge.scripts && random.chance(0.3)) {
+        const { key, tag, args, name } = this.digest(random.pick(SCRIPTS), slot);
+        digests.set(tag, name);
+        tags.push(tag);
+        steps.push(step(args, {
+          ...this.expect(args.join(" "), [key], (reply) => reply === "+QUEUED\r\n"),
+          executed: () => false,
+        }));
+        continue;
+      }
       const key = this.key("k", slot);
       const [tag] = this.tags(1);
       tags.push(tag!);
@@ -453,7 +534,14 @@ export class ClusterWorkload {
     const expect = this.expect(`EXEC of ${tags.join(" ")}`, [watched], (reply) => {
       const found = this.executions(tags);
       if (seen.inVain && found !== null) return false;
-      if (found !== null) return reply === `*${tags.length}\r\n${found.map((one) => one.reply).join("")}`;
+      if (found !== null) {
+        for (const [i, tag] of tags.entries()) {
+          const name = digests.get(tag) ?? "";
+          if (found[i]!.reply !== NOSCRIPT || judge.loaded.mayLack(name, expect.madeAtMs)) continue;
+          throw new Violation(`client ${this.client} reads ${NOSCRIPT.trimEnd()} within EXEC, of ${name}`);
+        }
+        return reply === `*${tags.length}\r\n${found.map((one) => one.reply).join("")}`;
+      }
       if (tags.some((tag) => judge.truth.executions.has(tag))) return false;
       return watch && reply === "*-1\r\n" ||
         // What was refused may be so for what made its WATCH or one of its commands fail.

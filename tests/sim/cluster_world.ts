@@ -326,6 +326,25 @@ export class ClusterWorld implements ClusterJudge, Judge {
     return this.plan.scripts;
   }
 
+  get sliceArguments(): number {
+    return this.plan.sliceArguments;
+  }
+
+  mayHaveMoved(name: string, sinceMs: number): boolean {
+    const slot = slotOf(`{${name}}`);
+    const isLate = (untilMs: number) => untilMs + this.learntMs >= sinceMs;
+    return isLate(this.toldMs) ||
+      this.migrations.some((one) => one.slot === slot && isLate(one.untilMs));
+  }
+
+  get large(): boolean {
+    return this.plan.large;
+  }
+
+  asksFirst(tag: string): void {
+    this.cluster.scripts.add(tag);
+  }
+
   get flushes(): boolean {
     return this.plan.flushes;
   }
@@ -381,6 +400,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
     const stamp = { epoch: ++this.changes, cause: "the cluster", atMs: clock.wallMs() };
     const prepared = [];
     for (const proxy of this.proxies) prepared.push(await proxy.prepare(said!, memory, stamp));
+    this.adoptedMs = clock.nowMs();
     for (const [i, proxy] of this.proxies.entries()) {
       if (i > 0) clock.run(clock.nowMs() + this.random.next() * 5);
       this.checkObjects();

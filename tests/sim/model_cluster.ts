@@ -87,7 +87,7 @@ export class ModelCluster {
   readonly thereSince = new Map<string, number>();
   /** Tags of reads that were executed. */
   readonly reads = new Set<string>();
-  /** Tags of scripts that some node was asked to run. */
+  /** Tags of scripts that some node was asked to run, and of requests that are too large to be asked twice. */
   readonly scripts = new Set<string>();
   /** Libraries by name, with their texts, of each shard. */
   readonly libraries: Map<string, string>[];

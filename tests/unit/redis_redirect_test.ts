@@ -1150,11 +1150,52 @@ testOf(
     strictEqual(client.take(), "+OK\r\n+QUEUED\r\n");
     const address = { host: owner.host, port: PORT };
     world.net.down(address);
-    world.run(5);
     world.net.up(address);
     owner.mute = false;
+    owner.libraries.clear();
     world.run(1000);
     strictEqual(client.take(), `*1\r\n$${library.length}\r\n${library}\r\n`);
+  },
+);
+
+testOf(
+  "what comes behind a script that a node does not know, and is sent to another node, waits for it",
+  (world) => {
+    const client = world.talker();
+    const digest = world.ask(client, "SCRIPT", "LOAD", "return1").split("\r\n")[1]!;
+    const owner = world.cluster.owner(SLOT);
+    const to = [0, 1, 2].map((i) => world.node(i)).find((node) => node !== owner)!;
+    const { scripts } = owner;
+    // The slot leaves between the two.
+    scripts.has = () => {
+      world.cluster.give(SLOT, to);
+      return false;
+    };
+    world.asked();
+    client.say("EVALSHA", digest, "1", ONE).say("APPEND", ONE, "x");
+    world.run(300);
+    strictEqual(client.take(), "$7\r\nreturn1\r\n:1\r\n");
+    const got = to.redis.takeGot().filter((each) => /^(EVALSHA|APPEND)/.test(each));
+    deepStrictEqual(got.map((each) => each.split(" ")[0]), ["EVALSHA", "APPEND"]);
+  },
+);
+
+testOf(
+  "a node that has not taken a script, since it is loading, is told it again before the transaction",
+  (world) => {
+    const client = world.talker();
+    const digest = world.ask(client, "SCRIPT", "LOAD", "return1").split("\r\n")[1]!;
+    const owner = world.cluster.owner(SLOT);
+    owner.scripts.clear();
+    owner.loading = true;
+    owner.down = "-CLUSTERDOWN The cluster is down\r\n";
+    client.say("MULTI").say("EVALSHA", digest, "1", ONE).say("EXEC");
+    world.run(100);
+    strictEqual(client.take(), "+OK\r\n+QUEUED\r\n");
+    owner.loading = false;
+    owner.down = null;
+    world.run(300);
+    strictEqual(client.take(), "*1\r\n$7\r\nreturn1\r\n");
   },
 );
 
