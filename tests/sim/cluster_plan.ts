@@ -58,7 +58,7 @@ export interface ClusterPlan {
 }
 
 export const TIMEOUT_MS = 2000;
-/** No reply here has so many bytes. */
+/** No reply here has so many bytes, but where values are large. */
 export const PASS_MIN = 64 * 1024;
 
 export function nodeText(node: number): string {

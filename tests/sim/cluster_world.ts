@@ -742,7 +742,9 @@ export class ClusterWorld implements ClusterJudge, Judge {
   mayTellAgain(): boolean {
     const nowMs = this.clock.nowMs();
     const { fromMs, untilMs } = this.disturbed;
-    return nowMs - this.adoptedMs < TOLD_AGAIN_MS || this.plan.faults !== null ||
+    // Who stood still when its place was taken has not read that nobody wants to hear it any more.
+    const stood = this.servers.some(({ frozenUntilMs }) => frozenUntilMs >= nowMs - TOLD_AGAIN_MS);
+    return stood || nowMs - this.adoptedMs < TOLD_AGAIN_MS || this.plan.faults !== null ||
       nowMs >= fromMs && nowMs <= untilMs;
   }
 
@@ -889,7 +891,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
     const { fromMs, untilMs } = this.disturbed;
     const nowMs = this.clock.nowMs();
     const isDisturbed = this.plan.faults !== null && !this.healed || nowMs >= fromMs && nowMs <= untilMs;
-    return this.stopping || isDisturbed && this.plan.passMin < PASS_MIN;
+    return this.stopping || isDisturbed && (this.plan.passMin < PASS_MIN || this.plan.large);
   }
   private stopping = false;
 
