@@ -51,6 +51,8 @@ import { Truth, Violation } from "./truth.ts";
 const CHECK_EVERY_TURNS = 16;
 /** What had left the proxy when a node refused something has arrived so soon. */
 const UNDER_WAY_MS = 5;
+/** Of very many bytes it takes longer. */
+const LARGE_UNDER_WAY_MS = 100;
 const EVENTS_SHOWN = 80;
 /** After a primary is there again errors may go on for so long. */
 const CALMS_MS = 1000;
@@ -828,8 +830,9 @@ export class ClusterWorld implements ClusterJudge, Judge {
     const { fromMs, untilMs } = this.disturbed;
     if (this.plan.faults !== null || heldMs >= fromMs && heldMs <= untilMs) return true;
     const stood = this.servers.some(({ frozenUntilMs }) => frozenUntilMs >= heldMs);
+    const underWayMs = this.plan.large ? LARGE_UNDER_WAY_MS : UNDER_WAY_MS;
     if (this.cluster.refusedBehind(behind, tag)) return false;
-    return heldMs < Infinity && (stood || this.cluster.seenMs(behind) <= heldMs + UNDER_WAY_MS);
+    return heldMs < Infinity && (stood || this.cluster.seenMs(behind) <= heldMs + underWayMs);
   }
 
   mayFail(reply: string, slots: readonly string[], madeAtMs: number): boolean {
