@@ -11,6 +11,12 @@ const ANSWER_MAX = 64 * 1024 * 1024;
 /** Characters of one line of a stream. */
 const LINE_MAX = 16 * 1024 * 1024;
 
+const TOKEN_MISSING = "who listens there asks for a token: --token-file, or -c with its configuration";
+const NOT_PLAIN =
+  "who listens there has not answered as an admin side does: it is none, or speaks TLS (--ca-file, or -c with its configuration)";
+const NOT_TLS =
+  "who listens there has not answered as an admin side does: it is none, speaks no TLS, or wants a certificate (--cert-file)";
+
 /** Who is asked. */
 export interface AdminPeer {
   readonly host: string;
@@ -36,7 +42,7 @@ export interface AdminAnswer {
   readonly text: string;
 }
 
-/** Asks for a path. Rejects if nobody answers, or not within `timeoutMs`; whatever the status, an answer is one. */
+/** Asks for a path. Rejects if nobody answers, or not within `timeoutMs`, or not without another token; any other status is an answer. */
 export async function askAdmin(peer: AdminPeer, path: string, timeoutMs: number): Promise<AdminAnswer> {
   const response = await open(peer, path, timeoutMs);
   const parts: Uint8Array[] = [];
@@ -79,13 +85,27 @@ function open(
   };
   const options = { host, port, path, headers, agent: false, timeout: timeoutMs } as const;
   return new Promise((resolve, reject) => {
+    const take = (response: IncomingMessage) => {
+      if (response.statusCode !== 401) return resolve(response);
+      response.destroy();
+      reject(new Error(token === null ? TOKEN_MISSING : "who listens there asks for another token"));
+    };
     const asked = tls === null
-      ? http().request(options, resolve)
-      : https().request({ ...options, ...tlsOptions(tls) }, resolve);
+      ? http().request(options, take)
+      : https().request({ ...options, ...tlsOptions(tls) }, take);
     asked.on("timeout", () => asked.destroy(new Error(`no answer within ${timeoutMs} ms`)));
-    asked.on("error", reject);
+    asked.on(
+      "error",
+      (error) => reject(isStranger(error) ? new Error(tls === null ? NOT_PLAIN : NOT_TLS) : error),
+    );
     asked.end();
   });
+}
+
+/** What one of two who do not speak the same makes of the other's words, or of its going. */
+function isStranger({ message, code }: Error & { readonly code?: string }): boolean {
+  return code === "ECONNRESET" ||
+    /socket hang up|socket is closed|parse error|corrupt message|wrong version number/i.test(message);
 }
 
 function tlsOptions({ ca, byFile, pair }: PeerTls): RequestOptions {

@@ -11,6 +11,7 @@
  * there, `abandon` when nothing may reach it any more.
  */
 import { assert } from "../bytes/assert.ts";
+import { WARN } from "../net/log.ts";
 import type { EndpointSpec } from "../topology/state.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import { ANYBODY, PRIMARY, REPLICA } from "./front.ts";
@@ -28,6 +29,10 @@ const REPLACEABLE_WAIT_MS = 50;
 const HOLD_MS = 1000;
 /** A sign of the same kind is given this often, ms; and after a -READONLY the role of a server is asked again. */
 const SIGN_EVERY_MS = 100;
+/** What Redis says of a password that is wrong, or missing; that there is none to be given hurts nobody. */
+const LOGIN_REFUSED = /^(WRONGPASS|NOAUTH|ERR invalid password)/;
+/** It is said again after so long. */
+const REFUSED_AGAIN_MS = 60_000;
 /** Unused leased connections kept open. */
 const SPARE_MAX = 8;
 
@@ -42,6 +47,8 @@ export class Endpoint {
   gone = false;
   private connectFailures = 0;
   private blockedUntilMs = 0;
+  /** When it was last said that it refuses our login. */
+  private refusedAtMs = -Infinity;
   /** There is nobody to connect to. */
   nowhere = false;
   /** Since when nobody could be connected, or nobody who is a primary; -1 = all is well. */
@@ -216,6 +223,19 @@ export class Endpoint {
   /** A connection was made in so many ms. */
   opened(ms: number): void {
     if (this.connectMs === 0 || ms < this.connectMs) this.connectMs = ms;
+  }
+
+  /** It does not take our handshake, and serves all the same: clients read why, without knowing that it is not of them. */
+  refuses(text: string): void {
+    if (!LOGIN_REFUSED.test(text)) return;
+    const { pool, config } = this.server;
+    const nowMs = pool.turn.now();
+    if (nowMs < this.refusedAtMs + REFUSED_AGAIN_MS) return;
+    this.refusedAtMs = nowMs;
+    pool.log.write(
+      WARN,
+      `pool '${pool.config.name}' server '${config.name}' at ${this.spec.text} refuses the proxy's own login (server_auth, or redis_auth): ${text}`,
+    );
   }
 
   /** A new connection has been answered: whoever asks is let in. */

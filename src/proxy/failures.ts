@@ -38,6 +38,7 @@ export const FAILURES: ReadonlyMap<string, Failure> = new Map([
   failure("ELOADING", "LOADING: the server is loading its data"),
   failure("EMASTERDOWN", "MASTERDOWN: the server's master is down"),
   failure("EILL", "The server says that it cannot serve"),
+  failure("EAUTH", "NOAUTH: the server refuses the proxy's own login"),
   failure("ESELECT", "The server refused to select the pool's database"),
   failure("ETRACKING", "The server refused CLIENT TRACKING"),
   failure("EMEMORY", "Cannot allocate memory: the connection held too much for the proxy's max_memory"),

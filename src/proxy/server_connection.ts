@@ -523,6 +523,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       const { front } = this.server.pool;
       const code = front.illness(bytes, start, end, AS_GREETING)?.code ?? greeting.check(bytes, start, end);
       if (code !== null) return this.turnAway(code, bytes, start, end);
+      if (bytes[start] === MINUS) this.endpoint.refuses(latin1(bytes, start + 1, end).trimEnd());
       if (!last) return;
       this.endpoint.connected();
       this.openGate(GREETING);

@@ -1384,7 +1384,7 @@ export class RedisFront implements Front, Sender {
     if (connectionClass % 2 === 1) {
       greetings.push({
         bytes: command("HELLO", 3),
-        check: (b, s) => b[s] === 45 ? "EPROTO" : null,
+        check: checkHello,
       });
     }
     const db = redisDb + (connectionClass >> 1);
@@ -1540,6 +1540,12 @@ function checkReplica(bytes: Uint8Array, start: number, end: number): string | n
 
 function checkReadOnly(bytes: Uint8Array, start: number): string | null {
   return bytes[start] === 45 ? "EREPLICA" : null;
+}
+
+/** What follows would read RESP2 as soon as the server wants no password any more. */
+function checkHello(bytes: Uint8Array, start: number, end: number): string | null {
+  if (bytes[start] !== 45) return null;
+  return startsWith(bytes, start, end, NOAUTH_START) ? "EAUTH" : "EPROTO";
 }
 
 /** A server that wants a password answers every request so itself; any other refusal would put data into the wrong database. */

@@ -4,6 +4,8 @@ import { ROUTES } from "../../src/admin/routes.ts";
 import { Admin, adminYml, startAdmin } from "../lib/admin.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
+import { run } from "../lib/process.ts";
+import { compiled } from "../lib/repo.ts";
 import { poolYml } from "../lib/servers.ts";
 import { fuzzAdmin, startGuarded } from "../fuzz/admin_run.ts";
 
@@ -62,6 +64,9 @@ Deno.test("reload, log level, events, topology: told what has been done; no pass
   strictEqual((await stranger.get("/healthz")).status, 200);
   strictEqual((await stranger.get("/api/pools")).status, 401);
   strictEqual((await stranger.post("/api/reload")).status, 401);
+  const asked = await run(await compiled(), ["top", "--once", `--admin=127.0.0.1:${stranger.port}`]);
+  strictEqual(asked.code, 1);
+  match(asked.stderr, /: who listens there asks for a token: --token-file, or -c/);
   const admin = new Admin(stranger.port, token);
   strictEqual((await admin.json("/api/topology")).epoch, 0);
   await Deno.writeTextFile(proxy.file, adminYml(admin.port, process) + pool("idle_timeout: 60000\n  "));

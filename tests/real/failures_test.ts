@@ -555,3 +555,25 @@ for (const [name, run] of Object.entries(CASES)) {
     }
   });
 }
+
+Deno.test("a server that refuses the proxy's own login is told of in the log, once; clients read its NOAUTH", async () => {
+  await using f = new Fixture();
+  const servers = [await f.redis({ args: ["--requirepass", "right"] })];
+  const proxy = await f.proxy(
+    "compiled",
+    poolYml({ alpha: { servers } }).replace(
+      "servers:",
+      "server_auth: { password: wrong-secret }\n  servers:",
+    ),
+  );
+  const read = async (client: RawClient) => ((await client.command("GET", "a")) as ReplyError).message;
+  for (let i = 0; i < 3; i++) {
+    const client = await f.client(proxy);
+    strictEqual(await read(client), "NOAUTH Authentication required.");
+    await client.command("HELLO", "3");
+    ok((await read(client)).startsWith("ERR NOAUTH: the server refuses the proxy's own login (server "));
+  }
+  const said = proxy.log.match(/pool 'alpha' server '.*' at .* refuses the proxy's own login .*: WRONGPASS/g);
+  strictEqual(said?.length, 1, proxy.log);
+  ok(!proxy.log.includes("wrong-secret"));
+});
