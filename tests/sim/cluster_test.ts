@@ -284,7 +284,7 @@ const CANARIES: readonly {
   {
     name: "a transaction is sent to a node that lacks its functions",
     newer: true,
-    world: 292,
+    world: 252,
     says: /reads -ERR Function not found within EXEC/,
     plant: () => patch(Execution.prototype, "learns", () => () => false),
   },
@@ -298,7 +298,7 @@ const CANARIES: readonly {
   {
     name: "whoever finds that others have asked for the libraries in the same turn waits for ever",
     newer: true,
-    world: 412,
+    world: 352,
     says: /is stalled/,
     plant: () =>
       patch(PoolRedirects.prototype, "learn", (old) =>
@@ -309,7 +309,7 @@ const CANARIES: readonly {
   {
     name: "a shard channel whose slot has left is not looked for",
     newer: true,
-    world: 29,
+    world: 39,
     says: /has not heard .* SSUBSCRIBE|timed out .* for SSUBSCRIBE/,
     plant: () => patch(PubSub.prototype, "adrift", () => () => {}),
   },
