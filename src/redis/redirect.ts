@@ -12,8 +12,9 @@
  * Order. Requests of one client for one slot are on one connection, so the node's words come in their order, and so they go on to the
  * next node: again on one connection. Where it has named another node for the later one, that one waits for the earlier. While
  * something of a client pauses, what else of this client is refused waits behind it, one is tried at a time, once nothing earlier is
- * asked of another node, and nothing more is taken from the client until it has been answered. What the client had sent before, and the node has
- * answered, has overtaken it: that is so for whoever sends on without waiting for replies.
+ * asked of another node. From when something is sent on nothing more is taken from the client until it has been answered: the slot may be
+ * back at the first node before the second has said anything. What the client had sent before, and the node has answered, has overtaken
+ * it: that is so for whoever sends on without waiting for replies.
  *
  * Scripts. What a script answers may be these words too, made up by a client; and what a module's command says nobody knows. Such a
  * redirect has to be for the slot of the request, and is followed only to the pool's servers; else nodes are asked about its keys with
@@ -648,6 +649,8 @@ export class Redirected extends Placed implements Waiting {
     // It lasts for the next command alone.
     if (asking && lane === null) connection.ask(ASKING, UNHEARD);
     this.send(connection, lane === null ? this.bytes : lane.bytesNow(this.bytes));
+    // Who has sent it on may have its slot again before this node has answered.
+    if (lane === null) client.settle();
     pace(client, connection);
     return true;
   }

@@ -4,7 +4,7 @@
  *   begin(request) ──► going ──► wait(request, pause) ──► queue, in the order in which the client has asked
  *                                                           └──(one at a time, once no earlier one is going)──► request.tryAgain()
  *
- * While something waits here the client sends nothing new (Client.settle). The order: redirect.ts.
+ * While something is under way here the client sends nothing new (Client.settle). The order: redirect.ts.
  */
 import type { TimerId } from "../net/net.ts";
 import type { Client } from "../proxy/client.ts";

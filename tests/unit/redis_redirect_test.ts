@@ -988,6 +988,39 @@ testOf("what is for all nodes does not overtake what is redirected to one of the
   strictEqual(client.take(), "+OK\r\n:2\r\n");
 });
 
+testOf(
+  "a slot that is back at its node is asked for what comes later only when who had it in between has answered",
+  (world) => {
+    const client = world.talker();
+    strictEqual(world.ask(client, "SET", ONE, "x"), "+OK\r\n");
+    const [from, to] = [world.cluster.owner(SLOT), world.node(3)];
+    world.cluster.migrate(SLOT, to, ONE);
+    // It stands still.
+    const { script } = to.redis;
+    const unanswered: (() => void)[] = [];
+    to.redis.script = (words, connection) => {
+      unanswered.push(() => connection.say(script(words, connection)!));
+      return null;
+    };
+    client.say("APPEND", ONE, "1");
+    world.run(20);
+    strictEqual(unanswered.length, 2);
+    // The move is called off, and its key is back.
+    from.migrating.delete(SLOT);
+    to.importing.delete(SLOT);
+    from.data.set(ONE, "x");
+    to.data.delete(ONE);
+    from.redis.takeGot();
+    client.say("APPEND", ONE, "2").say("GET", ONE);
+    world.run(50);
+    deepStrictEqual(from.redis.takeGot(), []);
+    to.redis.script = script;
+    for (const answer of unanswered) answer();
+    world.run(50);
+    strictEqual(client.take(), ":2\r\n:3\r\n$3\r\nx12\r\n");
+  },
+);
+
 testOf("what any node may be asked is asked of one that can be reached", (world) => {
   const client = world.talker();
   const owner = world.cluster.owner(slotOf("news"));
