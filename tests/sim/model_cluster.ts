@@ -829,7 +829,9 @@ export class ClusterRedis extends ModelRedis {
           `${keys.join(" ")} was asked of ${this.text} with ASKING, although slot ${slot} is not migrating`,
         );
       }
-      // The slot went there, away and there again while ASKING was on its way: a real one would say that there is no such key.
+      // The slot went there, away and there again while ASKING was on its way: a real one would say that there is no such key. Who waits
+      // for an element waits: its own time may be too short for TRYAGAIN.
+      if (name === "blpop" || name === "brpop") return null;
       said.tryAgain++;
       cluster.noteHeld(tags, this.number, slot);
       return TRYAGAIN;
