@@ -130,17 +130,22 @@ export class ClusterListener {
 
   /** @throws Violation if a message that was published while all was well has not come */
   mustHaveHeard(message: string): void {
+    const unheard = this.unheard(message);
+    if (unheard !== null) throw new Violation(`client ${this.client} has not heard ${message} on ${unheard}`);
+  }
+
+  /** The first subscription by which this message has not come; null: it has come by all. */
+  unheard(message: string): string | null {
     const { shard, channel } = this.told.get(message)!;
-    this.names.forEach((names, kind) => {
-      if ((kind === SHARD) !== shard) return;
+    for (const [kind, names] of this.names.entries()) {
+      if ((kind === SHARD) !== shard) continue;
       for (const name of names) {
         if ((this.unsure[kind]!.get(name) ?? 0) > 0) continue;
         if (kind === PATTERN ? !globMatches(name, channel) : name !== channel) continue;
         if (this.heard.has(`${KINDS[kind]!.message} ${name} ${message}`)) continue;
-        throw new Violation(
-          `client ${this.client} has not heard ${message} on ${channel}, ${KINDS[kind]!.subscribe} ${name}`,
-        );
+        return `${channel}, ${KINDS[kind]!.subscribe} ${name}`;
       }
-    });
+    }
+    return null;
   }
 }

@@ -192,7 +192,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
     this.truth.isOrdered = !plan.readsFromReplicas;
     this.truth.mayRepeat = (tag) => plan.readsFromReplicas && this.cluster.reads.has(tag);
     // What could not be sent no node has seen.
-    this.truth.mayDetour = (tag) => !this.cluster.isCalm || this.cluster.wasSentOn(tag);
+    this.truth.mayDetour = (tag) => !this.cluster.isCalm || this.cluster.wasSentOn(tag) || this.mayHaveWaited;
     this.truth.mayBeLate = (tag, behind, server, atMs) => this.mayBeLate(tag, behind, server, atMs);
     this.sources = new Sources({ net: this.net, clock, dns: NO_DNS, random: random.fork().next });
   }
@@ -764,6 +764,13 @@ export class ClusterWorld implements ClusterJudge, Judge {
     const { steps, messages } = (client.workload as ClusterWorkload).publishAll();
     client.says = [steps];
     await this.turns(this.clock.nowMs() + PATIENCE_MS, () => client.opened && client.quiet);
+    // A connection may have stood still since before all was well, for longer than who has published there.
+    const haveAllHeard = () =>
+      this.listeners.every(({ client, workload }) =>
+        client.closed || messages.every((message) => workload.unheard(message) === null)
+      );
+    await this.turns(this.clock.nowMs() + PATIENCE_MS, haveAllHeard);
+    // Twice it would come by then.
     await this.turns(this.clock.nowMs() + HEARD_MS);
     for (const { client, workload } of this.listeners) {
       if (client.closed) continue;
@@ -835,6 +842,11 @@ export class ClusterWorld implements ClusterJudge, Judge {
     return heldMs < Infinity && (stood || this.cluster.seenMs(behind) <= heldMs + underWayMs);
   }
 
+  /** A primary may have made way while it stood still: what waited for it goes to whoever has its slots by then, one of them or several. */
+  private get mayHaveWaited(): boolean {
+    return this.plan.stops > 0 && this.primariesToldMs > 0;
+  }
+
   mayFail(reply: string, slots: readonly string[], madeAtMs: number): boolean {
     const nowMs = this.clock.nowMs();
     const { fromMs, untilMs } = this.disturbed;
@@ -845,6 +857,10 @@ export class ClusterWorld implements ClusterJudge, Judge {
     // The source of a slot that migrates may not have heard that another is its target by now, and that one sends everybody back.
     if (reply.startsWith("-MOVED ") && madeAtMs <= this.primariesToldMs) {
       return nowMs - madeAtMs >= SENT_ON_MS;
+    }
+    // It was to be asked of a node that has made way, and whose slots are not all one node's by then.
+    if (slots.length === 0 && reply.startsWith("-ERR The server was replaced ")) {
+      return madeAtMs <= this.primariesToldMs + this.learntMs;
     }
     // What has no key is said MOVED by nobody: a replica that was its shard's primary takes no functions.
     if (reply.startsWith("-READONLY ")) return madeAtMs <= this.primariesToldMs + this.learntMs;
