@@ -295,8 +295,10 @@ export class RedisFront implements Front, Sender {
     if (next >= 0) {
       if (args.count > this.sliceArguments) return this.stepMany(client, session, bytes, start, next);
       const refused = this.pool.refusing !== 0 && this.refuseWork(client, session, bytes);
-      if (next - start >= BULKY && !refused && this.isHeldUp(client, session, bytes, next - start)) {
-        return NEED_MORE;
+      if (next - start >= BULKY && !refused) {
+        // It was to stream, and has arrived whole while its node was looked for.
+        session.place = null;
+        if (this.isHeldUp(client, session, bytes, next - start)) return NEED_MORE;
       }
       if (refused || args.count === 0) return next;
       const command = runs.found ?? findCommand(bytes, args.starts[0]!, args.ends[0]!);
@@ -442,14 +444,18 @@ export class RedisFront implements Front, Sender {
       client.lacks(0);
       return NEED_MORE;
     }
-    const { place } = session;
+    const [keyStart, keyEnd] = [args.starts[key]!, args.ends[key]!];
+    const found = session.place;
+    const isOfThis = found !== null && keyEnd - keyStart === found.name.length &&
+      startsWith(bytes, keyStart, keyEnd, found.name);
+    const place = isOfThis ? found : null;
     if (this.redirects !== null && place === null) {
       // It cannot be sent twice: whether its node has the key is asked before.
       client.lacks(0);
       client.block(LEARNING);
-      const name = bytes.slice(args.starts[key]!, args.ends[key]!);
+      const name = bytes.slice(keyStart, keyEnd);
       this.redirects.locate(client, [name], (endpoint, asking) => {
-        session.place = { endpoint, asking };
+        session.place = { name, endpoint, asking };
         client.unblock(LEARNING);
       });
       return NEED_MORE;

@@ -40,8 +40,12 @@ export class RedisSession implements Session {
   transaction: Transaction | null = null;
   /** A command that waits on its server. */
   blocking: BlockingCall | null = null;
-  /** Where a request that is to stream through has to go; null = not asked yet, or nothing to ask (redis/redirect.ts, `locate`). */
-  place: { readonly endpoint: Endpoint | null; readonly asking: boolean } | null = null;
+  /**
+   * Where the request with the key `name`, which is to stream through, has to go; null = not asked yet, or nothing to ask (redis/redirect.ts,
+   * `locate`).
+   */
+  place: { readonly name: Uint8Array; readonly endpoint: Endpoint | null; readonly asking: boolean } | null =
+    null;
   /** A request that streams through. */
   large: LargeRequest | null = null;
   /** A request that goes out, or is answered, in slices. Told when the client is gone, if it has anything to give back. */

@@ -14,6 +14,7 @@ import {
   UNBLOCKED,
 } from "../../src/protocol/redis/redirect_reply.ts";
 import type { PoolRedirects } from "../../src/redis/redirect.ts";
+import type { RedisSession } from "../../src/redis/session.ts";
 import { SLOTS } from "../../src/ring/slots.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { changeOf } from "../../src/topology/change.ts";
@@ -891,6 +892,30 @@ testOf("a large request goes where its key is, found out before", (world) => {
     if (move !== "down") strictEqual(at.data.get(key)?.length, value.length);
   }
 });
+
+testOf(
+  "where a large request was to go, that has arrived whole in the meantime, the next one does not go",
+  (world) => {
+    const client = world.talker();
+    const [key, other] = [world.cluster.owner(SLOT), world.cluster.owner(slotOf(TWO))];
+    ok(key !== other);
+    const session = [...world.pool.clients][0]!.session as RedisSession;
+    const endpoint = world.pool.servers.find(({ config }) => config.addressText === key.name)!.primary;
+    const place = { name: latin1(ONE), endpoint, asking: false };
+    const value = "v".repeat(3_000_000);
+    session.place = place;
+    client.say("SET", TWO, value);
+    world.run(1500);
+    strictEqual(client.take(), "+OK\r\n");
+    strictEqual(other.data.get(TWO)?.length, value.length);
+    // Nor when its key is the same: by then it may be elsewhere.
+    session.place = place;
+    client.say("SET", ONE, "v".repeat(100_000));
+    world.run(300);
+    strictEqual(client.take(), "+OK\r\n");
+    strictEqual(session.place, null);
+  },
+);
 
 testOf(
   "a node that does not know a script is told it when it says so, and what was loaded when it joins",
