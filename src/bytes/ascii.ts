@@ -76,6 +76,13 @@ export function startsWith(bytes: Uint8Array, start: number, end: number, word: 
   return true;
 }
 
+/** True if `bytes[start, end)` is `word`, byte by byte. */
+export function equals(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
+  if (end - start !== word.length) return false;
+  for (let i = 0; i < word.length; i++) if (bytes[start + i] !== word[i]) return false;
+  return true;
+}
+
 /** True if `bytes[start, end)` equals `word`, letters compared without case; `word` must be upper case. */
 export function equalsFolded(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
   if (end - start !== word.length) return false;

@@ -5,7 +5,7 @@
  *
  * The way of a GET is `step` → `take` (request_run.ts), or `dispatch` → `forward` if somebody looks at it: no object but its Request is made.
  */
-import { encode, latin1, startsWith } from "../bytes/ascii.ts";
+import { encode, equals, latin1, startsWith } from "../bytes/ascii.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { answer, helloUserAt, type Host, WRONGPASS } from "../protocol/redis/answers.ts";
 import { Args } from "../protocol/redis/args.ts";
@@ -293,13 +293,12 @@ export class RedisFront implements Front, Sender {
       ? this.scanMany(session, bytes, start, end, limits)
       : scanRequest(bytes, start, end, args, limits, resume);
     if (next >= 0) {
+      const isBulky = next - start >= BULKY;
+      // It was to stream, and has arrived whole while its node was looked for: that has been found for nothing.
+      if (isBulky) session.place = null;
       if (args.count > this.sliceArguments) return this.stepMany(client, session, bytes, start, next);
       const refused = this.pool.refusing !== 0 && this.refuseWork(client, session, bytes);
-      if (next - start >= BULKY && !refused) {
-        // It was to stream, and has arrived whole while its node was looked for.
-        session.place = null;
-        if (this.isHeldUp(client, session, bytes, next - start)) return NEED_MORE;
-      }
+      if (isBulky && !refused && this.isHeldUp(client, session, bytes, next - start)) return NEED_MORE;
       if (refused || args.count === 0) return next;
       const command = runs.found ?? findCommand(bytes, args.starts[0]!, args.ends[0]!);
       return this.dispatch(client, session, command, bytes, start, next) ? next : NEED_MORE;
@@ -446,9 +445,7 @@ export class RedisFront implements Front, Sender {
     }
     const [keyStart, keyEnd] = [args.starts[key]!, args.ends[key]!];
     const found = session.place;
-    const isOfThis = found !== null && keyEnd - keyStart === found.name.length &&
-      startsWith(bytes, keyStart, keyEnd, found.name);
-    const place = isOfThis ? found : null;
+    const place = found !== null && equals(bytes, keyStart, keyEnd, found.name) ? found : null;
     if (this.redirects !== null && place === null) {
       // It cannot be sent twice: whether its node has the key is asked before.
       client.lacks(0);
@@ -536,8 +533,6 @@ export class RedisFront implements Front, Sender {
       client.allowance?.pass();
       return false;
     }
-    // A node that was looked for has been found for nothing.
-    session.place = null;
     const skipped = session.replies === REPLIES_SKIP_NEXT;
     if (skipped) client.muted = true;
     const error = full ? this.memoryFull : client.allowance!.refuse(!client.muted);

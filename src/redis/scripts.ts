@@ -21,7 +21,7 @@
  * may have been deleted through another proxy. A transaction cannot be asked once more: what it names is said before it (`named`).
  */
 import { builtin } from "../bytes/builtin.ts";
-import { concat, encode, equalsFolded, latin1 } from "../bytes/ascii.ts";
+import { concat, encode, equals, equalsFolded, latin1 } from "../bytes/ascii.ts";
 import { fnv1a_32 } from "../hash/fnv1a_32.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { CATEGORY, type Command } from "../protocol/redis/command.ts";
@@ -88,13 +88,13 @@ class Texts {
 
   /** Keeps `bytes[start, end)`, borrowed. True if it is new. */
   note(bytes: Uint8Array, start: number, end: number): boolean {
-    if (this.latest !== null && equals(this.latest, bytes, start, end)) return false;
+    if (this.latest !== null && equals(bytes, start, end, this.latest)) return false;
     const size = end - start;
     if (size + TEXT_BYTES > this.bytesMax) return false;
     const hash = fnv1a_32(bytes, start, end) + size * 2 ** 32;
     const present = this.texts.get(hash);
     if (present !== undefined) this.drop(hash, present);
-    const known = present !== undefined && equals(present, bytes, start, end);
+    const known = present !== undefined && equals(bytes, start, end, present);
     this.latest = known ? present : bytes.slice(start, end);
     this.texts.set(hash, this.latest);
     this.bytes += size + TEXT_BYTES;
@@ -577,10 +577,4 @@ function libraryOf(text: Uint8Array): string {
 
 function bytesOf(text: string): Uint8Array {
   return Uint8Array.from(text, (c) => c.charCodeAt(0));
-}
-
-function equals(text: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
-  if (text.length !== end - start) return false;
-  for (let i = 0; i < text.length; i++) if (text[i] !== bytes[start + i]) return false;
-  return true;
 }

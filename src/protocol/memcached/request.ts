@@ -81,7 +81,7 @@ import {
   WORDS_MAX,
   WORDS_MIN,
 } from "./commands.ts";
-import { encode } from "../../bytes/ascii.ts";
+import { encode, equals } from "../../bytes/ascii.ts";
 import { isSigned, isStrict, isUnsigned, lowBits, SIGNED_32, UNSIGNED_32, UNSIGNED_64 } from "./integers.ts";
 import { isHttpWord } from "../http.ts";
 import { CUT, lengthBehind, rereadLine } from "./newer.ts";
@@ -606,12 +606,6 @@ function isHttp(bytes: Uint8Array, out: MemcachedRequest): boolean {
   const last = Math.min(out.wordCount, TOKENS_MAX) - 1;
   const start = out.wordStarts[last]!;
   return out.wordEnds[last]! - start >= HTTP.length && equals(bytes, start, start + HTTP.length, HTTP);
-}
-
-function equals(bytes: Uint8Array, start: number, end: number, word: Uint8Array): boolean {
-  if (end - start !== word.length) return false;
-  for (let i = 0; i < word.length; i++) if (bytes[start + i] !== word[i]) return false;
-  return true;
 }
 
 /** Takes `noreply` if it is the last word; it may be any word but the name. */
