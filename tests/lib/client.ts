@@ -40,10 +40,19 @@ export class RawClient implements AsyncDisposable {
     return new RawClient(conn);
   }
 
-  /** Sends bytes, or a text of one byte per character, whole. */
-  async send(data: Uint8Array | string): Promise<void> {
+  /**
+   * Sends bytes, or a text of one byte per character, whole. False if the peer closed before it had taken them all:
+   * whoever refuses what he is sent may do so in the middle of it, and what he says of it is there to be read.
+   */
+  async send(data: Uint8Array | string): Promise<boolean> {
     const bytes = typeof data === "string" ? latin1(data) : data;
-    for (let at = 0; at < bytes.length;) at += await this.#conn.write(bytes.subarray(at));
+    try {
+      for (let at = 0; at < bytes.length;) at += await this.#conn.write(bytes.subarray(at));
+    } catch (error) {
+      if (hasClosed(error)) return false;
+      throw error;
+    }
+    return true;
   }
 
   /** One Redis request and its reply. An error reply is a value (ReplyError), not an exception. */
@@ -153,7 +162,7 @@ export class RawClient implements AsyncDisposable {
     try {
       count = await within(this.#conn.read(this.#chunk), what, this.patienceMs);
     } catch (error) {
-      if (error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe) {
+      if (hasClosed(error)) {
         count = null;
       } else {
         this.close();
@@ -182,4 +191,8 @@ export class RawClient implements AsyncDisposable {
   #received(): string {
     return show(this.#bytes.subarray(this.#start, this.#end));
   }
+}
+
+function hasClosed(error: unknown): boolean {
+  return error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe;
 }

@@ -16,10 +16,10 @@ export const MISDEEDS: Record<string, Misdeed> = {
     const gets = concat(Array.from({ length: Math.ceil(2048 * scale) }, () => request("GET", "large")));
     for (;;) {
       const client = await RawClient.connect(target);
-      await client.send(gets).catch(() => {});
+      await client.send(gets);
       // Until it is closed; it does not read, so a write has to find out.
       for (;;) {
-        if (!await client.send(request("PING")).then(() => true, () => false)) break;
+        if (!await client.send(request("PING"))) break;
         await delay(50);
       }
       client.close();
@@ -31,9 +31,7 @@ export const MISDEEDS: Record<string, Misdeed> = {
     const drip = latin1("*3\r\n$3\r\nSET\r\n$4\r\nslow\r\n$1000\r\n");
     for (let i = 0;; i++) {
       for (let k = i % 100; k < clients.length; k += 100) {
-        await clients[k]!.send(drip.subarray(i / 100 % drip.length, i / 100 % drip.length + 1)).catch(
-          () => {},
-        );
+        await clients[k]!.send(drip.subarray(i / 100 % drip.length, i / 100 % drip.length + 1));
       }
       await delay(100);
     }
@@ -48,7 +46,7 @@ export const MISDEEDS: Record<string, Misdeed> = {
       const second = await RawClient.connect(target);
       await second.send("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$500000000\r\n");
       for (let i = 0; i < 500 * scale; i++) {
-        await second.send(new Uint8Array(500_000)).catch(() => {});
+        await second.send(new Uint8Array(500_000));
       }
       second.close();
     }
