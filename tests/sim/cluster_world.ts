@@ -760,6 +760,8 @@ export class ClusterWorld implements ClusterJudge, Judge {
   /** What is published now all hear who are subscribed. */
   private async tellAll(): Promise<void> {
     if (!this.listens) return;
+    // A subscription may be late since before all was well, and go to a node that has to send it on.
+    await this.turns(this.net.lateMs + LEARNT_MS);
     const client = this.addClient({ requests: 0, cut: 0, vanish: 0 });
     const { steps, messages } = (client.workload as ClusterWorkload).publishAll();
     client.says = [steps];

@@ -31,6 +31,10 @@ const TRYAGAIN = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
 /** Whoever is sent on more often than this within a second is sent in a circle. */
 const SENT_ON_MAX = 40;
 
+const POPS: ReadonlySet<string> = new Set(["blpop", "brpop"]);
+/** Behind the name of a key that is in another shard: who waits for it here gets nothing, as if there were none. */
+const NOT_HERE = "!";
+
 /** So often who was told ASK may come there without ASKING. */
 const UNASKED_MAX = 4;
 /** So soon after MOVED it is known where the slot is. */
@@ -605,6 +609,10 @@ export class ClusterRedis extends ModelRedis {
     for (const key of keys) {
       if (db.find(key) === undefined) cluster.places.set(key, shard);
       else if (cluster.places.get(key) !== shard) {
+        if (POPS.has(args[0]!.toLowerCase()) && cluster.askedBefore(tags, slotOf(key))) {
+          args[1] += NOT_HERE;
+          continue;
+        }
         throw new Violation(
           `${
             args.join(" ")
@@ -831,7 +839,7 @@ export class ClusterRedis extends ModelRedis {
       }
       // The slot went there, away and there again while ASKING was on its way: a real one would say that there is no such key. Who waits
       // for an element waits: its own time may be too short for TRYAGAIN.
-      if (name === "blpop" || name === "brpop") return null;
+      if (POPS.has(name)) return null;
       said.tryAgain++;
       cluster.noteHeld(tags, this.number, slot);
       return TRYAGAIN;

@@ -597,6 +597,8 @@ export class SimNet implements Net {
   readonly name = "sim";
   readonly random: Random;
   readonly log: EventLog;
+  /** All that has been late until now has come by then. */
+  lateMs = 0;
   /** Whose sockets are a process's that may stop. */
   readonly processes = new WeakMap<Handler, SimProcess>();
   /** Sockets that have not closed yet. */
@@ -702,6 +704,7 @@ export class SimNet implements Net {
     let atMs = Math.max(pipe.lastAtMs, this.arrivalMs(from.key));
     if (this.random.chance(faults.stall)) {
       atMs += this.random.next() * faults.stallMaxMs;
+      this.lateMs = Math.max(this.lateMs, atMs);
       this.note(from, `stalls to ${atMs.toFixed(1)}`);
     }
     pipe.lastAtMs = atMs;
