@@ -30,7 +30,8 @@ const HELP = `deno task bench [options]
   --full             the whole matrix, not only the default set (hours)
   --subjects=A,B,…   of ${SUBJECTS.join(", ")} (ringmaster,nutcracker)
   --base=PATH        another ringmaster executable, --predixy=PATH, --memcached-proxy=PATH (a memcached that can
-                     be a proxy), --haproxy=PATH: a subject more each; README.md says how to get them
+                     be a proxy), --haproxy=PATH, --predixy-two=PATH: a subject more each; README.md says how to
+                     get them
   --seconds=S        about how long one run of a case takes (1)
   --pin              each subject on a core of its own, load and servers on the others
   --no-syscalls      leave out the run under strace

@@ -36,7 +36,7 @@ const SIZES: readonly [number, string, string][] = [
   [16384, "16k", "16 KiB"],
   [1048576, "1m", "1 MiB"],
 ];
-const CLIENTS = [1, 50, 500];
+const CLIENTS = [1, 10, 50, 500];
 const PIPELINES = [1, 16, 128];
 /** A combination that keeps more bytes than this in flight measures the memory of the machine, not the proxy. */
 const IN_FLIGHT_MAX = 128 * 1024 * 1024;
@@ -53,6 +53,7 @@ const STANDARD = new Set([
   "1k-c50-p16",
   "16k-c50-p1",
   "1m-c1-p1",
+  "1m-c10-p1",
 ]);
 
 const BASE = {

@@ -1,6 +1,6 @@
 /**
- * Other proxies as subjects, given by their paths: each configured as the pool of the others is, one thread, all servers preconnected
- * or soon so.
+ * Other proxies as subjects, given by their paths: each configured as the pool of the others is, one thread (predixy-two: two), all servers
+ * preconnected or soon so.
  *
  * base is another Ringmaster. predixy's placement is its own (modula over CRC16); that does not matter to what a request costs.
  */
@@ -11,7 +11,7 @@ import { freePort } from "../lib/ports.ts";
 import { Process } from "../lib/process.ts";
 import { type Server } from "../lib/servers.ts";
 
-export const PEERS = ["base", "predixy", "memcached-proxy"] as const;
+export const PEERS = ["base", "predixy", "predixy-two", "memcached-proxy"] as const;
 export type Peer = typeof PEERS[number];
 
 /** What it is in front of. */
@@ -35,46 +35,8 @@ const PREPARE: Readonly<Record<Peer, (around: Around) => Promise<string[]>>> = {
     await Deno.writeTextFile(`${path}.yml`, yml.replace(/listen: .*/, `listen: 127.0.0.1:${port}`));
     return ["-c", `${path}.yml`, "-s", String(freePort())];
   },
-  predixy: async ({ port, servers, path, cluster }) => {
-    const hosts = servers.map((server) => `      + 127.0.0.1:${server.port}`);
-    const groups = hosts.map((host, i) => `    Group shard${i + 1} {\n${host}\n    }`);
-    const pool = cluster
-      ? `ClusterServerPool {
-    Servers {
-${hosts.join("\n")}
-    }`
-      : `StandaloneServerPool {
-    Databases 1
-    Hash crc16
-    HashTag "{}"
-    Distribution modula
-    RefreshMethod fixed
-${groups.join("\n")}`;
-    await Deno.writeTextFile(
-      `${path}.conf`,
-      `Name bench
-Bind 127.0.0.1:${port}
-WorkerThreads 1
-MaxMemory 0
-ClientTimeout 0
-Authority {
-    Auth {
-        Mode write
-    }
-}
-${pool}
-    MasterReadPriority 60
-    StaticSlaveReadPriority 0
-    DynamicSlaveReadPriority 0
-    ServerTimeout 20
-    ServerFailureLimit 10
-    ServerRetryTimeout 1
-    KeepAlive 120
-}
-`,
-    );
-    return [`${path}.conf`];
-  },
+  predixy: (around) => predixy(around, 1),
+  "predixy-two": (around) => predixy(around, 2),
   "memcached-proxy": async ({ port, servers, path }) => {
     const backends = servers.map((server, i) => `mcp.backend("b${i}", "127.0.0.1", ${server.port})`);
     await Deno.writeTextFile(
@@ -97,6 +59,48 @@ end
     return [...user, "-l", "127.0.0.1", "-p", String(port), "-U", "0", ...proxy];
   },
 };
+
+/** Writes its file; returns its arguments. */
+async function predixy({ port, servers, path, cluster }: Around, threads: number): Promise<string[]> {
+  const hosts = servers.map((server) => `      + 127.0.0.1:${server.port}`);
+  const groups = hosts.map((host, i) => `    Group shard${i + 1} {\n${host}\n    }`);
+  const pool = cluster
+    ? `ClusterServerPool {
+    Servers {
+${hosts.join("\n")}
+    }`
+    : `StandaloneServerPool {
+    Databases 1
+    Hash crc16
+    HashTag "{}"
+    Distribution modula
+    RefreshMethod fixed
+${groups.join("\n")}`;
+  await Deno.writeTextFile(
+    `${path}.conf`,
+    `Name bench
+Bind 127.0.0.1:${port}
+WorkerThreads ${threads}
+MaxMemory 0
+ClientTimeout 0
+Authority {
+    Auth {
+        Mode write
+    }
+}
+${pool}
+    MasterReadPriority 60
+    StaticSlaveReadPriority 0
+    DynamicSlaveReadPriority 0
+    ServerTimeout 20
+    ServerFailureLimit 10
+    ServerRetryTimeout 1
+    KeepAlive 120
+}
+`,
+  );
+  return [`${path}.conf`];
+}
 
 /** Ready when the promise resolves; the fixture stops it. */
 export async function startPeer(

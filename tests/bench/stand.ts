@@ -23,7 +23,7 @@ import { type Peer, PEERS, startPeer } from "./peers.ts";
 
 /**
  * What can be measured; "ringmaster" is the compiled executable, "floor" a program that has no servers (floor.c), "hashed" the
- * executable in front of as many plain servers where the others have a cluster.
+ * executable in front of as many plain servers where the others have a cluster, "two-workers" the executable with two workers.
  */
 export const SUBJECTS = [
   "ringmaster",
@@ -34,6 +34,7 @@ export const SUBJECTS = [
   "haproxy",
   "floor",
   "hashed",
+  "two-workers",
   ...PEERS,
 ] as const;
 export type SubjectName = typeof SUBJECTS[number];
@@ -106,8 +107,11 @@ export class Stand {
       const { pid, port } = await startPeer(this.fixture, name, program, { servers, yml, cluster });
       return { name, pid, port, servers };
     }
-    const runtime: ProxySubject = name === "ringmaster" || name === "hashed" ? "compiled" : name;
-    const proxy = await this.fixture.proxy(runtime, yml);
+    const runtime: ProxySubject = name === "ringmaster" || name === "hashed" || name === "two-workers"
+      ? "compiled"
+      : name;
+    const args = name === "two-workers" ? ["--workers=2"] : [];
+    const proxy = await this.fixture.proxy(runtime, yml, { args });
     return { name, pid: proxy.pid, port: proxy.port, servers };
   }
 

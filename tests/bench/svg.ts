@@ -26,8 +26,10 @@ const COLOURS: Record<SubjectName, string> = {
   haproxy: "#c9605b",
   floor: "#b3b8bf",
   hashed: "#6f7fd0",
+  "two-workers": "#1f7a5c",
   base: "#7fb8a4",
   predixy: "#c4a13a",
+  "predixy-two": "#9c7f25",
   "memcached-proxy": "#5aa9b0",
 };
 const INK = "#7a808a";

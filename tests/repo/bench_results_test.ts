@@ -78,8 +78,8 @@ Deno.test("summarize() takes the median, the spread and the ratio of each pair, 
   ok(text.includes(`| ${test.label} (500/s) | **FAILED**: wrong answer |`), text);
   ok(
     text.includes(
-      "| CPU per request, unpipelined, 3 B and 1 KiB | get-3b-c50-p1 | ≤ 0.75 × | 0.60 (0.50–0.70) | reached |",
+      "| CPU per request, unpipelined, 3 B and 1 KiB | get-3b-c50-p1 | ≤ 0.65 × | 0.60 (0.50–0.70) | reached |",
     ),
   );
-  ok(text.includes("Targets: 2 of 2 reached by ringmaster."), text);
+  ok(text.includes("Targets: 2 of 3 reached by ringmaster."), text);
 });
