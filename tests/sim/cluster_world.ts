@@ -672,7 +672,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
     this.after(mostMs, () => {
       for (const node of this.cluster.nodes) node.learn({ kind: "state", down: false });
       this.note("all is well again");
-      this.disturbed.untilMs = clock.nowMs() + CALMS_MS;
+      this.disturbed.untilMs = Math.max(clock.nowMs(), this.net.lateMs) + CALMS_MS;
     });
   }
 
@@ -692,6 +692,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
         untilMs: Math.max(
           this.disturbed.untilMs,
           this.clock.nowMs() + CALMS_MS + this.plan.faults.stallMaxMs,
+          this.net.lateMs + CALMS_MS,
         ),
       };
     }
