@@ -421,13 +421,10 @@ export class Transaction implements Holder {
   /** False if the client has to offer the request again. */
   unwatch(): boolean {
     if (this.queueing) throw new Error("UNWATCH inside MULTI is queued like any other command");
-    if (this.watch === null) {
-      this.watchLost = false;
-      this.client.answer(OK);
-      return true;
-    }
-    if (!this.client.atRest()) return false;
-    this.endWatch(new Request(this.client));
+    if (this.watch !== null && !this.client.atRest()) return false;
+    this.watchLost = false;
+    if (this.watch === null) this.client.answer(OK);
+    else this.endWatch(new Request(this.client));
     return true;
   }
 
@@ -476,6 +473,8 @@ export class Transaction implements Holder {
       if (this.watch !== null) this.endWatch(null);
       client.answer(because === "" ? ABORTED : errorReply(EXECABORT_FOR + because));
     } else if (watchLost) {
+      // More may be watched since, elsewhere.
+      if (this.watch !== null) this.endWatch(null);
       // As if a watched key had been touched, which it may have been: the client tries again.
       client.answer(touched(this.session.resp));
     } else if (this.watch !== null) {

@@ -7,6 +7,7 @@ import { concat, request, textOf } from "../lib/bytes.ts";
 import { FakeServer } from "../conformance/fake_server.ts";
 import type { RawClient } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
+import { poll } from "../lib/poll.ts";
 import { ReplyError } from "../lib/resp.ts";
 import { poolYml, type Proxy, type Server } from "../lib/servers.ts";
 
@@ -269,6 +270,34 @@ Deno.test("WATCH: a change by somebody else, or by the client itself, makes EXEC
   const replies = await client.pipeline(["MULTI"], ["SET", b, "1"], ["EXEC"]);
   error(replies[1], /^CROSSSLOT /);
   strictEqual(await client.command("UNWATCH"), "OK");
+});
+
+Deno.test("WATCH: one that is lost with its connection and one made since are both over after EXEC, DISCARD or UNWATCH", async () => {
+  await using f = new Fixture();
+  const { proxy, servers } = await three(f);
+  const client = await f.client(proxy);
+  const other = await f.client(proxy);
+  const [a, b] = await apart(client);
+  const transact = () => client.pipeline(["MULTI"], ["SET", a, "1"], ["EXEC"]);
+  for (const end of ["EXEC", "DISCARD", "UNWATCH"]) {
+    strictEqual(await client.command("WATCH", a), "OK");
+    for (const server of servers) {
+      await (await f.client(server)).command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    }
+    // What is not known of yet when a key is read has been read of behind it.
+    await poll(
+      async () =>
+        (await client.pipeline(["GET", a], ["GET", b])).every((reply) => !(reply instanceof ReplyError)),
+      "new connections",
+    );
+    strictEqual(await client.command("WATCH", b), "OK");
+    await other.command("SET", b, end);
+    if (end !== "UNWATCH") strictEqual(await client.command("MULTI"), "OK");
+    if (end === "EXEC") strictEqual(await client.command("EXEC"), null);
+    else strictEqual(await client.command(end), "OK");
+    // It watches nothing any more, and may go anywhere.
+    deepStrictEqual(await transact(), ["OK", "QUEUED", ["OK"]], end);
+  }
 });
 
 Deno.test("WATCH outlives SELECT and HELLO: the transaction runs in the database and form chosen since", async () => {
