@@ -87,6 +87,8 @@ export interface Plan {
   readonly versions: readonly string[];
   /** What is sent arrives at its multiples, ms, so that many sockets have something to read in the same turn; 0: at any time. */
   readonly gridMs: number;
+  /** Who watches a key watches another. */
+  readonly rewatches: boolean;
 }
 
 export interface ServerEvent {
@@ -186,6 +188,7 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
     stops: stopsOf(random, calm ? 0.5 : 0.15, chaosMs),
     versions,
     gridMs: !plain && !meeting && aside.chance(0.4) ? aside.pick([0.3, 1, 3]) : 0,
+    rewatches: !plain && !meeting,
   };
   if (!random.chance(calm ? 0.6 : 0.25) && !meeting) {
     const still = { ...plan, changes: [], meets: false, pools: [plan.pool], workers: 1 };

@@ -477,6 +477,13 @@ export class RedisWorkload {
         steps.push(this.step(["UNWATCH"], matching("UNWATCH", (r) => r === "+OK\r\n" || this.badly(r))));
       }
     }
+    if (watch && before && this.plan.rewatches) {
+      // The one before may be lost by now, and then this one may be elsewhere.
+      steps.push(this.step(
+        ["WATCH", key],
+        matching(`WATCH ${key}`, (reply) => reply === "+OK\r\n" || reply === CROSSSLOT || this.badly(reply)),
+      ));
+    }
     watch ||= before;
     this.watching = false;
     const multi = this.newTag();

@@ -11,6 +11,10 @@ for (const { seed, found } of knownSeeds()) {
   Deno.test(`seed ${seed}: ${found}`, async () => void await runSeed(seed, false, true));
 }
 
+Deno.test("seed 103000153, as worlds are now: a WATCH made after another was lost outlived EXEC", async () => {
+  await runSeed(103000153);
+});
+
 for (let first = FIRST; first < FIRST + SEEDS; first += BATCH) {
   const last = Math.min(first + BATCH, FIRST + SEEDS) - 1;
   Deno.test(`seeds ${first} to ${last}`, async () => {
