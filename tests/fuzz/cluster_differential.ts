@@ -81,10 +81,8 @@ export const LISTED: readonly Listed[] = [
   },
   {
     reason:
-      "a value is lacking, and keys are on their way: a node says so of the keys, the proxy of the value",
-    is: (command, direct, through) =>
-      /^(MSET|MSETNX)$/.test(nameOf(command)) && command.length % 2 === 0 &&
-      direct.startsWith("-TRYAGAIN") && through.startsWith("-ERR wrong number of arguments"),
+      "wrong in itself, and its keys are on their way: a node says that of the keys first, the proxy looks for them in vain",
+    is: (_, direct, through) => direct.startsWith("-TRYAGAIN") && through.startsWith("-ERR "),
   },
   {
     reason:

@@ -58,12 +58,23 @@ export class Reference implements AsyncDisposable {
       );
       const all = commands.slice(i, end + 1);
       for (const { raw } of await this.client.transaction(all, all[1]?.[1])) replies.push(raw);
+      await this.unwatch();
       i = end;
     }
     return replies;
   }
 
+  /** What is watched may be on several nodes, since its slot has moved, and no node knows of the others. */
+  private async unwatch(): Promise<Uint8Array> {
+    let raw = new Uint8Array();
+    for (const port of this.ports) {
+      raw = (await this.client.at(port, ["UNWATCH"])).raw as Uint8Array<ArrayBuffer>;
+    }
+    return raw;
+  }
+
   private async one(command: Command): Promise<Uint8Array> {
+    if (nameOf(command) === "UNWATCH" && command.length === 1) return await this.unwatch();
     const parts = fragments(command);
     if (parts !== null) return await this.split(command, parts);
     if (!isOfAll(command)) return (await this.client.call(...command)).raw;
