@@ -36,7 +36,7 @@ const INTERRUPT_AGAIN_MS = 20;
 /** What servers call their leased connections; 0 = not known yet, NaN if they did not say. */
 const ids = new WeakMap<ServerConnection, number>();
 /** What waits for a connection's id. */
-const whenKnown = new WeakMap<ServerConnection, () => void>();
+const whenKnown = new WeakMap<ServerConnection, (() => void)[]>();
 
 export class BlockingCall implements Holder, Lane {
   private readonly connections = new Set<ServerConnection>();
@@ -193,10 +193,12 @@ export class BlockingCall implements Holder, Lane {
   private endWait(connection: ServerConnection, how: string, done: Internal, impossible: () => void): void {
     const id = ids.get(connection) ?? NaN;
     if (id === 0) {
-      whenKnown.set(connection, () => {
+      const waiting = whenKnown.get(connection) ?? [];
+      waiting.push(() => {
         if (this.connections.has(connection)) this.endWait(connection, how, done, impossible);
         else impossible();
       });
+      whenKnown.set(connection, waiting);
       return;
     }
     const other = Number.isNaN(id) ? null : connection.endpoint.connectionBeside(connection);
@@ -248,9 +250,9 @@ function askId(connection: ServerConnection): void {
   request.replies = SWALLOWED;
   request.internal = (bytes, start, end) => {
     ids.set(connection, integerOf(bytes, start, end));
-    const waiting = whenKnown.get(connection);
+    const waiting = whenKnown.get(connection) ?? [];
     whenKnown.delete(connection);
-    waiting?.();
+    for (const each of waiting) each();
   };
   ids.set(connection, 0);
   connection.enqueue(request, true);

@@ -79,9 +79,10 @@ import type { PoolIdentity } from "./identity.ts";
 import { LargeRequest } from "./large.ts";
 import { RedisModes, type Sender } from "./modes.ts";
 import { ACROSS, ownerOfKeys } from "./places.ts";
-import { forbidden, hearsForbidden, sortForbidden } from "./permit.ts";
+import { forbidden, sortForbidden } from "./permit.ts";
 import { Preparation } from "./preparation.ts";
 import { Scripts } from "./scripts.ts";
+import { ENDED_HEARING, hearsForbidden } from "./pubsub.ts";
 import { PoolReads } from "./reads.ts";
 import { PoolRedirects } from "./redirect.ts";
 import { RequestRuns } from "./request_run.ts";
@@ -526,8 +527,8 @@ export class RedisFront implements Front, Sender {
   private refuseWork(client: Client, session: RedisSession, bytes: Uint8Array): boolean {
     const { pool } = this;
     const full = (pool.refusing & MEMORY_FULL) !== 0;
-    const command = args.count > 0 ? this.find(bytes) : undefined;
-    if (command === undefined || command.route === ROUTE.LOCAL || NEVER_REFUSED.has(command.name)) {
+    const command = args.count > 0 ? resolve(bytes, args) ?? this.learner.known(bytes, args) : undefined;
+    if (command === undefined || !this.needsServer(command)) {
       // As in Redis: what has been queued goes too, and the client is not left inside MULTI.
       if (full && command?.name === "EXEC") session.transaction?.breaks();
       client.allowance?.pass();
@@ -536,6 +537,8 @@ export class RedisFront implements Front, Sender {
     const skipped = session.replies === REPLIES_SKIP_NEXT;
     if (skipped) client.muted = true;
     const error = full ? this.memoryFull : client.allowance!.refuse(!client.muted);
+    // What was said of the next request was said of this one.
+    session.tracking?.cachingUsed(session.tracking.caching);
     if (full) pool.counters[LIMIT_MEMORY]!++;
     pool.counters[REQUESTS_TOTAL]!++;
     pool.counting = 1 + command.latencyClass;
@@ -548,6 +551,13 @@ export class RedisFront implements Front, Sender {
       session.refresh();
     }
     return true;
+  }
+
+  /** Is it refused while nothing may be asked of servers? Not what is answered here, nor what would be missed. */
+  private needsServer(command: Command): boolean {
+    const { route, name } = command;
+    if (route === ROUTE.LOCAL || route === ROUTE.CLIENT_MODE || route === ROUTE.REFUSED) return false;
+    return !NEVER_REFUSED.has(name) && !this.isAnsweredByUs(command);
   }
 
   /** The command of the request at hand, in the table or learned; asks nobody. */
@@ -1333,9 +1343,7 @@ export class RedisFront implements Front, Sender {
     }
     const open = !proven && (session.open || session.user === DEFAULT && user.isOpen);
     session.become(user, proven || open, open);
-    if (hearsForbidden(session)) {
-      client.giveUp("is ended: it is subscribed to what its user may not hear any more");
-    }
+    if (hearsForbidden(session)) client.giveUp(ENDED_HEARING);
   }
 
   tells(server: Server, first: boolean): boolean {

@@ -356,7 +356,15 @@ export class RedisModes {
         new Walk(session, bytes, start, end, 1, 1, new UnsubscribeWork(this.pubsub, kind, true));
       } else this.pubsub.unsubscribe(client, kind, names);
     } else if (names.length > this.pubsub.namesATurn(kind)) {
-      new Walk(session, bytes, start, end, 1, names.length + 1, new SubscribeWork(this.pubsub, kind));
+      new Walk(
+        session,
+        bytes,
+        start,
+        end,
+        1,
+        names.length + 1,
+        new SubscribeWork(this.pubsub, kind, session.rights),
+      );
     } else this.pubsub.subscribe(client, kind, names);
     return true;
   }
@@ -536,7 +544,7 @@ export class RedisModes {
   walkWork(client: Client, session: RedisSession, command: Command, count: number): SliceWork | null {
     const kind = command.topic & TOPIC.KIND;
     if ((command.topic & TOPIC.LEAVES) !== 0) return new UnsubscribeWork(this.pubsub, kind, false);
-    if ((command.topic & TOPIC.SUBSCRIBES) !== 0) return new SubscribeWork(this.pubsub, kind);
+    if ((command.topic & TOPIC.SUBSCRIBES) !== 0) return new SubscribeWork(this.pubsub, kind, session.rights);
     switch (command.name) {
       case "PUBSUB|NUMSUB":
       case "PUBSUB|SHARDNUMSUB": {

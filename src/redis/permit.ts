@@ -4,7 +4,7 @@
  *
  * The refusals are Redis 7.0's, word for word.
  */
-import { encode, equalsFoldedAsC, latin1, latin1Bytes } from "../bytes/ascii.ts";
+import { encode, equalsFoldedAsC, latin1 } from "../bytes/ascii.ts";
 import { type AclRules, Asking, DECISION } from "../protocol/redis/acl_rules.ts";
 import { hasKeys } from "../protocol/redis/acl_table.ts";
 import type { Args } from "../protocol/redis/args.ts";
@@ -13,7 +13,6 @@ import { errorReply } from "../protocol/redis/errors.ts";
 import { findKeys, KeyList, keysError } from "../protocol/redis/keys.ts";
 import type { PoolUsers } from "../proxy/users.ts";
 import type { Preparation } from "./preparation.ts";
-import { PATTERN } from "./pubsub.ts";
 import type { RedisSession } from "./session.ts";
 
 const NO_KEY = errorReply("NOPERM this user has no permissions to access one of the keys used as arguments");
@@ -96,14 +95,4 @@ export function sortForbidden(
     }
   }
   return null;
-}
-
-/** Is it subscribed to something that is not for its user (any more)? */
-export function hearsForbidden({ subscriptions, rights }: RedisSession): boolean {
-  if (subscriptions === null || rights === null) return false;
-  for (const [kind, name] of { [Symbol.iterator]: () => subscriptions.all() }) {
-    const bytes = latin1Bytes(name);
-    if (!rights.allowsChannel(bytes, 0, bytes.length, kind === PATTERN)) return true;
-  }
-  return false;
 }

@@ -17,6 +17,7 @@ import { concat, latin1 } from "../bytes/ascii.ts";
 import { WideMap } from "../bytes/wide_map.ts";
 import type { TimerId } from "../net/net.ts";
 import type { Args } from "../protocol/redis/args.ts";
+import type { AclRules } from "../protocol/redis/acl_rules.ts";
 import { TOPIC } from "../protocol/redis/command.ts";
 import { DatabaseChannels, isDatabaseChannel } from "../protocol/redis/database_channels.ts";
 import { commandHead } from "../protocol/redis/encode.ts";
@@ -186,6 +187,8 @@ function charge(client: Client, bytes: number): void {
   if (subscriptions !== null) subscriptions.heldBytes += bytes;
 }
 
+export const ENDED_HEARING = "is ended: it is subscribed to what its user may not hear any more";
+
 /** After so long a shard channel is asked for again where it has been refused; doubles up to the second; ms. */
 const ADRIFT_FIRST_MS = 20;
 const ADRIFT_MAX_MS = 500;
@@ -241,7 +244,8 @@ export class PubSub implements Hub, Postponed {
    */
   subscribe(client: Client, kind: number, names: readonly string[]): void {
     client.block(LEASED);
-    this.subscribeSome(client, kind, names, (failed) => {
+    const { rights } = client.session as RedisSession;
+    this.subscribeSome(client, kind, names, rights, (failed) => {
       if (failed !== null) client.answer(failed);
       client.unblock(LEASED);
     });
@@ -259,12 +263,14 @@ export class PubSub implements Hub, Postponed {
 
   /**
    * As `subscribe`, for some names of a request.
+   * @param rights of its user when all of these were allowed
    * @param answered called once, unless the client is gone: with the error, or null if the acknowledgements have been sent
    */
   subscribeSome(
     client: Client,
     kind: number,
     names: readonly string[],
+    rights: AclRules | null,
     answered: (failed: Uint8Array | null) => void,
   ): void {
     const session = client.session as RedisSession;
@@ -286,6 +292,8 @@ export class PubSub implements Hub, Postponed {
           const count = mine.count(kind);
           acknowledge(client, SUBSCRIBE_WORDS[kind]!, topic.name, count);
         }
+        // A reload did not find them among what it hears.
+        if (session.rights !== rights && hearsForbidden(session)) return client.giveUp(ENDED_HEARING);
       }
       answered(failed);
     };
@@ -618,7 +626,10 @@ export class PubSub implements Hub, Postponed {
     rest: number,
   ): void {
     if (kind === PATTERN && this.pool.cluster && !isDatabaseChannel(channel) && !this.speaks(server)) return;
+    // All nodes say the same: one that has yet to hear that a channel was left there, before somebody else asked another for it, is not heard.
+    const alone = kind === CHANNEL && this.pool.cluster && !isDatabaseChannel(wire);
     for (const topic of this.behind(kind, wire)) {
+      if (alone && !topic.servers.includes(server)) continue;
       const shown = kind === PATTERN ? this.channels.matched(topic.name, wire, channel) : topic.name;
       if (shown === null) continue;
       if (topic.name === wire && (kind !== PATTERN || shown === channel)) {
@@ -639,6 +650,16 @@ export class PubSub implements Hub, Postponed {
     if (first !== null) passOn(first, kind, name, forms);
     if (more !== null) { for (const client of more) passOn(client, kind, name, forms); }
   }
+}
+
+/** Is it subscribed to something that is not for its user (any more)? */
+export function hearsForbidden({ subscriptions, rights }: RedisSession): boolean {
+  if (subscriptions === null || rights === null) return false;
+  for (const [kind, name] of { [Symbol.iterator]: () => subscriptions.all() }) {
+    const bytes = bytesOf(name);
+    if (!rights.allowsChannel(bytes, 0, bytes.length, kind === PATTERN)) return true;
+  }
+  return false;
 }
 
 /** A message in the forms that clients get; RESP3 when the first of them asks for it. */
@@ -700,14 +721,19 @@ class Leaving implements Postponed {
 
 /** SUBSCRIBE of very many names: those of a slice are acknowledged before the next ones are asked for. */
 export class SubscribeWork implements SliceWork {
-  constructor(private readonly hub: PubSub, private readonly kind: number) {}
+  /** @param rights see PubSub.subscribeSome */
+  constructor(
+    private readonly hub: PubSub,
+    private readonly kind: number,
+    private readonly rights: AclRules | null,
+  ) {}
 
   get most(): number {
     return this.hub.namesATurn(this.kind);
   }
 
   slice(walk: Walk, bytes: Uint8Array, args: Args): void {
-    this.hub.subscribeSome(walk.client, this.kind, textsOf(bytes, args), (failed) => {
+    this.hub.subscribeSome(walk.client, this.kind, textsOf(bytes, args), this.rights, (failed) => {
       if (failed !== null) walk.finish(failed);
       else walk.goOn();
     });

@@ -743,8 +743,9 @@ export function connectionAt(client: Client, endpoint: Endpoint): ServerConnecti
   const session = client.session as RedisSession;
   const { server } = endpoint;
   if (session.tracking === null) return endpoint.connection(session.connectionClass, client.serial);
-  // What it tracks it hears of on connections of its own, to the pool's servers; see tellUnheard.
+  // What it tracks it hears of on connections of its own, to the pool's servers; see tellUnheard. What CLIENT CACHING has said is for the
+  // client's next request.
   return server.primary === endpoint
-    ? client.pool.front.connectionTo(client, server)
+    ? session.tracking.connection(server)
     : endpoint.connection(session.connectionClass, client.serial);
 }

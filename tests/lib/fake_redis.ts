@@ -56,7 +56,9 @@ export class FakeRedis {
       const words = found.value as string[];
       this.got.push(words.join(" "));
       connection.say(
-        words[0] === "SUBSCRIBE" ? this.subscribed(connection, words) : this.script(words, connection) ?? "",
+        words[0]!.toUpperCase() === "SUBSCRIBE"
+          ? this.subscribed(connection, words)
+          : this.script(words, connection) ?? "",
       );
     }
   }

@@ -11,7 +11,7 @@ import {
   LIMIT_MAX_CONNECTIONS,
   LIMIT_REQUESTS_PER_S,
 } from "../../src/stats/metrics.ts";
-import { latin1, request } from "../lib/bytes.ts";
+import { latin1, request, textOf } from "../lib/bytes.ts";
 import { Random as LibRandom } from "../lib/random.ts";
 import { SimClock } from "../sim/clock.ts";
 import { SimNet } from "../sim/net.ts";
@@ -212,6 +212,37 @@ Deno.test("connections of an address, and of a network of IPv6, are limited, and
   stand.run();
   ok(!stand.client("redis", addresses[3]).closed);
   ok(stand.client("redis", addresses[3]).closed);
+});
+
+Deno.test("what is asked of servers is refused whatever its first word is alone; CLIENT CACHING was for what is refused", async () => {
+  const stand = await Stand.make();
+  const a = stand.client("redis");
+  // What comes back meanwhile is spent.
+  const asked = (text: string) =>
+    stand.say(a, GET.repeat(100) + text).replace(/^(\$-1\r\n)*/, "").replaceAll(LATER, "L");
+  asked("");
+  for (
+    const words of [
+      ["OBJECT", "ENCODING", "a"],
+      ["XGROUP", "CREATE", "a", "g", "$", "MKSTREAM"],
+      ["SCRIPT", "LOAD", "return 1"],
+      ["FUNCTION", "LOAD", "#!lua name=a"],
+      ["PUBSUB", "CHANNELS"],
+    ]
+  ) match(asked(textOf(request(...words))), /^L+$/, words.join(" "));
+  // What is answered here is not, nor what nobody knows.
+  match(asked("CLIENT ID\r\n"), /^L+:/);
+  match(asked("OBJECT HELP\r\n"), /^L+\*/);
+  match(asked("OBJECT NONE\r\n"), /^L+-ERR unknown subcommand/);
+  match(asked("CLIENT REPLY SKIP\r\nSCRIPT LOAD x\r\nPING\r\n"), /^L+\+PONG\r\n$/);
+  stand.run(3000);
+  strictEqual(stand.say(a, "HELLO 3\r\nCLIENT TRACKING ON OPTOUT\r\n").slice(-5), "+OK\r\n");
+  const none = "_\r\n".repeat(100);
+  strictEqual(stand.say(a, `${GET.repeat(100)}CLIENT CACHING NO\r\n${GET}`), `${none}+OK\r\n${LATER}`);
+  stand.run(3000);
+  stand.say(a, GET);
+  stand.say(stand.client("redis", "192.0.2.9"), "SET a 1\r\n");
+  ok(a.read.includes("invalidate"), a.read);
 });
 
 Deno.test("memcached: a refused set takes its value with it, noreply stays silent, and version is answered", async () => {

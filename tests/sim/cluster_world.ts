@@ -745,9 +745,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
   mayTellAgain(): boolean {
     const nowMs = this.clock.nowMs();
     const { fromMs, untilMs } = this.disturbed;
-    // Who stood still when its place was taken has not read that nobody wants to hear it any more.
-    const stood = this.servers.some(({ frozenUntilMs }) => frozenUntilMs >= nowMs - TOLD_AGAIN_MS);
-    return stood || nowMs - this.adoptedMs < TOLD_AGAIN_MS || this.plan.faults !== null ||
+    return nowMs - this.adoptedMs < TOLD_AGAIN_MS || this.plan.faults !== null ||
       nowMs >= fromMs && nowMs <= untilMs;
   }
 

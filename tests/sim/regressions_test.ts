@@ -903,3 +903,19 @@ Deno.test("idle_timeout: who waits for a server is not idle, who does not read i
     world.proxy.stop();
   }
 });
+
+Deno.test("two clients end the same wait, whose server has yet to say what it calls it: both are answered", async () => {
+  const world = await stand("", 1);
+  const [waiter, one, two] = [0, 1, 2].map(() => new Talker(world));
+  waiter!.say("CLIENT ID\r\n");
+  runFor(world, 100);
+  const id = waiter!.read.slice(1, -2);
+  world.servers[0]!.frozenUntilMs = world.clock.nowMs() + 500;
+  waiter!.say("BLPOP list 100\r\n");
+  runFor(world, 10);
+  for (const each of [one!, two!]) each.say(`CLIENT UNBLOCK ${id}\r\nPING\r\n`);
+  runFor(world, 1000);
+  assert.match(waiter!.read, /\*-1\r\n$/);
+  for (const each of [one!, two!]) assert.match(each.read, /^:[01]\r\n\+PONG\r\n$/);
+  world.proxy.stop();
+});

@@ -223,3 +223,23 @@ Deno.test("a process that is told to end during a reload stays as it is, and lis
   equal(stand.pool.listening, false);
   equal(await drained, 0);
 });
+
+Deno.test("who waits for a subscription while his user loses the channel does not get it", async () => {
+  const users = (channels: string) =>
+    `  users: [{ name: default, nopass: true, rules: "+@all ~* resetchannels ${channels}" }]\n`;
+  const many = Array.from({ length: 600 }, (_, i) => `news${i}`);
+  for (const names of [["news"], many]) {
+    const stand = await Stand.make(undefined, users("&*"), SERVERS);
+    const [loses, keeps] = [stand.talker(), stand.talker()];
+    for (const { frozenUntilMs } of stand.servers) equal(frozenUntilMs, 0);
+    for (const server of stand.servers) server.frozenUntilMs = 100;
+    loses.say("SUBSCRIBE", ...names);
+    keeps.say("SUBSCRIBE", "sport");
+    stand.run(20);
+    await stand.reload(SERVERS, users("&sport"));
+    stand.run(1000);
+    ok(loses.closed, loses.read.slice(0, 100));
+    ok(!keeps.closed && keeps.read.includes("subscribe"));
+    stand.proxy.stop();
+  }
+});

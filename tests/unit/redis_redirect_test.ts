@@ -1001,6 +1001,42 @@ testOf(
   },
 );
 
+testOf("CLIENT CACHING is for the client's next request, not for what is sent on before that", (world) => {
+  const client = world.talker();
+  const [from, to] = [world.cluster.owner(SLOT), world.node(1)];
+  world.ask(client, "HELLO", "3");
+  strictEqual(world.ask(client, "CLIENT", "TRACKING", "ON", "OPTOUT"), "+OK\r\n");
+  world.cluster.give(SLOT, to);
+  world.asked();
+  client.send(latin1(`GET ${ONE}\r\nCLIENT CACHING NO\r\n`));
+  world.run(30);
+  client.say("GET", TWO);
+  world.run(30);
+  strictEqual(client.take(), "$-1\r\n+OK\r\n$-1\r\n");
+  deepStrictEqual([from, to].map(({ redis }) => redis.takeGot()), [[`GET ${ONE}`], [`GET ${ONE}`]]);
+});
+
+testOf(
+  "a channel that is left and asked of another node is heard from that one alone",
+  async (world) => {
+    const [one, two, third] = [world.talker(), world.talker(), world.talker()];
+    const [from, to] = [world.cluster.owner(SLOT), world.node(1)];
+    const other = ["{a}", "{c}", "{d}", "{e}", "{f}"].find((tag) =>
+      slotOf(tag) !== SLOT && world.cluster.owner(slotOf(tag)) === from
+    )!;
+    world.ask(one, "SUBSCRIBE", ONE);
+    world.ask(third, "SUBSCRIBE", other);
+    world.cluster.give(SLOT, to);
+    await world.learn();
+    world.ask(one, "UNSUBSCRIBE", ONE);
+    world.ask(two, "SUBSCRIBE", ONE);
+    // The one that is left has not read that it is.
+    for (const { redis } of [from, to]) redis.publish(ONE, "hello");
+    world.run(30);
+    strictEqual(two.take(), `*3\r\n$7\r\nmessage\r\n$4\r\n${ONE}\r\n$5\r\nhello\r\n`);
+  },
+);
+
 testOf("what is for all nodes does not overtake what is redirected to one of them", async (world) => {
   const client = world.talker();
   world.cluster.give(SLOT, world.node(1));
