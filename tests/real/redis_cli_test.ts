@@ -48,6 +48,17 @@ class Terminal implements AsyncDisposable {
     await this.#writer.write(new TextEncoder().encode(keys));
   }
 
+  /**
+   * A command, and what has to be shown for it; done when there is a prompt again, which it returns: what is typed before it is
+   * thrown away.
+   */
+  async run(command: string, ...texts: (string | RegExp)[]): Promise<string> {
+    await this.type(`${command}\r`);
+    for (const text of texts) await this.until(text);
+    const shown = await this.until(/\n127\.0\.0\.1:\d+(\(TX\))?> /);
+    return shown.slice(shown.lastIndexOf("\n") + 1);
+  }
+
   /** Waits for `text`, and returns what was shown up to its end; the next call looks behind it. */
   async until(text: string | RegExp): Promise<string> {
     const end = () => {
@@ -90,36 +101,27 @@ for (const protocol of ["-2", "-3"]) {
     const prompt = `127.0.0.1:${proxy.port}> `;
     await using terminal = new Terminal([protocol, "-p", String(proxy.port)]);
     await terminal.until(prompt);
-    await terminal.type("set greeting hello\r");
-    await terminal.until(/\nOK/);
+    await terminal.run("set greeting hello", /\nOK/);
     // Half a command is when hints are shown; they come from the server's COMMAND DOCS.
     await terminal.type("getrange ");
     await terminal.until("key start end");
-    await terminal.type("greeting 0 -1\r");
-    await terminal.until('"hello"');
-    await terminal.type("get\r");
-    await terminal.until("(error) ERR wrong number of arguments for 'get' command");
-    await terminal.type("nosuch x\r");
-    await terminal.until("(error) ERR unknown command 'nosuch'");
-    await terminal.type("mget greeting none\r");
-    await terminal.until("2) (nil)");
-    await terminal.type("hset h a 1\r");
-    await terminal.until("(integer) 1");
-    await terminal.type("hgetall h\r");
-    await terminal.until(protocol === "-3" ? '1# "a" => "1"' : '2) "1"');
-    await terminal.type("help get\r");
+    await terminal.run("greeting 0 -1", '"hello"');
+    await terminal.run("get", "(error) ERR wrong number of arguments for 'get' command");
+    await terminal.run("nosuch x", "(error) ERR unknown command 'nosuch'");
+    await terminal.run("mget greeting none", "2) (nil)");
+    await terminal.run("hset h a 1", "(integer) 1");
+    await terminal.run("hgetall h", protocol === "-3" ? '1# "a" => "1"' : '2) "1"');
     // The servers' own words; Redis 7.2 and Valkey have others.
-    await terminal.until(/summary: (Get the value|Returns the string value) of a key/);
-    await terminal.until("since: 1.0.0");
-    await terminal.until("group: string");
-    await terminal.type("help monitor\r");
-    await terminal.until("summary: Refused: ");
-    await terminal.type("multi\r");
-    await terminal.until(`:${proxy.port}(TX)> `);
-    await terminal.type("incr {t}n\r");
-    await terminal.until("QUEUED");
-    await terminal.type("exec\r");
-    await terminal.until("1) (integer) 1");
+    await terminal.run(
+      "help get",
+      /summary: (Get the value|Returns the string value) of a key/,
+      "since: 1.0.0",
+      "group: string",
+    );
+    await terminal.run("help monitor", "summary: Refused: ");
+    strictEqual(await terminal.run("multi", /\nOK/), `127.0.0.1:${proxy.port}(TX)> `);
+    await terminal.run("incr {t}n", "QUEUED");
+    strictEqual(await terminal.run("exec", "1) (integer) 1"), prompt);
     await terminal.type("subscribe news\r");
     await terminal.until("(integer) 1");
     strictEqual(await cli(proxy, ["publish", "news", "it rains"]), "1\n");
