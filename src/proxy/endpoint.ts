@@ -227,14 +227,18 @@ export class Endpoint {
 
   /** It does not take our handshake, and serves all the same: clients read why, without knowing that it is not of them. */
   refuses(text: string): void {
-    if (!LOGIN_REFUSED.test(text)) return;
+    if (LOGIN_REFUSED.test(text)) this.refusesOwn("login (server_auth, or redis_auth)", text);
+  }
+
+  /** The same of something that the proxy itself has said there for a client. @param what for people */
+  refusesOwn(what: string, text: string): void {
     const { pool, config } = this.server;
     const nowMs = pool.turn.now();
     if (nowMs < this.refusedAtMs + REFUSED_AGAIN_MS) return;
     this.refusedAtMs = nowMs;
     pool.log.write(
       WARN,
-      `pool '${pool.config.name}' server '${config.name}' at ${this.spec.text} refuses the proxy's own login (server_auth, or redis_auth): ${text}`,
+      `pool '${pool.config.name}' server '${config.name}' at ${this.spec.text} refuses the proxy's own ${what}: ${text}`,
     );
   }
 
@@ -427,7 +431,14 @@ export class Endpoint {
 }
 
 /** Codes of failures that say: somebody is there, but does not do a primary's work. */
-const NO_PRIMARY: ReadonlySet<string> = new Set(["EROLE", "EREADONLY", "ELOADING", "EMASTERDOWN"]);
+const NO_PRIMARY: ReadonlySet<string> = new Set([
+  "EROLE",
+  "ENOROLE",
+  "ENOCLUSTER",
+  "EREADONLY",
+  "ELOADING",
+  "EMASTERDOWN",
+]);
 
 function refuseAll({ first, bytes }: Unsent, server: Server): void {
   bytes.clear();

@@ -1400,6 +1400,8 @@ export class RedisFront implements Front, Sender {
     if (db > 0) {
       greetings.push({ bytes: command("SELECT", db), check: checkSelect });
     }
+    // Once nodes have been heard their word says who is one.
+    if (this.unlearned) greetings.push({ bytes: CLUSTER_INFO, check: checkNode });
     if (role === REPLICA && this.pool.cluster) greetings.push({ bytes: READONLY, check: checkReadOnly });
     // Last: what is written behind it goes to whoever has just said so.
     if (role === PRIMARY) greetings.push({ bytes: ROLE_BYTES, check: checkPrimary });
@@ -1528,6 +1530,7 @@ const ILLNESSES = new Illnesses("redis");
 const ROLE_BYTES = command("ROLE");
 /** A replica in a cluster answers reads on connections that have said so. */
 const READONLY = command("READONLY");
+const CLUSTER_INFO = command("CLUSTER", "INFO");
 const MASTER_START = encode("$6\r\nmaster\r\n");
 const NOAUTH_START = encode("-NOAUTH");
 
@@ -1535,16 +1538,25 @@ const NOAUTH_START = encode("-NOAUTH");
 function checkPrimary(bytes: Uint8Array, start: number, end: number): string | null {
   const first = bytes.indexOf(LF, start) + 1;
   const is = startsWith(bytes, first, end, MASTER_START) || startsWith(bytes, start, end, NOAUTH_START);
-  return is ? null : "EROLE";
+  if (is) return null;
+  return bytes[start] === MINUS ? "ENOROLE" : "EROLE";
 }
 
 /** Without a link it has what it had when it was started, or stopped hearing: that may be of any age. A primary has all there is. */
 function checkReplica(bytes: Uint8Array, start: number, end: number): string | null {
+  if (bytes[start] === MINUS) return "ENOROLE";
   const first = bytes.indexOf(LF, start) + 1;
   const text = latin1(bytes, start, end);
   return startsWith(bytes, first, end, MASTER_START) || text.includes("\r\n$9\r\nconnected\r\n")
     ? null
     : "ENOLINK";
+}
+
+/** A server that is none would take whatever it is sent. Who may not be asked is believed. */
+function checkNode(bytes: Uint8Array, start: number, end: number): string | null {
+  return bytes[start] === MINUS && latin1(bytes, start, end).includes("cluster support disabled")
+    ? "ENOCLUSTER"
+    : null;
 }
 
 function checkReadOnly(bytes: Uint8Array, start: number): string | null {
@@ -1554,7 +1566,7 @@ function checkReadOnly(bytes: Uint8Array, start: number): string | null {
 /** What follows would read RESP2 as soon as the server wants no password any more. */
 function checkHello(bytes: Uint8Array, start: number, end: number): string | null {
   if (bytes[start] !== 45) return null;
-  return startsWith(bytes, start, end, NOAUTH_START) ? "EAUTH" : "EPROTO";
+  return startsWith(bytes, start, end, NOAUTH_START) ? "EAUTH" : "EHELLO";
 }
 
 /** A server that wants a password answers every request so itself; any other refusal would put data into the wrong database. */

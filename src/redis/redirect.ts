@@ -24,7 +24,7 @@
  * Bounds. NODES_MAX nodes are asked without a pause between them, none twice that has said MOVED, and none that has sent it on with ASK. TRYAGAIN is tried again for
  * `cluster_tryagain`, all else for DOWN_MS; then the client reads the server's own words. `timeout` is for each node that is asked.
  */
-import { encode, startsWith } from "../bytes/ascii.ts";
+import { encode, latin1, startsWith } from "../bytes/ascii.ts";
 import { command } from "../protocol/redis/encode.ts";
 import {
   ASK,
@@ -44,7 +44,7 @@ import type { Failure } from "../proxy/failures.ts";
 import { pace } from "../proxy/fan_out.ts";
 import type { Redirects } from "../proxy/front.ts";
 import type { Pool } from "../proxy/pool.ts";
-import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "../proxy/request.ts";
+import { isUnwanted, KeptRequest, Request, SWALLOWED } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
@@ -84,8 +84,13 @@ const NEVER_JOINED: Joiner = () => {
   throw new Error("a request that is redirected has one reply");
 };
 
-/** What is said to ASKING: a node that does not take it refuses what comes behind it. */
-export const UNHEARD: Internal = () => {};
+/** A node that does not take it refuses what comes behind it: clients read MOVED, and nobody would know why. */
+function sayAsking(connection: ServerConnection): void {
+  connection.ask(ASKING, (bytes, start, end, failed) => {
+    if (failed || bytes[start] !== MINUS) return;
+    connection.endpoint.refusesOwn("ASKING", latin1(bytes, start + 1, end).trimEnd());
+  });
+}
 
 /** Who has the connections that a request goes by, if these are not its client's ordinary ones. */
 export interface Lane {
@@ -266,7 +271,7 @@ export class PoolRedirects implements Redirects {
       const connection = connectionAt(client, endpoint);
       if (connection === null) return false;
       last = endpoint;
-      if (asking) connection.ask(ASKING, UNHEARD);
+      if (asking) sayAsking(connection);
       connection.ask(question, (bytes, start, end, failed) => {
         if (client.closed) return;
         const redirect = failed ? null : readRedirect(bytes, start, end);
@@ -647,7 +652,7 @@ export class Redirected extends Placed implements Waiting {
     for (const each of before) this.redirects.teach(connection, each);
     for (const each of this.before(connection)) this.redirects.teach(connection, each);
     // It lasts for the next command alone.
-    if (asking && lane === null) connection.ask(ASKING, UNHEARD);
+    if (asking && lane === null) sayAsking(connection);
     this.send(connection, lane === null ? this.bytes : lane.bytesNow(this.bytes));
     // Who has sent it on may have its slot again before this node has answered.
     if (lane === null) client.settle();

@@ -5,7 +5,8 @@
  *     ▲ hint ──────────── sign ◄──── service: what workers have seen ──► Events
  *
  * A pool has a keeper if its configuration asks for one (topology/keepers.ts). A reload leaves it alone if nothing that it depends on
- * is different; else another one begins where it has stopped. Terms never go backwards, whatever a new keeper says.
+ * is different; else another one begins where it has stopped. Terms never go backwards, whatever a new keeper says. Where a server was
+ * under another master says nothing of where it is now.
  */
 import type { Config, PoolConfig } from "../config/config.ts";
 import { type Log, NOTICE } from "../net/log.ts";
@@ -44,10 +45,15 @@ const FIRST_MS = 1000;
 /** The same sign of the same server, of whatever worker, is passed on this often. */
 const SIGN_EVERY_MS = 50;
 
+/** Requests of a server that is another master now wait for so long for word of where that is, ms. */
+const MASTER_MS = 1000;
+
 /** A pool with a keeper. */
 interface Kept {
   /** What the keeper depends on. */
   readonly key: string;
+  /** What each server's sentinels call it; null: it has an address. */
+  readonly masters: ReadonlyMap<string, string | null>;
   readonly keeper: Keeper;
   readonly states: Map<string, ServerState>;
   /** The last primary that was known, by server. */
@@ -179,8 +185,13 @@ export class Director {
     const memory = before?.keeper.memory?.() ?? new Map();
     before?.keeper.stop();
     this.kept.delete(name);
-    const present = new Set(pool.servers.map((server) => server.name));
-    const states = new Map([...before?.states ?? []].filter(([server]) => present.has(server)));
+    const masters = new Map(pool.servers.map((server) => [server.name, server.master]));
+    const states = new Map<string, ServerState>();
+    for (const [server, state] of before?.states ?? []) {
+      const master = masters.get(server);
+      if (master === undefined) continue;
+      states.set(server, master === before!.masters.get(server) ? state : nowhere(state));
+    }
     const keeper = (options.keeperOf ?? keeperOf)({
       pool,
       net: towards(options.net, pool.serverTls, options.log),
@@ -194,8 +205,8 @@ export class Director {
       grant: (server, ms) => this.service?.grant?.(name, server, ms),
     });
     if (keeper === null) return;
-    const primaries = new Map([...before?.primaries ?? []].filter(([server]) => present.has(server)));
-    const kept: Kept = { key, keeper, states, primaries, shifts: new Map() };
+    const primaries = new Map([...before?.primaries ?? []].filter(([server]) => masters.has(server)));
+    const kept: Kept = { key, masters, keeper, states, primaries, shifts: new Map() };
     this.kept.set(name, kept);
     // Servers that are new to the workers may be known here, and another configuration is.
     if (states.size > 0) this.service?.follow(name, [...states.values()]);
@@ -240,7 +251,8 @@ export class Director {
     const { events, options } = this;
     const key = `${pool}\0${server}`;
     if (primary === null) {
-      if (known?.primary === null || this.down.has(key)) return;
+      const waited = known?.waitMs !== undefined;
+      if ((known?.primary === null && !waited) || this.down.has(key)) return;
       this.down.add(key);
       return events.record("down", pool, server, why);
     }
@@ -260,6 +272,20 @@ export class Director {
         (address === null || failover === "promote") && !kept.states.has(name)
       );
   }
+}
+
+/** Of a server that is another master now. */
+function nowhere(state: ServerState): ServerState {
+  const why = "nobody has said yet where its master is";
+  return {
+    server: state.server,
+    term: state.term + 1,
+    primary: null,
+    waitMs: MASTER_MS,
+    replicas: [],
+    cause: "reload",
+    why,
+  };
 }
 
 /** Its primary is another one than the last that was known, if there was one. */

@@ -93,7 +93,9 @@ export function readView(
 function readNodes(text: string, told: ReadonlyMap<string, Told>): ClusterView {
   const nodes = new Map<string, SeenNode>();
   let me: string | null = null;
-  for (const line of text.split("\n")) {
+  const lines = text.split("\n");
+  const hostOfUntold = untold(lines, told);
+  for (const line of lines) {
     const [id, place, flagText, primaryText, , , epochText, link, ...ranges] = line.trim().split(" ");
     if (id === undefined || link === undefined || nodes.size >= NODES_MAX) continue;
     const flags = flagText!.split(",");
@@ -104,7 +106,7 @@ function readNodes(text: string, told: ReadonlyMap<string, Told>): ClusterView {
     const failed = flags.includes("fail") || flags.includes("noaddr");
     nodes.set(id, {
       id,
-      host: hostOf(where?.host ?? at.ip, at.ip),
+      host: hostOf(where?.host ?? hostOfUntold(at), at.ip),
       port: where?.port || at.port,
       primary: flags.includes("slave") ? primaryText! : null,
       epoch: Number(epochText) || 0,
@@ -119,11 +121,36 @@ function readNodes(text: string, told: ReadonlyMap<string, Told>): ClusterView {
   return { me, nodes, alone: near * 2 < owners.length + 1 && owners.length > 1, coarse: false };
 }
 
-/** "ip:port@bus,host": the last colon counts. */
-function placeOf(text: string): { readonly ip: string; readonly port: number } {
+/**
+ * A node that has just changed its part is in nobody's SHARDS for a moment. It is where it was before if it is called as the others are:
+ * by its name, by its address, or not at all.
+ */
+function untold(lines: readonly string[], told: ReadonlyMap<string, Told>): (at: Place) => string {
+  for (const line of lines) {
+    const [id, place = ""] = line.trim().split(" ", 2);
+    const host = told.get(id!)?.host;
+    if (host === undefined) continue;
+    const { ip, name } = placeOf(place);
+    if (host === "" && ip !== "") return () => "";
+    if (host !== ip && host === name) return (at) => at.name === "" ? at.ip : at.name;
+  }
+  return ({ ip }) => ip;
+}
+
+/** Where a line of NODES says that a node is. */
+interface Place {
+  readonly ip: string;
+  readonly port: number;
+  /** Its host name; "" = it has none. */
+  readonly name: string;
+}
+
+/** "ip:port@bus,host,…": the last colon before the first of the others counts. */
+function placeOf(text: string): Place {
   const place = text.split(/[@,]/, 1)[0]!;
   const colon = place.lastIndexOf(":");
-  return { ip: place.slice(0, Math.max(colon, 0)), port: Number(place.slice(colon + 1)) || 0 };
+  const ip = place.slice(0, Math.max(colon, 0));
+  return { ip, port: Number(place.slice(colon + 1)) || 0, name: text.split(",", 2)[1] ?? "" };
 }
 
 /** A host name that should be known and is not ("?") is the node's address in its place. */

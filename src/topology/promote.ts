@@ -18,7 +18,7 @@ import { hostAndPort, Member, type MemberAround, portIn } from "./member.ts";
 import { Promotion, whyOf } from "./promotion.ts";
 import { serverAuth } from "./redis_link.ts";
 import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
-import { FENCE_MS, leaveOf, majorityOf, portOf, twinOf, UPTIME_MIN_MS, voteOf } from "./votes.ts";
+import { FENCE_MS, leaveOf, majorityOf, placeOf, twinOf, UPTIME_MIN_MS, voteOf } from "./votes.ts";
 
 /** A word that is older does not say how things are now. */
 const FRESH_MS = 1500;
@@ -40,6 +40,8 @@ const STRAY_MS = 1500;
 const FENCE_SEEN_MS = 15_000;
 /** What a keeper before this one has said holds for so long: what it leaves of FENCE_MS after LEASE_MS. */
 const KNOWN_MS = 500;
+/** Another reason why nobody may be written to is worth a line after so long. */
+const WHY_EVERY_MS = 5000;
 
 export class PromoteKeeper implements Keeper {
   private readonly sets: ReadonlyMap<string, ReplicaSet>;
@@ -103,6 +105,8 @@ class ReplicaSet {
   private cause = "start";
   /** What has been told last, without its cause. */
   private told = "";
+  /** When the log has last been told why nobody may be written to; -Infinity: somebody may. */
+  private whySaidAtMs = -Infinity;
   /** Of the primary, when it was well. */
   private history: string | null = null;
   /** When it certainly was that. */
@@ -246,9 +250,8 @@ class ReplicaSet {
       if (vote >= 0) members[vote]!.calledBy = said!.follows;
     });
     for (const name of voters[this.primary]?.said?.info.replicas ?? []) {
-      const port = portIn(name);
-      const there = members.filter((_, place) => portOf(voters[place]!) === port);
-      if (there.length === 1) there[0]!.calledBy ??= name;
+      const place = placeOf(voters, portIn(name));
+      if (place >= 0) members[place]!.calledBy ??= name;
     }
   }
 
@@ -304,11 +307,16 @@ class ReplicaSet {
     }
     const primary = may ? this.members[this.primary]!.spec : null;
     const replicas = this.members.filter((_, i) => i !== this.primary).map(({ spec }) => spec);
-    const told = `${term} ${primary?.text}`;
+    const why = may ? "" : this.whyNobody();
+    const told = `${term} ${primary?.text} ${why}`;
     if (told === this.told) return;
     this.told = told;
-    const why = may ? "" : this.whyNobody();
-    if (!may) this.warn(`nobody may be written to: ${why}`);
+    // Clients read why it is now; the log has what it was at first, and what it is when that lasts.
+    if (may) this.whySaidAtMs = -Infinity;
+    else if (this.nowMs - this.whySaidAtMs >= WHY_EVERY_MS) {
+      this.whySaidAtMs = this.nowMs;
+      this.warn(`nobody may be written to: ${why}`);
+    }
     this.tell({ server: server.name, term, primary, replicas, cause: this.cause, why });
   }
 

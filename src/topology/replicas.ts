@@ -126,6 +126,8 @@ class Watch {
   private primaryText: string | undefined = undefined;
   /** What has been said last. */
   private told: ServerState | null = null;
+  /** Why workers may be reading from others than they should; "" = they are not, as far as is known. */
+  private untold = "";
   private timer: TimerId | null = null;
   private roundAtMs = -Infinity;
   /** Answers to a round before this one are old news. */
@@ -149,6 +151,11 @@ class Watch {
     for (const { address, text, zone } of server.replicas) this.name({ address, text, zone });
     // A keeper before this one knew them to be well: they are, until they say something else. Their zones too.
     for (const spec of known?.replicas ?? []) {
+      // Whom a cluster does not name, or by another name, is none of its.
+      if (around.pool.cluster && !server.replicas.some(({ text }) => text === spec.text)) {
+        this.untold = `the cluster does not name ${spec.text} any more`;
+        continue;
+      }
       this.remember(spec.text, spec.zone);
       this.name({ ...spec, zone: null }, true);
     }
@@ -260,6 +267,7 @@ class Watch {
   private answered(): void {
     if (--this.open > 0) return;
     this.forget();
+    if (this.untold !== "") this.say(this.untold);
     // Drawn, so that many proxies do not ask in step.
     const nextMs = this.again ? HINTED_MS : ROUND_MS * (0.9 + this.around.random() / 5);
     this.plan(Math.max(0, this.roundAtMs + nextMs - this.nowMs));
@@ -372,6 +380,7 @@ class Watch {
   private say(cause: string): void {
     const { state, told } = this;
     if (state === null || this.stopped) return;
+    this.untold = "";
     const replicas = this.inOrder().filter(({ well }) => well).map(({ spec }) => this.zoned(spec));
     const primary = state.primary === null ? null : this.zoned(state.primary);
     const same = told !== null && told.term === state.term && textIn(told.primary) === textIn(primary) &&

@@ -15,7 +15,7 @@ import { ClusterSource } from "./cluster.ts";
 import { askDns, type Dns } from "./dns.ts";
 import { fileReader } from "./file.ts";
 import { serverAuth } from "./redis_link.ts";
-import { AskedSource, type Servers, type TopologySource } from "./source.ts";
+import { AskedSource, type Servers, SourceError, type TopologySource } from "./source.ts";
 import type { Sign } from "./state.ts";
 
 export interface SourceAround {
@@ -55,17 +55,26 @@ interface Running {
 
 export class Sources {
   private readonly running = new Map<string, Running>();
+  /** Sources of the pools in force, by the pools' names. */
+  private readonly inForce = new Map<string, string>();
   private watching: { readonly log: Log; readonly changed: (key: string) => void } | null = null;
 
   constructor(private readonly around: SourceAround) {}
 
-  /** `config` with the servers of all pools. Rejects with a SourceError; `keep` has to follow in either case. */
+  /**
+   * `config` with the servers of all pools. Rejects with a SourceError; `keep` has to follow in either case. A pool starts with the nodes
+   * that the file names although none of them answers; one that knows its cluster does not forget it for such.
+   */
   async fill(config: Config): Promise<Config> {
     const pools = new Map(config.pools.map((pool) => [keyOf(pool), pool]));
     const asked = await Promise.allSettled([...pools].map(async ([key, pool]) => {
       if (key === null || this.running.has(key)) return;
       const source = sourceOf(pool, this.around);
       const servers = await source.first();
+      if (source.silence && this.knows(pool.name)) {
+        source.stop();
+        throw new SourceError(`pool ${pool.name}: ${source.text}: ${source.silence}`);
+      }
       this.running.set(key, { source, taken: servers, latest: servers, watched: false });
     }));
     for (const each of asked) if (each.status === "rejected") throw each.reason;
@@ -75,6 +84,11 @@ export class Sources {
   /** This is in force: what it does not name stops, what it names is watched. */
   keep(config: Config): void {
     const keys = new Set(config.pools.map(keyOf));
+    this.inForce.clear();
+    for (const pool of config.pools) {
+      const key = keyOf(pool);
+      if (key !== null) this.inForce.set(pool.name, key);
+    }
     for (const [key, running] of this.running) {
       if (keys.has(key)) this.look(key, running);
       else {
@@ -129,6 +143,12 @@ export class Sources {
     this.watching = null;
     for (const { source } of this.running.values()) source.stop();
     this.running.clear();
+  }
+
+  /** Does a pool of this name have servers whose slots are known? */
+  private knows(pool: string): boolean {
+    const running = this.running.get(this.inForce.get(pool) ?? "");
+    return running !== undefined && running.taken.some(({ slots }) => (slots ?? "") !== "");
   }
 
   private look(key: string, running: Running): void {

@@ -39,23 +39,37 @@ export function majorityOf(members: number): number {
   return Math.floor(members / 2) + 1;
 }
 
-/** Whom a member follows, by place: itself if it is a primary; -1: it has not said, or nobody here. */
+/** Whom a member follows, by place: itself if it is a primary; -1: it has not said, or nobody here, or itself as a replica. */
 export function voteOf(voters: readonly Voter[], place: number): number {
   const { said } = voters[place]!;
   if (said === null) return -1;
   if (said.follows === null) return place;
   const { follows } = said;
   const named = voters.findIndex(({ text, peer }) => text === follows || peer === follows);
-  if (named >= 0) return named;
   // It may call it by another address than we do; a port that only one of them listens on is enough. That their data is the same is not:
   // it is that of whom they follow, and of whom that one follows too.
-  const port = portIn(follows);
-  const there = voters.flatMap((voter, i) => portOf(voter) === port ? [i] : []);
-  return there.length === 1 ? there[0]! : -1;
+  const vote = named >= 0 ? named : placeOf(voters, portIn(follows));
+  // One that has been told to follow itself is no primary, and never has a link.
+  return vote === place ? -1 : vote;
 }
 
+/**
+ * The only one that listens on this port: as they say, else as we believe, since INFO does not tell the port of TLS of a server that
+ * has both; by place. -1: nobody does, or several do.
+ */
+export function placeOf(voters: readonly Voter[], port: number): number {
+  const only = (is: (voter: Voter) => boolean) => {
+    const place = voters.findIndex(is);
+    return place < 0 || voters.findLastIndex(is) === place ? place : SEVERAL;
+  };
+  const said = only((voter) => portOf(voter) === port);
+  return Math.max(-1, said !== -1 ? said : only(({ text }) => portIn(text) === port));
+}
+
+const SEVERAL = -2;
+
 /** Where it listens, as it says or as we believe. */
-export function portOf({ said, text }: Voter): number {
+function portOf({ said, text }: Voter): number {
   return said !== null && said.port > 0 ? said.port : portIn(text);
 }
 

@@ -77,6 +77,10 @@ export class FakeNode {
   /** Whether it looks at keys when a command is queued, as Redis does, or only at EXEC, as Valkey 9.1 while a slot moves. */
   checksQueued = true;
   private readonly asking = new Set<FakeConnection>();
+  /** Set it is the answer to ASKING. */
+  askingRefusal: string | null = null;
+  /** It is none of a cluster, and takes whatever it is sent. */
+  standalone = false;
   private readonly queues = new Map<FakeConnection, Queue>();
 
   constructor(readonly cluster: FakeCluster, readonly host: string) {
@@ -95,7 +99,13 @@ export class FakeNode {
       this.queues.set(connection, { commands: [], asking, aborted: false });
       return "+OK\r\n";
     }
+    if (this.standalone) {
+      return words[0] === "CLUSTER"
+        ? "-ERR This instance has cluster support disabled\r\n"
+        : this.execute(words, keysOf(words), connection);
+    }
     if (words[0] === "ASKING") {
+      if (this.askingRefusal !== null) return this.askingRefusal;
       this.asking.add(connection);
       return "+OK\r\n";
     }

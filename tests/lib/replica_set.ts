@@ -21,6 +21,8 @@ export interface ReplicaSetOptions {
   readonly program?: string;
   /** More keys of the pool, a line each. */
   readonly keys?: string;
+  /** More lines of each member's file. */
+  readonly lines?: readonly string[];
 }
 
 export class ReplicaSet {
@@ -48,6 +50,7 @@ export class ReplicaSet {
         `appenddirname aof${i}`,
         `dbfilename dump${i}.rdb`,
         'save ""',
+        ...options.lines ?? [],
       ];
       if (i > 0) lines.push(`replicaof 127.0.0.1 ${portOf(members[0]!)}`);
       Deno.writeTextFileSync(file, lines.join("\n") + "\n");

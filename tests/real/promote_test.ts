@@ -63,6 +63,25 @@ for (const [runtime, workers] of WAYS) {
   });
 }
 
+Deno.test("the rights that docs/high-availability.md names are enough for the proxy's user", async () => {
+  const page = Deno.readTextFileSync(new URL("../../docs/high-availability.md", import.meta.url));
+  const rights = /its user `(\+info [^`]*)`/.exec(page.replace(/\s+/g, " "))![1]!;
+  await using f = new Fixture();
+  const set = await ReplicaSet.start(f, {
+    runtime: "compiled",
+    lines: [`user proxy on >secret ~* +get +set ${rights}`],
+    keys: "  server_auth: { username: proxy, password: secret }\n",
+  });
+  const client = await f.client(set.proxies[0]!);
+  const [first, ...others] = set.members;
+  await first!.crash();
+  await set.written(client, "after");
+  const [second] = await set.primaries(others);
+  await first!.start();
+  await set.follow(second!);
+  ok(!set.proxies[0]!.log.includes("NOPERM"), set.proxies[0]!.log);
+});
+
 Deno.test("a planned failover by FAILOVER: no acknowledged write is lost, and the third member is told to follow", async () => {
   await using f = new Fixture();
   const set = await ReplicaSet.start(f, { runtime: "compiled", proxies: 2 });

@@ -266,6 +266,24 @@ Deno.test("role: after a second requests get a clear error, and at once from the
   world.stop();
 });
 
+Deno.test("role: who does not say what it is, is not called a replica", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  const client = stand.talker();
+  world.model(0).roleRefusal = "-NOPERM this user has no permissions to run the 'role' command\r\n";
+  client.say("SET", "a", "1");
+  stand.run(1300);
+  strictEqual(
+    client.take(),
+    "-ERR It is not known whether the server is a primary or a replica: it does not answer ROLE (server m1)\r\n",
+  );
+  strictEqual(world.signs[0], "m1 not a primary");
+  world.model(0).roleRefusal = "";
+  stand.run(1300);
+  strictEqual(world.ask(client, "SET", "a", "2"), "+OK\r\n");
+  world.stop();
+});
+
 Deno.test("leave: when it has run out nothing is written, and requests wait until it is granted again or another is named", async () => {
   const world = await World.make();
   const { stand, pool } = world;

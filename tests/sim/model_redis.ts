@@ -120,6 +120,8 @@ export class ModelRedis extends MemoryRedis {
   replication: Replication | null = null;
   /** Set to "slave" it takes no writes. Data does not come from anywhere. */
   role: "master" | "slave" = "master";
+  /** Set it is the answer to ROLE. */
+  roleRefusal = "";
   /** What INFO replication says it has come to; a primary's is `writes`. */
   offset = 0;
   /** Reads of keys that it has been asked for. */
@@ -297,6 +299,10 @@ export class ModelRedis extends MemoryRedis {
         session.reply.text += "+OK\r\n";
         return true;
       case "role":
+        if (this.roleRefusal !== "") {
+          session.reply.text += this.roleRefusal;
+          return true;
+        }
         if (this.replication !== null) {
           session.reply.text += this.replication.role();
           return true;

@@ -96,7 +96,7 @@ const ENDPOINTS: readonly (readonly [string, Value, Value, string[]])[] = [
     [],
     [
       "",
-      "10.0.0.2",
+      "",
     ],
   ],
   ["SLOTS with host names", NO, [[0, 16383, ["a.test", 7001, "a", ["ip", "10.0.0.1"]], ["?", 7002, "b", [
@@ -114,6 +114,20 @@ for (const [name, shards, slots, expected] of ENDPOINTS) {
     assert.deepEqual([...viewOf(LINES, shards, slots).nodes.values()].map(({ host }) => host), expected);
   });
 }
+
+Deno.test("readView() calls a node that SHARDS leaves out as it calls the others", () => {
+  // As Redis 7.0 was seen to do for a second or two of a primary that has made way.
+  const nodes = "a 10.0.0.1:7001@17001,a.test myself,master - 0 0 1 connected 0-16383\n" +
+    "b 10.0.0.2:7002@17002,b.test,shard-id=1 slave a 0 0 1 connected\nc 10.0.0.3:7003@17003 slave a 0 0 1 connected\n";
+  const hosts = (endpoint: string | null) => {
+    const fields = ["id", "a", "port", "7001", "role", "master", "ip", "10.0.0.1", "endpoint", endpoint];
+    const { nodes: seen } = viewOf(nodes, [["slots", [0, 16383], "nodes", [fields]]]);
+    return [...seen.values()].map(({ host }) => host);
+  };
+  assert.deepEqual(hosts("a.test"), ["a.test", "b.test", "10.0.0.3"]);
+  assert.deepEqual(hosts("10.0.0.1"), ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+  assert.deepEqual(hosts(null), ["", "", ""]);
+});
 
 Deno.test("readView() of who may not see NODES: one epoch for all", () => {
   const view = readView(

@@ -183,6 +183,37 @@ Deno.test("Director: a new keeper goes on where the one before has stopped, and 
   deepStrictEqual(stand.take(), ["alpha m1@8 10.0.0.4:6379", "alpha m1@9 10.0.0.5:6379"]);
 });
 
+Deno.test("Director: where a server was under another master is not where it is", () => {
+  const named = (master: string) => {
+    const config = configOf(["m1", "m2"]);
+    const pools = config.pools.map((pool) => ({
+      ...pool,
+      servers: pool.servers.map((server) => server.name === "m1" ? { ...server, master } : server),
+    }));
+    return { ...config, pools };
+  };
+  const stand = new Stand();
+  const { director } = stand;
+  stand.keeper.say(state("m1", 3, "10.0.0.1:6379"), state("m2", 3, "10.0.0.2:6379"));
+  stand.take();
+  director.adopt(named("other"), "SIGHUP");
+  // Requests wait for word of it, and nobody takes up what was known.
+  deepStrictEqual(stand.take(), ["alpha m1@4 none", "alpha m2@3 10.0.0.2:6379"]);
+  const { known } = stand.keeper.around;
+  deepStrictEqual([...known.values()].map(shown), ["m1@4 none", "m2@3 10.0.0.2:6379"]);
+  ok(known.get("m1")!.waitMs! > 0);
+  director.adopt(named("another"), "SIGHUP");
+  deepStrictEqual(stand.take(), ["alpha m1@5 none", "alpha m2@3 10.0.0.2:6379"]);
+  deepStrictEqual(stand.events, ["reload ", "reload "]);
+  stand.keeper.say(state("m1", 5, null, { why: "no sentinel knows a master 'another'" }));
+  deepStrictEqual(stand.take(), ["alpha m1@5 none"]);
+  deepStrictEqual(stand.events, ["reload ", "reload ", "down m1"]);
+  director.adopt(named("m1"), "SIGHUP");
+  stand.keeper.say(state("m1", 1, "10.0.0.3:6379"));
+  deepStrictEqual(stand.take().slice(-1), ["alpha m1@7 10.0.0.3:6379"]);
+  deepStrictEqual(stand.events.slice(3), ["reload ", "switched m1"]);
+});
+
 Deno.test("Director: keepers of pools that go are stopped, and all at the end", async () => {
   const stand = new Stand();
   const { keeper } = stand;

@@ -3,6 +3,7 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { latin1 as textOf } from "../../src/bytes/ascii.ts";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
+import { WARN } from "../../src/net/log.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
 import { command } from "../../src/protocol/redis/encode.ts";
 import {
@@ -40,6 +41,8 @@ class World {
   readonly net = new SimNet(this.clock, new Random(1));
   readonly cluster: FakeCluster;
   readonly signs: string[] = [];
+  /** What the log has been told. */
+  readonly lines: string[] = [];
   private proxy!: Proxy;
   private whole!: Config;
   private epoch = 0;
@@ -61,7 +64,7 @@ class World {
       net,
       clock,
       random: new Random(2).next,
-      log: { level: 0, write: () => {} },
+      log: { level: WARN, write: (level, text) => void (level <= WARN && world.lines.push(text)) },
       system: SYSTEM,
       sliceArguments: SLICE,
       sign: (_pool: string, server: string, sign: Sign) => void world.signs.push(`${server} ${sign}`),
@@ -235,6 +238,42 @@ testOf("ASK is followed once, behind ASKING on the same connection, and not reme
   await world.learn();
   strictEqual(world.ask(client, "GET", ONE), "$1\r\nx\r\n");
 });
+
+testOf("a node that refuses ASKING is told of in the log, once: clients read MOVED", (world) => {
+  const client = world.talker();
+  world.ask(client, "SET", ONE, "x");
+  const to = world.node(3);
+  world.cluster.migrate(SLOT, to, ONE);
+  to.askingRefusal = "-NOPERM this user has no permissions to run the 'asking' command\r\n";
+  for (let i = 0; i < 2; i++) {
+    client.say("GET", ONE);
+    world.run(8000);
+    match(client.take(), /^-(MOVED|TRYAGAIN) /);
+  }
+  deepStrictEqual(world.lines, [
+    `pool 'c' server '${world.cluster.owner(SLOT).name}' at ${to.name} refuses the proxy's own ASKING: ` +
+    "NOPERM this user has no permissions to run the 'asking' command",
+  ]);
+});
+
+testOf(
+  "before any node has been heard nothing is written to a server that is none of a cluster",
+  async (world) => {
+    await world.forget();
+    for (const node of world.cluster.nodes) node.standalone = true;
+    const client = world.talker();
+    client.say("SET", ONE, "x");
+    world.run(3000);
+    match(
+      client.take(),
+      /^-ERR The server is no node of a cluster: it has cluster support disabled \(server /,
+    );
+    deepStrictEqual(world.cluster.nodes.filter(({ data }) => data.size > 0), []);
+    for (const node of world.cluster.nodes) node.standalone = false;
+    world.run(3000);
+    strictEqual(world.ask(client, "SET", ONE, "x"), "+OK\r\n");
+  },
+);
 
 testOf("what a script makes up leads nowhere", (world) => {
   const client = world.talker();

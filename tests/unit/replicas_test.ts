@@ -148,18 +148,23 @@ class Stand {
     keys: string,
     inner: Keeper | null = null,
     known = new Map<string, ServerState>(),
-    { readFrom = "prefer_replica", process = "{}" } = {},
+    { readFrom = "prefer_replica", process = "{}", named = [] as readonly EndpointSpec[] } = {},
   ) {
     const yml =
       `ringmaster: ${process}\np:\n  listen: 127.0.0.1:1\n  redis: true\n  read_from: ${readFrom}\n${keys}`;
     const config = parseConfig(yml, "test.yml");
+    const pool = config.pools[0]!;
     const log = {
       level: NOTICE,
       write: (_: number, text: string) => void this.logged.push(text),
     } satisfies Log;
     this.keeper = new ReplicaKeeper(
       {
-        pool: config.pools[0]!,
+        // As the source of a cluster has it, which names replicas.
+        pool: {
+          ...pool,
+          servers: pool.servers.map((server) => named.length > 0 ? { ...server, replicas: named } : server),
+        },
         net: null!,
         clock: this.clock,
         random: () => 0.5,
@@ -408,6 +413,26 @@ Deno.test("a keeper that takes over goes on with the replicas that were well", a
   stand.start();
   await stand.clock.pass(50);
   assert.ok(stand.states.every((state) => state.replicas.length === 1));
+  stand.keeper.stop();
+});
+
+Deno.test("a keeper that takes over leaves out replicas that the cluster does not name any more, or names otherwise", async () => {
+  const known: ServerState = {
+    server: "127.0.0.1:10",
+    term: 0,
+    primary: at(10),
+    replicas: [at(11), at(12)],
+    cause: "",
+    why: "",
+  };
+  const nodes = "  cluster: true\n  servers: [127.0.0.1:10]\n";
+  const stand = new Stand(nodes, null, new Map([["127.0.0.1:10", known]]), { named: [at(11)] });
+  stand.says.set("127.0.0.1:10", primaryInfo(100));
+  for (const port of [11, 12]) stand.says.set(`127.0.0.1:${port}`, replicaInfo());
+  stand.start();
+  await stand.clock.pass(5000);
+  assert.deepEqual(stand.replicas, ["127.0.0.1:11"]);
+  assert.equal(stand.asked.get("127.0.0.1:12"), undefined);
   stand.keeper.stop();
 });
 

@@ -259,6 +259,7 @@ class Stand implements Disposable {
   async start(yaml: string, serves = true): Promise<void> {
     writeFileSync(this.file, yaml);
     const config = await this.sources.fill(parseConfig(yaml, this.file));
+    this.sources.keep(config);
     const reload = (change: ConfigChange, { cause }: Stamp) => {
       const failure = this.failures.shift();
       if (failure !== undefined) return Promise.reject(failure);
@@ -477,4 +478,37 @@ Deno.test("a cluster is asked when workers see something of it, from the start o
   await s.clock.runAsync(() => s.clock.waiting < 3);
   assert.equal(node.got.length, length);
   node.stop();
+});
+
+Deno.test("a cluster that is known is not forgotten for nodes that do not answer as a cluster's", async () => {
+  using s = new Stand();
+  const said = (text: string) => `$${text.length}\r\n${text}\r\n`;
+  const node = await new FakeRedis((words) =>
+    words[1] === "NODES"
+      ? said("0 1.1.1.1:1@9 myself,master - 0 0 1 connected 0-16383\n")
+      : "-ERR unknown subcommand\r\n"
+  ).listen(s.net, { host: "1.1.1.1", port: 1 });
+  const alone = await new FakeRedis(() => "-ERR This instance has cluster support disabled\r\n")
+    .listen(s.net, { host: "2.2.2.2", port: 2 });
+  const cluster = (name: string, seed: string) =>
+    `${name}: { listen: 127.0.0.1:${name.length}, redis: true, cluster: true, servers: [ ${seed} ] }\n`;
+  let started = false;
+  void s.start(cluster("c", "1.1.1.1:1")).then(() => started = true);
+  await s.clock.runAsync(() => started);
+  await s.reload(cluster("c", "2.2.2.2:2"));
+  assert.deepEqual(s.log.lines.slice(-2), [
+    "reload (test) refused, nothing has changed:",
+    "pool c: cluster 2.2.2.2:2: 2.2.2.2:2: ERR This instance has cluster support disabled",
+  ]);
+  await s.reload(cluster("c", "3.3.3.3:3"));
+  assert.match(s.log.lines.at(-1)!, /^pool c: cluster 3\.3\.3\.3:3: /);
+  assert.deepEqual(s.reloader.config.pools[0]!.servers.map(({ slots }) => slots), ["0-16383"]);
+  assert.deepEqual(s.taken, []);
+  // A pool that is new starts with what the file names, as at a start.
+  await s.reload(cluster("c", "1.1.1.1:1") + cluster("dd", "2.2.2.2:2"));
+  assert.equal(s.taken.length, 1);
+  await s.reload(cluster("c", "1.1.1.1:1") + cluster("dd", "3.3.3.3:3"));
+  assert.equal(s.taken.length, 2);
+  node.stop();
+  alone.stop();
 });

@@ -2,7 +2,15 @@
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import type { MemberSaid } from "../../src/topology/member.ts";
 import { hostAndPort, nameOf, readMember } from "../../src/topology/member.ts";
-import { chosenOf, LEASE_MS, leaveOf, majorityOf, voteOf, type Voter } from "../../src/topology/votes.ts";
+import {
+  chosenOf,
+  LEASE_MS,
+  leaveOf,
+  majorityOf,
+  placeOf,
+  voteOf,
+  type Voter,
+} from "../../src/topology/votes.ts";
 
 const OLD = "a".repeat(40);
 const NEW = "b".repeat(40);
@@ -79,6 +87,24 @@ Deno.test("voteOf() knows whom a member follows by the name, by the address, and
   );
   all[0] = { ...all[0]!, peer: "10.0.0.9:1" };
   deepStrictEqual(all.map((_, i) => voteOf(all, i)), [0, 0, 0, 2, -1, -1, 6, -1]);
+});
+
+Deno.test("voteOf() knows a member by its port of TLS too, which it does not say, if no other says that it is there", () => {
+  // Their texts have the ports of TLS, 7000 and on; what they say is the other one.
+  const all = voters({ port: 6000 }, { follows: "db0:7000", port: 6001 }, {
+    follows: "db0:7009",
+    port: 6002,
+  });
+  deepStrictEqual(all.map((_, i) => voteOf(all, i)), [0, 0, -1]);
+  deepStrictEqual([6001, 7001, 7002, 7009].map((port) => placeOf(all, port)), [1, 1, 2, -1]);
+  const others = voters({ port: 7001 }, { port: 6001 }, { port: 7003 }, { port: 7003 });
+  deepStrictEqual([7001, 7003].map((port) => placeOf(others, port)), [0, -1], "what is said comes first");
+});
+
+Deno.test("voteOf(): a member that was told to follow itself is for nobody", () => {
+  const all = voters({ follows: "h0:7000" }, { follows: "else:7001" }, { follows: "10.0.0.9:1" }, A);
+  all[2] = { ...all[2]!, peer: "10.0.0.9:1" };
+  deepStrictEqual(all.map((_, i) => voteOf(all, i)), [-1, -1, -1, 0]);
 });
 
 Deno.test("leaveOf() lasts from when the majority was asked", () => {
