@@ -95,6 +95,7 @@ async function made(around: Around): Promise<Answer> {
         viewed.get(`${pool.name}\0${server.name}`) ?? [],
         stateOf.get(server.name),
         director.replicas(pool.name, server.name),
+        pool.readFrom !== "primary",
       ),
       share: shares[at]![i],
       latency: shortLatency(cells[at]?.[i]?.latency),
@@ -138,6 +139,7 @@ function serverOf(
   views: readonly ServerSeen[],
   state: ServerState | undefined,
   health: readonly ReplicaHealth[],
+  asked: boolean,
 ) {
   const down = views.length > 0 && views.every((view) => view.down);
   const condition: ServerCondition = conditionOf(cells) ?? (down ? "down" : "live");
@@ -157,18 +159,20 @@ function serverOf(
     why,
     term: state?.term ?? null,
     slots,
-    replicas: replicasOf(server, state, health, reads),
+    replicas: replicasOf(server, state, health, asked, reads),
   };
 }
 
 /**
  * The replicas of a server that anybody knows of.
+ * @param asked somebody asks them how they are: the pool reads from them
  * @param reads answered by each, by address
  */
 export function replicasOf(
   { replicas }: ServerConfig,
   state: ServerState | undefined,
   health: readonly ReplicaHealth[],
+  asked: boolean,
   reads: ReadonlyMap<string, number> = new Map(),
 ) {
   const zones = new Map(replicas.map((replica) => [replica.text, replica.zone]));
@@ -182,7 +186,7 @@ export function replicasOf(
     return {
       address,
       zone,
-      well: one?.well ?? (readable.has(address) || reads.has(address)),
+      well: one?.well ?? (asked ? readable.has(address) || reads.has(address) : null),
       why: one?.why ?? "",
       lag_bytes: one === undefined || one.lagBytes < 0 ? null : one.lagBytes,
       lag_ms: one === undefined || one.lagMs < 0 ? null : one.lagMs,

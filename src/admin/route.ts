@@ -24,8 +24,9 @@ export async function route(around: Around, { query }: Asked): Promise<Answer> {
     addressOf: (server) => stateOf(server)?.primary?.text ?? pool.servers[server]!.addressText,
     replicasOf: (server): ReadCandidate[] => {
       const name = pool.servers[server]!.name;
-      return replicasOf(pool.servers[server]!, stateOf(server), director.replicas(pool.name, name)).map(
-        ({ address, zone, well, why }) => ({ address, zone, well, why }),
+      const health = director.replicas(pool.name, name);
+      return replicasOf(pool.servers[server]!, stateOf(server), health, pool.readFrom !== "primary").map(
+        ({ address, zone, well, why }) => ({ address, zone, well: well === true, why }),
       );
     },
   });

@@ -1387,8 +1387,8 @@ export class RedisFront implements Front, Sender {
     // AUTH before SELECT: the other way round, twemproxy's data ends in database 0 (its issue 491).
     if (serverAuth !== null) {
       const { user, password } = serverAuth;
-      const bytes = user === null ? command("AUTH", password) : command("AUTH", user, password);
-      greetings.push({ bytes, check: () => null });
+      const words = user === null ? [password] : [user, password];
+      greetings.push({ bytes: command("AUTH", ...words.map(encode)), check: () => null });
     } else if (redisAuth !== null) greetings.push({ bytes: command("AUTH", redisAuth), check: () => null });
     if (connectionClass % 2 === 1) {
       greetings.push({

@@ -10,6 +10,7 @@
  *
  * In RESP2 whoever subscribes can ask nothing else, hence two links. Both are dialled again when they are lost, later each time.
  */
+import { encode, latin1 } from "../bytes/ascii.ts";
 import type { Credentials } from "../config/config.ts";
 import type { Address, Clock, Net, TimerId } from "../net/net.ts";
 import { ReplyError, type Value } from "../protocol/redis/value.ts";
@@ -173,7 +174,7 @@ export class SentinelNode {
     if (!link?.ready) return;
     if (this.listings.has(master)) return void this.listings.set(master, true);
     this.listings.set(master, false);
-    link.ask(["SENTINEL", "REPLICAS", master], (answer) => {
+    link.ask(["SENTINEL", "REPLICAS", wireOf(master)], (answer) => {
       const again = this.listings.get(master);
       this.listings.delete(master);
       if (again) this.lookForReplicas(master);
@@ -184,11 +185,11 @@ export class SentinelNode {
   }
 
   private ask(link: RedisLink, master: string, cause: string): void {
-    const question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master];
+    const question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", wireOf(master)];
     let before: Answer = null;
     let fields: Answer = null;
     link.ask(question, (answer) => before = answer);
-    link.ask(["SENTINEL", "MASTER", master], (answer) => fields = answer);
+    link.ask(["SENTINEL", "MASTER", wireOf(master)], (answer) => fields = answer);
     link.ask(question, (after) => {
       const look = this.looks.get(master)!;
       const again = look.again;
@@ -243,7 +244,7 @@ export class SentinelNode {
 
   /** Asks only whether the address is the one that it has said before. */
   private compare(link: RedisLink, master: string): void {
-    link.ask(["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master], (answer) => {
+    link.ask(["SENTINEL", "GET-MASTER-ADDR-BY-NAME", wireOf(master)], (answer) => {
       if (answer instanceof LinkLost) return;
       if (answer instanceof ReplyError) return this.says(answer.text);
       const last = this.views.get(master);
@@ -255,7 +256,7 @@ export class SentinelNode {
   }
 
   private lookForOthers(link: RedisLink, master: string): void {
-    link.ask(["SENTINEL", "SENTINELS", master], (answer) => {
+    link.ask(["SENTINEL", "SENTINELS", wireOf(master)], (answer) => {
       if (!Array.isArray(answer)) return;
       const others: Other[] = [];
       for (const row of answer.slice(0, LISTED_MAX)) {
@@ -280,8 +281,9 @@ export class SentinelNode {
   }
 
   private heard(channel: string, text: string): void {
-    const master = masterOf(channel, text);
-    if (!this.owner.masters.includes(master)) return;
+    const name = masterOf(channel, text);
+    const master = this.owner.masters.find((each) => wireOf(each) === name);
+    if (master === undefined) return;
     if (channel === SELECTED) {
       const words = text.split(" ");
       const [replica, primary] = [endpoint(words[2], words[3]), endpoint(words[6], words[7])];
@@ -379,6 +381,11 @@ class Line {
     });
     this.link = link;
   }
+}
+
+/** A name as it is sent, and as answers have it: a byte, of UTF-8, a character. */
+function wireOf(master: string): string {
+  return latin1(encode(master));
 }
 
 /** The master that an event is about: "m1 old port new port", "master m1 ip port", "slave ip:port ip port @ m1 ip port". */

@@ -106,7 +106,16 @@ for (const runtime of RUNTIMES) {
     await using f = new Fixture();
     const server = await f.redis();
     await using admin = await RawClient.connect(server.target);
-    await admin.command("ACL", "SETUSER", "proxy", "on", ">pw", "allcommands", "allkeys", "allchannels");
+    await admin.command(
+      "ACL",
+      "SETUSER",
+      "proxy",
+      "on",
+      ">pässwort-日",
+      "allcommands",
+      "allkeys",
+      "allchannels",
+    );
     await admin.command("ACL", "SETUSER", "default", "off");
     const hash = await hashPassword("slow");
     const conf = (rules: string, more: string) =>
@@ -114,7 +123,7 @@ for (const runtime of RUNTIMES) {
         alpha: {
           listen: "127.0.0.1:0",
           servers: [server],
-          server_auth: "{ username: proxy, password: pw }",
+          server_auth: "{ username: proxy, password: pässwort-日 }",
           users: `[ { name: app, password_hash: "${hash}", rules: "${rules}" }${more} ]`,
         },
       });

@@ -6,9 +6,10 @@ import type { Around } from "../../src/admin/around.ts";
 import { readyz } from "../../src/admin/health.ts";
 import { Kept } from "../../src/admin/kept.ts";
 import { metrics } from "../../src/admin/metrics.ts";
-import { pools } from "../../src/admin/pools.ts";
+import { pools, replicasOf } from "../../src/admin/pools.ts";
 import { adminRefusal } from "../../src/admin/side.ts";
 import { findRoute, ROUTES } from "../../src/admin/routes.ts";
+import type { ServerConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import {
   ADMIN_TLS_KEYS,
@@ -21,6 +22,8 @@ import {
 import { Proxy } from "../../src/service/proxy.ts";
 import { EJECTED } from "../../src/stats/board.ts";
 import { changeOf } from "../../src/topology/change.ts";
+import type { ReplicaHealth } from "../../src/topology/state.ts";
+import { endpoint, state } from "../lib/scripted_keeper.ts";
 import { TurnNet } from "../lib/turn_net.ts";
 import { bodyOf, ReloadsAtOnce, TURNS } from "../lib/turns.ts";
 import { wideRedisServer } from "../lib/wide_servers.ts";
@@ -247,4 +250,15 @@ Deno.test("a reload between the steps of an answer gives no server another's sta
       }
     }
   }
+});
+
+Deno.test("/api/pools does not call a replica well that nobody asks", () => {
+  const server = { replicas: [{ address: "/a", text: "a", zone: "z" }] } as unknown as ServerConfig;
+  const now = state("s", 1, "10.0.0.1:1", { replicas: [endpoint("10.0.0.2:1")] });
+  const wells = (asked: boolean, health: readonly ReplicaHealth[] = []) =>
+    replicasOf(server, now, health, asked).map(({ address, well }) => [address, well]);
+  deepStrictEqual(wells(false), [["a", null], ["10.0.0.2:1", null]]);
+  deepStrictEqual(wells(true), [["a", false], ["10.0.0.2:1", true]]);
+  const ill = [{ address: "10.0.0.2:1", well: false, why: "does not answer", lagBytes: -1, lagMs: -1 }];
+  deepStrictEqual(wells(true, ill), [["a", false], ["10.0.0.2:1", false]]);
 });

@@ -1,5 +1,6 @@
 /** The keeper that believes sentinels: who is believed when, what becomes of replicas, and what an operator is told. */
 import assert from "node:assert/strict";
+import { encode, latin1 } from "../../src/bytes/ascii.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { PoolConfig } from "../../src/config/config.ts";
 import { SentinelKeeper } from "../../src/topology/sentinel.ts";
@@ -15,10 +16,10 @@ const B = "10.0.1.2:6379";
 const C = "10.0.1.3:6379";
 const at = (i: number) => ({ host: `10.0.0.${i + 1}`, port: 26379 });
 
-function poolOf(sentinels: number, lines = ""): PoolConfig {
+function poolOf(sentinels: number, lines = "", master = "m"): PoolConfig {
   const named = Array.from({ length: sentinels }, (_, i) => `10.0.0.${i + 1}:26379`);
   const yaml = `p:\n  listen: 127.0.0.1:1\n  redis: true\n  failover: sentinel\n  sentinels: [${named}]\n` +
-    `  servers: [{name: s, master: m}]\n  ${lines}\n`;
+    `  servers: [{name: s, master: ${master}}]\n  ${lines}\n`;
   return parseConfig(yaml, "x").pools[0]!;
 }
 
@@ -37,6 +38,8 @@ interface Stand {
 
 interface StandOptions {
   readonly lines?: string;
+  /** Absent: m. */
+  readonly master?: string;
   /** How many sentinels are there, of those that the pool names. */
   readonly present?: number;
   readonly known?: ServerState;
@@ -57,7 +60,7 @@ async function stand(count: number, options: StandOptions = {}): Promise<Stand> 
   for (let i = 0; i < (options.present ?? count); i++) await sentinels[i]!.listen(net, at(i));
   const [log, events, states]: [string[], string[], ServerState[]] = [[], [], []];
   const keeper = new SentinelKeeper({
-    pool: poolOf(count, options.lines),
+    pool: poolOf(count, options.lines, options.master),
     net,
     clock,
     random: new Random(2).next,
@@ -96,6 +99,19 @@ Deno.test("SentinelKeeper says where all sentinels agree that a master is, with 
   s.sentinels[0]!.switch("m", B, 2);
   s.run(60_000);
   assert.deepEqual([s.take(), s.net.sockets.size, s.clock.waiting], [[], 0, 0]);
+});
+
+Deno.test("SentinelKeeper knows masters whose names are not of ASCII, in answers and in events", async () => {
+  const master = "größe-日";
+  const wire = latin1(encode(master));
+  const prepare = ([one]: readonly FakeSentinel[]) => one!.name(wire, A, 1, { replicas: [B] });
+  const s = await stand(1, { master, prepare });
+  s.run(1000);
+  assert.deepEqual([s.take().at(-1), replicasOf(s)], [`${A} of 1`, [B]]);
+  s.sentinels[0]!.switch(wire, C, 2);
+  s.run(20);
+  assert.deepEqual(s.take(), [`${C} of 2`]);
+  s.keeper.stop();
 });
 
 Deno.test("SentinelKeeper moves at the first +switch-master of any sentinel, within some ms, and once", async () => {

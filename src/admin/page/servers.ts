@@ -277,6 +277,7 @@ const inFlightOf = ({ counters }: ServerShape): number =>
 
 function replicasOf(replicas: readonly Replica[]): string {
   if (replicas.length === 0) return "";
+  if (replicas.every((replica) => replica.well === null)) return `${replicas.length}, not asked`;
   const well = replicas.filter((replica) => replica.well).length;
   const lags = replicas.flatMap(({ lag_ms }) => lag_ms === null || lag_ms === undefined ? [] : [lag_ms]);
   const behind = replicas.flatMap(({ lag_bytes }) =>
@@ -295,7 +296,12 @@ function replicaText({ address, well, why, lag_bytes, lag_ms }: Replica): string
     ...lag_bytes === null || lag_bytes === undefined ? [] : [`${bytes(lag_bytes)} behind`],
     ...lag_ms === null || lag_ms === undefined ? [] : [`${lasting(lag_ms)} behind`],
   ];
-  return [address, well ? "well" : `not well${why ? `: ${why}` : ""}`, ...lag].join(", ");
+  const how = well === null
+    ? "not asked: nothing is read from it"
+    : well
+    ? "well"
+    : `not well${why ? `: ${why}` : ""}`;
+  return [address, how, ...lag].join(", ");
 }
 
 /** Why it is not live, or what has happened to it last. */

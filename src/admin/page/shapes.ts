@@ -4,7 +4,8 @@ export type State = "live" | "ejected" | "drained" | "down";
 
 export interface Replica {
   readonly address: string;
-  readonly well: boolean;
+  /** null: nobody asks it, since nothing is read from it. */
+  readonly well: boolean | null;
   readonly why: string;
   readonly lag_bytes: number | null;
   readonly lag_ms: number | null;
