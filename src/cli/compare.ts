@@ -95,6 +95,15 @@ function refuse({ at, direct, keys }: CompareOptions, pairs: readonly Pair[], si
   if (direct && at.some((each) => each !== null)) {
     throw new UsageError("found --direct and --old-at or --new-at: the servers are read, or the proxies");
   }
+  for (const { name, sides } of direct ? pairs : []) {
+    for (const { label, pool } of sides) {
+      const lost = pool?.servers.find(({ address }) => address === null);
+      if (lost === undefined) continue;
+      throw new UsageError(
+        `--direct reads the servers of files: ${label}'s ${lost.name} of pool ${name} has no address there, but a master`,
+      );
+    }
+  }
   if (pairs.length > 1 && at.some((each) => each !== null)) {
     const names = pairs.map(({ name }) => name).join(", ");
     throw new UsageError(`--old-at and --new-at are one pool's: expected --pool, one of ${names}`);

@@ -141,6 +141,11 @@ Deno.test("compiled: what cannot be compared says why, and ends with 2", async (
   const proxy = await f.proxy("compiled", yml);
   const bare = `${f.dir}/bare.yml`;
   await Deno.writeTextFile(bare, yml.replace(/ {2}redis_auth: .*\n/, ""));
+  const watched = `${f.dir}/watched.yml`;
+  await Deno.writeTextFile(
+    watched,
+    "alpha: { listen: 127.0.0.1:1, redis: true, failover: sentinel, sentinels: [ 127.0.0.1:2 ], servers: [ { name: a, master: m } ] }\n",
+  );
   const keys = `${f.dir}/keys`;
   await Deno.writeTextFile(keys, "a\n");
   const [alpha, beta] = proxy.targets as { port: number }[];
@@ -171,6 +176,10 @@ Deno.test("compiled: what cannot be compared says why, and ends with 2", async (
       /OLD at .*other credentials: NOAUTH.*--password-file/,
     ],
     [["--pool", "alpha", "--direct", bare, bare], /no server can be scanned: .*NOAUTH/],
+    [
+      ["--pool", "alpha", "--direct", proxy.file, watched],
+      /--direct .*: NEW's a of pool alpha has no address there, but a master/,
+    ],
     [["--keys", `${f.dir}/none`, "--direct", proxy.file, proxy.file], /option --keys: .*none/],
     [
       ["--hex", "--keys", keys, "--pool", "alpha", "--direct", proxy.file, proxy.file],
