@@ -18,6 +18,7 @@ import { Proxy } from "../../src/service/proxy.ts";
 import "../../src/runtime/bun.ts";
 import { type Ask, packet, storeExtras } from "../lib/binary.ts";
 import { concat, latin1, request } from "../lib/bytes.ts";
+import { owningSlots } from "../lib/slots.ts";
 import { CoreNet } from "./core_net.ts";
 import { spread } from "./stats.ts";
 
@@ -147,7 +148,7 @@ class Bench {
   private async begin(): Promise<void> {
     const { net, kind, bytes } = this;
     const proxy = new Proxy({
-      config: parseConfig(configOf(kind), "core.yml"),
+      config: owningSlots(parseConfig(configOf(kind), "core.yml")),
       net,
       clock: net.clock,
       random: () => 0.5,

@@ -1,10 +1,9 @@
 /** A proxy of one pool on a TurnNet, and requests through it. */
-import type { PoolConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
-import { SLOTS } from "../../src/ring/slots.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { latin1 } from "./bytes.ts";
+import { owningSlots } from "./slots.ts";
 import { TurnNet, type TurnSocket } from "./turn_net.ts";
 import { wideMemcachedServer, wideRedisServer } from "./wide_servers.ts";
 
@@ -45,13 +44,8 @@ export class TurnStand {
       `wide:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n${yml}  servers:\n${lines.join("")}`,
       "wide.yml",
     );
-    const edge = (i: number) => Math.floor(i * SLOTS / servers);
-    const owning = (pool: PoolConfig) => ({
-      ...pool,
-      servers: pool.servers.map((server, i) => ({ ...server, slots: `${edge(i)}-${edge(i + 1) - 1}` })),
-    });
     const proxy = new Proxy({
-      config: cluster ? { ...config, pools: config.pools.map(owning) } : config,
+      config: owningSlots(config),
       net,
       clock: net.clock,
       random: () => 0.5,

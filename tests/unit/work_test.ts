@@ -14,6 +14,7 @@ import type { Request } from "../../src/proxy/request.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { CoreNet } from "../bench/core_net.ts";
 import { concat, latin1, request } from "../lib/bytes.ts";
+import { owningSlots } from "../lib/slots.ts";
 
 const CLIENTS = 4;
 /** Meanwhile they become few that are looked at. */
@@ -27,7 +28,7 @@ const mcGet = (n: number) => latin1(`get ${key(n)}\r\n`);
 interface Load {
   readonly protocol: "redis" | "memcached";
   readonly servers: number;
-  /** The servers are a cluster's nodes, which own every other slot and never say otherwise. */
+  /** The servers are a cluster's nodes, which own equal parts of the slots and never say otherwise. */
   readonly cluster?: boolean;
   /** What each client sends in a turn, in one piece. */
   readonly requests: readonly Uint8Array[];
@@ -55,11 +56,11 @@ async function workOf({ protocol, servers, cluster = false, requests }: Load): P
     (_, i) => `    - 127.0.0.1:${1 + i}${cluster ? "" : `:1 server${i}`}\n`,
   );
   const proxy = new Proxy({
-    config: parseConfig(
+    config: owningSlots(parseConfig(
       `core:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n  preconnect: true\n` +
         `  cluster: ${cluster}\n  servers:\n${lines.join("")}`,
       "core.yml",
-    ),
+    )),
     net,
     clock: net.clock,
     random: () => 0.5,
