@@ -55,6 +55,8 @@ export class Member {
   said: MemberSaid | null = null;
   askedAtMs = -Infinity;
   askedAtRealMs = -Infinity;
+  /** When it was last seen that its process may be another one since, as Clock.realMs has it; -Infinity: never. */
+  endedAtRealMs = -Infinity;
   /** It has answered the last question. */
   answers = false;
   /** Why it does not; null before the first question, and while it does. */
@@ -130,6 +132,7 @@ export class Member {
     this.asking = false;
     const said = readMember(fences, infos);
     if (typeof said === "string") return this.failed(said);
+    if (this.said !== null && this.said.runId !== said.runId) this.endedAtRealMs = realMs;
     this.said = said;
     this.askedAtMs = atMs;
     this.askedAtRealMs = realMs;
@@ -165,12 +168,15 @@ export class Member {
       resp3: false,
       connectMs: ANSWER_MS,
       answerMs: ANSWER_MS,
-      lost: (why) => {
+      lost: (why, ended) => {
         if (this.link !== link) return;
         this.link = null;
+        const { clock } = this.around;
+        if (ended) this.endedAtRealMs = clock.realMs?.() ?? clock.nowMs();
         // One that was lost at rest is found out about by the next question.
-        if (this.asking) this.failed(why);
-        else this.look();
+        if (this.asking) return this.failed(why);
+        this.look();
+        if (ended) this.told();
       },
     });
     return link;

@@ -18,7 +18,7 @@ import { hostAndPort, Member, type MemberAround, portIn } from "./member.ts";
 import { Promotion, whyOf } from "./promotion.ts";
 import { serverAuth } from "./redis_link.ts";
 import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
-import { FENCE_MS, leaveOf, majorityOf, placeOf, twinOf, UPTIME_MIN_MS, voteOf } from "./votes.ts";
+import { FENCE_MS, LEASE_MS, leaveOf, majorityOf, placeOf, twinOf, UPTIME_MIN_MS, voteOf } from "./votes.ts";
 
 /** A word that is older does not say how things are now. */
 const FRESH_MS = 1500;
@@ -234,9 +234,10 @@ class ReplicaSet {
   }
 
   private get voters() {
-    return this.members.map(({ said, askedAtRealMs, spec, peer }) => ({
+    return this.members.map(({ said, askedAtRealMs, endedAtRealMs, spec, peer }) => ({
       said,
       askedAtMs: askedAtRealMs,
+      endedAtMs: endedAtRealMs,
       text: spec.text,
       peer,
     }));
@@ -258,6 +259,13 @@ class ReplicaSet {
   // ---- who may be written to
 
   private grant(): void {
+    const ended = this.members[this.primary]?.endedAtRealMs ?? -Infinity;
+    if (this.primaryNow !== null && this.untilMs - LEASE_MS < ended) {
+      this.untilMs = ended;
+      this.around.grant?.(this.server.name, 0);
+      // It may be there again, or somebody else in its place.
+      this.look();
+    }
     const leave = leaveOf(this.voters);
     if (leave !== null && leave.untilMs > this.realMs && this.mayMove(leave.primary)) {
       const { primary } = leave;

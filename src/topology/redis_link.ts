@@ -45,8 +45,11 @@ export interface LinkOptions {
   readonly received?: (bytes: number) => void;
   /** Called once, when the server has answered its greetings. */
   readonly begun?: () => void;
-  /** Called once, after all questions under way have been told; not if the owner closes it. `why` is for people. */
-  readonly lost: (why: string) => void;
+  /**
+   * Called once, after all questions under way have been told; not if the owner closes it. `why` is for people; `ended`: the other side
+   * has closed what was in use.
+   */
+  readonly lost: (why: string, ended: boolean) => void;
 }
 
 interface Question {
@@ -282,17 +285,17 @@ export class RedisLink {
   }
 
   wasClosed(error: NetError | null): void {
-    this.fail(error === null ? "the connection was closed" : error.message);
+    this.fail(error === null ? "the connection was closed" : error.message, this.state === READY);
   }
 
   // ---- the end
 
-  private fail(why: string): void {
+  private fail(why: string, ended = false): void {
     if (this.state === CLOSED) return;
     const questions = [...this.asked.splice(0), ...this.waiting.splice(0)];
     this.shut(questions);
     for (const { told } of questions) told?.(new LinkLost(why));
-    this.options.lost(why);
+    this.options.lost(why, ended);
   }
 
   private shut(questions: readonly Question[] = [...this.asked, ...this.waiting]): void {

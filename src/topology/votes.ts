@@ -21,6 +21,8 @@ export interface Voter {
   readonly said: MemberSaid | null;
   /** Real ms (Clock.realMs). */
   readonly askedAtMs: number;
+  /** When its process was last seen to have ended, or to be another one: real ms; -Infinity: never. */
+  readonly endedAtMs: number;
   /** As the configuration calls it: "host:port". */
   readonly text: string;
   /** The address at which it answered, "ip:port"; "" = not known. */
@@ -81,7 +83,10 @@ export function twinOf(voters: readonly Voter[], place: number): number {
   return first < place ? first : -1;
 }
 
-/** Who may be written to, and until when; null: nobody, as far as is known. */
+/**
+ * Who may be written to, and until when; null: nobody, as far as is known. What was said of a primary before its process ended counts no
+ * more: what it had been told by hand (FAILOVER) the next one may not know.
+ */
 export function leaveOf(voters: readonly Voter[]): Leave | null {
   const asked = new Map<number, number[]>();
   voters.forEach(({ said, askedAtMs }, place) => {
@@ -90,7 +95,8 @@ export function leaveOf(voters: readonly Voter[]): Leave | null {
     if (vote >= 0) asked.set(vote, [...asked.get(vote) ?? [], askedAtMs]);
   });
   const majority = majorityOf(voters.length);
-  for (const [primary, times] of asked) {
+  for (const [primary, all] of asked) {
+    const times = all.filter((askedAtMs) => askedAtMs >= voters[primary]!.endedAtMs);
     if (times.length < majority) continue;
     times.sort((a, b) => b - a);
     return { primary, untilMs: times[majority - 1]! + LEASE_MS };

@@ -116,9 +116,14 @@ export class ModelMember {
     this.alive = false;
     this.frozen = false;
     this.late.length = 0;
+    this.hangUp();
+    this.linked = false;
+  }
+
+  /** It closes all connections, and goes on. */
+  hangUp(): void {
     for (const { socket } of this.lines) socket.destroy();
     this.lines.clear();
-    this.linked = false;
   }
 
   /** It comes back as its file says. @param empty without its data */

@@ -24,6 +24,8 @@ Deno.test("no two primaries may be written to, whatever is killed, frozen and cu
   }
   // Four members, and the primary has handed over to one that two others do not follow: no majority follows anybody.
   await PromoteWorld.run(20_001);
+  // The old primary that somebody has made a replica by hand starts again as a primary, before all proxies have heard of it.
+  await PromoteWorld.run(106_000_116);
   assert.ok(switches > 4 * SEEDS, `${switches} switches`);
   assert.ok(writes > 500 * SEEDS, `${writes} writes`);
 });
@@ -74,6 +76,29 @@ function textOf(member: number): string {
   const { host, port } = ModelMember.addressOf(member, 0);
   return `${host}:${port}`;
 }
+
+Deno.test("a primary that has hung up, or is another process, may be written to again when a majority has said so since", async () => {
+  const { clock, members, keeper, run } = await stand(
+    textOf(0),
+    () => assert.fail("nobody is to be promoted"),
+  );
+  run(6000);
+  assert.equal(keeper.primaryOf("s"), textOf(0));
+  for (const ends of [false, true]) {
+    if (ends) {
+      members[0]!.kill();
+      members[0]!.restart(false);
+    } else members[0]!.hangUp();
+    const atMs = clock.nowMs();
+    while (keeper.primaryOf("s") !== null && clock.nowMs() < atMs + 500) run(1);
+    assert.equal(keeper.primaryOf("s"), null, "what had been said before holds on");
+    while (keeper.primaryOf("s") === null && clock.nowMs() < atMs + 2000) run(1);
+    assert.equal(keeper.primaryOf("s"), textOf(0));
+    assert.ok(clock.nowMs() - atMs < 400, `after ${clock.nowMs() - atMs} ms`);
+    run(5000);
+  }
+  keeper.stop();
+});
 
 Deno.test("a proxy that was stopped for longer than its leave has none when it goes on, before it has asked", async () => {
   const { net, process, keeper, said, run } = await stand(textOf(0), () => {});

@@ -32,12 +32,14 @@ interface Word {
   readonly loading?: boolean;
   readonly peer?: string;
   readonly runId?: string;
+  readonly ended?: number;
 }
 
 function voters(...words: readonly (Word | null)[]): Voter[] {
   return words.map((word, i) => ({
     said: word === null ? null : saidOf(word, i),
     askedAtMs: word?.at ?? 1000,
+    endedAtMs: word?.ended ?? -Infinity,
     text: `h${i}:${7000 + i}`,
     peer: word?.peer ?? "",
   }));
@@ -119,6 +121,13 @@ Deno.test("leaveOf() lasts from when the majority was asked", () => {
   strictEqual(leaveOf(voters({}, null, null)), null);
   strictEqual(leaveOf(voters({}, {}, {})), null);
   strictEqual(leaveOf(voters({}, A, {}, {})), null, "two of four are none");
+});
+
+Deno.test("leaveOf() forgets what was said of a primary before its process ended", () => {
+  strictEqual(leaveOf(voters({ ended: 150, at: 100 }, { ...A, at: 300 }, { ...A, at: 140 })), null);
+  strictEqual(leaveOf(voters({ ended: 150, at: 100 }, { ...A, at: 300 }, { ...A, at: 150 }))?.untilMs, 2150);
+  // What happens to others changes nothing.
+  strictEqual(leaveOf(voters({ at: 100 }, { ...A, at: 300, ended: 400 }, { ...A, at: 140 }))?.untilMs, 2140);
 });
 
 Deno.test("leaveOf() counts a server once, under however many addresses it is named", () => {
