@@ -489,10 +489,11 @@ export class HaWorld {
     if (!reply.startsWith("+OK")) return;
     const node = this.nodes[server]!;
     const group = this.groups.find(({ nodes }) => nodes.includes(node))!;
-    const left = group.told.every((told) => told.node !== node && atMs - told.atMs > UNDER_WAY_MS);
+    const underWayMs = UNDER_WAY_MS + this.plan.gridMs;
+    const left = group.told.every((told) => told.node !== node && atMs - told.atMs > underWayMs);
     if (!left) return;
     // What was in its kernel when it stopped it executes when it goes on, as real ones do: nobody can take that back.
-    const thawed = Math.abs(atMs - (this.thawsAtMs.get(node) ?? -Infinity)) < UNDER_WAY_MS;
+    const thawed = Math.abs(atMs - (this.thawsAtMs.get(node) ?? -Infinity)) < underWayMs;
     const sentMs = this.clients[Number(tags[0]!.split(".")[0]) - 1]!.sentAtMs(Number(tags[0]!.split(".")[1]));
     if (thawed && group.told.some((told) => sentMs <= told.atMs)) return;
     throw new Violation(
