@@ -87,6 +87,7 @@ export class Promotion {
     const voters: Voter[] = this.members.map(({ spec, peer }) => ({
       said: null,
       askedAtMs: -Infinity,
+      endedAtMs: -Infinity,
       text: spec.text,
       peer,
     }));
