@@ -526,8 +526,9 @@ function existsMore(direct: string, through: string): boolean {
     one!.every(([, exists], i) => exists! <= other![i]![1]!);
 }
 
-/** See EXCLUDED. */
+/** See EXCLUDED, and there for FUNCTION LIST. */
 function excluded(command: Command): boolean {
+  if (/^FUNCTION LIST\b/i.test(command.join(" ")) && /[\r\n]/.test(command.join(" "))) return true;
   return command.length > 0 &&
     /^(HELLO|RESET|AUTH|CLIENT|ASKING|CLUSTER|COMMAND|SELECT|SWAPDB|MOVE|WAIT)$/.test(nameOf(command));
 }
