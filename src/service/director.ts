@@ -8,7 +8,7 @@
  * is different; else another one begins where it has stopped. Terms never go backwards, whatever a new keeper says. Where a server was
  * under another master says nothing of where it is now.
  */
-import type { Config, PoolConfig } from "../config/config.ts";
+import type { Config, PoolConfig, ServerConfig } from "../config/config.ts";
 import { type Log, NOTICE } from "../net/log.ts";
 import type { Clock, Net, TimerId } from "../net/net.ts";
 import { towards } from "../net/tls.ts";
@@ -187,10 +187,14 @@ export class Director {
     this.kept.delete(name);
     const masters = new Map(pool.servers.map((server) => [server.name, server.master]));
     const states = new Map<string, ServerState>();
-    for (const [server, state] of before?.states ?? []) {
-      const master = masters.get(server);
-      if (master === undefined) continue;
-      states.set(server, master === before!.masters.get(server) ? state : nowhere(state));
+    for (const server of pool.servers) {
+      const state = before?.states.get(server.name);
+      if (state === undefined) continue;
+      const moved = server.master !== before!.masters.get(server.name);
+      states.set(
+        server.name,
+        pool.failover === "none" ? asConfigured(state, server) : moved ? nowhere(state) : state,
+      );
     }
     const keeper = (options.keeperOf ?? keeperOf)({
       pool,
@@ -272,6 +276,13 @@ export class Director {
         (address === null || failover === "promote") && !kept.states.has(name)
       );
   }
+}
+
+/** Nobody but the configuration says where it is. */
+function asConfigured(state: ServerState, { address, addressText: text, zone }: ServerConfig): ServerState {
+  if (address === null || state.primary?.text === text) return state;
+  const primary = { address, text, zone };
+  return { server: state.server, term: state.term + 1, primary, replicas: [], cause: "reload", why: "" };
 }
 
 /** Of a server that is another master now. */

@@ -15,7 +15,7 @@ import { makeServer } from "../config/values.ts";
 import { NOTICE } from "../net/log.ts";
 import type { Address, TimerId } from "../net/net.ts";
 import { zoneOf } from "../net/zones.ts";
-import type { KeeperAround } from "./keepers.ts";
+import type { KeeperAround, KeptPool } from "./keepers.ts";
 import { fieldsIn, judge, PrimaryTrace, saidIn, type ServerSaid } from "./replica_health.ts";
 import { RedisLink, serverAuth } from "./redis_link.ts";
 import type { EndpointSpec, Keeper, ReplicaHealth, ServerState, Sign } from "./state.ts";
@@ -151,9 +151,9 @@ class Watch {
     for (const { address, text, zone } of server.replicas) this.name({ address, text, zone });
     // A keeper before this one knew them to be well: they are, until they say something else. Their zones too.
     for (const spec of known?.replicas ?? []) {
-      // Whom a cluster does not name, or by another name, is none of its.
-      if (around.pool.cluster && !server.replicas.some(({ text }) => text === spec.text)) {
-        this.untold = `the cluster does not name ${spec.text} any more`;
+      // Whom the file, or the cluster, does not name any more, or by another name, is none of its.
+      if (!mayKnow(around.pool, server, spec.text)) {
+        this.untold = `${spec.text} is not named any more`;
         continue;
       }
       this.remember(spec.text, spec.zone);
@@ -434,6 +434,16 @@ class Watch {
       this.zonesSaid.delete(text);
     }
   }
+}
+
+/** Can what was known to be a replica still be one, by the configuration? Sentinels and primaries name others than that does. */
+function mayKnow(
+  { cluster, failover }: KeptPool,
+  { replicas, addressText }: ServerConfig,
+  text: string,
+): boolean {
+  if (failover === "sentinel" || !cluster && replicas.length === 0) return true;
+  return text === addressText || replicas.some((replica) => replica.text === text);
 }
 
 function texts(specs: readonly EndpointSpec[]): string {

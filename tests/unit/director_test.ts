@@ -6,7 +6,7 @@ import type { Net } from "../../src/net/net.ts";
 import { Director } from "../../src/service/director.ts";
 import type { EventsSeen } from "../../src/topology/events.ts";
 import type { ServerState } from "../../src/topology/state.ts";
-import { ScriptedKeeper, state } from "../lib/scripted_keeper.ts";
+import { endpoint, ScriptedKeeper, state } from "../lib/scripted_keeper.ts";
 import { SimClock } from "../sim/clock.ts";
 
 /** @param servers of the pool alpha, which has a keeper */
@@ -40,7 +40,8 @@ class Stand {
       log: { level: 0, write: () => {} },
       hint: ({ name }, ...seen) => this.hinted.push([name, ...seen].join(" ")),
       keeperOf: (around) => {
-        if (around.pool.failover === "none" && !around.pool.cluster) return null;
+        const { failover, cluster, readFrom } = around.pool;
+        if (failover === "none" && !cluster && readFrom === "primary") return null;
         const keeper = new ScriptedKeeper(around);
         this.keepers.push(keeper);
         return keeper;
@@ -212,6 +213,33 @@ Deno.test("Director: where a server was under another master is not where it is"
   stand.keeper.say(state("m1", 1, "10.0.0.3:6379"));
   deepStrictEqual(stand.take().slice(-1), ["alpha m1@7 10.0.0.3:6379"]);
   deepStrictEqual(stand.events.slice(3), ["reload ", "switched m1"]);
+});
+
+Deno.test("Director: without failover a server is where the file says, whatever was known of it", () => {
+  const at = (address: string) =>
+    parseConfig(
+      `alpha:\n  listen: 127.0.0.1:1\n  redis: true\n  read_from: replica\n  servers: [ "${address}:1 m1" ]\n`,
+      "director.yml",
+    );
+  const stand = new Stand();
+  const { director } = stand;
+  stand.keeper.say(state("m1", 3, "10.0.0.1:6379", { replicas: [endpoint("10.0.0.2:6379")] }));
+  stand.take();
+  director.adopt(at("10.0.0.5:6379"), "SIGHUP");
+  deepStrictEqual(stand.take(), ["alpha m1@4 10.0.0.5:6379"]);
+  deepStrictEqual(stand.keeper.around.known.get("m1")!.replicas, []);
+  stand.keeper.say(state("m1", 0, "10.0.0.5:6379", { replicas: [endpoint("10.0.0.6:6379")] }));
+  deepStrictEqual(stand.take().map((line) => line.split(" ")[2]), ["10.0.0.5:6379"]);
+  // The same file but for something that the keeper looks at.
+  const { process, pools } = at("10.0.0.5:6379");
+  director.adopt({ process, pools: [{ ...pools[0]!, maxLag: { ms: 1 } }] }, "SIGHUP");
+  deepStrictEqual(stand.keeper.around.known.get("m1")!.replicas.map(({ text }) => text), ["10.0.0.6:6379"]);
+  stand.take();
+  director.adopt(at("10.0.0.7:6379"), "SIGHUP");
+  deepStrictEqual(stand.take().map((line) => line.split(" ")[2]), ["10.0.0.7:6379"]);
+  deepStrictEqual([...director.states().get("alpha")!].map(({ primary }) => primary!.text), [
+    "10.0.0.7:6379",
+  ]);
 });
 
 Deno.test("Director: keepers of pools that go are stopped, and all at the end", async () => {

@@ -416,25 +416,24 @@ Deno.test("a keeper that takes over goes on with the replicas that were well", a
   stand.keeper.stop();
 });
 
-Deno.test("a keeper that takes over leaves out replicas that the cluster does not name any more, or names otherwise", async () => {
-  const known: ServerState = {
-    server: "127.0.0.1:10",
-    term: 0,
-    primary: at(10),
-    replicas: [at(11), at(12)],
-    cause: "",
-    why: "",
-  };
-  const nodes = "  cluster: true\n  servers: [127.0.0.1:10]\n";
-  const stand = new Stand(nodes, null, new Map([["127.0.0.1:10", known]]), { named: [at(11)] });
-  stand.says.set("127.0.0.1:10", primaryInfo(100));
-  for (const port of [11, 12]) stand.says.set(`127.0.0.1:${port}`, replicaInfo());
-  stand.start();
-  await stand.clock.pass(5000);
-  assert.deepEqual(stand.replicas, ["127.0.0.1:11"]);
-  assert.equal(stand.asked.get("127.0.0.1:12"), undefined);
-  stand.keeper.stop();
-});
+const NAMED: readonly (readonly [string, string, string])[] = [
+  ["the cluster", "127.0.0.1:10", "  cluster: true\n  servers: [127.0.0.1:10]\n"],
+  ["the file", "a", "  servers: [127.0.0.1:10:1 a]\n"],
+];
+for (const [who, server, yml] of NAMED) {
+  Deno.test(`a keeper that takes over leaves out replicas that ${who} does not name any more, or names otherwise`, async () => {
+    const replicas = [at(11), at(12)];
+    const known: ServerState = { server, term: 0, primary: at(10), replicas, cause: "", why: "" };
+    const stand = new Stand(yml, null, new Map([[server, known]]), { named: [at(11)] });
+    stand.says.set("127.0.0.1:10", primaryInfo(100));
+    for (const port of [11, 12]) stand.says.set(`127.0.0.1:${port}`, replicaInfo());
+    stand.start();
+    await stand.clock.pass(5000);
+    assert.deepEqual(stand.replicas, ["127.0.0.1:11"]);
+    assert.equal(stand.asked.get("127.0.0.1:12"), undefined);
+    stand.keeper.stop();
+  });
+}
 
 // ---- zones
 
