@@ -169,6 +169,8 @@ export class ModelMember {
     const nowMs = this.clock.nowMs();
     if (!primary.alive || (primary.follows >= 0 && !primary.linked) || primary.follows === this.place) {
       this.linked = false;
+      // What was coming has been given up; what is here stays.
+      this.syncUntilMs = -1;
       return;
     }
     if (primary.frozen) return;
@@ -183,6 +185,7 @@ export class ModelMember {
     ) {
       this.linked = true;
       this.syncUntilMs = -1;
+      if (this.history !== primary.history) this.before = this.history;
       this.history = primary.history;
       this.offset = primary.offset;
     } else if (this.syncUntilMs < 0) {
