@@ -449,9 +449,18 @@ export class HaWorld {
 
   // ---- what the proxy is told
 
+  /** By worker: when it hears what it was told last. */
+  private readonly followAtMs: number[] = [];
+
   private follow(states: readonly ServerState[]): void {
     this.proxies.forEach((proxy, worker) => {
-      this.clock.setTimer(worker === 0 ? 0 : this.random.next(), () => {
+      const nowMs = this.clock.nowMs();
+      // Messages to a worker keep their order.
+      const atMs = this.followAtMs[worker] = Math.max(
+        this.followAtMs[worker] ?? 0,
+        nowMs + (worker === 0 ? 0 : this.random.next()),
+      );
+      this.clock.setTimer(atMs - nowMs, () => {
         for (const state of states) this.noteTold(worker, state);
         const { servers } = proxy.pools[0]!;
         const before = servers.map(({ primary }) => primary);
