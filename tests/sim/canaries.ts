@@ -5,6 +5,7 @@
 import { Outbox } from "../../src/bytes/outbox.ts";
 import type { PoolConfig } from "../../src/config/config.ts";
 import { Client } from "../../src/proxy/client.ts";
+import { Limits } from "../../src/proxy/limits.ts";
 import { BinaryRequest } from "../../src/memcached/binary_request.ts";
 import { GetBatch } from "../../src/memcached/get_batch.ts";
 import { Endpoint } from "../../src/proxy/endpoint.ts";
@@ -34,6 +35,7 @@ import { Pool } from "../../src/proxy/pool.ts";
 import { RunningTime } from "../../src/runtime/running_time.ts";
 import { Proxy } from "../../src/service/proxy.ts";
 import { type Arrangement, Board, PoolBoard, type ServerCells } from "../../src/stats/board.ts";
+import { Quotas } from "../../src/stats/quotas.ts";
 import { SERVER_EJECTS } from "../../src/stats/metrics.ts";
 import { Placement } from "../../src/ring/placement.ts";
 import { concat, latin1, textOf } from "../lib/bytes.ts";
@@ -527,6 +529,34 @@ export const CANARIES: readonly Canary[] = [
             if (classes !== undefined) classes[line.connectionClass] = undefined;
           },
       ),
+  },
+  {
+    name: "what clients do is not counted against their limits",
+    where: (plan) => plan.pools.every(({ perAddress }) => (perAddress?.requestsMax ?? 0) > 0),
+    from: 3660,
+    plant: () => patch(Quotas.prototype, "spend", () => function () {}),
+  },
+  {
+    name: "who leaves keeps his place among those of his address",
+    where: (plan) => plan.limited,
+    plant: () => patch(Quotas.prototype, "leave", () => function () {}),
+  },
+  {
+    name: "what is refused for a limit is done all the same",
+    only: "redis",
+    where: (plan) => plan.limited,
+    plant: () =>
+      patch(RedisFront.prototype, "refuseWork", (old) =>
+        function (client: Client, session, bytes) {
+          const refused = old.call(this, client, session, bytes) as boolean;
+          if (refused) client.muted = true;
+          return false;
+        }),
+  },
+  {
+    name: "who was here before the limits has no part in them",
+    where: (plan) => plan.limited && plan.changes.length > 0,
+    plant: () => patch(Limits.prototype, "shareSoon", () => function () {}),
   },
   {
     name: "keys that move invalidate nothing",

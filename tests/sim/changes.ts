@@ -102,8 +102,15 @@ export function textOf({ port, keys, servers, beta }: Draft): string {
 /**
  * A series of changes, in the order of their times.
  * @param meets they are many, and come when clients are in the middle of something
+ * @param also what each of them changes besides
  */
-export function changesOf(random: Random, first: Draft, chaosMs: number, meets: boolean): Change[] {
+export function changesOf(
+  random: Random,
+  first: Draft,
+  chaosMs: number,
+  meets: boolean,
+  also: (draft: Draft) => Draft = (draft) => draft,
+): Change[] {
   const machines = first.servers.length + SPARES;
   const hurried = random.chance(0.4);
   let atMs = random.next() * chaosMs;
@@ -118,6 +125,7 @@ export function changesOf(random: Random, first: Draft, chaosMs: number, meets: 
       kinds.push(kind);
       next = redraft(random, next, machines);
     }
+    next = also(next);
     const text = textOf(next);
     top = Math.max(top, ...next.servers.map((server) => server.machine));
     const abandons = random.chance(0.15);

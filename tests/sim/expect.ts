@@ -17,6 +17,8 @@ export interface Expect {
   readonly unsure?: boolean;
   /** After this reply the client has no business here any more, and goes. */
   gives?(reply: string): boolean;
+  /** It is refused for a limit: nothing of it is done. */
+  refused?(): void;
   /** Has a server executed it? Absent where that cannot be told. */
   executed?(): boolean;
 }
@@ -44,6 +46,8 @@ export interface Judge {
   readonly password: string | null;
   /** There is one at some time in this world. */
   readonly mayNeedPassword: boolean;
+  /** As the client is to wait for it: it may be refused. Absent: there are no limits. @param offset bytes that its client had sent before */
+  limited?(expect: Expect, client: number, offset: number, lineOf: (reply: string) => string): Expect;
   /** The proxy may have ended this client's connection for a reason of this world's (a limit, a fault, the end). */
   mayCut(client: unknown): boolean;
 }

@@ -605,6 +605,8 @@ export class SimNet implements Net {
   readonly sockets = new Set<SimSocket>();
   /** Above 0 what is sent arrives at its multiples, ms: many sockets have something to read in the same turn, as it is under load. */
   gridMs = 0;
+  /** Those who connect come from so many addresses. */
+  clientHosts = 1;
   private faults: Faults;
   private readonly hosts = new Map<string, Host>();
   private readonly listeners = new Map<string, Accepting[]>();
@@ -651,7 +653,7 @@ export class SimNet implements Net {
     const key = keyOf(address);
     this.connecting?.(key);
     const id = ++this.connections;
-    const [there, here] = "path" in address ? ["unix", "unix"] : [key, clientName(id)];
+    const [there, here] = "path" in address ? ["unix", "unix"] : [key, clientName(id, this.clientHosts)];
     const socket = new SimSocket(this, handler, `${id}c`, key, there, here);
     socket.owner = owner;
     this.sockets.add(socket);
@@ -677,7 +679,7 @@ export class SimNet implements Net {
       this.clock.at(this.arrivalMs(key), () => client.reset(code));
       return;
     }
-    const [there, here] = "path" in address ? ["unix", "unix"] : [clientName(id), key];
+    const [there, here] = "path" in address ? ["unix", "unix"] : [clientName(id, this.clientHosts), key];
     const server = new SimSocket(this, accepting.handler, `${id}s`, key, there, here);
     this.sockets.add(server);
     const up = new Pipe(client, server, this.kernelBytes(key));
@@ -833,6 +835,6 @@ export class SimNet implements Net {
 }
 
 /** What the accepting end sees of the connecting one. */
-function clientName(id: number): string {
-  return `127.0.0.1:${FIRST_CLIENT_PORT + id % 20_000}`;
+function clientName(id: number, hosts: number): string {
+  return `127.0.0.${1 + id % hosts}:${FIRST_CLIENT_PORT + id % 20_000}`;
 }

@@ -19,6 +19,7 @@ import {
   textOf,
   usersWith,
 } from "./changes.ts";
+import { limitsIn } from "./allowances.ts";
 import { OLDEST } from "../../src/memcached/versions.ts";
 import { CALM, type Faults, swarm } from "./faults.ts";
 import { Random } from "./random.ts";
@@ -85,6 +86,8 @@ export interface Plan {
   readonly workers: number;
   /** Of a memcached world: what each machine's server answers to `version`. */
   readonly versions: readonly string[];
+  /** The pool has `per_address`, at some time. */
+  readonly limited: boolean;
   /** What is sent arrives at its multiples, ms, so that many sockets have something to read in the same turn; 0: at any time. */
   readonly gridMs: number;
   /** Who watches a key watches another. */
@@ -121,6 +124,8 @@ function drawRedis(random: Random): boolean {
 export function planOf(random: Random, meeting = false, plain = false): Plan {
   const aside = random.aside();
   const redis = drawRedis(random);
+  const ofLimits = random.aside();
+  const limited = !plain && ofLimits.chance(0.25);
   const servers = random.chance(0.15) ? 1 : random.int(2, 6);
   const calm = random.chance(0.1);
   const chaosMs = random.magnitude(200, 10_000);
@@ -131,6 +136,14 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
     const keys = new Map(draft.keys).set("users", usersWith("secret"));
     draft = { ...draft, keys, hasUsers: true };
   }
+  const withLimits = (draft: Draft): Draft => {
+    const keys = new Map(draft.keys);
+    const limits = limitsIn(ofLimits);
+    if (limits === null) keys.delete("per_address");
+    else keys.set("per_address", limits);
+    return { ...draft, keys };
+  };
+  if (limited) draft = withLimits(draft);
   const text = textOf(draft);
   const config = parseConfig(text, "sim.yml");
   const serverFaults = calm ? CALM : random.chance(0.3) ? CALM : swarm(random);
@@ -170,13 +183,16 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
     requestsMax: random.magnitude(5, 120),
     resp3: redis ? random.pick([0, 0.5, 1]) : 0,
     subscribers: random.chance(0.3) ? 0.5 : 0,
-    bigValues: random.chance(0.15),
-    hugeValues: !calm && random.chance(0.05),
+    // What is owed for them would have to be waited for.
+    bigValues: random.chance(0.15) && !limited,
+    hugeValues: !calm && random.chance(0.05) && !limited,
     drains: random.chance(0.5),
     sliceArguments: random.pick([4096, 4096, 4096, 1, 3, 5]),
     passMin: random.pick([PASS_USUAL, PASS_USUAL, PASS_USUAL, 1, 1, 30]),
     // Drawn last, each behind what was there before: worlds without are as they were.
-    trackers: redis && config.pools[0]!.argumentsMax >= OF_TRACKING && random.chance(0.3) ? 0.7 : 0,
+    trackers: redis && config.pools[0]!.argumentsMax >= OF_TRACKING && random.chance(0.3) && !limited
+      ? 0.7
+      : 0,
     longTurns: !calm && random.chance(0.15),
     turnsAway: !calm && random.chance(0.15) ? 0.5 * random.next() : 0,
     transactionsMax: redis && random.chance(0.3) ? 60 : FEW,
@@ -187,6 +203,7 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
       config.pools[0]!.maxEjected === 1,
     stops: stopsOf(random, calm ? 0.5 : 0.15, chaosMs),
     versions,
+    limited,
     gridMs: !plain && !meeting && aside.chance(0.4) ? aside.pick([0.3, 1, 3]) : 0,
     rewatches: !plain && !meeting,
   };
@@ -196,7 +213,8 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
   }
   const meets = random.chance(0.3) || meeting;
   const shortMs = meets ? Math.min(chaosMs, random.magnitude(100, 400)) : chaosMs;
-  const changes = changesOf(random, draft, shortMs, meets);
+  const others = (next: Draft) => ofLimits.chance(0.5) ? withLimits(next) : next;
+  const changes = changesOf(random, draft, shortMs, meets, limited ? others : undefined);
   const spread = random.chance(0.4);
   const machines = 1 + Math.max(...changes.map((change) => change.machines));
   while (plan.habits.length < machines) plan.habits.push(calm ? GOOD : habitsOf(random));

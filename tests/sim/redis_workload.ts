@@ -494,15 +494,15 @@ export class RedisWorkload {
     const elements: Element[] = [];
     let strayed = this.wanders || before;
     const queued = (args: readonly string[]) =>
-      this.step(
-        args,
-        matching(shownOf(args), (reply) => {
+      this.step(args, {
+        ...matching(shownOf(args), (reply) => {
           if (reply === "+QUEUED\r\n") return true;
           seen.refused = true;
           return strayed && reply === CROSSSLOT ||
             reply === "-ERR transaction too large (max_request_size)\r\n";
         }),
-      );
+        refused: () => seen.refused = true,
+      });
     const most = this.plan.transactionsMax;
     for (let i = random.int(0, random.chance(0.4) ? Math.min(most, FEW) : most); i > 0; i--) {
       if (this.plan.asides && random.chance(0.3)) {

@@ -121,6 +121,8 @@ export class SimClient implements Handler {
     return this.socket?.other?.givenBytes ?? 0;
   }
 
+  private readonly lineOf = (reply: string) => this.workload.asLine?.(reply) ?? reply;
+
   private note(what: string): void {
     this.net.log.add(this.clock.nowMs(), `C${this.id}`, what);
   }
@@ -181,12 +183,13 @@ export class SimClient implements Handler {
   /** @param steps what `step` was joined from */
   submit(step: Step, mayStop = false, steps: readonly Step[] = [step]): void {
     if (step.bytes === "") return;
+    const before = this.saidBytes;
     for (const { bytes, expects } of steps) {
       const counted = expects.filter((expect) => expect.counted).length;
       this.marks.push({ end: this.saidBytes += bytes.length, requests: expects.length, counted });
     }
     for (const expect of step.expects) {
-      this.expects.push(expect);
+      this.expects.push(this.judge.limited?.(expect, this.id, before, this.lineOf) ?? expect);
       if (expect.unsure === true) {
         this.clean = false;
         // Its connection may end without a word.
@@ -285,7 +288,7 @@ export class SimClient implements Handler {
       }
       this.fail(`got ${JSON.stringify(shown)} for ${head}`);
     }
-    if (this.judge.isFailure(this.workload.asLine?.(reply) ?? reply)) this.failures++;
+    if (this.judge.isFailure(this.lineOf(reply))) this.failures++;
     if (found.gives?.(reply) === true) {
       this.clean = false;
       return this.dismiss();

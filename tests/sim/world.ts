@@ -20,6 +20,7 @@ import {
   CLIENT_ERR,
   FORWARD_ERROR,
   IN_QUEUE,
+  LIMIT_MAX_CONNECTIONS,
   LIMIT_OUTPUT,
   OUT_QUEUE,
   REQUESTS,
@@ -31,12 +32,13 @@ import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
 import { passwordOf, passwordsOf } from "./auth.ts";
+import { checkShares, HOSTS, type LimitedExpect, newExpect } from "./allowances.ts";
 import { alphaOf, type Awaited, type Change, machineAddress, twinAddress } from "./changes.ts";
 import { checkLeaving, checkPool, checkTimed, CountWatch, type Limits } from "./checkers.ts";
 import { SimClock } from "./clock.ts";
 import { Epochs, type Sent } from "./epochs.ts";
 import { EventLog } from "./event_log.ts";
-import type { Judge } from "./expect.ts";
+import type { Expect, Judge } from "./expect.ts";
 import { BinaryWorkload } from "./binary_workload.ts";
 import { MemcachedWorkload } from "./memcached_workload.ts";
 import type { ModelRedis } from "./model_redis.ts";
@@ -60,6 +62,8 @@ const LONG_TURN_MAX_MS = 500;
 const SLOW_TURN_MAX_MS = 1;
 /** After the trouble is over everybody must have been answered within this time. */
 const PATIENCE_MS = 300_000;
+/** In that time what has been let through beyond limits is paid. */
+const DEBTS_MS = 60_000;
 const EVENTS_SHOWN = 50;
 const STOP_TRIES = 5000;
 /** So long a change waits for a client that it could disturb. */
@@ -129,6 +133,8 @@ export class World implements Judge {
   private readonly twins = new Set<string>();
   private readonly left = new Set<string>();
   private terms = 1;
+  /** What has been refused for a limit. */
+  private readonly refused: LimitedExpect[] = [];
   private healed = false;
   private strict = false;
   /** Clients that the proxy had to close in the middle of a reply. */
@@ -155,6 +161,7 @@ export class World implements Judge {
     }
     this.net = new SimNet(this.clock, this.random.fork(), { faults: plan.serverFaults, log: this.log });
     this.net.gridMs = plan.gridMs;
+    if (plan.limited) this.net.clientHosts = HOSTS;
     for (const pool of plan.pools) this.net.setFaults(plan.clientFaults, pool.listen);
     const serverRandom = this.random.fork();
     this.servers = plan.habits.map((_, i) =>
@@ -324,6 +331,9 @@ export class World implements Judge {
     // Lines of clients that track are pinged now and then; and that a client is gone may have to wait for a stalled link.
     this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.resting && this.owed === undefined);
     this.checkRest();
+    this.checkLimits();
+    // What they owe is paid.
+    if (this.plan.limited) this.turns(this.clock.nowMs() + DEBTS_MS);
     this.checkCaches();
     this.hear();
     this.rewrite();
@@ -664,6 +674,7 @@ export class World implements Judge {
     }
     if (this.clock.waiting > 0) throw new Violation(`${this.clock.waiting} timers are left after the end`);
     for (const pool of this.everyPool) checkPool(pool, this.turnMaxMs, this.limits);
+    if (this.plan.limited) this.checkShares(true);
     checkTimed(this.board);
   }
 
@@ -842,7 +853,24 @@ export class World implements Judge {
   }
 
   private get mayRefuse(): boolean {
-    return this.plan.pools.some((pool) => pool.clientConnectionsMax > 0);
+    return this.plan.pools.some(({ clientConnectionsMax, perAddress }) =>
+      clientConnectionsMax > 0 || (perAddress?.connectionsMax ?? 0) > 0
+    );
+  }
+
+  limited(expect: Expect, client: number, offset: number, lineOf: (reply: string) => string): Expect {
+    if (!this.plan.limited) return expect;
+    const sent = { atMs: this.clock.nowMs(), client, offset };
+    return newExpect(
+      expect,
+      sent,
+      (at, is) => {
+        this.noteLives();
+        return this.epochs.had(at, is);
+      },
+      this.refused,
+      lineOf,
+    );
   }
 
   had(tag: string, is: (config: PoolConfig) => boolean): boolean {
@@ -913,6 +941,28 @@ export class World implements Judge {
     }
     this.counts.check(this.board, alphaOf(this.configs[0]!).servers.map((server) => server.name));
     this.net.invariants();
+    if (this.plan.limited) this.checkShares(false);
+  }
+
+  /** @param rests see allowances.ts */
+  private checkShares(rests: boolean): void {
+    checkShares(this.proxies.flatMap(({ pools }) => pools), this.boards[0]!.quotas, rests);
+  }
+
+  /** What is refused is not done; and no more is done than may be. */
+  private checkLimits(): void {
+    const { plan, truth, refused } = this;
+    if (!plan.limited) return;
+    this.checkShares(true);
+    const done = refused.find((one) => plan.redis && one.executed());
+    if (done !== undefined) throw new Violation(`${done.shown} has been refused, and was executed`);
+    const requestsMax = plan.pools.map(({ perAddress }) => perAddress?.requestsMax ?? 0);
+    if (requestsMax.includes(0)) return;
+    const executed = new Set([...truth.executions.keys()].map((tag) => tag.slice(0, tag.lastIndexOf("."))));
+    const most = Math.max(...requestsMax) * HOSTS * (1 + this.clock.nowMs() / 1000);
+    if (executed.size > most + 1) {
+      throw new Violation(`${executed.size} requests were executed, and limits let ${most} through`);
+    }
   }
 
   private checkAnswered(): void {
@@ -971,7 +1021,8 @@ export class World implements Judge {
 
   private checkCounters(): void {
     const { board, pools } = this;
-    const gone = board.total(CLIENT_EOF) + board.total(CLIENT_ERR);
+    // Who is one too many of his address is counted before that is known.
+    const gone = board.total(CLIENT_EOF) + board.total(CLIENT_ERR) + board.total(LIMIT_MAX_CONNECTIONS);
     const here = pools.reduce((sum, pool) => sum + pool.clients.size, 0);
     if (board.acceptedTotal !== gone + here) {
       throw new Violation(`${board.acceptedTotal} clients accepted, ${gone} counted as gone, ${here} here`);
