@@ -47,6 +47,8 @@ export interface ClusterPlan {
   readonly flushes: boolean;
   /** So many clients subscribe, and others publish. */
   readonly listeners: number;
+  /** So many clients keep a cache (CLIENT TRACKING). */
+  readonly trackers: number;
   /** Some values are so large that their requests stream through. */
   readonly large: boolean;
   /** So often a node forgets its scripts. */
@@ -65,8 +67,11 @@ export function nodeText(node: number): string {
   return `10.0.0.${node + 1}:7000`;
 }
 
-/** @param plain without what worlds had no part of at first */
-export function clusterPlanOf(random: Random, plain = false): ClusterPlan {
+/**
+ * @param plain without what worlds had no part of at first
+ * @param tracks with clients that keep a cache, which worlds that are not plain had no part of at first
+ */
+export function clusterPlanOf(random: Random, plain = false, tracks = !plain): ClusterPlan {
   // Drawn aside: worlds without are as they were.
   const aside = random.aside();
   const scripts = !plain && aside.chance(0.5);
@@ -77,6 +82,7 @@ export function clusterPlanOf(random: Random, plain = false): ClusterPlan {
   const listeners = !plain && aside.chance(0.3) ? aside.int(1, 3) : 0;
   const large = !plain && aside.chance(0.04);
   const turnMaxMs = !plain && aside.chance(0.3) ? aside.pick([0.5, 2]) : 0;
+  const trackers = tracks && aside.chance(0.35) ? aside.int(1, 4) : 0;
   const shards = random.int(2, 3);
   const replicas = random.chance(0.7) ? 1 : 0;
   const tryAgainMs = random.pick([500, 2000, 5000]);
@@ -95,7 +101,7 @@ export function clusterPlanOf(random: Random, plain = false): ClusterPlan {
   const lost = random.chance(0.2) ? "    - 10.0.9.9:7000\n" : "";
   const seeds = lost +
     Array.from({ length: random.int(1, shards) }, (_, i) => `    - ${nodeText(i)}\n`).join("");
-  return {
+  const plan = {
     text: `alpha:\n  listen: 127.0.0.1:22121\n  redis: true\n  cluster: true\n  timeout: ${TIMEOUT_MS}\n` +
       `  cluster_refresh: ${random.pick([500, 1000, 3000])}\n  cluster_tryagain: ${tryAgainMs}\n` +
       `  server_connections: ${random.int(1, 2)}\n${reads}${
@@ -107,6 +113,7 @@ export function clusterPlanOf(random: Random, plain = false): ClusterPlan {
     flushes,
     forgets,
     listeners,
+    trackers,
     large,
     gridMs,
     turnMaxMs,
@@ -135,4 +142,6 @@ export function clusterPlanOf(random: Random, plain = false): ClusterPlan {
     requestsMax: random.magnitude(40, 150),
     troubleMs: random.magnitude(500, 3000),
   };
+  // The invalidations of one client go to another one of the same worker only.
+  return plan.workers > 1 ? { ...plan, trackers: 0 } : plan;
 }

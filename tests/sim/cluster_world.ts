@@ -17,7 +17,9 @@
  *  7. no client reads that a node has never heard of a script or function, once a client has been told that it is loaded; in and out of
  *     MULTI, on nodes that have lost it, or have just got their first slot;
  *  8. what is published comes to who is subscribed, once at most, and at the end just once;
- *  9. at the end all is served, nothing is held, and nothing is left after the stop.
+ *  9. who keeps a cache (CLIENT TRACKING) has nothing old in it when all rests, and reads nothing that he has not been told of before, but
+ *     where slots have moved;
+ * 10. at the end all is served, nothing is held, and nothing is left after the stop.
  */
 import { dropChunks } from "../../src/bytes/chunks.ts";
 import type { Config } from "../../src/config/config.ts";
@@ -44,8 +46,9 @@ import { SimNet } from "./net.ts";
 import { Random } from "./random.ts";
 import { SYSTEM } from "./reader.ts";
 import { Loaded } from "./scripts.ts";
-import { type Manners, SimClient } from "./sim_client.ts";
+import { type Manners, SimClient, type Workload } from "./sim_client.ts";
 import { SimServer } from "./sim_server.ts";
+import { EarWorkload, ReaderWorkload, type Readings, type Written } from "./tracking_workload.ts";
 import { Truth, Violation } from "./truth.ts";
 
 const CHECK_EVERY_TURNS = 16;
@@ -66,6 +69,10 @@ const PATIENCE_MS = 60_000;
 const HEARD_MS = 100;
 /** What a node has said just before another takes its place has come once more after so long. */
 const TOLD_AGAIN_MS = 50;
+/** Whoever tracks is told of what has changed before. */
+const RESTS_MS = 5000;
+/** … and soon, where nothing stands still. */
+const TOLD_SOON_MS = 300;
 
 export interface ClusterResult {
   readonly seed: number;
@@ -88,11 +95,15 @@ export class ClusterFailure extends Error {
 }
 
 /**
- * @param plain without what worlds had no part of at first (clusterPlanOf)
+ * @param plain, tracks see clusterPlanOf
  * @throws ClusterFailure
  */
-export async function runClusterSeed(seed: number, plain = false): Promise<ClusterResult> {
-  const world = new ClusterWorld(seed, plain);
+export async function runClusterSeed(
+  seed: number,
+  plain = false,
+  tracks = !plain,
+): Promise<ClusterResult> {
+  const world = new ClusterWorld(seed, plain, tracks);
   try {
     return await world.run();
   } catch (error) {
@@ -145,10 +156,10 @@ export class ClusterWorld implements ClusterJudge, Judge {
 
   readonly loaded = new Loaded(() => this.clock.nowMs());
 
-  constructor(readonly seed: number, plain = false) {
+  constructor(readonly seed: number, plain = false, tracks = !plain) {
     dropChunks(0);
     this.random = new Random(seed);
-    this.plan = clusterPlanOf(this.random.fork(), plain);
+    this.plan = clusterPlanOf(this.random.fork(), plain, tracks);
     const { plan, clock, log, random } = this;
     this.net = new SimNet(clock, random.fork(), { log, faults: plan.faults ?? CALM });
     this.net.gridMs = plan.gridMs;
@@ -245,6 +256,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
     for (const proxy of this.proxies) await proxy.listen(null);
     for (let i = 0; i < plan.clients; i++) this.addClient();
     for (let i = 0; i < plan.listeners; i++) this.addListener();
+    for (let i = 0; i < plan.trackers; i++) this.addReader();
     const at = (run: () => void) => clock.at(clock.nowMs() + random.next() * plan.troubleMs, run);
     for (let i = 0; i < plan.migrations; i++) at(() => this.migrate(random.pick(this.slots)));
     for (let i = 0; i < plan.failovers; i++) at(() => this.makeWay(random.int(0, plan.shards - 1)));
@@ -267,6 +279,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
     await this.turns(Math.max(clock.nowMs(), this.toldMs) + this.learntMs);
     await this.epilogue();
     await this.tellAll();
+    await this.rewrite();
     await this.turns(clock.nowMs() + PATIENCE_MS, () => this.unrest === null);
     if (this.unrest !== null) throw new Violation(this.unrest);
     this.checkTransactions();
@@ -704,10 +717,10 @@ export class ClusterWorld implements ClusterJudge, Judge {
 
   // ---- clients
 
-  private addClient(manners: Partial<Manners> = {}, listener?: ClusterListener): SimClient {
+  private addClient(manners: Partial<Manners> = {}, other?: Workload): SimClient {
     const { random, plan } = this;
     const id = this.clients.length + 1;
-    const workload = listener ?? new ClusterWorkload(this, id, random.fork());
+    const workload = other ?? new ClusterWorkload(this, id, random.fork());
     const all: Manners = {
       requests: random.int(5, plan.requestsMax),
       batchMax: random.magnitude(1, 20),
@@ -747,6 +760,137 @@ export class ClusterWorld implements ClusterJudge, Judge {
     const { fromMs, untilMs } = this.disturbed;
     return nowMs - this.adoptedMs < TOLD_AGAIN_MS || this.plan.faults !== null ||
       nowMs >= fromMs && nowMs <= untilMs;
+  }
+
+  // ---- those that keep a cache
+
+  private readonly written: Written = new Map();
+  private get readers(): { readonly client: SimClient; readonly workload: ReaderWorkload }[] {
+    return this.clients.flatMap((client) => {
+      const { workload } = client;
+      return !client.closed && workload instanceof ReaderWorkload && workload.isServed
+        ? [{ client, workload }]
+        : [];
+    });
+  }
+
+  private get readings(): Readings {
+    const slots = [...new Set(this.slots)].slice(0, 3);
+    return {
+      keys: slots.flatMap((slot) => [`{${slot}}t0`, `{${slot}}t1`]),
+      prefix: `{${slots[0]}`,
+      resp3: 0.5,
+      databases: 1,
+      // That a node which is no server yet has answered.
+      tellsMore: true,
+      room: this.plan.large ? 200_000 : 30,
+      fails: (reply) => reply.startsWith("-"),
+      // Of a slot that has moved, and in a migration of what there was not, another node may have told another before.
+      mayComeFirst: (key, _kept, keptAtMs) => this.mayHaveGone(/\{(.*)\}/.exec(key)![1]!, keptAtMs),
+      nowMs: () => this.clock.nowMs(),
+    };
+  }
+
+  private mayHaveGone(name: string, sinceMs: number): boolean {
+    const slot = slotOf(`{${name}}`);
+    const isLate = (untilMs: number) => untilMs + this.learntMs >= sinceMs;
+    return this.toldMs > 0 && isLate(this.toldMs) ||
+      this.migrations.some((one) => one.slot === slot && isLate(one.untilMs));
+  }
+
+  private addReader(): void {
+    const { random } = this;
+    const readings = this.readings;
+    const hello = () => "";
+    let ear: EarWorkload | null = null;
+    if (random.chance(0.4)) {
+      const workload = ear = new EarWorkload(readings, this, random.fork(), hello);
+      const client = this.addClient({ requests: random.int(0, 3), cut: 0, vanish: 0 }, workload);
+      workload.isClosed = () => client.closed;
+    }
+    this.addClient(
+      { requests: random.magnitude(20, 200), batchMax: random.magnitude(2, 20), vanish: 0 },
+      this.newReader(ear),
+    );
+  }
+
+  private newReader(ear: EarWorkload | null): ReaderWorkload {
+    const id = this.clients.length + 1;
+    return new ReaderWorkload(this.readings, this, this.written, id, this.random.fork(), ear, () => "");
+  }
+
+  /** When all rests nobody has kept what is old; and all are told when all of it is written again. */
+  private async rewrite(): Promise<void> {
+    if (this.plan.trackers === 0) return;
+    await this.checkCaches();
+    // Some fill it again, over connections that have to be made for that.
+    for (const { address } of this.servers) {
+      this.net.down(address);
+      this.net.up(address);
+    }
+    await this.turns(this.clock.nowMs() + RESTS_MS);
+    for (const { client, workload } of this.readers) {
+      if (this.random.chance(0.5)) client.submit(workload.reread());
+    }
+    await this.turns(this.clock.nowMs() + PATIENCE_MS, () => this.clients.every(({ quiet }) => quiet));
+    const before = this.readers.map(({ workload }) => ({ workload, heard: new Map(workload.heard) }));
+    this.note("rewrite");
+    const reader = this.newReader(null);
+    const writer = this.addClient({ requests: 0, cut: 0, vanish: 0 }, reader);
+    writer.says = reader.rewrite();
+    await this.turns(this.clock.nowMs() + PATIENCE_MS, () => writer.opened && writer.quiet);
+    await this.checkCaches();
+    for (const { workload, heard } of before) {
+      if (!workload.broadcasts || !workload.isServed) continue;
+      const missed = this.readings.keys.find((key) =>
+        workload.hears(key) && workload.heard.get(key) === heard.get(key)
+      );
+      if (missed !== undefined) throw new Violation(`a broadcasting client has not heard of ${missed}`);
+    }
+  }
+
+  /**
+   * What somebody has been told has changed soon after. Of what there was not nobody tells him while its slot is on its way: who had the slot
+   * has nothing that goes.
+   */
+  private checkKept(): void {
+    const { plan, clock, cluster } = this;
+    if (plan.trackers === 0) return;
+    const nowMs = clock.nowMs();
+    const soonMs = TOLD_SOON_MS + (plan.faults?.stallMaxMs ?? 0);
+    if (this.servers.some(({ frozenUntilMs }) => frozenUntilMs >= nowMs - soonMs)) return;
+    const [db] = this.node(0).databases;
+    for (const { client, workload } of this.readers) {
+      for (const [place, value] of workload.cache) {
+        const key = place.slice(2);
+        const sinceMs = Math.max(workload.keptAtMs.get(place)!, cluster.changedAtMs.get(key) ?? 0);
+        if (value === null || nowMs - sinceMs < soonMs) continue;
+        const present = db!.find(key)?.value ?? null;
+        if (present === value) continue;
+        throw new Violation(
+          `client ${client.id} keeps ${JSON.stringify(value)} for ${key}, but since ${
+            sinceMs.toFixed(1)
+          } it is ${JSON.stringify(present)}, and nobody tells it`,
+        );
+      }
+    }
+  }
+
+  private async checkCaches(): Promise<void> {
+    await this.turns(this.clock.nowMs() + RESTS_MS);
+    const [db] = this.node(0).databases;
+    for (const { client, workload } of this.readers) {
+      for (const [place, value] of workload.cache) {
+        const key = place.slice(2);
+        const present = db!.find(key)?.value ?? null;
+        if (present === value) continue;
+        throw new Violation(
+          `client ${client.id} keeps ${JSON.stringify(value)} for ${key}, but it is ${
+            JSON.stringify(present)
+          }, and nobody has told it`,
+        );
+      }
+    }
   }
 
   private addListener(): void {
@@ -922,6 +1066,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
       clientOutputMax: this.pools[0]!.config.clientOutputMax,
     };
     for (const pool of this.pools) checkPool(pool, 0, limits);
+    this.checkKept();
     this.net.invariants();
   }
 

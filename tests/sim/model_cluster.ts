@@ -87,6 +87,8 @@ export class ModelCluster {
   private readonly sentOn = new Map<string, { sinceMs: number; times: number }>();
   /** Of keys: how often each has changed, or gone to another shard. */
   readonly changes = new Map<string, number>();
+  /** When each has changed last. */
+  readonly changedAtMs = new Map<string, number>();
   /** By key that there is: since when it has been in its shard. */
   readonly thereSince = new Map<string, number>();
   /** Tags of reads that were executed. */
@@ -136,6 +138,8 @@ export class ModelCluster {
 
   /** MIGRATE: it is gone there, for who watches it, and is here. */
   moveKey(key: string, shard: number): void {
+    // Who has read it hears of that where it was.
+    for (const node of this.nodes) if (node.shard === this.places.get(key)) node.hearOf(key);
     this.places.set(key, shard);
     this.thereSince.set(key, this.clock.nowMs());
     this.nodes[0]!.databases[0]!.touch(key);
@@ -357,6 +361,7 @@ export class ClusterRedis extends ModelRedis {
       const touch = db!.touch.bind(db);
       db!.touch = (key) => {
         cluster.changes.set(key, (cluster.changes.get(key) ?? 0) + 1);
+        cluster.changedAtMs.set(key, time.nowMs());
         cluster.offset++;
         if (db!.entries.get(key) === undefined) cluster.thereSince.delete(key);
         else if (!cluster.thereSince.has(key)) cluster.thereSince.set(key, time.nowMs());
@@ -371,6 +376,15 @@ export class ClusterRedis extends ModelRedis {
       role: () => this.roleText(),
       replicaOf: () => {},
     };
+  }
+
+  /** What changes in the one store is told by the nodes of the shard that has it. */
+  protected override tellChanged(key: string): void {
+    for (const node of this.cluster.nodes) if (node.shard === this.cluster.places.get(key)) node.hearOf(key);
+  }
+
+  hearOf(key: string): void {
+    this.tracking.changed(key);
   }
 
   /** A replica has all that its primary has, as soon as that is there. */
@@ -512,6 +526,7 @@ export class ClusterRedis extends ModelRedis {
     const mood = this.moodOf(session);
     const name = args[0]!.toLowerCase();
     this.executeOne(session, mood, name, args);
+    this.tracking.refused(session, args);
     // It is used up by whatever comes next, but by a whole transaction.
     if (name !== "asking" && session.queued === null) mood.asking = false;
   }

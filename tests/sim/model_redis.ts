@@ -143,7 +143,7 @@ export class ModelRedis extends MemoryRedis {
   private readonly hangUps = new Map<Session, () => void>();
   private waiters: Waiter[] = [];
   private readonly subscribers = new Map<Session, Subscriber>();
-  private readonly tracking = new ModelTracking((session, text) => this.speakers.get(session)?.(text));
+  protected readonly tracking = new ModelTracking((session, text) => this.speakers.get(session)?.(text));
 
   constructor(
     private readonly index: number,
@@ -156,10 +156,15 @@ export class ModelRedis extends MemoryRedis {
       const touch = db.touch.bind(db);
       db.touch = (key) => {
         touch(key);
-        this.tracking.changed(key);
+        this.tellChanged(key);
         if (db === this.databases[0]) this.replication?.changed(key);
       };
     }
+  }
+
+  /** Whoever has read the key here is told that it has changed. */
+  protected tellChanged(key: string): void {
+    this.tracking.changed(key);
   }
 
   private clockMs(): number {

@@ -91,6 +91,12 @@ export class ModelTracking {
     this.current = null;
   }
 
+  /** A command of the session is over of which nothing was executed: CLIENT CACHING was for that one. */
+  refused(session: Session, args: readonly string[]): void {
+    const tracker = this.trackers.get(session);
+    if (tracker !== undefined && session.queued === null && !isClient(args)) tracker.caching = false;
+  }
+
   private remember(session: Session, args: readonly string[]): void {
     const tracker = this.trackers.get(session);
     const all = READS.get(args[0]!.toLowerCase());

@@ -24,6 +24,45 @@ const LOADING = "-LOADING Redis is loading the dataset in memory\r\n";
 const CHANNEL = "__redis__:invalidate";
 const CLOSED = () => false;
 
+/** What readers have to know of their world. */
+export interface Readings {
+  /** Keys that all of them read and write. */
+  readonly keys: readonly string[];
+  /** Of some of these keys. */
+  readonly prefix: string;
+  /** How many speak RESP3, if another listens for them. */
+  readonly resp3: number;
+  readonly databases: number;
+  /** Bytes of a value, at most. */
+  readonly room: number;
+  /** A client may be told to forget what it has not asked to hear of. */
+  readonly tellsMore: boolean;
+  /** An error that may be read. */
+  fails(reply: string): boolean;
+  /** May this reply come before who had the key has told of a change? @param keptAtMs when what differs was read */
+  mayComeFirst(key: string, kept: string | null, keptAtMs: number): boolean;
+  nowMs(): number;
+}
+
+/** Those of an ordinary world. */
+export function readingsOf(plan: Plan, judge: Judge, nowMs: () => number): Readings {
+  const drawn = isDrawn(plan);
+  const loads = plan.events.some((event) => event.loadingMs > 0);
+  return {
+    keys: TRACKED_KEYS,
+    prefix: "t",
+    resp3: plan.resp3,
+    databases: plan.pool.databases,
+    room: Math.min(...plan.pools.map((pool) => pool.requestSizeMax)) - 120,
+    tellsMore: false,
+    fails: (reply) =>
+      judge.isFailure(reply) || judge.isMismatch(reply) || judge.truth.extras.has(reply) ||
+      loads && (reply === LOADING || reply.startsWith("-EXECABORT Transaction discarded")),
+    mayComeFirst: () => drawn,
+    nowMs,
+  };
+}
+
 /** What has been written: value → key. */
 export type Written = Map<string, string>;
 
@@ -39,7 +78,7 @@ export class EarWorkload implements Workload {
 
   /** @param sent tells the judge that a request is made now; says its tag */
   constructor(
-    private readonly plan: Plan,
+    private readonly of: Readings,
     private readonly judge: Judge,
     private readonly random: Random,
     private readonly sent: () => string,
@@ -47,7 +86,7 @@ export class EarWorkload implements Workload {
 
   hello(): Step {
     const steps = authSteps(this.judge, this.sent());
-    if (this.random.chance(this.plan.resp3)) steps.push(hello3(() => this.resp = 3));
+    if (this.random.chance(this.of.resp3)) steps.push(hello3(() => this.resp = 3));
     let id = 0;
     steps.push(step(
       ["CLIENT", "ID"],
@@ -101,6 +140,8 @@ export class ReaderWorkload implements Workload {
   readonly blocks = false;
   /** db and key → what was read, null for nothing. */
   readonly cache = new Map<string, string | null>();
+  /** … and when. */
+  readonly keptAtMs = new Map<string, number>();
   /** Keys of which something has been said, and how often something was. */
   readonly heard = new Map<string, number>();
   /** What CLIENT TRACKING ON says besides. */
@@ -121,7 +162,7 @@ export class ReaderWorkload implements Workload {
   private flushes = 0;
 
   constructor(
-    private readonly plan: Plan,
+    private readonly of: Readings,
     private readonly judge: Judge,
     private readonly written: Written,
     private readonly client: number,
@@ -129,9 +170,13 @@ export class ReaderWorkload implements Workload {
     private readonly ear: EarWorkload | null,
     private readonly sent: () => string,
   ) {
-    this.options = random.pick([[], [], [], ["OPTIN"], ["OPTOUT"], ["BCAST"], ["BCAST", "PREFIX", "t"]]);
+    this.options = random.pick([[], [], [], ["OPTIN"], ["OPTOUT"], ["BCAST"], [
+      "BCAST",
+      "PREFIX",
+      of.prefix,
+    ]]);
     if (random.chance(0.2)) this.options = [...this.options, "NOLOOP"];
-    this.keys = random.shuffle([...TRACKED_KEYS]).slice(0, random.int(1, 4));
+    this.keys = random.shuffle([...of.keys]).slice(0, random.int(1, 4));
     this.writes = random.pick([0, 0.1, 0.3, 0.8]);
     this.hellosLate = ear === null && random.chance(0.3);
     if (ear !== null) ear.reader = this;
@@ -152,12 +197,14 @@ export class ReaderWorkload implements Workload {
   }
 
   hears(key: string): boolean {
-    return this.broadcasts ? !this.options.includes("PREFIX") || key.startsWith("t") : this.asked.has(key);
+    return this.broadcasts
+      ? !this.options.includes("PREFIX") || key.startsWith(this.of.prefix)
+      : this.asked.has(key);
   }
 
   hello(): Step {
     const steps = authSteps(this.judge, this.sent());
-    if (this.ear === null ? !this.hellosLate : this.random.chance(this.plan.resp3)) {
+    if (this.ear === null ? !this.hellosLate : this.random.chance(this.of.resp3)) {
       steps.push(hello3(() => this.resp = 3));
     }
     return together(steps);
@@ -172,7 +219,7 @@ export class ReaderWorkload implements Workload {
     if (kind <= 10) return this.get();
     if (kind <= 15) return this.mget();
     if (kind === 16) return this.exec();
-    if (kind === 17) return this.plan.pool.databases > 1 ? this.select() : this.get();
+    if (kind === 17) return this.of.databases > 1 ? this.select() : this.get();
     if (kind === 18) return random.chance(0.1) ? this.off() : this.get();
     return random.chance(0.2) ? this.on() : this.get();
   }
@@ -192,7 +239,7 @@ export class ReaderWorkload implements Workload {
 
   /** Writes every key, so that everybody has to hear of all. */
   rewrite(): Step[] {
-    return TRACKED_KEYS.map((key) => this.set(key));
+    return this.of.keys.map((key) => this.set(key));
   }
 
   // ---- what is heard
@@ -224,7 +271,9 @@ export class ReaderWorkload implements Workload {
     }
     for (let i = 1; i < rest.length; i += 2) {
       const key = rest[i]!;
-      if (!this.hears(key)) throw this.wrong(body, `about ${key}, which is not its business`);
+      if (!this.hears(key) && !(this.of.tellsMore && this.keys.includes(key))) {
+        throw this.wrong(body, `about ${key}, which is not its business`);
+      }
       this.heard.set(key, this.timesHeard(key) + 1);
       this.forget(key);
     }
@@ -235,7 +284,7 @@ export class ReaderWorkload implements Workload {
   }
 
   private forget(key: string): void {
-    for (let db = 0; db < this.plan.pool.databases; db++) this.cache.delete(`${db} ${key}`);
+    for (let db = 0; db < this.of.databases; db++) this.cache.delete(`${db} ${key}`);
   }
 
   private wrong(text: string, what: string): Violation {
@@ -258,8 +307,8 @@ export class ReaderWorkload implements Workload {
         if (reply === "+OK\r\n") this.tracks = true;
         else if (reply === "-ERR The client ID you want redirect to does not exist\r\n") {
           return this.ear !== null;
-        } else if (reply.startsWith("-ERR Prefix 't' overlaps")) {
-          return this.tracks && this.options.includes("t");
+        } else if (reply.startsWith(`-ERR Prefix '${this.of.prefix}' overlaps`)) {
+          return this.tracks && this.options.includes(this.of.prefix);
         } else return this.badly(reply);
         return true;
       }),
@@ -278,7 +327,7 @@ export class ReaderWorkload implements Workload {
   }
 
   private select(): Step {
-    this.db = this.random.int(0, this.plan.pool.databases - 1);
+    this.db = this.random.int(0, this.of.databases - 1);
     return step(["SELECT", String(this.db)], exactly(`SELECT ${this.db}`, "+OK\r\n"));
   }
 
@@ -345,6 +394,7 @@ export class ReaderWorkload implements Workload {
           const told = this.timesHeard(key) > since[i]! || this.flushes > flushes;
           if (this.isServed && kept && this.hears(key) && (this.ear === null || !told)) {
             this.cache.set(`${db} ${key}`, value);
+            this.keptAtMs.set(`${db} ${key}`, this.of.nowMs());
           }
           return true;
         });
@@ -357,7 +407,7 @@ export class ReaderWorkload implements Workload {
   private compare(place: string, value: string | null): void {
     const kept = this.cache.get(place);
     if (kept === undefined || kept === value || this.ear !== null) return;
-    if (isDrawn(this.plan)) return;
+    if (this.of.mayComeFirst(place.slice(place.indexOf(" ") + 1), kept, this.keptAtMs.get(place)!)) return;
     throw new Violation(
       `client ${this.client} reads ${JSON.stringify(value)} in ${place}, but has kept ${
         JSON.stringify(kept)
@@ -368,10 +418,7 @@ export class ReaderWorkload implements Workload {
 
   private set(key = this.random.pick(this.keys)): Step {
     const tag = `${this.client}.${++this.request}.0`;
-    const room = Math.min(
-      Math.min(...this.plan.pools.map((pool) => pool.requestSizeMax)) - 120,
-      this.random.chance(0.05) ? 200_000 : 30,
-    );
+    const room = Math.min(this.of.room, this.random.chance(0.05) ? 200_000 : 30);
     const value = `=${tag};${key};${"x".repeat(this.random.int(0, room))}`;
     this.written.set(value, key);
     const { executions } = this.judge.truth;
@@ -395,10 +442,7 @@ export class ReaderWorkload implements Workload {
   }
 
   private badly(reply: string): boolean {
-    return this.judge.isFailure(reply) || this.judge.isMismatch(reply) ||
-      this.judge.truth.extras.has(reply) ||
-      this.plan.events.some((event) => event.loadingMs > 0) &&
-        (reply === LOADING || reply.startsWith("-EXECABORT Transaction discarded"));
+    return this.of.fails(reply);
   }
 }
 

@@ -51,7 +51,14 @@ import { CHANNELS, type Published, SubscriberWorkload } from "./pubsub_workload.
 import { RedisWorkload } from "./redis_workload.ts";
 import { type Manners, SimClient, type Workload } from "./sim_client.ts";
 import { GOOD, SimServer } from "./sim_server.ts";
-import { EarWorkload, ReaderWorkload, TRACKED_KEYS, type Written } from "./tracking_workload.ts";
+import {
+  EarWorkload,
+  ReaderWorkload,
+  type Readings,
+  readingsOf,
+  TRACKED_KEYS,
+  type Written,
+} from "./tracking_workload.ts";
 import { type Execution, Truth, Violation } from "./truth.ts";
 
 /** Objects are looked at after every so many turns, and whenever a phase ends. */
@@ -732,7 +739,7 @@ export class World implements Judge {
           thinkMaxMs: 100,
           leave: random.pick(["stay", "stay", "destroy"]),
         },
-        (id, random) => ear = new EarWorkload(plan, this, random, () => this.hello(id)),
+        (id, random) => ear = new EarWorkload(this.readings, this, random, () => this.hello(id)),
       );
       ear!.isClosed = () => client.closed || client.excused;
       client.connect(this.address);
@@ -747,8 +754,12 @@ export class World implements Judge {
     this.makeClient(mine, (id, random) => this.newReader(id, random, ear)).connect(this.address);
   }
 
+  private get readings(): Readings {
+    return readingsOf(this.plan, this, () => this.clock.nowMs());
+  }
+
   private newReader(id: number, random: Random, ear: EarWorkload | null): ReaderWorkload {
-    return new ReaderWorkload(this.plan, this, this.written, id, random, ear, () => this.hello(id));
+    return new ReaderWorkload(this.readings, this, this.written, id, random, ear, () => this.hello(id));
   }
 
   /** Notes the first request of a client. @returns its tag */
