@@ -1,13 +1,14 @@
 /**
- * Worlds whose pool has `per_address`: what its clients are refused, and whether that was right.
+ * Worlds whose pool has `per_address`, or `per_user`: what its clients are refused, and whether that was right.
  *
  *   reply ──► isLater ──► a limit of just this number was in force since the request was sent, and nobody has executed it, ever
- *   at rest ──► each client has the share of its address, each address as many connections as there are clients of it, over all workers
+ *   at rest ──► each client has the share of its address and user, each of these as many connections as there are such clients, over all
+ *               workers
  *   over all ──► servers have executed no more than the limit lets through
  */
 import type { PoolConfig } from "../../src/config/config.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
-import { ADDRESS, type Quotas, type Rates } from "../../src/stats/quotas.ts";
+import type { Quotas, Rates } from "../../src/stats/quotas.ts";
 import type { Sent } from "./epochs.ts";
 import type { Expect } from "./expect.ts";
 import type { Random } from "./random.ts";
@@ -16,17 +17,18 @@ import { Violation } from "./truth.ts";
 /** Clients come from so many addresses. */
 export const HOSTS = 2;
 
-const LATER = /^(?:-TRYAGAIN|SERVER_ERROR) (max_\w+) of per_address is reached: (\d+)\. Try again later\r\n$/;
+const LATER =
+  /^(?:-TRYAGAIN|SERVER_ERROR) (max_\w+) of (per_address|per_user) is reached: (\d+)\. Try again later\r\n$/;
 /** What is answered by the proxy itself, or would leave whoever is refused in a state that he does not know of. */
 const NEVER =
   /^(MULTI|EXEC|DISCARD|UNWATCH|[PS]?UNSUBSCRIBE|PING|ECHO|HELLO|AUTH|SELECT|QUIT|CLIENT|nosuch\w*|version|login|sasl|noop)\b/;
 
 /** `per_address`, as the file has it; null: none. */
-export function limitsIn(random: Random): string | null {
+export function limitsIn(random: Random, connections = true): string | null {
   const limits: string[] = [];
   if (random.chance(0.6)) limits.push(`max_requests_per_s: ${random.magnitude(60, 3000)}`);
   if (random.chance(0.4)) limits.push(`max_bytes_per_s: ${random.magnitude(20_000, 300_000)}`);
-  if (random.chance(0.25)) limits.push(`max_connections: ${random.int(2, 8)}`);
+  if (connections && random.chance(0.25)) limits.push(`max_connections: ${random.int(2, 8)}`);
   return limits.length === 0 ? null : `{ ${limits.join(", ")} }`;
 }
 
@@ -46,11 +48,14 @@ export class LimitedExpect implements Expect {
 
   accepts(reply: string): boolean {
     const { inner } = this;
-    const [, name, number] = LATER.exec(this.lineOf(reply)) ?? [];
+    const [, name, key, number] = LATER.exec(this.lineOf(reply)) ?? [];
     if (name === undefined) return inner.accepts(reply);
     const isOf = (rates: Rates | null) =>
       String(name === "max_requests_per_s" ? rates?.requestsMax : rates?.bytesMax) === number;
-    if (NEVER.test(inner.shown) || !this.had(({ perAddress }) => isOf(perAddress))) return false;
+    if (
+      inner.isSilent || NEVER.test(inner.shown) ||
+      !this.had(({ perAddress, perUser }) => isOf(key === "per_user" ? perUser : perAddress))
+    ) return false;
     inner.refused?.();
     this.all.push(this);
     return inner.executed?.() !== true;
@@ -104,11 +109,14 @@ export function checkShares(pools: readonly Pool[], quotas: Quotas, rests: boole
   for (const pool of pools) {
     for (const client of pool.clients) {
       const shares = (client.allowance as unknown as Inside | null)?.shares ?? [];
-      const due = pool.config.perAddress === null ? 0 : 1;
+      const { config: { perAddress, perUser } } = pool;
+      const isUser = perUser !== null &&
+        (client.session as { readonly authenticated?: boolean }).authenticated;
+      const due = (perAddress === null ? 0 : 1) + (isUser ? 1 : 0);
       if (
-        shares.length > 1 || rests && shares.length !== due || shares.some(({ who }) => who.kind !== ADDRESS)
+        new Set(shares.map(({ who }) => who.kind)).size < shares.length || rests && shares.length !== due
       ) {
-        throw new Violation(`client ${client.peer()} has ${shares.length} shares of addresses, not ${due}`);
+        throw new Violation(`client ${client.peer()} has ${shares.length} shares, not ${due}`);
       }
       for (const { slot } of shares) counts.set(slot, (counts.get(slot) ?? 0) + 1);
     }
@@ -117,7 +125,9 @@ export function checkShares(pools: readonly Pool[], quotas: Quotas, rests: boole
   for (const slot of known(quotas)) {
     const [has, counted] = [counts.get(slot) ?? 0, quotas.connections(slot)];
     if (has !== counted) {
-      throw new Violation(`an address has ${has} clients with a share of it, but ${counted} connections`);
+      throw new Violation(
+        `an address or user has ${has} clients with a share of it, but ${counted} connections`,
+      );
     }
   }
 }

@@ -7,11 +7,12 @@ import type { PoolConfig } from "../../src/config/config.ts";
 import { textOf } from "../lib/bytes.ts";
 import { type Expect, type Judge, matching } from "./expect.ts";
 import type { Plan } from "./plan.ts";
+import { ruledLogin } from "./rules.ts";
 import { type Step, step } from "./step.ts";
 
 /** redis_auth as text, or the password of the only user of a memcached pool; null: none. */
-export function passwordOf({ redisAuth, users }: PoolConfig): string | null {
-  const secret = users?.[0]?.secret;
+export function passwordOf({ redis, redisAuth, users }: PoolConfig): string | null {
+  const secret = redis ? undefined : users?.[0]?.secret;
   if (secret?.kind === "sha256") return SECRETS.get(secret.hex)!;
   return redisAuth === null ? null : textOf(redisAuth);
 }
@@ -31,6 +32,7 @@ export function passwordsOf({ pools }: Plan): ReadonlySet<string | null> {
  */
 export function authSteps(judge: Judge, tag: string): Step[] {
   const { password } = judge;
+  if (judge.hasRules === true) return ruledLogin();
   if (password === null) return judge.mayNeedPassword ? [step(["PING"], pingWithout(judge, tag))] : [];
   return [step(["GET", "x"], getBefore(judge, tag)), step(["AUTH", password], authOf(judge, tag, password))];
 }

@@ -20,6 +20,7 @@ import { RedisFront } from "../../src/redis/front.ts";
 import { ReplyQueue } from "../../src/proxy/reply_queue.ts";
 import { ReplyStream } from "../../src/proxy/reply_stream.ts";
 import { Request } from "../../src/proxy/request.ts";
+import type { RedisSession } from "../../src/redis/session.ts";
 import { Execution } from "../../src/redis/exec.ts";
 import { Preparation } from "../../src/redis/preparation.ts";
 import { SlicedRequest } from "../../src/redis/slices.ts";
@@ -557,6 +558,43 @@ export const CANARIES: readonly Canary[] = [
     name: "who was here before the limits has no part in them",
     where: (plan) => plan.limited && plan.changes.length > 0,
     plant: () => patch(Limits.prototype, "shareSoon", () => function () {}),
+  },
+  {
+    name: "whoever is logged in keeps the rights that he has",
+    only: "redis",
+    where: (plan) => plan.ruled && plan.changes.length > 0,
+    plant: () => patch(RedisFront.prototype, "adoptUser", () => function () {}),
+  },
+  {
+    name: "a transaction is done by rules that are gone",
+    only: "redis",
+    where: (plan) => plan.ruled && plan.changes.length > 0 && plan.transactionsMax > FEW,
+    meeting: true,
+    plant: () => patch(Transaction.prototype, "rightsChanged", () => function () {}),
+  },
+  {
+    name: "who hears what he may not hear any more goes on hearing it",
+    only: "redis",
+    where: (plan) => plan.ruled && plan.changes.length > 0 && plan.subscribers > 0,
+    plant: () =>
+      patch(RedisFront.prototype, "adoptUser", (old) =>
+        function (client: Client, session: RedisSession) {
+          const { subscriptions } = session;
+          session.subscriptions = null;
+          old.call(this, client, session);
+          session.subscriptions = subscriptions;
+        }),
+  },
+  {
+    name: "what rules forbid is done all the same",
+    only: "redis",
+    where: (plan) => plan.ruled,
+    plant: () =>
+      patch(RedisFront.prototype, "forbids", (old) =>
+        function (session: RedisSession, command, bytes) {
+          old.call(this, session, command, bytes);
+          return null;
+        }),
   },
   {
     name: "keys that move invalidate nothing",

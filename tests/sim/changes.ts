@@ -247,7 +247,7 @@ const KINDS: readonly (readonly [string, Redraft])[] = [
   }],
   ["another password", (random, draft) => {
     const redis = draft.keys.get("redis") === true;
-    if (!redis && draft.hasUsers !== true) return draft;
+    if (redis ? draft.keys.has("users") : draft.hasUsers !== true) return draft;
     const keys = new Map(draft.keys);
     const password = random.pick(PASSWORDS);
     const key = redis ? "redis_auth" : "users";

@@ -17,6 +17,8 @@ export interface Expect {
   readonly unsure?: boolean;
   /** After this reply the client has no business here any more, and goes. */
   gives?(reply: string): boolean;
+  /** Nothing is answered, whatever comes of it. */
+  readonly isSilent?: boolean;
   /** It is refused for a limit: nothing of it is done. */
   refused?(): void;
   /** Has a server executed it? Absent where that cannot be told. */
@@ -44,6 +46,8 @@ export interface Judge {
   keysMoved(tag: string): boolean;
   /** What a client that comes now has to say; null: no password, now. */
   readonly password: string | null;
+  /** Clients are a user with rules (rules.ts). */
+  readonly hasRules?: boolean;
   /** There is one at some time in this world. */
   readonly mayNeedPassword: boolean;
   /** As the client is to wait for it: it may be refused. Absent: there are no limits. @param offset bytes that its client had sent before */
@@ -70,7 +74,7 @@ export function matching(shown: string, accepts: (reply: string) => boolean): Ex
 }
 
 export function silence(shown: string): Expect {
-  return { shown, accepts: NEVER, maybeSilent: ALWAYS, last: false, counted: true };
+  return { shown, accepts: NEVER, maybeSilent: ALWAYS, last: false, counted: true, isSilent: true };
 }
 
 /**

@@ -21,6 +21,7 @@ import {
 } from "./changes.ts";
 import { limitsIn } from "./allowances.ts";
 import { OLDEST } from "../../src/memcached/versions.ts";
+import { usersIn } from "./rules.ts";
 import { CALM, type Faults, swarm } from "./faults.ts";
 import { Random } from "./random.ts";
 import { GOOD, type Habits } from "./sim_server.ts";
@@ -86,8 +87,10 @@ export interface Plan {
   readonly workers: number;
   /** Of a memcached world: what each machine's server answers to `version`. */
   readonly versions: readonly string[];
-  /** The pool has `per_address`, at some time. */
+  /** The pool has `per_address`, at some time, or `per_user`. */
   readonly limited: boolean;
+  /** … and a user with rules, who all clients are. */
+  readonly ruled: boolean;
   /** What is sent arrives at its multiples, ms, so that many sockets have something to read in the same turn; 0: at any time. */
   readonly gridMs: number;
   /** Who watches a key watches another. */
@@ -130,6 +133,7 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
   const calm = random.chance(0.1);
   const chaosMs = random.magnitude(200, 10_000);
   const password = redis && random.chance(0.1) ? "secret" : null;
+  const ruled = !plain && redis && password === null && ofLimits.chance(0.25);
   let draft = draftOf(random, redis, servers, password);
   const versions = redis ? [] : versionsOf(aside, servers + SPARES);
   if (!redis && aside.chance(0.3)) {
@@ -141,9 +145,18 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
     const limits = limitsIn(ofLimits);
     if (limits === null) keys.delete("per_address");
     else keys.set("per_address", limits);
+    const ofUsers = ruled ? limitsIn(ofLimits, false) : null;
+    if (ofUsers === null) keys.delete("per_user");
+    else keys.set("per_user", ofUsers);
+    return { ...draft, keys };
+  };
+  const withRules = (draft: Draft): Draft => {
+    const keys = new Map(draft.keys).set("users", usersIn(ofLimits));
+    keys.delete("redis_auth");
     return { ...draft, keys };
   };
   if (limited) draft = withLimits(draft);
+  if (ruled) draft = withRules(draft);
   const text = textOf(draft);
   const config = parseConfig(text, "sim.yml");
   const serverFaults = calm ? CALM : random.chance(0.3) ? CALM : swarm(random);
@@ -190,9 +203,10 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
     sliceArguments: random.pick([4096, 4096, 4096, 1, 3, 5]),
     passMin: random.pick([PASS_USUAL, PASS_USUAL, PASS_USUAL, 1, 1, 30]),
     // Drawn last, each behind what was there before: worlds without are as they were.
-    trackers: redis && config.pools[0]!.argumentsMax >= OF_TRACKING && random.chance(0.3) && !limited
-      ? 0.7
-      : 0,
+    trackers:
+      redis && config.pools[0]!.argumentsMax >= OF_TRACKING && random.chance(0.3) && !limited && !ruled
+        ? 0.7
+        : 0,
     longTurns: !calm && random.chance(0.15),
     turnsAway: !calm && random.chance(0.15) ? 0.5 * random.next() : 0,
     transactionsMax: redis && random.chance(0.3) ? 60 : FEW,
@@ -204,6 +218,7 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
     stops: stopsOf(random, calm ? 0.5 : 0.15, chaosMs),
     versions,
     limited,
+    ruled,
     gridMs: !plain && !meeting && aside.chance(0.4) ? aside.pick([0.3, 1, 3]) : 0,
     rewatches: !plain && !meeting,
   };
@@ -213,8 +228,11 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
   }
   const meets = random.chance(0.3) || meeting;
   const shortMs = meets ? Math.min(chaosMs, random.magnitude(100, 400)) : chaosMs;
-  const others = (next: Draft) => ofLimits.chance(0.5) ? withLimits(next) : next;
-  const changes = changesOf(random, draft, shortMs, meets, limited ? others : undefined);
+  const others = (next: Draft) => {
+    const changed = limited && ofLimits.chance(0.5) ? withLimits(next) : next;
+    return ruled && ofLimits.chance(0.6) ? withRules(changed) : changed;
+  };
+  const changes = changesOf(random, draft, shortMs, meets, others);
   const spread = random.chance(0.4);
   const machines = 1 + Math.max(...changes.map((change) => change.machines));
   while (plan.habits.length < machines) plan.habits.push(calm ? GOOD : habitsOf(random));

@@ -6,7 +6,9 @@ import { globMatches } from "../../src/protocol/redis/glob.ts";
 import { authSteps } from "./auth.ts";
 import { exactly, type Judge, matching } from "./expect.ts";
 import type { Plan } from "./plan.ts";
+import type { PoolConfig } from "../../src/config/config.ts";
 import type { Random } from "./random.ts";
+import { mayHear } from "./rules.ts";
 import { bulk, type Step, step, together } from "./step.ts";
 import { Violation } from "./truth.ts";
 
@@ -24,6 +26,8 @@ export class SubscriberWorkload {
   /** Messages read: how they came and what they said. */
   private readonly heard = new Set<string>();
   private resp: 2 | 3 = 2;
+  /** Of its first request. */
+  private tag = "";
 
   constructor(
     private readonly plan: Plan,
@@ -37,7 +41,8 @@ export class SubscriberWorkload {
 
   hello(): Step {
     const steps: Step[] = [];
-    steps.push(...authSteps(this.judge, this.sent()));
+    this.tag = this.sent();
+    steps.push(...authSteps(this.judge, this.tag));
     if (this.random.chance(this.plan.resp3)) {
       this.resp = 3;
       steps.push(step(["HELLO", "3"], matching("HELLO 3", (r) => r.startsWith("%7\r\n"))));
@@ -79,6 +84,9 @@ export class SubscriberWorkload {
       matching(words.join(" "), (reply) => {
         const names = pattern ? this.patterns : this.channels;
         if (this.judge.isFailure(reply)) return true;
+        if (reply.startsWith("-NOPERM ")) {
+          return this.judge.hadSinceItCame(this.tag, (config) => !mayHear(config, words[0]!, name));
+        }
         names.add(name);
         return reply === this.acknowledgement(words);
       }),
@@ -126,6 +134,17 @@ export class SubscriberWorkload {
 
   private wrong(text: string, what: string): Violation {
     return new Violation(`client ${this.client} got the message ${JSON.stringify(text)} ${what}`);
+  }
+
+  /** @throws Violation if it is subscribed to what it may not hear */
+  checkRights(config: PoolConfig): void {
+    const of = (word: string, names: ReadonlySet<string>) => [...names].map((name) => ({ word, name }));
+    for (const { word, name } of [...of("SUBSCRIBE", this.channels), ...of("PSUBSCRIBE", this.patterns)]) {
+      if (mayHear(config, word, name)) continue;
+      throw new Violation(
+        `client ${this.client} is still subscribed to ${name}, which its user may not hear`,
+      );
+    }
   }
 
   /** @throws Violation if a message that was published while all was well has not come */

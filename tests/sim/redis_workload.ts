@@ -11,6 +11,7 @@ import { digestOf, NOSCRIPT } from "./model_redis.ts";
 import { ejects, FEW, isDrawn, type Plan } from "./plan.ts";
 import { CHANNELS, type Published } from "./pubsub_workload.ts";
 import type { Random } from "./random.ts";
+import { ruled, RULES_CHANGED, rulesSince } from "./rules.ts";
 import { bulk, type Step, step } from "./step.ts";
 import type { Execution } from "./truth.ts";
 
@@ -459,7 +460,8 @@ export class RedisWorkload {
     const { random } = this;
     const key = this.logical("k", true);
     const steps: Step[] = [];
-    const seen = { refused: false };
+    const seen = { refused: false, rules: null as readonly unknown[] | null };
+    const since = (tag: string) => rulesSince((is) => this.judge.had(tag, is));
     // What was watched before decides where the transaction may go.
     const before = this.watching;
     if (watch && !before) {
@@ -496,7 +498,10 @@ export class RedisWorkload {
     const queued = (args: readonly string[]) =>
       this.step(args, {
         ...matching(shownOf(args), (reply) => {
-          if (reply === "+QUEUED\r\n") return true;
+          if (reply === "+QUEUED\r\n") {
+            if (this.plan.ruled) seen.rules = since(multi);
+            return true;
+          }
           seen.refused = true;
           return strayed && reply === CROSSSLOT ||
             reply === "-ERR transaction too large (max_request_size)\r\n";
@@ -537,13 +542,22 @@ export class RedisWorkload {
     }
     const tags = elements.flatMap(({ tag }) => tag ?? []);
     this.judge.truth.transactions.push(tags);
+    const execTag = `${this.client}.exec.${++this.limited}`;
     const exec = this.step(
       ["EXEC"],
       matching(`EXEC of ${tags.join(" ")}`, (reply) => {
         if (seen.refused) return reply.startsWith("-EXECABORT Transaction discarded ");
-        if (this.isExecOf(elements, reply)) return true;
+        if (this.isExecOf(elements, reply)) {
+          // Some rules have held from its last command to EXEC.
+          return !this.plan.ruled || seen.rules === null ||
+            since(execTag).some((one) => seen.rules!.includes(one));
+        }
         if (watch && (reply === "*-1\r\n" || reply === "_\r\n")) {
           return !tags.some((tag) => this.judge.truth.executions.has(tag)) || !this.plan.calm;
+        }
+        if (reply.startsWith(RULES_CHANGED)) {
+          return since(multi).length > 1 &&
+            !tags.some((tag) => this.judge.truth.executions.has(tag));
         }
         if (reply.startsWith(CHANGED_ABORT)) {
           // A message is a part of it where there was one server, as another's channel it cannot be.
@@ -558,12 +572,14 @@ export class RedisWorkload {
     // Where all of it goes is decided when EXEC comes.
     if (this.plan.meets && random.chance(0.5)) {
       this.pending = () => {
+        this.sentAtMs(execTag);
         for (const tag of tags) this.sentAtMs(tag);
         return exec;
       };
       return together(steps);
     }
     const ahead = steps.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    this.sentAtMs(execTag, ahead);
     for (const tag of tags) this.sentAtMs(tag, ahead);
     return together([...steps, exec]);
   }
@@ -694,6 +710,12 @@ export class RedisWorkload {
     return this.judge.isFailure(reply) || this.judge.isMismatch(reply) || this.judge.truth.extras.has(reply);
   }
 
+  private ruled(args: readonly string[], expect: Expect): Expect {
+    const tag = `${this.client}.rules.${++this.limited}`;
+    this.sentAtMs(tag);
+    return ruled(expect, args, (is) => this.judge.had(tag, is));
+  }
+
   /** As `badly`, for what concerns all servers. */
   private badlyOnRing(reply: string, tag: string): boolean {
     const { judge } = this;
@@ -716,7 +738,8 @@ export class RedisWorkload {
       tags.some((tag) => this.judge.truth.executions.get(tag)?.reply === reply);
   }
 
-  private step(args: readonly string[], expect: Expect): Step {
+  private step(args: readonly string[], inner: Expect): Step {
+    const expect = this.plan.ruled ? this.ruled(args, inner) : inner;
     const { bytes } = step(args, expect);
     const texts = this.plan.pools.flatMap((pool) => refusalsOf(bytes.length, args.length, pool));
     if (texts.every((text) => text === null)) return { bytes, expects: [expect], last: false };

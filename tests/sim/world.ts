@@ -48,6 +48,7 @@ import { ejects, FEW, isOrdered, PASS_USUAL, type Plan, planOf, type ServerEvent
 import { SimProcess } from "./process.ts";
 import { Random } from "./random.ts";
 import { CHANNELS, type Published, SubscriberWorkload } from "./pubsub_workload.ts";
+import { mayTell } from "./rules.ts";
 import { RedisWorkload } from "./redis_workload.ts";
 import { type Manners, SimClient, type Workload } from "./sim_client.ts";
 import { GOOD, SimServer } from "./sim_server.ts";
@@ -342,6 +343,7 @@ export class World implements Judge {
     // What they owe is paid.
     if (this.plan.limited) this.turns(this.clock.nowMs() + DEBTS_MS);
     this.checkCaches();
+    this.checkRights();
     this.hear();
     this.rewrite();
     await this.epilogue();
@@ -537,6 +539,13 @@ export class World implements Judge {
     for (const client of this.clients) client.hurry();
   }
 
+  /** Who is subscribed to what he may not hear any more has been ended. */
+  private checkRights(): void {
+    for (const { closed, excused, workload } of this.clients) {
+      if (!closed && !excused && workload instanceof SubscriberWorkload) workload.checkRights(this.config);
+    }
+  }
+
   /** Who is subscribed still hears what is published. */
   private hear(): void {
     const hearers = this.clients.filter((client) =>
@@ -548,7 +557,10 @@ export class World implements Judge {
     this.turns(this.clock.nowMs() + 5000);
     const client = this.makeClient(QUIET);
     const workload = client.workload as RedisWorkload;
-    const said = CHANNELS.map((channel) => ({ channel, ...workload.publish(channel) }));
+    const said = CHANNELS.filter((channel) => mayTell(this.config, channel)).map((channel) => ({
+      channel,
+      ...workload.publish(channel),
+    }));
     client.says = said.map(({ step }) => step);
     client.connect(this.address);
     this.turns(this.clock.nowMs() + 10_000, () => client.quiet);
@@ -729,7 +741,7 @@ export class World implements Judge {
 
   /** A client that keeps a cache, and in half of the cases another one that hears for it. */
   private addReader(manners: Manners): void {
-    const { plan, random } = this;
+    const { random } = this;
     let ear: EarWorkload | null = null;
     if (random.chance(0.5)) {
       const client = this.makeClient(
@@ -905,6 +917,10 @@ export class World implements Judge {
     return this.configs.map((config) => passwordOf(alphaOf(config))).findLast((one) => one !== null) ?? null;
   }
 
+  get hasRules(): boolean {
+    return this.plan.ruled;
+  }
+
   get mayNeedPassword(): boolean {
     return passwordsOf(this.plan).size > 1;
   }
@@ -913,6 +929,7 @@ export class World implements Judge {
     return this.stopping || this.plan.clientsLoseConnections || !client.opened || this.mayRefuse ||
       this.plan.pools.some((pool) => pool.idleTimeoutMs > 0) || !this.plan.redis && this.mayNeedPassword ||
       this.board.total(LIMIT_OUTPUT) > 0 ||
+      this.plan.ruled && client.workload instanceof SubscriberWorkload ||
       (this.brokenOff > 0 && !this.plan.calm && !this.strict);
   }
 
