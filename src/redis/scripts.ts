@@ -125,20 +125,22 @@ class Texts {
   }
 }
 
-/** What has been taken away everywhere else while a server was ejected. */
+/** What has been done everywhere else while a server was ejected: taken away; or, if libraries have come, nobody knows which are new to it. */
 class Missed {
   scripts = false;
+  libraryCame = false;
   /** All libraries. */
   functions = false;
   readonly libraries = new Set<string>();
 
   get anyFunctions(): boolean {
-    return this.functions || this.libraries.size > 0;
+    return this.functions || this.libraryCame || this.libraries.size > 0;
   }
 
-  add({ scripts, functions, libraries }: Missed): void {
+  add({ scripts, functions, libraries, libraryCame }: Missed): void {
     this.scripts ||= scripts;
     this.functions ||= functions;
+    this.libraryCame ||= libraryCame;
     for (const name of libraries) this.libraries.add(name);
   }
 }
@@ -243,7 +245,7 @@ export class Scripts {
       }
       case "FUNCTION|LOAD":
         this.libraries.note(bytes, starts[count - 1]!, ends[count - 1]!);
-        this.functionChanges++;
+        this.noteLibraryCame();
         return true;
       default:
         return !queueing && this.takeLoss(name, bytes, args);
@@ -269,11 +271,17 @@ export class Scripts {
         return true;
       case "FUNCTION|RESTORE":
         if (count === 4 && equalsFolded(bytes, starts[3]!, ends[3]!, FLUSH)) this.noteAllDeleted();
-        else this.functionChanges++;
+        else this.noteLibraryCame();
         return true;
       default:
         return false;
     }
+  }
+
+  /** Who has told the server all that there was may be another worker, and not have known this one yet. */
+  private noteLibraryCame(): void {
+    this.functionChanges++;
+    this.miss((missed) => missed.libraryCame = true);
   }
 
   private noteDeleted(library: string): void {

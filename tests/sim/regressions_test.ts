@@ -8,7 +8,10 @@ import { Proxy } from "../../src/service/proxy.ts";
 import { OUTPUT, SERVER, SLICED } from "../../src/proxy/client.ts";
 import { Request } from "../../src/proxy/request.ts";
 import { SERVER_CONNECTIONS } from "../../src/stats/metrics.ts";
+import { makeBoard } from "../../src/service/ceilings.ts";
+import { Board } from "../../src/stats/board.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
+import { FakeRedis } from "../lib/fake_redis.ts";
 import { SimClock } from "./clock.ts";
 import { SimNet, type SimSocket } from "./net.ts";
 import { Random } from "./random.ts";
@@ -918,4 +921,49 @@ Deno.test("two clients end the same wait, whose server has yet to say what it ca
   assert.match(waiter!.read, /\*-1\r\n$/);
   for (const each of [one!, two!]) assert.match(each.read, /^:[01]\r\n\+PONG\r\n$/);
   world.proxy.stop();
+});
+
+Deno.test("a library that comes while another worker has already told a server all there was is told it by this one", async () => {
+  const clock = new SimClock();
+  const net = new SimNet(clock, new Random(1));
+  const config = parseConfig(
+    "alpha:\n  listen: 127.0.0.1:22121\n  redis: true\n  auto_eject_hosts: true\n  servers:\n" +
+      "    - 10.0.0.1:6379:1\n    - 10.0.0.2:6379:1\n",
+    "sim",
+  );
+  const servers = config.pools[0]!.servers.map(() =>
+    new FakeRedis(([, what]) => what === "DUMP" ? "$12\r\n012345678901\r\n" : "+OK\r\n")
+  );
+  for (const [i, server] of servers.entries()) {
+    await server.listen(net, config.pools[0]!.servers[i]!.address!);
+  }
+  const board = makeBoard(config, 2);
+  const seat = {
+    worker: 1,
+    board: Board.of(board.memory),
+    serversChanged: () => {},
+    tellOthers: () => {},
+    ask: () => {},
+  };
+  const log = { level: 0, write: () => {} };
+  const proxy = new Proxy({ config, net, clock, random: new Random(2).next, log, system: SYSTEM, seat });
+  await proxy.listen(null);
+  const pool = board.pools[0]!;
+  const run = () => clock.run(clock.nowMs() + 100);
+  // The first worker ejects it, and has it back.
+  pool.eject(pool.servers[1]!, 0, 2);
+  proxy.serversChanged(0);
+  const talker = new Talker({ net, proxy } as Stand);
+  talker.send(request("FUNCTION", "LOAD", "#!lua name=one"));
+  run();
+  assert.deepEqual(servers.map((server) => server.takeGot()), [["FUNCTION LOAD #!lua name=one"], []]);
+  pool.restore(pool.servers[1]!);
+  proxy.serversChanged(0);
+  run();
+  assert.deepEqual(servers.map((server) => server.takeGot()), [
+    ["FUNCTION DUMP"],
+    ["FUNCTION RESTORE 012345678901 REPLACE"],
+  ]);
+  assert.equal(proxy.pools[0]!.servers[1]!.ejected, false);
+  proxy.stop();
 });
