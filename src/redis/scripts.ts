@@ -522,18 +522,22 @@ class Telling {
     else this.answered();
   };
 
-  /** Gets the functions from one of those on the ring; from what is remembered if none can be asked. */
-  private askDonor(donors: readonly Server[], i: number): void {
+  /**
+   * Gets the functions from one of those on the ring; from what is remembered if none can be asked. Who has none although some are remembered
+   * may have lost them: the next one is asked.
+   * @param none one has said that it has none
+   */
+  private askDonor(donors: readonly Server[], i: number, none = false): void {
     const donor = donors[i];
-    if (donor === undefined) return this.loadLibraries();
+    if (donor === undefined) return none ? undefined : this.loadLibraries();
     // One that has left meanwhile is asked nothing more.
     const connection = donor.gone ? null : donor.connection(0, 0);
-    if (connection === null) return this.askDonor(donors, i + 1);
+    if (connection === null) return this.askDonor(donors, i + 1, none);
     this.missing++;
     connection.ask(FUNCTION_DUMP, (bytes, start, end, failed) => {
       if (this.over) return;
       this.visit.heard();
-      if (failed) this.askDonor(donors, i + 1);
+      if (failed) this.askDonor(donors, i + 1, none);
       else if (isDump(bytes, start, end)) {
         const dump = bytes.subarray(start, end);
         this.ask(
@@ -541,15 +545,21 @@ class Telling {
             ? concat(FUNCTION_RESTORE_NEW_HEAD, dump)
             : concat(concat(FUNCTION_RESTORE_HEAD, dump), REPLACE),
         );
+      } else if (bytes[start] === DOLLAR && this.scripts.libraries.size > 0) {
+        this.askDonor(donors, i + 1, true);
       }
       this.answered();
     });
   }
 
-  /** The latest of each name comes first: the others are refused. */
+  /** The latest of each name; in a cluster the node's own stay. */
   private loadLibraries(): void {
-    for (const text of [...this.scripts.libraries.all()].reverse()) {
-      this.ask(command("FUNCTION", "LOAD", text));
+    const { libraries, pool } = this.scripts;
+    const latest = new Map(libraries.all().map((text) => [libraryOf(text), text]));
+    for (const text of latest.values()) {
+      this.ask(
+        pool.cluster ? command("FUNCTION", "LOAD", text) : command("FUNCTION", "LOAD", "REPLACE", text),
+      );
     }
   }
 

@@ -23,6 +23,7 @@ import { Request } from "../../src/proxy/request.ts";
 import type { RedisSession } from "../../src/redis/session.ts";
 import { Execution } from "../../src/redis/exec.ts";
 import { Preparation } from "../../src/redis/preparation.ts";
+import { Scripts } from "../../src/redis/scripts.ts";
 import { SlicedRequest } from "../../src/redis/slices.ts";
 import { PubSub } from "../../src/redis/pubsub.ts";
 import { Tracking } from "../../src/redis/tracking.ts";
@@ -595,6 +596,12 @@ export const CANARIES: readonly Canary[] = [
           old.call(this, session, command, bytes);
           return null;
         }),
+  },
+  {
+    name: "a server that returns is told no libraries",
+    only: "redis",
+    where: (plan) => plan.libraries,
+    plant: () => patch(Scripts.prototype, "tells", () => () => false),
   },
   {
     name: "keys that move invalidate nothing",

@@ -16,7 +16,7 @@ import { unwatch } from "../../src/demo/redis/connection.ts";
 import { slotOf, SLOTS } from "../lib/slots.ts";
 import type { SimClock } from "./clock.ts";
 import { ModelRedis, NOSCRIPT, type Tagged, takeTags } from "./model_redis.ts";
-import { sha1 } from "./scripts.ts";
+import { executeFunction, sha1 } from "./scripts.ts";
 import { type Truth, Violation } from "./truth.ts";
 
 export { slotOf };
@@ -25,8 +25,6 @@ const CROSSSLOT = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 const NOT_SERVED = "-CLUSTERDOWN Hash slot not served\r\n";
 export const NO_FUNCTION = "-ERR Function not found\r\n";
 const READONLY = "-READONLY You can't write against a read only replica.\r\n";
-/** A dump without functions is so long. */
-const DUMP_MARK = "0123456789";
 const TRYAGAIN = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
 /** Whoever is sent on more often than this within a second is sent in a circle. */
 const SENT_ON_MAX = 40;
@@ -260,11 +258,6 @@ export class ModelCluster {
 /** "client.request" of "client.request.part". */
 function requestOf(tag: string): string {
   return tag.split(".", 2).join(".");
-}
-
-/** The name in `#!lua name=library`. */
-function libraryOf(text: string): string {
-  return /\sname=(\S+)/.exec(text)![1]!;
 }
 
 /** What a node believes. */
@@ -687,7 +680,7 @@ export class ClusterRedis extends ModelRedis {
     session.reply.text += this.lacks(args);
   }
 
-  private get libraries(): Map<string, string> {
+  override get libraries(): Map<string, string> {
     return this.cluster.libraries[this.shard]!;
   }
 
@@ -734,39 +727,7 @@ export class ClusterRedis extends ModelRedis {
   }
 
   private functions({ reply }: Session, what: string, args: readonly string[]): void {
-    const { libraries } = this;
-    if (what === "list") {
-      const names = [...libraries.keys()].filter((name) => args[3] === undefined || name === args[3]);
-      return reply.bulks(names, names.length);
-    }
-    if (what === "dump") {
-      return reply.bulk(DUMP_MARK + [...libraries.values()].map((text) => `\0${text}`).join(""));
-    }
-    if (!this.isPrimary) {
-      reply.text += READONLY;
-      return;
-    }
-    const replaces = args.some((word) => word.toUpperCase() === "REPLACE");
-    switch (what) {
-      case "load":
-      case "restore": {
-        const texts = what === "load" ? [args.at(-1)!] : args[2]!.split("\0").slice(1);
-        const names = texts.map(libraryOf);
-        const there = names.find((name) => libraries.has(name));
-        if (there !== undefined && !replaces) {
-          return reply.error(`ERR Library ${what === "load" ? `'${there}'` : there} already exists`);
-        }
-        names.forEach((name, i) => libraries.set(name, texts[i]!));
-        return what === "load" ? reply.bulk(names[0]!) : reply.ok();
-      }
-      case "delete":
-        return libraries.delete(args[2]!) ? reply.ok() : reply.error("ERR Library not found");
-      case "flush":
-        libraries.clear();
-        return reply.ok();
-      default:
-        reply.error(`ERR unknown subcommand '${args[1]}'. Try FUNCTION HELP.`);
-    }
+    executeFunction(this.libraries, reply, what, args, this.isPrimary);
   }
 
   /** It tells of what is in its own shard, asked with ASKING or not. */

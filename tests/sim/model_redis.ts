@@ -16,6 +16,7 @@ import { findCommand } from "../../src/protocol/redis/commands.ts";
 import { latin1 } from "../lib/bytes.ts";
 import type { SimClock } from "./clock.ts";
 import { ModelTracking } from "./model_tracking.ts";
+import { executeFunction } from "./scripts.ts";
 import { bulk } from "./step.ts";
 import { type Truth, Violation } from "./truth.ts";
 
@@ -136,6 +137,7 @@ export class ModelRedis extends MemoryRedis {
   probedAtMs = Infinity;
   /** Digests of those it knows. */
   protected readonly scripts = new Set<string>();
+  private readonly ownLibraries = new Map<string, string>();
   private readonly connections = new WeakMap<Session, number>();
   /** Those that have not said anything yet, and since when they are. */
   private readonly strangers = new WeakMap<Session, number>();
@@ -346,11 +348,19 @@ export class ModelRedis extends MemoryRedis {
     }
   }
 
+  /** Of functions: texts by name. */
+  get libraries(): Map<string, string> {
+    return this.ownLibraries;
+  }
+
   protected script(session: Session, name: string, args: readonly string[], tagged: Tagged): void {
     const { reply } = session;
     if (this.loadingUntilMs > this.clockMs()) {
       reply.text += LOADING;
       return tagged.tags.length > 0 ? this.note(session, tagged, LOADING, null) : undefined;
+    }
+    if (name === "function") {
+      return executeFunction(this.libraries, reply, args[1]!.toLowerCase(), args, this.role === "master");
     }
     if (name === "script") {
       this.scripts.add(digestOf(args[2]!));

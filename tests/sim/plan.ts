@@ -87,6 +87,8 @@ export interface Plan {
   readonly workers: number;
   /** Of a memcached world: what each machine's server answers to `version`. */
   readonly versions: readonly string[];
+  /** A client loads libraries of functions, and takes them away again. */
+  readonly libraries: boolean;
   /** The pool has `per_address`, at some time, or `per_user`. */
   readonly limited: boolean;
   /** … and a user with rules, who all clients are. */
@@ -177,7 +179,7 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
       });
     }
   }
-  const plan = {
+  const drawn = {
     config,
     pool: config.pools[0]!,
     text,
@@ -219,9 +221,14 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
     versions,
     limited,
     ruled,
+    libraries: false,
     gridMs: !plain && !meeting && aside.chance(0.4) ? aside.pick([0.3, 1, 3]) : 0,
     rewatches: !plain && !meeting,
   };
+  const { autoEjectHosts, maxEjected } = config.pools[0]!;
+  const libraries = redis && !plain && autoEjectHosts && maxEjected === 1 && !drawn.scripts && !limited &&
+    ofLimits.chance(0.6);
+  const plan = libraries ? { ...drawn, ...unhaltedOf(drawn), libraries } : drawn;
   if (!random.chance(calm ? 0.6 : 0.25) && !meeting) {
     const still = { ...plan, changes: [], meets: false, pools: [plan.pool], workers: 1 };
     return redis && !calm && random.chance(0.3) ? replaced(random, still) : still;
@@ -249,6 +256,17 @@ export function planOf(random: Random, meeting = false, plain = false): Plan {
     pools: [plan.pool, ...changes.map((change) => alphaOf(change.config))],
     // The invalidations of one client go to another one of the same worker only.
     workers: spread && plan.trackers === 0 && !plan.scripts ? 2 : 1,
+  };
+}
+
+/** What had been sent to a server that stood still is done when it goes on, whatever it has been told since: none does. */
+function unhaltedOf({ serverFaults, habits, events }: Pick<Plan, "serverFaults" | "habits" | "events">) {
+  return {
+    serverFaults: { ...serverFaults, stall: 0 },
+    habits: habits.map((each) => ({ ...each, busy: 0 })),
+    events: events.map((event) =>
+      event.kind === "freeze" || event.kind === "stall" ? { ...event, kind: "crash" as const } : event
+    ),
   };
 }
 

@@ -928,7 +928,7 @@ Deno.test("a library that comes while another worker has already told a server a
   const net = new SimNet(clock, new Random(1));
   const config = parseConfig(
     "alpha:\n  listen: 127.0.0.1:22121\n  redis: true\n  auto_eject_hosts: true\n  servers:\n" +
-      "    - 10.0.0.1:6379:1\n    - 10.0.0.2:6379:1\n",
+      "    - 10.0.0.1:6379:1\n    - 10.0.0.2:6379:1\n    - 10.0.0.3:6379:1\n",
     "sim",
   );
   const servers = config.pools[0]!.servers.map(() =>
@@ -950,20 +950,42 @@ Deno.test("a library that comes while another worker has already told a server a
   await proxy.listen(null);
   const pool = board.pools[0]!;
   const run = () => clock.run(clock.nowMs() + 100);
+  // One of those that are asked has begun anew, and nobody has noticed.
+  const { script } = servers[0]!;
+  servers[0]!.script = (words, from) => words[1] === "DUMP" ? "$10\r\n0123456789\r\n" : script(words, from);
   // The first worker ejects it, and has it back.
-  pool.eject(pool.servers[1]!, 0, 2);
+  pool.eject(pool.servers[2]!, 0, 2);
   proxy.serversChanged(0);
   const talker = new Talker({ net, proxy } as Stand);
   talker.send(request("FUNCTION", "LOAD", "#!lua name=one"));
   run();
-  assert.deepEqual(servers.map((server) => server.takeGot()), [["FUNCTION LOAD #!lua name=one"], []]);
-  pool.restore(pool.servers[1]!);
+  assert.deepEqual(servers.map((server) => server.takeGot()), [
+    ["FUNCTION LOAD #!lua name=one"],
+    ["FUNCTION LOAD #!lua name=one"],
+    [],
+  ]);
+  pool.restore(pool.servers[2]!);
   proxy.serversChanged(0);
   run();
   assert.deepEqual(servers.map((server) => server.takeGot()), [
     ["FUNCTION DUMP"],
+    ["FUNCTION DUMP"],
     ["FUNCTION RESTORE 012345678901 REPLACE"],
   ]);
-  assert.equal(proxy.pools[0]!.servers[1]!.ejected, false);
+  assert.equal(proxy.pools[0]!.servers[2]!.ejected, false);
+  // Nobody can be asked: what is there of the same name is older than what has come since.
+  pool.eject(pool.servers[2]!, 0, 2);
+  proxy.serversChanged(0);
+  for (const version of [2, 3]) {
+    talker.send(request("FUNCTION", "LOAD", "REPLACE", `#!lua name=one\n${version}`));
+  }
+  run();
+  for (const server of servers.slice(0, 2)) server.stop();
+  run();
+  for (const server of servers) server.takeGot();
+  pool.restore(pool.servers[2]!);
+  proxy.serversChanged(0);
+  clock.run(clock.nowMs() + 5000);
+  assert.deepEqual(servers[2]!.takeGot(), ["FUNCTION LOAD REPLACE #!lua name=one\n3"]);
   proxy.stop();
 });

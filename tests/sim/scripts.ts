@@ -3,6 +3,7 @@
  * that they are loaded. The proxy tells a node what it lacks, so its clients never read that a node has never heard of it.
  */
 import { createHash } from "node:crypto";
+import type { Reply } from "../../src/demo/redis/resp.ts";
 
 const digests = new Map<string, string>();
 
@@ -78,5 +79,56 @@ export class Loaded {
   /** What all nodes are to have now. */
   has(name: string): boolean {
     return !this.mayLack(name, this.nowMs());
+  }
+}
+
+/** A dump without functions is so long. */
+const DUMP_MARK = "0123456789";
+const READONLY = "-READONLY You can't write against a read only replica.\r\n";
+
+/** The name in `#!lua name=library`. */
+function libraryOf(text: string): string {
+  return /\sname=(\S+)/.exec(text)![1]!;
+}
+
+/** FUNCTION, of a server with these libraries. */
+export function executeFunction(
+  libraries: Map<string, string>,
+  reply: Reply,
+  what: string,
+  args: readonly string[],
+  isPrimary: boolean,
+): void {
+  if (what === "list") {
+    const names = [...libraries.keys()].filter((name) => args[3] === undefined || name === args[3]);
+    return reply.bulks(names, names.length);
+  }
+  if (what === "dump") {
+    return reply.bulk(DUMP_MARK + [...libraries.values()].map((text) => `\0${text}`).join(""));
+  }
+  if (!isPrimary) {
+    reply.text += READONLY;
+    return;
+  }
+  const replaces = args.some((word) => word.toUpperCase() === "REPLACE");
+  switch (what) {
+    case "load":
+    case "restore": {
+      const texts = what === "load" ? [args.at(-1)!] : args[2]!.split("\0").slice(1);
+      const names = texts.map(libraryOf);
+      const there = names.find((name) => libraries.has(name));
+      if (there !== undefined && !replaces) {
+        return reply.error(`ERR Library ${what === "load" ? `'${there}'` : there} already exists`);
+      }
+      names.forEach((name, i) => libraries.set(name, texts[i]!));
+      return what === "load" ? reply.bulk(names[0]!) : reply.ok();
+    }
+    case "delete":
+      return libraries.delete(args[2]!) ? reply.ok() : reply.error("ERR Library not found");
+    case "flush":
+      libraries.clear();
+      return reply.ok();
+    default:
+      reply.error(`ERR unknown subcommand '${args[1]}'. Try FUNCTION HELP.`);
   }
 }

@@ -31,7 +31,7 @@ import {
 import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import type { Config, PoolConfig } from "../../src/config/config.ts";
-import { passwordOf, passwordsOf } from "./auth.ts";
+import { authSteps, passwordOf, passwordsOf } from "./auth.ts";
 import { checkShares, HOSTS, type LimitedExpect, newExpect } from "./allowances.ts";
 import { alphaOf, type Awaited, type Change, machineAddress, twinAddress } from "./changes.ts";
 import { checkLeaving, checkPool, checkTimed, CountWatch, type Limits } from "./checkers.ts";
@@ -40,6 +40,7 @@ import { Epochs, type Sent } from "./epochs.ts";
 import { EventLog } from "./event_log.ts";
 import type { Expect, Judge } from "./expect.ts";
 import { BinaryWorkload } from "./binary_workload.ts";
+import { LibrarianWorkload } from "./librarian.ts";
 import { MemcachedWorkload } from "./memcached_workload.ts";
 import type { ModelRedis } from "./model_redis.ts";
 import { SYSTEM } from "./reader.ts";
@@ -327,6 +328,9 @@ export class World implements Judge {
     for (let i = 0; i < this.plan.clients; i++) {
       this.clock.at(this.random.next() * this.plan.arrivalsMs, () => this.addClient());
     }
+    if (this.plan.libraries) {
+      this.clock.at(this.random.next() * this.plan.arrivalsMs, () => this.addLibrarian());
+    }
     for (const change of this.plan.changes) await this.change(change);
     this.turns(this.plan.chaosMs);
     // What a stopped process has not found out yet it would find out in the calm.
@@ -343,6 +347,7 @@ export class World implements Judge {
     // What they owe is paid.
     if (this.plan.limited) this.turns(this.clock.nowMs() + DEBTS_MS);
     this.checkCaches();
+    this.checkLibraries();
     this.checkRights();
     this.hear();
     this.rewrite();
@@ -537,6 +542,45 @@ export class World implements Judge {
       if (this.plan.redis) server.restart(false, 0);
     }
     for (const client of this.clients) client.hurry();
+  }
+
+  private librarian: LibrarianWorkload | null = null;
+
+  private addLibrarian(): void {
+    const { random } = this;
+    const manners = {
+      ...QUIET,
+      requests: random.int(5, 60),
+      patient: true,
+      thinkMaxMs: random.magnitude(4, 400),
+    };
+    this.makeClient(manners, (id, random) =>
+      this.librarian = new LibrarianWorkload(
+        this,
+        id,
+        random,
+        () => authSteps(this, this.hello(id)),
+      )).connect(this.address);
+  }
+
+  /** All servers have the libraries that a client was told they have, and no others. */
+  private checkLibraries(): void {
+    const { librarian, plan } = this;
+    if (librarian === null) return;
+    const replaced = plan.changes.length > 0 || plan.switches.length > 0;
+    // Who has lost them may have been asked which there are.
+    const lost = this.servers.some(({ model }) => (model as ModelRedis).restarted);
+    for (const { address } of this.config.servers) {
+      const server = this.servers.find((one) => keyOf(one.address) === keyOf(address!))!;
+      // That line may have been taken for the answer to a request which it has never read.
+      if (server.saidExtra) continue;
+      librarian.check(
+        server.index,
+        server.model as ModelRedis,
+        lost || this.mayLackScripts(server.index),
+        replaced,
+      );
+    }
   }
 
   /** Who is subscribed to what he may not hear any more has been ended. */
