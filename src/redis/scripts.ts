@@ -8,8 +8,8 @@
  *   FUNCTION LOAD ──────────────────────────────► remembered ──────────────► the same, if there is no such server
  *
  * No server tells its scripts, so they are remembered; functions are asked for, since another client, or another proxy, may have
- * loaded them. What the server has by itself stays: libraries are replaced by those of the same name, and a remembered one is loaded
- * only where there is none. Error replies keep nobody away: an older server may not know functions, a replica takes none.
+ * loaded them; if nobody can be asked the remembered ones are loaded. What the server has by itself stays, but for libraries of the same
+ * name, which are replaced. Error replies keep nobody away: an older server may not know functions, a replica takes none.
  *
  * A node that joins a cluster is told the same, but that its own libraries stay: it may be a replica that has taken over.
  *
