@@ -24,7 +24,6 @@ export const CLUSTER_DOWN = "-CLUSTERDOWN The cluster is down\r\n";
 const CROSSSLOT = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 const NOT_SERVED = "-CLUSTERDOWN Hash slot not served\r\n";
 export const NO_FUNCTION = "-ERR Function not found\r\n";
-const READONLY = "-READONLY You can't write against a read only replica.\r\n";
 const TRYAGAIN = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
 /** Whoever is sent on more often than this within a second is sent in a circle. */
 const SENT_ON_MAX = 40;
