@@ -18,7 +18,9 @@ export async function readyz(around: Around): Promise<Answer> {
     seen.flatMap(({ answer }) => answer),
     ({ pool, server }) => `${pool}\0${server}`,
   );
-  const lacking = config.pools.filter(({ name, servers }, at) => {
+  const lacking = config.pools.filter(({ name, servers, cluster }, at) => {
+    // Nobody owns anything: no node has answered yet.
+    if (cluster && servers.every(({ slots }) => slots === "")) return true;
     const board = service.board.pools[at];
     return !servers.some((server, i) => {
       if (board?.servers[i]?.isOff) return false;

@@ -160,6 +160,24 @@ Deno.test("/readyz: not while no worker answers", async () => {
   deepStrictEqual(await ready([{ worker: 0, answer: [] }]), 200);
 });
 
+Deno.test("/readyz: not while no node of a cluster has been heard", async () => {
+  const yml = "p:\n  listen: 127.0.0.1:1\n  redis: true\n  cluster: true\n  servers: [127.0.0.1:2]\n";
+  const parsed = parseConfig(yml, "x.yml");
+  const answer = [{ pool: "p", server: "127.0.0.1:2", down: false }];
+  const service = {
+    board: { pools: [{ servers: [{ isOff: false }] }] },
+    gather: () => Promise.resolve([{ worker: 0, answer }]),
+  };
+  const ready = async (config: unknown) => {
+    const said = await readyz({ phase: "serving", config, service } as unknown as Around) as Whole;
+    return [said.status, await bodyOf(said)];
+  };
+  deepStrictEqual(await ready(parsed), [503, "pool p has no live server\n"]);
+  const [pool] = parsed.pools;
+  const heard = { ...pool!, servers: pool!.servers.map((server) => ({ ...server, slots: "0-16383" })) };
+  deepStrictEqual(await ready({ ...parsed, pools: [heard] }), [200, "ready\n"]);
+});
+
 Deno.test("a reload between the steps of an answer gives no server another's state", async () => {
   const SERVERS = 24;
   const yml = (first: number) =>
