@@ -89,7 +89,7 @@ export const LISTED: readonly Listed[] = [
       "WATCH of another slot than that of what is watched already: each node watches its own, and a transaction is of one slot",
     ends: true,
     is: (command, direct, through) =>
-      nameOf(command) === "WATCH" && direct === "+OK\r\n" && through.startsWith("-CROSSSLOT"),
+      nameOf(command) === "WATCH" && /^(\+OK|-TRYAGAIN)/.test(direct) && through.startsWith("-CROSSSLOT"),
   },
   {
     reason:
