@@ -494,7 +494,7 @@ class Round {
       }
       const name = nameOf(sent[i]!);
       if (name === "WATCH") pair.watching = true;
-      else if (multi || name === "UNWATCH") pair.watching = false;
+      else if (multi || name === "UNWATCH" && sent[i]!.length === 1) pair.watching = false;
       for (; i < end; i++) pair.log.push(line(sent[i]!, expected[i]!));
       pair.log.push(line(sent[end]!, expected[end]!));
     }
