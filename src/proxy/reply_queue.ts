@@ -195,10 +195,13 @@ export class ReplyQueue {
     this.sink.holdsMore();
   }
 
-  /** The last request in the queue before `end` (null = in all of it) of which a server has answered all or a part; or null. */
+  /** The last request in the queue up to `end` (null = in all of it) of which a server has answered all or a part; or null. */
   lastAnswered(end: Request | null): Request | null {
     let last = null;
-    for (let r = this.head; r !== end && r !== null; r = r.next) if (r.progress !== OWED) last = r;
+    for (let r = this.head; r !== null; r = r.next) {
+      if (r.progress !== OWED) last = r;
+      if (r === end) break;
+    }
     return last;
   }
 

@@ -122,6 +122,11 @@ export class Split {
   /** Whole elements of such a reply; more follow, or `take` says that it failed. Borrowed, or shared from SHARE_MIN on. */
   takePart(_bytes: Uint8Array, _start: number, _end: number): void {}
 
+  /** Is it a request that has been sent on, so that its connection may have answered later ones of its client before? */
+  get isSentOn(): boolean {
+    return false;
+  }
+
   /** Bytes of the replies that have come. */
   get heldBytes(): number {
     let bytes = 0;

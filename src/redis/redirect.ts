@@ -436,6 +436,10 @@ export class Redirected extends Placed implements Waiting {
     session.marks?.wrote(null);
   }
 
+  override get isSentOn(): boolean {
+    return true;
+  }
+
   // ---- refusals
 
   /** A node does not answer it itself. @param bytes what it says; borrowed */

@@ -479,11 +479,16 @@ class Line implements Holder {
     tracking.pushed(bytes, start, end, tracking.client.replies.lastAnswered(this.oldest));
   }
 
-  /** The client's first request that waits for this server, which answers it after what it pushes now. */
+  /**
+   * The client's first request that waits for this server, which answers it after what it pushes now, or the rest of it: of one request
+   * it may have several parts.
+   */
   private get oldest(): Request | null {
     // Of a request in slices it may have answered some and not others; nothing is behind that one.
     if (this.tracking.session.sliced !== null) return null;
     for (let r = this.connection.head; r !== null; r = r.nextInFlight) {
+      // In a cluster: what the client has asked after it, this server may have answered before.
+      if (r.split?.isSentOn) continue;
       const request = r.split?.parent ?? r;
       if (request.client !== null) return request;
     }

@@ -116,6 +116,10 @@ for (const { seed, newer, found } of REGRESSIONS) {
   });
 }
 
+Deno.test("world 112006300 of a cluster: an invalidation was not said again behind a part of what its node had answered", async () => {
+  assert.ok((await runClusterSeed(112006300)).requests > 0);
+});
+
 Deno.test("a seed decides everything in a world of a cluster too", async () => {
   assert.deepEqual(await runClusterSeed(3), await runClusterSeed(3));
 });

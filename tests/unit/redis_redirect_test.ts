@@ -1055,6 +1055,60 @@ testOf("CLIENT CACHING is for the client's next request, not for what is sent on
   deepStrictEqual([from, to].map(({ redis }) => redis.takeGot()), [[`GET ${ONE}`], [`GET ${ONE}`]]);
 });
 
+const INVALIDATED = (key: string) => `>2\r\n$10\r\ninvalidate\r\n*1\r\n$${key.length}\r\n${key}\r\n`;
+
+/** A client that tracks, and a node that says nothing to a request that begins so. */
+function tracks(world: World, node: FakeNode, silence: string) {
+  const client = world.talker();
+  world.ask(client, "HELLO", "3");
+  world.ask(client, "CLIENT", "TRACKING", "ON");
+  world.ask(client, "GET", TWO);
+  const { redis } = node;
+  const { script } = redis;
+  let line: { say(text: string): void } | null = null;
+  redis.script = (words, connection) => {
+    if (words[0] === "GET" || words[0] === "MGET") line = connection;
+    return words.join(" ").startsWith(silence) ? null : script(words, connection);
+  };
+  return { client, say: (text: string) => line!.say(text) };
+}
+
+testOf(
+  "an invalidation is said again behind what a node had answered before it answers what was sent on to it",
+  (world) => {
+    const node = world.cluster.owner(slotOf(TWO));
+    const { client, say } = tracks(world, node, `GET ${ONE}`);
+    world.cluster.give(SLOT, node);
+    client.send(latin1(`GET ${ONE}\r\nGET ${TWO}\r\n`));
+    world.run(30);
+    say(INVALIDATED(TWO));
+    world.run(30);
+    strictEqual(client.take(), INVALIDATED(TWO));
+    say("$1\r\n1\r\n");
+    world.run(30);
+    strictEqual(client.take(), `$1\r\n1\r\n$-1\r\n${INVALIDATED(TWO)}`);
+  },
+);
+
+testOf(
+  "an invalidation is said again behind a request of which its node has answered one slot and not another",
+  (world) => {
+    const node = world.cluster.owner(slotOf(TWO));
+    const other = Array.from({ length: 1000 }, (_, i) => `key${i}`).find((key) =>
+      slotOf(key) !== slotOf(TWO) && world.cluster.owner(slotOf(key)) === node
+    )!;
+    const { client, say } = tracks(world, node, `MGET ${other}`);
+    client.say("MGET", TWO, other);
+    world.run(30);
+    say(INVALIDATED(TWO));
+    world.run(30);
+    strictEqual(client.take(), INVALIDATED(TWO));
+    say("*1\r\n_\r\n");
+    world.run(30);
+    strictEqual(client.take(), `*2\r\n$-1\r\n_\r\n${INVALIDATED(TWO)}`);
+  },
+);
+
 testOf(
   "a channel that is left and asked of another node is heard from that one alone",
   async (world) => {
