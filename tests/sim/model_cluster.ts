@@ -214,6 +214,8 @@ export class ModelCluster {
   /** Has the slot got another owner since one of these was told to ask elsewhere? */
   askedBefore(tags: readonly string[], slot: number): boolean {
     const now = this.hands.get(slot) ?? 0;
+    // Reads of who tracks say nothing of who asks: it may have.
+    if (tags.length === 0) return now > 0;
     return tags.flatMap((tag) => [...this.matesOf(tag)]).some((tag) =>
       (this.handsAsked.get(tag) ?? now) < now
     );
