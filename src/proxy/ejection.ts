@@ -181,12 +181,29 @@ export class Ejection {
     const { primary } = server;
     if (primary === null || !pool.front.tells?.(server, false)) return this.setLive(server, true);
     welcoming.add(server);
-    const visit = new Visit(pool, primary.connect(0), () => {
+    const visit = new Visit(pool, primary.connect(0), (well) => {
       welcoming.delete(server);
+      if (pool.stopped || server.gone || server.cells.isOff) return;
       // Well or not: the worker that finds out next ejects it.
-      if (!pool.stopped && !server.gone && !server.cells.isOff) this.setLive(server, true);
+      this.setLive(server, true);
+      if (!well) this.tellAgain(server, 0);
     });
     pool.front.tell!(visit, false);
+  }
+
+  /** It is on the ring, and has not heard all that it has missed. */
+  private tellAgain(server: Server, waitMs: number): void {
+    const { pool } = this;
+    pool.setTimer(waitMs, () => {
+      const { primary } = server;
+      // Whoever returns once more is told then.
+      if (pool.stopped || server.gone || server.ejected || primary === null) return;
+      if (!pool.front.tells?.(server, false)) return;
+      const visit = new Visit(pool, primary.connect(0), (well) => {
+        if (!well) this.tellAgain(server, this.spread(pool.config.serverRetryTimeoutMs));
+      });
+      pool.front.tell!(visit, false);
+    });
   }
 
   /** In place of the probe that is due or under way: that one may have been asked at another address. */

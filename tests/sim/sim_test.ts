@@ -15,6 +15,10 @@ Deno.test("seed 103000153, as worlds are now: a WATCH made after another was los
   await runSeed(103000153);
 });
 
+Deno.test("seed 111008731, as worlds are now: who could not be told what it had missed served all the same, and was never told", async () => {
+  await runSeed(111008731);
+});
+
 for (let first = FIRST; first < FIRST + SEEDS; first += BATCH) {
   const last = Math.min(first + BATCH, FIRST + SEEDS) - 1;
   Deno.test(`seeds ${first} to ${last}`, async () => {
