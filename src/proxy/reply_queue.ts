@@ -195,14 +195,17 @@ export class ReplyQueue {
     this.sink.holdsMore();
   }
 
-  /** The last request in the queue up to `end` (null = in all of it) of which a server has answered all or a part; or null. */
+  /**
+   * The last request in the queue up to `end` (null = in all of it) of which a server has answered all or a part, or what has been inserted
+   * behind that; or null.
+   */
   lastAnswered(end: Request | null): Request | null {
     let last = null;
-    for (let r = this.head; r !== null; r = r.next) {
-      if (r.progress !== OWED) last = r;
-      if (r === end) break;
-    }
-    return last;
+    let r = this.head;
+    for (; r !== end && r !== null; r = r.next) if (r.progress !== OWED) last = r;
+    if (r === null || r.progress === OWED) return last;
+    while (r.next instanceof Inserted) r = r.next;
+    return r;
   }
 
   /** Puts bytes that answer no request into the queue, to leave right behind the reply to `request`, which is in it; owned. */
