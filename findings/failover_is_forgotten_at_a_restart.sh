@@ -9,38 +9,10 @@
 # Software: redis-server of Debian 12 (7.0.15) and valkey-server of Debian 13 (8.1.1).
 #
 # What to do instead: CONFIG REWRITE on both right after FAILOVER, before either is stopped.
-set -eu
-folder=$(mktemp -d)
-trap 'kill $(cat "$folder"/*.pid 2>/dev/null) 2>/dev/null || true; rm -rf "$folder"' EXIT
-cd "$folder"
-# Packages as they are, unpacked here: nothing is installed. Each server brings its own libraries.
-mkdir -p apt/lists/partial apt/cache/archives/partial
-: >apt/status
-mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | sort -u | head -n 1)
-[ -n "$mirror" ] || { echo "needs Debian, and a mirror that apt knows"; exit 2; }
-for suite in bookworm trixie; do
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >apt/list.$suite
-  cat >apt/$suite <<CONF
-Dir::Etc::SourceList "$folder/apt/list.$suite"; Dir::Etc::SourceParts "/dev/null"; Dir::State::Lists "$folder/apt/lists";
-Dir::Etc::Preferences "/dev/null"; Dir::Etc::PreferencesParts "/dev/null";
-Dir::Cache "$folder/apt/cache"; Dir::State::status "$folder/apt/status"; APT::Sandbox::User "root";
-CONF
-done
-bring() { # suite, package that has the server, and what it links with
-  apt-get -q -c "apt/$1" update >/dev/null
-  mkdir "$1"
-  (cd "$1" && apt-get -q -c "../apt/$1" download "${@:2}" >/dev/null 2>&1 && for package in *.deb; do dpkg-deb -x "$package" .; done)
-}
-common="libc6 libgcc-s1 libstdc++6 libatomic1 libjemalloc2 liblzf1 libzstd1 zlib1g libsystemd0 libcap2 liblzma5 liblz4-1 libgcrypt20 libgpg-error0"
-bring bookworm redis-tools libssl3 $common
-bring trixie valkey-tools libssl3t64 $common
+. "$(dirname "${BASH_SOURCE[0]}")/lib/debian_servers.sh"
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1] % 20000 + 20000)')
 serve() { # suite, program, name that it is started by, a or b
-  local loader libraries
-  loader=$(find "$folder/$1" -name 'ld-linux*.so.*' | head -n 1)
-  libraries=$(find "$folder/$1" -name '*.so.*' -printf '%h\n' | sort -u | tr '\n' ':')
-  "$loader" --library-path "$libraries" --argv0 "$3" "$folder/$1/usr/bin/$2" "$folder/$1.$4/conf" >>log 2>&1 &
+  start "$1" "$2" "$3" "$folder/$1.$4/conf" >>log 2>&1 &
   echo $! >"$1.$4.pid"
 }
 cat >ask.py <<'PY'
@@ -74,7 +46,7 @@ run() { # suite, program, name
   python3 ask.py "$a" slave ROLE >/dev/null
   for each in a b; do
     [ $each = a ] || echo "$1: the new primary says to SET $(python3 ask.py "$b" +OK SET key value)"
-    python3 ask.py "$([ $each = a ] && echo "$a" || echo "$b")" "" SHUTDOWN SAVE >/dev/null
+    python3 ask.py "${!each}" "" SHUTDOWN SAVE >/dev/null
     wait "$(cat "$1.$each.pid")" 2>/dev/null || true
     rm "$1.$each.pid"
   done

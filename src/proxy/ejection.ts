@@ -158,20 +158,20 @@ export class Ejection {
         : undefined;
     }
     // It keeps its keys meanwhile: what it holds has moved with it, or is lost anyway. When the pool has its servers.
-    pool.turn.later({ resume: () => this.tellMoved(server) });
+    pool.turn.later({ resume: () => this.tellLive(server, pool.worker === 0) });
   }
 
-  private tellMoved(server: Server): void {
+  /** It is on the ring, and may not have heard all that it has missed: until it has, or is off the ring, where it will be told. */
+  private tellLive(server: Server, first: boolean): void {
     const { pool } = this;
     const { primary } = server;
-    const first = pool.worker === 0;
-    if (
-      primary === null || server.gone || pool.stopped || !pool.tellsScripts ||
-      !pool.front.tells?.(server, first)
-    ) {
-      return;
-    }
-    pool.front.tell!(new Visit(pool, primary.connect(0), () => {}), first);
+    if (primary === null || server.gone || server.ejected || pool.stopped || !pool.tellsScripts) return;
+    if (!pool.front.tells?.(server, first)) return;
+    const visit = new Visit(pool, primary.connect(0), (well) => {
+      if (well) return;
+      pool.setTimer(this.spread(pool.config.serverRetryTimeoutMs), () => this.tellLive(server, first));
+    });
+    pool.front.tell!(visit, first);
   }
 
   /** Another worker has found the server to be well. */
@@ -186,24 +186,9 @@ export class Ejection {
       if (pool.stopped || server.gone || server.cells.isOff) return;
       // Well or not: the worker that finds out next ejects it.
       this.setLive(server, true);
-      if (!well) this.tellAgain(server, 0);
+      if (!well) this.tellLive(server, false);
     });
     pool.front.tell!(visit, false);
-  }
-
-  /** It is on the ring, and has not heard all that it has missed. */
-  private tellAgain(server: Server, waitMs: number): void {
-    const { pool } = this;
-    pool.setTimer(waitMs, () => {
-      const { primary } = server;
-      // Whoever returns once more is told then.
-      if (pool.stopped || server.gone || server.ejected || primary === null) return;
-      if (!pool.front.tells?.(server, false)) return;
-      const visit = new Visit(pool, primary.connect(0), (well) => {
-        if (!well) this.tellAgain(server, this.spread(pool.config.serverRetryTimeoutMs));
-      });
-      pool.front.tell!(visit, false);
-    });
   }
 
   /** In place of the probe that is due or under way: that one may have been asked at another address. */

@@ -103,6 +103,11 @@ export class Member {
     return this.calledBy ?? this.spec.text;
   }
 
+  private get realMs(): number {
+    const { clock } = this.around;
+    return clock.realMs?.() ?? clock.nowMs();
+  }
+
   private plan(afterMs: number): void {
     if (this.stopped) return;
     const { clock } = this.around;
@@ -117,7 +122,7 @@ export class Member {
     const link = this.link ??= this.connect();
     const { clock } = this.around;
     const atMs = this.pollAtMs = clock.nowMs();
-    const realMs = clock.realMs?.() ?? atMs;
+    const { realMs } = this;
     this.asking = true;
     const answers: Answer[] = [];
     const take = (answer: Answer) => {
@@ -171,8 +176,7 @@ export class Member {
       lost: (why, ended) => {
         if (this.link !== link) return;
         this.link = null;
-        const { clock } = this.around;
-        if (ended) this.endedAtRealMs = clock.realMs?.() ?? clock.nowMs();
+        if (ended) this.endedAtRealMs = this.realMs;
         // One that was lost at rest is found out about by the next question.
         if (this.asking) return this.failed(why);
         this.look();

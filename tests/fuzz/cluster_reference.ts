@@ -66,9 +66,9 @@ export class Reference implements AsyncDisposable {
 
   /** What is watched may be on several nodes, since its slot has moved, and no node knows of the others. */
   private async unwatch(): Promise<Uint8Array> {
-    let raw = new Uint8Array();
+    let raw: Uint8Array = new Uint8Array();
     for (const port of this.ports) {
-      raw = (await this.client.at(port, ["UNWATCH"])).raw as Uint8Array<ArrayBuffer>;
+      raw = (await this.client.at(port, ["UNWATCH"])).raw;
     }
     return raw;
   }
