@@ -8,7 +8,7 @@
  * it counts. So a thread has to look often, and none that has been stopped takes what was written before the stop for new.
  */
 import type { Clock } from "../net/net.ts";
-import { LEAVE_MAX_MS, type ServerCells } from "../stats/board.ts";
+import { LEASE_MS, LEAVE_MAX_MS, type ServerCells } from "../stats/board.ts";
 
 /** Every leave is shorter by this at most. */
 export const LOOK_MS = 100;
@@ -18,6 +18,7 @@ export class Leave {
   private lookedAtMs: number;
   /** Nothing is known before the main thread has granted something to this worker. */
   private untilMs = Infinity;
+  private endedAtMs = -Infinity;
 
   constructor(private readonly cells: ServerCells, private readonly clock: Clock) {
     this.word = cells.leave;
@@ -26,6 +27,19 @@ export class Leave {
 
   private get nowMs(): number {
     return this.clock.realMs?.() ?? this.clock.nowMs();
+  }
+
+  /** One of the primary's connections has ended, and not by us: its process may have ended with it. */
+  connectionEnded(): void {
+    this.endedAtMs = this.nowMs;
+  }
+
+  /**
+   * May a connection that has been made just now be written to? Who is there may be another process than the one that a majority was
+   * asked about, and know nothing of what that one was told by hand: so only when it certainly has been asked since.
+   */
+  get holdsForNew(): boolean {
+    return this.holds && this.untilMs - LEASE_MS >= this.endedAtMs;
   }
 
   /** Looks at the board: may something be written at this moment? */

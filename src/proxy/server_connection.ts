@@ -32,6 +32,7 @@ import type { Endpoint } from "./endpoint.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import type { Greeting, ReplyScan } from "./front.ts";
 import { ACCEPT, GREETING as AS_GREETING, REQUEST } from "./illness.ts";
+import type { Leave } from "./leave.ts";
 import { ReplyStream, type ReplyTaker } from "./reply_stream.ts";
 import { type Internal, isUnwanted, KeptRequest, Request, SWALLOWED } from "./request.ts";
 import type { RequestLine } from "./request_line.ts";
@@ -78,6 +79,9 @@ const MOVES = [
 const GREETING = 1;
 /** Its holder has something to send first, when it knows what. */
 const HELD = 2;
+
+/** While a new connection may not be written to yet: it is looked again after so long. */
+const GRANT_LOOK_MS = 20;
 
 /** Who has a connection to itself. */
 export interface Holder {
@@ -524,9 +528,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       const code = front.illness(bytes, start, end, AS_GREETING)?.code ?? greeting.check(bytes, start, end);
       if (code !== null) return this.turnAway(code, bytes, start, end);
       if (bytes[start] === MINUS) this.endpoint.refuses(latin1(bytes, start + 1, end).trimEnd());
-      if (!last) return;
-      this.endpoint.connected();
-      this.openGate(GREETING);
+      if (last) this.serveIfGranted();
     };
     this.enqueue(request);
     this.greetings++;
@@ -535,6 +537,17 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     request.size = greeting.bytes.length;
     request.sentAt = this.written += greeting.bytes.length;
     if (!this.dirty) this.server.pool.turn.touchServer(this);
+  }
+
+  /** Its handshake has been answered. */
+  private serveIfGranted(): void {
+    if (this.writeLeave?.holdsForNew === false) {
+      this.connectTimer = this.server.pool.clock.setTimer(GRANT_LOOK_MS, () => this.serveIfGranted());
+      return;
+    }
+    this.connectTimer = null;
+    this.endpoint.connected();
+    this.openGate(GREETING);
   }
 
   /** Queues `request`, and holds back what is written until `release` says what its bytes are. Nothing may be in flight. */
@@ -581,12 +594,16 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (!this.dirty) this.server.pool.turn.touchServer(this);
   }
 
+  /** By which it is written to; null: nobody has to grant that. */
+  private get writeLeave(): Leave | null {
+    const { server, endpoint } = this;
+    return server.writeLeave !== null && endpoint === server.primary ? server.writeLeave : null;
+  }
+
   flush(): void {
     if (this.closed) return;
     const { server } = this;
-    if (server.writeLeave !== null && this.endpoint === server.primary && !server.writeLeave.holds) {
-      return server.lapsesSoon();
-    }
+    if (this.writeLeave?.holds === false) return server.lapsesSoon();
     if (this.openLine !== null) this.closeLine(this.openLine);
     this.giveUnsent();
     this.socket.flush();
@@ -1129,6 +1146,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (isOpen) server.counters[SERVER_CONNECTIONS]!--;
     const alreadyCounted = failure.code === "ETIMEDOUT" && this.silentSinceMs >= 0;
     if (!alreadyCounted) server.counters[failure.counter]!++;
+    if (!inVain) this.writeLeave?.connectionEnded();
     const slot = this.endpoint.lost(this);
     const nothingLeft = !isOpen || this.gate !== 0;
     // An idle disconnect is no failure: servers close idle connections and restart.

@@ -516,6 +516,8 @@ const LEAVE = 3;
 
 /** Nothing longer is granted. */
 export const LEAVE_MAX_MS = 4095;
+/** How long after it has been asked for a majority's word allows to write (docs/decisions/39). The same in all proxies. */
+export const LEASE_MS = 2000;
 const LEAVE_NUMBERS = 2 ** 31 / (LEAVE_MAX_MS + 1);
 
 /** Of `held`: nothing; off the ring; off the ring, and its connections close when they owe nothing. */

@@ -12,13 +12,14 @@
 import type { ServerConfig } from "../config/config.ts";
 import { NOTICE, WARN } from "../net/log.ts";
 import type { TimerId } from "../net/net.ts";
+import { LEASE_MS } from "../stats/board.ts";
 import { ANOTHER, Fence } from "./fence.ts";
 import type { KeeperAround } from "./keepers.ts";
 import { hostAndPort, Member, type MemberAround, portIn } from "./member.ts";
 import { Promotion, whyOf } from "./promotion.ts";
 import { serverAuth } from "./redis_link.ts";
 import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
-import { FENCE_MS, LEASE_MS, leaveOf, majorityOf, placeOf, twinOf, UPTIME_MIN_MS, voteOf } from "./votes.ts";
+import { FENCE_MS, leaveOf, majorityOf, placeOf, twinOf, UPTIME_MIN_MS, voteOf } from "./votes.ts";
 
 /** A word that is older does not say how things are now. */
 const FRESH_MS = 1500;

@@ -7,10 +7,9 @@
  * A vote is changed only by somebody who has fenced the member for longer than any such leave lasts (decision 39). So no two
  * primaries can have leave at one time, whoever promotes, however often, and whatever is cut, frozen or restarted meanwhile.
  */
+import { LEASE_MS } from "../stats/board.ts";
 import { type MemberSaid, portIn } from "./member.ts";
 
-/** How long after it has been asked for a majority's word allows to write. The same in all proxies. */
-export const LEASE_MS = 2000;
 /** How long a member is fenced before it is told to follow another: LEASE_MS, and what clocks and threads may differ by. */
 export const FENCE_MS = 2750;
 /** A member that has just started may follow another one than it did. */

@@ -317,6 +317,37 @@ Deno.test("leave: when it has run out nothing is written, and requests wait unti
   world.stop();
 });
 
+Deno.test("leave: a connection made after one was lost carries nothing before a majority has been asked since", async () => {
+  const world = await World.make();
+  const { stand, pool } = world;
+  const cells = pool.board.servers[0]!;
+  const client = stand.talker();
+  stand.run(150);
+  cells.grant(2000);
+  stand.run(150);
+  strictEqual(world.ask(client, "SET", "a", "1"), "+OK\r\n");
+  // Somebody has made another one the primary by hand, and starts the old one again, which knows nothing of it.
+  stand.net.down({ host: "10.0.0.1", port: 6379 });
+  stand.run(10);
+  stand.net.up({ host: "10.0.0.1", port: 6379 });
+  const { writes } = world.model(0);
+  client.say("SET", "a", "2");
+  stand.run(300);
+  strictEqual(client.take(), "");
+  strictEqual(pool.servers[0]!.connections.length, 1);
+  strictEqual(world.model(0).writes, writes);
+  // Asked before the connection was lost, though it is granted now.
+  cells.grant(1500);
+  stand.run(300);
+  strictEqual(client.take(), "");
+  strictEqual(world.model(0).writes, writes);
+  cells.grant(2000);
+  stand.run(150);
+  strictEqual(client.take(), "+OK\r\n");
+  strictEqual(world.value(0, "a"), "2");
+  world.stop();
+});
+
 Deno.test("role: what waits for a replica to be promoted moves on with the switch", async () => {
   const world = await World.make();
   const { stand } = world;

@@ -12,6 +12,8 @@ import type { Random } from "./random.ts";
 
 interface Line {
   readonly socket: Socket;
+  /** Whose it is. */
+  readonly proxy: number;
   readonly id: number;
   readonly sinceMs: number;
   read: string;
@@ -72,6 +74,7 @@ export class ModelMember {
             if (!this.alive) return socket.destroy();
             const line: Line = {
               socket,
+              proxy,
               id: ++this.lineIds,
               sinceMs: this.clock.nowMs(),
               read: "",
@@ -96,6 +99,11 @@ export class ModelMember {
         }, { backlog: 16, reusePort: false, keepAlive: false }),
       );
     }
+  }
+
+  /** Is a connection of this proxy open at the process that runs now, as far as that one knows? */
+  hears(proxy: number): boolean {
+    return [...this.lines].some((line) => line.proxy === proxy);
   }
 
   private soon(run: () => void): void {

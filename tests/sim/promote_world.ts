@@ -180,10 +180,9 @@ export class PromoteWorld {
 
   private check(): void {
     let primary = -1;
-    for (const seat of this.seats) {
+    for (const [proxy, seat] of this.seats.entries()) {
       const place = this.primaryOf(seat);
-      // One that has handed over takes no writes, whoever may still try.
-      if (place < 0 || place === primary || this.handed && this.members[place]!.follows >= 0) continue;
+      if (place < 0 || place === primary || this.handed && !this.mayWrite(proxy, place)) continue;
       if (primary >= 0) {
         throw new Violation(
           `two primaries may be written to: ${this.seats.map((one) => this.primaryOf(one)).join(", ")}`,
@@ -191,6 +190,12 @@ export class PromoteWorld {
       }
       primary = place;
     }
+  }
+
+  /** With leave for it. One that has handed over takes no writes, and another process of it only those by new connections (Leave.holdsForNew). */
+  private mayWrite(proxy: number, place: number): boolean {
+    const member = this.members[place]!;
+    return member.follows < 0 && (member.startedAtMs <= 0 || member.hears(proxy));
   }
 
   private runTo(atMs: number): void {

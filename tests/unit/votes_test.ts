@@ -2,15 +2,8 @@
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import type { MemberSaid } from "../../src/topology/member.ts";
 import { hostAndPort, nameOf, readMember } from "../../src/topology/member.ts";
-import {
-  chosenOf,
-  LEASE_MS,
-  leaveOf,
-  majorityOf,
-  placeOf,
-  voteOf,
-  type Voter,
-} from "../../src/topology/votes.ts";
+import { LEASE_MS } from "../../src/stats/board.ts";
+import { chosenOf, leaveOf, majorityOf, placeOf, voteOf, type Voter } from "../../src/topology/votes.ts";
 
 const OLD = "a".repeat(40);
 const NEW = "b".repeat(40);
