@@ -408,8 +408,9 @@ export class Subscription {
     const [kind, channel, text] = reply as [string, string, string | number];
     if (kind === command.toLowerCase()) return;
     const [owner, n] = String(text).split("/").map(Number);
-    // Nodes pass messages on when they come to it: who listens to another one from now on may hear the last one once more there.
-    if (channel === this.channel && owner === this.i && n === this.heard && !this.sharded) {
+    // Nodes pass messages on when they come to it, those of shard channels to their replicas: who listens to another one from now on may
+    // hear the last one once more there.
+    if (channel === this.channel && owner === this.i && n === this.heard) {
       this.twice++;
       return;
     }
