@@ -1,4 +1,5 @@
 /** /healthz and /readyz: for whoever restarts the process, or sends clients to it. */
+import { isUnheard } from "../config/config.ts";
 import { type Answer, plain } from "./answer.ts";
 import type { Around } from "./around.ts";
 
@@ -18,9 +19,9 @@ export async function readyz(around: Around): Promise<Answer> {
     seen.flatMap(({ answer }) => answer),
     ({ pool, server }) => `${pool}\0${server}`,
   );
-  const lacking = config.pools.filter(({ name, servers, cluster }, at) => {
-    // Nobody owns anything: no node has answered yet.
-    if (cluster && servers.every(({ slots }) => slots === "")) return true;
+  const lacking = config.pools.filter((pool, at) => {
+    if (isUnheard(pool)) return true;
+    const { name, servers } = pool;
     const board = service.board.pools[at];
     return !servers.some((server, i) => {
       if (board?.servers[i]?.isOff) return false;

@@ -1,5 +1,5 @@
 /** /metrics: what Prometheus is told (stats/families.ts), read from the board, the servers as workers see them, and keepers. */
-import type { Config } from "../config/config.ts";
+import { type Config, isUnheard } from "../config/config.ts";
 import { CONTENT_TYPES, formatFor } from "../stats/exposition.ts";
 import type { PoolBoard, ServerCells } from "../stats/board.ts";
 import type { ProcessStats } from "../stats/document.ts";
@@ -72,7 +72,9 @@ function* snapshotsOf(
 ): Generator<number, PoolSnapshot[]> {
   const counts = new Map(stats.pools.map((pool) => [pool.name, pool]));
   const snapshots: PoolSnapshot[] = [];
-  for (const [at, { name, servers }] of config.pools.entries()) {
+  for (const [at, pool] of config.pools.entries()) {
+    const { name, servers } = pool;
+    const unheard = isUnheard(pool);
     // A reload may have come between.
     const counted = counts.get(name);
     const here = boards[at];
@@ -90,7 +92,7 @@ function* snapshotsOf(
         values: counters,
         ejected: cells.isOff,
         // A worker that nobody has asked for it has not tried.
-        down: counters[SERVER_CONNECTIONS] === 0 && failing.has(`${name}\0${server.name}`),
+        down: unheard || counters[SERVER_CONNECTIONS] === 0 && failing.has(`${name}\0${server.name}`),
         served: totalBuckets(cells.latency, SERVED, native),
         replicas: director.replicas(name, server.name),
       });

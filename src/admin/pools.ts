@@ -1,6 +1,6 @@
 /** /api/pools: every pool with its servers, how each is doing and how much of the keys it has. */
 import type { CertificateSeen } from "../net/tls.ts";
-import type { Config, PoolConfig, ServerConfig } from "../config/config.ts";
+import { type Config, isUnheard, type PoolConfig, type ServerConfig } from "../config/config.ts";
 import type { ServerSeen } from "../service/questions.ts";
 import { DRAINED, FREE, type ServerCells } from "../stats/board.ts";
 import {
@@ -95,7 +95,7 @@ async function made(around: Around): Promise<Answer> {
         viewed.get(`${pool.name}\0${server.name}`) ?? [],
         stateOf.get(server.name),
         director.replicas(pool.name, server.name),
-        pool.readFrom !== "primary",
+        pool,
       ),
       share: shares[at]![i],
       latency: shortLatency(cells[at]?.[i]?.latency),
@@ -132,19 +132,20 @@ function certificateShape({ key, file, endsAtMs }: CertificateSeen & { readonly 
   return { key, file, expires_at: endsAtMs };
 }
 
-/** @param views of the workers that have answered */
+/** @param views of the workers that have answered @param pool whose it is */
 function serverOf(
   server: ServerConfig,
   cells: ServerCells | undefined,
   views: readonly ServerSeen[],
   state: ServerState | undefined,
   health: readonly ReplicaHealth[],
-  asked: boolean,
+  pool: PoolConfig,
 ) {
-  const down = views.length > 0 && views.every((view) => view.down);
+  const unheard = isUnheard(pool);
+  const down = unheard || views.length > 0 && views.every((view) => view.down);
   const condition: ServerCondition = conditionOf(cells) ?? (down ? "down" : "live");
   const why = whyOff(cells) ?? views.find((view) => view.why !== "")?.why ??
-    (down ? "it cannot be reached" : "");
+    (unheard ? "no node of the cluster has answered yet" : down ? "it cannot be reached" : "");
   const reads = new Map<string, number>();
   for (const view of views) {
     for (const one of view.replicas) reads.set(one.address, (reads.get(one.address) ?? 0) + one.reads);
@@ -159,7 +160,7 @@ function serverOf(
     why,
     term: state?.term ?? null,
     slots,
-    replicas: replicasOf(server, state, health, asked, reads),
+    replicas: replicasOf(server, state, health, pool.readFrom !== "primary", reads),
   };
 }
 

@@ -163,3 +163,8 @@ export interface Config {
   /** In twemproxy's order: by name length, then by name bytes. */
   readonly pools: readonly PoolConfig[];
 }
+
+/** Its servers are the seeds of the file, and no node of the cluster has been heard: nobody knows who owns slots. */
+export function isUnheard({ cluster, servers }: Pick<PoolConfig, "cluster" | "servers">): boolean {
+  return cluster && servers.every(({ slots }) => slots === "");
+}

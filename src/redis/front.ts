@@ -6,7 +6,7 @@
  * The way of a GET is `step` → `take` (request_run.ts), or `dispatch` → `forward` if somebody looks at it: no object but its Request is made.
  */
 import { encode, equals, latin1, startsWith } from "../bytes/ascii.ts";
-import type { PoolConfig } from "../config/config.ts";
+import { isUnheard, type PoolConfig } from "../config/config.ts";
 import { answer, helloUserAt, type Host, WRONGPASS } from "../protocol/redis/answers.ts";
 import { Args } from "../protocol/redis/args.ts";
 import { checkArity, type Command, FINDER, FLAG, needsAuth, ROUTE } from "../protocol/redis/command.ts";
@@ -207,7 +207,7 @@ export class RedisFront implements Front, Sender {
     this.scripts = pool.tellsScripts ? new Scripts(pool) : null;
     this.seen = pool.seen;
     this.runs = new RequestRuns(pool, args, this);
-    this.unlearned = isUnlearned(pool);
+    this.unlearned = isUnheard(pool.config);
     this.noLiveServer = this.errorReply(NO_LIVE_SERVER_TEXT);
     this.memoryFull = this.errorReply(MEMORY_FULL_TEXT);
   }
@@ -1298,7 +1298,7 @@ export class RedisFront implements Front, Sender {
     this.redirects ??= this.redirectsOf(pool);
     this.redirects?.adopt();
     this.scripts = pool.tellsScripts ? this.scripts ?? new Scripts(pool) : null;
-    this.unlearned = isUnlearned(pool);
+    this.unlearned = isUnheard(pool.config);
     const { users } = pool.config;
     if (users === null) this.users = null;
     else if (this.users === null) this.users = new PoolUsers(pool);
@@ -1483,11 +1483,6 @@ function isForAll({ name, route }: Command): boolean {
 }
 
 const NODES_UNKNOWN = errorReply("CLUSTERDOWN The nodes of the cluster are not known yet: none has answered");
-
-/** Its servers are the seeds of the file, of which nobody knows whether they own slots. */
-function isUnlearned({ cluster, config }: Pool): boolean {
-  return cluster && config.servers.every(({ slots }) => slots === "");
-}
 
 /** Are the arguments read here, or by a server that tells the keys, so that no sensible request has very many of them? */
 function readsFew({ name, route, finder, flags }: Command): boolean {

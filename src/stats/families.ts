@@ -181,7 +181,7 @@ export interface ServerSnapshot {
   /** One value a row of SERVER_METRICS. */
   readonly values: ArrayLike<number>;
   readonly ejected: boolean;
-  /** Its primary cannot be reached, as far as anybody looks after it. */
+  /** Its primary cannot be reached, as far as anybody looks after it, or nobody knows who that is. */
   readonly down: boolean;
   /** null: nobody measures. */
   readonly served: Buckets | null;

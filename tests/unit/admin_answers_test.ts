@@ -9,7 +9,7 @@ import { metrics } from "../../src/admin/metrics.ts";
 import { pools, replicasOf } from "../../src/admin/pools.ts";
 import { adminRefusal } from "../../src/admin/side.ts";
 import { findRoute, ROUTES } from "../../src/admin/routes.ts";
-import type { ServerConfig } from "../../src/config/config.ts";
+import type { Config, ServerConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import {
   ADMIN_TLS_KEYS,
@@ -178,6 +178,83 @@ Deno.test("/readyz: not while no node of a cluster has been heard", async () => 
   deepStrictEqual(await ready({ ...parsed, pools: [heard] }), [200, "ready\n"]);
 });
 
+/** A proxy that nobody asks anything, and what an answer is made of; the next turn is the first of `due`. */
+function standing(config: Config) {
+  const due: (() => void)[] = [];
+  const clock = {
+    nowMs: () => 1,
+    wallMs: () => 1,
+    setTimer: (_: number, run: () => void) => due.push(run),
+  };
+  const net = new TurnNet(wideRedisServer, (work) => work());
+  const turns = new ReloadsAtOnce(clock as unknown as Around["clock"]);
+  const proxy = new Proxy({
+    config,
+    net,
+    clock: net.clock,
+    random: () => 0.5,
+    log: { level: 0, write: () => {} },
+    turns,
+    system: { hostName: "h", processId: 1, os: "o", filesMax: 0, memoryBytes: () => 0 },
+  });
+  const facts = { runtime: "deno", runtimeVersion: "2", startedAtMs: 1, filesMax: 1024 };
+  const around = {
+    clock,
+    turns,
+    service: proxy,
+    director: {
+      events: { seen: { count: 0 }, counts: new Map() },
+      states: () => new Map(),
+      replicas: () => [],
+    },
+    get config() {
+      return proxy.config;
+    },
+    stamp: { epoch: 0, cause: "start", atMs: 1 },
+    machine: { facts, read: () => ({ cpuSeconds: 1, residentBytes: 1, openFiles: 1, memoryMaxBytes: 1 }) },
+    certificates: () => [],
+    kept: new Kept(),
+  } as unknown as Around;
+  return { proxy, around, due };
+}
+
+const ASKED = { names: {}, query: { max_age_ms: "" }, body: new Uint8Array(), accept: "" };
+
+async function settled(): Promise<void> {
+  for (let i = 0; i < 50; i++) await Promise.resolve();
+}
+
+Deno.test("/api/pools and /metrics do not call the seeds of a cluster live of which no node has answered", async () => {
+  const yml = "p:\n  listen: 127.0.0.1:1\n  redis: true\n  cluster: true\n  servers: [127.0.0.1:2]\n";
+  const parsed = parseConfig(yml, "x.yml");
+  const heard = {
+    ...parsed,
+    pools: parsed.pools.map((pool) => ({
+      ...pool,
+      servers: pool.servers.map((server) => ({ ...server, slots: "0-16383" })),
+    })),
+  };
+  for (
+    const [config, state, why] of [
+      [parsed, "down", "no node of the cluster has answered yet"],
+      [heard, "live", ""],
+    ] as const
+  ) {
+    const { proxy, around, due } = standing(config);
+    const said = async (answer: typeof pools): Promise<string> => {
+      let body: string | null = null;
+      void answer(around, ASKED).then(async (said) => body = await bodyOf(said));
+      for (await settled(); body === null; await settled()) due.shift()!();
+      return body;
+    };
+    const [server] = JSON.parse(await said(pools)).pools[0].servers;
+    deepStrictEqual([server.state, server.why], [state, why]);
+    const up = /^ringmaster_server_up\{.*\} ([01])$/m.exec(await said(metrics as typeof pools))?.[1];
+    strictEqual(up, state === "live" ? "1" : "0");
+    proxy.stop();
+  }
+});
+
 Deno.test("a reload between the steps of an answer gives no server another's state", async () => {
   const SERVERS = 24;
   const yml = (first: number) =>
@@ -185,49 +262,11 @@ Deno.test("a reload between the steps of an answer gives no server another's sta
     Array.from({ length: SERVERS }, (_, i) => `    - 127.0.0.1:${first + i}:1 s${first + i}\n`).join("");
   /** Every other server is off the ring; the first one leaves in that turn. @returns the body, and how many turns it took */
   const askedWhile = async (answer: typeof pools, inTurn: number): Promise<[string, number]> => {
-    const due: (() => void)[] = [];
-    const clock = {
-      nowMs: () => 1,
-      wallMs: () => 1,
-      setTimer: (_: number, run: () => void) => due.push(run),
-    };
-    const net = new TurnNet(wideRedisServer, (work) => work());
-    const turns = new ReloadsAtOnce(clock as unknown as Around["clock"]);
-    const before = parseConfig(yml(1), "x.yml");
-    const proxy = new Proxy({
-      config: before,
-      net,
-      clock: net.clock,
-      random: () => 0.5,
-      log: { level: 0, write: () => {} },
-      turns,
-      system: { hostName: "h", processId: 1, os: "o", filesMax: 0, memoryBytes: () => 0 },
-    });
+    const { proxy, around, due } = standing(parseConfig(yml(1), "x.yml"));
+    const before = proxy.config;
     proxy.board.pools[0]!.servers.forEach((cells, i) => i % 2 === 0 && cells.hold(EJECTED));
-    const facts = { runtime: "deno", runtimeVersion: "2", startedAtMs: 1, filesMax: 1024 };
-    const around = {
-      clock,
-      turns,
-      service: proxy,
-      director: {
-        events: { seen: { count: 0 }, counts: new Map() },
-        states: () => new Map(),
-        replicas: () => [],
-      },
-      get config() {
-        return proxy.config;
-      },
-      stamp: { epoch: 0, cause: "start", atMs: 1 },
-      machine: { facts, read: () => ({ cpuSeconds: 1, residentBytes: 1, openFiles: 1, memoryMaxBytes: 1 }) },
-      certificates: () => [],
-      kept: new Kept(),
-    } as unknown as Around;
     let body: string | null = null;
-    const asked = { names: {}, query: { max_age_ms: "" }, body: new Uint8Array(), accept: "" };
-    void answer(around, asked).then(async (said) => body = await bodyOf(said));
-    const settled = async () => {
-      for (let i = 0; i < 50; i++) await Promise.resolve();
-    };
+    void answer(around, ASKED).then(async (said) => body = await bodyOf(said));
     await settled();
     let turn = 0;
     for (; body === null; turn++) {
