@@ -12,7 +12,7 @@
  */
 import { assert } from "../bytes/assert.ts";
 import { WARN } from "../net/log.ts";
-import type { EndpointSpec } from "../topology/state.ts";
+import type { EndpointSpec, Sign } from "../topology/state.ts";
 import { type Failure, failureOf } from "./failures.ts";
 import { ANYBODY, PRIMARY, REPLICA } from "./front.ts";
 import type { Request } from "./request.ts";
@@ -278,13 +278,22 @@ export class Endpoint {
   /** Whoever knows where the server is should look. */
   noteTrouble(failure: Failure): void {
     if (!this.mayBeReplaced) return;
+    if (this.troubleSinceMs < 0) this.troubleSinceMs = this.server.pool.turn.now();
+    const sign = NO_PRIMARY.has(failure.code) ? "not a primary" : "primary unreachable";
+    this.sign(sign, `${this.spec.text}: ${failure.text}`);
+  }
+
+  /** A new connection may not be written to yet (Leave.holdsForNew): whoever grants that should look. */
+  needsLeave(): void {
+    this.sign("needs leave", this.spec.text);
+  }
+
+  private sign(sign: Sign, cause: string): void {
     const { pool } = this.server;
     const nowMs = pool.turn.now();
-    if (this.troubleSinceMs < 0) this.troubleSinceMs = nowMs;
     if (nowMs - this.signedAtMs < SIGN_EVERY_MS) return;
     this.signedAtMs = nowMs;
-    const sign = NO_PRIMARY.has(failure.code) ? "not a primary" : "primary unreachable";
-    pool.sign(this.server, sign, `${this.spec.text}: ${failure.text}`);
+    pool.sign(this.server, sign, cause);
   }
 
   /** What those are told who have waited too long for a connection. */

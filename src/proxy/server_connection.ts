@@ -81,7 +81,7 @@ const GREETING = 1;
 const HELD = 2;
 
 /** While a new connection may not be written to yet: it is looked again after so long. */
-const GRANT_LOOK_MS = 20;
+const GRANT_LOOK_MS = 10;
 
 /** Who has a connection to itself. */
 export interface Holder {
@@ -539,10 +539,11 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (!this.dirty) this.server.pool.turn.touchServer(this);
   }
 
-  /** Its handshake has been answered. */
-  private serveIfGranted(): void {
+  /** Its handshake has been answered. @param waits it has looked before: what is asked for now is seen to be newer than the last look */
+  private serveIfGranted(waits = false): void {
     if (this.writeLeave?.holdsForNew === false) {
-      this.connectTimer = this.server.pool.clock.setTimer(GRANT_LOOK_MS, () => this.serveIfGranted());
+      if (waits) this.endpoint.needsLeave();
+      this.connectTimer = this.server.pool.clock.setTimer(GRANT_LOOK_MS, () => this.serveIfGranted(true));
       return;
     }
     this.connectTimer = null;

@@ -43,6 +43,8 @@ export type Sign =
   | "primary answers"
   /** What we would write to is none: by its ROLE, or -READONLY, or because it is loading. */
   | "not a primary"
+  /** There is a new connection to it that carries nothing before it has been asked anew (Leave.holdsForNew). */
+  | "needs leave"
   /** One of its replicas cannot be reached, or cannot serve. */
   | "replica failed"
   /** It has said that another one has a slot (-MOVED), or that the cluster is down. */

@@ -336,6 +336,7 @@ Deno.test("leave: a connection made after one was lost carries nothing before a 
   strictEqual(client.take(), "");
   strictEqual(pool.servers[0]!.connections.length, 1);
   strictEqual(world.model(0).writes, writes);
+  strictEqual(world.signs.at(-1), "m1 needs leave");
   // Asked before the connection was lost, though it is granted now.
   cells.grant(1500);
   stand.run(300);
