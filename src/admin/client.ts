@@ -96,10 +96,17 @@ function open(
     asked.on("timeout", () => asked.destroy(new Error(`no answer within ${timeoutMs} ms`)));
     asked.on(
       "error",
-      (error) => reject(isStranger(error) ? new Error(tls === null ? NOT_PLAIN : NOT_TLS) : error),
+      (error: Error & { readonly code?: string }) => {
+        if (error.code === "ECONNREFUSED") return reject(new Error(nobodyAt(host, port)));
+        reject(isStranger(error) ? new Error(tls === null ? NOT_PLAIN : NOT_TLS) : error);
+      },
     );
     asked.end();
   });
+}
+
+function nobodyAt(host: string, port: number): string {
+  return `nobody listens at ${host}:${port} (connection refused): the proxy does not run, or has another admin address`;
 }
 
 /** What one of two who do not speak the same makes of the other's words, or of its going. */

@@ -1,6 +1,6 @@
 /** The main thread's part: what the command line asks for, and of the program what that takes. */
 import { useEnvironment } from "../config/secrets.ts";
-import { type Flags, parseFlags } from "./flags.ts";
+import { type Flags, parseFlags, subcommandOf } from "./flags.ts";
 import { EXIT_USAGE, type Io } from "./io.ts";
 import { UsageError, usageText } from "./usage_error.ts";
 
@@ -16,7 +16,7 @@ export async function command(argv: readonly string[], program: string, io: Io):
     flags = parseFlags(argv);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    io.err(usageText(error.message));
+    io.err(usageText(error.message, subcommandOf(argv)));
     return EXIT_USAGE;
   }
   if (flags.command !== "run") {

@@ -548,6 +548,11 @@ export function commandOf(name: CommandName | ""): Command {
   return COMMANDS.find((command) => command.name === name)!;
 }
 
+/** The subcommand that is meant, also if what follows is wrong; null: the proxy itself. */
+export function subcommandOf(argv: readonly string[]): string | null {
+  return COMMANDS.find(({ name }) => name !== "" && name === argv[0])?.name ?? null;
+}
+
 /**
  * What the arguments (without program names) ask for. -h wins over everything, then -V, -D, -t, as in nutcracker.
  * @throws UsageError
@@ -709,7 +714,7 @@ function routeOptions(given: Given): RouteOptions {
 function planOptions(given: Given): PlanOptions {
   const [before, after, extra] = given.words;
   if (before === undefined || after === undefined || extra !== undefined) {
-    throw new UsageError(`plan: found ${given.words.length} words, expected two files: OLD NEW`);
+    throw new UsageError(`plan: found ${wordsIn(given.words)}, expected two files: OLD NEW`);
   }
   return {
     before,
@@ -728,11 +733,11 @@ function compareOptions(given: Given): CompareOptions {
     throw new UsageError("compare: --record takes no words, and no --replay");
   }
   if (replay !== null && (words.length < 1 || words.length > 2)) {
-    throw new UsageError(`compare: found ${words.length} words, expected OLD, or OLD NEW, to replay against`);
+    throw new UsageError(`compare: found ${wordsIn(words)}, expected OLD, or OLD NEW, to replay against`);
   }
   if (given.has("writes") && replay === null) throw new UsageError("compare: --writes is for --replay");
   if (record === null && replay === null && words.length !== 2) {
-    throw new UsageError(`compare: found ${words.length} words, expected two files or addresses: OLD NEW`);
+    throw new UsageError(`compare: found ${wordsIn(words)}, expected two files or addresses: OLD NEW`);
   }
   if (given.has("scan") && given.has("keys")) {
     throw new UsageError("compare: found --scan and --keys, expected one of them");
@@ -767,6 +772,10 @@ function compareOptions(given: Given): CompareOptions {
   };
 }
 
+function wordsIn({ length }: readonly string[]): string {
+  return length === 1 ? "1 word" : `${length} words`;
+}
+
 function refuseWords(given: Given, command: Command): void {
   const word = given.words[0];
   if (word === undefined) return;
@@ -775,6 +784,8 @@ function refuseWords(given: Given, command: Command): void {
     ? `${command.name} takes no words`
     : meant
     ? `the command comes first: ringmaster ${word} …`
+    : /\/|\.(ya?ml|conf)$/.test(word)
+    ? "a configuration file stands behind -c: -c FILE"
     : `expected a flag, a server such as redis://HOST, or one of ${
       COMMANDS.filter((each) => each.name !== "").map((each) => each.name).join(", ")
     }`;
@@ -813,13 +824,14 @@ class Given {
     const text = this.text(name);
     if (text === null) return null;
     const number = /^[0-9]{1,15}$/.test(text) ? Number(text) : -1;
-    if (number < min || number > max) throw this.wrong(name, text);
+    if (number < min || number > max) throw this.wrong(name, text, number < 0 ? "" : ` (${min} to ${max})`);
     return number;
   }
 
-  wrong(name: string, text: string): UsageError {
+  /** @param range behind what it requires: which numbers */
+  wrong(name: string, text: string, range = ""): UsageError {
     const requires = this.#flags.find((each) => each.long === name)!.requires;
-    return new UsageError(`option ${this.spelled(name)} requires ${requires}, found ${quoted(text)}`);
+    return new UsageError(`option ${this.spelled(name)} requires ${requires}${range}, found ${quoted(text)}`);
   }
 }
 

@@ -3,6 +3,7 @@
  * its pid file, in one step, each time with another number.
  */
 import { promises, readFileSync, rmSync } from "node:fs";
+import { constants } from "node:os";
 import { ERR, type Log } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
@@ -83,10 +84,20 @@ export async function askProcess(pidFile: string, question: Question, clock: Clo
   if (!(Number.isSafeInteger(pid) && pid >= 1)) return fail(`${pidFile}: found no process id`);
   const before = readOutcome(statusFile);
   const askedMs = clock.wallMs();
+  if (!takesSignal(pid, signal)) {
+    return fail(
+      `process ${pid} of ${pidFile} is no Ringmaster that could ${command}: has the file been left behind?`,
+    );
+  }
   try {
     process.kill(pid, signal);
   } catch (error) {
-    return fail(`process ${pid} of ${pidFile}: ${(error as Error).message}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    return fail(
+      code === "ESRCH"
+        ? `${pidFile} names process ${pid}, which does not run`
+        : `process ${pid} of ${pidFile}: ${message}`,
+    );
   }
   const until = clock.nowMs() + ANSWER_MAX_MS;
   progress = new Progress(() => clock.nowMs(), io);
@@ -128,6 +139,22 @@ function readOutcome(file: string): Outcome | null {
   } catch {
     return null;
   }
+}
+
+/**
+ * Whether the process has something to do with the signal. A pid file that was left behind, by a crash or a power cut, names whoever has
+ * that number now, and whoever does not take the signal would be ended by it. True where that cannot be told.
+ */
+function takesSignal(pid: number, signal: "SIGHUP" | "SIGUSR2"): boolean {
+  let status: string;
+  try {
+    status = readFileSync(`/proc/${pid}/status`, "utf8");
+  } catch {
+    return true;
+  }
+  const caught = /^SigCgt:\s*([0-9a-f]+)$/m.exec(status)?.[1];
+  if (caught === undefined) return true;
+  return (BigInt(`0x${caught}`) >> BigInt(constants.signals[signal] - 1) & 1n) === 1n;
 }
 
 function isThere(pid: number): boolean {

@@ -187,7 +187,7 @@ export class Program {
     await this.service.listen({ host: options.statsAddress, port: options.statsPort });
     closeOthers(placesOf(config, this.workers));
     forgetVariable();
-    if (options.pidFile !== null) writeFileSync(options.pidFile, String(process.pid), { mode: 0o644 });
+    if (options.pidFile !== null) writePidFile(options.pidFile);
     this.accessLog.adopt(config.process);
     runtime.started?.();
     this.reloader.watch();
@@ -371,6 +371,14 @@ function placesOf({ pools }: Config, workers: number): Map<string, number> {
 }
 
 /** The pid file is this process's own, and not that of one that has taken its place. */
+function writePidFile(path: string): void {
+  try {
+    writeFileSync(path, String(process.pid), { mode: 0o644 });
+  } catch (error) {
+    throw new Error(`cannot write the pid file: ${(error as Error).message}`);
+  }
+}
+
 function isOurs(pidFile: string): boolean {
   try {
     return readFileSync(pidFile, "utf8").trim() === String(process.pid);

@@ -49,7 +49,8 @@ export async function routeAsked(peer: AdminPeer, options: RouteOptions, io: Io)
   } catch (error) {
     if (error instanceof UsageError) throw error;
     const { host, port } = peer;
-    io.err(`ringmaster route: ${host}:${port}: ${(error as Error).message}\n`);
+    const orElse = options.admin === null && options.confFile === null ? "; -c FILE answers from a file" : "";
+    io.err(`ringmaster route: ${host}:${port}: ${(error as Error).message}${orElse}\n`);
     return EXIT_FAILURE;
   }
 }

@@ -4,6 +4,7 @@ export class UsageError extends Error {
 }
 
 /** One line for what went wrong, and where to read more. For standard error. */
-export function usageText(message: string): string {
-  return `ringmaster: ${message}\nringmaster --help shows what there is.\n`;
+export function usageText(message: string, subcommand: string | null): string {
+  const asked = subcommand === null ? "" : `${subcommand} `;
+  return `ringmaster: ${message}\nringmaster ${asked}--help shows what there is.\n`;
 }

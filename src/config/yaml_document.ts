@@ -7,7 +7,7 @@
  * and one leading `---` are welcome; twemproxy refuses them.
  */
 import type { createRequire } from "node:module";
-import type { Alias, CST, Document, LineCounter, Node, YAMLMap } from "yaml";
+import type { Alias, CST, Document, ErrorCode, LineCounter, Node, YAMLMap } from "yaml";
 import { builtin } from "../bytes/builtin.ts";
 import { atOnce } from "../ring/steps.ts";
 import type { ConfigDocument, Entry, Fault, Place, Value } from "./tree.ts";
@@ -45,6 +45,18 @@ const LEXEMES_US = 12;
  */
 export const REPEATS_MAX = 200_000;
 const REPEAT_LETTERS = 64;
+
+const NAME_AND_VALUE = "NAME: VALUE, with a space behind the colon";
+/** What is to stand there instead, by the library's kinds of mistakes. */
+const YAML_WANTED: Partial<Record<ErrorCode, string>> = {
+  BAD_DQ_ESCAPE: "single quotes around it, or two backslashes for each",
+  BAD_INDENT: "lines of one mapping or list that begin in the same column",
+  BAD_SCALAR_START: "quotes around it",
+  BLOCK_AS_IMPLICIT_KEY:
+    "this line and the next to begin in the same column, or quotes around a value that has a colon and a space in it",
+  MULTILINE_IMPLICIT_KEY: NAME_AND_VALUE,
+  TAB_AS_INDENT: "spaces",
+};
 
 /** One file's YAML. Reading it never throws; `faults` grows as it is read. */
 export class YamlDocument implements ConfigDocument {
@@ -120,8 +132,13 @@ export class YamlDocument implements ConfigDocument {
       const documents = [...new this.#yaml.Composer(options).compose(tokens, true, text.length)];
       const [first, second] = documents;
       if (first === undefined || !("contents" in first)) return null;
+      let faultyLine = 0;
       for (const error of first.errors) {
-        this.#fault(error.pos[0], yamlWords(error.message), "valid YAML", true);
+        // One slip is more than one mistake to the library: what comes behind it in a line follows from it.
+        const { line } = this.#place(error.pos[0]);
+        if (line === faultyLine) continue;
+        faultyLine = line;
+        this.#fault(error.pos[0], yamlWords(error.message), wantedFor(error), true);
       }
       for (const warning of first.warnings) {
         this.#fault(warning.pos[0], yamlWords(warning.message), "a plain value without a tag", false);
@@ -322,6 +339,14 @@ export function* lexSteps(text: string): Generator<number, Lexed> {
 function thrown(error: unknown): Wrong {
   const found = error instanceof Error ? yamlWords(error.message) : "what cannot be read";
   return { offset: 0, found, expected: "valid YAML" };
+}
+
+/** What is to stand where the library has found a mistake. */
+function wantedFor({ code, message }: { readonly code: ErrorCode; readonly message: string }): string {
+  if (/followed by map values/.test(message)) return NAME_AND_VALUE;
+  if (/^Missing closing/.test(message)) return "the quote that closes it";
+  if (/^Block scalar header/.test(message)) return "quotes around it";
+  return YAML_WANTED[code] ?? "valid YAML";
 }
 
 /** What looking at these once more costs, of REPEATS_MAX. */

@@ -152,7 +152,7 @@ Deno.test("compiled: what cannot be compared says why, and ends with 2", async (
   const down = freePort();
   const refusals: [string[], RegExp][] = [
     [[proxy.file, "nowhere.yml"], /nowhere\.yml/],
-    [[proxy.file], /found 1 words, expected two files or addresses/],
+    [[proxy.file], /found 1 word, expected two files or addresses/],
     [[proxy.file, proxy.file], /OLD and NEW are both at 127\.0\.0\.1:\d+: say where/],
     [[proxy.file, `127.0.0.1:${down}`], /expected a file, or an address as redis:\/\/127/],
     [
@@ -185,7 +185,7 @@ Deno.test("compiled: what cannot be compared says why, and ends with 2", async (
       ["--hex", "--keys", keys, "--pool", "alpha", "--direct", proxy.file, proxy.file],
       /keys:1: found "a", expected pairs/,
     ],
-    [["--rate", "0", proxy.file, proxy.file], /--rate requires a number, found "0"/],
+    [["--rate", "0", proxy.file, proxy.file], /--rate requires a number \(1 to 1000000\), found "0"/],
   ];
   await Promise.all(refusals.map(async ([args, expected]) => {
     const { code, stdout, stderr } = await compare("compiled", ...args);

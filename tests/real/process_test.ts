@@ -232,6 +232,18 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     strictEqual(await endBy(proxy, "SIGTERM"), 0);
     ok(!exists(path), "the pid file is removed");
     await logged(proxy, /stopped\n$/);
+    const good = file(f, "unwritten", lonely());
+    const ended = await runIt(
+      runtime,
+      "-c",
+      good,
+      "-s",
+      `${freePort()}`,
+      "-p",
+      `${f.dir}/no/such/folder/pid`,
+    );
+    strictEqual(ended.code, 1);
+    match(ended.stderr, /cannot start: cannot write the pid file: .*no\/such\/folder\/pid/);
   },
 
   "-d: leaves when the daemon serves, which ends by TERM; says why it cannot": async (f, runtime) => {

@@ -10,7 +10,7 @@ import { RawClient, type Target } from "../lib/client.ts";
 import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { freePort } from "../lib/ports.ts";
-import { run } from "../lib/process.ts";
+import { Process, run } from "../lib/process.ts";
 import { exists } from "../lib/repo.ts";
 import { ReplyError } from "../lib/resp.ts";
 import {
@@ -358,7 +358,24 @@ Deno.test("ringmaster reload: no pid file, no number in it, no such process", as
   Deno.writeTextFileSync(pidFile, "2147483646\n");
   const { code, stdout, stderr } = await ask();
   deepStrictEqual([code, stdout], [1, ""]);
-  match(stderr, /process 2147483646 of .*none\.pid/);
+  match(stderr, /none\.pid names process 2147483646, which does not run/);
+});
+
+Deno.test("ringmaster reload, upgrade: a pid file that was left behind ends nobody who has that number now", async () => {
+  await using f = new Fixture();
+  const pidFile = `${f.dir}/left.pid`;
+  const stranger = f.add(new Process("sleep", ["600"], { output: `${f.dir}/left.log` }));
+  Deno.writeTextFileSync(pidFile, `${stranger.pid}\n`);
+  for (const asked of ["reload", "upgrade"]) {
+    const { code, stderr } = await ringmaster(asked, "-p", pidFile);
+    strictEqual(code, 1);
+    match(
+      stderr,
+      new RegExp(`process ${stranger.pid} of .*left\\.pid is no Ringmaster that could ${asked}: `),
+    );
+  }
+  stranger.kill("SIGTERM");
+  strictEqual((await stranger.exit).signal, "SIGTERM", "it lived until now");
 });
 
 each("watch: what is renamed into place, and what is written in pieces", async (f, setup) => {

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CONF_FILES, ConfSource, findConfFile, sourceOf, testConf } from "../../src/cli/conf_file.ts";
-import { COMMANDS, type Flags, parseFlags, type RunOptions } from "../../src/cli/flags.ts";
+import { COMMANDS, type Flags, parseFlags, type RunOptions, subcommandOf } from "../../src/cli/flags.ts";
 import { givenConfig } from "../../src/cli/given_servers.ts";
 import { helpText, statsText, versionText } from "../../src/cli/help.ts";
 import type { Io } from "../../src/cli/io.ts";
@@ -210,8 +210,11 @@ const ERRORS: readonly (readonly [string, RegExp])[] = [
   ["-p", /^option -p requires a file name$/],
   ["-a", /^option -a requires a string$/],
   ["--daemonize=yes", /^option --daemonize takes no value, found "yes"$/],
-  ["--workers 0", /^option --workers requires a number, found "0"$/],
-  ["--workers 257", /^option --workers requires a number/],
+  ["--workers 0", /^option --workers requires a number.* \(1 to 256\), found "0"$/],
+  ["--workers 257", /^option --workers requires a number.* \(1 to 256\), found "257"$/],
+  ["tap --rate 5000", /^option --rate requires a number \(1 to 1000\), found "5000"$/],
+  ["-t /etc/nutcracker/nutcracker.yml", /; a configuration file stands behind -c: -c FILE$/],
+  ["nutcracker.yml", /; a configuration file stands behind -c: -c FILE$/],
   ["--log-format xml", /^option --log-format requires text or json, found "xml"$/],
   ["--admin 127.0.0.1", /^option --admin requires HOST:PORT or off, found "127.0.0.1"$/],
   [
@@ -226,7 +229,7 @@ const ERRORS: readonly (readonly [string, RegExp])[] = [
   ["route", /^route: no KEY given/],
   ["route --hx a", /^invalid option --hx/],
   ["reload", /^reload: no pid file given: -p FILE$/],
-  ["plan a.yml", /^plan: found 1 words, expected two files: OLD NEW$/],
+  ["plan a.yml", /^plan: found 1 word, expected two files: OLD NEW$/],
   ["plan a b c", /^plan: found 3 words, expected two files: OLD NEW$/],
   ["redis://a x", /^server "x": expected redis:/],
   [
@@ -258,7 +261,9 @@ for (const [text, expected] of ERRORS) {
     assert.throws(() => parseFlags(text.split(" ")), (error: unknown) => {
       assert.ok(error instanceof UsageError, String(error));
       assert.match(error.message, expected);
-      assert.match(usageText(error.message), /^ringmaster: .*\nringmaster --help .*\n$/);
+      const asked = subcommandOf(text.split(" "));
+      const help = `\nringmaster ${asked === null ? "" : `${asked} `}--help shows what there is.\n`;
+      assert.equal(usageText(error.message, asked), `ringmaster: ${error.message}${help}`);
       return true;
     });
   });

@@ -1160,8 +1160,22 @@ const WRONG: readonly (readonly [string, string, readonly RegExp[]])[] = [
     /found a mistake in the YAML \(Unresolved tag.*expected a plain value/,
   ]],
   ["a tab", "p:\n\tlisten: 127.0.0.1:1\n", [
-    /^x\.yml:2:1: found a mistake in the YAML \(Tabs are not allowed as indentation\)/,
+    /^x\.yml:2:1: found a mistake in the YAML \(Tabs are not allowed as indentation\), expected spaces$/,
   ]],
+  // One slip, one line: what the library finds behind it in the line follows from it.
+  ["a line too far to the right", "p:\n  listen: h:1\n   timeout: 1\n  servers: [ h:1:1 ]\n", [
+    /^x\.yml:2:11: found a mistake in the YAML \(.*\), expected this line and the next to begin in the same column, /,
+  ]],
+  ["a value with a colon", poolWith("hash_tag: a: b"), [
+    /^x\.yml:\d:13: found a mistake in the YAML .*, or quotes around a value that has a colon and a space in it$/,
+  ]],
+  ["no space behind a colon", poolWith("timeout:5"), [
+    /, expected NAME: VALUE, with a space behind the colon$/,
+  ]],
+  ["no colon", poolWith("timeout 5"), [/, expected NAME: VALUE, with a space behind the colon$/]],
+  ["no value", "p\n", [/^x\.yml:1:1: found "p", expected pools: /]],
+  ["a reserved sign", poolWith("hash_tag: @@"), [/, expected quotes around it$/]],
+  ["a sign of block text", poolWith("hash_tag: ||"), [/, expected quotes around it$/]],
   ["an open bracket", poolWith("", "[ h:1:1"), [/found a mistake in the YAML/]],
   ["a key that is a list", `? [a]\n: 1\n${MINIMAL}`, [
     /found a key that is a list or a mapping, expected a name/,
