@@ -73,7 +73,20 @@ export async function streamAdmin(peer: AdminPeer, path: string, timeoutMs: numb
   return { status: response.statusCode ?? 0, lines: linesOf(response), end: () => void response.destroy() };
 }
 
-function open(
+/**
+ * Who knows the other by a file asks twice: when that has been replaced, the first to connect may still be shown what was there before, and
+ * has it looked at by connecting.
+ */
+async function open(peer: AdminPeer, path: string, timeoutMs: number): Promise<IncomingMessage> {
+  try {
+    return await openOnce(peer, path, timeoutMs);
+  } catch (error) {
+    if (peer.tls?.byFile !== true || !/certificate|issuer/i.test((error as Error).message)) throw error;
+    return await openOnce(peer, path, timeoutMs);
+  }
+}
+
+function openOnce(
   { host, port, token, tls }: AdminPeer,
   path: string,
   timeoutMs: number,

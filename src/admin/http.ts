@@ -51,7 +51,15 @@ const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 export function readHead(bytes: Uint8Array): Head {
   const lines = latin1(bytes).split("\r\n");
   const [, method, target, major, minor] = REQUEST_LINE.exec(lines[0]!) ?? [];
-  if (target === undefined) throw new Refused(400, "expected a request of HTTP/1.1");
+  if (target === undefined) {
+    const bare = /^\S+ \S*[\x80-\xff]\S* HTTP\//.test(lines[0]!);
+    throw new Refused(
+      400,
+      bare
+        ? "found bytes beyond ASCII in the path or query, expected each as %XX"
+        : "expected a request of HTTP/1.1",
+    );
+  }
   if (major !== "1") throw new Refused(505, "expected HTTP/1.1");
   if (target.length > TARGET_MAX) throw new Refused(414, `found a target of more than ${TARGET_MAX} bytes`);
   const rawHeaders: string[] = [];

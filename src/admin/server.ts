@@ -568,6 +568,11 @@ function queryOf(route: Route, search: string): Record<string, string> {
     if (values.length > 1) throw new Refused(400, `${name}: expected once`);
     if (values.length === 0 && required) throw new Refused(400, `${name}: expected it in the query`);
     query[name] = flag && values.length === 1 ? "yes" : values[0] ?? "";
+    // What is no UTF-8 has become that character: an answer would be about something else.
+    if (query[name].includes("\ufffd") && !/%ef%bf%bd/i.test(search)) {
+      const others = parameters.some((each) => each.name === "hex") ? ", or with hex its bytes in hex" : "";
+      throw new Refused(400, `${name}: found bytes that are not UTF-8, expected UTF-8${others}`);
+    }
   }
   for (const name of given.keys()) {
     if (parameters.some((each) => each.name === name)) continue;

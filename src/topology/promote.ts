@@ -355,6 +355,15 @@ class ReplicaSet {
     return said !== null && this.nowMs - askedAtMs < FRESH_MS;
   }
 
+  /** What is wrong if two members are one server, by whatever names; else "". */
+  private get twins(): string {
+    const { voters, members } = this;
+    const other = members.findIndex((_, i) => twinOf(voters, i) >= 0);
+    if (other < 0) return "";
+    const one = members[twinOf(voters, other)]!;
+    return `${one.spec.text} and ${members[other]!.spec.text} are one server: nobody can be promoted`;
+  }
+
   /** The primary that a majority follows, if it answers itself; else -1. */
   private get well(): number {
     const voters = this.voters;
@@ -375,7 +384,8 @@ class ReplicaSet {
       this.history = said!.info.history;
       this.historyAtMs = askedAtMs;
     }
-    this.complain("");
+    // Said while all is well: who waits for a failure to learn that nobody can take over learns it too late.
+    this.complain(this.twins);
     // Another one is well as soon as it has been promoted.
     if (well === this.primary) this.giveUp(`${this.members[well]!.spec.text} answers again`);
   }
@@ -418,11 +428,8 @@ class ReplicaSet {
       this.nextAttemptMs = -Infinity;
       return;
     }
-    const twin = this.members.findIndex((_, i) => twinOf(this.voters, i) >= 0);
-    if (twin >= 0) {
-      const [one, other] = [twinOf(this.voters, twin), twin].map((place) => this.members[place]!.spec.text);
-      return this.complain(`${one} and ${other} are one server: nobody can be promoted`);
-    }
+    const twins = this.twins;
+    if (twins !== "") return this.complain(twins);
     if (goneMs < (this.hasBeenWell ? DOWN_MS : DOWN_FIRST_MS)) return;
     const gone = this.members[this.primary];
     if (gone !== undefined && !gone.answers && gone.failures < DOWN_FAILURES && goneMs < SILENT_MS) return;

@@ -92,3 +92,23 @@ for (const subject of ["compiled", "deno"] as const) {
     match(proxy.log, /admin_tls: the files have changed, new connections use them/);
   });
 }
+
+Deno.test("subcommands know the admin side by its file, also the first that asks after that has been replaced", async () => {
+  await using f = new Fixture();
+  const show = ({ cert, key }: Issued) => {
+    Deno.writeTextFileSync(`${f.dir}/adm.key`, key);
+    Deno.writeTextFileSync(`${f.dir}/adm.crt`, cert);
+  };
+  show(certificate({ name: "first" }));
+  const port = freePort();
+  const proxy = await f.proxy(
+    "compiled",
+    adminYml(port, [`admin_tls: { certificate: ${f.dir}/adm.crt, key: ${f.dir}/adm.key }`]) +
+      poolYml({ alpha: { servers: [await f.redis()] } }),
+  );
+  await poll(() => proxy.log.includes(`admin on https://127.0.0.1:${port}`), "the admin side");
+  const [program, ...args] = await command("compiled");
+  show(certificate({ name: "second" }));
+  const health = await run(program!, [...args, "health", "-c", proxy.file]);
+  strictEqual(health.code, 0, health.stderr);
+});

@@ -82,6 +82,23 @@ Deno.test("the rights that docs/high-availability.md names are enough for the pr
   ok(!set.proxies[0]!.log.includes("NOPERM"), set.proxies[0]!.log);
 });
 
+Deno.test("two names for one server are told of while all is well, and nobody is promoted", async () => {
+  await using f = new Fixture();
+  const set = await ReplicaSet.start(f, { runtime: "compiled" });
+  const [proxy] = set.proxies;
+  const { port } = set.cables[0]![1]!;
+  ok(!proxy!.log.includes("are one server"), proxy!.log);
+  const file = Deno.readTextFileSync(proxy!.file);
+  Deno.writeTextFileSync(
+    proxy!.file,
+    file.replace(`127.0.0.1:${port}`, `127.0.0.1:${port}, localhost:${port}`),
+  );
+  proxy!.kill("SIGHUP");
+  const said = `127.0.0.1:${port} and localhost:${port} are one server: nobody can be promoted`;
+  await poll(() => proxy!.log.includes(said), () => `what is wrong in the log: ${proxy!.log}`);
+  strictEqual(await (await f.client(proxy!)).command("SET", "a", "1"), "OK");
+});
+
 Deno.test("a planned failover by FAILOVER: no acknowledged write is lost, and the third member is told to follow", async () => {
   await using f = new Fixture();
   const set = await ReplicaSet.start(f, { runtime: "compiled", proxies: 2 });

@@ -1,5 +1,5 @@
 /** What a visitor of the admin side may take: time, bytes and connections, each with its bound; the clock is the test's. */
-import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, doesNotMatch, match, ok, strictEqual } from "node:assert/strict";
 import type { Around } from "../../src/admin/around.ts";
 import type { Out } from "../../src/admin/answer.ts";
 import { AdminServer, BODY_MAX } from "../../src/admin/server.ts";
@@ -127,6 +127,13 @@ Deno.test("AdminServer answers, and says why it refuses", async () => {
     /^HTTP\/1\.1 405 [^]*GET, HEAD/,
   );
   match(await stand.ask(`GET /api/schema?x=1 HTTP/1.1\r\n${HEAD}\r\n`), /^HTTP\/1\.1 400 [^]*expected none/);
+  const route = (query: string) => stand.ask(`GET /api/route?pool=a&${query} HTTP/1.1\r\n${HEAD}\r\n`);
+  match(await route("key=a%FF"), /^HTTP\/1\.1 400 [^]*key: found bytes that are not UTF-8, [^]* with hex/);
+  doesNotMatch(await route("key=%EF%bf%BD&x=1"), /not UTF-8/);
+  match(
+    await route("key=a\u00e9"),
+    /^HTTP\/1\.1 400 [^]*beyond ASCII in the path or query, expected each as %XX/,
+  );
   match(await stand.ask(`GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n`), /^HTTP\/1\.1 403 /);
   match(await stand.ask("nonsense\r\n\r\n"), /^HTTP\/1\.1 400 /);
   strictEqual((await stand.ask(`HEAD /api/schema HTTP/1.1\r\n${HEAD}\r\n`)).endsWith("\r\n\r\n"), true);
