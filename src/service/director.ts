@@ -235,7 +235,9 @@ export class Director {
     let shift = shifts.get(server);
     if (shift === undefined) {
       const least = known === undefined ? 0 : known.term + (isElsewhere(kept, state) ? 1 : 0);
-      shifts.set(server, shift = Math.max(0, least - state.term));
+      shift = Math.max(0, least - state.term);
+      // One that says first that it knows nobody has yet to say who it is, maybe another one.
+      if (state.primary !== null) shifts.set(server, shift);
     }
     return shift === 0 ? state : { ...state, term: state.term + shift };
   }

@@ -184,6 +184,33 @@ Deno.test("Director: a new keeper goes on where the one before has stopped, and 
   deepStrictEqual(stand.take(), ["alpha m1@8 10.0.0.4:6379", "alpha m1@9 10.0.0.5:6379"]);
 });
 
+Deno.test("Director: another primary is told in a new term, also by a keeper that has known nobody at first", () => {
+  const stand = new Stand();
+  for (const term of [0, 7]) {
+    stand.keeper.say(state("m1", 7, "10.0.0.1:6379"));
+    stand.keeper.say(state("m1", 7, null));
+    // A reload while there is none.
+    stand.director.adopt(configOf(["m1", "m2"], `  max_lag: ${term + 1}s\n`), "SIGHUP");
+    stand.take();
+    stand.keeper.say(state("m1", term, null, { why: "nobody has answered yet" }));
+    stand.keeper.say(state("m1", term, "10.0.0.2:6379"));
+    stand.keeper.say(state("m1", term, null));
+    stand.keeper.say(state("m1", term, "10.0.0.2:6379"));
+    stand.keeper.say(state("m1", term + 1, "10.0.0.3:6379"));
+    const [first, ...others] = stand.take().map((each) => /@(\d+) (.*)/.exec(each)!.slice(1));
+    const now = Number(first![0]);
+    deepStrictEqual([first, ...others], [
+      [`${now}`, "none"],
+      [`${now + 1}`, "10.0.0.2:6379"],
+      [`${now + 1}`, "none"],
+      [`${now + 1}`, "10.0.0.2:6379"],
+      [`${now + 2}`, "10.0.0.3:6379"],
+    ]);
+    stand.director.adopt(configOf(["m2"]), "SIGHUP");
+    stand.director.adopt(configOf(["m1", "m2"]), "SIGHUP");
+  }
+});
+
 Deno.test("Director: where a server was under another master is not where it is", () => {
   const named = (master: string) => {
     const config = configOf(["m1", "m2"]);
