@@ -175,8 +175,11 @@ export class Promotion {
     }
   }
 
+  /** One whose fence has been lost since it was chosen is told nothing. */
   private tell(place: number, words: readonly string[], told: (answer: Answer) => void): void {
-    this.fences[place]!.command(words, (answer) => {
+    const fence = this.fences[place]!;
+    if (!fence.held) return told(new LinkLost(fence.lost ?? "it is not fenced"));
+    fence.command(words, (answer) => {
       if (!this.over) told(answer);
     });
   }

@@ -100,6 +100,33 @@ Deno.test("a primary that has hung up, or is another process, may be written to 
   keeper.stop();
 });
 
+Deno.test("a member whose fence is lost while another is promoted is told nothing, and the next attempt takes it along", async () => {
+  const promoted: string[] = [];
+  const { clock, members, keeper, lines, run } = await stand(textOf(0), (cause) => promoted.push(cause));
+  run(6000);
+  const answering = members[1] as unknown as {
+    answer(line: unknown, words: readonly string[], at: number): string;
+  };
+  const { answer } = answering;
+  let times = 0;
+  answering.answer = (line, words, at) => {
+    if (words[0] === "REPLICAOF" && words[1] === "NO" && ++times === 1) members[2]!.hangUp();
+    return answer.call(members[1], line, words, at);
+  };
+  // Of equals it is the first.
+  members[0]!.kill();
+  for (const endMs = clock.nowMs() + 20_000; promoted.length === 0 && clock.nowMs() < endMs;) run(50);
+  run(3000);
+  assert.ok(lines.some((line) => line.includes(`no majority follows ${textOf(1)}`)), lines.join("\n"));
+  assert.deepEqual([times > 0, promoted, keeper.primaryOf("s")], [
+    true,
+    [`${textOf(1)} in place of ${textOf(0)}`],
+    textOf(1),
+  ]);
+  assert.equal(members[2]!.follows, 1);
+  keeper.stop();
+});
+
 Deno.test("a proxy that was stopped for longer than its leave has none when it goes on, before it has asked", async () => {
   const { net, process, keeper, said, run } = await stand(textOf(0), () => {});
   run(8000);
