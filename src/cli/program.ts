@@ -39,6 +39,7 @@ import type { Sources } from "../topology/sources.ts";
 import type { ConfSource } from "./conf_file.ts";
 import type { RunOptions } from "./flags.ts";
 import { logSettings } from "./log_settings.ts";
+import type { EarlySignals } from "./early_signals.ts";
 import { Manager } from "./manager.ts";
 import { OutcomeFile } from "./outcome.ts";
 import { refusal } from "./refusal.ts";
@@ -74,6 +75,8 @@ export interface Start {
   readonly workers: number;
   /** Null if workers carry the traffic, and this thread none. */
   readonly carrier: typeof Proxy | null;
+  /** Signals that came before this one listens to them; null: none were kept. */
+  readonly early: EarlySignals | null;
 }
 
 export class Program {
@@ -241,6 +244,7 @@ export class Program {
       } else void this.successor.start("signal SIGUSR2 received");
     });
     process.on("SIGPIPE", () => {});
+    this.start.early?.handOver();
   }
 
   private raiseLevel(by: 1 | -1, signal: string): void {

@@ -16,6 +16,7 @@ import { VERSION } from "../stats/version.ts";
 import { SourceError } from "../topology/source.ts";
 import { Sources } from "../topology/sources.ts";
 import { complaint, type ConfSource } from "./conf_file.ts";
+import { EarlySignals } from "./early_signals.ts";
 import { strangersOf } from "./environment.ts";
 import type { RunOptions } from "./flags.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
@@ -38,6 +39,8 @@ export async function run(
   given: Io,
 ): Promise<number> {
   const io = heardAround(given);
+  // Who only starts a daemon ends with its terminal.
+  const early = options.daemonize && !isDaemon() ? null : new EarlySignals();
   const checked = await readAndCheck(source, options, runtime, io);
   if (checked === null) return EXIT_FAILURE;
   const { config, sources } = checked;
@@ -64,7 +67,7 @@ export async function run(
   for (const line of strangersOf(process.env, name)) log.write(WARN, line);
   const workers = workerCount(options.workers ?? config.process.workers);
   const carrier = workers === 1 ? (await import("../service/proxy.ts")).Proxy : null;
-  const start = { source, config, sources, options, argv, runtime, program, log, workers, carrier };
+  const start = { source, config, sources, options, argv, runtime, program, log, workers, carrier, early };
   const why = await new Program(start).run();
   if (why === null) return EXIT_OK;
   if (log.toFile || isDaemon()) io.err(`ringmaster: ${why}\n`);

@@ -3,6 +3,7 @@
  *
  * What happens to clients while it stops is in drain_test.ts.
  */
+import { createSocket } from "node:dgram";
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { request } from "../lib/bytes.ts";
 import { RawClient } from "../lib/client.ts";
@@ -222,6 +223,24 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
     loud.kill("SIGHUP");
     await poll(() => /SIGHUP/.test(loud.stderr), "the signal to be logged");
     strictEqual(await (await f.client(loud)).command("PING"), "PONG");
+  },
+
+  "signals while it starts end nothing": async (f, runtime) => {
+    // It starts for as long as its servers are asked of DNS, and this one does not answer.
+    const dns = createSocket("udp4");
+    const asked = new Promise<void>((resolve) => dns.once("message", () => resolve()));
+    await new Promise<void>((resolve) => dns.bind(0, "127.0.0.1", resolve));
+    const from = `{ dns: "redis.test:6379", nameserver: "127.0.0.1:${dns.address().port}" }`;
+    const path = file(f, "early", `alpha:\n  listen: 127.0.0.1:${freePort()}\n  servers_from: ${from}\n`);
+    const [program, ...before] = await command(runtime);
+    const args = [...before, "-c", path, "-s", `${freePort()}`, "-a", "127.0.0.1"];
+    const proxy = f.add(new Process(program!, args, { output: `${f.dir}/early.log` }));
+    await within(asked, "the question");
+    for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU"] as const) proxy.kill(signal);
+    const { code, signal } = await within(proxy.exit, "the start to fail");
+    dns.close();
+    deepStrictEqual([code, signal], [1, null], proxy.stderr);
+    match(proxy.stderr, /cannot start: .*redis\.test/);
   },
 
   "-p: the pid, without a line end, removed at the end": async (f, runtime) => {
