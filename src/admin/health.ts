@@ -1,5 +1,6 @@
 /** /healthz and /readyz: for whoever restarts the process, or sends clients to it. */
 import { isUnheard } from "../config/config.ts";
+import { isDown } from "../service/questions.ts";
 import { type Answer, plain } from "./answer.ts";
 import type { Around } from "./around.ts";
 
@@ -25,7 +26,7 @@ export async function readyz(around: Around): Promise<Answer> {
     const board = service.board.pools[at];
     return !servers.some((server, i) => {
       if (board?.servers[i]?.isOff) return false;
-      return views.get(`${name}\0${server.name}`)?.some(({ down }) => !down) ?? true;
+      return !isDown(views.get(`${name}\0${server.name}`) ?? []);
     });
   });
   if (lacking.length === 0) return plain("ready\n");

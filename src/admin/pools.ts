@@ -1,7 +1,7 @@
 /** /api/pools: every pool with its servers, how each is doing and how much of the keys it has. */
 import type { CertificateSeen } from "../net/tls.ts";
 import { type Config, isUnheard, type PoolConfig, type ServerConfig } from "../config/config.ts";
-import type { ServerSeen } from "../service/questions.ts";
+import { isDown, type ServerSeen } from "../service/questions.ts";
 import { DRAINED, FREE, type ServerCells } from "../stats/board.ts";
 import {
   CLIENT_CONNECTIONS,
@@ -142,7 +142,7 @@ function serverOf(
   pool: PoolConfig,
 ) {
   const unheard = isUnheard(pool);
-  const down = unheard || views.length > 0 && views.every((view) => view.down);
+  const down = unheard || isDown(views);
   const condition: ServerCondition = conditionOf(cells) ?? (down ? "down" : "live");
   const why = whyOff(cells) ?? views.find((view) => view.why !== "")?.why ??
     (unheard ? "no node of the cluster has answered yet" : down ? "it cannot be reached" : "");

@@ -336,6 +336,20 @@ export class Server {
     return this.primary === null || this.primary.isDown;
   }
 
+  /** There is a connection to its primary, or one is being made. */
+  get isTried(): boolean {
+    return this.primary !== null && this.primary.connections.size > 0;
+  }
+
+  /**
+   * Somebody wants to know how it is, and it was down: tried again, if it may be by now. Else it would be down until the next request, which
+   * a load balancer that has been told so sends elsewhere.
+   */
+  tryAgain(): void {
+    if (!this.isDown || this.isTried || this.ejected || this.gone) return;
+    this.primary?.connection(0, 0)?.ask(this.pool.front.probe, () => {});
+  }
+
   /** Its primary has failed once. */
   failed(): void {
     this.pool.ejection.failed(this);

@@ -27,11 +27,18 @@ export interface ServerSeen {
   readonly why: string;
   /** Nobody could be connected there, the last time. */
   readonly down: boolean;
+  /** It has connections there. If it is neither down nor has any, this worker cannot tell. */
+  readonly tried: boolean;
   /** Off this worker's ring. */
   readonly ejected: boolean;
   /** Failures in a row. */
   readonly failures: number;
   readonly replicas: readonly { readonly address: string; readonly reads: number }[];
+}
+
+/** Whether a server cannot be reached, of what the workers have seen of it: who has not tried does not count. */
+export function isDown(views: readonly Pick<ServerSeen, "down" | "tried">[]): boolean {
+  return views.some(({ down }) => down) && views.every(({ down, tried }) => down || !tried);
 }
 
 /** Servers that are looked at in one turn. */
@@ -42,12 +49,14 @@ function* servers(proxy: Proxy, only: string | null): Generator<ServerSeen[], vo
   for (const { config: { name }, servers } of proxy.pools) {
     if (only !== null && name !== only) continue;
     for (let at = 0; at < servers.length; at += SERVERS_PART) {
-      yield servers.slice(at, at + SERVERS_PART).map((server) => ({
+      const part = servers.slice(at, at + SERVERS_PART);
+      const seen = part.map((server) => ({
         pool: name,
         server: server.config.name,
         primary: server.primary?.spec.text ?? "",
         why: server.primary === null ? server.why : "",
         down: server.isDown,
+        tried: server.isTried,
         ejected: server.ejected,
         failures: server.failures,
         replicas: server.replicas.map(({ spec, readsAnswered }) => ({
@@ -55,6 +64,9 @@ function* servers(proxy: Proxy, only: string | null): Generator<ServerSeen[], vo
           reads: readsAnswered,
         })),
       }));
+      // Who asks again is told what has come of it.
+      for (const server of part) server.tryAgain();
+      yield seen;
     }
   }
 }

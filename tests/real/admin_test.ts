@@ -6,6 +6,7 @@ import { Fixture } from "../lib/fixture.ts";
 import { poll } from "../lib/poll.ts";
 import { run } from "../lib/process.ts";
 import { compiled } from "../lib/repo.ts";
+import { ReplyError } from "../lib/resp.ts";
 import { poolYml } from "../lib/servers.ts";
 import { fuzzAdmin, startGuarded } from "../fuzz/admin_run.ts";
 
@@ -189,6 +190,24 @@ for (const workers of [1, 2]) {
     strictEqual((await admin.get("/readyz")).status, 503);
   });
 }
+
+Deno.test("a pool whose servers have all been down is ready again although nobody asks it for anything", async () => {
+  await using f = new Fixture();
+  const server = await f.redis();
+  const { proxy, admin } = await startAdmin(f, "compiled", poolYml({ alpha: { servers: [server] } }), {
+    process: ["workers: 2"],
+  });
+  const write = async () => await (await f.client(proxy)).command("SET", "a", "1");
+  strictEqual(await write(), "OK");
+  await server.crash();
+  await poll(async () => await write() instanceof ReplyError, "a worker to see that it is down");
+  // Said by whoever has tried, be it one of two.
+  await poll(async () => (await admin.get("/readyz")).status === 503, "it not to be ready");
+  await server.start();
+  await poll(async () => (await admin.get("/readyz")).status === 200, "it to be ready");
+  const { pools: [{ servers: [{ state }] }] } = await admin.json("/api/pools");
+  strictEqual(state, "live");
+});
 
 Deno.test("the admin side is fuzzed, with slow clients and a crowd, and a client of the proxy never notices", async () => {
   await using f = new Fixture();

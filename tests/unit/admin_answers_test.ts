@@ -160,6 +160,26 @@ Deno.test("/readyz: not while no worker answers", async () => {
   deepStrictEqual(await ready([{ worker: 0, answer: [] }]), 200);
 });
 
+Deno.test("/readyz: a server is down as far as those workers say that have tried it", async () => {
+  const config = parseConfig("p:\n  listen: 127.0.0.1:1\n  servers: [127.0.0.1:2:1]\n", "x.yml");
+  const ready = async (...workers: (readonly [down: boolean, tried: boolean])[]) => {
+    const answers = workers.map(([down, tried], worker) => ({
+      worker,
+      answer: [{ pool: "p", server: "127.0.0.1:2", down, tried }],
+    }));
+    const service = {
+      board: { pools: [{ servers: [{ isOff: false }] }] },
+      gather: () => Promise.resolve(answers),
+    };
+    return (await readyz({ phase: "serving", config, service } as unknown as Around) as Whole).status;
+  };
+  strictEqual(await ready([false, false], [false, false]), 200);
+  strictEqual(await ready([true, false], [false, false]), 503);
+  strictEqual(await ready([true, false], [false, true]), 200);
+  // The next connection is being made.
+  strictEqual(await ready([true, true], [true, true]), 503);
+});
+
 Deno.test("/readyz: not while no node of a cluster has been heard", async () => {
   const yml = "p:\n  listen: 127.0.0.1:1\n  redis: true\n  cluster: true\n  servers: [127.0.0.1:2]\n";
   const parsed = parseConfig(yml, "x.yml");
