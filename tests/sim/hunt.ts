@@ -53,6 +53,13 @@ const KINDS: Readonly<Record<string, Kind>> = {
       return async (seed) => (await PromoteWorld.run(seed)).writes;
     },
   },
+  served: {
+    what: "the same, with their workers and clients that write",
+    load: async () => {
+      const { PromoteWorld } = await import("./promote_world.ts");
+      return async (seed) => (await PromoteWorld.run(seed, true)).writes;
+    },
+  },
 };
 
 const TELL_EVERY_MS = 15_000;

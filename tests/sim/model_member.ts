@@ -44,6 +44,10 @@ export class ModelMember {
   linked = false;
   private heardAtMs = 0;
   startedAtMs = -60_000;
+  /** When it was made the primary that it is, or has started as one. */
+  reignsFromMs = -60_000;
+  /** It has executed a write of a client, which came at that time. */
+  executed: (cameAtMs: number) => void = () => {};
   readonly lines = new Set<Line>();
   private readonly late: (() => void)[] = [];
   private readonly listeners: Listener[] = [];
@@ -86,9 +90,9 @@ export class ModelMember {
             this.lines.add(line);
           },
           data: (socket, bytes) => {
-            const text = textOf(bytes);
+            const [text, cameAtMs] = [textOf(bytes), this.clock.nowMs()];
             const line = socket.owner as Line | undefined;
-            if (line !== undefined) this.soon(() => this.take(line, text));
+            if (line !== undefined) this.soon(() => this.take(line, text, cameAtMs));
           },
           eof: (socket) => socket.end(),
           drain: () => {},
@@ -138,7 +142,7 @@ export class ModelMember {
   restart(empty: boolean): void {
     this.alive = true;
     this.follows = this.saved;
-    this.startedAtMs = this.clock.nowMs();
+    this.startedAtMs = this.reignsFromMs = this.clock.nowMs();
     this.syncUntilMs = -1;
     if (!empty) return;
     this.offset = 0;
@@ -157,6 +161,7 @@ export class ModelMember {
     ) return;
     to.replicate();
     to.follows = -1;
+    to.reignsFromMs = this.clock.nowMs();
     to.linked = false;
     to.newHistory(true);
     this.follows = to.place;
@@ -215,7 +220,7 @@ export class ModelMember {
     this.lines.delete(line);
   }
 
-  private take(line: Line, text: string): void {
+  private take(line: Line, text: string, cameAtMs: number): void {
     if (line.closed) return;
     line.read += text;
     while (!line.closed) {
@@ -223,13 +228,13 @@ export class ModelMember {
       const found = parseReply(bytes, 0, bytes.length);
       if (found === null) return;
       line.read = line.read.slice(found.end);
-      const answer = latin1(this.answer(line, found.value as string[]));
+      const answer = latin1(this.answer(line, found.value as string[], cameAtMs));
       line.socket.send(answer, 0, answer.length);
       line.socket.flush();
     }
   }
 
-  private answer(line: Line, words: readonly string[]): string {
+  private answer(line: Line, words: readonly string[], cameAtMs: number): string {
     const [name, first, second] = words;
     switch (`${name} ${first}`) {
       case "HELLO 3":
@@ -269,6 +274,7 @@ export class ModelMember {
       case "ROLE undefined":
         return this.follows < 0 ? "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n" : "*1\r\n$5\r\nslave\r\n";
       case "REPLICAOF NO":
+        this.reignsFromMs = this.clock.nowMs();
         if (this.follows >= 0) {
           this.follows = -1;
           this.linked = false;
@@ -278,6 +284,11 @@ export class ModelMember {
       case "CONFIG REWRITE":
         this.saved = this.follows;
         return "+OK\r\n";
+    }
+    if (name === "SET") {
+      if (!this.write()) return "-READONLY You can't write against a read only replica.\r\n";
+      this.executed(cameAtMs);
+      return "+OK\r\n";
     }
     if (name === "SUBSCRIBE") {
       line.channels.add(first!);

@@ -1,9 +1,12 @@
 /**
  * Several proxies that promote, one replica set, and all that may go wrong between them: kills, restarts with and without data, freezes
  * of members and of proxies, cuts between any two, slow lines. Checked after every turn: no two primaries may be written to.
+ *
+ * In worlds that serve, each proxy has workers and clients as well, and what members execute is looked at (served_writes.ts).
  */
 import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
+import type { Address } from "../../src/net/net.ts";
 import { PromoteKeeper } from "../../src/topology/promote.ts";
 import type { ServerState } from "../../src/topology/state.ts";
 import { SimClock } from "./clock.ts";
@@ -12,6 +15,8 @@ import { SimNet } from "./net.ts";
 import { RunningClock } from "../../src/runtime/running_clock.ts";
 import { SimProcess } from "./process.ts";
 import { Random } from "./random.ts";
+import { ServedSeat } from "./served_seat.ts";
+import { ServedWrites } from "./served_writes.ts";
 import { Violation } from "./truth.ts";
 
 const TROUBLE_MS = 60_000;
@@ -33,6 +38,7 @@ interface Seat {
   keeper: PromoteKeeper;
   /** What it has said last. */
   state: ServerState | null;
+  served: ServedSeat | null;
 }
 
 export class PromoteWorld {
@@ -49,16 +55,20 @@ export class PromoteWorld {
   /** Somebody has changed the primary by hand. */
   private handed = false;
 
-  private constructor(readonly seed: number) {
+  private readonly servedWrites: ServedWrites | null;
+
+  private constructor(readonly seed: number, serves: boolean) {
     this.random = new Random(seed);
     this.reloads = new Random(seed + 300);
     this.net = new SimNet(this.clock, new Random(seed + 1));
     const together = new Random(seed + 400);
     if (together.chance(0.3)) this.net.gridMs = together.pick([0.3, 1, 3]);
+    this.servedWrites = serves ? new ServedWrites(this.members) : null;
   }
 
-  static async run(seed: number): Promise<PromoteResult> {
-    const world = new PromoteWorld(seed);
+  /** @param serves clients write through the proxies */
+  static async run(seed: number, serves = false): Promise<PromoteResult> {
+    const world = new PromoteWorld(seed, serves);
     try {
       await world.begin();
       return await world.go();
@@ -82,30 +92,43 @@ export class PromoteWorld {
       this.members.push(new ModelMember(i, this.members, net, clock, new Random(this.seed + 100 + i)));
     }
     for (const member of this.members) await member.listen(proxies);
-    for (let proxy = 0; proxy < proxies; proxy++) this.addSeat(proxy);
+    this.servedWrites?.watch();
+    for (let proxy = 0; proxy < proxies; proxy++) await this.addSeat(proxy);
     this.note(`${members} members, ${proxies} proxies`);
     this.replicate();
     this.write();
   }
 
-  private addSeat(proxy: number): void {
-    const { clock, net } = this;
+  private async addSeat(proxy: number): Promise<void> {
+    const { clock, net, seed } = this;
     const process = new SimProcess(clock, net);
     const running = new RunningClock(process);
     const texts = this.members.map((_, i) => {
       const { host, port } = ModelMember.addressOf(i, proxy);
       return `${host}:${port}`;
     });
-    const config = parseConfig(
-      `p: {listen: 127.0.0.1:1, redis: true, failover: promote, servers: [{name: ${SERVER}, ` +
-        `address: ${texts[0]}, replicas: [${texts.slice(1)}]}]}`,
-      "x",
-    );
-    const random = new Random(this.seed + 200 + proxy).next;
-    const keeper = this.keeperOf(proxy, config, process, running, random, null);
-    const seat: Seat = { process, clock: running, config, keeper, state: null };
+    const configOf = (lag: string) =>
+      parseConfig(
+        `p: {listen: 127.0.0.${
+          proxy + 1
+        }:1, timeout: 2000, redis: true, failover: promote, max_lag: ${lag}, ` +
+          `servers: [{name: ${SERVER}, address: ${texts[0]}, replicas: [${texts.slice(1)}]}]}`,
+        "x",
+      );
+    const config = configOf("10s");
+    const seat: Seat = { process, clock: running, config, keeper: null!, state: null, served: null };
     this.seats.push(seat);
-    this.startKeeper(proxy);
+    if (this.servedWrites === null) {
+      seat.keeper = this.keeperOf(proxy, config, process, running, new Random(seed + 200 + proxy).next, null);
+      return this.startKeeper(proxy);
+    }
+    const random = new Random(seed + 500 + proxy);
+    seat.served = new ServedSeat([config, configOf("9s")], process, running, net, random, {
+      note: (text) => this.note(`proxy ${proxy}: ${text}`),
+      keeps: (keeper) => seat.keeper = keeper,
+      said: (state) => this.said(proxy, state),
+    });
+    await seat.served.begin();
   }
 
   private keeperOf(
@@ -129,13 +152,14 @@ export class PromoteWorld {
   }
 
   private startKeeper(proxy: number): void {
-    const seat = this.seats[proxy]!;
-    seat.keeper.start(([state]) => {
-      const primary = state!.primary?.text ?? null;
-      this.note(`proxy ${proxy}: writes to ${primary ?? `nobody: ${state!.why}`}`);
-      seat.state = state!;
-      if (primary !== null) this.switches++;
-    });
+    this.seats[proxy]!.keeper.start(([state]) => this.said(proxy, state!));
+  }
+
+  private said(proxy: number, state: ServerState): void {
+    const primary = state.primary?.text ?? null;
+    this.note(`proxy ${proxy}: writes to ${primary ?? `nobody: ${state.why}`}`);
+    this.seats[proxy]!.state = state;
+    if (primary !== null) this.switches++;
   }
 
   /** In half of the worlds proxies read their configurations again, at any time, and some again and again. */
@@ -148,15 +172,20 @@ export class PromoteWorld {
       const seat = this.seats[proxy]!;
       if (!seat.process.stopped) {
         this.note(`proxy ${proxy}: reload`);
-        const next = this.keeperOf(proxy, seat.config, seat.process, seat.clock, reloads.next, seat);
-        seat.keeper.stop();
-        seat.keeper = next;
-        this.startKeeper(proxy);
+        if (seat.served !== null) seat.served.reload();
+        else this.renewKeeper(proxy, seat);
       }
       if (--times > 0) clock.setTimer(everyMs, once);
     };
     once();
     if (clock.nowMs() < TROUBLE_MS) clock.setTimer(reloads.magnitude(1000, 30_000), () => this.reload());
+  }
+
+  private renewKeeper(proxy: number, seat: Seat): void {
+    const next = this.keeperOf(proxy, seat.config, seat.process, seat.clock, this.reloads.next, seat);
+    seat.keeper.stop();
+    seat.keeper = next;
+    this.startKeeper(proxy);
   }
 
   /** By place; -1 = nobody. As the clock says, whether the proxy runs or not. */
@@ -173,7 +202,9 @@ export class PromoteWorld {
   private write(): void {
     for (const seat of this.seats) {
       const primary = this.primaryOf(seat);
-      if (!seat.process.stopped && primary >= 0 && this.members[primary]!.write()) this.writes++;
+      if (seat.served === null && !seat.process.stopped && primary >= 0 && this.members[primary]!.write()) {
+        this.writes++;
+      }
     }
     this.clock.setTimer(20, () => this.write());
   }
@@ -222,8 +253,12 @@ export class PromoteWorld {
     this.heal();
     this.runTo(clock.nowMs() + HEALED_MS);
     this.checkWell();
-    for (const { keeper } of this.seats) keeper.stop();
-    return { switches: this.switches, writes: this.writes };
+    for (const { keeper, served } of this.seats) {
+      served?.checkWell();
+      if (served !== null) served.stop();
+      else keeper.stop();
+    }
+    return { switches: this.switches, writes: this.servedWrites?.count ?? this.writes };
   }
 
   private trouble(): void {
@@ -272,13 +307,19 @@ export class PromoteWorld {
         later(() => this.net.up(at));
       }
     } else if (kind === "stop") this.seats[proxy]!.process.stop(forMs);
-    else if (kind === "slow") this.net.stall(address, Math.min(forMs, 3000));
+    else if (kind === "slow") this.slow(address, forMs);
     else if (kind === "hand over") {
       const to = random.pick(members);
       this.note(`member ${victim.place} to ${to.place}`);
       this.handed = true;
+      if (this.servedWrites !== null) this.servedWrites.handed = true;
       victim.handOver(to);
     } else if (kind === "mend") { for (const each of members) each.goOn(); }
+  }
+
+  /** What has left before a proxy may write no more would come later than that: nobody can take it back. */
+  private slow(address: Address, forMs: number): void {
+    if (this.servedWrites === null) this.net.stall(address, Math.min(forMs, 3000));
   }
 
   private heal(): void {

@@ -1,0 +1,65 @@
+/**
+ * What members of a replica set have executed of clients' writes, and when that came: two of them never take turns.
+ *
+ *   A executes what came at a, B what came at b > a: then B was made the primary after a
+ *
+ * What had come to one that was frozen it executes when it goes on, as real ones do, so the time at which it came counts.
+ */
+import type { ModelMember } from "./model_member.ts";
+import { Violation } from "./truth.ts";
+
+interface Write {
+  readonly cameAtMs: number;
+  /** When the member was made the primary that has executed it. */
+  readonly reignsFromMs: number;
+  readonly started: boolean;
+}
+
+export class ServedWrites {
+  count = 0;
+  /** Somebody has changed the primary by hand: one that starts again may be followed once more, and has missed what another took. */
+  handed = false;
+  private readonly of: Write[][];
+
+  constructor(private readonly members: readonly ModelMember[]) {
+    this.of = [];
+  }
+
+  watch(): void {
+    for (const member of this.members) {
+      this.of.push([]);
+      member.executed = (cameAtMs) => this.take(member, cameAtMs);
+    }
+  }
+
+  private take(member: ModelMember, cameAtMs: number): void {
+    this.count++;
+    const { reignsFromMs, startedAtMs } = member;
+    const write = { cameAtMs, reignsFromMs, started: startedAtMs === reignsFromMs };
+    this.of.forEach((others, place) => {
+      if (place === member.place) return;
+      for (let i = others.length - 1; i >= 0; i--) {
+        const other = others[i]!;
+        const wrong = this.tooLate(other, write) || this.tooLate(write, other);
+        if (wrong) {
+          throw new Violation(
+            `member ${member.place} has executed a write that came at ${
+              cameAtMs.toFixed(1)
+            }, the primary since ${reignsFromMs.toFixed(1)}, and member ${place} one that came at ${
+              other.cameAtMs.toFixed(1)
+            }, the primary since ${other.reignsFromMs.toFixed(1)}`,
+          );
+        }
+        // Those before came before this reign as well.
+        if (other.cameAtMs < reignsFromMs && other.reignsFromMs <= cameAtMs) break;
+      }
+    });
+    this.of[member.place]!.push(write);
+  }
+
+  /** Was the primary that has taken the later one there already when another took the earlier one? */
+  private tooLate(earlier: Write, later: Write): boolean {
+    return earlier.cameAtMs < later.cameAtMs && later.reignsFromMs < earlier.cameAtMs &&
+      !(this.handed && later.started);
+  }
+}
