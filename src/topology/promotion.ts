@@ -150,27 +150,29 @@ export class Promotion {
       if (!isOf(said, before.info.history) || said.info.offset < before.info.offset) {
         return this.giveUp(`${name} has lost the data it was to be promoted for`);
       }
-      this.save(chosen);
       this.follow(chosen, others);
     });
   }
 
+  /** It is over when all have saved it: one that starts again with its old vote may make a majority for whoever was the primary before. */
   private follow(chosen: number, others: readonly number[]): void {
     const followers: number[] = [];
-    let waiting = others.length;
+    let waiting = 1 + others.length;
+    const done = () => {
+      if (--waiting > 0 || this.over) return;
+      if (1 + followers.length < this.majority) {
+        return this.giveUp(`no majority follows ${this.textOf(chosen)}`);
+      }
+      this.end();
+      this.owner.promoted(chosen, followers);
+    };
+    this.save(chosen, done);
     for (const place of others) {
       this.tell(place, ["REPLICAOF", ...hostAndPort(this.members[chosen]!.name)], (answer) => {
         // Redis answers so if it follows that one already.
-        if (typeof answer === "string" && answer.startsWith("OK")) {
-          followers.push(place);
-          this.save(place);
-        }
-        if (--waiting > 0 || this.over) return;
-        if (1 + followers.length < this.majority) {
-          return this.giveUp(`no majority follows ${this.textOf(chosen)}`);
-        }
-        this.end();
-        this.owner.promoted(chosen, followers);
+        if (typeof answer !== "string" || !answer.startsWith("OK")) return done();
+        followers.push(place);
+        this.save(place, done);
       });
     }
   }
@@ -185,8 +187,8 @@ export class Promotion {
   }
 
   /** So that it is the same after a restart; a server without a file refuses. */
-  private save(place: number): void {
-    this.fences[place]!.ask(["CONFIG", "REWRITE"], () => {});
+  private save(place: number, done: () => void): void {
+    this.fences[place]!.ask(["CONFIG", "REWRITE"], done);
   }
 
   private textOf(place: number): string {
