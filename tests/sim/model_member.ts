@@ -46,6 +46,8 @@ export class ModelMember {
   startedAtMs = -60_000;
   /** When it was made the primary that it is, or has started as one. */
   reignsFromMs = -60_000;
+  /** It was told so by a proxy, and not by hand, and has not just started. */
+  promoted = true;
   /** It has executed a write of a client, which came at that time. */
   executed: (cameAtMs: number) => void = () => {};
   readonly lines = new Set<Line>();
@@ -143,6 +145,7 @@ export class ModelMember {
     this.alive = true;
     this.follows = this.saved;
     this.startedAtMs = this.reignsFromMs = this.clock.nowMs();
+    this.promoted = false;
     this.syncUntilMs = -1;
     if (!empty) return;
     this.offset = 0;
@@ -162,6 +165,7 @@ export class ModelMember {
     to.replicate();
     to.follows = -1;
     to.reignsFromMs = this.clock.nowMs();
+    to.promoted = false;
     to.linked = false;
     to.newHistory(true);
     this.follows = to.place;
@@ -275,6 +279,7 @@ export class ModelMember {
         return this.follows < 0 ? "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n" : "*1\r\n$5\r\nslave\r\n";
       case "REPLICAOF NO":
         this.reignsFromMs = this.clock.nowMs();
+        this.promoted = true;
         if (this.follows >= 0) {
           this.follows = -1;
           this.linked = false;

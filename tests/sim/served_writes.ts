@@ -12,12 +12,15 @@ interface Write {
   readonly cameAtMs: number;
   /** When the member was made the primary that has executed it. */
   readonly reignsFromMs: number;
-  readonly started: boolean;
+  readonly promoted: boolean;
 }
 
 export class ServedWrites {
   count = 0;
-  /** Somebody has changed the primary by hand: one that starts again may be followed once more, and has missed what another took. */
+  /**
+   * Somebody has changed the primary by hand: one that starts again, or that he has made one, may be followed once more when another has
+   * been in the meantime, and has missed what that took.
+   */
   handed = false;
   private readonly of: Write[][];
 
@@ -34,8 +37,8 @@ export class ServedWrites {
 
   private take(member: ModelMember, cameAtMs: number): void {
     this.count++;
-    const { reignsFromMs, startedAtMs } = member;
-    const write = { cameAtMs, reignsFromMs, started: startedAtMs === reignsFromMs };
+    const { reignsFromMs, promoted } = member;
+    const write = { cameAtMs, reignsFromMs, promoted };
     this.of.forEach((others, place) => {
       if (place === member.place) return;
       for (let i = others.length - 1; i >= 0; i--) {
@@ -60,6 +63,6 @@ export class ServedWrites {
   /** Was the primary that has taken the later one there already when another took the earlier one? */
   private tooLate(earlier: Write, later: Write): boolean {
     return earlier.cameAtMs < later.cameAtMs && later.reignsFromMs < earlier.cameAtMs &&
-      !(this.handed && later.started);
+      !(this.handed && !later.promoted);
   }
 }
