@@ -288,6 +288,9 @@ export class ModelMember {
         return "+OK\r\n";
       case "CONFIG REWRITE":
         this.saved = this.follows;
+        // One that was a primary already when it was promoted is not told to be one.
+        if (this.follows < 0) this.reignsFromMs = this.clock.nowMs();
+        this.promoted = true;
         return "+OK\r\n";
     }
     if (name === "SET") {

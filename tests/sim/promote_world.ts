@@ -246,6 +246,7 @@ export class PromoteWorld {
     this.runTo(5000);
     const endMs = clock.nowMs() + TROUBLE_MS;
     if (this.reloads.chance(0.5)) this.reload();
+    if (this.servedWrites !== null) this.sleepBoth(new Random(this.seed + 600));
     while (clock.nowMs() < endMs) {
       this.trouble();
       // Some come close together, some wait for all to be well.
@@ -318,6 +319,27 @@ export class PromoteWorld {
       if (this.servedWrites !== null) this.servedWrites.handed = true;
       victim.handOver(to);
     } else if (kind === "mend") { for (const each of members) each.goOn(); }
+  }
+
+  /**
+   * In some worlds a primary is frozen, and a proxy that writes to it stopped, for so long that another promotes meanwhile: when the two go
+   * on, the one has requests of its clients for the other.
+   */
+  private sleepBoth(random: Random): void {
+    if (!random.chance(0.4)) return;
+    const { clock } = this;
+    clock.setTimer(random.int(1, TROUBLE_MS - 20_000), () => {
+      const proxy = random.int(0, this.seats.length - 1);
+      const place = this.primaryOf(this.seats[proxy]!);
+      if (place < 0 || !this.members[place]!.alive) return;
+      const [frozenMs, stoppedMs] = [random.int(5000, 12_000), random.int(4000, 12_000)];
+      this.note(
+        `freeze member ${place} for ${frozenMs} ms, and soon stop proxy ${proxy} for ${stoppedMs} ms`,
+      );
+      this.members[place]!.freeze();
+      clock.setTimer(frozenMs, () => this.members[place]!.goOn());
+      clock.setTimer(random.int(0, 1500), () => this.seats[proxy]!.process.stop(stoppedMs));
+    });
   }
 
   /** What has left before a proxy may write no more would come later than that: nobody can take it back. */
