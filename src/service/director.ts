@@ -52,6 +52,7 @@ const MASTER_MS = 1000;
 interface Kept {
   /** What the keeper depends on. */
   readonly key: string;
+  readonly failover: PoolConfig["failover"];
   /** What each server's sentinels call it; null: it has an address. */
   readonly masters: ReadonlyMap<string, string | null>;
   readonly keeper: Keeper;
@@ -182,7 +183,8 @@ export class Director {
     const zones = this.config.process.zones ?? [];
     const key = keyOf(pool, zones);
     if (before?.key === key) return;
-    const memory = before?.keeper.memory?.() ?? new Map();
+    // Keepers of one kind understand each other.
+    const memory = before?.failover === pool.failover ? before.keeper.memory?.() : undefined;
     before?.keeper.stop();
     this.kept.delete(name);
     const masters = new Map(pool.servers.map((server) => [server.name, server.master]));
@@ -204,13 +206,21 @@ export class Director {
       log: options.log,
       zones,
       known: new Map(states),
-      memory,
+      memory: memory ?? new Map(),
       event: (kind, server, cause) => this.events.record(kind, name, server, cause),
       grant: (server, ms) => this.service?.grant?.(name, server, ms),
     });
     if (keeper === null) return;
     const primaries = new Map([...before?.primaries ?? []].filter(([server]) => masters.has(server)));
-    const kept: Kept = { key, masters, keeper, states, primaries, shifts: new Map() };
+    const kept: Kept = {
+      key,
+      failover: pool.failover,
+      masters,
+      keeper,
+      states,
+      primaries,
+      shifts: new Map(),
+    };
     this.kept.set(name, kept);
     // Servers that are new to the workers may be known here, and another configuration is.
     if (states.size > 0) this.service?.follow(name, [...states.values()]);

@@ -79,6 +79,15 @@ interface Master {
   told: string;
 }
 
+/** What the next keeper has to know of a server beside where it is. */
+interface Remembered {
+  readonly master: string;
+  /** Of the last word that was believed: a sentinel that is behind it is to be outvoted also after a reload. */
+  readonly epoch: number;
+  /** Whose word that was. */
+  readonly sentinels: readonly string[];
+}
+
 export class SentinelKeeper implements Keeper, NodeOwner {
   readonly masters: readonly string[];
   private readonly nodes: SentinelNode[] = [];
@@ -106,11 +115,15 @@ export class SentinelKeeper implements Keeper, NodeOwner {
     const servers = this.pool.servers.filter(({ master }) => master === name).map((server) => server.name);
     // A reload begins where the keeper before has stopped: what it knew is not unknown.
     const known = this.around.known.get(servers[0]!);
+    const remembered = this.around.memory?.get(servers[0]!) as Remembered | undefined;
+    // Epochs of other sentinels are nothing to these.
+    const goesOn = remembered?.master === name &&
+      this.pool.sentinels.some(({ text }) => remembered.sentinels.includes(text));
     return {
       name,
       servers,
       views: new Map(),
-      epoch: -1,
+      epoch: goesOn ? remembered.epoch : -1,
       primary: known?.primary ?? null,
       term: known?.term ?? 0,
       movedAtMs: -Infinity,
@@ -145,6 +158,15 @@ export class SentinelKeeper implements Keeper, NodeOwner {
       if (sign === "replica failed") node.lookForReplicas(master.name);
       else node.look(master.name, `sentinel ${node.at.text} says so`);
     }
+  }
+
+  memory(): ReadonlyMap<string, Remembered> {
+    const sentinels = this.nodes.map(({ at }) => at.text);
+    return new Map(
+      [...this.byName.values()].flatMap(({ name, servers, epoch }) =>
+        servers.map((server): [string, Remembered] => [server, { master: name, epoch, sentinels }])
+      ),
+    );
   }
 
   stop(): void {

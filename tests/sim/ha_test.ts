@@ -29,6 +29,10 @@ Deno.test("a seed decides everything in a world of failovers too", async () => {
   assert.deepEqual(await runHaSeed(3), await runHaSeed(3));
 });
 
+Deno.test("a reload right before a sentinel says the old address again takes no switch back", async () => {
+  await runHaSeed(140_000_111);
+});
+
 type Method = (this: any, ...args: any[]) => unknown;
 
 function patch(owner: object, name: string, make: (old: Method) => Method): () => void {

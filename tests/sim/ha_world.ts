@@ -66,6 +66,8 @@ export interface HaPlan {
   readonly stale: number;
   /** What is sent arrives at its multiples, ms; 0: at any time. */
   readonly gridMs: number;
+  /** How often the configuration is another one, for which other keepers are made. */
+  readonly reloads: number;
   readonly text: string;
 }
 
@@ -100,6 +102,7 @@ function planOf(random: Random): HaPlan {
     },
     stale: random.pick([0, 0.3, 1]),
     gridMs: aside.chance(0.4) ? aside.pick([0.3, 1, 3]) : 0,
+    reloads: aside.chance(0.4) ? aside.int(1, 6) : 0,
   };
 }
 
@@ -277,6 +280,7 @@ export class HaWorld {
         () => this.troubleSentinel(random.int(0, plan.sentinels - 1)),
       );
     }
+    this.planReloads(lastMs);
     this.turns(lastMs - clock.nowMs());
     this.chaos = false;
     this.turns(END_MS);
@@ -287,6 +291,19 @@ export class HaWorld {
     const requests = this.clients.reduce((sum, client) => sum + client.requests, 0);
     const failures = this.clients.reduce((sum, client) => sum + client.failures, 0);
     return { seed: this.seed, requests, switches: this.switches, failures, hash: this.log.hash };
+  }
+
+  /** Of what keepers go by something else changes each time: they are made anew, and know what the ones before have said. */
+  private planReloads(untilMs: number): void {
+    const { clock, plan, config } = this;
+    const random = new Random(this.seed + 700);
+    for (let i = 1; i <= plan.reloads; i++) {
+      const pools = config.pools.map((pool) => ({ ...pool, maxLag: { ms: 10_000 + i } }));
+      clock.at(clock.nowMs() + random.next() * (untilMs - clock.nowMs()), () => {
+        this.note("reload");
+        this.director.adopt({ ...config, pools }, "reload");
+      });
+    }
   }
 
   private turns(ms: number): void {

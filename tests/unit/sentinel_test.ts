@@ -43,6 +43,8 @@ interface StandOptions {
   /** How many sentinels are there, of those that the pool names. */
   readonly present?: number;
   readonly known?: ServerState;
+  /** Of the keeper before. */
+  readonly memory?: ReadonlyMap<string, unknown>;
   readonly prepare?: (sentinels: readonly FakeSentinel[]) => void;
 }
 
@@ -66,6 +68,7 @@ async function stand(count: number, options: StandOptions = {}): Promise<Stand> 
     random: new Random(2).next,
     log: { level: 11, write: (_, text) => void log.push(text) },
     known: new Map(options.known === undefined ? [] : [["s", options.known]]),
+    memory: options.memory ?? new Map(),
     event: (kind, server, cause) => void events.push(`${kind} ${server} ${cause}`),
   });
   let started = false;
@@ -299,6 +302,34 @@ Deno.test("SentinelKeeper says nowhere, and why, if no sentinel answers, and whe
   s.run(10_000);
   assert.deepEqual([...new Set(s.take())], [`${A} of 1`]);
   assert.ok(s.log.includes("pool 'p': sentinel 10.0.0.2:26379 answers"));
+});
+
+Deno.test("SentinelKeeper does not believe a sentinel that is behind after a reload either", async () => {
+  const before = await stand(1, { prepare: ([one]) => one!.name("m", B, 7, { replicas: [A, C] }) });
+  before.run(1000);
+  assert.equal(before.take().at(-1), `${B} of 7`);
+  const memory = before.keeper.memory();
+  before.keeper.stop();
+  // It has come back with its old file.
+  const behind = {
+    known: state("s", 7, B),
+    prepare: ([one]: readonly FakeSentinel[]) => one!.name("m", A, 6),
+  };
+  const after = await stand(1, { ...behind, memory });
+  after.run(5000);
+  assert.deepEqual(after.take().filter((each) => !each.startsWith(B)), []);
+  after.sentinels[0]!.switch("m", C, 8);
+  after.run(1000);
+  assert.equal(after.take().at(-1), `${C} of 8`);
+  after.keeper.stop();
+  // Sentinels that nobody has heard before count for themselves, and so do those of another master.
+  for (const other of [{ sentinels: ["10.9.9.9:26379"] }, { master: "other" }]) {
+    const changed = new Map([["s", { ...memory.get("s")!, ...other }]]);
+    const anew = await stand(1, { ...behind, memory: changed });
+    anew.run(1000);
+    assert.match(anew.take().at(-1)!, new RegExp(`^${A} of `));
+    anew.keeper.stop();
+  }
 });
 
 Deno.test("SentinelKeeper goes on with what it knew when all sentinels are gone, and after a reload", async () => {
