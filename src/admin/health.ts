@@ -1,6 +1,6 @@
 /** /healthz and /readyz: for whoever restarts the process, or sends clients to it. */
 import { isUnheard } from "../config/config.ts";
-import { isDown } from "../service/questions.ts";
+import { isDown, viewsOf } from "../service/questions.ts";
 import { type Answer, plain } from "./answer.ts";
 import type { Around } from "./around.ts";
 
@@ -16,17 +16,14 @@ export async function readyz(around: Around): Promise<Answer> {
   const seen = await service.gather("servers", null);
   // They have died, and nobody listens until others have taken their places; or none gets round to it.
   if (seen.length === 0) return plain("no worker answers\n", 503);
-  const views = Map.groupBy(
-    seen.flatMap(({ answer }) => answer),
-    ({ pool, server }) => `${pool}\0${server}`,
-  );
+  const views = viewsOf(seen);
   const lacking = config.pools.filter((pool, at) => {
     if (isUnheard(pool)) return true;
     const { name, servers } = pool;
     const board = service.board.pools[at];
     return !servers.some((server, i) => {
       if (board?.servers[i]?.isOff) return false;
-      return !isDown(views.get(`${name}\0${server.name}`) ?? []);
+      return !isDown(views(name, server.name));
     });
   });
   if (lacking.length === 0) return plain("ready\n");

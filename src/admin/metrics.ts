@@ -12,10 +12,9 @@ import {
   totalBuckets,
 } from "../stats/families.ts";
 import { LATENCY_CLASSES, SERVED, WAITED } from "../stats/latency.ts";
-import { SERVER_CONNECTIONS } from "../stats/metrics.ts";
 import { VERSION } from "../stats/version.ts";
 import type { Answer, Asked } from "./answer.ts";
-import type { Gathered, PoolCertificate } from "../service/questions.ts";
+import { type Gathered, isDown, type PoolCertificate, type Views, viewsOf } from "../service/questions.ts";
 import type { Director } from "../service/director.ts";
 import type { Around } from "./around.ts";
 
@@ -39,7 +38,7 @@ export async function metrics(around: Around, { accept }: Asked): Promise<Answer
 export async function takeSnapshot(around: Around, native = false): Promise<Snapshot> {
   const { clock, turns, service, director, machine } = around;
   const [servers, held] = await Promise.all([service.gather("servers", null), certificatesHeld(around)]);
-  const failing = failingServers(servers);
+  const views = viewsOf(servers);
   const certificates = certificatesOf(held);
   const stats = await service.stats();
   const { config, stamp } = around;
@@ -57,7 +56,7 @@ export async function takeSnapshot(around: Around, native = false): Promise<Snap
     epochAtMs: stamp.atMs,
     events: director.events.counts,
     certificates: around.certificates().map((one) => ({ key: ADMIN_KEY, ...one })),
-    pools: await turns.all(snapshotsOf(config, boards, director, stats, failing, certificates, native)),
+    pools: await turns.all(snapshotsOf(config, boards, director, stats, views, certificates, native)),
   };
 }
 
@@ -66,7 +65,7 @@ function* snapshotsOf(
   boards: readonly { readonly board: PoolBoard; readonly cells: readonly ServerCells[] }[],
   director: Director,
   stats: ProcessStats,
-  failing: ReadonlySet<string>,
+  views: Views,
   certificates: readonly PoolCertificate[],
   native: boolean,
 ): Generator<number, PoolSnapshot[]> {
@@ -91,8 +90,7 @@ function* snapshotsOf(
         name: server.name,
         values: counters,
         ejected: cells.isOff,
-        // A worker that nobody has asked for it has not tried.
-        down: unheard || counters[SERVER_CONNECTIONS] === 0 && failing.has(`${name}\0${server.name}`),
+        down: unheard || isDown(views(name, server.name)),
         served: totalBuckets(cells.latency, SERVED, native),
         replicas: director.replicas(name, server.name),
       });
@@ -137,12 +135,4 @@ export function certificatesOf(seen: readonly Gathered<"certificates">[]): PoolC
     }
   }
   return [...first.values()];
-}
-
-/** "pool\0server" of those that a worker could not connect to, the last time. */
-function failingServers(
-  seen: readonly { readonly answer: readonly { pool: string; server: string; down: boolean }[] }[],
-): ReadonlySet<string> {
-  const failing = seen.flatMap(({ answer }) => answer.filter(({ down }) => down));
-  return new Set(failing.map(({ pool, server }) => `${pool}\0${server}`));
 }

@@ -1,7 +1,7 @@
 /** /api/pools: every pool with its servers, how each is doing and how much of the keys it has. */
 import type { CertificateSeen } from "../net/tls.ts";
 import { type Config, isUnheard, type PoolConfig, type ServerConfig } from "../config/config.ts";
-import { isDown, type ServerSeen } from "../service/questions.ts";
+import { isDown, type ServerSeen, viewsOf } from "../service/questions.ts";
 import { DRAINED, FREE, type ServerCells } from "../stats/board.ts";
 import {
   CLIENT_CONNECTIONS,
@@ -75,10 +75,7 @@ async function made(around: Around): Promise<Answer> {
   const certificates = certificatesOf(held);
   const { config } = around;
   const states = director.states();
-  const viewed = Map.groupBy(
-    seen.flatMap(({ answer }) => answer),
-    ({ pool, server }) => `${pool}\0${server}`,
-  );
+  const views = viewsOf(seen);
   // A reload between two steps has other servers on the board, in another order.
   const cells = service.board.pools.map(({ servers }) => servers);
   const shares: Float64Array[] = [];
@@ -92,7 +89,7 @@ async function made(around: Around): Promise<Answer> {
       ...serverOf(
         server,
         cells[at]?.[i],
-        viewed.get(`${pool.name}\0${server.name}`) ?? [],
+        views(pool.name, server.name),
         stateOf.get(server.name),
         director.replicas(pool.name, server.name),
         pool,

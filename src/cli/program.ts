@@ -375,19 +375,19 @@ function placesOf({ pools }: Config, workers: number): Map<string, number> {
 }
 
 /** The pid file is this process's own, and not that of one that has taken its place. */
-function writePidFile(path: string): void {
-  try {
-    writeFileSync(path, String(process.pid), { mode: 0o644 });
-  } catch (error) {
-    throw new Error(`cannot write the pid file: ${(error as Error).message}`);
-  }
-}
-
 function isOurs(pidFile: string): boolean {
   try {
     return readFileSync(pidFile, "utf8").trim() === String(process.pid);
   } catch {
     return false;
+  }
+}
+
+function writePidFile(path: string): void {
+  try {
+    writeFileSync(path, String(process.pid), { mode: 0o644 });
+  } catch (error) {
+    throw new Error(`cannot write the pid file: ${(error as Error).message}`);
   }
 }
 

@@ -25,21 +25,27 @@ export class Leave {
     this.lookedAtMs = this.nowMs;
   }
 
-  private get nowMs(): number {
+  /** Real ms (Clock.realMs). */
+  get nowMs(): number {
     return this.clock.realMs?.() ?? this.clock.nowMs();
   }
 
-  /** One of the primary's connections has ended, and not by us: its process may have ended with it. */
+  /** One of the primary's connections has ended, and we have not let go of it: its process may have ended with it. */
   connectionEnded(): void {
     this.endedAtMs = this.nowMs;
   }
 
   /**
-   * May a connection that has been made just now be written to? Who is there may be another process than the one that a majority was
-   * asked about, and know nothing of what that one was told by hand: so only when it certainly has been asked since.
+   * May a connection that has been made just now be written to at once? Who is there may be another process than the one that a majority
+   * was asked about, and know nothing of what that one was told by hand: then it has to have been asked since (`holdsSince`).
    */
   get holdsForNew(): boolean {
-    return this.holds && this.untilMs - LEASE_MS >= this.endedAtMs;
+    return this.holdsSince(this.endedAtMs);
+  }
+
+  /** Does it hold, and has a majority certainly been asked for it since then? @param ms as `nowMs` */
+  holdsSince(ms: number): boolean {
+    return this.holds && this.untilMs - LEASE_MS >= ms;
   }
 
   /** Looks at the board: may something be written at this moment? */

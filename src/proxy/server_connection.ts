@@ -528,7 +528,7 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
       const code = front.illness(bytes, start, end, AS_GREETING)?.code ?? greeting.check(bytes, start, end);
       if (code !== null) return this.turnAway(code, bytes, start, end);
       if (bytes[start] === MINUS) this.endpoint.refuses(latin1(bytes, start + 1, end).trimEnd());
-      if (last) this.serveIfGranted();
+      if (last) this.greeted();
     };
     this.enqueue(request);
     this.greetings++;
@@ -539,14 +539,24 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     if (!this.dirty) this.server.pool.turn.touchServer(this);
   }
 
-  /** Its handshake has been answered. @param waits it has looked before: what is asked for now is seen to be newer than the last look */
-  private serveIfGranted(waits = false): void {
-    if (this.writeLeave?.holdsForNew === false) {
-      if (waits) this.endpoint.needsLeave();
-      this.connectTimer = this.server.pool.clock.setTimer(GRANT_LOOK_MS, () => this.serveIfGranted(true));
-      return;
-    }
-    this.connectTimer = null;
+  /** Its handshake has been answered. */
+  private greeted(): void {
+    const { writeLeave } = this;
+    if (writeLeave === null || writeLeave.holdsForNew) this.serve();
+    else this.awaitLeave(writeLeave.nowMs);
+  }
+
+  /** It serves when a majority has certainly been asked since: of whoever is there now. What ends meanwhile is nothing to it. */
+  private awaitLeave(sinceMs: number): void {
+    this.connectTimer = this.server.pool.clock.setTimer(GRANT_LOOK_MS, () => {
+      this.connectTimer = null;
+      if (this.writeLeave?.holdsSince(sinceMs) !== false) return this.serve();
+      this.endpoint.needsLeave();
+      this.awaitLeave(sinceMs);
+    });
+  }
+
+  private serve(): void {
     this.endpoint.connected();
     this.openGate(GREETING);
   }

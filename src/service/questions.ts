@@ -41,6 +41,18 @@ export function isDown(views: readonly Pick<ServerSeen, "down" | "tried">[]): bo
   return views.some(({ down }) => down) && views.every(({ down, tried }) => down || !tried);
 }
 
+/** What the workers that have answered have seen of a server. */
+export type Views = (pool: string, server: string) => readonly ServerSeen[];
+
+/** @param answers to "servers" (gather) */
+export function viewsOf(answers: readonly { readonly answer: readonly ServerSeen[] }[]): Views {
+  const views = Map.groupBy(
+    answers.flatMap(({ answer }) => answer),
+    ({ pool, server }) => `${pool}\0${server}`,
+  );
+  return (pool, server) => views.get(`${pool}\0${server}`) ?? [];
+}
+
 /** Servers that are looked at in one turn. */
 const SERVERS_PART = 128;
 

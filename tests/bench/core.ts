@@ -13,7 +13,6 @@
 import { parseConfig } from "../../src/config/parse.ts";
 import { MemoryMemcached } from "../../src/demo/memory_memcached.ts";
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
-import { Proxy } from "../../src/service/proxy.ts";
 // Not for its sockets: it brings the copy routine that the shipped executable has.
 import "../../src/runtime/bun.ts";
 import { type Ask, packet, storeExtras } from "../lib/binary.ts";
@@ -21,6 +20,7 @@ import { concat, latin1, request } from "../lib/bytes.ts";
 import { owningSlots } from "../lib/slots.ts";
 import { CoreNet } from "./core_net.ts";
 import { spread } from "./stats.ts";
+import { quietProxy } from "../lib/quiet_proxy.ts";
 
 interface Kind {
   readonly name: string;
@@ -147,14 +147,7 @@ class Bench {
 
   private async begin(): Promise<void> {
     const { net, kind, bytes } = this;
-    const proxy = new Proxy({
-      config: owningSlots(parseConfig(configOf(kind), "core.yml")),
-      net,
-      clock: net.clock,
-      random: () => 0.5,
-      log: { level: 0, write: () => {} },
-      system: { hostName: "core", processId: 1, os: "core", filesMax: 0, memoryBytes: () => 0 },
-    });
+    const proxy = quietProxy(net, owningSlots(parseConfig(configOf(kind), "core.yml")));
     await proxy.listen(null);
     net.openServers();
     for (let i = 0; i < CLIENTS; i++) net.join();

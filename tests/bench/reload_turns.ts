@@ -10,12 +10,12 @@
 import "../../src/runtime/bun.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { makeBoard } from "../../src/service/ceilings.ts";
-import { Proxy } from "../../src/service/proxy.ts";
 import { Turns } from "../../src/service/turns.ts";
 import { changeLines, changeSteps } from "../../src/topology/change.ts";
 import { request } from "../lib/bytes.ts";
 import { TurnNet } from "../lib/turn_net.ts";
 import { wideRedisServer } from "../lib/wide_servers.ts";
+import { quietProxy } from "../lib/quiet_proxy.ts";
 
 const ROUNDS = 30;
 const TURN_MS = 1;
@@ -59,14 +59,8 @@ function longestTurn<T>(what: string, steps: Generator<number, T>): T {
 const net = new TurnNet(wideRedisServer, (work) => work());
 let config = parseConfig(ymlOf(0), "wide.yml");
 const board = makeBoard(config, 1);
-const proxy = new Proxy({
-  config,
-  net,
-  clock: net.clock,
-  random: () => 0.5,
-  log: { level: 0, write: () => {} },
+const proxy = quietProxy(net, config, {
   turns: new LongestTurn(net.clock),
-  system: { hostName: "turn", processId: 1, os: "turn", filesMax: 0, memoryBytes: () => 0 },
   seat: {
     worker: 0,
     board,

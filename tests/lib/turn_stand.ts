@@ -1,13 +1,12 @@
 /** A proxy of one pool on a TurnNet, and requests through it. */
 import { parseConfig } from "../../src/config/parse.ts";
 import type { Pool } from "../../src/proxy/pool.ts";
-import { Proxy } from "../../src/service/proxy.ts";
+import type { Proxy } from "../../src/service/proxy.ts";
 import { latin1 } from "./bytes.ts";
 import { owningSlots } from "./slots.ts";
 import { TurnNet, type TurnSocket } from "./turn_net.ts";
 import { wideMemcachedServer, wideRedisServer } from "./wide_servers.ts";
-
-const SYSTEM = { hostName: "turn", processId: 1, os: "turn", filesMax: 0, memoryBytes: () => 0 };
+import { quietProxy } from "./quiet_proxy.ts";
 
 export class WideClient {
   readonly socket: TurnSocket;
@@ -44,14 +43,7 @@ export class TurnStand {
       `wide:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n${yml}  servers:\n${lines.join("")}`,
       "wide.yml",
     );
-    const proxy = new Proxy({
-      config: owningSlots(config),
-      net,
-      clock: net.clock,
-      random: () => 0.5,
-      log: { level: 0, write: () => {} },
-      system: SYSTEM,
-    });
+    const proxy = quietProxy(net, owningSlots(config));
     await proxy.listen(null);
     const stand = new TurnStand(net, proxy);
     // Connections are made and greeted before anything is looked at.

@@ -16,7 +16,7 @@ const { readings } = await import("../../src/stats/families.ts");
 const { takeSnapshot } = await import("../../src/admin/metrics.ts");
 const { jsonSchema } = await import("../../src/cli/schema.ts");
 const { parseConfig } = await import("../../src/config/parse.ts");
-const { Proxy } = await import("../../src/service/proxy.ts");
+const { quietProxy } = await import("../lib/quiet_proxy.ts");
 const { Turns } = await import("../../src/service/turns.ts");
 const { SERVED } = await import("../../src/stats/latency.ts");
 const { EVENTS_MAX, Events } = await import("../../src/topology/events.ts");
@@ -74,15 +74,7 @@ async function makeAround(clock: TurnClock): Promise<Around> {
   const net = new TurnNet(wideRedisServer, (work) => work());
   const log = { level: 0, write: () => {} };
   const turns = new Turns(clock as unknown as Around["clock"]);
-  const proxy = new Proxy({
-    config: parseConfig(yml.join(""), "wide.yml"),
-    net,
-    clock: net.clock,
-    random: () => 0.5,
-    log,
-    turns,
-    system: { hostName: "turn", processId: 1, os: "turn", filesMax: 0, memoryBytes: () => 0 },
-  });
+  const proxy = quietProxy(net, parseConfig(yml.join(""), "wide.yml"), { turns });
   await proxy.listen(null);
   for (let i = 0; i < CLIENTS; i++) net.join(() => {});
   net.run();
@@ -120,7 +112,7 @@ async function makeAround(clock: TurnClock): Promise<Around> {
 }
 
 /** As after some load. */
-function fill(proxy: InstanceType<typeof Proxy>): void {
+function fill(proxy: ReturnType<typeof quietProxy>): void {
   for (const [p, { latency, servers, slowLog }] of proxy.board.pools.entries()) {
     for (const one of [latency, ...servers.map((server) => server.latency)]) {
       const block = one.block(0);

@@ -27,9 +27,8 @@ import { parseConfig } from "../../src/config/parse.ts";
 import { FAILURES } from "../../src/proxy/failures.ts";
 import type { Pool, Seat } from "../../src/proxy/pool.ts";
 import { Director } from "../../src/service/director.ts";
-import { makeBoard } from "../../src/service/ceilings.ts";
 import { Proxy } from "../../src/service/proxy.ts";
-import { Board } from "../../src/stats/board.ts";
+import type { Board } from "../../src/stats/board.ts";
 import { Sources } from "../../src/topology/sources.ts";
 import type { ServerState, Sign } from "../../src/topology/state.ts";
 import { changeOf } from "../../src/topology/change.ts";
@@ -50,6 +49,7 @@ import { type Manners, SimClient, type Workload } from "./sim_client.ts";
 import { SimServer } from "./sim_server.ts";
 import { EarWorkload, ReaderWorkload, type Readings, type Written } from "./tracking_workload.ts";
 import { Truth, Violation } from "./truth.ts";
+import { boardsOf } from "./threads.ts";
 
 const CHECK_EVERY_TURNS = 16;
 /** What had left the proxy when a node refused something has arrived so soon. */
@@ -211,8 +211,7 @@ export class ClusterWorld implements ClusterJudge, Judge {
   /** Once it is known what the servers are. */
   private makeProxies(): void {
     const { plan, clock, log, random } = this;
-    const board = makeBoard(this.config, plan.workers);
-    this.boards = Array.from({ length: plan.workers }, (_, i) => i === 0 ? board : Board.of(board.memory));
+    this.boards = boardsOf(this.config, plan.workers);
     this.proxies = this.boards.map((board, worker) =>
       new Proxy({
         config: this.config,

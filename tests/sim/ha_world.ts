@@ -21,9 +21,8 @@ import { parseConfig } from "../../src/config/parse.ts";
 import type { Handler, Socket } from "../../src/net/net.ts";
 import type { Seat } from "../../src/proxy/pool.ts";
 import { Director } from "../../src/service/director.ts";
-import { makeBoard } from "../../src/service/ceilings.ts";
 import { Proxy } from "../../src/service/proxy.ts";
-import { Board } from "../../src/stats/board.ts";
+import type { Board } from "../../src/stats/board.ts";
 import { checkTimed } from "./checkers.ts";
 import type { ServerState } from "../../src/topology/state.ts";
 import { latin1, request, textOf } from "../lib/bytes.ts";
@@ -37,6 +36,7 @@ import { SYSTEM } from "./reader.ts";
 import { type LinkTimes, ReplicaNode } from "./replication.ts";
 import { SimServer } from "./sim_server.ts";
 import { type Execution, Truth, Violation } from "./truth.ts";
+import { boardsOf, Messages } from "./threads.ts";
 
 /** Sentinels notice a death after so long. */
 const DOWN_AFTER_MS = 1000;
@@ -163,6 +163,7 @@ export class HaWorld {
   private readonly director: Director;
   private readonly config: Config;
   private readonly thawsAtMs = new Map<ReplicaNode, number>();
+  private readonly messages = new Messages(this.clock);
   private switches = 0;
   private chaos = true;
 
@@ -175,8 +176,7 @@ export class HaWorld {
     this.net.gridMs = plan.gridMs;
     this.config = parseConfig(plan.text, "sim.yml");
     const note = (text: string) => log.add(clock.nowMs(), "proxy", text);
-    const board = makeBoard(this.config, plan.workers);
-    const boards = Array.from({ length: plan.workers }, (_, i) => i === 0 ? board : Board.of(board.memory));
+    const boards = boardsOf(this.config, plan.workers);
     this.proxies = boards.map((board, worker) =>
       new Proxy({
         config: this.config,
@@ -466,18 +466,9 @@ export class HaWorld {
 
   // ---- what the proxy is told
 
-  /** By worker: when it hears what it was told last. */
-  private readonly followAtMs: number[] = [];
-
   private follow(states: readonly ServerState[]): void {
     this.proxies.forEach((proxy, worker) => {
-      const nowMs = this.clock.nowMs();
-      // Messages to a worker keep their order.
-      const atMs = this.followAtMs[worker] = Math.max(
-        this.followAtMs[worker] ?? 0,
-        nowMs + (worker === 0 ? 0 : this.random.next()),
-      );
-      this.clock.setTimer(atMs - nowMs, () => {
+      this.messages.send(worker, worker === 0 ? 0 : this.random.next(), () => {
         for (const state of states) this.noteTold(worker, state);
         const { servers } = proxy.pools[0]!;
         const before = servers.map(({ primary }) => primary);

@@ -55,10 +55,10 @@ export class PromoteWorld {
   private writes = 0;
   /** Somebody has changed the primary by hand. */
   private handed = false;
+  /** Null in worlds that do not serve. */
+  private servedWrites: ServedWrites | null = null;
 
-  private readonly servedWrites: ServedWrites | null;
-
-  private constructor(readonly seed: number, serves: boolean) {
+  private constructor(readonly seed: number, private readonly serves: boolean) {
     this.random = new Random(seed);
     this.reloads = new Random(seed + 300);
     // What a kernel has taken a part of when the process is stopped leaves when it goes on, without anybody who looks.
@@ -66,7 +66,6 @@ export class PromoteWorld {
     this.net = new SimNet(this.clock, new Random(seed + 1), options);
     const together = new Random(seed + 400);
     if (together.chance(0.3)) this.net.gridMs = together.pick([0.3, 1, 3]);
-    this.servedWrites = serves ? new ServedWrites(this.members) : null;
   }
 
   /** @param serves clients write through the proxies */
@@ -95,7 +94,7 @@ export class PromoteWorld {
       this.members.push(new ModelMember(i, this.members, net, clock, new Random(this.seed + 100 + i)));
     }
     for (const member of this.members) await member.listen(proxies);
-    this.servedWrites?.watch();
+    if (this.serves) this.servedWrites = new ServedWrites(this.members, () => this.handed);
     for (let proxy = 0; proxy < proxies; proxy++) await this.addSeat(proxy);
     this.note(`${members} members, ${proxies} proxies`);
     this.replicate();
@@ -121,7 +120,7 @@ export class PromoteWorld {
     const config = configOf("10s");
     const seat: Seat = { process, clock: running, config, keeper: null!, state: null, served: null };
     this.seats.push(seat);
-    if (this.servedWrites === null) {
+    if (!this.serves) {
       seat.keeper = this.keeperOf(proxy, config, process, running, new Random(seed + 200 + proxy).next, null);
       return this.startKeeper(proxy);
     }
@@ -246,7 +245,7 @@ export class PromoteWorld {
     this.runTo(5000);
     const endMs = clock.nowMs() + TROUBLE_MS;
     if (this.reloads.chance(0.5)) this.reload();
-    if (this.servedWrites !== null) this.sleepBoth(new Random(this.seed + 600));
+    if (this.serves) this.sleepBoth(new Random(this.seed + 600));
     while (clock.nowMs() < endMs) {
       this.trouble();
       // Some come close together, some wait for all to be well.
@@ -316,7 +315,6 @@ export class PromoteWorld {
       const to = random.pick(members);
       this.note(`member ${victim.place} to ${to.place}`);
       this.handed = true;
-      if (this.servedWrites !== null) this.servedWrites.handed = true;
       victim.handOver(to);
     } else if (kind === "mend") { for (const each of members) each.goOn(); }
   }
@@ -344,7 +342,7 @@ export class PromoteWorld {
 
   /** What has left before a proxy may write no more would come later than that: nobody can take it back. */
   private slow(address: Address, forMs: number): void {
-    if (this.servedWrites === null) this.net.stall(address, Math.min(forMs, 3000));
+    if (!this.serves) this.net.stall(address, Math.min(forMs, 3000));
   }
 
   private heal(): void {

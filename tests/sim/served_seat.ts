@@ -5,10 +5,8 @@
 import type { Config } from "../../src/config/config.ts";
 import type { Address, Clock, Socket } from "../../src/net/net.ts";
 import { GONE } from "../../src/proxy/client_question.ts";
-import { makeBoard } from "../../src/service/ceilings.ts";
 import { Director } from "../../src/service/director.ts";
 import { Proxy } from "../../src/service/proxy.ts";
-import { Board } from "../../src/stats/board.ts";
 import { PromoteKeeper } from "../../src/topology/promote.ts";
 import type { ServerState } from "../../src/topology/state.ts";
 import { request } from "../lib/bytes.ts";
@@ -16,6 +14,7 @@ import type { SimNet } from "./net.ts";
 import type { SimProcess } from "./process.ts";
 import type { Random } from "./random.ts";
 import { Reader, SYSTEM } from "./reader.ts";
+import { boardsOf, Messages } from "./threads.ts";
 import { Violation } from "./truth.ts";
 
 const CLIENTS = 2;
@@ -33,8 +32,7 @@ export class ServedSeat {
   private readonly director: Director;
   private readonly workers: readonly Proxy[];
   private readonly clients: Writer[] = [];
-  /** By worker: when it hears what it was told last. */
-  private readonly toldAtMs: number[] = [];
+  private readonly messages: Messages;
   private reloads = 0;
 
   /** @param configs the same but for something that makes another keeper necessary; a reload brings the next one */
@@ -48,9 +46,9 @@ export class ServedSeat {
   ) {
     const count = random.int(1, 2);
     const [config] = configs;
-    const board = makeBoard(config, count);
     const log = { level: 5, write: (_: number, text: string) => around.note(text) };
-    this.workers = Array.from({ length: count }, (_, worker) =>
+    this.messages = new Messages(clock);
+    this.workers = boardsOf(config, count).map((board, worker) =>
       new Proxy({
         config,
         net: process,
@@ -60,14 +58,15 @@ export class ServedSeat {
         system: SYSTEM,
         seat: {
           worker,
-          board: worker === 0 ? board : Board.of(board.memory),
+          board,
           serversChanged: () => {},
           tellOthers: () => {},
           sign: (_pool, server, sign, cause) =>
             this.message(() => this.director.sign("p", server, sign, cause)),
           ask: (_worker, _pool, _question, told) => this.message(() => told(GONE)),
         },
-      }));
+      })
+    );
     this.director = new Director({
       config,
       net: process,
@@ -105,13 +104,7 @@ export class ServedSeat {
   private follow(states: readonly ServerState[]): void {
     for (const state of states) this.around.said(state);
     this.workers.forEach((worker, i) => {
-      const nowMs = this.clock.nowMs();
-      // Messages to a worker keep their order.
-      const atMs = this.toldAtMs[i] = Math.max(
-        this.toldAtMs[i] ?? 0,
-        nowMs + this.random.next() * MESSAGE_MAX_MS,
-      );
-      this.clock.setTimer(atMs - nowMs, () => worker.follow("p", states));
+      this.messages.send(i, this.random.next() * MESSAGE_MAX_MS, () => worker.follow("p", states));
     });
   }
 

@@ -17,22 +17,16 @@ interface Write {
 
 export class ServedWrites {
   count = 0;
+  /** By member, in the order in which they came. */
+  private readonly of: readonly Write[][];
+
   /**
-   * Somebody has changed the primary by hand: one that starts again, or that he has made one, may be followed once more when another has
-   * been in the meantime, and has missed what that took.
+   * @param handed has somebody changed the primary by hand? One that starts again, or that he has made one, may be followed once more
+   *   when another has been in the meantime, and has missed what that took
    */
-  handed = false;
-  private readonly of: Write[][];
-
-  constructor(private readonly members: readonly ModelMember[]) {
-    this.of = [];
-  }
-
-  watch(): void {
-    for (const member of this.members) {
-      this.of.push([]);
-      member.executed = (cameAtMs) => this.take(member, cameAtMs);
-    }
+  constructor(members: readonly ModelMember[], private readonly handed: () => boolean) {
+    this.of = members.map(() => []);
+    for (const member of members) member.executed = (cameAtMs) => this.take(member, cameAtMs);
   }
 
   private take(member: ModelMember, cameAtMs: number): void {
@@ -43,8 +37,7 @@ export class ServedWrites {
       if (place === member.place) return;
       for (let i = others.length - 1; i >= 0; i--) {
         const other = others[i]!;
-        const wrong = this.tooLate(other, write) || this.tooLate(write, other);
-        if (wrong) {
+        if (this.tooLate(other, write) || this.tooLate(write, other)) {
           throw new Violation(
             `member ${member.place} has executed a write that came at ${
               cameAtMs.toFixed(1)
@@ -53,8 +46,8 @@ export class ServedWrites {
             }, the primary since ${other.reignsFromMs.toFixed(1)}`,
           );
         }
-        // Those before came before this reign as well.
-        if (other.cameAtMs < reignsFromMs && other.reignsFromMs <= cameAtMs) break;
+        // Those before came before both as well.
+        if (other.cameAtMs < Math.min(cameAtMs, reignsFromMs)) break;
       }
     });
     this.of[member.place]!.push(write);
@@ -63,6 +56,6 @@ export class ServedWrites {
   /** Was the primary that has taken the later one there already when another took the earlier one? */
   private tooLate(earlier: Write, later: Write): boolean {
     return earlier.cameAtMs < later.cameAtMs && later.reignsFromMs < earlier.cameAtMs &&
-      !(this.handed && !later.promoted);
+      !(this.handed() && !later.promoted);
   }
 }

@@ -11,7 +11,6 @@ import type { Client } from "../../src/proxy/client.ts";
 import type { Address } from "../../src/net/net.ts";
 import type { ServerState } from "../../src/topology/state.ts";
 import type { Pool, Seat } from "../../src/proxy/pool.ts";
-import { makeBoard } from "../../src/service/ceilings.ts";
 import { type Prepared, Proxy } from "../../src/service/proxy.ts";
 import type { RedisSession } from "../../src/redis/session.ts";
 import { Board, type PoolBoard } from "../../src/stats/board.ts";
@@ -62,6 +61,7 @@ import {
   type Written,
 } from "./tracking_workload.ts";
 import { type Execution, Truth, Violation } from "./truth.ts";
+import { boardsOf } from "./threads.ts";
 
 /** Objects are looked at after every so many turns, and whenever a phase ends. */
 const CHECK_EVERY_TURNS = 8;
@@ -202,8 +202,7 @@ export class World implements Judge {
     };
     this.process = new SimProcess(this.clock, this.net);
     const stops = this.stops.length > 0;
-    const board = makeBoard(plan.config, plan.workers);
-    this.boards = Array.from({ length: plan.workers }, (_, i) => i === 0 ? board : Board.of(board.memory));
+    this.boards = boardsOf(plan.config, plan.workers);
     this.proxies = this.boards.map((board, worker) =>
       new Proxy({
         config: plan.config,

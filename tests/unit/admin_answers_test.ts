@@ -19,7 +19,6 @@ import {
   SERVER_TLS_KEYS,
   TLS_KEYS,
 } from "../../src/config/schema.ts";
-import { Proxy } from "../../src/service/proxy.ts";
 import { EJECTED } from "../../src/stats/board.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import type { ReplicaHealth } from "../../src/topology/state.ts";
@@ -27,6 +26,7 @@ import { endpoint, state } from "../lib/scripted_keeper.ts";
 import { TurnNet } from "../lib/turn_net.ts";
 import { bodyOf, ReloadsAtOnce, TURNS } from "../lib/turns.ts";
 import { wideRedisServer } from "../lib/wide_servers.ts";
+import { quietProxy } from "../lib/quiet_proxy.ts";
 
 const shown = async (yml: string): Promise<string> => {
   const around = { clock: { wallMs: () => 0 }, turns: TURNS, config: parseConfig(yml, "x.yml") };
@@ -208,15 +208,7 @@ function standing(config: Config) {
   };
   const net = new TurnNet(wideRedisServer, (work) => work());
   const turns = new ReloadsAtOnce(clock as unknown as Around["clock"]);
-  const proxy = new Proxy({
-    config,
-    net,
-    clock: net.clock,
-    random: () => 0.5,
-    log: { level: 0, write: () => {} },
-    turns,
-    system: { hostName: "h", processId: 1, os: "o", filesMax: 0, memoryBytes: () => 0 },
-  });
+  const proxy = quietProxy(net, config, { turns });
   const facts = { runtime: "deno", runtimeVersion: "2", startedAtMs: 1, filesMax: 1024 };
   const around = {
     clock,

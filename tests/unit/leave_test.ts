@@ -45,6 +45,25 @@ Deno.test("Leave: what was granted right before a stop is not new behind it", ()
   ok(leave.holds);
 });
 
+Deno.test("Leave: who has waited since then may write when it has been asked since, whatever has ended meanwhile", () => {
+  const { cells, now, leave } = made();
+  cells.grant(2000);
+  ok(leave.holds && leave.holdsForNew, "nothing has ended");
+  now.ms += 10;
+  leave.connectionEnded();
+  equal(leave.holdsForNew, false);
+  const sinceMs = now.ms += 5;
+  // Asked before.
+  now.ms += 20;
+  cells.grant(1970);
+  equal(leave.holdsSince(sinceMs), false);
+  now.ms += 20;
+  cells.grant(2000);
+  leave.connectionEnded();
+  ok(leave.holdsSince(sinceMs));
+  equal(leave.holdsForNew, false);
+});
+
 Deno.test("Leave: nobody writes for longer than has been granted, whoever is stopped when", () => {
   const event = fc.oneof(
     fc.record({ grant: fc.integer({ min: -10, max: 6000 }) }),

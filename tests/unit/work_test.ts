@@ -11,10 +11,10 @@ import { MemoryMemcached } from "../../src/demo/memory_memcached.ts";
 import { MemoryRedis } from "../../src/demo/memory_redis.ts";
 import { ReplyQueue } from "../../src/proxy/reply_queue.ts";
 import type { Request } from "../../src/proxy/request.ts";
-import { Proxy } from "../../src/service/proxy.ts";
 import { CoreNet } from "../bench/core_net.ts";
 import { concat, latin1, request } from "../lib/bytes.ts";
 import { owningSlots } from "../lib/slots.ts";
+import { quietProxy } from "../lib/quiet_proxy.ts";
 
 const CLIENTS = 4;
 /** Meanwhile they become few that are looked at. */
@@ -55,18 +55,12 @@ async function workOf({ protocol, servers, cluster = false, requests }: Load): P
     { length: servers },
     (_, i) => `    - 127.0.0.1:${1 + i}${cluster ? "" : `:1 server${i}`}\n`,
   );
-  const proxy = new Proxy({
-    config: owningSlots(parseConfig(
-      `core:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n  preconnect: true\n` +
-        `  cluster: ${cluster}\n  servers:\n${lines.join("")}`,
-      "core.yml",
-    )),
-    net,
-    clock: net.clock,
-    random: () => 0.5,
-    log: { level: 0, write: () => {} },
-    system: { hostName: "core", processId: 1, os: "core", filesMax: 0, memoryBytes: () => 0 },
-  });
+  const config = parseConfig(
+    `core:\n  listen: 127.0.0.1:1\n  redis: ${protocol === "redis"}\n  preconnect: true\n` +
+      `  cluster: ${cluster}\n  servers:\n${lines.join("")}`,
+    "core.yml",
+  );
+  const proxy = quietProxy(net, owningSlots(config));
   await proxy.listen(null);
   net.openServers();
   for (let i = 0; i < CLIENTS; i++) net.join();
