@@ -180,6 +180,12 @@ function readLine(line: string): NodeLine {
   };
 }
 
+/** A node as another one sees it, for messages. */
+function described({ port, flags, primary, epoch, linked, ranges }: NodeLine): string {
+  const owns = primary === "" ? ranges.map(([first, last]) => `${first}-${last}`).join(" ") : "a replica";
+  return `${port} ${flags} epoch ${epoch} ${linked ? "" : "not linked "}${owns || "no slots"}`;
+}
+
 /** How many slots have a step of their move in one write, so that not each of them takes seven round trips. */
 const MOVE_BATCH = 50;
 
@@ -240,14 +246,20 @@ export class Cluster {
   /** Resolves when all that run say that all is well, agree on who owns what since which epoch, and replicas have their primary's data. */
   async settled(patienceMs = 60_000): Promise<void> {
     let seen = "";
+    let logOf = "";
     await poll(
       async () => {
         const views = new Set<string>();
         for (const node of this.running()) {
           const state = await node.state();
-          seen = `${node.address}: ${state}`;
-          if (state !== "ok") return false;
           const lines = await node.view();
+          if (state !== "ok") {
+            seen = `${node.address}: ${state}, and sees ${lines.map(described).join("; ")}`;
+            logOf = node.server.log;
+            return false;
+          }
+          seen = `${node.address}: ok`;
+          logOf = "";
           views.add(
             lines.flatMap(({ id, ranges, epoch }) =>
               ranges.map(([first, last]) => `${first}-${last} ${id} ${epoch}`)
@@ -261,7 +273,7 @@ export class Cluster {
         seen = `${views.size} views`;
         return views.size === 1;
       },
-      () => `the cluster to agree (${seen})`,
+      () => `the cluster to agree (${seen}${logOf && `; its log ends: ${logOf.slice(-3000)}`})`,
       patienceMs,
     );
   }
