@@ -1,10 +1,11 @@
 /** Who is compared with whom: files and addresses become pools, proxies and servers that can be read. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { MemcachedPeer } from "../compare/memcached_peer.ts";
 import type { Peer } from "../compare/peer.ts";
 import { RedisPeer } from "../compare/redis_peer.ts";
 import type { Config, PoolConfig, ServerTlsConfig } from "../config/config.ts";
-import { quoted } from "../config/config_error.ts";
+import { ConfigError, quoted } from "../config/config_error.ts";
+import { firstLine, readConfigFile } from "../config/file.ts";
 import { loadConfig } from "../config/parse.ts";
 import { isAnyHost, readListen } from "../config/values.ts";
 import type { Log } from "../net/log.ts";
@@ -193,11 +194,20 @@ const TLS: ServerTlsConfig = {
 };
 
 function passwordIn(file: string): string {
+  let found: string;
   try {
-    return readFileSync(file, "utf8").trim();
+    const line = firstLine(readConfigFile(file));
+    if (line !== null && line !== "") return line;
+    found = `a first line that is ${line === null ? "not UTF-8" : "empty"}`;
   } catch (error) {
-    throw new FileError(`option --password-file: ${(error as Error).message}`);
+    if (!(error instanceof ConfigError)) throw error;
+    found = error.problems[0]!.found;
   }
+  throw new FileError(
+    `option --password-file: ${
+      quoted(file)
+    }: found ${found}, expected a file whose first line is the password`,
+  );
 }
 
 /** Who listens on every address is found on this machine. */

@@ -42,6 +42,17 @@ export function readConfigFile(file: string): Uint8Array {
   }
 }
 
+/** The first line of a password file; null if it is not UTF-8, of which nobody could say what the password is. */
+export function firstLine(bytes: Uint8Array): string | null {
+  const end = bytes.indexOf(0x0a);
+  try {
+    const line = new TextDecoder("utf-8", { fatal: true }).decode(end < 0 ? bytes : bytes.subarray(0, end));
+    return line.replace(/\r$/, "");
+  } catch {
+    return null;
+  }
+}
+
 export function tooLarge(file: string): ConfigError {
   const limit = `at most ${FILE_SIZE_MAX / 1024 / 1024} MiB`;
   return new ConfigError([problem(file, 0, 0, "", "a file too large for a configuration", limit)]);

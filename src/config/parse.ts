@@ -34,9 +34,9 @@ import { readTlsFiles, TlsFileError } from "./certificates.ts";
 import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
 import { documentSteps, NO_DOCUMENT } from "./document.ts";
 import type { ConfigDocument, Entry, Place, Value } from "./tree.ts";
-import { FILE_SIZE_MAX, readConfigFile, tooLarge } from "./file.ts";
+import { FILE_SIZE_MAX, firstLine, readConfigFile, tooLarge } from "./file.ts";
 import { findClashes } from "./listens.ts";
-import { isPasswordHash, PASSWORD_HASH_EXPECTED } from "./password_hash.ts";
+import { isPasswordHash, PASSWORD_BYTES_MAX, PASSWORD_HASH_EXPECTED } from "./password_hash.ts";
 import {
   ADMIN_TLS_KEYS,
   ANNOUNCED_MAX,
@@ -208,6 +208,7 @@ class Reader {
     const root = this.#document.root;
     const pools: ReadPool[] = [];
     let process: ProcessConfig | null = null;
+    let zoned = false;
     if (root.kind === "nothing") {
       this.#absent(root.place, "", "an empty file", "at least one pool: a name and, below it, its keys");
     } else if (root.kind !== "mapping") {
@@ -219,6 +220,7 @@ class Reader {
         const entries = this.#document.entries(entry.value);
         if (entry.key === PROCESS_NAME && !entries.some((each) => each.key === "listen")) {
           process = this.#process(entry, entries);
+          zoned = entries.some((each) => each.key === "zone");
         } else {
           const pool = yield* this.#poolSteps(entry, entries);
           yield READ_US;
@@ -232,7 +234,7 @@ class Reader {
       }
     }
     this.#checkListens(pools);
-    this.#checkZone(pools, process);
+    if (!zoned) this.#checkZone(pools);
     this.#checkShared(pools.map((pool) => pool.config));
     this.#report();
     return {
@@ -269,7 +271,10 @@ class Reader {
     );
     const values = yield* this.#valuesSteps(entries, "pool", POOL_KEYS, pool.place);
     const place = (name: string) => values.get(name)?.place ?? pool.place;
-    const fields = fieldsOf(POOL_KEYS, values);
+    // What a wrong key was to say nobody knows: no other is measured by it, or one mistake would be told as several.
+    const wrong = new Set(entries.map(({ key }) => key).filter((key) => !values.has(key)));
+    const read = fieldsOf(POOL_KEYS, values);
+    const fields = { ...read, redis: read.redis || wrong.has("redis") };
     if (fields.redis === false && fields.redisAuth !== null) {
       this.#problem(
         place("redis_auth"),
@@ -287,12 +292,12 @@ class Reader {
       );
     }
     const { listen, servers } = fields;
-    this.#checkUsers(values, fields);
-    this.#checkCluster(values, fields);
+    this.#checkUsers(values, wrong, fields);
+    if (!wrong.has("cluster")) this.#checkCluster(values, fields);
     this.#checkServers(pool, entries);
-    this.#checkReplication(pool, values, fields, servers ?? []);
-    this.#checkAnnounced(values, fields);
-    this.#checkProxyProtocol(values, fields);
+    if (!wrong.has("failover")) this.#checkReplication(pool, values, fields, servers ?? []);
+    if (!wrong.has("announce_cluster")) this.#checkAnnounced(values, fields);
+    if (!wrong.has("proxy_protocol")) this.#checkProxyProtocol(values, wrong, fields);
     if (listen === null || (servers === null && fields.serversFrom === null)) return null;
     const config: PoolConfig = {
       name: pool.key,
@@ -310,7 +315,11 @@ class Reader {
   }
 
   /** memcached has users, but no rights; the user default has one password; and who has none needs a certificate. */
-  #checkUsers(values: Values, { redis, redisAuth, users, tls }: Fields<typeof POOL_KEYS>): void {
+  #checkUsers(
+    values: Values,
+    wrong: ReadonlySet<string>,
+    { redis, redisAuth, users, tls }: Fields<typeof POOL_KEYS>,
+  ): void {
     for (const name of redis === false ? ["per_user", "server_auth"] : []) {
       const given = values.get(name);
       if (given === undefined) continue;
@@ -329,15 +338,16 @@ class Reader {
       }
       if (user.limits !== null) problem("limits", "limits of a user", "redis: true, or no limits");
     }
-    if (redis !== false && users === null && values.has("per_user")) {
+    const noUsers = users === null && !wrong.has("users");
+    if (redis !== false && noUsers && values.has("per_user")) {
       this.#problem(values.get("per_user")!.place, "per_user", "per_user without users", "users as well");
     }
     const from = tls?.userFrom ?? "off";
-    if (from !== "off" && users === null) {
+    if (from !== "off" && noUsers) {
       const expected = "users as well, whose names are those of certificates";
       this.#problem(values.get("tls")!.place, "user_from", `user_from: ${from} without users`, expected);
     }
-    for (const user of from === "off" ? users ?? [] : []) {
+    for (const user of from === "off" && !wrong.has("tls") ? users ?? [] : []) {
       if (user.secret.kind !== "certificate") continue;
       this.#absent(
         this.#userPlaces.get(user)!,
@@ -449,6 +459,7 @@ class Reader {
   /** Whoever may send a PROXY header may say to be anybody, so it has to be said who may. */
   #checkProxyProtocol(
     values: Values,
+    wrong: ReadonlySet<string>,
     { listen, proxyProtocol, proxyFrom }: Fields<typeof POOL_KEYS>,
   ): void {
     if (!proxyProtocol) {
@@ -463,7 +474,7 @@ class Reader {
       return;
     }
     const { place } = values.get("proxy_protocol")!;
-    if (proxyFrom === null && listen !== null && !("path" in listen.address) && !values.has("proxy_from")) {
+    if (proxyFrom === null && listen !== null && !("path" in listen.address) && !wrong.has("proxy_from")) {
       const key = POOL_KEYS.find((each) => each.name === "proxy_from")!;
       const expected = `${expectation(key)}: whoever may send the header may say to be anybody`;
       this.#absent(place, key.name, "nothing", expected);
@@ -525,8 +536,7 @@ class Reader {
   }
 
   /** Nobody is near a proxy that does not know where it is. */
-  #checkZone(pools: readonly ReadPool[], process: ProcessConfig | null): void {
-    if (process !== null && process.zone !== null) return;
+  #checkZone(pools: readonly ReadPool[]): void {
     for (const { config, readFromPlace } of pools) {
       if (config.readFrom !== "nearest") continue;
       const expected = "zone under ringmaster: where this proxy runs; or another read_from";
@@ -1043,14 +1053,10 @@ class Reader {
   #passwordIn(file: string, place: Place): string | null {
     if (!this.#opensFiles) return "";
     try {
-      const text = new TextDecoder().decode(readConfigFile(file)).split(/\r?\n/, 1)[0]!;
-      if (text !== "") return text;
-      this.#problem(
-        place,
-        "password_file",
-        `${quoted(file)}, whose first line is empty`,
-        "a line that is the password",
-      );
+      const text = firstLine(readConfigFile(file));
+      if (text !== null && text !== "") return text;
+      const found = `${quoted(file)}, whose first line is ${text === null ? "not UTF-8" : "empty"}`;
+      this.#problem(place, "password_file", found, "a line that is the password");
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       const found = `${quoted(file)}, ${error.problems[0]!.found}`;
@@ -1302,8 +1308,6 @@ function isDefault(name: string, value: unknown): boolean {
 }
 
 /** How a user may log in: one of them. */
-/** Of a user: what is longer is not looked at (proxy/users.ts), and in a memcached pool the name has to be with it (memcached/login.ts). */
-const PASSWORD_BYTES_MAX = 8 * 1024;
 const LOGINS = ["password", "password_file", "password_sha256", "password_hash", "nopass"];
 /** How long a visitor may take for the handshake; admin/server.ts looks at it. */
 const ADMIN_HANDSHAKE_MS = 10_000;

@@ -31,6 +31,9 @@ const MEMORY_MAX = 128 * 1024 * 1024;
 export const PASSWORD_HASH_EXPECTED =
   "a line of ringmaster password: $scrypt$ln=14,r=8,p=1$SALT$HASH, with ln from 10 and at most 128 MiB to make it";
 
+/** Of a user: what is longer is not looked at (proxy/users.ts), and in a memcached pool the name has to be with it (memcached/login.ts). */
+export const PASSWORD_BYTES_MAX = 8 * 1024;
+
 /** Null if it is none, or takes too much memory. */
 function read(text: string): SlowHash | null {
   const match = FORM.exec(text);

@@ -45,6 +45,17 @@ Deno.test("README.md is short, and links every page of docs/", () => {
   }
 });
 
+Deno.test("documents: what stands between backticks stands in one line, as it is copied", () => {
+  for (const name of generatedDocuments()) {
+    for (const [index, line] of prose(read(name)).split("\n").entries()) {
+      ok(
+        line.split("`").length % 2 === 1,
+        `${name}: a code span that goes on in the next line: ${index + 1}: ${line}`,
+      );
+    }
+  }
+});
+
 Deno.test("documents: every relative link leads to a file that exists, and to a heading of it", () => {
   let links = 0;
   for (const name of allDocuments()) {

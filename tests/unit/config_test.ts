@@ -1218,6 +1218,26 @@ for (const key of UNAVAILABLE_KEYS) {
   });
 }
 
+/** A key that is wrong, and what would be wrong if the key said nothing, or its default. */
+const TOLD_ONCE = [
+  "redis: ture\n  redis_auth: x\n  databases: 2\n  servers: [ h:2:1 ]",
+  "redis: true\n  failover: sentinal\n  sentinels: [ h:3 ]\n  servers: [ { name: a, master: m } ]",
+  "redis: true\n  failover: sentinel\n  sentinels: [ h ]\n  servers: [ { name: a, master: m } ]",
+  "redis: true\n  cluster: tru\n  cluster_refresh: 3000\n  servers: [ h:2:1 ]",
+  "redis: true\n  announce_cluster: tru\n  announce: [ h:4 ]\n  servers: [ h:2:1 ]",
+  "redis: true\n  proxy_protocol: onn\n  proxy_from: [ 127.0.0.1 ]\n  servers: [ h:2:1 ]",
+  "redis: true\n  proxy_protocol: on\n  proxy_from: [ foo ]\n  servers: [ h:2:1 ]",
+  "redis: true\n  per_user: { max_connections: 1 }\n  users: [ { name: a, password: x, rules: +gett } ]\n  servers: [ h:2:1 ]",
+  "redis: true\n  tls: { key: none }\n  users: [ { name: a, rules: +get } ]\n  servers: [ h:2:1 ]",
+  'redis: true\n  read_from: nearest\n  servers: [ h:2:1 ]\nringmaster:\n  zone: ""',
+];
+
+for (const lines of TOLD_ONCE) {
+  Deno.test(`parseConfig() tells one mistake as one: ${lines.replaceAll("\n", ";")}`, () => {
+    assert.equal(textsOf(`p:\n  listen: 127.0.0.1:1\n  ${lines}\n`).length, 1);
+  });
+}
+
 Deno.test("parseConfig() never shows a password", () => {
   const texts = textsOf(poolWith("redis_auth: hunter2")).concat(textsOf(poolWith("redis_auth: [ hunter2 ]")));
   assert.equal(texts.length, 2);

@@ -4,6 +4,7 @@
  */
 import { deepStrictEqual, match, ok, strictEqual, throws } from "node:assert/strict";
 import { parseRules } from "../../src/protocol/redis/acl_rules.ts";
+import { hashOfInput } from "../../src/cli/password.ts";
 import { config as configAnswer } from "../../src/admin/config.ts";
 import { hashPassword, isPasswordHash, verifyPassword } from "../../src/config/password_hash.ts";
 import { ConfigError, parseConfig } from "../../src/config/parse.ts";
@@ -122,6 +123,37 @@ Deno.test("passwords are not kept as they were written, nor shown", async () => 
   ok(!answer.includes("sesame") && !/[0-9a-f]{64}/.test(answer), answer);
   match(answer, /\+get/);
   match(answer, /"max_connections":7/);
+});
+
+Deno.test("passwords from files and standard input: their first line, in UTF-8, of which nothing is guessed", async () => {
+  const file = Deno.makeTempFileSync();
+  Deno.writeFileSync(file, Uint8Array.of(0x70, 0xe9, 0x0a));
+  match(
+    wrong(USERS(`{ name: a, password_file: ${file}, rules: +get }`)),
+    /whose first line is not UTF-8, expected/,
+  );
+  Deno.writeFileSync(file, Uint8Array.of(0x70, 0x20, 0x0d, 0x0a, 0xe9));
+  parseConfig(pool(USERS(`{ name: a, password_file: ${file}, rules: +get }`)), "f.yml");
+  Deno.removeSync(file);
+
+  const said = async (input: Uint8Array) => {
+    let out = "", err = "";
+    const io = {
+      out: (data: string | Uint8Array) => void (out += data),
+      err: (text: string) => void (err += text),
+    };
+    const code = await hashOfInput({ ...io, stdin: () => input });
+    strictEqual(code, out === "" ? 1 : 0);
+    return out === "" ? err : out.trim();
+  };
+  match(await said(Uint8Array.of(0x70, 0xe9)), /found a first line that is not UTF-8 on standard input/);
+  match(await said(new Uint8Array(0)), /found no password on standard input/);
+  match(
+    await said(new Uint8Array(8193).fill(0x70)),
+    /found a password of 8193 bytes .*, expected .* at most 8192/,
+  );
+  const line = await said(latin1("open sesame \r\nmore"));
+  ok(await new Promise((resolve) => verifyPassword(line, latin1("open sesame "), resolve)));
 });
 
 Deno.test("slow hashes: what was made is right, anything else is not", async () => {
