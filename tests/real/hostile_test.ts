@@ -37,6 +37,8 @@ const MALFORMED = [
 const MISDEEDS: Record<string, Misdeed> = {
   malformed: async (client, random) => {
     await client.send(concat([request("PING"), latin1(random.pick(MALFORMED)), request("GET", "after")]));
+    // Some of it can be read as lines of words, as redis-server reads it: that gets errors and is not closed for it.
+    await client.closeWrite();
     const all = await client.readToEnd();
     ok(all.startsWith("+PONG\r\n"), all);
   },
