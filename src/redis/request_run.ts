@@ -110,8 +110,10 @@ export class RequestRuns {
     if (next < 0 || next - at > sizeMax || args.count === 0) return NO_SERVER;
     const found = this.found = findCommand(bytes, args.starts[0]!, args.ends[0]!);
     if (found === undefined || !found.direct || !checkArity(found, args.count)) return NO_SERVER;
-    if (rights !== null && rights.free[found.id] !== 1) return NO_SERVER;
     const key = found.firstKey;
+    if (rights !== null && rights.free[found.id] !== 1 && !rights.allowsOne(found, key, bytes, args)) {
+      return NO_SERVER;
+    }
     return this.pool.placement.serverOf(bytes, args.starts[key]!, args.ends[key]!);
   }
 }

@@ -11,8 +11,9 @@ import { ConfigError, parseConfig } from "../../src/config/parse.ts";
 import { useEnvironment } from "../../src/config/secrets.ts";
 import { type Command, COMMANDS, FLAG } from "../../src/protocol/redis/commands.ts";
 import { makeRequest } from "../fuzz/acl.ts";
-import { latin1, request, textOf } from "../lib/bytes.ts";
+import { concat, latin1, request, textOf } from "../lib/bytes.ts";
 import { Random } from "../lib/random.ts";
+import { ServerConnection } from "../../src/proxy/server_connection.ts";
 import { AUTH_FAILURES } from "../../src/stats/metrics.ts";
 import { bodyOf, TURNS } from "../lib/turns.ts";
 import { TurnStand, type WideClient } from "../lib/turn_stand.ts";
@@ -259,6 +260,45 @@ Deno.test("requests of very many arguments, large ones and those in MULTI are as
   client.socket.give(latin1("GET x\r\n"));
   made.net.run();
   match(client.read.map((bytes) => textOf(bytes)).join(""), /^-NOPERM /);
+  made.stop();
+});
+
+Deno.test("a pipeline of a user with key patterns is taken in runs, and what is forbidden in it is refused in its place", async () => {
+  const { stand: made } = await stand(
+    `${SOME}    - { name: reader, password: r, rules: '+@read %R~{app}*' }\n`,
+  );
+  let inRuns = 0;
+  const { writeRun } = ServerConnection.prototype;
+  ServerConnection.prototype.writeRun = function (bytes, start, end, count) {
+    inRuns += count;
+    return writeRun.call(this, bytes, start, end, count);
+  };
+  try {
+    for (const [name, password, key] of [["some", "s", "app:{1}"], ["reader", "r", "{app}"]] as const) {
+      const client = made.join();
+      const say = (...requests: string[][]) => {
+        client.read.length = 0;
+        client.socket.give(concat(requests.map((words) => request(...words))));
+        made.net.run();
+        return client.read.map((bytes) => textOf(bytes)).join("");
+      };
+      strictEqual(say(["AUTH", name, password]), "+OK\r\n");
+      const get = ["GET", `${key}x`];
+      const own = say(get);
+      strictEqual(say(get, get, get, get), own.repeat(4));
+      const refused = "-NOPERM this user has no permissions to access one of the keys used as arguments\r\n";
+      strictEqual(say(get, get, ["GET", `y${key}`], get, get, get), own.repeat(2) + refused + own.repeat(3));
+      strictEqual(
+        say(["GET", `y${key}`], get, ["GET", "z"], ["TTL", "z"]),
+        refused + own + refused.repeat(2),
+      );
+      // 11 are allowed; one in some is looked at, and goes another way.
+      ok(inRuns > 5, `${inRuns}`);
+      inRuns = 0;
+    }
+  } finally {
+    ServerConnection.prototype.writeRun = writeRun;
+  }
   made.stop();
 });
 
