@@ -19,7 +19,7 @@ const SERIAL_TIMEOUT_MS = 3 * SUITE_TIMEOUT_MS;
 /** Files of these suites run side by side, so many at a time: they need one core each, or mostly wait for servers. */
 const SIDE_BY_SIDE: Readonly<Record<string, number>> = { unit: 2, property: 2, sim: 2, real: 3, clients: 3 };
 /** They start before the others, which then fit beside them. */
-const LONG = /\/(wide|wide_more|clients)_test\.ts$/;
+const LONG = /\/(wide|wide_more|clients|ioredis)_test\.ts$/;
 /** But not these, which measure the process or load the machine: they run alone, one after the other. */
 const ALONE = /\/(bench_smoke|faults|hostile|memory|syscalls|upgrade)_test\.ts$/;
 

@@ -1,26 +1,6 @@
-/** Every client library gives the same results through Ringmaster as against one redis-server: a step a scenario. */
-import { LIBRARIES, title } from "./libraries.ts";
-import { SCENARIOS } from "./scenarios.ts";
-import { compare } from "./stand.ts";
+/** Every client library but ioredis gives the same results through Ringmaster as against one redis-server: a step a scenario. */
+import { IOREDIS } from "./ioredis.ts";
+import { LIBRARIES } from "./libraries.ts";
+import { testLibraries } from "./library_tests.ts";
 
-for (const library of LIBRARIES) {
-  Deno.test({
-    name: `${title(library)} does through Ringmaster what it does directly`,
-    // Libraries keep timers and sockets of their own past the end of a connection.
-    sanitizeOps: false,
-    sanitizeResources: false,
-    async fn(t) {
-      await compare(library, SCENARIOS, "compiled", async ({ scenario, failure, isLacking }) => {
-        if (isLacking) return;
-        await t.step({
-          name: scenario,
-          sanitizeOps: false,
-          sanitizeResources: false,
-          fn() {
-            if (failure !== null) throw failure;
-          },
-        });
-      });
-    },
-  });
-}
+testLibraries(LIBRARIES.filter((each) => !IOREDIS.includes(each)));
