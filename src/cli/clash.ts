@@ -7,6 +7,12 @@ import { findClashes, namesToResolve } from "../config/listens.ts";
 import type { Address } from "../net/net.ts";
 import type { RunOptions } from "./flags.ts";
 
+/** What flags say of addresses. */
+export type ListenOptions = Pick<RunOptions, "statsAddress" | "admin"> & {
+  /** null: nobody listens for statistics. */
+  readonly statsPort: number | null;
+};
+
 interface Listening {
   readonly what: string;
   readonly address: Address;
@@ -20,7 +26,7 @@ interface Listening {
 export async function clashAtStart(
   config: Config,
   file: string,
-  options: RunOptions,
+  options: ListenOptions,
   resolve: (host: string) => Promise<readonly string[]>,
 ): Promise<string | null> {
   const listenings = listeningsOf(config, file, options);
@@ -32,7 +38,7 @@ export async function clashAtStart(
     "; each needs one of its own";
 }
 
-function listeningsOf({ pools, process }: Config, file: string, options: RunOptions): Listening[] {
+function listeningsOf({ pools, process }: Config, file: string, options: ListenOptions): Listening[] {
   const listenings: Listening[] = pools
     .map(({ name, listen, listenText, listenLine }) => ({
       what: `listen ${JSON.stringify(listenText)} of pool ${JSON.stringify(name)} (${file}:${listenLine})`,
@@ -41,7 +47,9 @@ function listeningsOf({ pools, process }: Config, file: string, options: RunOpti
     }))
     .sort((a, b) => a.line - b.line);
   const { statsAddress: host, statsPort: port } = options;
-  listenings.push({ what: `the statistics address ${host}:${port} (-a and -s)`, address: { host, port } });
+  if (port !== null) {
+    listenings.push({ what: `the statistics address ${host}:${port} (-a and -s)`, address: { host, port } });
+  }
   const admin = options.admin ?? { address: process.admin, text: process.adminText };
   if (admin.address !== null) listenings.push({ what: `admin ${admin.text}`, address: admin.address });
   return listenings;

@@ -1,12 +1,9 @@
-/** Where the configuration is: finding its file, reading and testing it. */
+/** Where the configuration is: finding its file, and reading it. */
 import { existsSync, readFileSync } from "node:fs";
-import { adviceFor } from "../config/advice.ts";
 import { ConfigError, loadSteps, parseSteps } from "../config/parse.ts";
 import type { Config } from "../config/config.ts";
 import { atOnce } from "../ring/steps.ts";
-import type { Clock, Net } from "../net/net.ts";
-import { fileReader } from "../topology/file.ts";
-import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
+import type { Net } from "../net/net.ts";
 
 /** Looked for in this order where -c names none. */
 export const CONF_FILES: readonly string[] = ["conf/ringmaster.yml", "conf/nutcracker.yml"];
@@ -97,57 +94,10 @@ function verdictOn({ problems }: ConfigError, { name, isFile, isDefault }: ConfS
   return `configuration file '${name}' syntax is invalid`;
 }
 
-/**
- * -t: every problem, each with its place, and the verdict in nutcracker's words. All to standard error, as there. Files of
- * servers are read, DNS is not asked. What servers of the command line stand for goes to standard output: a file to go on from.
- */
-export async function testConf(
-  source: ConfSource,
-  io: Io,
-  { clock, net }: { readonly clock: Clock; readonly net: Net },
-): Promise<number> {
-  let advice: string[];
-  try {
-    const config = source.load(clock.wallMs());
-    advice = adviceFor(config);
-    const refusal = tlsRefusal(config, net);
-    if (refusal !== null) {
-      io.err(`ringmaster: cannot start: ${refusal}\n`);
-      return EXIT_FAILURE;
-    }
-    for (const { serversFrom } of config.pools) {
-      if (serversFrom === null || !("file" in serversFrom)) continue;
-      const wrong = await wrongWith(serversFrom.file);
-      if (wrong === null) continue;
-      io.err(
-        `file ${serversFrom.file}: ${wrong}\nringmaster: configuration file '${source.name}' syntax is invalid\n`,
-      );
-      return EXIT_FAILURE;
-    }
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    io.err(complaint(error, source));
-    return EXIT_FAILURE;
-  }
-  for (const line of advice) io.err(`ringmaster: ${line}\n`);
-  if (source.isFile) io.err(`ringmaster: configuration file '${source.name}' syntax is ok\n`);
-  else io.out(source.text());
-  return EXIT_OK;
-}
-
 /** Why there can be no TLS here, if the configuration wants it; null = there can, or it does not. */
 export function tlsRefusal({ pools }: Config, net: Net): string | null {
   const pool = pools.find(({ tls, serverTls }) => tls !== null || serverTls !== null);
   if (pool === undefined || net.tls !== undefined) return null;
   const key = pool.tls !== null ? "tls" : "server_tls";
   return `pool '${pool.name}': ${key}: this runtime's TLS is not sound enough under a proxy; use the executable, or Bun`;
-}
-
-/** What is wrong with a file of servers; null: nothing. */
-async function wrongWith(file: string): Promise<string | null> {
-  try {
-    return (await fileReader(file)()).length > 0 ? null : "names no server";
-  } catch (error) {
-    return (error as Error).message;
-  }
 }

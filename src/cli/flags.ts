@@ -43,6 +43,12 @@ export interface RunOptions {
   readonly admin: { readonly address: Address | null; readonly text: string } | null;
 }
 
+/** As of RunOptions. */
+export interface TestOptions extends Pick<RunOptions, "confFile" | "config" | "statsAddress" | "admin"> {
+  /** null: neither -a nor -s is given. */
+  readonly statsPort: number | null;
+}
+
 export interface RouteOptions extends PeerOptions {
   /** null: all pools. */
   readonly pool: string | null;
@@ -166,7 +172,7 @@ export type Flags =
   | { readonly command: "help"; readonly topic: CommandName | null }
   | { readonly command: "version" }
   | { readonly command: "describe" }
-  | { readonly command: "test"; readonly confFile: string | null; readonly config: string | null }
+  | { readonly command: "test"; readonly options: TestOptions }
   | { readonly command: "route"; readonly options: RouteOptions }
   | { readonly command: "plan"; readonly options: PlanOptions }
   | { readonly command: "compare"; readonly options: CompareOptions }
@@ -613,8 +619,15 @@ function parseRun(argv: readonly string[]): Flags {
   const config = configOf(given, command);
   const options = { ...runOptions(given), config };
   return given.has("test-conf")
-    ? { command: "test", confFile: options.confFile, config }
+    ? { command: "test", options: testOptions(options, given) }
     : { command: "run", options };
+}
+
+/** Who tests may not know where the statistics will be: only what is said is looked at. */
+function testOptions(options: RunOptions, given: Given): TestOptions {
+  const { confFile, config, statsAddress, statsPort, admin } = options;
+  const isSaid = given.has("stats-addr") || given.has("stats-port");
+  return { confFile, config, statsAddress, statsPort: isSaid ? statsPort : null, admin };
 }
 
 /** What the servers that were named stand for; null: none were. */

@@ -3,7 +3,8 @@ import { currentRuntime } from "../runtime/runtime.ts";
 import { BUILD, VERSION } from "../stats/version.ts";
 import { compare } from "./compare.ts";
 import { completions } from "./completions.ts";
-import { sourceOf, testConf } from "./conf_file.ts";
+import { sourceOf } from "./conf_file.ts";
+import { testConf } from "./test_conf.ts";
 import { demo } from "./demo.ts";
 import type { Flags } from "./flags.ts";
 import { hashOfInput } from "./password.ts";
@@ -41,7 +42,7 @@ export async function tool(
       io.out(statsText());
       return EXIT_OK;
     case "test":
-      return await testConf(sourceOf(flags), io, currentRuntime());
+      return await testConf(sourceOf(flags.options), io, currentRuntime(), flags.options);
     case "route":
       return await route(flags.options, currentRuntime(), io);
     case "plan":

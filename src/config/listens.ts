@@ -108,6 +108,13 @@ function spotsOf(host: string, names: HostNames): Spot[] {
   return spots.length > 0 ? spots : [{ kind: NAME, text: name }];
 }
 
+/** The address in its only spelling, as far as that can be told without asking anybody: H:1 is h:1, and [0:0::1]:1 is [::1]:1. */
+export function spelling(address: Address): string {
+  if ("path" in address) return address.path;
+  const spot = literal(address.host);
+  return `${spot?.text ?? plainName(address.host)} ${address.port}`;
+}
+
 function plainName(host: string): string {
   const name = host.toLowerCase();
   return name.endsWith(".") ? name.slice(0, -1) : name;

@@ -35,7 +35,7 @@ import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
 import { documentSteps, NO_DOCUMENT } from "./document.ts";
 import type { ConfigDocument, Entry, Place, Value } from "./tree.ts";
 import { FILE_SIZE_MAX, firstLine, readConfigFile, tooLarge } from "./file.ts";
-import { findClashes } from "./listens.ts";
+import { findClashes, spelling } from "./listens.ts";
 import { isPasswordHash, PASSWORD_BYTES_MAX, PASSWORD_HASH_EXPECTED } from "./password_hash.ts";
 import {
   ADMIN_TLS_KEYS,
@@ -512,11 +512,16 @@ class Reader {
     for (const { name, failover, servers } of pools) {
       if (failover !== "promote") continue;
       for (const server of servers) {
-        const members = [server.addressText, ...server.replicas.map(({ text }) => text)];
-        const own = { set: [...members].sort().join(), where: `server '${server.name}' of pool '${name}'` };
-        const shared = members.find((text) => (seen.get(text)?.set ?? own.set) !== own.set);
+        if (server.address === null) continue;
+        const members = [{ address: server.address, text: server.addressText }, ...server.replicas]
+          .map(({ address, text }) => ({ at: spelling(address), text }));
+        const own = {
+          set: members.map(({ at }) => at).sort().join(),
+          where: `server '${server.name}' of pool '${name}'`,
+        };
+        const shared = members.find(({ at }) => (seen.get(at)?.set ?? own.set) !== own.set);
         if (shared !== undefined) {
-          const found = `${quoted(shared)}, which ${seen.get(shared)!.where} has too, with others`;
+          const found = `${quoted(shared.text)}, which ${seen.get(shared.at)!.where} has too, with others`;
           this.#problem(
             this.#serverPlaces.get(server)!,
             "replicas",
@@ -524,7 +529,7 @@ class Reader {
             "sets that are equal or share none",
           );
         }
-        for (const text of members) if (!seen.has(text)) seen.set(text, own);
+        for (const { at } of members) if (!seen.has(at)) seen.set(at, own);
       }
     }
   }
@@ -588,7 +593,7 @@ class Reader {
       const text = new TextDecoder().decode(readConfigFile(resolve(dirname(this.#file), file))).trim();
       if (TOKEN.test(text)) return text;
       const expected = "a file of one line: 16 to 1024 letters, digits and signs without spaces";
-      this.#problem(place, "admin_token_file", `${quoted(file)}, which has no token`, expected);
+      this.#problem(place, "admin_token_file", `${quoted(file)}, ${wrongWithToken(text)}`, expected);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       const found = `${quoted(file)}, ${error.problems[0]!.found}`;
@@ -768,9 +773,10 @@ class Reader {
       this.#problem(item.place, key.name, said(address!.text), read.expected);
       return null;
     }
-    const { addressText } = read.value;
-    if (replicas.some(({ text }) => text === addressText)) {
-      const found = `${quoted(addressText)}, which is the server's own address`;
+    const own = spelling(read.value.address!);
+    const itself = replicas.find((replica) => spelling(replica.address) === own);
+    if (itself !== undefined) {
+      const found = `${quoted(itself.text)}, which is the server's own address`;
       this.#problem(values.get("replicas")!.place, "replicas", found, "the addresses of others");
     }
     const server = { ...read.value, replicas, zone };
@@ -792,9 +798,13 @@ class Reader {
     const items = this.#document.items(value);
     const read = items.map((item) => this.#address(key, item));
     const addresses = read.filter((each) => each !== null);
-    addresses.forEach(({ text }, i) => {
-      if (addresses.findIndex((each) => each.text === text) === i) return;
-      this.#problem(value.place, key.name, `${quoted(text)} twice`, "each once");
+    addresses.forEach(({ address, text }, i) => {
+      const first = addresses.find((each) => spelling(each.address) === spelling(address))!;
+      if (first === addresses[i]) return;
+      const found = first.text === text
+        ? `${quoted(text)} twice`
+        : `${quoted(text)}, which is ${quoted(first.text)}`;
+      this.#problem(value.place, key.name, found, "each once");
       read.push(null);
     });
     return read.includes(null) || addresses.length === 0 ? undefined : addresses;
@@ -1205,7 +1215,7 @@ class Reader {
       : scope === "log"
       ? "of log"
       : "of the process";
-    const expected = near === null ? `one of ${keys.map((key) => key.name).join(", ")}` : `perhaps ${near}`;
+    const expected = near !== null ? `perhaps ${near}` : elsewhere(entry.key, scope) ?? listed(keys);
     this.#problem(entry.place, quoted(entry.key).slice(1, -1), `a key that is none ${where}`, expected);
   }
 
@@ -1315,6 +1325,14 @@ const ADMIN_HANDSHAKE_MS = 10_000;
 /** What a token may be: nothing that a header could not carry. */
 const TOKEN = /^[!-~]{16,1024}$/;
 
+/** Why it is none; nothing of it is shown. */
+function wrongWithToken(text: string): string {
+  if (text === "") return "which is empty";
+  if (/[\r\n]/.test(text)) return "which has more than one line";
+  if (!/^[!-~]*$/.test(text)) return "which has a space, or a sign that is none of ASCII";
+  return `which has ${text.length} characters`;
+}
+
 function processOf(fields: Fields<typeof PROCESS_KEYS>, adminToken: string | null): ProcessConfig {
   const { admin } = fields;
   return { ...fields, admin: admin.address, adminText: admin.text, adminToken };
@@ -1350,8 +1368,25 @@ const PROBLEMS_MAX = 1000;
 
 /** Problems after which keys that were probably meant are no longer looked for: it takes time. */
 const GUESSES_MAX = 100;
+/** More keys than these are not listed in a message. */
+const LISTED_MAX = 16;
 
 /** The key that was probably meant; null if none is near. */
+/** A key of the process in a pool, or the other way round. */
+function elsewhere(name: string, scope: Scope): string | null {
+  if (scope === "pool" && PROCESS_KEYS.some((key) => key.name === name)) {
+    return `it under ${PROCESS_NAME}: beside the pools`;
+  }
+  return scope === "process" && POOL_KEYS.some((key) => key.name === name) ? "it in a pool" : null;
+}
+
+/** All of them, where that can be read. */
+function listed(keys: readonly Key[]): string {
+  return keys.length > LISTED_MAX
+    ? `one of the ${keys.length} that docs/configuration.md, or "ringmaster schema", names`
+    : `one of ${keys.map((key) => key.name).join(", ")}`;
+}
+
 function nearest(name: string, keys: readonly Key[]): string | null {
   if (name.length > 40) return null;
   const plain = name.toLowerCase().replace(/[-_ ]/g, "");

@@ -60,6 +60,8 @@ export interface ServerMemory {
 export interface PoolArrangement {
   readonly pool: number;
   readonly servers: readonly number[];
+  /** Of each: which place had been its under another name, -1 if none; what an operator did to a machine stays done to it. */
+  readonly renamed?: readonly number[];
   /** Where servers leave and return, as nodes of a cluster do that give all slots away for a while: who they were and are. */
   readonly names?: { readonly before: readonly string[]; readonly after: readonly string[] };
 }
@@ -131,7 +133,7 @@ export class Board {
 
   /** The memory for pools that change: new where -1 stands, else what is there. The board itself stays as it is; main thread only. */
   arrange(plan: Arrangement): PoolMemory[] {
-    return plan.map(({ pool, servers, names }) => {
+    return plan.map(({ pool, servers, renamed, names }) => {
       const present = pool < 0 ? null : this.#pools[pool]!;
       if (present !== null && names !== undefined) present.remember(names.before, servers);
       let last = present?.lastNumber ?? -1;
@@ -147,7 +149,10 @@ export class Board {
         if (server >= 0) return present!.servers[server]!.memory;
         const row = names === undefined ? null : present?.returning(names.after[i]!) ?? null;
         // A number is never that of one that has left: walks (SCAN) that were beyond that would not come to what it owns now.
-        return { number: next(), buffer: row ?? withLatency(serverBytes(this.workers), this.workers) };
+        const made = { number: next(), buffer: row ?? withLatency(serverBytes(this.workers), this.workers) };
+        const was = renamed?.[i] ?? -1;
+        if (was >= 0) new ServerCells(this.workers, made).hold(present!.servers[was]!.held);
+        return made;
       });
       const { id, buffer } = present?.memory ??
         { id: this.#nextId++, buffer: withLatency(poolBytes(this.workers) + SlowLog.bytes, this.workers) };

@@ -9,7 +9,7 @@
 import type { Config, PoolConfig, ProcessConfig } from "../config/config.ts";
 import { atOnce } from "../ring/steps.ts";
 import type { Arrangement } from "../stats/board.ts";
-import { planSteps, type PoolPlan } from "./plan.ts";
+import { heirsOf, planSteps, type PoolPlan } from "./plan.ts";
 import { percent, planText } from "./plan_text.ts";
 
 /**
@@ -92,7 +92,13 @@ export function* changeSteps(before: Config, file: Config): Generator<number, Co
     const places = new Map<string, number>();
     present.servers.forEach(({ name }, i) => places.has(name) || places.set(name, i));
     const servers = pool.servers.map(({ name }) => places.get(name) ?? -1);
-    if (!pool.cluster) return { pool: at, servers };
+    if (!pool.cluster) {
+      const renamed = servers.map(() => -1);
+      heirsOf(present, pool).forEach((heir, i) => {
+        if (heir >= 0 && servers[heir]! < 0) renamed[heir] = i;
+      });
+      return { pool: at, servers, renamed };
+    }
     return { pool: at, servers, names: { before: namesOf(present), after: namesOf(pool) } };
   });
   const after = inForce(before, file);

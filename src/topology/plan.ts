@@ -292,7 +292,8 @@ export function* shareSteps(pool: PoolConfig, live?: Uint8Array): Generator<numb
 
 const scaled = (counts: Float64Array, by: number): Float64Array => counts.map((count) => count * by);
 
-function heirsOf(before: PoolConfig, after: PoolConfig): number[] {
+/** Of each server before, its place after: known by its name, or by its address if it is renamed; -1: it is gone. */
+export function heirsOf(before: PoolConfig, after: PoolConfig): number[] {
   const present = new Set(before.servers.map(({ name }) => name));
   const [byName, byAddress] = [new Map<string, number>(), new Map<string, number>()];
   after.servers.forEach(({ name, addressText }, i) => {

@@ -59,6 +59,17 @@ Deno.test("changeOf() finds pools and servers by name, wherever they stand and w
   ]);
 });
 
+Deno.test("changeOf() says which new server is one that was there under another name", () => {
+  const after = configOf("", { servers: ["127.0.0.1:2:1 c", "127.0.0.1:1:1 a", "127.0.0.1:3:1 d"] });
+  const { servers, renamed } = changeOf(configOf("", {}), after).arrangement[0]!;
+  const names = after.pools[0]!.servers.map(({ name }) => name);
+  deepStrictEqual(names.map((name, i) => [name, servers[i], renamed![i]]), [["a", 0, -1], ["c", -1, 1], [
+    "d",
+    -1,
+    -1,
+  ]]);
+});
+
 for (
   const [key, before, after] of [["redis", "true", "false"], ["redis_db", "0", "1"], ["databases", "1", "2"]]
 ) {

@@ -4,8 +4,16 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CONF_FILES, ConfSource, findConfFile, sourceOf, testConf } from "../../src/cli/conf_file.ts";
-import { COMMANDS, type Flags, parseFlags, type RunOptions, subcommandOf } from "../../src/cli/flags.ts";
+import { CONF_FILES, ConfSource, findConfFile, sourceOf } from "../../src/cli/conf_file.ts";
+import { testConf } from "../../src/cli/test_conf.ts";
+import {
+  COMMANDS,
+  type Flags,
+  parseFlags,
+  type RunOptions,
+  subcommandOf,
+  type TestOptions,
+} from "../../src/cli/flags.ts";
 import { givenConfig } from "../../src/cli/given_servers.ts";
 import { helpText, statsText, versionText } from "../../src/cli/help.ts";
 import type { Io } from "../../src/cli/io.ts";
@@ -34,6 +42,15 @@ const DEFAULTS: RunOptions = {
   pidFile: null,
   workers: null,
   logFormat: null,
+  admin: null,
+};
+
+/** -t with no other flags. */
+const TESTED: TestOptions = {
+  confFile: null,
+  config: null,
+  statsAddress: "0.0.0.0",
+  statsPort: null,
   admin: null,
 };
 
@@ -101,9 +118,11 @@ const OTHERS: readonly (readonly [string, Flags])[] = [
   ["-V", { command: "version" }],
   ["-tV", { command: "version" }],
   ["-D", { command: "describe" }],
-  ["-t", { command: "test", confFile: null, config: null }],
-  ["-t redis://a", { command: "test", confFile: null, config: givenConfig(["redis://a"], null) }],
-  ["-t -c x", { command: "test", confFile: "x", config: null }],
+  ["-t", { command: "test", options: TESTED }],
+  ["-t redis://a", { command: "test", options: { ...TESTED, config: givenConfig(["redis://a"], null) } }],
+  ["-t -c x", { command: "test", options: { ...TESTED, confFile: "x" } }],
+  ["-t -s 7", { command: "test", options: { ...TESTED, statsPort: 7 } }],
+  ["-t -a h", { command: "test", options: { ...TESTED, statsAddress: "h", statsPort: 22222 } }],
   ["route --help", { command: "help", topic: "route" }],
   ["route a", { command: "route", options: { ...ROUTE, keys: ["a"] } }],
   ["route -c f --pool p --hex --json --ejected a,b -- - -x", {
@@ -600,15 +619,44 @@ Deno.test("givenConfig() writes what servers of the command line stand for", () 
 Deno.test("testConf() prints the file that servers of the command line stand for, and says what is wrong with --listen", async () => {
   const io = new Recorder();
   const source = sourceOf({ confFile: null, config: givenConfig(["redis://a"], null) });
-  assert.equal(await testConf(source, io, here), 0);
+  assert.equal(await testConf(source, io, here, TESTED), 0);
   assert.equal(io.text, source.text());
   assert.equal(parseConfig(io.text, "f").pools[0]!.servers[0]!.name, "a:6379");
   const wrong = sourceOf({ confFile: null, config: givenConfig(["redis://a"], "nowhere") });
-  assert.equal(await testConf(wrong, io, here), 1);
+  assert.equal(await testConf(wrong, io, here, TESTED), 1);
   assert.match(
     io.errors,
     /listen: found "nowhere", expected HOST:PORT[^]*these servers and this --listen make no pool/,
   );
+});
+
+Deno.test("testConf() refuses one address for two, as run does: the admin side of the file or of a flag, statistics that are asked for", async () => {
+  const pools = "p:\n  listen: 127.0.0.1:7\n  servers: [ h:1:1 ]\n";
+  const said = (process: string, changes: Partial<TestOptions>) => {
+    return withFile(`${process}${pools}`, async (file) => {
+      const io = new Recorder();
+      const code = await testConf(ConfSource.file(file), io, here, { ...TESTED, ...changes });
+      assert.equal(code, / syntax is ok/.test(io.errors) ? 0 : 1);
+      return io.errors;
+    });
+  };
+  const admin = { address: { host: "localhost", port: 7 }, text: "localhost:7" };
+  assert.match(
+    await said("ringmaster: { admin: 127.0.0.1:7 }\n", {}),
+    /^ringmaster: cannot start: admin 127\.0\.0\.1:7 and listen "127\.0\.0\.1:7" of pool "p" \(.*:3\) are one address;/,
+  );
+  assert.match(await said("", { admin }), /admin localhost:7 and listen/);
+  assert.match(
+    await said("", { statsPort: 7 }),
+    /the statistics address 0\.0\.0\.0:7 \(-a and -s\) and listen/,
+  );
+  const open = { address: { host: "0.0.0.0", port: 8 }, text: "0.0.0.0:8" };
+  assert.match(await said("", { admin: open }), /admin 0\.0\.0\.0:8 without a token/);
+  assert.match(
+    await said("ringmaster: { admin: 127.0.0.1:7 }\n", { admin: { address: null, text: "off" } }),
+    / ok/,
+  );
+  assert.match(await said("", { statsPort: 8 }), / ok/);
 });
 
 Deno.test("testConf() refuses TLS where run does: with sockets that have none", async () => {
@@ -620,7 +668,7 @@ Deno.test("testConf() refuses TLS where run does: with sockets that have none", 
   for (const said of [`tls: { certificate: ${dir}/one.crt, key: ${dir}/one.key }`, "server_tls: {}"]) {
     await withFile(`${pools}${said}\n`, async (file) => {
       const io = new Recorder();
-      assert.equal(await testConf(ConfSource.file(file), io, here), 1);
+      assert.equal(await testConf(ConfSource.file(file), io, here, TESTED), 1);
       assert.match(io.errors, /^ringmaster: cannot start: pool 'p': (server_)?tls: .* use the executable/);
     });
   }
@@ -630,7 +678,7 @@ Deno.test("testConf() refuses TLS where run does: with sockets that have none", 
 Deno.test("testConf() prints every problem and the verdict", async () => {
   await withFile("p:\n  listen: 127.0.0.1:1\n  timeout: x\n  servers: [ h ]\n", async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(ConfSource.file(file), io, here), 1);
+    assert.equal(await testConf(ConfSource.file(file), io, here, TESTED), 1);
     const lines = io.errors.trimEnd().split("\n");
     assert.equal(lines.length, 3);
     assert.ok(lines[0]!.startsWith(`${file}:3:12: timeout: found "x", expected a number of milliseconds`));
@@ -638,7 +686,7 @@ Deno.test("testConf() prints every problem and the verdict", async () => {
     assert.equal(lines[2], `ringmaster: configuration file '${file}' syntax is invalid`);
   });
   const io = new Recorder();
-  assert.equal(await testConf(ConfSource.file("none.yml"), io, here), 1);
+  assert.equal(await testConf(ConfSource.file("none.yml"), io, here, TESTED), 1);
   assert.match(
     io.errors,
     /^none\.yml: found no such file in \/.*, expected a .* that can be read\nringmaster: .* 'none\.yml' cannot be read\n$/,
@@ -646,7 +694,7 @@ Deno.test("testConf() prints every problem and the verdict", async () => {
   const folder = mkdtempSync(join(tmpdir(), "ringmaster-"));
   const said = async (file: string | null) => {
     const io = new Recorder();
-    assert.equal(await testConf(ConfSource.file(file), io, here), 1);
+    assert.equal(await testConf(ConfSource.file(file), io, here, TESTED), 1);
     return io.errors;
   };
   assert.equal(
@@ -658,14 +706,14 @@ Deno.test("testConf() prints every problem and the verdict", async () => {
   rmSync(folder, { recursive: true });
   await withFile(TWO_POOLS, async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(ConfSource.file(file), io, here), 0);
+    assert.equal(await testConf(ConfSource.file(file), io, here, TESTED), 0);
     assert.equal(io.errors, `ringmaster: configuration file '${file}' syntax is ok\n`);
   });
   const announcing =
     "p:\n  listen: 127.0.0.1:1\n  redis: true\n  announce_cluster: true\n  servers: [ h:1:1, h:2:1 ]\n";
   await withFile(announcing, async (file) => {
     const io = new Recorder();
-    assert.equal(await testConf(ConfSource.file(file), io, here), 0);
+    assert.equal(await testConf(ConfSource.file(file), io, here, TESTED), 0);
     assert.match(io.errors, /^ringmaster: pool p: announce_cluster without hash_tag.*\n.* syntax is ok\n$/);
   });
 });

@@ -324,6 +324,12 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
     /found "\/run\/r", expected HOST:PORT at which clients reach a proxy/,
   ],
   ["announce", "[h:1, h:1]\n  redis: true", /found "h:1" twice, expected each once/],
+  ["announce", "[h:1, H:1]\n  redis: true", /found "H:1", which is "h:1", expected each once/],
+  [
+    "announce",
+    "['[::1]:1', '[0:0:0:0:0:0:0:1]:1']\n  redis: true",
+    /found "\[0:0:0:0:0:0:0:1\]:1", which is "\[::1\]:1", expected each once/,
+  ],
   [
     "announce",
     `[${Array.from({ length: 101 }, (_, i) => `h:${i + 1}`)}]\n  redis: true`,
@@ -397,6 +403,35 @@ Deno.test("a field is of the type that its row says, and no field is without a r
   const tag: Uint8Array = pool.hashTag;
   // @ts-expect-error: no row has this field
   assert.deepEqual([tag, pool.noSuchField], [null, undefined]);
+});
+
+Deno.test("admin_token_file says what is wrong with its token, and shows nothing of it", () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const says = (token: string): string => {
+      Deno.writeTextFileSync(`${folder}/token`, token);
+      try {
+        parseConfig("ringmaster: { admin_token_file: token }\n" + MINIMAL, `${folder}/x.yml`);
+        return "";
+      } catch (error) {
+        return (error as Error).message.replace(/^.*?found/, "found");
+      }
+    };
+    const expected = ", expected a file of one line: 16 to 1024 letters, digits and signs without spaces";
+    assert.equal(says("\n"), `found "token", which is empty${expected}`);
+    assert.equal(says("sesame\n"), `found "token", which has 6 characters${expected}`);
+    assert.equal(
+      says("sesame sesame sesame"),
+      `found "token", which has a space, or a sign that is none of ASCII${expected}`,
+    );
+    assert.equal(
+      says("sesamesesamesesame\nsesame"),
+      `found "token", which has more than one line${expected}`,
+    );
+    assert.equal(says("sesamesesamesesame\n"), "");
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
 });
 
 Deno.test("every key of a pool has valid and invalid cases here", () => {
@@ -611,6 +646,16 @@ const FAILOVERS: readonly (readonly [string, string, Partial<PoolConfig> | RegEx
     /failover: found failover: sentinel with servers_from, expected servers, each with its master/,
   ],
   ["a replica twice", "servers: [{address: h:1, replicas: [h:2, h:2]}]", /replicas: found "h:2" twice/],
+  [
+    "a replica under two spellings",
+    "servers: [{address: h:1, replicas: [h:2, h.:2]}]",
+    /found "h.:2", which is "h:2"/,
+  ],
+  [
+    "its own replica",
+    "servers: [{address: h:1, replicas: [H:1, h:2]}]",
+    /found "H:1", which is the server's own/,
+  ],
   [
     "a replica that is none",
     "servers: [{address: h:1, replicas: [{address: h:2, zones: 1}]}]",
@@ -874,6 +919,11 @@ const PROCESS: readonly (readonly [string, Partial<Config["process"]> | RegExp])
   ["{ log: loud }", /log: found "loud", expected a mapping of level, format, output/],
   ["{ log: { colour: red } }", /colour: found a key that is none of log/],
   ["{ listn: 1 }", /listn: found a key that is none of the process/],
+  [
+    "{ xyzzyx: 1 }",
+    /found a key that is none of the process, expected one of the \d+ that docs\/configuration\.md, or "ringmaster/,
+  ],
+  ["{ timeout: 1 }", /timeout: found a key that is none of the process, expected it in a pool/],
   ["3", /ringmaster: found "3", expected a mapping of workers, /],
 ];
 
@@ -1148,7 +1198,12 @@ const WRONG: readonly (readonly [string, string, readonly RegExp[]])[] = [
   ["a key spelled as elsewhere", poolWith("reuse_port: true"), [
     /reuse_port: .* expected perhaps reuseport$/,
   ]],
-  ["a key like no other", poolWith("zzzzzzzzzz: 5"), [/zzzzzzzzzz: .* expected one of listen, servers, /]],
+  ["a key like no other", poolWith("zzzzzzzzzz: 5"), [
+    /zzzzzzzzzz: .* expected one of the \d+ that docs\/conf/,
+  ]],
+  ["a key of the process in a pool", poolWith("max_moved: 5%"), [
+    /max_moved: .* expected it under ringmaster: beside the pools$/,
+  ]],
   ["an unknown alias", poolWith("timeout: *t"), [
     /found an alias of nothing, expected an anchor of its name before it/,
   ]],

@@ -5,7 +5,9 @@ import { withoutSignature } from "../../conf/release/macho.ts";
 import { oneFile } from "../../conf/release/one_file.ts";
 import { deafened, locked } from "../../conf/release/runtime.ts";
 import { TARGETS } from "../../conf/release/targets.ts";
-import { ROOT } from "../lib/repo.ts";
+import { poll } from "../lib/poll.ts";
+import { run } from "../lib/process.ts";
+import { need, ROOT } from "../lib/repo.ts";
 
 const latin = (text: string) => Uint8Array.from(text, (char) => char.charCodeAt(0));
 const textOf = (bytes: Uint8Array) => String.fromCharCode(...bytes);
@@ -66,4 +68,41 @@ function machoOf(commands: readonly (readonly [number, number])[]): Uint8Array {
     at += length;
   }
   return bytes;
+}
+
+Deno.test("the logrotate snippet, without systemd, signals our program and no other, whatever stands in the pid file", async () => {
+  const folder = await Deno.makeTempDir();
+  const snippet = await Deno.readTextFile(`${ROOT}/conf/deb/ringmaster.logrotate`);
+  const script = /postrotate\n([^]*?)endscript/.exec(snippet)![1]!
+    .replaceAll("/run/ringmaster/ringmaster.pid", `${folder}/pid`)
+    .replaceAll("/run/systemd/system", `${folder}/no-systemd`);
+  await Deno.mkdir(`${folder}/usr/bin`, { recursive: true });
+  const ours = `${folder}/usr/bin/ringmaster`;
+  await Deno.copyFile(need("sleep"), ours);
+  const [stranger, own] = [
+    new Deno.Command(need("sleep"), { args: ["60"] }).spawn(),
+    new Deno.Command(ours, { args: ["60"] }).spawn(),
+  ];
+  try {
+    const rotate = async (pid: string) => {
+      await Deno.writeTextFile(`${folder}/pid`, pid);
+      const { code, stdout, stderr } = await run(need("sh"), ["-c", script]);
+      deepStrictEqual([code, stdout, stderr], [0, "", ""], pid);
+    };
+    await poll(
+      () => Promise.resolve(Deno.readLinkSync(`/proc/${own.pid}/exe`) === ours),
+      "it to be our program",
+    );
+    for (const pid of [`${stranger.pid}\n`, "", "-1", "1 1", "x", `${own.pid}`]) await rotate(pid);
+    strictEqual((await own.status).signal, "SIGHUP");
+    strictEqual(await isRunning(stranger.pid), true);
+  } finally {
+    stranger.kill("SIGKILL");
+    await stranger.status;
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+async function isRunning(pid: number): Promise<boolean> {
+  return /^State:\s+[RS]/m.test(await Deno.readTextFile(`/proc/${pid}/status`));
 }

@@ -246,6 +246,15 @@ Deno.test("Board.adopt() keeps what stays, on every thread, and gives new server
   deepStrictEqual([board.clients, board.clientsOf(1)], [0, 0]);
 });
 
+Deno.test("Board.arrange(): what an operator has taken off the ring stays off when a reload renames it", () => {
+  const board = Board.make(1, [3]);
+  const [a, b] = board.pools[0]!.servers as [ServerCells, ServerCells];
+  a.hold(EJECTED);
+  b.hold(DRAINED);
+  board.adopt(board.arrange([{ pool: 0, servers: [-1, -1, -1, 2], renamed: [1, 0, -1, -1] }]));
+  deepStrictEqual(board.pools[0]!.servers.map(({ held }) => held), [DRAINED, EJECTED, FREE, FREE]);
+});
+
 Deno.test("Board.arrange(): a server that leaves and returns under its name counts on; nothing else of it is as it was", () => {
   const board = Board.make(1, [2]);
   const worker = Board.of(board.memory);
