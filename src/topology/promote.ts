@@ -19,7 +19,16 @@ import { hostAndPort, Member, type MemberAround, portIn } from "./member.ts";
 import { Promotion, whyOf } from "./promotion.ts";
 import { serverAuth } from "./redis_link.ts";
 import type { EndpointSpec, Keeper, ServerState, Sign } from "./state.ts";
-import { FENCE_MS, leaveOf, majorityOf, placeOf, twinOf, UPTIME_MIN_MS, voteOf } from "./votes.ts";
+import {
+  FENCE_MS,
+  leaveOf,
+  majorityOf,
+  placeOf,
+  strangersOf,
+  twinOf,
+  UPTIME_MIN_MS,
+  voteOf,
+} from "./votes.ts";
 
 /** A word that is older does not say how things are now. */
 const FRESH_MS = 1500;
@@ -364,6 +373,16 @@ class ReplicaSet {
     return `${one.spec.text} and ${members[other]!.spec.text} are one server: nobody can be promoted`;
   }
 
+  /** What is wrong if the primary has replicas that the file does not name; else "". */
+  private strangersOf(primary: number): string {
+    const strangers = strangersOf(this.voters, primary);
+    if (strangers.length === 0) return "";
+    return `its primary has replicas that are not named (${
+      strangers.join(", ")
+    }): where proxies do not name the same members, ` +
+      "two of them may promote, and write to two primaries";
+  }
+
   /** The primary that a majority follows, if it answers itself; else -1. */
   private get well(): number {
     const voters = this.voters;
@@ -385,7 +404,8 @@ class ReplicaSet {
       this.historyAtMs = askedAtMs;
     }
     // Said while all is well: who waits for a failure to learn that nobody can take over learns it too late.
-    this.complain(this.twins);
+    const { twins } = this;
+    this.complain(twins !== "" ? twins : this.strangersOf(well));
     // Another one is well as soon as it has been promoted.
     if (well === this.primary) this.giveUp(`${this.members[well]!.spec.text} answers again`);
   }

@@ -83,6 +83,23 @@ export function twinOf(voters: readonly Voter[], place: number): number {
 }
 
 /**
+ * Replicas that the primary has, and that are certainly no members, by the names that it calls them. Members that it may call by names
+ * we do not know account for as many.
+ */
+export function strangersOf(voters: readonly Voter[], primary: number): string[] {
+  const missing = new Set(voters.keys());
+  missing.delete(primary);
+  const unknown = (voters[primary]!.said?.info.replicas ?? []).filter((name) => {
+    const named = voters.findIndex(({ text, peer }) => text === name || peer === name);
+    const place = named >= 0 ? named : placeOf(voters, portIn(name));
+    missing.delete(place);
+    // Who only takes a copy says no port.
+    return place < 0 && portIn(name) > 0;
+  });
+  return unknown.length > missing.size ? unknown.sort() : [];
+}
+
+/**
  * Who may be written to, and until when; null: nobody, as far as is known. What was said of a primary before its process ended counts no
  * more: what it had been told by hand (FAILOVER) the next one may not know.
  */

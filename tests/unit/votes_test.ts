@@ -3,7 +3,15 @@ import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import type { MemberSaid } from "../../src/topology/member.ts";
 import { hostAndPort, nameOf, readMember } from "../../src/topology/member.ts";
 import { LEASE_MS } from "../../src/stats/board.ts";
-import { chosenOf, leaveOf, majorityOf, placeOf, voteOf, type Voter } from "../../src/topology/votes.ts";
+import {
+  chosenOf,
+  leaveOf,
+  majorityOf,
+  placeOf,
+  strangersOf,
+  voteOf,
+  type Voter,
+} from "../../src/topology/votes.ts";
 
 const OLD = "a".repeat(40);
 const NEW = "b".repeat(40);
@@ -26,6 +34,8 @@ interface Word {
   readonly peer?: string;
   readonly runId?: string;
   readonly ended?: number;
+  /** As a primary names them. */
+  readonly replicas?: readonly string[];
 }
 
 function voters(...words: readonly (Word | null)[]): Voter[] {
@@ -51,7 +61,7 @@ function saidOf(word: Word, place: number): MemberSaid {
       downMs: -1,
       offset: word.offset ?? 10,
       history: word.history ?? OLD,
-      replicas: [],
+      replicas: word.replicas ?? [],
     },
     follows: word.follows ?? null,
     before: word.before ?? NONE,
@@ -64,6 +74,23 @@ function saidOf(word: Word, place: number): MemberSaid {
 }
 
 const A = { follows: "h0:7000" };
+
+Deno.test("strangersOf() names replicas that are certainly no members, whatever names the primary has for those that are", () => {
+  const of = (...replicas: readonly string[]) => {
+    return strangersOf(voters({ replicas }, { ...A, peer: "10.0.0.1:7001" }, A), 0);
+  };
+  deepStrictEqual(of("10.0.0.1:7001", "h2:7002"), []);
+  deepStrictEqual(of("nat:7001", "nat:7002"), [], "by ports that are one's alone");
+  deepStrictEqual(of("h2:7002", "h9:7009", "h1:7001", "h8:7008"), ["h8:7008", "h9:7009"]);
+  deepStrictEqual(of("h2:7002", "h9:7009"), [], "it may be the one that is missing, under another name");
+  deepStrictEqual(of("h1:7001", "h2:7002", "h9:0"), [], "who only takes a copy");
+  deepStrictEqual(of(), []);
+  const alike = voters({ port: 6379 }, { ...A, port: 6379 }, { ...A, port: 6379 });
+  const all = (replicas: string[]) =>
+    strangersOf([{ ...alike[0]!, said: saidOf({ replicas, port: 6379 }, 0) }, ...alike.slice(1)], 0);
+  deepStrictEqual(all(["a:6379", "b:6379"]), []);
+  deepStrictEqual(all(["a:6379", "b:6379", "c:6379"]), ["a:6379", "b:6379", "c:6379"]);
+});
 
 Deno.test("majorityOf()", () => {
   deepStrictEqual([1, 2, 3, 4, 5].map(majorityOf), [1, 2, 2, 3, 3]);
