@@ -162,10 +162,14 @@ export class Peers {
     return peer;
   }
 
+  /** As a client of the proxy. Who asks for nothing is told nothing: twemproxy hangs up on a user's name, and on a password it has no use for. */
   private authOf(pool: PoolConfig | null): LinkOptions["auth"] {
     const { password, options: { user } } = this;
-    if (password !== null) return { user, password };
-    return pool === null ? null : serverAuth(pool);
+    const given = password === null ? null : { user, password };
+    if (pool === null) return given;
+    const own = pool.redisAuth === null ? null : { user: null, password: decoder.decode(pool.redisAuth) };
+    if (pool.users !== null) return given ?? own;
+    return own !== null && user === null ? given ?? own : own;
   }
 
   private secure(label: string, text: string): Net {
@@ -192,6 +196,8 @@ const TLS: ServerTlsConfig = {
   minVersion: "1.2",
   maxVersion: "1.3",
 };
+
+const decoder = new TextDecoder();
 
 function passwordIn(file: string): string {
   let found: string;

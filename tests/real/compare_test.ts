@@ -208,6 +208,23 @@ Deno.test("compiled: what cannot be compared says why, and ends with 2", async (
   );
   deepStrictEqual([code, stderr], [0, ""]);
   match(stdout, /Verdict: no difference\. Of 1 keys clients read the same from both\./);
+
+  // Who logs in as a user of the one does not as one of the other, which has no users: twemproxy would hang up.
+  const alone = { alpha: { servers: [`${redis.address}:1 a`], redis_auth: "secret" } };
+  const nutcracker = await f.proxy("nutcracker", poolYml(alone));
+  const [name, secret] = ["app", "sesame sesame"];
+  const guarded = {
+    servers: [`${redis.address}:1 a`],
+    server_auth: "secret",
+    users: [{ name, password: secret }],
+  };
+  const users = await f.proxy("compiled", poolYml({ alpha: guarded }));
+  await Deno.writeTextFile(password, `${secret}\n`);
+  const login = ["--user", name, "--password-file", password];
+  for (const pair of [[nutcracker.file, users.file], [users.file, nutcracker.file]]) {
+    const result = await compare("compiled", ...login, ...pair);
+    deepStrictEqual([result.code, result.stderr], [0, ""], result.stdout);
+  }
 });
 
 Deno.test("compiled: requests are recorded from a tap, and asked again of two proxies, or of one with what writes", async () => {
