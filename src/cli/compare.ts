@@ -201,10 +201,10 @@ class PoolComparison {
       const kind = pair.redis ? "Redis" : "memcached";
       const hint = /was closed|reset/.test(why)
         ? `; is it a ${kind} pool, without TLS and PROXY headers?`
-        : /refused|No such file|no connection/i.test(why)
-        ? "; without proxies, --direct reads the servers"
         : /credentials|AUTH/.test(why)
         ? "; expected --password-file, and --user where it has users"
+        : /refused|No such file|no connection/i.test(why)
+        ? "; without proxies, --direct reads the servers"
         : "";
       throw new CannotCompare(`pool ${pair.name}: ${label} at ${proxy!.place.text}: ${why}${hint}`);
     }

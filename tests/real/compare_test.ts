@@ -215,8 +215,8 @@ Deno.test("compiled: what cannot be compared says why, and ends with 2", async (
   const [name, secret] = ["app", "sesame sesame"];
   const guarded = {
     servers: [`${redis.address}:1 a`],
-    server_auth: "secret",
-    users: [{ name, password: secret }],
+    server_auth: "{ password: secret }",
+    users: `[ { name: ${name}, password: ${secret} } ]`,
   };
   const users = await f.proxy("compiled", poolYml({ alpha: guarded }));
   await Deno.writeTextFile(password, `${secret}\n`);
@@ -225,6 +225,11 @@ Deno.test("compiled: what cannot be compared says why, and ends with 2", async (
     const result = await compare("compiled", ...login, ...pair);
     deepStrictEqual([result.code, result.stderr], [0, ""], result.stdout);
   }
+  await Deno.writeTextFile(password, "another\n");
+  match(
+    (await compare("compiled", ...login, nutcracker.file, users.file)).stderr,
+    /NEW at .*: AUTH is refused: WRONGPASS .*; expected --password-file, and --user where it has users/,
+  );
 });
 
 Deno.test("compiled: requests are recorded from a tap, and asked again of two proxies, or of one with what writes", async () => {
