@@ -216,7 +216,7 @@ Deno.test("compiled: what cannot be compared says why, and ends with 2", async (
   const guarded = {
     servers: [`${redis.address}:1 a`],
     server_auth: "{ password: secret }",
-    users: `[ { name: ${name}, password: ${secret} } ]`,
+    users: `[ { name: ${name}, password: ${secret}, rules: "+@all ~* &*" } ]`,
   };
   const users = await f.proxy("compiled", poolYml({ alpha: guarded }));
   await Deno.writeTextFile(password, `${secret}\n`);
