@@ -7,14 +7,35 @@
 import { Buffer } from "node:buffer";
 import { readFileSync, writeSync } from "node:fs";
 import type { Io } from "./src/cli/io.ts";
+import { reasonOf } from "./src/bytes/os_error.ts";
 import { isMainThread, started } from "./src/runtime/threads.ts";
 import { isErrand } from "./src/service/errand_order.ts";
 
 const io: Io = {
-  out: (data) => writeAll(1, typeof data === "string" ? Buffer.from(data) : data),
-  err: (text) => writeAll(2, Buffer.from(text)),
-  stdin: () => readFileSync(0),
+  out: (data) => orEnd("write to standard output", () => writeAll(1, bytesOf(data))),
+  err: (text) => {
+    try {
+      writeAll(2, bytesOf(text));
+    } catch {
+      // Nobody is there to hear it.
+    }
+  },
+  stdin: () => orEnd("read standard input", () => readFileSync(0)),
 };
+
+function bytesOf(data: string | Uint8Array): Uint8Array {
+  return typeof data === "string" ? Buffer.from(data) : data;
+}
+
+/** Half an answer is none: a full disk must not look like success, nor like the difference that compare looks for. */
+function orEnd<T>(what: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    io.err(`ringmaster: cannot ${what}: ${reasonOf(error)}\n`);
+    return process.exit(process.argv[2] === "compare" ? 2 : 1);
+  }
+}
 
 /** A pipe may take less than it is given, or nothing for the moment. */
 function writeAll(fd: number, bytes: Uint8Array): void {

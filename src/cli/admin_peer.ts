@@ -1,4 +1,5 @@
 /** Which running proxy a subcommand asks: by its configuration, or by its address. */
+import { notRead } from "../bytes/os_error.ts";
 import { readFileSync } from "node:fs";
 import type { AdminPeer, PeerTls } from "../admin/client.ts";
 import type { TlsConfig } from "../net/tls.ts";
@@ -42,7 +43,7 @@ function read(option: string, file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw new NoPeer(`option --${option}: ${(error as Error).message}`);
+    throw new NoPeer(`option --${option}: ${notRead(file, error)}`);
   }
 }
 

@@ -1,4 +1,5 @@
 /** A file of keys, one a line, any bytes but the line's end; "-" is standard input. It is read in pieces, however large it is. */
+import { notRead } from "../bytes/os_error.ts";
 import { closeSync, openSync, readSync } from "node:fs";
 
 const NEWLINE = 10;
@@ -70,7 +71,7 @@ function open(path: string, flag: string): number {
   try {
     return openSync(path, "r");
   } catch (error) {
-    throw new FileError(`option ${flag}: ${(error as Error).message}`);
+    throw new FileError(`option ${flag}: ${notRead(path, error)}`);
   }
 }
 
@@ -81,7 +82,7 @@ function read(fd: number, piece: Uint8Array, path: string, flag: string): number
   } catch (error) {
     const code = (error as { code?: string }).code;
     if (code === "EOF") return 0;
-    if (code !== "EAGAIN") throw new FileError(`option ${flag}: ${path}: ${(error as Error).message}`);
+    if (code !== "EAGAIN") throw new FileError(`option ${flag}: ${notRead(path, error)}`);
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, NOTHING_YET_MS);
     return -1;
   }

@@ -2,6 +2,7 @@
  * How a command finds out what became of what it has asked a running process for by a signal: the process writes that to a file beside
  * its pid file, in one step, each time with another number.
  */
+import { notRead, notWritten } from "../bytes/os_error.ts";
 import { promises, readFileSync, rmSync } from "node:fs";
 import { constants } from "node:os";
 import { ERR, type Log } from "../net/log.ts";
@@ -47,7 +48,7 @@ export class OutcomeFile {
       await promises.writeFile(next, text);
       if (!this.removed) await promises.rename(next, this.path);
     } catch (error) {
-      this.log.write(ERR, `cannot write ${this.path}: ${(error as Error).message}`);
+      this.log.write(ERR, `how a reload ends cannot be told: ${notWritten(this.path, error)}`);
     }
     if (this.removed) this.remove();
   }
@@ -79,9 +80,11 @@ export async function askProcess(pidFile: string, question: Question, clock: Clo
   try {
     pid = Number(readFileSync(pidFile, "utf8").trim());
   } catch (error) {
-    return fail(`cannot read the pid file: ${(error as Error).message}`);
+    return fail(`cannot read the pid file: ${notRead(pidFile, error)}`);
   }
-  if (!(Number.isSafeInteger(pid) && pid >= 1)) return fail(`${pidFile}: found no process id`);
+  if (!(Number.isSafeInteger(pid) && pid >= 1)) {
+    return fail(`${pidFile}: found no process id, expected the pid file that a running one was given (-p)`);
+  }
   const before = readOutcome(statusFile);
   const askedMs = clock.wallMs();
   if (!takesSignal(pid, signal)) {

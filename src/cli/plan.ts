@@ -4,6 +4,7 @@
  *   two files ──► changesOf (topology/plan.ts) ──► text, or one JSON document; a drawing with --svg
  *   --keys FILE ──► lines, in pieces of 64 KiB ──────┘ counted one by one
  */
+import { notWritten } from "../bytes/os_error.ts";
 import { writeFileSync } from "node:fs";
 import { quoted } from "../config/config_error.ts";
 import { ConfigError, loadConfig } from "../config/parse.ts";
@@ -77,7 +78,7 @@ function write(path: string, text: string): void {
   try {
     writeFileSync(path, text);
   } catch (error) {
-    throw new FileError(`option --svg: ${(error as Error).message}`);
+    throw new FileError(`option --svg: ${notWritten(path, error)}`);
   }
 }
 

@@ -5,6 +5,7 @@
  *
  * Signals and their meaning are nutcracker's; TERM and INT end gracefully here, the second one at once.
  */
+import { notWritten, reasonOf } from "../bytes/os_error.ts";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import type { AdminService, Around, Phase } from "../admin/around.ts";
@@ -323,7 +324,7 @@ export class Program {
         try {
           log.adopt(path, json);
         } catch (error) {
-          log.write(ERR, `cannot open the log, going on with the old one: ${(error as Error).message}`);
+          log.write(ERR, `cannot open the log, going on with the old one: ${notWritten(path, error)}`);
         }
         // Unless the file says otherwise than it did, signals have the last word.
         if (level !== logSettings(options, before).level) this.setLevel(level);
@@ -387,7 +388,7 @@ function writePidFile(path: string): void {
   try {
     writeFileSync(path, String(process.pid), { mode: 0o644 });
   } catch (error) {
-    throw new Error(`cannot write the pid file: ${(error as Error).message}`);
+    throw new Error(`cannot write the pid file: ${notWritten(path, error)}`);
   }
 }
 
@@ -396,7 +397,7 @@ function reopen(log: LogFile): void {
   try {
     log.reopen();
   } catch (error) {
-    log.write(NOTICE, `cannot reopen the log, going on with the old one: ${(error as Error).message}`);
+    log.write(NOTICE, `cannot reopen the log, going on with the old one: ${reasonOf(error)}`);
   }
 }
 

@@ -3,6 +3,7 @@
  *
  *   proxy's /api/tap ──► record ──► FILE ──► replay ──► OLD, NEW ──► are their answers the same?
  */
+import { notWritten } from "../bytes/os_error.ts";
 import { closeSync, openSync, writeSync } from "node:fs";
 import { streamAdmin } from "../admin/client.ts";
 import { CannotCompare } from "../compare/comparison.ts";
@@ -83,7 +84,7 @@ function openFor(path: string): number {
     // What clients ask for is nobody else's business.
     return openSync(path, "w", 0o600);
   } catch (error) {
-    throw new FileError(`option --record: ${(error as Error).message}`);
+    throw new FileError(`option --record: ${notWritten(path, error)}`);
   }
 }
 

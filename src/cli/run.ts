@@ -3,6 +3,7 @@
  *
  *   configuration ──► (daemon) ──► log ──► Program, which serves until it is told to stop ──► exit code
  */
+import { notWritten } from "../bytes/os_error.ts";
 import { release, type as osType } from "node:os";
 import { adviceFor } from "../config/advice.ts";
 import type { Config } from "../config/config.ts";
@@ -51,11 +52,11 @@ export async function run(
     return code;
   }
   let log: LogFile;
+  const { path, level, json } = logSettings(options, config);
   try {
-    const { path, level, json } = logSettings(options, config);
     log = new LogFile(path, level, json);
   } catch (error) {
-    io.err(`ringmaster: cannot open the log: ${(error as Error).message}\n`);
+    io.err(`ringmaster: cannot open the log: ${notWritten(path, error)}\n`);
     return EXIT_FAILURE;
   }
   const { name, version, net } = runtime;

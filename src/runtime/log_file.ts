@@ -6,6 +6,7 @@
  * Times are local, as twemproxy's. A line is written whole and at once; a line break within a text is
  * written as `\n`, since texts may quote what a client sent. A disk that is full must not stop the proxy.
  */
+import { notWritten } from "../bytes/os_error.ts";
 import { closeSync, openSync, readlinkSync, writeSync } from "node:fs";
 import { type Log, NOTICE } from "../net/log.ts";
 
@@ -61,7 +62,7 @@ export class LogFile implements Log {
       closeSync(openSync(path, "a", 0o644));
       return null;
     } catch (error) {
-      return `cannot open the log: ${(error as Error).message}`;
+      return `cannot open the log: ${notWritten(path, error)}`;
     }
   }
 

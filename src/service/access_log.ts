@@ -1,4 +1,5 @@
 /** The access log: some of the requests, a line each, in a file of its own (access_log, access_log_rate). */
+import { notWritten } from "../bytes/os_error.ts";
 import { closeSync, openSync, writeSync } from "node:fs";
 import { ERR, type Log } from "../net/log.ts";
 import type { Sample } from "../stats/tapped.ts";
@@ -41,7 +42,7 @@ export class AccessLog {
       closeSync(openSync(accessLog, "a", MODE));
       return null;
     } catch (error) {
-      return `access_log: ${(error as Error).message}`;
+      return `access_log: ${notWritten(accessLog, error)}`;
     }
   }
 
@@ -64,7 +65,7 @@ export class AccessLog {
       if (this.fd >= 0) closeSync(this.fd);
       this.fd = opened;
     } catch (error) {
-      this.log.write(ERR, `access_log: ${(error as Error).message}`);
+      this.log.write(ERR, `access_log: ${notWritten(path, error)}`);
     }
   }
 
@@ -74,7 +75,7 @@ export class AccessLog {
     try {
       writeSync(this.fd, text);
     } catch (error) {
-      this.log.write(ERR, `access_log: ${(error as Error).message}, it is closed`);
+      this.log.write(ERR, `access_log: ${notWritten(this.keys.accessLog!, error)}; it is closed until HUP`);
       closeSync(this.fd);
       this.fd = -1;
     }

@@ -98,6 +98,9 @@ const CASES: Record<string, (f: Fixture, runtime: Runtime) => Promise<void>> = {
       if (code !== 0) strictEqual(ended.stdout, "", "errors go to standard error");
     }));
     const [program, ...before] = await command(runtime);
+    const full = await run("sh", ["-c", 'exec "$@" > /dev/full', "sh", program!, ...before, "-V"]);
+    strictEqual(full.code, 1);
+    strictEqual(full.stderr, "ringmaster: cannot write to standard output: no space left on device\n");
     match(
       (await run(program!, before, { cwd: f.dir })).stderr,
       /^conf\/ringmaster\.yml: found no such file, nor a folder \/.*\/conf, .*\n.* \(there is no conf\/nutcracker\.yml either\)/,

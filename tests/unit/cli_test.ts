@@ -574,8 +574,8 @@ Deno.test("plan() refuses what it cannot read or write, with the place", async (
       /^ringmaster plan: option --pool: found "x", expected one of beta, more, alpha, solo$/m,
     ],
     [[], "p: 1\n", 1, /new\.yml:1:4: p: found "1", expected a pool/],
-    [["--keys", "FILE/no"], THIRD, 1, /^option --keys: .*ENOTDIR/],
-    [["--svg", "FILE/no"], THIRD, 1, /^option --svg: .*ENOTDIR/],
+    [["--keys", "FILE/no"], THIRD, 1, /^option --keys: found no file at .*, expected a file/],
+    [["--svg", "FILE/no"], THIRD, 1, /^option --svg: found no folder for it at .*, expected a file/],
   ];
   for (const [args, after, code, expected] of cases) {
     const outcome = await planned(after, args);
