@@ -46,6 +46,7 @@ import { OutcomeFile } from "./outcome.ts";
 import { refusal } from "./refusal.ts";
 import { type Reloadable, Reloader, reloadStatusFile, type Surroundings } from "./reload.ts";
 import { jsonSchema } from "./schema.ts";
+import { heldFor, takeHeld } from "./held.ts";
 import { type Predecessor, sayReady, Successor, upgradeStatusFile } from "./successor.ts";
 
 /** How long a plan that the admin side is asked for may take, ms. */
@@ -185,6 +186,7 @@ export class Program {
     const { config, options, runtime } = this.start;
     const few = fewFiles(config, filesMax(), memoryTotal(), this.workers);
     if (few !== null) this.start.log.write(WARN, few);
+    takeHeld(config, this.service, this.start.log);
     await this.admin.start(config);
     await this.director.start(this.service);
     if (this.isStopping()) return;
@@ -337,6 +339,7 @@ export class Program {
     const { log } = this.start;
     return {
       makeWay: () => this.admin.stop(),
+      lastWords: () => heldFor(this.service.config, this.service.board),
       takeBack: () => {
         this.admin.start(this.reloader.config).catch((error: Error) => log.write(ERR, error.message));
       },

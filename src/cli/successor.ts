@@ -34,6 +34,8 @@ const FIRST_FD = 3;
 export interface Predecessor {
   /** Whatever only one process can have is to be let go of: the admin side's address. */
   makeWay(): void;
+  /** What the successor is told beside, as variables of its environment. */
+  lastWords(): Readonly<Record<string, string>>;
   /** There is no successor: it is to be had again. */
   takeBack(): void;
   /** It is there, and this process has to end. */
@@ -87,7 +89,12 @@ export class Successor {
     try {
       this.child = processes().spawn(program, [...args, ...this.argv], {
         stdio: ["ignore", "inherit", "inherit", ...sockets.map(({ fd }) => fd), "pipe"],
-        env: { ...environment, ...heirloomsFor(sockets, FIRST_FD), [VARIABLE]: String(pipeFd) },
+        env: {
+          ...environment,
+          ...this.around.lastWords(),
+          ...heirloomsFor(sockets, FIRST_FD),
+          [VARIABLE]: String(pipeFd),
+        },
         // A signal to the terminal's group is not meant for it.
         detached: true,
       });

@@ -7,6 +7,7 @@ import { ManualClock } from "../lib/manual_clock.ts";
 function stand() {
   const told: string[] = [];
   const around = {
+    lastWords: () => ({}),
     makeWay: () => told.push("makes way"),
     takeBack: () => told.push("takes back"),
     giveWay: () => told.push("gives way"),
