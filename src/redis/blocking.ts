@@ -15,9 +15,11 @@
  */
 import { REQUEST_BYTES, REQUESTS } from "../stats/metrics.ts";
 import { command } from "../protocol/redis/encode.ts";
+import { errorReply } from "../protocol/redis/errors.ts";
 import { ASKING } from "../protocol/redis/redirect_reply.ts";
 import { waitLeft, waitOf } from "../protocol/redis/wait_time.ts";
 import { integerOf } from "../protocol/redis/reply.ts";
+import { nullArray } from "../protocol/redis/reply_writer.ts";
 import { type Client, LEASED } from "../proxy/client.ts";
 import type { Endpoint } from "../proxy/endpoint.ts";
 import { enqueueFragment, refuseFragment, takeNoServer } from "../proxy/fan_out.ts";
@@ -25,13 +27,18 @@ import { type Internal, Request, SWALLOWED } from "../proxy/request.ts";
 import type { Server } from "../proxy/server.ts";
 import type { Holder, ServerConnection } from "../proxy/server_connection.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
-import { type Lane, type PoolRedirects, sayOnLease } from "./redirect.ts";
+import { type Lane, type PoolRedirects, type Redirected, sayOnLease } from "./redirect.ts";
+import type { RedisSession } from "./session.ts";
 
 const CLIENT_ID = command("CLIENT", "ID");
 const PING = command("PING");
 const NO_OWNERS = new Uint16Array(0);
 /** The request and CLIENT UNBLOCK take different connections: either may be first. */
 const INTERRUPT_AGAIN_MS = 20;
+
+/** So often a node is asked by CLIENT UNBLOCK at which nobody waits, with such pauses. */
+const UNBLOCKS_MAX = 10;
+const UNBLOCKED = errorReply("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 
 /** What servers call their leased connections; 0 = not known yet, NaN if they did not say. */
 const ids = new WeakMap<ServerConnection, number>();
@@ -42,6 +49,8 @@ export class BlockingCall implements Holder, Lane {
   private readonly connections = new Set<ServerConnection>();
   /** In a cluster: the request has not been answered, wherever it is. */
   private roams = false;
+  /** … and the request. */
+  private roaming: Redirected | null = null;
   private readonly sinceMs: number;
   /** Its connections cannot be used by anybody after. */
   private spoiled = false;
@@ -71,7 +80,7 @@ export class BlockingCall implements Holder, Lane {
     this.client.enqueue(request);
     this.client.block(LEASED);
     this.roams = true;
-    redirects.begin(request, bytes.slice(start, end), server, this);
+    this.roaming = redirects.begin(request, bytes.slice(start, end), server, this);
   }
 
   reach(endpoint: Endpoint, asking: boolean): ServerConnection | null {
@@ -172,14 +181,27 @@ export class BlockingCall implements Holder, Lane {
    * CLIENT UNBLOCK: ends the wait for somebody else.
    * @param how "TIMEOUT" or "ERROR"
    * @param told whether it was waiting
+   * @param tries in a cluster: a node that was not waited at any more has been asked so often
    */
-  unblock(how: string, told: (unblocked: boolean) => void): void {
+  unblock(how: string, told: (unblocked: boolean) => void, tries = 0): void {
     let missing = this.connections.size;
     let unblocked = false;
-    if (missing === 0) return told(false);
+    if (missing === 0) {
+      const { roams, roaming } = this;
+      const { resp } = this.client.session as RedisSession;
+      // It pauses between two nodes, neither of which knows of it.
+      if (roams) roaming?.end(how === "ERROR" ? UNBLOCKED : nullArray(resp));
+      return told(roams && roaming !== null);
+    }
     const one = (waited: boolean) => {
       unblocked ||= waited;
-      if (--missing === 0) told(unblocked);
+      if (--missing > 0) return;
+      if (unblocked || !this.roams || tries === UNBLOCKS_MAX) return told(unblocked);
+      // It has its answer, or is on its way to another node.
+      this.client.pool.setTimer(INTERRUPT_AGAIN_MS, () => {
+        if (this.roams && !this.isOver) this.unblock(how, told, tries + 1);
+        else told(false);
+      });
     };
     for (const connection of [...this.connections]) {
       // If the reply is under way already, the UNBLOCK would hit whoever has the connection next.

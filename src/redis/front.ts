@@ -229,9 +229,9 @@ export class RedisFront implements Front, Sender {
   }
 
   newSession(client: Client): RedisSession {
-    const { users } = this;
-    const open = users === null && this.config.redisAuth === null;
+    const open = this.users === null && this.config.redisAuth === null;
     const session = new RedisSession(client, open, this.pool.clock.wallMs(), this.local, this.anyAddress);
+    session.open = open;
     session.readFrom(this.reads);
     return session;
   }
@@ -537,8 +537,9 @@ export class RedisFront implements Front, Sender {
     const skipped = session.replies === REPLIES_SKIP_NEXT;
     if (skipped) client.muted = true;
     const error = full ? this.memoryFull : client.allowance!.refuse(!client.muted);
-    // What was said of the next request was said of this one.
+    // What was said of the next request was said of this one, and what a server has told of its keys is of no other's.
     session.tracking?.cachingUsed(session.tracking.caching);
+    session.told = null;
     if (full) pool.counters[LIMIT_MEMORY]!++;
     pool.counters[REQUESTS_TOTAL]!++;
     pool.counting = 1 + command.latencyClass;
@@ -1061,6 +1062,7 @@ export class RedisFront implements Front, Sender {
       this.modes.commandDocs(client, session, bytes, start, end);
     } else {
       const reply = answer(command, bytes, args, session, this.host);
+      if (changes || command.name === "AUTH") this.noteOpen(session, command, bytes, reply);
       const resets = this.users !== null && command.name === "RESET";
       const full = resets ? this.begin(this.users!, session, false) : null;
       client.answer(full === null ? reply : this.tooMany(client, full));
@@ -1069,6 +1071,14 @@ export class RedisFront implements Front, Sender {
     }
     if (command.name === "QUIT") client.closeAfterReplies();
     return true;
+  }
+
+  /** Of a pool without users: whether the client has given its password. @param reply to `command` */
+  private noteOpen(session: RedisSession, { name }: Command, bytes: Uint8Array, reply: Uint8Array): void {
+    const isOpen = this.config.redisAuth === null;
+    const logsIn = name === "AUTH" || name === "HELLO" && helloUserAt(bytes, args) > 0;
+    if (name === "RESET") session.open = isOpen;
+    else if (logsIn && !isOpen && reply[0] !== MINUS) session.open = false;
   }
 
   /** AUTH and HELLO of a pool with users. False if the client waits, and has to offer the request again. */
@@ -1300,12 +1310,13 @@ export class RedisFront implements Front, Sender {
     this.scripts = pool.tellsScripts ? this.scripts ?? new Scripts(pool) : null;
     this.unlearned = isUnheard(pool.config);
     const { users } = pool.config;
+    const hadUsers = this.users !== null;
     if (users === null) this.users = null;
     else if (this.users === null) this.users = new PoolUsers(pool);
     else this.users.adopt(pool.config);
     for (const client of pool.clients) {
       const session = client.session as RedisSession;
-      this.adoptUser(client, session);
+      this.adoptUser(client, session, hadUsers);
       session.readFrom(this.reads);
       session.tracking?.adopt();
       session.transaction?.adopt();
@@ -1315,18 +1326,19 @@ export class RedisFront implements Front, Sender {
   }
 
   /** The pool may have other users: who is gone is ended, as by ACL DELUSER; whose rights are others is told at the next command. */
-  private adoptUser(client: Client, session: RedisSession): void {
+  private adoptUser(client: Client, session: RedisSession, hadUsers: boolean): void {
     const { users } = this;
     if (users === null) {
       if (session.user !== DEFAULT) return client.giveUp("is ended: its user is gone");
-      // Who could not do everything, or has never been asked for a password, has not said the pool's.
+      const isOpen = this.config.redisAuth === null;
+      // Who could not do everything, or has never been asked for a password, has not said the pool's. Where there were no users either
+      // who is in stays in, as with redis-server's requirepass.
       const proven = session.authenticated && session.rights === null && !session.open;
-      if (session.authenticated && !proven && this.config.redisAuth !== null) {
+      if (session.authenticated && !proven && hadUsers && !isOpen) {
         return client.giveUp("is ended: it has given no password");
       }
       session.rights = null;
-      if (this.config.redisAuth === null) session.authenticated = true;
-      session.open = false;
+      if (isOpen && !session.authenticated) session.authenticated = session.open = true;
       session.refresh();
       return;
     }

@@ -182,8 +182,10 @@ export class PoolRedirects implements Redirects {
   }
 
   /** A request that has a lane of its own is asked of whoever has its slot. @param bytes its; owned */
-  begin(request: Request, bytes: Uint8Array, server: Server, lane: Lane): void {
-    new Redirected(this, request, bytes, lane).begin(server);
+  begin(request: Request, bytes: Uint8Array, server: Server, lane: Lane): Redirected {
+    const begun = new Redirected(this, request, bytes, lane);
+    begun.begin(server);
+    return begun;
   }
 
   placeAgain(
@@ -609,6 +611,11 @@ export class Redirected extends Placed implements Waiting {
     this.reply = owner === null ? redirects.pool.front.noLiveServer : owner.refusal();
     this.isFailure = true;
     this.wait(false);
+  }
+
+  /** Nobody is asked at the moment, and its client is not to wait any longer: it reads this. */
+  end(reply: Uint8Array): void {
+    this.answer(reply, 0, reply.length, false);
   }
 
   private lookForSlot(): void {

@@ -68,7 +68,7 @@ export class RedisSession implements Session {
   user = "default";
   /** What its requests are asked about (redis/permit.ts); null = it may do everything. */
   rights: AclRules | null = null;
-  /** Of a pool with users: it is authenticated, and has not been asked for a password. */
+  /** It is authenticated, and has never been asked for a password. */
   open = false;
   /** What has become of the login that the client offers again (proxy/users.ts); null if none waits. */
   login: Login | null = null;

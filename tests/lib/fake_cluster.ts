@@ -168,6 +168,7 @@ export class FakeNode {
       case "HELLO":
         return "*0\r\n";
       case "CLIENT":
+        if (words[0] === "UNBLOCK") return this.unblock(words[2] === "ERROR");
         return words[0] === "ID" ? ":7\r\n" : "+OK\r\n";
       case "GET":
         return bulk(data.get(words[0]!));
@@ -220,6 +221,13 @@ export class FakeNode {
       default:
         return `-ERR unknown command '${name}'\r\n`;
     }
+  }
+
+  /** Of all that wait here, whoever came last. */
+  private unblock(tells: boolean): string {
+    const waits = this.waiting.pop();
+    waits?.say(tells ? "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n" : "*-1\r\n");
+    return waits === undefined ? ":0\r\n" : ":1\r\n";
   }
 
   private executeFunction([what, ...words]: readonly string[]): string {

@@ -253,3 +253,27 @@ Deno.test("where the first server accepts and closes, the next one is asked what
   assert.equal(client.take(), `+m.x ${key} 1\r\n+m.x ${key} 2\r\n`);
   world.proxy.stop();
 });
+
+Deno.test("what a server has told of the keys of a request that is then refused counts for no other", async () => {
+  const world = await World.of(2);
+  const [a, b] = [world.keyOn(0), world.keyOn(1)];
+  const { memory } = world.proxy.pools[0]!;
+  let refuses = true;
+  for (const server of world.servers) {
+    server.answer = (words) => {
+      if (words.startsWith("COMMAND INFO")) return info("m.x", 1, 1, 1, "movablekeys");
+      if (!words.startsWith("COMMAND GETKEYS")) return `+${words}\r\n`;
+      memory.full = refuses;
+      return `*1\r\n$${words.split(" ")[3]!.length}\r\n${words.split(" ")[3]}\r\n`;
+    };
+  }
+  const client = world.client().say("m.x", a);
+  world.run(10);
+  assert.match(client.take(), /^-ERR out of memory: [^\r]*\r\n$/);
+  memory.full = refuses = false;
+  client.say("m.x", b, a);
+  world.run(100);
+  assert.equal(client.take(), `+m.x ${b} ${a}\r\n`);
+  assert.ok(world.servers[1]!.got.includes(`m.x ${b} ${a}`), "it went where its own key is");
+  world.proxy.stop();
+});

@@ -540,6 +540,47 @@ testOf("who waits for a list asks with ASKING, and is told in the end that the c
   strictEqual(world.ask(client, "GET", TWO), "$-1\r\n");
 });
 
+testOf("CLIENT UNBLOCK ends a wait that pauses, since no node serves the slot", (world) => {
+  const [client, other] = [world.talker(), world.talker()];
+  const id = world.ask(client, "CLIENT", "ID").slice(1, -2);
+  for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";
+  for (
+    const [how, reads] of [
+      ["TIMEOUT", "*-1\r\n"],
+      ["ERROR", "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"],
+    ] as const
+  ) {
+    client.say("BLPOP", ONE, "0");
+    world.run(500);
+    strictEqual(world.ask(other, "CLIENT", "UNBLOCK", id, how), ":1\r\n");
+    strictEqual(client.take(), reads);
+    strictEqual(world.ask(other, "CLIENT", "UNBLOCK", id, how), ":0\r\n");
+  }
+  for (const node of world.cluster.nodes) node.down = null;
+  world.run(2000);
+  deepStrictEqual([...world.pool.clients].map(({ blocked }) => blocked), [0, 0]);
+  strictEqual(world.ask(client, "GET", TWO), "$-1\r\n");
+});
+
+testOf("CLIENT UNBLOCK finds a wait that is on its way to another node", (world) => {
+  const [client, other] = [world.talker(), world.talker()];
+  const id = world.ask(client, "CLIENT", "ID").slice(1, -2);
+  const nodes = [world.cluster.owner(SLOT), world.node(3)];
+  for (let i = 0; i < 40; i++) {
+    const [from, to] = [nodes[i % 2]!, nodes[1 - i % 2]!];
+    client.say("BLPOP", ONE, "0");
+    world.run(50);
+    other.say("CLIENT", "UNBLOCK", id);
+    world.clock.run(world.clock.nowMs() + i * 0.05);
+    world.cluster.give(SLOT, to);
+    from.waiting.pop()?.say(`-MOVED ${SLOT} ${to.name}\r\n`);
+    world.run(100);
+    strictEqual(other.take(), ":1\r\n", `round ${i}`);
+    strictEqual(client.take(), "*-1\r\n", `round ${i}`);
+    strictEqual(to.waiting.length, 0);
+  }
+});
+
 testOf("a wait is not tried again for longer than its own time", (world) => {
   const client = world.talker();
   for (const node of world.cluster.nodes) node.down = "-CLUSTERDOWN The cluster is down\r\n";

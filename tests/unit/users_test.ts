@@ -399,6 +399,46 @@ Deno.test("whoever has given no password is nobody when the user, or the pool, h
   }
 });
 
+Deno.test("whoever came while the pool had no users has given no password, unless he has given redis_auth's", async () => {
+  const { stand: made, say } = await stand(NONE);
+  const adopt = (yml: string | null, redisAuth: string | null = null) =>
+    made.pool.adopt({
+      ...made.pool.config,
+      users: yml === null ? null : usersOf(yml),
+      redisAuth: redisAuth === null ? null : latin1(redisAuth),
+    });
+  const open = "    - { name: default, nopass: true, rules: '+@all ~* &*' }\n";
+  const closed = "    - { name: default, password: p, rules: '+@all ~* &*' }\n";
+  const get = (client: WideClient) => say(client, "GET", "a");
+  const served = (client: WideClient) => ok(!get(client).startsWith("-") && made.pool.clients.size > 0);
+  adopt(null);
+  const [first, second] = [made.join(), made.join()];
+  adopt(closed);
+  for (const client of [first, second]) strictEqual(get(client), "");
+  strictEqual(made.pool.clients.size, 0);
+
+  // By way of a user that is open, and of one that RESET has made open again.
+  adopt(null);
+  const [third, fourth] = [made.join(), made.join()];
+  adopt(open);
+  served(third);
+  strictEqual(say(fourth, "RESET"), "+RESET\r\n");
+  adopt(closed);
+  for (const client of [third, fourth]) strictEqual(get(client), "");
+
+  // As at redis-server who is in stays in when requirepass is set; but he has not given it.
+  adopt(null);
+  const [fifth, sixth, seventh] = [made.join(), made.join(), made.join()];
+  adopt(null, "q");
+  served(fifth);
+  strictEqual(say(sixth, "AUTH", "q"), "+OK\r\n");
+  match(say(seventh, "HELLO", "2", "AUTH", "default", "q"), /^\*/);
+  adopt(closed);
+  strictEqual(get(fifth), "");
+  for (const client of [sixth, seventh]) served(client);
+  made.stop();
+});
+
 Deno.test("a certificate's name logs in who has it, from the start and after RESET", async () => {
   const { stand: made, say } = await stand(
     `${SOME}    - { name: off, password: o, rules: off +ping }\n` +
