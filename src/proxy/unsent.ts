@@ -96,7 +96,7 @@ export function takeUnwritten(flight: Flight, bytes: Outbox): Unsent | null {
 
 /**
  * What the proxy itself asks is meant for this very process (CLIENT UNBLOCK), or is asked again elsewhere by whoever hears that it
- * has failed: it stays in the queue.
+ * has failed: it stays in the queue. So does what has timed out: its client has been told so, and may have asked for something else since.
  */
 function sift(flight: Flight, unsent: Request, bytes: Outbox): Unsent | null {
   const going = new Going();
@@ -106,9 +106,12 @@ function sift(flight: Flight, unsent: Request, bytes: Outbox): Unsent | null {
   for (let r: Request | null = unsent; r !== null;) {
     const next: Request | null = r.nextInFlight;
     // The two parts of a transaction go together: without EXEC what comes next there would be queued. (The first may have timed out.)
+    const begins: boolean = next?.split?.endsRequestBefore === true;
     const goes: boolean = r.internal !== null
-      ? next?.split?.endsRequestBefore === true
-      : r.split?.endsRequestBefore !== true || before !== null && before === going.last;
+      ? begins
+      : r.split?.endsRequestBefore === true
+      ? before !== null && before === going.last
+      : begins || !r.hasFailed;
     if (goes) {
       going.add(r);
       if (all !== null) bytes.append(all, at, at + r.size);

@@ -377,6 +377,30 @@ Deno.test("role: a client's deadline holds while it waits, wherever it has waite
   world.stop();
 });
 
+Deno.test("role: what has timed out while it waited is not sent any more", async () => {
+  const world = await World.make("");
+  const { stand } = world;
+  await stand.reload(ONE, "  timeout: 200\n", REPLACEABLE);
+  const [client, other] = [stand.talker(), stand.talker()];
+  world.model(0).role = "slave";
+  client.say("APPEND", "log", "1").say("MULTI").say("APPEND", "log", "2").say("APPEND", "log", "3").say(
+    "EXEC",
+  );
+  stand.run(300);
+  match(client.take(), /^-ERR [^\r]*\r\n\+OK\r\n\+QUEUED\r\n\+QUEUED\r\n-ERR [^\r]*\r\n$/);
+  // It tries again.
+  client.say("APPEND", "log", "4").say("MULTI").say("APPEND", "log", "5").say("EXEC");
+  other.say("APPEND", "log", "6");
+  stand.run(50);
+  world.promote(1);
+  stand.follow(state("m1", 2, SECOND));
+  stand.run(50);
+  strictEqual(client.take(), ":1\r\n+OK\r\n+QUEUED\r\n*1\r\n:2\r\n");
+  strictEqual(other.take(), ":3\r\n");
+  strictEqual(world.ask(other, "GET", "log"), "$3\r\n456\r\n");
+  world.stop();
+});
+
 Deno.test("READONLY: the client reads it, the keeper is told, and the role is asked again", async () => {
   const world = await World.make();
   const { stand } = world;
