@@ -4,6 +4,7 @@
  *   GET ──► first: which endpoint ──► TrackedRead ──► its reply ──► the client
  *                                        │ lost, late, -LOADING, any error at a replica
  *                                        └──► next: another endpoint, that has not been asked ──► …
+ *                                             (of a node that has left its cluster: whoever has the slot now)
  *
  * One client's reads stay with one replica while it is well: it is drawn by the client's serial, so that another replica that comes or
  * goes moves nobody else. Which commands these are the table says (Command.onReplica). Not here: what a client sends in MULTI, after
@@ -23,6 +24,7 @@ import { READS_ELSEWHERE, REPLICA_READS } from "../stats/metrics.ts";
 import type { Server } from "../proxy/server.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
+import type { PoolRedirects } from "./redirect.ts";
 import type { RedisSession } from "./session.ts";
 import { Writes } from "./writes.ts";
 
@@ -209,6 +211,8 @@ export class TrackedRead extends Split {
   private again = false;
   /** The primary has answered that it cannot serve: so the client reads, if nobody else can. */
   private refusal: Uint8Array | null = null;
+  /** Its server has left the cluster, and whoever has its slot is asked (redirect.ts). */
+  private handedOn = false;
 
   /**
    * @param request the client's, in its queue
@@ -265,6 +269,17 @@ export class TrackedRead extends Split {
     return this.askNext() !== null;
   }
 
+  private handOn(): boolean {
+    const { server, bytes } = this;
+    const redirects = server.pool.front.redirects as PoolRedirects | null;
+    if (!server.gone || redirects === null) return false;
+    this.handedOn = true;
+    const fragment = new Request(null);
+    fragment.split = this;
+    redirects.readAgain(fragment, bytes, server);
+    return true;
+  }
+
   /** A large reply that is no error is as good as here: it goes on in parts, if it is its turn, and is asked for nowhere else. */
   override letGo(): Request | null {
     const { parent, whole } = this;
@@ -284,6 +299,7 @@ export class TrackedRead extends Split {
     const { server, reads } = this;
     // The client is gone.
     if (this.parent.client === null) return this.over();
+    if (this.handedOn) return this.answer(bytes, start, end, failed);
     const endpoint = this.tried.at(-1)!;
     if (bytes[start] !== MINUS) {
       this.answered(endpoint);
@@ -294,7 +310,7 @@ export class TrackedRead extends Split {
     // What the primary says of the request counts.
     if (!ill && endpoint === server.primary) return this.answer(bytes, start, end, false);
     if (!failed && endpoint === server.primary) this.refusal = bytes.slice(start, end);
-    if (this.askNext() !== null || this.askAgain()) {
+    if (this.handOn() || this.askNext() !== null || this.askAgain()) {
       server.pool.counters[READS_ELSEWHERE]!++;
       return;
     }

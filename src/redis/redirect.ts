@@ -188,6 +188,11 @@ export class PoolRedirects implements Redirects {
     return begun;
   }
 
+  /** A read whose server has left the pool is asked of whoever has its slot by then. @param bytes its; owned */
+  readAgain(request: Request, bytes: Uint8Array, server: Server): void {
+    new Redirected(this, request, bytes).unsent(server, server.whyRefused, false);
+  }
+
   placeAgain(
     { server }: ServerConnection,
     request: Request,

@@ -57,6 +57,8 @@ export class FakeNode {
   readonly data = new Map<string, string>();
   /** It is a replica by now. */
   follows = false;
+  /** It answers nothing. */
+  silent = false;
   /** Texts that it knows, by digest. */
   readonly scripts = new Map<string, string>();
   /** Texts of libraries, each of one function of the same name. */
@@ -84,7 +86,7 @@ export class FakeNode {
   private readonly queues = new Map<FakeConnection, Queue>();
 
   constructor(readonly cluster: FakeCluster, readonly host: string) {
-    this.redis = new FakeRedis((words, connection) => this.answer(words, connection));
+    this.redis = new FakeRedis((words, connection) => this.silent ? null : this.answer(words, connection));
   }
 
   get name(): string {
@@ -167,6 +169,12 @@ export class FakeNode {
       }
       case "HELLO":
         return "*0\r\n";
+      case "READONLY":
+        return "+OK\r\n";
+      case "ROLE":
+        return this.follows
+          ? `*5\r\n${bulk("slave")}${bulk("10.0.1.1")}:${PORT}\r\n${bulk("connected")}:1\r\n`
+          : `*3\r\n${bulk("master")}:1\r\n*0\r\n`;
       case "CLIENT":
         if (words[0] === "UNBLOCK") return this.unblock(words[2] === "ERROR");
         return words[0] === "ID" ? ":7\r\n" : "+OK\r\n";
@@ -279,6 +287,11 @@ export class FakeCluster {
     to.importing.delete(slot);
     for (const [key, value] of from.data) if (slotOf(key) === slot && from !== to) to.data.set(key, value);
     for (const key of [...from.data.keys()]) if (slotOf(key) === slot && from !== to) from.data.delete(key);
+  }
+
+  /** All slots of `from` are another's from now on, with their keys. */
+  giveAll(from: FakeNode, to: FakeNode): void {
+    for (let slot = 0; slot < this.owners.length; slot++) if (this.owners[slot] === from) this.give(slot, to);
   }
 
   /** The slot begins to move; `keys` have moved. */

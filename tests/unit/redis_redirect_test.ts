@@ -21,6 +21,7 @@ import { Proxy } from "../../src/service/proxy.ts";
 import { changeOf } from "../../src/topology/change.ts";
 import type { Sign } from "../../src/topology/state.ts";
 import { latin1 } from "../lib/bytes.ts";
+import { endpoint, state } from "../lib/scripted_keeper.ts";
 import { digestOf, FakeCluster, type FakeNode, PORT, slotOf } from "../lib/fake_cluster.ts";
 import { thorough } from "../lib/runs.ts";
 import { SimClock } from "../sim/clock.ts";
@@ -1467,4 +1468,54 @@ testOf(
     match(world.ask(client, "EXEC"), /^-EXECABORT /);
     strictEqual(world.ask(client, "SET", ONE, "v"), "+OK\r\n");
   },
+);
+
+/** Node `replica` is one of whoever owns SLOT, and is read from. Returns the owner. */
+function readFrom(world: World, replica: FakeNode): FakeNode {
+  const owner = world.cluster.owner(SLOT);
+  replica.follows = true;
+  const { config } = world.pool.servers.find((server) => server.config.addressText === owner.name)!;
+  world.pool.follow([state(config.name, 1, owner.name, { replicas: [endpoint(replica.name)] })]);
+  world.run(20);
+  return owner;
+}
+
+testOf("a read that a replica, and then its primary, send on is answered where the slot is", (world) => {
+  const client = world.talker();
+  readFrom(world, world.node(3));
+  world.ask(client, "MSET", ONE, "x", ALSO_ONE, "y");
+  world.cluster.give(SLOT, world.node(1));
+  world.asked();
+  client.say("GET", ONE).say("MGET", ONE, TWO, ALSO_ONE).say("GET", TWO);
+  world.run(200);
+  strictEqual(client.take(), "$1\r\nx\r\n*3\r\n$1\r\nx\r\n$-1\r\n$1\r\ny\r\n$-1\r\n");
+  deepStrictEqual(world.node(3).redis.takeGot(), [
+    "READONLY",
+    "ROLE",
+    `GET ${ONE}`,
+    `MGET ${ONE} ${ALSO_ONE}`,
+  ]);
+}, "  read_from: replica\n");
+
+testOf(
+  "reads of a node that leaves the cluster unheard, as its replica does, are answered where its slots are",
+  async (world) => {
+    const client = world.talker();
+    const replica = world.node(3);
+    const owner = readFrom(world, replica);
+    world.ask(client, "MSET", ONE, "x", ALSO_ONE, "y");
+    world.ask(client, "GET", ONE);
+    replica.silent = owner.silent = true;
+    client.say("GET", ONE).say("MGET", ONE, TWO, ALSO_ONE);
+    world.run(5);
+    world.cluster.giveAll(owner, world.node(1));
+    await world.learn();
+    client.say("GET", ALSO_ONE);
+    world.run(1000);
+    strictEqual(
+      client.take(),
+      "$1\r\nx\r\n*3\r\n$1\r\nx\r\n$-1\r\n$1\r\ny\r\n$1\r\ny\r\n",
+    );
+  },
+  "  read_from: replica\n  timeout: 300\n",
 );
