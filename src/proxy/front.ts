@@ -79,6 +79,12 @@ export interface Redirects {
     failure: Failure,
     pauses: boolean,
   ): boolean;
+  /**
+   * A read whose server has left the pool is asked of whoever has its slot, in another turn.
+   * @param request in no queue
+   * @param bytes its; owned
+   */
+  readAgain(request: Request, bytes: Uint8Array, server: Server): void;
 }
 
 export interface Front {

@@ -24,7 +24,6 @@ import { READS_ELSEWHERE, REPLICA_READS } from "../stats/metrics.ts";
 import type { Server } from "../proxy/server.ts";
 import { type Joiner, Split } from "../proxy/split.ts";
 import type { ServerConnection } from "../proxy/server_connection.ts";
-import type { PoolRedirects } from "./redirect.ts";
 import type { RedisSession } from "./session.ts";
 import { Writes } from "./writes.ts";
 
@@ -271,7 +270,7 @@ export class TrackedRead extends Split {
 
   private handOn(): boolean {
     const { server, bytes } = this;
-    const redirects = server.pool.front.redirects as PoolRedirects | null;
+    const redirects = server.pool.front.redirects ?? null;
     if (!server.gone || redirects === null) return false;
     this.handedOn = true;
     const fragment = new Request(null);

@@ -188,7 +188,6 @@ export class PoolRedirects implements Redirects {
     return begun;
   }
 
-  /** A read whose server has left the pool is asked of whoever has its slot by then. @param bytes its; owned */
   readAgain(request: Request, bytes: Uint8Array, server: Server): void {
     new Redirected(this, request, bytes).unsent(server, server.whyRefused, false);
   }
