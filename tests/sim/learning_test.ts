@@ -275,5 +275,19 @@ Deno.test("what a server has told of the keys of a request that is then refused 
   world.run(100);
   assert.equal(client.take(), `+m.x ${b} ${a}\r\n`);
   assert.ok(world.servers[1]!.got.includes(`m.x ${b} ${a}`), "it went where its own key is");
+
+  // Nor does it let a user at a key that his rules do not give him.
+  const [pool] = world.proxy.pools;
+  const users = `  users: [{ name: default, nopass: true, rules: "+@all ~${a}" }]\n`;
+  const text = `p:\n  listen: 127.0.0.1:1\n  redis: true\n${users}  servers: [ 10.0.0.1:6379:1 ]\n`;
+  pool!.adopt({ ...pool!.config, users: parseConfig(text, "sim").pools[0]!.users });
+  refuses = true;
+  client.say("m.x", a);
+  world.run(10);
+  assert.match(client.take(), /^-ERR out of memory/);
+  memory.full = refuses = false;
+  client.say("m.x", b, a);
+  world.run(100);
+  assert.match(client.take(), /^-NOPERM this user has no permissions to access one of the keys/);
   world.proxy.stop();
 });
