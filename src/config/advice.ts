@@ -16,6 +16,11 @@ function poolAdvice(pool: PoolConfig): string[] {
       'listen: "*" is 127.0.0.1 or ::1 alone, as with twemproxy; 0.0.0.0 is every IPv4 address, [::] every address',
     );
   }
+  if ("host" in listen && listen.host === "localhost") {
+    lines.push(
+      "listen: localhost is 127.0.0.1 or ::1 alone, which of both the system says, as with twemproxy",
+    );
+  }
   for (const { name, address } of servers) {
     if (address === null || !isOneSpot(listen, address)) continue;
     lines.push(

@@ -266,6 +266,9 @@ export function readServer(text: string): Read<ServerConfig> {
   if (name === "") return { expected: "a name after the space, or no space" };
   const address = place.slice(0, colon);
   if (!address.startsWith("/") && !address.includes(":")) return { expected: SERVER_EXPECTED };
+  if (address.startsWith("[") && !/\]:[^\]]*$/.test(address)) {
+    return { expected: `[HOST]:PORT:WEIGHT of an IPv6 address (${SERVER_EXPECTED})` };
+  }
   const weight = readInteger(place.slice(colon + 1));
   if (weight < 1 && /:[0-9]+\s/.test(place)) {
     return { expected: `one space after the weight, and a name without blanks (${SERVER_EXPECTED})` };

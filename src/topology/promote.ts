@@ -347,8 +347,10 @@ class ReplicaSet {
       if (member.said!.fenced) return `${text} is fenced`;
       if (member.said!.uptimeMs < UPTIME_MIN_MS) return `${text} has just started`;
       const vote = voteOf(this.voters, i);
-      if (vote === i) return `${text} is a primary`;
-      return `${text} follows ${vote < 0 ? member.said!.follows : this.members[vote]!.spec.text}`;
+      const whom = vote < 0 ? member.said!.follows : this.members[vote]!.spec.text;
+      const before = vote >= 0 && member.askedAtRealMs < this.members[vote]!.endedAtRealMs;
+      return (vote === i ? `${text} is a primary` : `${text} follows ${whom}`) +
+        (before ? ", asked before that one's connection ended" : "");
     });
     return `no majority of its ${this.members.length} members follows one primary (${words.join(", ")})`;
   }

@@ -89,7 +89,7 @@ function textOf(member: number): string {
 }
 
 Deno.test("a primary that has hung up, or is another process, may be written to again when a majority has said so since", async () => {
-  const { clock, members, keeper, run } = await stand(
+  const { clock, members, keeper, lines, run } = await stand(
     textOf(0),
     () => assert.fail("nobody is to be promoted"),
   );
@@ -108,6 +108,8 @@ Deno.test("a primary that has hung up, or is another process, may be written to 
     assert.ok(clock.nowMs() - atMs < 400, `after ${clock.nowMs() - atMs} ms`);
     run(5000);
   }
+  const said = `${textOf(0)} is a primary, asked before that one's connection ended`;
+  assert.ok(lines.some((line) => line.includes(said)), lines.join("\n"));
   keeper.stop();
 });
 

@@ -524,6 +524,10 @@ Deno.test("adviceFor() tells of a pool that is its own server, and what a listen
     assert.deepEqual(advice("0.0.0.0:7", `[ '${server}' ]`), [], server);
   }
   assert.match(advice("'*:7'", "[ h:1:1 ]")[0]!, /^pool p: listen: "\*" is 127\.0\.0\.1 or ::1 alone/);
+  assert.match(
+    advice("localhost:7", "[ h:1:1 ]")[0]!,
+    /^pool p: listen: localhost is 127\.0\.0\.1 or ::1 alone/,
+  );
 });
 
 /** The lines of a Redis pool behind its listen, and what differs from the defaults or is wrong. */
@@ -963,6 +967,8 @@ const SERVERS: readonly (readonly [string, readonly [string, unknown, number] | 
   ["h:1:1  name", /expected one space after the weight/],
   ["h:1:1 ", /expected a name after the space/],
   [":1:1", /expected a host before the port/],
+  ["[::1]:6379", /expected \[HOST\]:PORT:WEIGHT of an IPv6 address/],
+  ["[::1:6379:1", /expected \[HOST\]:PORT:WEIGHT of an IPv6 address/],
   ["h:0:1", /expected a port of 1 to 65535/],
   ["h:65536:1", /expected a port/],
   ["h:1:0", /expected a weight of 1 to 2147483647/],
