@@ -92,7 +92,17 @@ function find({ service }: Around, { names, query }: Asked): Found {
       `server ${quoted(name)} is in several pools: expected pool to be one of ${several}`,
     );
   }
-  throw new Refused(404, `found no server ${quoted(name)}`);
+  const known = pools.flatMap(({ name, servers }) =>
+    query.pool === "" || name === query.pool ? servers.map((server) => server.name) : []
+  );
+  const more = known.length > NAMES_SHOWN ? ", …" : "";
+  throw new Refused(
+    404,
+    `found no server ${quoted(name)}, expected one of ${known.slice(0, NAMES_SHOWN).join(", ")}${more}`,
+  );
 }
+
+/** A pool may have hundreds of servers. */
+const NAMES_SHOWN = 20;
 
 const quoted = (text: string): string => JSON.stringify(text.slice(0, 100));
