@@ -861,6 +861,7 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: "a request overtakes another for the same key when that moves",
+    from: 2850,
     meeting: true,
     where: isOrdered,
     plant: () => patch(Client.prototype, "settle", () => function () {}),
