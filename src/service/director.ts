@@ -185,7 +185,6 @@ export class Director {
     if (before?.key === key) return;
     // Keepers of one kind understand each other.
     const memory = before?.failover === pool.failover ? before.keeper.memory?.() : undefined;
-    before?.keeper.stop();
     this.kept.delete(name);
     const masters = new Map(pool.servers.map((server) => [server.name, server.master]));
     const states = new Map<string, ServerState>();
@@ -210,6 +209,8 @@ export class Director {
       event: (kind, server, cause) => this.events.record(kind, name, server, cause),
       grant: (server, ms) => this.service?.grant?.(name, server, ms),
     });
+    // Later than the next one is made: that one may have taken its connections.
+    before?.keeper.stop();
     if (keeper === null) return;
     const primaries = new Map([...before?.primaries ?? []].filter(([server]) => masters.has(server)));
     const kept: Kept = {

@@ -50,6 +50,12 @@ export interface MemberAround {
   readonly auth: Credentials | null;
 }
 
+/** A connection to a member, and who is told of it: a keeper hands it on to the next one. */
+interface Line {
+  readonly link: RedisLink;
+  owner: Member;
+}
+
 export class Member {
   /** What it has answered last, and when that was asked; the second time also counts what this process was stopped for (Clock.realMs). */
   said: MemberSaid | null = null;
@@ -69,7 +75,7 @@ export class Member {
   calledBy: string | null = null;
   /** Since when it is fenced, as far as is known; null: it is not. */
   fencedSinceMs: number | null = null;
-  private link: RedisLink | null = null;
+  private line: Line | null = null;
   private timer: TimerId | null = null;
   private pollAtMs = -Infinity;
   private asking = false;
@@ -89,7 +95,29 @@ export class Member {
   stop(): void {
     this.stopped = true;
     if (this.timer !== null) this.around.clock.clearTimer(this.timer);
-    this.link?.close();
+    this.line?.link.close();
+  }
+
+  /**
+   * Goes on from what another keeper's knows of the same server, which is to be stopped then.
+   * @param withLine with its connection too: without it nobody knows whether the process at the other end is still the same until that has
+   * answered. Only if a new one would be made in the same way
+   */
+  inherit(before: Member, withLine: boolean): void {
+    this.said = before.said;
+    this.askedAtMs = before.askedAtMs;
+    this.askedAtRealMs = before.askedAtRealMs;
+    this.endedAtRealMs = before.endedAtRealMs;
+    this.answers = before.answers;
+    this.wrong = before.wrong;
+    this.failures = before.failures;
+    this.peer = before.peer;
+    this.calledBy = before.calledBy;
+    this.fencedSinceMs = before.fencedSinceMs;
+    if (!withLine || before.line === null) return;
+    this.line = before.line;
+    this.line.owner = this;
+    before.line = null;
   }
 
   /** It should be asked now, or soon. */
@@ -119,7 +147,7 @@ export class Member {
   }
 
   private poll(): void {
-    const link = this.link ??= this.connect();
+    const { link } = this.line ??= this.connect();
     const { clock } = this.around;
     const atMs = this.pollAtMs = clock.nowMs();
     const { realMs } = this;
@@ -141,7 +169,7 @@ export class Member {
     this.said = said;
     this.askedAtMs = atMs;
     this.askedAtRealMs = realMs;
-    if (this.link !== null) this.peer = this.link.peer;
+    if (this.line !== null) this.peer = this.line.link.peer;
     this.answers = true;
     this.wrong = null;
     this.failures = 0;
@@ -166,24 +194,29 @@ export class Member {
     this.plan(Math.max(0, nextMs - this.around.clock.nowMs()));
   }
 
-  private connect(): RedisLink {
-    const link: RedisLink = new RedisLink({
-      ...this.around,
-      address: this.spec.address,
-      resp3: false,
-      connectMs: ANSWER_MS,
-      answerMs: ANSWER_MS,
-      lost: (why, ended) => {
-        if (this.link !== link) return;
-        this.link = null;
-        if (ended) this.endedAtRealMs = this.realMs;
-        // One that was lost at rest is found out about by the next question.
-        if (this.asking) return this.failed(why);
-        this.look();
-        if (ended) this.told();
-      },
-    });
-    return link;
+  private connect(): Line {
+    const line: Line = {
+      owner: this,
+      link: new RedisLink({
+        ...this.around,
+        address: this.spec.address,
+        resp3: false,
+        connectMs: ANSWER_MS,
+        answerMs: ANSWER_MS,
+        lost: (why, ended) => line.owner.lost(line, why, ended),
+      }),
+    };
+    return line;
+  }
+
+  private lost(line: Line, why: string, ended: boolean): void {
+    if (this.line !== line) return;
+    this.line = null;
+    if (ended) this.endedAtRealMs = this.realMs;
+    // One that was lost at rest is found out about by the next question.
+    if (this.asking) return this.failed(why);
+    this.look();
+    if (ended) this.told();
   }
 
   /**
@@ -191,7 +224,7 @@ export class Member {
    * connection happens any more.
    */
   breakFence(told: (id: string) => void): void {
-    const { link } = this;
+    const link = this.line?.link ?? null;
     const nowMs = this.around.clock.nowMs();
     if (link === null || this.fencedSinceMs === null || nowMs - this.fencedSinceMs < FENCE_STALE_MS) return;
     this.fencedSinceMs = nowMs;

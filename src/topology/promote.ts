@@ -98,8 +98,9 @@ interface Remembered {
   readonly hasBeenWell: boolean;
   readonly fenceSeenAtMs: number;
   readonly untilMs: number;
-  /** What members call each other, by their texts. */
-  readonly names: ReadonlyMap<string, string>;
+  readonly members: readonly Member[];
+  /** How they are connected to: TLS and login. */
+  readonly way: string;
 }
 
 /** One server of the pool. */
@@ -165,15 +166,19 @@ class ReplicaSet {
     this.fenceSeenAtMs = remembered.fenceSeenAtMs;
     // Not KNOWN_MS from now: one reload after the other would make leave without end.
     this.untilMs = remembered.untilMs;
-    for (const member of this.members) member.calledBy = remembered.names.get(member.spec.text) ?? null;
+    for (const member of this.members) {
+      const before = remembered.members.find(({ spec }) => spec.text === member.spec.text);
+      if (before !== undefined) member.inherit(before, remembered.way === this.way);
+    }
+  }
+
+  private get way(): string {
+    return JSON.stringify([this.around.pool.serverTls, this.memberAround.auth]);
   }
 
   get remembered(): Remembered {
-    const { history, historyAtMs, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs } = this;
-    const names = new Map(
-      this.members.flatMap(({ spec, calledBy }) => calledBy === null ? [] : [[spec.text, calledBy]]),
-    );
-    return { history, historyAtMs, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs, names };
+    const { history, historyAtMs, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs, members, way } = this;
+    return { history, historyAtMs, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs, members, way };
   }
 
   start(): void {

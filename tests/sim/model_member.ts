@@ -107,9 +107,9 @@ export class ModelMember {
     }
   }
 
-  /** Is a connection of this proxy open at the process that runs now, as far as that one knows? */
-  hears(proxy: number): boolean {
-    return [...this.lines].some((line) => line.proxy === proxy);
+  /** Of the process that runs now. */
+  get runId(): string {
+    return `${this.place} ${this.startedAtMs}`;
   }
 
   private soon(run: () => void): void {
@@ -271,7 +271,7 @@ export class ModelMember {
         return bulk(
           `# Server\r\nuptime_in_seconds:${
             Math.floor((this.clock.nowMs() - this.startedAtMs) / 1000)
-          }\r\ntcp_port:${this.port}\r\n`,
+          }\r\nrun_id:${this.runId}\r\ntcp_port:${this.port}\r\n`,
         );
       case "INFO persistence":
         return bulk("# Persistence\r\nloading:0\r\n");

@@ -30,6 +30,8 @@ Deno.test("no two primaries may be written to, whatever is killed, frozen and cu
   await PromoteWorld.run(106_000_116);
   // A member is lost between the choice of another and the word to follow it.
   await PromoteWorld.run(121_010_271);
+  // A reload while the primary is cut off: the next keeper knows which process it was.
+  await PromoteWorld.run(210_001_296);
   assert.ok(switches > 4 * SEEDS, `${switches} switches`);
   assert.ok(writes > 500 * SEEDS, `${writes} writes`);
 });

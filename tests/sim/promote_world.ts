@@ -225,10 +225,16 @@ export class PromoteWorld {
     }
   }
 
-  /** With leave for it. One that has handed over takes no writes, and another process of it only those by new connections (Leave.holdsForNew). */
+  /**
+   * With leave for it. One that has handed over takes no writes; another process of it that knows nothing of that takes them, for as long as
+   * the proxy has not asked it anything. (Until then only a worker that had no connection could write: Leave.holdsForNew.)
+   */
   private mayWrite(proxy: number, place: number): boolean {
     const member = this.members[place]!;
-    return member.follows < 0 && (member.startedAtMs <= 0 || member.hears(proxy));
+    if (member.follows >= 0) return false;
+    if (member.startedAtMs <= 0) return true;
+    const { members } = this.seats[proxy]!.keeper.memory().get(SERVER)!;
+    return members[place]!.said?.runId === member.runId;
   }
 
   private runTo(atMs: number): void {
