@@ -115,6 +115,11 @@ export function spelling(address: Address): string {
   return `${spot?.text ?? plainName(address.host)} ${address.port}`;
 }
 
+/** The host as everybody writes it who writes it so: in small letters, an IP address in its only spelling. */
+export function spelledHost(host: string): string {
+  return literal(host)?.text ?? host.toLowerCase();
+}
+
 function plainName(host: string): string {
   const name = host.toLowerCase();
   return name.endsWith(".") ? name.slice(0, -1) : name;

@@ -35,7 +35,7 @@ import { ConfigError, type Problem, problem, quoted } from "./config_error.ts";
 import { documentSteps, NO_DOCUMENT } from "./document.ts";
 import type { ConfigDocument, Entry, Place, Value } from "./tree.ts";
 import { FILE_SIZE_MAX, firstLine, readConfigFile, tooLarge } from "./file.ts";
-import { findClashes, spelling } from "./listens.ts";
+import { findClashes, spelledHost, spelling } from "./listens.ts";
 import { isPasswordHash, PASSWORD_BYTES_MAX, PASSWORD_HASH_EXPECTED } from "./password_hash.ts";
 import {
   ADMIN_TLS_KEYS,
@@ -874,7 +874,11 @@ class Reader {
       const read = readAddress(item.text, expected);
       const isAny = key.type === "announced" && "value" in read && isAnyHost(read.value.address);
       if ("value" in read && !isAny && (key.type === "replicas" || "host" in read.value.address)) {
-        return key.type === "replicas" ? { ...read.value, zone: null } : read.value;
+        if (key.type === "replicas") return { ...read.value, zone: null };
+        const { address, text } = read.value;
+        // Nodes' ids and their order are made of it, and have to be the same on all proxies.
+        if (key.type !== "announced" || "path" in address) return read.value;
+        return { address: { ...address, host: spelledHost(address.host) }, text };
       }
       this.#problem(item.place, key.name, said(item.text), "expected" in read ? read.expected : expected);
       return null;

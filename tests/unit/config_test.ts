@@ -481,6 +481,9 @@ Deno.test("announce names proxies; with a unix socket cluster clients need it", 
     { address: { host: "p1.example.com", port: 7 }, text: "p1.example.com:7" },
     { address: { host: "::1", port: 8 }, text: "[::1]:8" },
   ]);
+  // Whoever writes the same in another way announces the same nodes.
+  const otherwise = poolOf(poolWith(`${announcing}\n  announce: [P1.Example.COM:7, "[0:0:0:0:0:0:0:1]:8"]`));
+  assert.deepEqual(otherwise.announce.map(({ address }) => address), announce.map(({ address }) => address));
   const [problem] = textsOf(poolWith(announcing, "[ h:1:1 ]", "/run/r.sock"));
   assert.match(
     problem!,
