@@ -2,10 +2,10 @@
  * How a command finds out what became of what it has asked a running process for by a signal: the process writes that to a file beside
  * its pid file, in one step, each time with another number.
  */
-import { notRead, notWritten } from "../bytes/os_error.ts";
+import { notRead, notWritten, reasonOf } from "../bytes/os_error.ts";
 import { promises, readFileSync, rmSync } from "node:fs";
 import { constants } from "node:os";
-import { ERR, type Log } from "../net/log.ts";
+import { ERR, type Log, WARN } from "../net/log.ts";
 import type { Clock } from "../net/net.ts";
 import { EXIT_FAILURE, EXIT_OK, type Io } from "./io.ts";
 import { Progress } from "./progress.ts";
@@ -56,7 +56,16 @@ export class OutcomeFile {
   /** The process ends: nobody is told anything any more. */
   remove(): void {
     this.removed = true;
-    for (const path of [this.path, `${this.path}.new`]) rmSync(path, { force: true });
+    for (const path of [this.path, `${this.path}.new`]) removeAtEnd(path, this.log);
+  }
+}
+
+/** What this process has written; that it may not remove it (the folder is another's) is no reason to end badly. */
+export function removeAtEnd(path: string, log: Log): void {
+  try {
+    rmSync(path, { force: true });
+  } catch (error) {
+    log.write(WARN, `${path} stays behind, it cannot be removed: ${reasonOf(error)}`);
   }
 }
 

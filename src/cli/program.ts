@@ -6,7 +6,7 @@
  * Signals and their meaning are nutcracker's; TERM and INT end gracefully here, the second one at once.
  */
 import { notWritten, reasonOf } from "../bytes/os_error.ts";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import type { AdminService, Around, Phase } from "../admin/around.ts";
 import { Live } from "../admin/live.ts";
@@ -42,7 +42,7 @@ import type { RunOptions } from "./flags.ts";
 import { logSettings } from "./log_settings.ts";
 import type { EarlySignals } from "./early_signals.ts";
 import { Manager } from "./manager.ts";
-import { OutcomeFile } from "./outcome.ts";
+import { OutcomeFile, removeAtEnd } from "./outcome.ts";
 import { refusal } from "./refusal.ts";
 import { type Reloadable, Reloader, reloadStatusFile, type Surroundings } from "./reload.ts";
 import { jsonSchema } from "./schema.ts";
@@ -175,7 +175,7 @@ export class Program {
     this.admin.stop();
     this.manager.stop();
     if (options.pidFile !== null && isOurs(options.pidFile)) {
-      rmSync(options.pidFile, { force: true });
+      removeAtEnd(options.pidFile, log);
       this.upgrades?.remove();
     }
     log.write(NOTICE, "stopped");

@@ -1,6 +1,9 @@
 /** Whose answer it is that a running process writes beside its pid file. With real processes: tests/real/reload_test.ts. */
-import { strictEqual } from "node:assert/strict";
-import { isAnswer, type Outcome } from "../../src/cli/outcome.ts";
+import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { isAnswer, type Outcome, removeAtEnd } from "../../src/cli/outcome.ts";
 
 const outcome = (serial: number, beganMs?: number, pid = 7): Outcome => ({
   serial,
@@ -23,4 +26,20 @@ Deno.test("isAnswer(): a reload that had begun before is not the one that was as
     "the first of this process",
   );
   strictEqual(isAnswer(outcome(1), { ...asked, before: null }), true, "of an upgrade there is one at a time");
+});
+
+Deno.test("removeAtEnd(): what cannot be removed stays, and the log has it", () => {
+  const lines: string[] = [];
+  const log = { level: 5, write: (_: number, line: string) => void lines.push(line) };
+  const folder = mkdtempSync(join(tmpdir(), "ringmaster-"));
+  const file = join(folder, "pid");
+  writeFileSync(file, "1");
+  removeAtEnd(file, log);
+  strictEqual(existsSync(file), false);
+  removeAtEnd(file, log);
+  deepStrictEqual(lines, [], "what is not there is no trouble");
+  // As of another's folder, but for root as well.
+  removeAtEnd(folder, log);
+  match(lines.join("\n"), /^\/.* stays behind, it cannot be removed: /);
+  rmSync(folder, { recursive: true });
 });
