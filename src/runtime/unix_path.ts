@@ -6,6 +6,7 @@
  * delete a file, and a second proxy must not steal the path of a running one.
  */
 import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { reasonOf } from "../bytes/os_error.ts";
 import type { Net, NetError } from "../net/net.ts";
 import { SocketError } from "./errors.ts";
 
@@ -37,7 +38,14 @@ export async function clearPath(net: Net, path: string): Promise<void> {
       `listen ${path}: Address already in use (${error?.message ?? "somebody answers there"})`,
     );
   }
-  unlinkSync(path);
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    throw new SocketError(
+      (error as { code?: string }).code ?? "",
+      `listen ${path}: a socket that nobody listens on is there, and cannot be removed: ${reasonOf(error)}`,
+    );
+  }
 }
 
 /** Sets the mode if one is given, and returns what removes the file again, unless it is another's by then. */
@@ -45,7 +53,11 @@ export function claimPath(path: string, mode: number | undefined): () => void {
   if (mode !== undefined) chmodSync(path, mode);
   const { ino } = lstatSync(path);
   return () => {
-    if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) unlinkSync(path);
+    try {
+      if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) unlinkSync(path);
+    } catch {
+      // The folder is another's by now, or read-only: a dead socket stays, which whoever listens there next removes, or tells of.
+    }
   };
 }
 
