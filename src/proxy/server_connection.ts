@@ -1105,9 +1105,31 @@ export class ServerConnection implements Flushable, ReplyTaker, Flight {
     return joinUnsent(this.takeKept(), unwritten);
   }
 
-  /** Takes out what waits for the handshake; the connection stays. */
+  /** Takes out what waits for the handshake; the connection stays, and may yet be used. Of shared connections only. */
   takeWaiting(): Unsent | null {
-    return (this.gate & GREETING) === 0 ? null : this.takeUnwritten();
+    if ((this.gate & GREETING) === 0) return null;
+    const unsent = this.takeUnwritten();
+    this.failWaiting();
+    return unsent;
+  }
+
+  /** What goes nowhere else has no bytes here any more either: left in the queue, it would be given the replies of what comes behind it. */
+  private failWaiting(): void {
+    let last: Request | null = null;
+    let first = this.head;
+    for (; first?.swallowed; first = first.nextInFlight) last = first;
+    if (first === null) return;
+    if (last === null) this.head = null;
+    else last.nextInFlight = null;
+    this.tail = last;
+    const { server } = this;
+    const failure = failureOf("ESWITCHED");
+    // Whoever hears of it may ask for something else at once.
+    server.pool.turn.later({
+      resume: () => {
+        for (let r: Request | null = first; r !== null; r = r.nextInFlight) answerFailed(r, server, failure);
+      },
+    });
   }
 
   private takeKept(): Unsent | null {

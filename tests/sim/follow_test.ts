@@ -643,6 +643,35 @@ Deno.test("yield: a primary that stays after all goes on with the same connectio
   world.stop();
 });
 
+Deno.test("yield: what has timed out while it waited for a primary that stays after all takes nobody's reply", async () => {
+  const world = await World.make();
+  const { stand } = world;
+  await stand.reload(ONE, "  timeout: 200\n", REPLACEABLE);
+  stand.follow(state("m1", 1, FIRST));
+  const [client, other] = [stand.talker(), stand.talker()];
+  world.freeze(0);
+  client.say("APPEND", "log", "1");
+  stand.run(100);
+  // It is held for the next connection, whose handshake is not over when its time is.
+  client.say("APPEND", "log", "2");
+  stand.run(240);
+  match(client.take(), /^(-ERR [^\r]*\r\n){2}$/);
+  stand.follow(yielding(1));
+  stand.run(1);
+  world.thaw(0);
+  stand.follow(state("m1", 1, FIRST));
+  client.say("GET", "mine");
+  other.say("SET", "other", "x").say("GET", "other");
+  for (let i = 0; i < 4; i++) {
+    stand.run(30);
+    for (const connection of world.pool.servers[0]!.connections) connection.invariants();
+  }
+  strictEqual(client.take(), "$-1\r\n");
+  strictEqual(other.take(), "+OK\r\n$1\r\nx\r\n");
+  strictEqual(world.ask(client, "GET", "log"), "$-1\r\n");
+  world.stop();
+});
+
 Deno.test("yield: what is under way on a primary that does not answer fails when it has been replaced", async () => {
   const world = await World.make();
   const { stand } = world;
