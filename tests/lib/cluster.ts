@@ -413,6 +413,7 @@ export class Cluster {
 
   /** CLUSTER FAILOVER (FORCE, TAKEOVER) to a replica; resolves when all that run know it as primary. */
   async failover(replica: ClusterNode, ...how: string[]): Promise<void> {
+    if (how.length === 0) await this.knowsItsSlots(replica);
     let askedAtMs = -Infinity;
     await poll(
       async () => {
@@ -430,6 +431,20 @@ export class Cluster {
       60_000,
     );
     await this.knownAsPrimary(replica);
+  }
+
+  /** A slot that has just come to its primary, and that the replica has not heard of, is nobody's when it takes over (seen with Redis 7.0). */
+  private async knowsItsSlots(replica: ClusterNode): Promise<void> {
+    await poll(async () => {
+      const heard = await replica.view();
+      const { primary } = heard.find(({ flags }) => flags.includes("myself"))!;
+      if (primary === "") return true;
+      const own = await this.node(primary).view();
+      const [here, there] = [heard, own].map((lines) =>
+        String(lines.find(({ id }) => id === primary)?.ranges)
+      );
+      return here === there;
+    }, `${replica.address} to have heard which slots its primary has`);
   }
 
   /** Resolves when all that run say that it owns slots and is well. */
