@@ -3,7 +3,8 @@
  *
  *   POST ──► the board: held (stats/board.ts) ──► all workers look ──► Ejection.lookAtBoard: its keys go to the others
  *
- * What is held is held for workers that come later too, and through a reload that keeps the server, or renames it, or an upgrade (cli/held.ts); not through a restart.
+ * What is held is held for workers that come later too, and through a reload that keeps the server, or renames it, and an upgrade
+ * (cli/held.ts); not through a restart.
  */
 import type { PoolConfig } from "../config/config.ts";
 import { NOTICE } from "../net/log.ts";

@@ -19,10 +19,10 @@ interface Service {
 
 /** What the successor is told. */
 export function heldFor({ pools }: Config, { pools: boards }: Board): Record<string, string> {
+  let size = 2;
   const held = pools.flatMap(({ name, servers }, i) =>
     servers.map((server, j) => [name, server.name, boards[i]?.servers[j]?.held ?? FREE] as const)
-  ).filter(([, , how]) => how !== FREE);
-  while (JSON.stringify(held).length > TEXT_MAX) held.pop();
+  ).filter((row) => row[2] !== FREE && (size += JSON.stringify(row).length + 1) <= TEXT_MAX);
   return held.length === 0 ? {} : { [VARIABLE]: JSON.stringify(held) };
 }
 
@@ -46,9 +46,10 @@ export function takeHeld({ pools }: Config, service: Service, log: Log): void {
   }
 }
 
-function readHeld(text: string): readonly (readonly [pool: string, server: string, how: number])[] {
+function readHeld(text: string): readonly (readonly unknown[])[] {
   try {
-    return JSON.parse(text);
+    const rows = JSON.parse(text);
+    return Array.isArray(rows) ? rows.filter(Array.isArray) : [];
   } catch {
     return [];
   }

@@ -1375,7 +1375,6 @@ const GUESSES_MAX = 100;
 /** More keys than these are not listed in a message. */
 const LISTED_MAX = 16;
 
-/** The key that was probably meant; null if none is near. */
 /** A key of the process in a pool, or the other way round. */
 function elsewhere(name: string, scope: Scope): string | null {
   if (scope === "pool" && PROCESS_KEYS.some((key) => key.name === name)) {
@@ -1391,6 +1390,7 @@ function listed(keys: readonly Key[]): string {
     : `one of ${keys.map((key) => key.name).join(", ")}`;
 }
 
+/** The key that was probably meant; null if none is near. */
 function nearest(name: string, keys: readonly Key[]): string | null {
   if (name.length > 40) return null;
   const plain = name.toLowerCase().replace(/[-_ ]/g, "");

@@ -75,8 +75,8 @@ export class PromoteKeeper implements Keeper {
     if (sign !== "replica failed") this.sets.get(server)?.look();
   }
 
-  memory(): ReadonlyMap<string, Remembered> {
-    return new Map([...this.sets].map(([server, set]) => [server, set.remembered]));
+  memory(): ReadonlyMap<string, ReplicaSet> {
+    return this.sets;
   }
 
   stop(): void {
@@ -90,22 +90,9 @@ export class PromoteKeeper implements Keeper {
   }
 }
 
-/** What a set knows that its members may not be able to tell the next keeper. */
-interface Remembered {
-  readonly history: string | null;
-  readonly historyAtMs: number;
-  readonly wellAtMs: number;
-  readonly hasBeenWell: boolean;
-  readonly fenceSeenAtMs: number;
-  readonly untilMs: number;
-  readonly members: readonly Member[];
-  /** How they are connected to: TLS and login. */
-  readonly way: string;
-}
-
 /** One server of the pool. */
 class ReplicaSet {
-  private readonly members: readonly Member[];
+  readonly members: readonly Member[];
   private readonly memberAround: MemberAround;
   /** The last that had leave, by place; -1: none yet. */
   private primary = -1;
@@ -157,28 +144,29 @@ class ReplicaSet {
     const before = known.get(server.name)?.primary?.text;
     this.primary = this.members.findIndex(({ spec }) => spec.text === before);
     if (this.primary >= 0) this.untilMs = this.realMs + KNOWN_MS;
-    const remembered = around.memory?.get(server.name) as Remembered | undefined;
-    if (remembered === undefined) return;
-    this.history = remembered.history;
-    this.historyAtMs = remembered.historyAtMs;
-    this.wellAtMs = remembered.wellAtMs;
-    this.hasBeenWell = remembered.hasBeenWell;
-    this.fenceSeenAtMs = remembered.fenceSeenAtMs;
+    const set = around.memory?.get(server.name) as ReplicaSet | undefined;
+    if (set !== undefined) this.inherit(set);
+  }
+
+  /** Goes on from what the set of another keeper knows that members may not be able to tell this one; that one is to be stopped then. */
+  private inherit(set: ReplicaSet): void {
+    this.history = set.history;
+    this.historyAtMs = set.historyAtMs;
+    this.wellAtMs = set.wellAtMs;
+    this.hasBeenWell = set.hasBeenWell;
+    this.fenceSeenAtMs = set.fenceSeenAtMs;
     // Not KNOWN_MS from now: one reload after the other would make leave without end.
-    this.untilMs = remembered.untilMs;
+    this.untilMs = set.untilMs;
+    const sameWay = set.way === this.way;
     for (const member of this.members) {
-      const before = remembered.members.find(({ spec }) => spec.text === member.spec.text);
-      if (before !== undefined) member.inherit(before, remembered.way === this.way);
+      const before = set.members.find(({ spec }) => spec.text === member.spec.text);
+      if (before !== undefined) member.inherit(before, sameWay);
     }
   }
 
+  /** How members are connected to: TLS and login. */
   private get way(): string {
     return JSON.stringify([this.around.pool.serverTls, this.memberAround.auth]);
-  }
-
-  get remembered(): Remembered {
-    const { history, historyAtMs, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs, members, way } = this;
-    return { history, historyAtMs, wellAtMs, hasBeenWell, fenceSeenAtMs, untilMs, members, way };
   }
 
   start(): void {

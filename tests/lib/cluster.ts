@@ -285,11 +285,22 @@ export class Cluster {
    * NODE makes no new epoch where a node takes its own for the highest. So whoever moves a slot back at once waits here.
    */
   private async hasHeard(target: ClusterNode, source: ClusterNode): Promise<void> {
-    await poll(async () => {
-      const [heard, own] = await Promise.all([target.view(), source.view()]);
-      const epochs = [heard, own].map((lines) => lines.find(({ id }) => id === source.id)?.epoch);
-      return epochs[0] === epochs[1];
-    }, `${target.address} to hear of the epoch of ${source.address}`);
+    await poll(
+      () => this.agree(target, source, source.id, ({ epoch }) => epoch),
+      `${target.address} to hear of the epoch of ${source.address}`,
+    );
+  }
+
+  /** Do two nodes say the same of one? */
+  private async agree(
+    one: ClusterNode,
+    other: ClusterNode,
+    id: string,
+    what: (line: NodeLine) => unknown,
+  ): Promise<boolean> {
+    const views = await Promise.all([one.view(), other.view()]);
+    const [first, second] = views.map((lines) => String(lines.filter((line) => line.id === id).map(what)));
+    return first === second;
   }
 
   /** SETSLOT IMPORTING and MIGRATING: the target first. */
@@ -436,14 +447,8 @@ export class Cluster {
   /** A slot that has just come to its primary, and that the replica has not heard of, is nobody's when it takes over (seen with Redis 7.0). */
   private async knowsItsSlots(replica: ClusterNode): Promise<void> {
     await poll(async () => {
-      const heard = await replica.view();
-      const { primary } = heard.find(({ flags }) => flags.includes("myself"))!;
-      if (primary === "") return true;
-      const own = await this.node(primary).view();
-      const [here, there] = [heard, own].map((lines) =>
-        String(lines.find(({ id }) => id === primary)?.ranges)
-      );
-      return here === there;
+      const { primary } = (await replica.view()).find(({ flags }) => flags.includes("myself"))!;
+      return primary === "" || await this.agree(replica, this.node(primary), primary, ({ ranges }) => ranges);
     }, `${replica.address} to have heard which slots its primary has`);
   }
 

@@ -45,7 +45,7 @@ Deno.test("what an operator has taken off the ring is off it in the successor to
       /^update pool 'alpha' to delete server 'a': by hand, in the process before this one$/,
     );
     strictEqual(process.env[name], undefined, "what this process starts is not told");
-    for (const wrong of ["", "{", "[[]]", '[["alpha","a",7],["x","a",1]]']) {
+    for (const wrong of ["", "{", "1", "null", "[1]", "[[]]", '[["alpha","a",7],["x","a",1]]']) {
       process.env[name] = wrong;
       const other = stand(pool("alpha", 1, "h:1:1 a"));
       takeHeld(other.config, other.service, other.log);
